@@ -1,0 +1,41 @@
+"""Why a connection ended: one small code a connection, so that opened = live + closed by reason."""
+
+from __future__ import annotations
+
+import errno
+from enum import IntEnum
+
+
+class CloseReason(IntEnum):
+    """The reason a connection is no longer open."""
+
+    PEER_EOF = 1  # the peer closed in good order
+    LOCAL = 2  # we closed it: the application asked to
+    RESET = 3  # the peer's RST, or a send to a peer that is gone
+    TIMED_OUT = 4  # the kernel gave up on the peer
+    ERROR = 5  # any other errno
+    IDLE = 6  # nothing came for the idle time-out
+    DRAIN = 7  # the server was stopping
+
+
+REASON_TEXT = {
+    CloseReason.PEER_EOF: "closed by the peer",
+    CloseReason.LOCAL: "closed by us",
+    CloseReason.RESET: "reset by the peer",
+    CloseReason.TIMED_OUT: "timed out",
+    CloseReason.ERROR: "failed",
+    CloseReason.IDLE: "idle too long",
+    CloseReason.DRAIN: "closed at shutdown",
+}
+
+_BY_ERRNO = {
+    errno.ECONNRESET: CloseReason.RESET,
+    errno.EPIPE: CloseReason.RESET,
+    errno.ECONNABORTED: CloseReason.RESET,
+    errno.ETIMEDOUT: CloseReason.TIMED_OUT,
+}
+
+
+def reason_of(code: int) -> CloseReason:
+    """The reason for an errno (positive) that a receive or a send ended with."""
+    return _BY_ERRNO.get(code, CloseReason.ERROR)

@@ -1,0 +1,139 @@
+"""The contract of all engines: completions, in batches, over slots.
+
+An engine holds connections and moves bytes; it knows nothing of protocols or of applications. A
+connection is a *slot*, an int32 row number that the engine gives out and that stays the same until
+the connection has ended. The contract is completion-shaped (the stronger kind): the caller says what
+should happen and `wait` tells what did. It has no descriptor and no kernel socket in it.
+
+The rules, which `tests/contract` holds every engine to:
+
+1.  `wait` returns when something happened, `wake` was called or the time is up. What it returns
+    (its data above all) is valid until the next `wait`.
+2.  Bytes of one connection arrive in order, each once. Several pieces for one slot in one batch
+    are in order too.
+3.  `send` takes all it is given. What the kernel does not take at once waits in the slot's outbox,
+    in order. The memory handed to `send` must stay unchanged until the next `wait` returns; the
+    engine keeps it alive.
+4.  A slot whose outbox passes `outbox_high` bytes is reported once in `blocked`; when it has fallen
+    to a quarter of that, once in `drained`. The engine does not stop by itself: the caller turns
+    receiving off (backpressure).
+5.  `eof` says that the peer will send no more; the connection can still be sent to and must be
+    closed by the caller. `closed` says that the connection is gone and its slot free.
+6.  `close` is graceful: what is in the outbox still goes out. The slot is gone for the caller at
+    once: no event about it follows. `close(abort=True)` drops the outbox and resets the peer.
+7.  Within one batch no slot is both in `closed` and in `opened`/`connected` again.
+8.  When all slots are taken, connections wait in the kernel's accept queue; none is dropped.
+9.  opened + connected = live + lingering + closed, at any time (`statistics`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.addresses import Endpoint, SockAddrs
+from c1m.engine.ragged import Ragged
+
+Slots = npt.NDArray[np.int32]
+
+NO_SLOTS: Slots = np.zeros(0, np.int32)
+
+
+@dataclass(slots=True)
+class EventBatch:
+    """What one `wait` brought, grouped by kind. All arrays may be empty; none is None."""
+
+    opened: Slots = field(default_factory=lambda: NO_SLOTS)  # accepted connections
+    opened_listeners: npt.NDArray[np.int32] = field(default_factory=lambda: NO_SLOTS)
+    connected: Slots = field(default_factory=lambda: NO_SLOTS)  # connects that succeeded
+    failed: Slots = field(default_factory=lambda: NO_SLOTS)  # connects that did not: slot is free
+    failed_errnos: npt.NDArray[np.int32] = field(default_factory=lambda: NO_SLOTS)
+    data_slots: Slots = field(default_factory=lambda: NO_SLOTS)  # who each piece of `data` is from
+    data: Ragged = field(default_factory=Ragged.empty)
+    eof: Slots = field(default_factory=lambda: NO_SLOTS)  # the peer will send no more
+    closed: Slots = field(default_factory=lambda: NO_SLOTS)  # gone by an error: slot is free
+    closed_errnos: npt.NDArray[np.int32] = field(default_factory=lambda: NO_SLOTS)
+    blocked: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox over the high watermark
+    drained: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox down to the low watermark
+
+    def __len__(self) -> int:
+        """Number of events of all kinds."""
+        return (
+            len(self.opened) + len(self.connected) + len(self.failed) + len(self.data_slots)
+            + len(self.eof) + len(self.closed) + len(self.blocked) + len(self.drained)
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class EngineStatistics:
+    """Counters since the start; `live`, `lingering`, `connecting` and `outbox_bytes` are gauges."""
+
+    accepted: int = 0
+    connected: int = 0
+    connect_failed: int = 0
+    closed: int = 0  # ended for any reason, outbox flushed or lost
+    live: int = 0  # open for the caller
+    lingering: int = 0  # closed by the caller, still flushing the outbox
+    connecting: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0  # taken over by the kernel
+    unsent_bytes: int = 0  # lost with connections that ended before they could go out
+    outbox_bytes: int = 0
+    ticks: int = 0  # calls of wait
+    extra: dict[str, int] = field(default_factory=dict)  # an engine's own counters, by name
+
+
+class Engine(Protocol):
+    """Holds connections and moves bytes. Used by one thread only, except `wake`."""
+
+    name: str
+    reason: str  # why this engine, as text for people
+    capacity: int  # slots: every slot number is below it
+    live_max: int  # accept no further while this many are live (set by the caller)
+
+    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
+        """Listen on exactly these endpoints (an empty list stops all accepting).
+
+        Returns them with the ports the kernel chose where 0 was asked. Raises UsageError with the
+        endpoint in it when one cannot be listened on; then none of the new ones is.
+        """
+        ...
+
+    def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
+        """Start n connects; row i from sources[i] (port 0: the kernel's choice) to destinations[i].
+
+        Returns n slots. Raises LimitError, with nothing started, when n slots are not free.
+        """
+        ...
+
+    def send(self, slots: Slots, data: Ragged) -> None:
+        """Send piece i of `data` to slots[i], in this order where a slot appears twice."""
+        ...
+
+    def receive(self, slots: Slots, on: bool) -> None:
+        """Turn receiving off (backpressure) or on again. New connections have it on."""
+        ...
+
+    def close(self, slots: Slots, *, abort: bool = False) -> None:
+        """End connections: after their outbox (default), or at once with a reset."""
+        ...
+
+    def wait(self, timeout_ns: int) -> EventBatch:
+        """Hand what was asked for to the kernel and return what happened; see rule 1."""
+        ...
+
+    def wake(self) -> None:
+        """Make the current or the next `wait` return; may be called from a signal handler."""
+        ...
+
+    def statistics(self) -> EngineStatistics:
+        """The counters now."""
+        ...
+
+    def shutdown(self) -> None:
+        """End everything that is left and give all resources back. May be called twice."""
+        ...
