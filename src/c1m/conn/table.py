@@ -1,0 +1,84 @@
+"""The connection table: one column per field, one row (10 bytes) per slot. Pure NumPy.
+
+The columns are as long as the engine's capacity but cost memory only where rows have been used: a
+fresh NumPy array of zeros is untouched pages, and slots are given out from the bottom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.conn.states import ILLEGAL, NEXT, ConnEvent, ConnState
+from c1m.errors import InternalError
+
+Slots = npt.NDArray[np.int32]
+
+# flags of a row
+RECEIVE_WANTED = 1  # the caller wants data
+RECEIVE_ARMED = 2  # the kernel has been asked for it
+HAS_OUTBOX = 4  # output waits: further sends must queue behind it
+SEND_IN_FLIGHT = 8  # the kernel is working on the outbox's head
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row for people and error messages."""
+
+    slot: int
+    state: ConnState
+    generation: int
+    flags: int
+
+
+class ConnTable:
+    """`states` uint8, `flags` uint8, `generations` uint16, `marks` uint32, all [capacity]."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.states = np.zeros(capacity, np.uint8)
+        self.flags = np.zeros(capacity, np.uint8)
+        self.generations = np.zeros(capacity, np.uint16)
+        self.marks = np.zeros(capacity, np.uint32)  # the engine's: when this slot was last sent to
+
+    def advance(self, slots: Slots, event: ConnEvent) -> None:
+        """Move the slots (each at most once) by NEXT. Raises InternalError for an illegal pair."""
+        following = NEXT[self.states[slots], event]
+        if len(following) and int(following.max()) == ILLEGAL:
+            bad = int(slots[following == ILLEGAL][0])
+            raise InternalError(f"{event.name} is illegal for {self.row(bad)}.")
+        self.states[slots] = following
+
+    def open(self, slots: Slots, event: ConnEvent) -> None:
+        """Take free slots into use, with receiving wanted."""
+        self.advance(slots, event)
+        self.flags[slots] = RECEIVE_WANTED
+
+    def free(self, slots: Slots) -> None:
+        """Give slots (each once) back; their generation goes up, so that late events are known."""
+        self.advance(slots, ConnEvent.FREE)
+        self.flags[slots] = 0
+        self.generations[slots] += np.uint16(1)
+
+    def is_open(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Which of the slots the caller may still send to."""
+        states = self.states[slots]
+        return (states == ConnState.OPEN) | (states == ConnState.HALF_CLOSED)
+
+    def slots_in(self, *states: ConnState) -> Slots:
+        """All slots in one of these states, ascending: a scan over the whole column."""
+        found = np.zeros(self.capacity, bool)
+        for state in states:
+            found |= self.states == state
+        return np.flatnonzero(found).astype(np.int32)
+
+    def row(self, slot: int) -> Row:
+        """One row for people."""
+        return Row(
+            slot,
+            ConnState(int(self.states[slot])),
+            int(self.generations[slot]),
+            int(self.flags[slot]),
+        )
