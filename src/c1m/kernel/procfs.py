@@ -1,0 +1,324 @@
+"""What the kernel tells about itself, its sockets and its processes: text files, read only.
+
+Every function takes `root`, the directory that /proc and /sys are in, so that tests can point it
+at a made-up tree. A file that is absent, unreadable or of an unknown form gives None, {} or 0,
+never an exception: containers hide files, and what is not known is reported as unknown.
+
+Source of the formats: Documentation/filesystems/proc.rst, admin-guide/cgroup-v1/memory.rst and
+admin-guide/cgroup-v2.rst of the Linux kernel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/")
+UNLIMITED = (1 << 63) - 1  # what "unlimited" in /proc/PID/limits becomes
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_TCP_LISTEN = "0A"  # enum in include/net/tcp_states.h, as /proc/net/tcp prints it
+_COMMAND_CHARS_MAX = 80
+# cgroup v1 has no word for "no limit": it shows the largest page-aligned int64.
+_CGROUP_V1_NO_LIMIT = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """Memory and CPU time of one process at one moment."""
+
+    rss_bytes: int
+    peak_rss_bytes: int
+    threads: int
+    user_s: float  # CPU seconds in user mode since its start
+    system_s: float  # CPU seconds in the kernel since its start
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """One of the kernel's object caches, a line of /proc/slabinfo."""
+
+    object_bytes: int
+    active_objects: int
+    objects_per_slab: int = 0  # 0: not told
+    pages_per_slab: int = 0
+
+    @property
+    def footprint_bytes(self) -> int:
+        """Memory that one object takes, with its share of what is left over in the slab's pages.
+
+        13 objects of 2,368 bytes in 8 pages take 2,521 bytes each.
+        """
+        if not self.objects_per_slab:
+            return self.object_bytes
+        return -(-self.pages_per_slab * _PAGE_BYTES // self.objects_per_slab)
+
+
+def read_text(path: str, root: Path = ROOT) -> str | None:
+    """The text of `root`/`path`, or None where it is absent or may not be read."""
+    try:
+        return (root / path).read_text(errors="replace")
+    except OSError:  # a /proc file may also fail with ESRCH, EINVAL or EIO when read
+        return None
+
+
+def sysctl_path(name: str) -> str:
+    """`net.core.somaxconn` -> `proc/sys/net/core/somaxconn`.
+
+    As in sysctl(8), a name with a slash in it has slashes as separators and may have dots within.
+    """
+    return "proc/sys/" + (name if "/" in name else name.replace(".", "/"))
+
+
+def read_sysctl(name: str, root: Path = ROOT) -> str | None:
+    """The value of a sysctl as text without the ending newline; None where there is none such.
+
+    A value of several numbers has tabs or blanks between them: use `.split()`.
+    """
+    text = read_text(sysctl_path(name), root)
+    return None if text is None else text.strip()
+
+
+def meminfo(root: Path = ROOT) -> dict[str, int]:
+    """/proc/meminfo: bytes by field name, e.g. "MemAvailable" (HugePages_*: numbers of pages)."""
+    values: dict[str, int] = {}
+    for line in (read_text("proc/meminfo", root) or "").splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if words and words[0].isdigit():
+            values[name] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
+    return values
+
+
+def sockstat(root: Path = ROOT) -> dict[str, int]:
+    """/proc/net/sockstat and sockstat6: "sockets.used", "TCP.inuse", "TCP.tw", "TCP6.inuse", ...
+
+    TCP.orphan, TCP.alloc and TCP.mem (pages of socket data) count IPv4 and IPv6 together and all
+    network namespaces; inuse and tw count this namespace.
+    """
+    values: dict[str, int] = {}
+    for file in ("proc/net/sockstat", "proc/net/sockstat6"):
+        for line in (read_text(file, root) or "").splitlines():
+            group, _, rest = line.partition(":")
+            words = rest.split()
+            for name, number in zip(words[::2], words[1::2], strict=False):
+                if number.lstrip("-").isdigit():
+                    values[f"{group}.{name}"] = int(number)
+    return values
+
+
+def network_counters(root: Path = ROOT) -> dict[str, int]:
+    """/proc/net/snmp and netstat: "Tcp.RetransSegs", "TcpExt.ListenOverflows", ...
+
+    Counters of this network namespace since it began (a few are gauges, e.g. Tcp.CurrEstab).
+    """
+    values: dict[str, int] = {}
+    for file in ("proc/net/snmp", "proc/net/netstat"):
+        # Lines come in pairs of one prefix: "Tcp: name name ..." and "Tcp: number number ...".
+        lines = (read_text(file, root) or "").splitlines()
+        for names, numbers in zip(lines[::2], lines[1::2], strict=False):
+            group, _, rest = names.partition(":")
+            for name, number in zip(rest.split(), numbers.split()[1:], strict=False):
+                if number.lstrip("-").isdigit():
+                    values[f"{group}.{name}"] = int(number)
+    return values
+
+
+def process_sample(pid: int | None = None, root: Path = ROOT) -> ProcessSample | None:
+    """Memory, threads and CPU time of a process (None: this one); None when it is gone."""
+    who = "self" if pid is None else str(pid)
+    status = read_text(f"proc/{who}/status", root)
+    stat = read_text(f"proc/{who}/stat", root)
+    if status is None or stat is None:
+        return None
+    fields = dict(line.partition(":")[::2] for line in status.splitlines())
+    # The second field of stat is the command in parentheses and may hold blanks and parentheses:
+    # count from the last one. Fields 14 and 15 (utime, stime) are then the 12th and 13th.
+    after_command = stat[stat.rfind(")") + 1 :].split()
+    if len(after_command) < 13:
+        return None
+    return ProcessSample(
+        rss_bytes=_kilobytes(fields.get("VmRSS")),  # a zombie has none: 0
+        peak_rss_bytes=_kilobytes(fields.get("VmHWM")),
+        threads=int(fields.get("Threads", "0")),
+        user_s=int(after_command[11]) / _TICKS_PER_S,
+        system_s=int(after_command[12]) / _TICKS_PER_S,
+    )
+
+
+def _kilobytes(text: str | None) -> int:
+    words = (text or "").split()
+    return int(words[0]) * 1024 if words else 0
+
+
+def process_limit(name: str, root: Path = ROOT) -> tuple[int, int] | None:
+    """(soft, hard) of a line of /proc/self/limits such as "Max locked memory"."""
+    for line in (read_text("proc/self/limits", root) or "").splitlines():
+        if line.startswith(name):
+            words = line[len(name) :].split()
+            soft, hard = (UNLIMITED if word == "unlimited" else int(word) for word in words[:2])
+            return soft, hard
+    return None
+
+
+def nofile(root: Path = ROOT) -> tuple[int, int]:
+    """RLIMIT_NOFILE of this process: (soft, hard) number of descriptors; (0, 0) if not told."""
+    return process_limit("Max open files", root) or (0, 0)
+
+
+def has_capability(bit: int, root: Path = ROOT) -> bool:
+    """Whether this process has an effective capability (numbers: linux/capability.h)."""
+    for line in (read_text("proc/self/status", root) or "").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> bit & 1)
+    return False
+
+
+def slabs(root: Path = ROOT) -> dict[str, Slab]:
+    """/proc/slabinfo (root may read it): object caches by name; {} when unreadable.
+
+    The kernel merges caches of equal size: a name that is absent is not a size of zero.
+    """
+    values: dict[str, Slab] = {}
+    for line in (read_text("proc/slabinfo", root) or "").splitlines():
+        words = line.split()
+        if len(words) >= 6 and all(word.isdigit() for word in words[1:6]):
+            active, _, object_bytes, objects_per_slab, pages_per_slab = map(int, words[1:6])
+            values[words[0]] = Slab(object_bytes, active, objects_per_slab, pages_per_slab)
+    return values
+
+
+def cgroup_memory(root: Path = ROOT) -> tuple[int | None, int | None]:
+    """(limit, used) in bytes of the memory cgroup that stops this process first.
+
+    Of this process' group and all above it, the one with the least room left; (None, None) where
+    none has a limit. `used` leaves out page cache that the kernel can drop at once
+    (inactive_file). Version 1 and 2.
+    """
+    tightest: tuple[int, int] | None = None
+    for directory, is_v2 in _memory_groups(root):
+        limit = _cgroup_number(directory, "memory.max" if is_v2 else "memory.limit_in_bytes")
+        used = _cgroup_number(directory, "memory.current" if is_v2 else "memory.usage_in_bytes")
+        if limit is None or used is None or limit >= _CGROUP_V1_NO_LIMIT:
+            continue
+        droppable = _inactive_file(directory, "inactive_file" if is_v2 else "total_inactive_file")
+        used = max(0, used - droppable)
+        if tightest is None or limit - used < tightest[0] - tightest[1]:
+            tightest = limit, used
+    return tightest or (None, None)
+
+
+def _memory_groups(root: Path) -> Iterator[tuple[Path, bool]]:
+    """Directories of this process' memory cgroups, from its own upwards; True: version 2."""
+    own: dict[bool, str] = {}  # is_v2 -> path within the hierarchy
+    for line in (read_text("proc/self/cgroup", root) or "").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            own[True] = path
+        elif "memory" in controllers.split(","):
+            own[False] = path
+    for line in (read_text("proc/self/mountinfo", root) or "").splitlines():
+        head, _, tail = line.partition(" - ")
+        mount, kind = head.split(), tail.split()
+        is_v2 = kind[:1] == ["cgroup2"]
+        is_v1 = kind[:1] == ["cgroup"] and "memory" in kind[-1].split(",")
+        if not (is_v1 or is_v2) or is_v2 not in own or len(mount) < 5:
+            continue
+        # A container may see its own group as the mount's top; then mount[3] is that group.
+        below = own[is_v2]
+        if mount[3] != "/":
+            below = below.removeprefix(mount[3]) if below.startswith(mount[3]) else ""
+        top = root / mount[4].lstrip("/")
+        directory = top / below.strip("/")
+        while True:
+            yield directory, is_v2
+            if directory == top or top not in directory.parents:
+                break
+            directory = directory.parent
+
+
+def _cgroup_number(directory: Path, name: str) -> int | None:
+    text = (read_text(name, directory) or "").strip()
+    return int(text) if text.isdigit() else None  # "max" is no limit
+
+
+def _inactive_file(directory: Path, name: str) -> int:
+    for line in (read_text("memory.stat", directory) or "").splitlines():
+        words = line.split()
+        if words[:1] == [name]:
+            return int(words[1])
+    return 0
+
+
+def kernel_version(root: Path = ROOT) -> tuple[int, int]:
+    """(major, minor) of the running kernel, e.g. (6, 18); (0, 0) when not told."""
+    release = read_sysctl("kernel.osrelease", root) or ""
+    parts = release.replace("-", ".").split(".")
+    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
+        return 0, 0
+    return int(parts[0]), int(parts[1])
+
+
+def cpu_model(root: Path = ROOT) -> str:
+    """The processor's name from /proc/cpuinfo; elsewhere (arm64) the architecture; or "unknown"."""
+    for line in (read_text("proc/cpuinfo", root) or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip().lower() in ("model name", "model", "cpu model") and not (
+            value.strip().isdigit()
+        ):
+            return value.strip()
+    return read_sysctl("kernel.arch", root) or "unknown"
+
+
+def listener_holders(port: int, root: Path = ROOT) -> list[tuple[int, str]]:
+    """(pid, command) of the processes that listen on a TCP port, as far as may be seen.
+
+    Only this network namespace, and without CAP_SYS_PTRACE only this user's processes. A listener
+    that is an io_uring direct descriptor has no entry in /proc/PID/fd and is not found.
+    """
+    wanted = {f"socket:[{inode}]" for inode in _listener_inodes(port, root)}
+    holders: list[tuple[int, str]] = []
+    if not wanted:
+        return holders
+    for directory in (root / "proc").iterdir():
+        if directory.name.isdigit() and _has_descriptor(directory / "fd", wanted):
+            holders.append((int(directory.name), _command(directory)))
+    return sorted(holders)
+
+
+def _listener_inodes(port: int, root: Path) -> set[str]:
+    inodes: set[str] = set()
+    for file in ("proc/net/tcp", "proc/net/tcp6"):
+        for line in (read_text(file, root) or "").splitlines()[1:]:
+            words = line.split()
+            if len(words) > 9 and words[3] == _TCP_LISTEN:
+                local_port = int(words[1].rpartition(":")[2], 16)
+                if local_port == port and words[9] != "0":
+                    inodes.add(words[9])
+    return inodes
+
+
+def _has_descriptor(directory: Path, wanted: set[str]) -> bool:
+    try:
+        names = os.listdir(directory)
+    except OSError:  # another user's process, or gone meanwhile
+        return False
+    for name in names:
+        try:
+            if os.readlink(directory / name) in wanted:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _command(directory: Path) -> str:
+    words = (read_text("cmdline", directory) or "").replace("\0", " ").strip()
+    command = words or (read_text("comm", directory) or "").strip() or "?"
+    if len(command) <= _COMMAND_CHARS_MAX:
+        return command
+    return command[: _COMMAND_CHARS_MAX - 3] + "..."
