@@ -1,0 +1,215 @@
+"""Listening sockets and names: everything about sockets that is not a connection.
+
+Facts
+- Sockets that accept(2) returns have the listener's TCP_NODELAY (and buffer sizes), so it is set
+  once here and costs no system call a connection.
+- SO_REUSEADDR lets a port be listened on again while old connections are in TIME_WAIT; on Linux it
+  does not let two sockets listen on one port.
+- The file of a unix socket stays when its process dies; connect(2) to it is then refused, and
+  that is how a stale one is told from a live one.
+- listen(2) cuts the backlog to net.core.somaxconn without a word: see `accept_queue_of`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Sequence
+
+from c1m.addresses import AF_INET6, AF_UNIX, Endpoint, family_of, parse_url
+from c1m.errors import UsageError
+from c1m.kernel.sock_diag import accept_queue_of
+
+__all__ = [
+    "accept_queue_of",
+    "bound_endpoint",
+    "close_listeners",
+    "open_listeners",
+    "resolve",
+    "somaxconn",
+]
+
+_UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+
+
+class _UnixListener(socket.socket):
+    """A unix listener that knows the file it made, so as to remove that one and no other."""
+
+    path = ""
+    file: tuple[int, int] = (0, 0)  # st_dev, st_ino
+
+
+def resolve(text: str) -> list[Endpoint]:
+    """An endpoint's text -> one Endpoint a port, names looked up (IPv4 preferred).
+
+    Raises UsageError for a text that is no endpoint and for a host that is not known.
+    """
+    scheme, host, first, last = parse_url(text)
+    if scheme == "unix":
+        return [Endpoint(AF_UNIX, path=host)]
+    family = family_of(host)
+    if family is None:
+        family, host = _look_up(host, text)
+    return [Endpoint(family, host, port) for port in range(first, last + 1)]
+
+
+def _look_up(name: str, text: str) -> tuple[int, str]:
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise UsageError(
+            f"The host {name!r} in {text!r} is not known ({reason}).",
+            "Check the spelling, or write its address.",
+        ) from None
+    found.sort(key=lambda entry: entry[0] == socket.AF_INET6)  # stable: IPv4 goes first
+    family, _, _, _, address = found[0]
+    return int(family), str(address[0])
+
+
+def open_listeners(endpoints: Sequence[Endpoint], backlog: int) -> list[socket.socket]:
+    """Non-blocking listening sockets for all the endpoints, in their order, or for none.
+
+    Raises UsageError naming the first endpoint that cannot be listened on, and why.
+    """
+    opened: list[socket.socket] = []
+    try:
+        for endpoint in endpoints:
+            opened.append(_open_listener(endpoint, backlog))
+    except BaseException:
+        close_listeners(opened)
+        raise
+    return opened
+
+
+def _open_listener(endpoint: Endpoint, backlog: int) -> socket.socket:
+    sock: socket.socket | None = None
+    try:
+        if endpoint.family == AF_UNIX:
+            sock = _UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
+            _bind_unix(sock, endpoint)
+        else:
+            sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if endpoint.family == AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((endpoint.host, endpoint.port))
+        sock.setblocking(False)
+        # Two sockets may be bound to one port with SO_REUSEADDR; only listen(2) finds that out.
+        sock.listen(backlog)
+    except OSError as error:
+        if sock is not None:
+            close_listeners([sock])
+        raise _refused(endpoint, error) from None
+    except BaseException:
+        if sock is not None:
+            close_listeners([sock])
+        raise
+    return sock
+
+
+def _bind_unix(sock: _UnixListener, endpoint: Endpoint) -> None:
+    try:
+        sock.bind(endpoint.path)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not _is_stale(endpoint):
+            raise
+        os.unlink(endpoint.path)
+        sock.bind(endpoint.path)
+    status = os.stat(endpoint.path)
+    sock.path = os.path.abspath(endpoint.path)
+    sock.file = (status.st_dev, status.st_ino)
+
+
+def _is_stale(endpoint: Endpoint) -> bool:
+    """Whether the file is a socket that nobody listens on. Raises UsageError for other files."""
+    if not stat.S_ISSOCK(os.stat(endpoint.path).st_mode):
+        raise UsageError(
+            f"{endpoint} cannot be listened on: a file that is no socket is there.",
+            "Choose another path, or remove the file.",
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a live listener with a full queue answers EAGAIN
+        return probe.connect_ex(endpoint.path) == errno.ECONNREFUSED
+
+
+def _refused(endpoint: Endpoint, error: OSError) -> UsageError:
+    """The sentence for a listener that the kernel refused."""
+    asked = f"{endpoint} cannot be listened on"
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(
+            f"{asked}: it is in use{_holders(endpoint)}.", "Stop that one, or use another port."
+        )
+    if error.errno == errno.EACCES and endpoint.family != AF_UNIX:
+        return UsageError(
+            f"{asked}: ports below {_first_unprivileged_port()} need a privilege.",
+            "Use a higher port, or run with CAP_NET_BIND_SERVICE.",
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return UsageError(
+            f"{asked}: {endpoint.host} is not an address of this host.",
+            "Use one of `ip address`, or 0.0.0.0 (IPv6: [::]) for all of them.",
+        )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return UsageError(
+            f"{asked}: no descriptor is left ({error.strerror}).",
+            "Use fewer listeners, or raise the limit: ulimit -n.",
+        )
+    return UsageError(f"{asked}: {error.strerror or error}.")
+
+
+def _holders(endpoint: Endpoint) -> str:
+    """' by NAME (process PID)' for a port whose holder the kernel shows, else ''."""
+    if endpoint.family == AF_UNIX:
+        return ""
+    try:
+        from c1m.kernel.procfs import listener_holders  # a walk over /proc, for this sentence only
+    except ImportError:
+        return ""
+    names = [f"{command} (process {pid})" for pid, command in listener_holders(endpoint.port)]
+    return f" by {', '.join(names)}" if names else ""
+
+
+def _first_unprivileged_port() -> int:
+    try:
+        with open(_UNPRIVILEGED) as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 1024
+
+
+def bound_endpoint(sock: socket.socket, family: int) -> Endpoint:
+    """Where a socket is bound: the kernel's choice where port 0 was asked for."""
+    name = sock.getsockname()
+    if family == AF_UNIX:
+        return Endpoint(AF_UNIX, path=str(name))
+    return Endpoint(family, str(name[0]), int(name[1]))
+
+
+def close_listeners(socks: Iterable[socket.socket]) -> None:
+    """Close listening sockets and remove the files of those that are unix sockets."""
+    for sock in socks:
+        if isinstance(sock, _UnixListener) and sock.path:
+            _remove_file(sock.path, sock.file)
+        sock.close()
+
+
+def _remove_file(path: str, file: tuple[int, int]) -> None:
+    try:
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) == file:
+            os.unlink(path)
+    except OSError:
+        pass  # somebody else has removed it already
+
+
+def somaxconn() -> int:
+    """net.core.somaxconn, the kernel's bound for every backlog; 4096 (its default) if hidden."""
+    try:
+        with open("/proc/sys/net/core/somaxconn") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 4096
