@@ -1,0 +1,104 @@
+"""Dataclasses to JSON values and back, by their type annotations.
+
+Knows what records are made of: dataclasses, lists, dicts with text keys, optional values, str, int,
+float, bool and Any. Reading is strict in kind (a text is no number) and says where it stumbled;
+fields that are absent take their default, fields that are unknown are passed over, so that a later
+c1m of the same schema may add some.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def encode(value: Any) -> Any:
+    """A value of the kinds above as JSON values; NumPy arrays and scalars become plain ones.
+
+    A float that is not finite becomes null: JSON has none, and a figure that could not be computed
+    must not cost the whole record.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, np.ndarray | np.generic):
+        return encode(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def decode(kind: type[T], value: Any) -> T:
+    """A dataclass of type `kind` from JSON values. Raises ValueError that names the place."""
+    result: T = _decode(kind, value, "")
+    return result
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _decode(kind: Any, value: Any, place: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (Union, types.UnionType):  # only "X | None" is used
+        inner = next(argument for argument in arguments if argument is not types.NoneType)
+        return None if value is None else _decode(inner, value, place)
+    if origin is list:
+        _expect(isinstance(value, list), value, "a list", place)
+        return [_decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value)]
+    if origin is dict:
+        _expect(isinstance(value, dict), value, "an object", place)
+        return {key: _decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(kind, value, place)
+    return _decode_plain(kind, value, place)
+
+
+def _decode_dataclass(kind: Any, value: Any, place: str) -> Any:
+    _expect(isinstance(value, dict), value, "an object", place)
+    hints = _hints(kind)
+    given = {}
+    for field in dataclasses.fields(kind):
+        where = f"{place}.{field.name}".lstrip(".")
+        if field.name in value:
+            given[field.name] = _decode(hints[field.name], value[field.name], where)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{where} is missing")
+    return kind(**given)
+
+
+def _decode_plain(kind: Any, value: Any, place: str) -> Any:
+    if kind is float:
+        if value is None:
+            return math.nan  # what `encode` made of a float that was not finite
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        _expect(is_number, value, "a number", place)
+        return float(value)
+    if kind is int:
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        _expect(is_integer, value, "an integer", place)
+    elif kind is bool:
+        _expect(isinstance(value, bool), value, "true or false", place)
+    else:
+        assert kind is str, f"a record has no field of type {kind}"
+        _expect(isinstance(value, str), value, "a text", place)
+    return value
+
+
+def _expect(is_right: bool, value: Any, what: str, place: str) -> None:
+    if not is_right:
+        raise ValueError(f"{place or 'it'} is {str(value)[:40]!r}, not {what}")

@@ -1,0 +1,151 @@
+"""Pieces of a record that follow from others: the ramp, memory a connection, the verdict, the laws.
+
+Pure arithmetic, no system call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+
+from c1m.report.record import (
+    Asked,
+    Connections,
+    Memory,
+    ProcessColumns,
+    Ramp,
+    Round,
+    RunRecord,
+    Samples,
+    Verdict,
+)
+from c1m.units import format_count
+
+_ALMOST_ALL = 0.999  # of the peak: a sample counts as "all are open"
+
+
+def ramp_of(marks_s: Sequence[float], opened: int, seconds: float) -> Ramp:
+    """The ramp from the moments at which the 1,000th, 2,000th, ... connection had opened.
+
+    `marks_s` float[opened // 1000], seconds since the first connect; `seconds` the whole ramp.
+    """
+    marks = [0.0, *marks_s]
+    blocks = marks[::50]
+    return Ramp(
+        per_1000_s=_steps(marks),
+        per_50000_s=_steps(blocks),
+        seconds=round(seconds, 6),
+        connects_per_s=round(opened / seconds, 3) if seconds > 0 else 0.0,
+    )
+
+
+def _steps(moments: Sequence[float]) -> list[float]:
+    return [round(b - a, 6) for a, b in itertools.pairwise(moments)]
+
+
+def memory_of(samples: Samples) -> Memory:
+    """Growth a connection from the first sample to those with (almost) all connections open.
+
+    User memory takes the highest of those samples; the kernel's, which echoes in flight inflate
+    and other processes disturb, their median. None where nothing was open or nothing is known.
+    """
+    peak = max(samples.open, default=0)
+    grown_by = peak - (samples.open[0] if samples.open else 0)
+    if grown_by <= 0:
+        return Memory()
+    full = [i for i, count in enumerate(samples.open) if count >= peak * _ALMOST_ALL]
+    used = samples.kernel.used_bytes
+    kernel = [used[i] - used[0] - _user_growth(samples, i) for i in full]
+    slab = [samples.kernel.slab_bytes[i] - samples.kernel.slab_bytes[0] for i in full]
+    return Memory(
+        server_user_bytes_per_connection=_highest(samples.server, full, grown_by),
+        client_user_bytes_per_connection=_highest(samples.client, full, grown_by),
+        kernel_bytes_per_connection=round(statistics.median(kernel) / grown_by, 1),
+        slab_bytes_per_connection=round(statistics.median(slab) / grown_by, 1),
+    )
+
+
+def _highest(process: ProcessColumns | None, rows: list[int], connections: int) -> float | None:
+    growths = [growth for i in rows if (growth := _growth(process, i)) is not None]
+    return round(max(growths) / connections, 1) if growths else None
+
+
+def _growth(process: ProcessColumns | None, row: int) -> int | None:
+    if process is None or not process.rss_bytes:
+        return None
+    first, now = process.rss_bytes[0], process.rss_bytes[row]
+    return None if first is None or now is None else now - first
+
+
+def _user_growth(samples: Samples, row: int) -> int:
+    return (_growth(samples.server, row) or 0) + (_growth(samples.client, row) or 0)
+
+
+def judge(
+    asked: Asked, connections: Connections, rounds: Sequence[Round], also: Sequence[str] = ()
+) -> Verdict:
+    """The verdict: complete when all asked-for connections were open at the same time, none was
+    lost and every reply of every round was right. `also`: further sentences of what was short.
+    """
+    shortfalls = list(also)
+    if connections.opened < asked.connections:
+        shortfalls.append(
+            f"{format_count(asked.connections - connections.opened)} of "
+            f"{format_count(asked.connections)} connections did not open{_why(connections)}."
+        )
+    elif connections.peak_open < asked.connections:
+        shortfalls.append(
+            f"At most {format_count(connections.peak_open)} of {format_count(asked.connections)} "
+            "connections were open at the same time."
+        )
+    if connections.lost:
+        shortfalls.append(
+            f"{format_count(connections.lost)} of {format_count(connections.opened)} open "
+            "connections were lost before the run closed them."
+        )
+    for one in rounds:
+        if one.right < one.sent:
+            shortfalls.append(
+                f"Round {one.name!r}: {format_count(one.right)} of {format_count(one.sent)} "
+                f"replies were right; {format_count(one.wrong)} were wrong and "
+                f"{format_count(one.missing)} did not come."
+            )
+        if one.sent < connections.opened:
+            shortfalls.append(
+                f"Round {one.name!r}: only {format_count(one.sent)} of the "
+                f"{format_count(connections.opened)} opened connections were sent to."
+            )
+    return Verdict(complete=not shortfalls, shortfalls=shortfalls)
+
+
+def _why(connections: Connections) -> str:
+    """ ": 2 refused, 1 timed out" or "" where none is known."""
+    kinds = ("refused", "reset", "timed_out", "unreachable", "failed", "unfinished")
+    counts = [
+        f"{format_count(getattr(connections, kind))} {kind.replace('_', ' ')}"
+        for kind in kinds
+        if getattr(connections, kind)
+    ]
+    return ": " + ", ".join(counts) if counts else ""
+
+
+def broken_laws(record: RunRecord) -> list[str]:
+    """Sums that do not hold, as sentences (each would be a bug of ours); [] for a sound record."""
+    c = record.connections
+    ended = c.opened + c.refused + c.reset + c.timed_out + c.unreachable + c.failed + c.unfinished
+    broken = []
+    if c.attempted != ended:
+        broken.append(f"attempted is {c.attempted}, but its ends add up to {ended}")
+    if c.opened != c.open_at_end + c.lost:
+        broken.append(f"opened is {c.opened}, not open_at_end {c.open_at_end} + lost {c.lost}")
+    if c.peak_open > c.opened:
+        broken.append(f"peak_open {c.peak_open} is above opened {c.opened}")
+    for one in record.rounds:
+        if one.sent != one.right + one.wrong + one.missing:
+            broken.append(f"round {one.name}: sent is not right + wrong + missing")
+    for phase, total in (("connect", c.attempted - c.opened - c.unfinished), ("open", c.lost)):
+        explained = sum(failure.count for failure in record.failures if failure.phase == phase)
+        if explained != total:
+            broken.append(f"{total} failures in phase {phase}, but {explained} have an errno")
+    return broken

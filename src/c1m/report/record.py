@@ -1,0 +1,273 @@
+"""The record of a run: everything that was asked, measured and concluded, as versioned JSON.
+
+Plain data without computing; every field has a default, so a record can be filled piece by piece.
+`derive.py` makes the derived pieces (verdict, ramp, memory), `text.py` and `html.py` show a record.
+All times within a record are seconds since the run's start, latencies nanoseconds, sizes bytes.
+
+Within schema "c1m-run/1" fields may be added, never renamed or given another meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from c1m.errors import UsageError
+from c1m.report import codec, files
+
+if TYPE_CHECKING:  # load fills records and may import this module
+    from c1m.load.histogram import Histogram
+
+SCHEMA = "c1m-run/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the run was told to do."""
+
+    connections: int = 0
+    connect_rate_per_s: float | None = None  # None: as fast as it can
+    hold_s: float = 0.0
+    message: str = ""  # as typed, with {n} for the connection's number
+    engine: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUsed:
+    """The engine that ran, why this one, and its own figures by name."""
+
+    name: str = ""
+    reason: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The conditions: figures of two records compare only where these agree."""
+
+    kernel: str = ""
+    cpu: str = ""
+    cores: int = 0
+    memory_bytes: int = 0
+    python: str = ""
+    numpy: str = ""
+    c1m: str = ""
+    nofile_soft: int = 0
+    nofile_hard: int = 0
+    sysctls: dict[str, str] = field(default_factory=dict)
+    engine: EngineUsed = field(default_factory=EngineUsed)
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Where every connection went. Two laws hold (`derive.broken_laws`):
+
+    attempted = opened + refused + reset + timed_out + unreachable + failed + unfinished
+    opened = open_at_end + lost
+    """
+
+    attempted: int = 0
+    opened: int = 0
+    peak_open: int = 0  # most that were open at one moment
+    open_at_end: int = 0  # open when the run began to close them
+    refused: int = 0  # the ways in which a connect can end otherwise
+    reset: int = 0
+    timed_out: int = 0
+    unreachable: int = 0
+    failed: int = 0  # any other errno
+    unfinished: int = 0  # still connecting when the run was stopped
+    lost: int = 0  # opened, and ended before the run closed them
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One errno in one phase ("connect": it never opened; "open": it was lost)."""
+
+    phase: str
+    errno: str  # its name: "ECONNREFUSED"
+    count: int
+    text: str = ""  # the kernel's reason in words
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the run: "ramp", "hold", "stampede", "close"."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """How long connecting took: element i is the time for the connections after i blocks."""
+
+    per_1000_s: list[float] = field(default_factory=list)
+    per_50000_s: list[float] = field(default_factory=list)
+    seconds: float = 0.0  # from the first connect until the last one had opened or failed
+    connects_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFailure:
+    """A reply that was not what was sent; the bytes as Python's repr, cut where long."""
+
+    connection: int
+    expected: str
+    received: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One message on every open connection: sent = right + wrong + missing."""
+
+    name: str  # "first" or "stampede"
+    sent: int = 0
+    right: int = 0
+    wrong: int = 0
+    missing: int = 0
+    in_flight_peak: int = 0
+    seconds: float = 0.0
+    first_failures: list[ReplyFailure] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One distribution; `percentiles_ns` has only those that the count carries."""
+
+    count: int = 0
+    min_ns: int = 0
+    mean_ns: float = 0.0
+    max_ns: int = 0
+    percentiles_ns: dict[str, int] = field(default_factory=dict)
+    histogram: dict[str, Any] = field(default_factory=dict)  # Histogram.to_json()
+
+    @classmethod
+    def of(cls, histogram: Histogram) -> Latency:
+        """Everything from a c1m.load.histogram.Histogram of nanoseconds."""
+        return cls(
+            count=histogram.count,
+            min_ns=histogram.min,
+            mean_ns=histogram.mean,
+            max_ns=histogram.max,
+            percentiles_ns=histogram.percentiles(),
+            histogram=histogram.to_json(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessColumns:
+    """One process over time; None where it was gone. CPU seconds count since the process began."""
+
+    rss_bytes: list[int | None] = field(default_factory=list)
+    user_s: list[float | None] = field(default_factory=list)
+    system_s: list[float | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelColumns:
+    """The machine over time. `used_bytes` is MemTotal - MemAvailable, all users included."""
+
+    slab_bytes: list[int] = field(default_factory=list)
+    tcp_mem_bytes: list[int] = field(default_factory=list)
+    used_bytes: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Columns of equal length over time; `server` is None where its process is not known."""
+
+    t_s: list[float] = field(default_factory=list)
+    open: list[int] = field(default_factory=list)
+    server: ProcessColumns | None = None
+    client: ProcessColumns = field(default_factory=ProcessColumns)
+    kernel: KernelColumns = field(default_factory=KernelColumns)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Growth from the first sample to the full number of connections, for each of them.
+
+    User memory is resident memory at its highest. The kernel's is the growth of the machine's used
+    memory less that of the known processes, so it counts both ends where both are on this machine.
+    """
+
+    server_user_bytes_per_connection: float | None = None
+    client_user_bytes_per_connection: float | None = None
+    kernel_bytes_per_connection: float | None = None
+    slab_bytes_per_connection: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether all was as asked; if not, one sentence for each thing that was short."""
+
+    complete: bool = False
+    shortfalls: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A whole run. Make it at the end, or an unfinished one with what is known."""
+
+    schema: str = SCHEMA
+    started: str = ""  # ISO 8601, UTC: `metadata.started_text()`
+    command: list[str] = field(default_factory=list)
+    target: str = ""
+    scenario: str = ""
+    asked: Asked = field(default_factory=Asked)
+    metadata: Metadata = field(default_factory=Metadata)
+    connections: Connections = field(default_factory=Connections)
+    failures: list[Failure] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
+    ramp: Ramp = field(default_factory=Ramp)
+    rounds: list[Round] = field(default_factory=list)
+    latencies: dict[str, Latency] = field(default_factory=dict)
+    samples: Samples = field(default_factory=Samples)
+    memory: Memory = field(default_factory=Memory)
+    kernel_counters: dict[str, int] = field(default_factory=dict)
+    verdict: Verdict = field(default_factory=Verdict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        data: dict[str, Any] = codec.encode(self)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Any) -> RunRecord:
+        """What `to_json` gave. Raises UsageError for another schema or a damaged record."""
+        schema = data.get("schema") if isinstance(data, dict) else None
+        if schema != SCHEMA:
+            what = "has no schema" if schema is None else f"is of schema {schema!r}"
+            raise UsageError(
+                f"The record {what}; this c1m reads {SCHEMA!r}.",
+                "Give a file that `c1m load --json FILE` wrote.",
+            )
+        try:
+            return codec.decode(cls, data)
+        except ValueError as error:
+            raise UsageError(
+                f"The record is damaged: {error}.", "Run again to make a new one."
+            ) from error
+
+    def write(self, path: str | Path) -> None:
+        """Write as JSON. Raises UsageError where that cannot be done."""
+        files.write_text(path, json.dumps(self.to_json(), allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> RunRecord:
+        """Read what `write` wrote. Raises UsageError for anything else."""
+        text = files.read_text(path)
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise UsageError(
+                f"{path} is not JSON: {error}.", "Give a file that `c1m load --json FILE` wrote."
+            ) from error
+        try:
+            return cls.from_json(data)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.message}", error.remedy) from error

@@ -1,0 +1,202 @@
+"""Memory and CPU of both ends and of the kernel over time, one row whenever the caller asks.
+
+No thread and no timer: the caller's tick asks, a few times a second. Rows are bounded: past
+ROWS_MAX every second one is dropped and from then on every second request is answered, so a long
+run loses resolution, not memory.
+
+Facts. A process at its limit of descriptors can open nothing, /proc included, and that is just when
+the figures matter: the files are opened once and read again with pread, which makes the kernel
+write them anew. A row then costs about 35 us, a tenth of opening them each time; and an open
+/proc/PID/stat fails once its process is gone, even when the number is used again.
+
+Source of the formats: Documentation/filesystems/proc.rst of the Linux kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from c1m.clock import Clock
+from c1m.kernel import procfs
+from c1m.report.record import KernelColumns, ProcessColumns, Samples
+from c1m.units import NS_PER_S
+
+ROWS_MAX = 2_000
+
+COUNTERS = (
+    "Tcp.ActiveOpens",
+    "Tcp.PassiveOpens",
+    "Tcp.AttemptFails",
+    "Tcp.EstabResets",
+    "Tcp.RetransSegs",
+    "TcpExt.ListenOverflows",
+    "TcpExt.ListenDrops",
+    "TcpExt.TCPSynRetrans",
+    "TcpExt.TCPTimeouts",
+    "TcpExt.TCPReqQFullDrop",
+    "TcpExt.TCPReqQFullDoCookies",
+    "TcpExt.TCPBacklogDrop",
+    "TcpExt.TCPAbortOnMemory",
+    "TcpExt.TCPMemoryPressures",
+    "TcpExt.PruneCalled",
+)
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_FILE_BYTES_MAX = 16_384  # meminfo, the longest of them, has about 1,600
+
+_MEMINFO = re.compile(rb"^(MemTotal|MemAvailable|Slab): +(\d+) kB$", re.MULTILINE)
+_TCP_MEM = re.compile(rb"^TCP: .*\bmem (\d+)", re.MULTILINE)
+
+
+class _Process(NamedTuple):
+    rss_bytes: int
+    user_s: float
+    system_s: float
+
+
+class _Row(NamedTuple):
+    t_s: float
+    open: int
+    server: _Process | None
+    client: _Process | None
+    slab_bytes: int
+    tcp_mem_bytes: int
+    used_bytes: int
+
+
+class Sampler:
+    """Rows of figures since `start_ns` (default: now, on `clock`).
+
+    `server_pid` is None where the server is not a process of this machine, or not known. Holds at
+    most four descriptors until `close`.
+    """
+
+    def __init__(
+        self,
+        server_pid: int | None,
+        clock: Clock,
+        *,
+        start_ns: int | None = None,
+        rows_max: int = ROWS_MAX,
+        root: Path = procfs.ROOT,
+    ) -> None:
+        assert rows_max >= 4, rows_max
+        self._clock = clock
+        self._start_ns = clock.now_ns() if start_ns is None else start_ns
+        self._rows_max = rows_max
+        self._root = root
+        self._rows: list[_Row] = []
+        self._stride = 1  # one request in so many is answered
+        self._requests = 0
+        self._has_server = server_pid is not None
+        self._server = _open(root / f"proc/{server_pid}/stat") if self._has_server else -1
+        self._client = _open(root / "proc/self/stat")
+        self._meminfo = _open(root / "proc/meminfo")
+        self._sockstat = _open(root / "proc/net/sockstat")
+        self._counters = procfs.network_counters(root)
+
+    def sample(self, open_connections: int, *, keep: bool = False) -> None:
+        """Append a row. `keep`: also where this one would be passed over (a phase's end)."""
+        self._requests += 1
+        if not keep and (self._requests - 1) % self._stride:
+            return
+        self._rows.append(self._row(open_connections))
+        if len(self._rows) > self._rows_max:
+            self._halve()
+
+    def _row(self, open_connections: int) -> _Row:
+        memory = {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(_read(self._meminfo))}
+        tcp_mem = _TCP_MEM.search(_read(self._sockstat))
+        return _Row(
+            t_s=round((self._clock.now_ns() - self._start_ns) / NS_PER_S, 4),
+            open=open_connections,
+            server=_process(_read(self._server)),
+            client=_process(_read(self._client)),
+            slab_bytes=memory.get(b"Slab", 0),
+            tcp_mem_bytes=int(tcp_mem[1]) * _PAGE_BYTES if tcp_mem else 0,
+            used_bytes=memory.get(b"MemTotal", 0) - memory.get(b"MemAvailable", 0),
+        )
+
+    def _halve(self) -> None:
+        """Drop every second row, but never the first, the last or the first at the peak."""
+        last = len(self._rows) - 1
+        peak = max(range(last + 1), key=lambda i: self._rows[i].open)
+        self._rows = [row for i, row in enumerate(self._rows) if i % 2 == 0 or i in (peak, last)]
+        self._stride *= 2
+
+    def samples(self) -> Samples:
+        """All rows so far as columns."""
+        rows = self._rows
+        return Samples(
+            t_s=[row.t_s for row in rows],
+            open=[row.open for row in rows],
+            server=_columns([row.server for row in rows]) if self._has_server else None,
+            client=_columns([row.client for row in rows]),
+            kernel=KernelColumns(
+                slab_bytes=[row.slab_bytes for row in rows],
+                tcp_mem_bytes=[row.tcp_mem_bytes for row in rows],
+                used_bytes=[row.used_bytes for row in rows],
+            ),
+        )
+
+    def kernel_counters(self) -> dict[str, int]:
+        """By how much the kernel's counters of COUNTERS rose since the sampler was made.
+
+        They count the whole network namespace, other programs' connections included. This opens
+        files: call it when the run's descriptors are closed.
+        """
+        now = procfs.network_counters(self._root)
+        return {name: now[name] - self._counters.get(name, 0) for name in COUNTERS if name in now}
+
+    def close(self) -> None:
+        """Give the descriptors back; the rows stay. May be called twice."""
+        for name in ("_server", "_client", "_meminfo", "_sockstat"):
+            if getattr(self, name) >= 0:
+                os.close(getattr(self, name))
+            setattr(self, name, -1)
+
+
+def _open(path: Path) -> int:
+    """A descriptor, or -1 where the file is not there or may not be read."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _read(descriptor: int) -> bytes:
+    """The file as it is now; empty where it was not opened or its process is gone (ESRCH)."""
+    if descriptor < 0:
+        return b""
+    try:
+        return os.pread(descriptor, _FILE_BYTES_MAX, 0)
+    except OSError:
+        return b""
+
+
+def _process(stat: bytes) -> _Process | None:
+    """Memory and CPU from /proc/PID/stat; None for a process that has ended.
+
+    The second field is the command in parentheses and may itself hold blanks and parentheses:
+    count from the last one. Fields 3, 14, 15 and 24 (state, utime, stime, rss) follow.
+    """
+    fields = stat[stat.rfind(b")") + 1 :].split()
+    if len(fields) < 22 or fields[0] in (b"Z", b"X"):
+        return None
+    return _Process(
+        rss_bytes=int(fields[21]) * _PAGE_BYTES,
+        user_s=int(fields[11]) / _TICKS_PER_S,
+        system_s=int(fields[12]) / _TICKS_PER_S,
+    )
+
+
+def _columns(rows: list[_Process | None]) -> ProcessColumns:
+    return ProcessColumns(
+        rss_bytes=[None if row is None else row.rss_bytes for row in rows],
+        user_s=[None if row is None else row.user_s for row in rows],
+        system_s=[None if row is None else row.system_s for row in rows],
+    )
