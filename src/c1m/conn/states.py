@@ -1,9 +1,9 @@
 """The states of a connection and the one table that moves it from one to the next.
 
-    FREE --CONNECT--> CONNECTING --CONNECTED--> OPEN --EOF--> HALF_CLOSED
-    FREE --ACCEPT--------------------------->   OPEN
-    OPEN, HALF_CLOSED --LINGER--> LINGERING         (closed by the caller, output still going out)
-    anything but FREE --FREE--> FREE                (gone, slot given back)
+FREE --CONNECT--> CONNECTING --CONNECTED--> OPEN --EOF--> HALF_CLOSED
+FREE --ACCEPT--------------------------->   OPEN
+OPEN, HALF_CLOSED --LINGER--> LINGERING         (closed by the caller, output still going out)
+anything but FREE --FREE--> FREE                (gone, slot given back)
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ Slots = npt.NDArray[np.int32]
 RECEIVE_WANTED = 1  # the caller wants data
 RECEIVE_ARMED = 2  # the kernel has been asked for it
 HAS_OUTBOX = 4  # output waits: further sends must queue behind it
-SEND_IN_FLIGHT = 8  # the kernel is working on the outbox's head
+IS_OPEN = 8  # the caller may send: state OPEN or HALF_CLOSED, as a bit so that one look is enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,18 @@ class ConnTable:
     def open(self, slots: Slots, event: ConnEvent) -> None:
         """Take free slots into use, with receiving wanted."""
         self.advance(slots, event)
-        self.flags[slots] = RECEIVE_WANTED
+        accepted = event == ConnEvent.ACCEPT
+        self.flags[slots] = RECEIVE_WANTED | IS_OPEN if accepted else RECEIVE_WANTED
+
+    def connected(self, slots: Slots) -> None:
+        """Connects that succeeded."""
+        self.advance(slots, ConnEvent.CONNECTED)
+        self.flags[slots] |= IS_OPEN
+
+    def linger(self, slots: Slots) -> None:
+        """Closed by the caller; the outbox is still going out."""
+        self.advance(slots, ConnEvent.LINGER)
+        self.flags[slots] &= ~np.uint8(IS_OPEN)
 
     def free(self, slots: Slots) -> None:
         """Give slots (each once) back; their generation goes up, so that late events are known."""
@@ -64,8 +75,7 @@ class ConnTable:
 
     def is_open(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Which of the slots the caller may still send to."""
-        states = self.states[slots]
-        return (states == ConnState.OPEN) | (states == ConnState.HALF_CLOSED)
+        return (self.flags[slots] & IS_OPEN) != 0
 
     def slots_in(self, *states: ConnState) -> Slots:
         """All slots in one of these states, ascending: a scan over the whole column."""

@@ -1,7 +1,7 @@
 """Ragged byte strings: many pieces of bytes as one memory and two columns.
 
-Piece i is `memory[offsets[i] : offsets[i] + lengths[i]]`. Pieces may lie anywhere in the memory, may
-overlap (one payload for many connections) and keep the memory alive.
+Piece i is `memory[offsets[i] : offsets[i] + lengths[i]]`. Pieces may lie anywhere in the memory,
+may overlap (one payload for many connections) and keep the memory alive.
 """
 
 from __future__ import annotations

@@ -1,0 +1,272 @@
+"""All rings of one engine: slots to rings and back, tables of direct descriptors, buffers, sleep.
+
+Slot = ring * files_per_ring + place in that ring's table, so a slot says by arithmetic where its
+socket is. Rings are added when those there are filling up, because one table may not be larger than
+RLIMIT_NOFILE nor than 2**20: a small server has one ring, a million connections under a limit of
+20,000 have some fifty, in the same thread.
+
+A ring either accepts (the kernel chooses places in its table) or connects (we choose): mixed, the
+two would step on each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.submissions import Words, poll
+from c1m.engine.user_data import Op, pack_one
+from c1m.errors import LimitError
+from c1m.kernel import uring_abi as abi
+from c1m.kernel.buffer_ring import BufferArena, BufferRing, Ids
+from c1m.kernel.real import Kernel
+from c1m.kernel.ring import Completions, RingLike
+
+Slots = npt.NDArray[np.int32]
+
+COMPLETIONS_MAX = 1 << 16  # reaped in one tick over all rings
+POLLIN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Sizes of everything that is bounded; the defaults suit anything up to a few million."""
+
+    capacity: int = 1 << 23  # slots at most, over all rings
+    files_per_ring: int | None = None  # None: as many as the kernel allows
+    sq_entries: int = 512
+    cq_entries: int = 2048
+    buffer_size: int = 2048
+    buffers_first: int = 1024  # of the first ring
+    buffers_each: int = 128  # of every other ring; both double when they run out
+    buffers_max: int = abi.BUFFER_IDS_MAX  # in all
+
+
+@dataclass(slots=True)
+class Place:
+    """One ring with its table and buffers."""
+
+    ring: RingLike
+    buffers: BufferRing
+    accepts: bool
+    free: int  # places of the table that nobody has
+    unused: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+class RingSet:
+    """The rings of one engine."""
+
+    def __init__(self, kernel: Kernel, tuning: Tuning) -> None:
+        self.kernel = kernel
+        self.tuning = tuning
+        allowed = min(kernel.files_max(), abi.FILES_MAX)
+        self.files_per_ring = min(tuning.files_per_ring or allowed, allowed, tuning.capacity)
+        self.capacity = tuning.capacity // self.files_per_ring * self.files_per_ring
+        self.places: list[Place] = []
+        self.arena = BufferArena(tuning.buffers_max, tuning.buffer_size)
+        self._completions: Completions = np.zeros((COMPLETIONS_MAX, 4), np.uint32)
+        self._watching = False
+        self._first = 0  # the ring that is served first: moves on when a tick was full
+        self.woken = False
+
+    def can_add(self) -> bool:
+        """Whether there is room for one more ring."""
+        return (
+            len(self.places) * self.files_per_ring < self.capacity
+            and self.arena.left() >= self.tuning.buffers_each
+        )
+
+    def add(self, accepts: bool) -> Place:
+        """One more ring. Raises LimitError when capacity or the kernel allow no more."""
+        index = len(self.places)
+        if not self.can_add():
+            raise LimitError(f"All {self.capacity:,} slots of this engine are in use.")
+        tuning = self.tuning
+        try:
+            ring = self.kernel.ring(index, tuning.sq_entries, tuning.cq_entries)
+            arg = np.zeros(1, abi.FILES_REGISTER)
+            arg["nr"], arg["flags"] = self.files_per_ring, abi.FILES_SPARSE
+            ring.register(abi.REGISTER_FILES2, arg, abi.FILES_REGISTER.itemsize)
+        except OSError as error:
+            raise LimitError(
+                f"The kernel gives no io_uring number {index + 1}: {error.strerror or error}.",
+                "Raise the locked-memory limit (ulimit -l) or ask for fewer connections.",
+            ) from None
+        count = tuning.buffers_first if index == 0 else tuning.buffers_each
+        entries = min(max(1024, 4 * count), abi.BUFFER_RING_MAX)
+        place = Place(ring, BufferRing(ring, self.arena, count, entries), accepts, 0)
+        place.free = self.files_per_ring
+        if not accepts:
+            place.unused = np.arange(self.files_per_ring - 1, -1, -1, dtype=np.int32)
+        self.places.append(place)
+        if index == 0:
+            # One pool of helper threads serves all rings of a thread; nothing here needs it.
+            ring.register(abi.REGISTER_IOWQ_MAX_WORKERS, np.ones(2, np.uint32), 2)
+            ring.push(poll(self.kernel.wake_fd(), POLLIN, pack_one(0, 0, Op.WAKE)))
+        else:
+            self._watch_all()
+        return place
+
+    def _watch_all(self) -> None:
+        """Several rings cannot be slept on by entering one of them: use the kernel's doorbell."""
+        if not self._watching:
+            self._watching = True
+            self.kernel.watch(self.places[0].ring)
+        self.kernel.watch(self.places[-1].ring)
+
+    def place_of(self, slot: int) -> Place:
+        """The ring that holds a slot."""
+        return self.places[slot // self.files_per_ring]
+
+    def files(self, slots: Slots) -> Slots:
+        """Places in their rings' tables."""
+        return slots if len(self.places) == 1 else slots % np.int32(self.files_per_ring)
+
+    def rings_of(self, slots: Slots) -> Slots:
+        """Ring numbers."""
+        return slots // np.int32(self.files_per_ring)
+
+    def push(self, slots: Slots, rows: Words) -> None:
+        """Queue one submission for each slot on its ring, keeping the order of equal slots."""
+        if len(self.places) == 1 or len(slots) == 1:
+            if len(slots):
+                self.place_of(int(slots[0])).ring.push(rows)
+            return
+        which = self.rings_of(slots)
+        steps = which[1:] - which[:-1]
+        if len(steps) and int(steps.min()) < 0:
+            order = np.argsort(which, kind="stable")
+            rows, which = rows[order], which[order]
+            steps = which[1:] - which[:-1]
+        start = 0
+        for end in [*(np.flatnonzero(steps) + 1).tolist(), len(slots)]:
+            if end > start:
+                self.places[int(which[start])].ring.push(rows[start:end])
+            start = end
+
+    def give_places_back(self, slots: Slots) -> None:
+        """Count these slots as free; the close that frees them is queued."""
+        which = self.rings_of(slots)
+        for index, count in enumerate(np.bincount(which).tolist()):
+            if count:
+                place = self.places[index]
+                place.free += count
+                if not place.accepts:
+                    place.unused = np.concatenate((place.unused, self.files(slots[which == index])))
+
+    def take_places(self, count: int) -> Slots:
+        """`count` free slots for connects, lowest first, on rings that connect.
+
+        Raises LimitError, with nothing taken, when there are not so many.
+        """
+        free = sum(p.free for p in self.places if not p.accepts)
+        while free < count:
+            if not self.can_add():
+                raise LimitError(
+                    f"{count:,} more connections were asked; {free:,} of this engine's "
+                    f"{self.capacity:,} slots are free."
+                )
+            free += self.add(accepts=False).free
+        taken: list[Slots] = []
+        for index, place in enumerate(self.places):
+            n = 0 if place.accepts else min(count, place.free)
+            if n:
+                files = place.unused[-n:][::-1]
+                place.unused = place.unused[:-n]
+                place.free -= n
+                count -= n
+                taken.append(files + np.int32(index * self.files_per_ring))
+        return np.concatenate(taken).astype(np.int32) if taken else np.zeros(0, np.int32)
+
+    def is_low(self) -> bool:
+        """Whether a ring has given out more than half of its buffers."""
+        return any(p.buffers.free * 2 < p.buffers.owned for p in self.places)
+
+    def submit_all(self) -> Completions:
+        """Hand everything queued to the kernel; receive nothing.
+
+        Returns the completions that this brought at once (sends that were short or refused above
+        all), copied.
+        """
+        count = 0
+        for place in self.places:
+            if place.ring.pending:
+                place.ring.submit()
+                count += place.ring.reap(self._completions[count:])
+        return self._completions[:count].copy()
+
+    def collect(self, sleep_ns: int) -> Completions:
+        """Submit everything, collect what has come: [n, 4] words, valid until the next collect.
+
+        Where there is nothing sleeps up to `sleep_ns` (negative: for ever; 0: not at all). May
+        return nothing early, after a wake or a signal.
+        """
+        alone = len(self.places) == 1
+        count = self._collect_once(sleep_ns if alone else 0)
+        if count == 0 and sleep_ns and not alone and not self.woken:
+            self.woken |= self.kernel.sleep(sleep_ns)
+            count = self._collect_once(0)
+        return self._completions[:count]
+
+    def _collect_once(self, sleep_ns: int) -> int:
+        count = 0
+        places = self.places
+        n = len(places)
+        for step in range(n):
+            place = places[(self._first + step) % n]
+            ring = place.ring
+            if not (ring.pending or sleep_ns or ring.wants_attention()):
+                continue
+            room = COMPLETIONS_MAX - count
+            if room < ring.cq_entries:
+                self._first = (self._first + step) % n
+                break
+            # Each receive takes a buffer: asking for no more than there are avoids ENOBUFS.
+            most = min(ring.cq_entries, max(place.buffers.free, 32))
+            if ring.drain(most, 1 if sleep_ns else 0, sleep_ns):
+                count += ring.reap(self._completions[count:])
+        return count
+
+    def used(self, ids: Ids) -> None:
+        """Buffers that came back full: the kernel does not have them any more."""
+        self._each_owner(ids, give=False)
+
+    def recycle(self, ids: Ids) -> None:
+        """Buffers whose data is used up: the kernel may fill them again."""
+        self._each_owner(ids, give=True)
+
+    def _each_owner(self, ids: Ids, give: bool) -> None:
+        if len(self.places) == 1:
+            owner = self.places[0].buffers
+            if give:
+                owner.give(ids)
+            else:
+                owner.free -= len(ids)
+            return
+        owners = self.arena.owners[ids]
+        order = np.argsort(owners, kind="stable")
+        counts = np.bincount(owners, minlength=0).tolist()
+        start = 0
+        for index, n in enumerate(counts):
+            if n:
+                owner = self.places[index].buffers
+                if give:
+                    owner.give(ids[order[start : start + n]])
+                else:
+                    owner.free -= n
+                start += n
+
+    def grow_buffers(self, slots: Slots) -> None:
+        """Rings that ran out of buffers get as many more as they have, while the arena lasts."""
+        for index in set(self.rings_of(slots).tolist()):
+            buffers = self.places[index].buffers
+            buffers.grow(buffers.owned)
+
+    def shutdown(self) -> None:
+        """Give all rings back."""
+        for place in self.places:
+            place.ring.close()
+        self.places.clear()
+        self.kernel.shutdown()

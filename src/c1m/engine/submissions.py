@@ -1,0 +1,162 @@
+"""Blocks of submissions as [n, 8] words of 8 bytes, one function an operation. Pure.
+
+Word 0 is opcode u8, flags u8, ioprio u16, fd i32; word 1 off; word 2 addr; word 3 len u32, op_flags
+u32; word 4 user data; word 5 buffer group u16, personality u16, file index u32; word 6 addr3
+(struct io_uring_sqe; see kernel/uring_abi.py). `files` are indices into the ring's table of direct
+descriptors, `data` the user data.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.kernel import uring_abi as abi
+
+Words = npt.NDArray[np.uint64]
+Files = npt.NDArray[np.int32]
+
+_32 = np.uint64(32)
+
+
+def _first(opcode: int, flags: int, ioprio: int = 0) -> np.uint64:
+    return np.uint64(opcode | flags << 8 | ioprio << 16)
+
+
+_SEND_NOW = _first(abi.OP_SEND, abi.FIXED_FILE | abi.SKIP_SUCCESS)
+_SEND_NOW_FLAGS = np.uint64((abi.MSG_DONTWAIT | abi.MSG_WAITALL | abi.MSG_NOSIGNAL) << 32)
+_SEND_ALL = _first(abi.OP_SEND, abi.FIXED_FILE)
+_SEND_ALL_FLAGS = np.uint64((abi.MSG_WAITALL | abi.MSG_NOSIGNAL) << 32)
+_RECEIVE = _first(abi.OP_RECV, abi.FIXED_FILE | abi.BUFFER_SELECT, abi.RECV_MULTISHOT)
+_RECEIVE_IDLE = _first(
+    abi.OP_RECV, abi.FIXED_FILE | abi.BUFFER_SELECT, abi.RECV_MULTISHOT | abi.RECV_POLL_FIRST
+)
+_CANCEL = _first(abi.OP_ASYNC_CANCEL, abi.SKIP_SUCCESS)
+_CLOSE = _first(abi.OP_CLOSE, abi.SKIP_SUCCESS)
+_SOCKET = _first(abi.OP_SOCKET, abi.SKIP_SUCCESS)
+_OPTION = _first(abi.OP_URING_CMD, abi.FIXED_FILE | abi.SKIP_SUCCESS)
+_BIND = _first(abi.OP_BIND, abi.FIXED_FILE | abi.SKIP_SUCCESS)
+_CONNECT = _first(abi.OP_CONNECT, abi.FIXED_FILE)
+
+
+def _rows(count: int) -> Words:
+    return np.zeros((count, 8), np.uint64)
+
+
+def _fd(files: Files) -> Words:
+    return files.astype(np.uint64) << _32
+
+
+def send_now(files: Files, addresses: Words, lengths: npt.NDArray[np.int32], data: Words) -> Words:
+    """Try to send at once; no completion when all of it went.
+
+    MSG_DONTWAIT makes the kernel give up instead of waiting, MSG_WAITALL makes a short send
+    complete with its count (without it a short send would be silent, because success is skipped).
+    """
+    rows = _rows(len(files))
+    rows[:, 0] = _SEND_NOW | _fd(files)
+    rows[:, 2] = addresses
+    rows[:, 3] = lengths.astype(np.uint64) | _SEND_NOW_FLAGS
+    rows[:, 4] = data
+    return rows
+
+
+def send_all(file: int, address: int, length: int, data: int) -> Words:
+    """Send until all is sent (one connection); always completes."""
+    rows = _rows(1)
+    rows[0, 0] = int(_SEND_ALL) | file << 32
+    rows[0, 2] = address
+    rows[0, 3] = length | int(_SEND_ALL_FLAGS)
+    rows[0, 4] = data
+    return rows
+
+
+def receive(files: Files, group: int, data: Words, idle: bool) -> Words:
+    """Arm multishot receives into provided buffers.
+
+    `idle` says that nothing has come yet as far as we know: the kernel then polls first.
+    """
+    rows = _rows(len(files))
+    rows[:, 0] = (_RECEIVE_IDLE if idle else _RECEIVE) | _fd(files)
+    rows[:, 4] = data
+    rows[:, 5] = group
+    return rows
+
+
+def cancel(targets: Words) -> Words:
+    """Cancel by user data (a hash look-up; by descriptor it would walk all armed requests)."""
+    rows = _rows(len(targets))
+    rows[:, 0] = _CANCEL
+    rows[:, 2] = targets
+    return rows
+
+
+def close(files: Files) -> Words:
+    """Close direct descriptors. `fd` must be 0 and FIXED_FILE unset; the slot is file_index - 1."""
+    rows = _rows(len(files))
+    rows[:, 0] = _CLOSE
+    rows[:, 5] = (files.astype(np.uint64) + np.uint64(1)) << _32
+    return rows
+
+
+def set_option(files: Files, level: int, name: int, address: int, size: int, data: Words) -> Words:
+    """setsockopt with the same value for all; the value's memory must outlive the submission."""
+    rows = _rows(len(files))
+    rows[:, 0] = _OPTION | _fd(files)
+    rows[:, 1] = abi.SOCKET_URING_OP_SETSOCKOPT
+    rows[:, 2] = level | name << 32
+    rows[:, 4] = data
+    rows[:, 5] = size << 32
+    rows[:, 6] = address
+    return rows
+
+
+def open_socket(files: Files, family: int, data: Words) -> Words:
+    """Make stream sockets in these places of the table."""
+    rows = _rows(len(files))
+    rows[:, 0] = _SOCKET | np.uint64(family << 32)
+    rows[:, 1] = socket.SOCK_STREAM
+    rows[:, 4] = data
+    rows[:, 5] = (files.astype(np.uint64) + np.uint64(1)) << _32
+    return rows
+
+
+def bind(files: Files, addresses: Words, size: int, data: Words) -> Words:
+    """Bind to source addresses (struct sockaddr at `addresses`, copied when submitted)."""
+    rows = _rows(len(files))
+    rows[:, 0] = _BIND | _fd(files)
+    rows[:, 1] = size
+    rows[:, 2] = addresses
+    rows[:, 4] = data
+    return rows
+
+
+def connect(files: Files, addresses: Words, size: int, data: Words) -> Words:
+    """Connect to struct sockaddr at `addresses` (copied when submitted); always completes."""
+    rows = _rows(len(files))
+    rows[:, 0] = _CONNECT | _fd(files)
+    rows[:, 1] = size
+    rows[:, 2] = addresses
+    rows[:, 4] = data
+    return rows
+
+
+def accept(listener_fd: int, count: int, multishot: bool, data: int) -> Words:
+    """Accept into a free place of the table that the kernel chooses; `count` equal rows."""
+    rows = _rows(count)
+    ioprio = abi.ACCEPT_MULTISHOT if multishot else 0
+    rows[:, 0] = abi.OP_ACCEPT | ioprio << 16 | listener_fd << 32
+    rows[:, 4] = data
+    rows[:, 5] = abi.FILE_INDEX_ALLOC << 32
+    return rows
+
+
+def poll(fd: int, events: int, data: int) -> Words:
+    """A multishot poll of an ordinary descriptor."""
+    rows = _rows(1)
+    rows[0, 0] = abi.OP_POLL_ADD | fd << 32
+    rows[0, 3] = abi.POLL_MULTISHOT | events << 32
+    rows[0, 4] = data
+    return rows

@@ -1,0 +1,449 @@
+"""The uring engine: completions in batches from one or many io_uring instances in one thread.
+
+One `wait` is: hand everything queued to the kernel and collect what has come (one enter a ring),
+settle the sends of the last tick, turn completions into events by masks over whole arrays, give the
+last tick's buffers back. Teaching by file: rings (slots, sleeping), submissions (blocks of
+entries), uring_output (sends), uring_accept, uring_connect.
+
+Closing: CLOSE of a direct descriptor frees its place but neither sends a FIN nor stops completions
+while a receive is armed on it, so the receive is cancelled (by user data) in the same block. The
+slot's generation goes up at that moment; whatever completes later under the old one is dropped.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.addresses import Endpoint, SockAddrs
+from c1m.clock import Clock, SystemClock
+from c1m.conn.states import ConnEvent, ConnState
+from c1m.conn.table import IS_OPEN, RECEIVE_ARMED, RECEIVE_WANTED, ConnTable
+from c1m.engine import submissions as sub
+from c1m.engine.base import NO_SLOTS, EngineStatistics, EventBatch, Slots
+from c1m.engine.ragged import Ragged
+from c1m.engine.rings import POLLIN, RingSet, Tuning
+from c1m.engine.uring_accept import Acceptor
+from c1m.engine.uring_connect import Connector
+from c1m.engine.uring_output import Output
+from c1m.engine.user_data import Op, pack, pack_one
+from c1m.kernel import uring_abi as abi
+from c1m.kernel.buffer_ring import GROUP
+from c1m.kernel.real import Kernel, RealKernel
+from c1m.kernel.ring import Completions
+from c1m.kernel.uring_probe import probe
+
+NO_IDS = np.zeros(0, np.uint16)
+Mask = npt.NDArray[np.bool_]
+
+
+class UringEngine:
+    """See engine.base.Engine. Raises EngineUnavailable where the kernel refuses io_uring."""
+
+    name = "uring"
+
+    def __init__(
+        self,
+        *,
+        live_max: int | None = None,
+        outbox_high: int = 1 << 20,
+        tuning: Tuning | None = None,
+        kernel: Kernel | None = None,
+        clock: Clock | None = None,
+        reason: str = "asked for",
+    ) -> None:
+        self.reason = reason
+        self._clock = clock or SystemClock()
+        self._rings = RingSet(kernel or RealKernel(probe()), tuning or Tuning())
+        self.capacity = self._rings.capacity
+        self.live_max = self.capacity if live_max is None else live_max
+        self.table = ConnTable(self.capacity)
+        self._statistics = EngineStatistics()
+        self._output = Output(self._rings, self.table, self._statistics, outbox_high)
+        self._acceptor = Acceptor(self._rings)
+        self._connector = Connector(self._rings, self.table)
+        self._held = NO_IDS  # buffers the caller may be looking at
+        self._to_arm: list[Slots] = []  # receives to arm once buffers are back
+        self._closing: list[Slots] = []  # closed by the caller, output of this tick not settled
+        self._early: list[Completions] = []  # came while settling in the middle of a tick
+        self._discarded = 0  # bytes that came for connections already closed
+        self._is_shut = False
+
+    # --- what the caller asks for -------------------------------------------------------------
+
+    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
+        return self._acceptor.listen(endpoints, backlog)
+
+    def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
+        slots = self._rings.take_places(len(destinations))
+        self.table.open(slots, ConnEvent.CONNECT)
+        self._statistics.connecting += len(slots)
+        self._connector.start(slots, sources, destinations)
+        return slots
+
+    def send(self, slots: Slots, data: Ragged) -> None:
+        if len(slots) == 0:
+            return
+        if self._output.needs_settling(slots):
+            self._settle_now()
+        self._output.send(slots, data)
+
+    def receive(self, slots: Slots, on: bool) -> None:
+        flags = self.table.flags
+        slots = slots[(flags[slots] & IS_OPEN) != 0]
+        if on:
+            flags[slots] |= RECEIVE_WANTED
+            self._arm(slots, idle=False)
+            return
+        flags[slots] &= ~np.uint8(RECEIVE_WANTED)
+        self._cancel_receives(slots)
+
+    def close(self, slots: Slots, *, abort: bool = False) -> None:
+        slots = np.unique(slots)
+        connecting = slots[self.table.states[slots] == ConnState.CONNECTING]
+        if len(connecting):
+            self._connect_failed(connecting)
+        slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
+        if not len(slots):
+            return
+        self._statistics.live -= len(slots)
+        if abort:
+            self._reset_on_close(slots)
+            self._free(slots)
+            return
+        self._statistics.lingering += len(slots)
+        self.table.linger(slots)
+        self._cancel_receives(slots)
+        self._closing.append(slots)
+
+    def wake(self) -> None:
+        self._rings.kernel.wake()
+
+    def statistics(self) -> EngineStatistics:
+        statistics = self._statistics
+        statistics.outbox_bytes = self._output.outbox.total
+        statistics.extra = {
+            "rings": len(self._rings.places),
+            "buffers": sum(p.buffers.owned for p in self._rings.places),
+            "discarded_bytes": self._discarded,
+        }
+        return statistics
+
+    def shutdown(self) -> None:
+        if self._is_shut:
+            return
+        self._is_shut = True
+        self._acceptor.listen([], 0)
+        for state in (ConnState.CONNECTING, ConnState.OPEN, ConnState.HALF_CLOSED):
+            self.close(self.table.slots_in(state), abort=False)
+        lingering = self.table.slots_in(ConnState.LINGERING)
+        self._statistics.lingering -= len(lingering)
+        self._free(lingering)
+        self._rings.submit_all()
+        self._rings.shutdown()
+
+    # --- one tick -----------------------------------------------------------------------------
+
+    def wait(self, timeout_ns: int) -> EventBatch:
+        self._statistics.ticks += 1
+        batch = EventBatch()
+        deadline = self._clock.now_ns() + timeout_ns if timeout_ns > 0 else 0
+        if self._rings.is_low():
+            self._settle_now()
+            self._rings.recycle(self._held)
+            self._held = NO_IDS
+        while True:
+            if self._acceptor.is_stale:
+                live = self._statistics.live + self._statistics.lingering
+                self._acceptor.arm(self.live_max - live)
+            self._collect(batch, 0 if self._has_work() else timeout_ns)
+            if len(batch) or self._rings.woken or timeout_ns == 0:
+                break
+            if timeout_ns > 0:
+                timeout_ns = max(deadline - self._clock.now_ns(), 0)
+        self._rings.woken = False
+        return batch
+
+    def _has_work(self) -> bool:
+        output = self._output
+        return bool(self._early or output.blocked or output.lost or output.drained)
+
+    def _collect(self, batch: EventBatch, sleep_ns: int) -> None:
+        """One pass: submit, collect, settle, decode, recycle."""
+        if self._closing and not self._output.has_unsettled():
+            self._close_settled()
+        completions = self._rings.collect(sleep_ns)
+        if self._early:
+            completions = np.concatenate([*self._early, completions])
+            self._early.clear()
+        self._connector.submitted()
+        self._output.settle(completions)
+        held, self._held = self._held, NO_IDS
+        if len(completions):
+            self._decode(completions, batch)
+        self._rings.recycle(held)
+        if self._closing:
+            self._close_settled()
+        self._report_output(batch)
+        for slots in self._to_arm:
+            self._arm(slots, idle=False)
+        self._to_arm.clear()
+
+    def _settle_now(self) -> None:
+        """Learn how the sends of this tick went, in the middle of it."""
+        completions = self._rings.submit_all()
+        self._connector.submitted()
+        self._output.settle(completions)
+        if len(completions):
+            # What is not a send's outcome is taken up by the next pass.
+            self._early.append(completions[(completions[:, 1] & 0xFF) != Op.SEND])
+
+    def _decode(self, completions: Completions, batch: EventBatch) -> None:
+        """Completions to events."""
+        slots = completions[:, 0].view(np.int32)
+        tags = completions[:, 1]
+        flags = completions[:, 3]
+        receive_tags = self.table.generations[slots].astype(np.uint32) << np.uint32(8)
+        receive_tags |= np.uint32(Op.RECEIVE)
+        is_receive = tags == receive_tags
+        is_plain = is_receive & ((flags & 3) == abi.CQE_BUFFER | abi.CQE_MORE)
+        if is_plain.all():
+            self._take_data(completions, batch)
+            return
+        has_buffer = (flags & abi.CQE_BUFFER) != 0
+        is_data = is_receive & has_buffer
+        late = completions[has_buffer & ~is_receive]
+        if len(late):
+            self._hold(late)
+            self._discarded += int(late[:, 2].sum())
+        if is_data.any():
+            self._take_data(completions[is_data], batch)
+        ended = completions[is_receive & ((flags & abi.CQE_MORE) == 0)]
+        if len(ended):
+            self._receives_ended(ended, batch)
+        others = completions[~is_receive & ~has_buffer]
+        if len(others):
+            self._decode_others(others, batch)
+
+    def _hold(self, completions: Completions) -> npt.NDArray[np.uint16]:
+        """Note the buffers of these completions: the caller has them until the next wait."""
+        ids = (completions[:, 3] >> np.uint32(abi.CQE_BUFFER_SHIFT)).astype(np.uint16)
+        self._rings.used(ids)
+        self._held = np.concatenate((self._held, ids)) if len(self._held) else ids
+        return ids
+
+    def _take_data(self, completions: Completions, batch: EventBatch) -> None:
+        ids = self._hold(completions)
+        slots = completions[:, 0].view(np.int32).copy()
+        lengths = completions[:, 2].view(np.int32).copy()
+        self._statistics.received_bytes += int(lengths.sum(dtype=np.int64))
+        if self._statistics.lingering:
+            is_open = self.table.is_open(slots)
+            if not is_open.all():
+                self._discarded += int(lengths[~is_open].sum(dtype=np.int64))
+                slots, lengths, ids = slots[is_open], lengths[is_open], ids[is_open]
+        arena = self._rings.arena
+        offsets = ids.astype(np.int64) * arena.size
+        if len(batch.data_slots):  # early completions and later ones cannot both be here
+            slots = np.concatenate((batch.data_slots, slots))
+            offsets = np.concatenate((batch.data.offsets, offsets))
+            lengths = np.concatenate((batch.data.lengths, lengths))
+        batch.data_slots = slots
+        batch.data = Ragged(arena.memory, offsets, lengths, arena.address)
+
+    def _receives_ended(self, ended: Completions, batch: EventBatch) -> None:
+        """Multishot receives that will bring no more: end of stream, error, or just rearm."""
+        slots = ended[:, 0].view(np.int32)
+        results = ended[:, 2].view(np.int32)
+        self.table.flags[slots] &= ~np.uint8(RECEIVE_ARMED)
+        is_eof = results == 0
+        no_buffers = results == -errno.ENOBUFS
+        again = (results > 0) | no_buffers | (results == -errno.ECANCELED)
+        again |= (results == -errno.EINTR) | (results == -errno.EAGAIN)
+        if is_eof.any():
+            at_end = slots[is_eof]
+            at_end = at_end[self.table.states[at_end] == ConnState.OPEN]
+            self.table.advance(at_end, ConnEvent.EOF)
+            batch.eof = np.concatenate((batch.eof, at_end))
+        if again.any():
+            if no_buffers.any():
+                self._rings.grow_buffers(slots[no_buffers])
+            self._to_arm.append(slots[again].copy())
+        failed = ~(is_eof | again)
+        if failed.any():
+            pairs = zip(slots[failed].tolist(), (-results[failed]).tolist(), strict=True)
+            self._output.lost.extend(pairs)
+
+    def _decode_others(self, others: Completions, batch: EventBatch) -> None:
+        ops = others[:, 1] & 0xFF
+        accepts = others[ops == Op.ACCEPT]
+        if len(accepts):
+            self._accepted(accepts, batch)
+        connects = others[ops == Op.CONNECT]
+        setups = others[ops == Op.SETUP]
+        for slot, _, result, _ in setups.tolist():
+            self._connector.errors[slot] = (1 << 32) - result
+        if len(connects):
+            self._connect_done(connects, batch)
+        for slot, tag, result, _ in others[ops == Op.OUTBOX].tolist():
+            self._output.outbox_done(slot, tag, result - (1 << 32) if result >> 31 else result)
+        wakes = others[ops == Op.WAKE]
+        if len(wakes):
+            self._rings.woken = True
+            if not int(wakes[-1, 3]) & abi.CQE_MORE:
+                wake_fd = self._rings.kernel.wake_fd()
+                self._rings.places[0].ring.push(sub.poll(wake_fd, POLLIN, pack_one(0, 0, Op.WAKE)))
+
+    # --- connections begin --------------------------------------------------------------------
+
+    def _accepted(self, accepts: Completions, batch: EventBatch) -> None:
+        results = accepts[:, 2].view(np.int32)
+        done = accepts[(results >= 0)]
+        for index, _, _, flags in accepts[(accepts[:, 3] & abi.CQE_MORE) == 0].tolist():
+            self._acceptor.completed(index, more=bool(flags & abi.CQE_MORE))
+        if not len(done):
+            return
+        self._acceptor.is_stale = True
+        rings = (done[:, 1] >> 8).astype(np.int32)
+        slots = rings * np.int32(self._rings.files_per_ring) + done[:, 2].view(np.int32)
+        self.table.open(slots, ConnEvent.ACCEPT)
+        self._statistics.accepted += len(slots)
+        self._statistics.live += len(slots)
+        for index, count in enumerate(np.bincount(rings).tolist()):
+            self._rings.places[index].free -= count
+        self._arm(slots, idle=False)
+        batch.opened = np.concatenate((batch.opened, slots))
+        batch.opened_listeners = np.concatenate((batch.opened_listeners, done[:, 0].view(np.int32)))
+
+    def _connect_done(self, connects: Completions, batch: EventBatch) -> None:
+        slots = connects[:, 0].view(np.int32).copy()
+        results = connects[:, 2].view(np.int32).copy()
+        current = self.table.generations[slots] == connects[:, 1] >> 8
+        slots, results = slots[current], results[current]
+        if self._connector.errors:
+            for i, slot in enumerate(slots.tolist()):
+                results[i] = -self._connector.errors.pop(slot, -int(results[i]))
+        ok = results == 0
+        good = slots[ok]
+        self._statistics.connecting -= len(good)
+        self._statistics.connected += len(good)
+        self._statistics.live += len(good)
+        self.table.connected(good)
+        self._arm(good, idle=True)
+        batch.connected = np.concatenate((batch.connected, good))
+        if len(good) < len(slots):
+            batch.failed = np.concatenate((batch.failed, slots[~ok]))
+            batch.failed_errnos = np.concatenate((batch.failed_errnos, -results[~ok]))
+            self._connect_failed(slots[~ok])
+
+    def _connect_failed(self, slots: Slots) -> None:
+        self._statistics.connecting -= len(slots)
+        self._statistics.connect_failed += len(slots)
+        data = pack(slots, self.table.generations[slots], Op.CONNECT)
+        self._rings.push(slots, sub.cancel(data))
+        self._close_files(slots)
+
+    def _arm(self, slots: Slots, idle: bool) -> None:
+        """Arm receives where they are wanted and not armed."""
+        flags = self.table.flags
+        wanted = RECEIVE_WANTED | IS_OPEN
+        ready = (flags[slots] & (wanted | RECEIVE_ARMED)) == wanted
+        slots = slots[ready & (self.table.states[slots] == ConnState.OPEN)]
+        if not len(slots):
+            return
+        flags[slots] |= RECEIVE_ARMED
+        data = pack(slots, self.table.generations[slots], Op.RECEIVE)
+        self._rings.push(slots, sub.receive(self._rings.files(slots), GROUP, data, idle))
+
+    def _cancel_receives(self, slots: Slots) -> None:
+        slots = slots[(self.table.flags[slots] & RECEIVE_ARMED) != 0]
+        if len(slots):
+            data = pack(slots, self.table.generations[slots], Op.RECEIVE)
+            self._rings.push(slots, sub.cancel(data))
+
+    # --- connections end ----------------------------------------------------------------------
+
+    def _close_settled(self) -> None:
+        """Free what the caller closed and what has nothing left to send."""
+        closing, self._closing = self._closing, []
+        slots = np.concatenate(closing)
+        if self._output.has_unsettled():
+            unsettled = self._output.is_unsettled(slots)
+            if unsettled.any():
+                self._closing.append(slots[unsettled])
+                slots = slots[~unsettled]
+        done = slots[~self._output.is_pending(slots)]
+        self._statistics.lingering -= len(done)
+        self._free(done)
+
+    def _report_output(self, batch: EventBatch) -> None:
+        """Events that sending brought: watermarks, and connections lost on the way."""
+        output = self._output
+        if output.flushed:
+            done = np.array(output.flushed, np.int32)
+            output.flushed.clear()
+            self._statistics.lingering -= len(done)
+            self._free(done)
+        if output.lost:
+            self._lose(batch)
+        if output.blocked:
+            batch.blocked = self._still_open(output.blocked)
+            output.blocked = []
+        if output.drained:
+            batch.drained = self._still_open(output.drained)
+            output.drained = []
+
+    def _still_open(self, slots: list[int]) -> Slots:
+        found = np.array(slots, np.int32)
+        return found[self.table.is_open(found)]
+
+    def _lose(self, batch: EventBatch) -> None:
+        """Connections that ended by an error; each once, with the first errno."""
+        errnos: dict[int, int] = {}
+        for slot, code in self._output.lost:
+            errnos.setdefault(slot, code)
+        self._output.lost.clear()
+        slots = np.fromiter(errnos, np.int32, len(errnos))
+        codes = np.fromiter(errnos.values(), np.int32, len(errnos))
+        is_open = self.table.is_open(slots)
+        gone = slots[is_open]
+        lingering = slots[self.table.states[slots] == ConnState.LINGERING]
+        batch.closed = np.concatenate((batch.closed, gone))
+        batch.closed_errnos = np.concatenate((batch.closed_errnos, codes[is_open]))
+        batch.eof = batch.eof[~np.isin(batch.eof, gone)] if len(batch.eof) else NO_SLOTS
+        self._statistics.live -= len(gone)
+        self._statistics.lingering -= len(lingering)
+        self._free(np.concatenate((gone, lingering)))
+
+    def _reset_on_close(self, slots: Slots) -> None:
+        """SO_LINGER with a time of 0: the close sends a RST. Where the kernel cannot set options
+        in a ring the close is an ordinary one.
+        """
+        if self._rings.kernel.features.direct_socket:
+            none = np.zeros(len(slots), np.uint64)
+            files = self._rings.files(slots)
+            rows = sub.set_option(files, SOL_SOCKET, SO_LINGER, _RESET.ctypes.data, 8, none)
+            self._rings.push(slots, rows)
+
+    def _free(self, slots: Slots) -> None:
+        """The connections are gone: stop what is armed, close, give the slots back."""
+        if not len(slots):
+            return
+        self._output.drop(slots)
+        self._statistics.closed += len(slots)
+        self._cancel_receives(slots)
+        self._close_files(slots)
+
+    def _close_files(self, slots: Slots) -> None:
+        self._rings.push(slots, sub.close(self._rings.files(slots)))
+        self.table.free(slots)
+        self._rings.give_places_back(slots)
+        self._acceptor.is_stale = True
+
+
+SOL_SOCKET = 1
+SO_LINGER = 13
+_RESET = np.array([1, 0], np.int32)  # struct linger {l_onoff, l_linger}

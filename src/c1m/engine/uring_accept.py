@@ -1,0 +1,147 @@
+"""Accepting in the uring engine: which listener accepts into which ring, and when it pauses.
+
+Facts
+- An accept into a full table takes the connection and then closes it: that client is lost. So no
+  accept may be armed where it could find the table full.
+- A multishot accept takes connections in a loop, each with a completion of its own, until the
+  accept queue is empty or the completion queue is full (then it ends, with one last result). So in
+  one enter the listeners armed on a ring take at most cq_entries + listeners connections.
+- With two rings armed on one listener the first to run takes everything.
+
+Choice: a listener is armed as multishot on one ring that has more free places than that bound. Near
+the end (of the last table or of live_max) it is armed as single accepts, at most as many as may
+still come. With none left it is not armed, and connections wait in the kernel's accept queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from c1m.addresses import Endpoint
+from c1m.engine import submissions as sub
+from c1m.engine.rings import Place, RingSet
+from c1m.engine.user_data import Op, pack_one
+from c1m.errors import LimitError
+from c1m.kernel.real import Listener
+
+SINGLES_MAX = 64  # single accepts armed on one listener
+
+
+@dataclass(slots=True)
+class Armed:
+    """A listener and how it accepts: on which ring, how many single accepts (0: multishot)."""
+
+    listener: Listener
+    ring: int = -1  # not armed
+    singles: int = 0
+    cancelled: bool = False
+
+
+class Acceptor:
+    """Arms and disarms the listeners."""
+
+    def __init__(self, rings: RingSet) -> None:
+        self._rings = rings
+        self._listeners: list[Armed | None] = []  # by index; None: no longer listened on
+        self.is_stale = False  # something changed that `arm` should look at
+
+    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
+        """See Engine.listen."""
+        keep = {a.listener.endpoint for a in self._listeners if a is not None}
+        added = self._rings.kernel.listen([e for e in endpoints if e not in keep], backlog)
+        gone = [
+            index
+            for index, armed in enumerate(self._listeners)
+            if armed is not None and armed.listener.endpoint not in endpoints
+        ]
+        self._unlisten(gone)
+        self._listeners.extend(Armed(listener) for listener in added)
+        self.is_stale = True
+        bound = iter(added)
+        return [e if e in keep else next(bound).endpoint for e in endpoints]
+
+    def _unlisten(self, indices: list[int]) -> None:
+        """Stop: a pending accept would keep the port taken, so it is cancelled first."""
+        for index in indices:
+            armed = self._listeners[index]
+            assert armed is not None
+            if armed.ring >= 0:
+                self._cancel(index, armed)
+                self._rings.places[armed.ring].ring.submit()
+            self._rings.kernel.unlisten([armed.listener])
+            self._listeners[index] = None
+
+    def _cancel(self, index: int, armed: Armed) -> None:
+        target = np.array([pack_one(index, armed.ring, Op.ACCEPT)], np.uint64)
+        ring = self._rings.places[armed.ring].ring
+        ring.push(sub.cancel(np.repeat(target, max(armed.singles, 1))))
+        armed.cancelled = True
+
+    def arm(self, room: int) -> None:
+        """Bring the listeners into the state that fits; `room` more connections may be live."""
+        self.is_stale = False
+        listening = [(i, a) for i, a in enumerate(self._listeners) if a is not None]
+        for index, armed in listening:
+            if armed.ring >= 0 and armed.singles == 0 and not armed.cancelled:
+                place = self._rings.places[armed.ring]
+                if min(place.free, room) < self._bound(place, len(listening)):
+                    self._cancel(index, armed)
+        singles = sum(a.singles for _, a in listening)
+        for index, armed in listening:
+            if armed.ring < 0:
+                singles += self._arm_one(index, armed, room - singles, len(listening))
+
+    @staticmethod
+    def _bound(place: Place, listeners: int) -> int:
+        """Connections that one enter can bring: a full completion queue and one more each."""
+        return place.ring.cq_entries + listeners
+
+    def _arm_one(self, index: int, armed: Armed, room: int, listeners: int) -> int:
+        """Arm one listener; returns the number of single accepts this took."""
+        place = self._find(room, listeners)
+        if place is None:
+            return 0
+        multishot = min(place.free, room) >= self._bound(place, listeners)
+        taken = sum(
+            a.singles for a in self._listeners if a is not None and a.ring == place.ring.index
+        )
+        count = 1
+        if not multishot:
+            left = min(place.free - taken, room)
+            count = min(max(left // listeners, 1), left, SINGLES_MAX)
+            if count <= 0:
+                return 0
+        data = pack_one(index, place.ring.index, Op.ACCEPT)
+        place.ring.push(sub.accept(armed.listener.fd, count, multishot, data))
+        armed.ring = place.ring.index
+        armed.singles = 0 if multishot else count
+        armed.cancelled = False
+        return armed.singles
+
+    def _find(self, room: int, listeners: int) -> Place | None:
+        """The first ring with room for a whole burst, a new one, or else the emptiest."""
+        accepting = [p for p in self._rings.places if p.accepts]
+        if room <= 0:
+            return None
+        for place in accepting:
+            if place.free >= self._bound(place, listeners):
+                return place
+        if self._rings.can_add():
+            with contextlib.suppress(LimitError):  # the kernel gives no more: make do
+                return self._rings.add(accepts=True)
+        return max(accepting, key=lambda p: p.free, default=None)
+
+    def completed(self, index: int, more: bool) -> None:
+        """One completion of a listener's accept; `more`: it stays armed."""
+        self.is_stale = True
+        armed = self._listeners[index]
+        if armed is None or more:
+            return
+        if armed.singles > 1:
+            armed.singles -= 1
+            return
+        armed.ring, armed.singles, armed.cancelled = -1, 0, False

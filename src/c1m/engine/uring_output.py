@@ -1,0 +1,207 @@
+"""Output of the uring engine: sends tried at once, and the outbox for what did not fit.
+
+A send is tried while it is submitted and says nothing when all of it went: an echo costs one
+completion (the receive) and one submission. What was short or refused completes, is copied into the
+outbox before its memory may change, and goes on by sends that wait in the kernel, one at a time for
+a connection so that none overtakes another.
+"""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.conn.outbox import Outbox
+from c1m.conn.states import ConnState
+from c1m.conn.table import HAS_OUTBOX, IS_OPEN, ConnTable
+from c1m.engine import submissions as sub
+from c1m.engine.base import EngineStatistics
+from c1m.engine.ragged import Ragged
+from c1m.engine.rings import RingSet
+from c1m.engine.user_data import Op, pack, pack_one
+from c1m.kernel.ring import Completions
+
+Slots = npt.NDArray[np.int32]
+
+OUTBOX_SEND_MAX = 1 << 18  # bytes of one outbox send
+MARKS_END = 1 << 31
+
+
+class Output:
+    """Everything that goes out. `blocked`, `drained`, `lost` collect events for the engine."""
+
+    def __init__(
+        self, rings: RingSet, table: ConnTable, statistics: EngineStatistics, outbox_high: int
+    ) -> None:
+        self.outbox = Outbox(outbox_high)
+        self._rings = rings
+        self._table = table
+        self._statistics = statistics
+        self._flights: dict[int, bytes] = {}  # by user data: memory the kernel is sending from
+        self._sent: list[tuple[int, Ragged]] = []  # first mark and pieces of this tick's sends
+        self._mark = 1
+        self._tick_mark = 1
+        self.blocked: list[int] = []
+        self.drained: list[int] = []
+        self.lost: list[tuple[int, int]] = []  # slot, errno
+        self.flushed: list[int] = []  # outbox is empty now
+
+    def is_unsettled(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Which slots have a send of this tick whose outcome is not known yet."""
+        unsettled: npt.NDArray[np.bool_] = self._table.marks[slots] >= self._tick_mark
+        return unsettled
+
+    def has_unsettled(self) -> bool:
+        """Whether any send of this tick is not settled yet."""
+        return bool(self._sent)
+
+    def is_pending(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Which slots have something in the outbox."""
+        return (self._table.flags[slots] & HAS_OUTBOX) != 0
+
+    def needs_settling(self, slots: Slots) -> bool:
+        """Whether a slot was already sent to in this tick: a second send might overtake it."""
+        return self._mark > self._tick_mark and bool(self.is_unsettled(slots).any())
+
+    def send(self, slots: Slots, data: Ragged) -> None:
+        """See Engine.send; no slot may need settling."""
+        n = len(slots)
+        if self._mark + n >= MARKS_END:
+            self._restart_marks()
+        marks = self._table.marks
+        mine = np.arange(self._mark, self._mark + n, dtype=np.uint32)
+        marks[slots] = mine
+        state = self._table.flags[slots] & (IS_OPEN | HAS_OUTBOX)
+        if not (marks[slots] == mine).all():
+            slots, data = self._merge(slots, data)
+            self.send(slots, data)
+            return
+        if not (state == IS_OPEN).all():
+            plain = state == IS_OPEN
+            self._queue(slots[~plain], data.take(~plain), state[~plain])
+            slots, data, mine = slots[plain], data.take(plain), mine[plain]
+            if not len(slots):
+                return
+            mine = np.arange(self._mark, self._mark + len(slots), dtype=np.uint32)
+            marks[slots] = mine
+        self._send_now(slots, data)
+
+    def _send_now(self, slots: Slots, data: Ragged) -> None:
+        self._sent.append((self._mark, data))
+        self._mark += len(slots)
+        self._statistics.sent_bytes += data.nbytes()
+        addresses = data.offsets.astype(np.uint64)
+        addresses += np.uint64(data.address)
+        user_data = pack(slots, self._table.generations[slots], Op.SEND)
+        rows = sub.send_now(self._rings.files(slots), addresses, data.lengths, user_data)
+        self._rings.push(slots, rows)
+
+    def _restart_marks(self) -> None:
+        assert not self._sent, "marks can only restart between ticks"
+        self._table.marks = np.zeros(self._table.capacity, np.uint32)
+        self._mark = self._tick_mark = 1
+
+    @staticmethod
+    def _merge(slots: Slots, data: Ragged) -> tuple[Slots, Ragged]:
+        """Pieces for the same slot put together, in order, so that each slot appears once."""
+        order = np.argsort(slots, kind="stable")
+        slots = slots[order]
+        packed = data.take(order).packed()
+        starts = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
+        lengths = np.add.reduceat(packed.lengths, starts, dtype=np.int32)
+        return slots[starts], Ragged(packed.memory, packed.offsets[starts], lengths, packed.address)
+
+    def _queue(self, slots: Slots, data: Ragged, state: npt.NDArray[np.uint8]) -> None:
+        """Behind what is in the outbox already; to slots that are gone: nowhere."""
+        for i, slot in enumerate(slots.tolist()):
+            if state[i] & IS_OPEN:
+                self._append(slot, data.piece(i))
+            else:
+                self._statistics.unsent_bytes += int(data.lengths[i])
+
+    def _append(self, slot: int, data: bytes) -> None:
+        if self.outbox.append(slot, data):
+            self.blocked.append(slot)
+
+    def settle(self, completions: Completions) -> None:
+        """Take note of the sends that did not go whole; all others of this tick did.
+
+        To be called with all completions since the sends were submitted, before the memory they
+        were sent from may change.
+        """
+        if not self._sent:
+            return
+        is_send = np.flatnonzero((completions[:, 1] & 0xFF) == Op.SEND)
+        for slot, tag, result, _ in completions[is_send].tolist():
+            data, index = self._piece_of(int(self._table.marks[slot]))
+            start, length = int(data.offsets[index]), int(data.lengths[index])
+            result = result - (1 << 32) if result >> 31 else result
+            if result >= length:
+                continue  # all of it went, and the kernel said so
+            taken = max(result, 0)
+            self._statistics.sent_bytes -= length - taken
+            if self._table.generations[slot] != tag >> 8:
+                self._statistics.unsent_bytes += length - taken
+                continue
+            if result < 0 and -result not in (errno.EAGAIN, errno.EINTR, errno.ECANCELED):
+                self._statistics.unsent_bytes += length
+                self.lost.append((slot, -result))
+                continue
+            self._append(slot, data.memory[start + taken : start + length].tobytes())
+            self._start(slot)
+        self._sent.clear()
+        self._tick_mark = self._mark
+
+    def _piece_of(self, mark: int) -> tuple[Ragged, int]:
+        for first, data in reversed(self._sent):
+            if mark >= first:
+                return data, mark - first
+        raise AssertionError("a send completed that was not made in this tick")
+
+    def _start(self, slot: int) -> None:
+        """Let the kernel send the outbox's head and say when it is done."""
+        head = self.outbox.head(slot, OUTBOX_SEND_MAX)
+        data = pack_one(slot, int(self._table.generations[slot]), Op.OUTBOX)
+        self._flights[data] = head
+        self._table.flags[slot] |= HAS_OUTBOX
+        address = np.frombuffer(head, np.uint8).ctypes.data
+        place = self._rings.place_of(slot)
+        file = slot % self._rings.files_per_ring
+        place.ring.push(sub.send_all(file, address, len(head), data))
+
+    def outbox_done(self, slot: int, tag: int, result: int) -> None:
+        """The kernel is done with an outbox's head."""
+        self._flights.pop(slot | tag << 32, None)
+        if self._table.generations[slot] != tag >> 8:
+            return
+        if result < 0:
+            if -result in (errno.EAGAIN, errno.EINTR, errno.ECANCELED):
+                self._start(slot)
+            else:
+                self.lost.append((slot, -result))
+            return
+        self._statistics.sent_bytes += result
+        if self.outbox.consume(slot, result):
+            self.drained.append(slot)
+        if slot in self.outbox:
+            self._start(slot)
+        else:
+            self._table.flags[slot] &= ~np.uint8(HAS_OUTBOX)
+            if self._table.states[slot] == ConnState.LINGERING:
+                self.flushed.append(slot)
+
+    def drop(self, slots: Slots) -> None:
+        """These connections end: what they had pending is lost and counted.
+
+        A send that the kernel is still working on is cancelled; its memory stays ours until the
+        kernel says that it is done.
+        """
+        if not len(self.outbox):
+            return
+        for slot in slots[(self._table.flags[slots] & HAS_OUTBOX) != 0].tolist():
+            self._statistics.unsent_bytes += self.outbox.drop(slot)
+            data = pack_one(slot, int(self._table.generations[slot]), Op.OUTBOX)
+            if data in self._flights:
+                self._rings.place_of(slot).ring.push(sub.cancel(np.array([data], np.uint64)))

@@ -1,0 +1,47 @@
+"""The 64 bits that a submission carries and its completion brings back.
+
+    63      56 55            40 39   32 31                                    0
+    [  zero  ][  generation   ][  op   ][  slot (or listener, for accepts)    ]
+
+Seen as two little-endian uint32: word 0 is the slot, word 1 the *tag*, generation << 8 | op. A
+completion whose generation is not the slot's any more is late: its connection is gone. For accepts
+the generation's place holds the ring that accepts.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Op(IntEnum):
+    """What a submission was for."""
+
+    NONE = 0  # nobody waits for it
+    ACCEPT = 1
+    RECEIVE = 2
+    SEND = 3  # tried at once, completes only if it was short or refused
+    OUTBOX = 4  # the outbox's head, completes when all of it is sent
+    CONNECT = 5
+    SETUP = 6  # socket, option and bind before a connect: completes only if it failed
+    WAKE = 7
+
+
+def pack(
+    slots: npt.NDArray[np.int32], generations: npt.NDArray[np.uint16], op: Op
+) -> npt.NDArray[np.uint64]:
+    """User data for an array of slots.
+
+    The scalar form: `slot | op << 32 | generation << 40`.
+    """
+    tags = generations.astype(np.uint64) << np.uint64(40)
+    tags |= np.uint64(int(op) << 32)
+    tags |= slots.astype(np.uint64)
+    return tags
+
+
+def pack_one(slot: int, generation: int, op: Op) -> int:
+    """User data for one slot: the scalar reference of `pack`."""
+    return slot | int(op) << 32 | generation << 40

@@ -1,0 +1,104 @@
+"""Provided buffers: one arena for all rings, and for each ring a queue of buffers to pick from.
+
+Facts
+- The kernel picks a buffer only when data has come; an idle armed receive holds none.
+- A buffer ring's entries are {addr u64, len u32, bid u16}; the tail is a u16 in the last two bytes
+  of the *first* entry and runs free (Linux 5.19, struct io_uring_buf_ring).
+- Buffer ids are ours to choose: here they number the whole arena, so that a completion's id alone
+  says where its data lies, whichever ring it came from.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.kernel import uring_abi as abi
+
+if TYPE_CHECKING:
+    from c1m.kernel.ring import RingLike
+
+Ids = npt.NDArray[np.uint16]
+
+GROUP = 0  # the buffer group id every ring uses: groups are per ring
+
+
+class BufferArena:
+    """`count` buffers of `size` bytes in one anonymous mapping; pages cost memory once touched."""
+
+    def __init__(self, count: int, size: int) -> None:
+        assert 0 < count <= abi.BUFFER_IDS_MAX
+        self.count = count
+        self.size = size
+        self._mapping = mmap.mmap(-1, count * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.memory = np.frombuffer(self._mapping, np.uint8)
+        self.address = self.memory.ctypes.data
+        self.owners = np.zeros(count, np.uint16)  # which ring each buffer belongs to
+        self._given = 0
+
+    def left(self) -> int:
+        """Buffers that no ring has yet."""
+        return self.count - self._given
+
+    def take(self, count: int, ring: int) -> Ids:
+        """`count` buffers that no ring has yet, from now on this ring's."""
+        assert count <= self.left()
+        first = self._given
+        self._given += count
+        self.owners[first : first + count] = ring
+        return np.arange(first, first + count, dtype=np.uint16)
+
+
+class BufferRing:
+    """The queue of buffers of one ring. `free` of its `owned` buffers are the kernel's to pick."""
+
+    def __init__(self, ring: RingLike, arena: BufferArena, count: int, entries: int) -> None:
+        assert entries <= abi.BUFFER_RING_MAX and entries & (entries - 1) == 0
+        self._arena = arena
+        # The kernel wants page-aligned memory and keeps reading it until the ring is gone: the
+        # mapping lives as long as this object, which the engine keeps beside the ring.
+        self._mapping = mmap.mmap(-1, max(entries * 16, mmap.PAGESIZE))
+        self.entries = np.frombuffer(self._mapping, abi.BUFFER, entries)
+        self.entries["len"] = arena.size
+        self._mask = entries - 1
+        self._tail = 0
+        self._addr = self.entries["addr"]
+        self._bid = self.entries["bid"]
+        self._tail_word = np.frombuffer(self._mapping, np.uint16, 1, 14)
+        arg = np.zeros(1, abi.BUFFER_REGISTER)
+        arg["ring_addr"] = self.entries.ctypes.data
+        arg["ring_entries"] = entries
+        arg["bgid"] = GROUP
+        ring.register(abi.REGISTER_PBUF_RING, arg, 1)
+        self._index = ring.index
+        self.owned = 0
+        self.free = 0
+        self.grow(count)
+
+    def grow(self, count: int) -> int:
+        """Take up to `count` more buffers from the arena; returns how many there were."""
+        count = min(count, self._arena.left(), len(self.entries) - self.owned)
+        self.owned += count
+        self.give(self._arena.take(count, self._index))
+        return count
+
+    def give(self, ids: Ids) -> None:
+        """Hand buffers to the kernel: new ones, or ones whose data has been used up."""
+        n = len(ids)
+        if n == 0:
+            return
+        at = self._tail & self._mask
+        first = min(n, len(self.entries) - at)
+        addresses = ids.astype(np.uint64) * np.uint64(self._arena.size)
+        addresses += np.uint64(self._arena.address)
+        self._addr[at : at + first] = addresses[:first]
+        self._bid[at : at + first] = ids[:first]
+        if first < n:
+            self._addr[: n - first] = addresses[first:]
+            self._bid[: n - first] = ids[first:]
+        self._tail = (self._tail + n) & 0xFFFF
+        self._tail_word[0] = self._tail  # last: from here on the kernel may pick them
+        self.free += n

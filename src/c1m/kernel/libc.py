@@ -1,0 +1,110 @@
+"""The few raw system calls that Python does not offer. Nobody else calls ctypes on libc.
+
+Errors come back as OSError with the errno. Calls that can sleep release the GIL; `enter_now`, which
+cannot, keeps it and so saves its hand-over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+NR_IO_URING_SETUP = 425
+NR_IO_URING_ENTER = 426
+NR_IO_URING_REGISTER = 427
+
+PROT_READ_WRITE = 3
+MAP_SHARED = 1
+MAP_POPULATE = 0x8000
+MADV_DONTFORK = 10
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_held = ctypes.PyDLL(None, use_errno=True)
+
+_setup = _libc["syscall"]
+_setup.argtypes = (ctypes.c_long, ctypes.c_uint, ctypes.c_void_p)
+_setup.restype = ctypes.c_long
+_register = _libc["syscall"]
+_register.argtypes = (
+    ctypes.c_long, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p, ctypes.c_uint,
+)  # fmt: skip
+_register.restype = ctypes.c_long
+
+_ENTER_ARGTYPES = (
+    ctypes.c_long, ctypes.c_int, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint,
+    ctypes.c_void_p, ctypes.c_size_t,
+)  # fmt: skip
+_enter = _libc["syscall"]
+_enter.argtypes = _ENTER_ARGTYPES
+_enter.restype = ctypes.c_long
+_enter_held = _held["syscall"]
+_enter_held.argtypes = _ENTER_ARGTYPES
+_enter_held.restype = ctypes.c_long
+
+_mmap = _libc["mmap"]
+_mmap.argtypes = (
+    ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
+)  # fmt: skip
+_mmap.restype = ctypes.c_void_p
+_munmap = _libc["munmap"]
+_munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_madvise = _libc["madvise"]
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+_MAP_FAILED = ctypes.c_void_p(-1).value
+
+
+def _raise(call: str) -> None:
+    code = ctypes.get_errno()
+    raise OSError(code, f"{call}: {os.strerror(code)}")
+
+
+def io_uring_setup(entries: int, params_address: int) -> int:
+    """The ring's descriptor; `params_address` points to 120 bytes of struct io_uring_params."""
+    fd = int(_setup(NR_IO_URING_SETUP, entries, params_address))
+    if fd < 0:
+        _raise("io_uring_setup")
+    return fd
+
+
+def io_uring_register(fd: int, opcode: int, arg_address: int, count: int) -> int:
+    """The result (>= 0) of one registration; raises OSError."""
+    result = int(_register(NR_IO_URING_REGISTER, fd, opcode, arg_address, count))
+    if result < 0:
+        _raise("io_uring_register")
+    return result
+
+
+def enter(fd: int, submit: int, least: int, flags: int, arg: int, arg_size: int) -> int:
+    """io_uring_enter that may sleep: the number submitted, or -errno."""
+    result = _enter(NR_IO_URING_ENTER, fd, submit, least, flags, arg, arg_size)
+    return int(result) if result >= 0 else -ctypes.get_errno()
+
+
+def enter_now(fd: int, submit: int, least: int, flags: int) -> int:
+    """io_uring_enter that never sleeps: the number submitted, or -errno."""
+    result = _enter_held(NR_IO_URING_ENTER, fd, submit, least, flags, None, 0)
+    return int(result) if result >= 0 else -ctypes.get_errno()
+
+
+def map_shared(fd: int, length: int, offset: int) -> int:
+    """Map a ring's memory; returns its address.
+
+    Not mmap.mmap: that duplicates the descriptor, which would cost three of them a ring.
+    """
+    address = _mmap(None, length, PROT_READ_WRITE, MAP_SHARED | MAP_POPULATE, fd, offset)
+    if address == _MAP_FAILED or address is None:
+        _raise("mmap")
+    assert isinstance(address, int)
+    _madvise(address, length, MADV_DONTFORK)
+    return address
+
+
+def unmap(address: int, length: int) -> None:
+    """Give mapped memory back; nothing may look at it any more."""
+    _munmap(address, length)
+
+
+def view_of(address: int, length: int) -> memoryview:
+    """The memory at an address as a writable view; the caller keeps it mapped."""
+    return memoryview((ctypes.c_ubyte * length).from_address(address)).cast("B")

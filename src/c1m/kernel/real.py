@@ -1,0 +1,164 @@
+"""The real kernel as the uring engine sees it: rings, listeners, sockets and a doorbell.
+
+`testing.fake_kernel` has the same shape with sockets in memory and seeded faults; this protocol is
+the seam between them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from c1m.addresses import Endpoint, unpack
+from c1m.kernel import procfs, sockets
+from c1m.kernel import uring_abi as abi
+from c1m.kernel.ring import Ring, RingLike
+from c1m.kernel.uring_probe import Features
+
+# Linux 4.2: bind to the address alone; connect() then picks a port that is free for this very
+# destination instead of one that is free for all.
+IP_BIND_ADDRESS_NO_PORT = 24
+
+
+@dataclass(slots=True)
+class Listener:
+    """A listening socket: its descriptor and what it is bound to."""
+
+    fd: int
+    endpoint: Endpoint
+
+
+class Kernel(Protocol):
+    """What the uring engine asks of the world outside the rings."""
+
+    features: Features
+
+    def files_max(self) -> int:
+        """How many direct descriptors one ring may have."""
+        ...
+
+    def ring(self, index: int, sq_entries: int, cq_entries: int) -> RingLike:
+        """A new ring; raises OSError."""
+        ...
+
+    def watch(self, ring: RingLike) -> None:
+        """From now on `sleep` also ends when this ring has something."""
+        ...
+
+    def sleep(self, timeout_ns: int) -> bool:
+        """Sleep until a watched ring has something, `wake` or the time-out; True for `wake`."""
+        ...
+
+    def wake(self) -> None:
+        """End the current or next sleep; from any thread."""
+        ...
+
+    def wake_fd(self) -> int:
+        """A descriptor that becomes readable by `wake`, for a ring to poll."""
+        ...
+
+    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Listener]:
+        """All or none; raises UsageError."""
+        ...
+
+    def unlisten(self, listeners: Sequence[Listener]) -> None:
+        """Close listening sockets."""
+        ...
+
+    def socket(self, family: int, source: bytes | None) -> int:
+        """A stream socket bound to a source address without a port; raises OSError."""
+        ...
+
+    def move_in(self, ring: RingLike, fd: int, file: int) -> None:
+        """Put a descriptor into the ring's table and close it; raises OSError."""
+        ...
+
+    def shutdown(self) -> None:
+        """Give the doorbell back."""
+        ...
+
+
+class RealKernel:
+    """Linux.
+
+    Facts: polling the descriptor of a DEFER_TASKRUN ring does not wake a sleeper, because nothing
+    is in its queue until the thread itself enters; an eventfd registered with the ring does, at
+    every first piece of deferred work. One eventfd serves all rings. In an edge-triggered epoll it
+    never needs to be read.
+    """
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll = select.epoll()
+        self._epoll.register(self._bell, select.EPOLLIN | select.EPOLLET)
+        self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
+        self._listeners: dict[int, socket.socket] = {}
+
+    def files_max(self) -> int:
+        # Kernel: a table larger than the soft RLIMIT_NOFILE is refused with EMFILE.
+        return min(procfs.nofile()[0], abi.FILES_MAX)
+
+    def ring(self, index: int, sq_entries: int, cq_entries: int) -> RingLike:
+        return Ring(index, sq_entries, cq_entries, self.features.no_sqarray)
+
+    def watch(self, ring: RingLike) -> None:
+        ring.register(abi.REGISTER_EVENTFD, np.array([self._bell], np.int32), 1)
+
+    def sleep(self, timeout_ns: int) -> bool:
+        seconds = None if timeout_ns < 0 else timeout_ns / 1e9
+        return any(fd == self._wake for fd, _ in self._epoll.poll(seconds, 2))
+
+    def wake(self) -> None:
+        if self._wake >= 0:
+            os.eventfd_write(self._wake, 1)
+
+    def wake_fd(self) -> int:
+        return self._wake
+
+    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Listener]:
+        opened = sockets.open_listeners(endpoints, backlog)
+        self._listeners.update((s.fileno(), s) for s in opened)
+        return [
+            Listener(s.fileno(), sockets.bound_endpoint(s, e.family))
+            for s, e in zip(opened, endpoints, strict=True)
+        ]
+
+    def unlisten(self, listeners: Sequence[Listener]) -> None:
+        sockets.close_listeners([self._listeners.pop(li.fd) for li in listeners])
+
+    def socket(self, family: int, source: bytes | None) -> int:
+        made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        if source is not None:
+            try:
+                made.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+                endpoint = unpack(family, source)
+                made.bind((endpoint.host, endpoint.port))
+            except OSError:
+                made.close()
+                raise
+        return made.detach()
+
+    def move_in(self, ring: RingLike, fd: int, file: int) -> None:
+        try:
+            fds = np.array([fd], np.int32)
+            arg = np.zeros(1, abi.FILES_UPDATE)
+            arg["offset"], arg["fds"] = file, fds.ctypes.data
+            ring.register(abi.REGISTER_FILES_UPDATE, arg, 1)
+        finally:
+            os.close(fd)
+
+    def shutdown(self) -> None:
+        if self._wake < 0:
+            return
+        self._epoll.close()
+        os.close(self._bell)
+        os.close(self._wake)
+        self._wake = -1

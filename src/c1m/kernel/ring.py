@@ -1,0 +1,228 @@
+"""One io_uring instance: its queues as arrays, blocks of entries in and out.
+
+Facts
+- With SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1) every completion is written by a system call of
+  this very thread, so plain loads and stores of the ring's words are enough: the call is the
+  barrier. The kernel writes asynchronously only to the submission queue's flags word.
+- Deferred completions are produced only by an enter with GETEVENTS, and since 6.13 at most
+  max(20, min_complete) of them a call. `drain` asks again with what is already there as
+  min_complete: that never sleeps and doubles the batch each time.
+- TASKRUN may stay set with nothing left to do, so a drain ends when a call brought nothing new.
+- A full completion queue loses nothing (FEAT_NODROP): the kernel keeps a list, says so by
+  CQ_OVERFLOW and moves it into the queue at the next enter with GETEVENTS.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.kernel import libc
+from c1m.kernel import uring_abi as abi
+
+WORD = 0xFFFFFFFF
+ATTENTION = abi.SQ_TASKRUN | abi.SQ_CQ_OVERFLOW
+
+Rows = npt.NDArray[np.uint64]  # submissions as [n, 8] words of 8 bytes: one plain copy each block
+Completions = npt.NDArray[np.uint32]  # completions as [n, 4]: slot, tag, result, flags
+
+
+class RingLike(Protocol):
+    """What an engine needs of a ring; the fake kernel has one too."""
+
+    index: int
+    cq_entries: int
+    pending: int  # submissions written and not yet handed over
+
+    def push(self, rows: Rows) -> None:
+        """Queue submissions, entering the kernel in between where the queue is full."""
+        ...
+
+    def submit(self) -> None:
+        """Hand all queued submissions over; receive nothing."""
+        ...
+
+    def drain(self, most: int, least: int, timeout_ns: int) -> int:
+        """Hand over and collect; the number of completions that can now be reaped.
+
+        Stops near `most` completions. With `least` 1 it sleeps until there is one, up to
+        `timeout_ns` (negative: for ever); a signal or the time-out ends the sleep early.
+        """
+        ...
+
+    def reap(self, into: Completions) -> int:
+        """Copy completions out, at most len(into) of them; returns how many."""
+        ...
+
+    def wants_attention(self) -> bool:
+        """Whether the kernel has something for us (a hint: it may be nothing)."""
+        ...
+
+    def register(self, opcode: int, arg: npt.NDArray[np.generic], count: int) -> int:
+        """io_uring_register with an array as the argument; raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """Give the ring back."""
+        ...
+
+
+class Ring:
+    """A ring of the real kernel. Raises OSError where the kernel refuses it."""
+
+    def __init__(self, index: int, sq_entries: int, cq_entries: int, no_sqarray: bool) -> None:
+        self.index = index
+        self.pending = 0
+        self._params = np.zeros(1, abi.PARAMS)
+        self._params["cq_entries"] = cq_entries
+        self._params["flags"] = (
+            abi.SETUP_CQSIZE | abi.SETUP_CLAMP | abi.SETUP_SUBMIT_ALL | abi.SETUP_SINGLE_ISSUER
+            | abi.SETUP_DEFER_TASKRUN | abi.SETUP_TASKRUN_FLAG
+            | (abi.SETUP_NO_SQARRAY if no_sqarray else 0)
+        )  # fmt: skip
+        self.fd = libc.io_uring_setup(sq_entries, self._params.ctypes.data)
+        try:
+            self._map(no_sqarray)
+        except OSError:
+            os.close(self.fd)
+            raise
+
+    def _map(self, no_sqarray: bool) -> None:
+        params = self._params[0]
+        self.sq_entries = int(params["sq_entries"])
+        self.cq_entries = int(params["cq_entries"])
+        sq, cq = params["sq_off"], params["cq_off"]
+        array_end = 0 if no_sqarray else int(sq["array"]) + 4 * self.sq_entries
+        self._ring_bytes = max(int(cq["cqes"]) + abi.CQE.itemsize * self.cq_entries, array_end)
+        self._sqes_bytes = abi.SQE.itemsize * self.sq_entries
+        self._ring_address = libc.map_shared(self.fd, self._ring_bytes, abi.OFF_SQ_RING)
+        try:
+            self._sqes_address = libc.map_shared(self.fd, self._sqes_bytes, abi.OFF_SQES)
+        except OSError:
+            libc.unmap(self._ring_address, self._ring_bytes)
+            raise
+        ring = libc.view_of(self._ring_address, self._ring_bytes)
+        words = ring[: self._ring_bytes // 4 * 4].cast("I")
+        self._sq_tail = words[int(sq["tail"]) // 4 :][:1]
+        self._sq_flags = words[int(sq["flags"]) // 4 :][:1]
+        self._cq_head = words[int(cq["head"]) // 4 :][:1]
+        self._cq_tail = words[int(cq["tail"]) // 4 :][:1]
+        sqes = libc.view_of(self._sqes_address, self._sqes_bytes)
+        self._sqes = np.frombuffer(sqes, np.uint64).reshape(self.sq_entries, 8)
+        start = int(cq["cqes"])
+        self._cqes = np.frombuffer(
+            ring[start : start + abi.CQE.itemsize * self.cq_entries], np.uint32
+        ).reshape(self.cq_entries, 4)
+        if not no_sqarray:
+            start = int(sq["array"])
+            indices = np.frombuffer(ring[start : start + 4 * self.sq_entries], np.uint32)
+            indices[:] = np.arange(self.sq_entries)
+        self._tail = 0
+        self._head = 0
+        self._arg = np.zeros(1, abi.GETEVENTS_ARG)
+        self._arg_address = self._arg.ctypes.data
+        self._arg["sigmask_sz"] = 8
+        self._arg["ts"] = self._arg_address + abi.GETEVENTS_ARG_SIZE
+        self._timeout = self._arg[["ts_sec", "ts_nsec"]].view()
+        self._ts = memoryview(self._arg.view(np.int64))[3:5]
+
+    def push(self, rows: Rows) -> None:
+        done = 0
+        count = len(rows)
+        mask = self.sq_entries - 1
+        while done < count:
+            room = self.sq_entries - self.pending
+            if room == 0:
+                self.submit()
+                continue
+            at = self._tail & mask
+            n = min(room, count - done, self.sq_entries - at)
+            self._sqes[at : at + n] = rows[done : done + n]
+            self._tail = (self._tail + n) & WORD
+            self.pending += n
+            done += n
+
+    def submit(self) -> None:
+        while self.pending:
+            self._sq_tail[0] = self._tail
+            self._account(libc.enter_now(self.fd, self.pending, 0, 0))
+
+    def _account(self, result: int) -> None:
+        """Take what the kernel says it consumed; what it refused for now is tried again."""
+        if result >= 0:
+            self.pending -= result
+        elif result == -errno.EBUSY:
+            # Older kernels (to 5.18) refuse while the overflow list is not empty; collecting
+            # with GETEVENTS moves it on.
+            libc.enter_now(self.fd, 0, 0, abi.ENTER_GETEVENTS)
+        elif result not in (-errno.EINTR, -errno.EAGAIN):
+            raise OSError(-result, f"io_uring_enter: {os.strerror(-result)}")
+
+    def unreaped(self) -> int:
+        """Completions in the queue."""
+        return int((self._cq_tail[0] - self._head) & WORD)
+
+    def wants_attention(self) -> bool:
+        return bool(self._sq_flags[0] & ATTENTION) or self._cq_tail[0] != self._head
+
+    def drain(self, most: int, least: int, timeout_ns: int) -> int:
+        self._sq_tail[0] = self._tail
+        if least and timeout_ns:
+            self._sleep(timeout_ns)
+        else:
+            result = libc.enter_now(self.fd, self.pending, 0, abi.ENTER_GETEVENTS)
+            if result != -errno.EBUSY:
+                self._account(result)
+        there = (self._cq_tail[0] - self._head) & WORD
+        while there < most and self._sq_flags[0] & ATTENTION:
+            step = min(there, most - there)
+            self._account(libc.enter_now(self.fd, self.pending, step, abi.ENTER_GETEVENTS))
+            now = (self._cq_tail[0] - self._head) & WORD
+            if now == there:
+                break
+            there = now
+        return there
+
+    def _sleep(self, timeout_ns: int) -> None:
+        if timeout_ns < 0:
+            timeout_ns = 1 << 60  # some thirty years: the kernel takes no 'for ever' here
+        self._ts[0], self._ts[1] = divmod(timeout_ns, 1_000_000_000)
+        result = libc.enter(
+            self.fd,
+            self.pending,
+            1,
+            abi.ENTER_GETEVENTS | abi.ENTER_EXT_ARG,
+            self._arg_address,
+            abi.GETEVENTS_ARG_SIZE,
+        )
+        if result not in (-errno.ETIME, -errno.EBUSY):
+            self._account(result)
+
+    def reap(self, into: Completions) -> int:
+        head = self._head
+        count = min((self._cq_tail[0] - head) & WORD, len(into))
+        at = head & (self.cq_entries - 1)
+        first = min(count, self.cq_entries - at)
+        into[:first] = self._cqes[at : at + first]
+        if first < count:
+            into[first:count] = self._cqes[: count - first]
+        self._head = (head + count) & WORD
+        self._cq_head[0] = self._head
+        return count
+
+    def register(self, opcode: int, arg: npt.NDArray[np.generic], count: int) -> int:
+        return libc.io_uring_register(self.fd, opcode, arg.ctypes.data, count)
+
+    def close(self) -> None:
+        if self.fd < 0:
+            return
+        fd, self.fd = self.fd, -1
+        # The views go before the memory they look at.
+        del self._sq_tail, self._sq_flags, self._cq_head, self._cq_tail, self._sqes, self._cqes
+        libc.unmap(self._ring_address, self._ring_bytes)
+        libc.unmap(self._sqes_address, self._sqes_bytes)
+        os.close(fd)

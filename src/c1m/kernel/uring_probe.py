@@ -1,0 +1,130 @@
+"""What this kernel's io_uring has, found out by trying, and what each missing thing costs.
+
+Everything up to Linux 6.1 is needed; what came later has a fall-back and is named in `Features`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from dataclasses import dataclass
+
+import numpy as np
+
+from c1m.errors import EngineUnavailable
+from c1m.kernel import uring_abi as abi
+from c1m.kernel.ring import Ring
+
+NEEDED_OPS = {
+    "POLL_ADD": abi.OP_POLL_ADD,
+    "ACCEPT": abi.OP_ACCEPT,
+    "ASYNC_CANCEL": abi.OP_ASYNC_CANCEL,
+    "CONNECT": abi.OP_CONNECT,
+    "CLOSE": abi.OP_CLOSE,
+    "SEND": abi.OP_SEND,
+    "RECV": abi.OP_RECV,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The optional parts; False costs what the comment says."""
+
+    no_sqarray: bool = True  # 6.6; else an index array of 4 bytes an entry is kept
+    direct_socket: bool = True  # 6.11: SOCKET, setsockopt and BIND in the ring; else each outgoing
+    # connection is made by three system calls and moved into the ring's table
+
+    def missing(self) -> list[str]:
+        """Names of what this kernel does not have."""
+        return [f.name for f in dataclasses.fields(self) if not getattr(self, f.name)]
+
+
+OLDEST = Features(no_sqarray=False, direct_socket=False)  # what Linux 6.1 has
+
+
+def probe() -> Features:
+    """Try a small ring with all we use. Raises EngineUnavailable with the reason as text."""
+    try:
+        ring, no_sqarray = _small_ring()
+    except OSError as error:
+        raise EngineUnavailable(_refusal(error), _remedy(error)) from None
+    try:
+        return _features(ring, no_sqarray)
+    except OSError as error:
+        raise EngineUnavailable(
+            f"io_uring is there but lacks something c1m needs ({error.strerror or error})."
+        ) from None
+    finally:
+        ring.close()
+
+
+def _small_ring() -> tuple[Ring, bool]:
+    try:
+        return Ring(0, 8, 16, True), True
+    except OSError:
+        return Ring(0, 8, 16, False), False
+
+
+def _features(ring: Ring, no_sqarray: bool) -> Features:
+    arg = np.zeros(16 + 256 * 8, np.uint8)
+    ring.register(abi.REGISTER_PROBE, arg, 256)
+    last = int(arg[0])
+    supported = {op for op in range(last + 1) if arg[16 + op * 8 + 2] & 1}
+    lacking = [name for name, op in NEEDED_OPS.items() if op not in supported]
+    if lacking:
+        raise EngineUnavailable(f"io_uring on this kernel has no {', '.join(lacking)}.")
+    files = np.zeros(1, abi.FILES_REGISTER)
+    files["nr"], files["flags"] = 4, abi.FILES_SPARSE
+    ring.register(abi.REGISTER_FILES2, files, abi.FILES_REGISTER.itemsize)
+    direct = {abi.OP_SOCKET, abi.OP_URING_CMD, abi.OP_BIND} <= supported
+    return Features(no_sqarray=no_sqarray, direct_socket=direct and _direct_socket_works(ring))
+
+
+def _direct_socket_works(ring: Ring) -> bool:
+    """Make a socket in the table and set an option on it, as a connect will."""
+    rows = np.zeros(2, abi.SQE)
+    rows[0] = _sqe(abi.OP_SOCKET, fd=socket.AF_INET, off=socket.SOCK_STREAM, file_index=1)
+    value = np.ones(1, np.int32)
+    rows[1] = _sqe(
+        abi.OP_URING_CMD, flags=abi.FIXED_FILE, fd=0, off=abi.SOCKET_URING_OP_SETSOCKOPT,
+        addr=socket.SOL_SOCKET | socket.SO_KEEPALIVE << 32, file_index=4, addr3=value.ctypes.data,
+    )  # fmt: skip
+    ring.push(rows.view(np.uint64).reshape(2, 8))
+    ring.drain(2, 0, 0)
+    into = np.zeros((4, 4), np.uint32)
+    count = ring.reap(into)
+    return count == 2 and bool((into[:2, 2] == 0).all())
+
+
+def _sqe(opcode: int, **fields: int) -> np.void:
+    row = np.zeros(1, abi.SQE)
+    row["opcode"] = opcode
+    for name, value in fields.items():
+        row[name] = value
+    return row[0]  # type: ignore[no-any-return]
+
+
+def _refusal(error: OSError) -> str:
+    try:
+        with open("/proc/sys/kernel/io_uring_disabled") as file:
+            disabled = file.read().strip()
+    except OSError:
+        disabled = "0"
+    if disabled != "0":
+        return f"io_uring is switched off here (kernel.io_uring_disabled = {disabled})."
+    release = os.uname().release
+    return f"This kernel ({release}) or container refuses io_uring: {error.strerror or error}."
+
+
+def _remedy(error: OSError) -> str:
+    import errno
+
+    if error.errno == errno.EPERM:
+        return (
+            "Allow it with 'sysctl kernel.io_uring_disabled=0', or in a container with a seccomp "
+            "profile that permits io_uring_setup, io_uring_enter and io_uring_register."
+        )
+    if error.errno == errno.ENOMEM:
+        return "Raise the locked-memory limit (ulimit -l, LimitMEMLOCK=)."
+    return "Use Linux 6.1 or later, or the epoll engine."
