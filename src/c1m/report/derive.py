@@ -108,12 +108,12 @@ def judge(
         if one.right < one.sent:
             shortfalls.append(
                 f"Round {one.name!r}: {format_count(one.right)} of {format_count(one.sent)} "
-                f"replies were right; {format_count(one.wrong)} were wrong and "
-                f"{format_count(one.missing)} did not come."
+                f"replies were right; wrong: {format_count(one.wrong)}, missing: "
+                f"{format_count(one.missing)}."
             )
-        if one.sent < connections.opened:
+        if one.sent < connections.opened - connections.lost:  # the lost are told already
             shortfalls.append(
-                f"Round {one.name!r}: only {format_count(one.sent)} of the "
+                f"Round {one.name!r}: only {format_count(one.sent)} of "
                 f"{format_count(connections.opened)} opened connections were sent to."
             )
     return Verdict(complete=not shortfalls, shortfalls=shortfalls)

@@ -1,0 +1,153 @@
+"""Made-up run records for the tests of the report: one complete, one with failures, one empty."""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+
+from c1m.load.histogram import Histogram
+from c1m.report import derive, reasons
+from c1m.report.record import (
+    Asked,
+    EngineUsed,
+    KernelColumns,
+    Latency,
+    Metadata,
+    Phase,
+    ProcessColumns,
+    ReplyFailure,
+    Round,
+    RunRecord,
+    Samples,
+)
+
+METADATA = Metadata(
+    kernel="Linux 6.18.5",
+    cpu="Example CPU @ 2.50GHz",
+    cores=2,
+    memory_bytes=24 << 30,
+    python="3.11.2",
+    numpy="2.4.6",
+    c1m="0.1.0",
+    nofile_soft=20_000,
+    nofile_hard=20_000,
+    sysctls={"net.core.somaxconn": "4096", "net.ipv4.ip_local_port_range": "32768 60999"},
+    engine=EngineUsed("uring", "io_uring with direct descriptors (Linux 6.18)", {"rings": 56}),
+)
+
+
+def latency(seed: int, median_ns: float, count: int) -> Latency:
+    histogram = Histogram()
+    drawn = np.random.default_rng(seed).lognormal(np.log(median_ns), 0.6, count)
+    histogram.record(drawn.astype(np.int64))
+    return Latency.of(histogram)
+
+
+def samples(connections: int, *, has_server: bool = True, rows: int = 400) -> Samples:
+    """A ramp, a hold and a stampede in numbers of the size that a million connections have."""
+    t = np.linspace(0, 80, rows)
+    is_open = np.clip(t / 34, 0, 1) * connections
+    stampede = np.exp(-(((t - 70) / 1.5) ** 2))
+    busy = np.cumsum(np.where((t < 34) | (stampede > 0.1), 0.9, 0.02)) * (t[1] - t[0])
+    process = ProcessColumns(
+        rss_bytes=(28e6 + 14 * is_open + 2e6 * stampede).astype(np.int64).tolist(),
+        user_s=(busy * 0.3).round(2).tolist(),
+        system_s=(busy * 0.7).round(2).tolist(),
+    )
+    return Samples(
+        t_s=t.round(3).tolist(),
+        open=is_open.astype(np.int64).tolist(),
+        server=process if has_server else None,
+        client=process,
+        kernel=KernelColumns(
+            slab_bytes=(2e8 + 6200 * is_open).astype(np.int64).tolist(),
+            tcp_mem_bytes=(1e6 + 900 * stampede * is_open).astype(np.int64).tolist(),
+            used_bytes=(2e9 + 6600 * is_open + 1e9 * stampede).astype(np.int64).tolist(),
+        ),
+    )
+
+
+def complete_record(connections: int = 1_000_000) -> RunRecord:
+    """All as asked."""
+    asked = Asked(connections, None, 30.0, "client connections {n}\n", "auto")
+    counts = reasons.connections_of(
+        opened=connections,
+        peak_open=connections,
+        open_at_end=connections,
+        lost=0,
+        connect_errnos={},
+    )
+    rounds = [
+        Round("first", connections, connections, in_flight_peak=2_048, seconds=34.4),
+        Round("stampede", connections, connections, in_flight_peak=connections, seconds=17.5),
+    ]
+    random = np.random.default_rng(7)
+    growth = np.linspace(1, 1.12, connections // 1000)
+    marks = np.cumsum(0.0322 * growth * random.lognormal(0, 0.08, connections // 1000))
+    seconds = float(marks[-1]) if len(marks) else 0.1
+    columns = samples(connections)
+    return RunRecord(
+        started="2026-11-23T12:05:07Z",
+        command=["c1m", "load", "tcp://127.0.0.1:8001", "--connections", "1M"],
+        target="tcp://127.0.0.1:8001",
+        scenario="echo",
+        asked=asked,
+        metadata=METADATA,
+        connections=counts,
+        phases=[
+            Phase("ramp", 0.0, 34.0),
+            Phase("hold", 34.0, 64.0),
+            Phase("stampede", 64.0, 78.0),
+            Phase("close", 78.0, 80.0),
+        ],
+        ramp=derive.ramp_of(marks.tolist(), connections, seconds),
+        rounds=rounds,
+        latencies={
+            "connect": latency(1, 4e6, connections),
+            "first": latency(2, 9e6, connections),
+            "stampede": latency(3, 6e9, connections),
+        },
+        samples=columns,
+        memory=derive.memory_of(columns),
+        kernel_counters={"Tcp.RetransSegs": 0, "TcpExt.ListenOverflows": 0},
+        verdict=derive.judge(asked, counts, rounds),
+    )
+
+
+def short_record() -> RunRecord:
+    """Of 20,000 some were refused, some timed out, some were lost, some replies were wrong."""
+    asked = Asked(20_000, 5_000.0, 10.0, "client connections {n}\n", "epoll")
+    connect_errnos = {errno.ECONNREFUSED: 1_200, errno.ETIMEDOUT: 30, errno.EADDRNOTAVAIL: 5}
+    lost = {errno.ECONNRESET: 11, 0: 4}
+    counts = reasons.connections_of(
+        opened=18_765, peak_open=18_760, open_at_end=18_750, lost=15, connect_errnos=connect_errnos
+    )
+    wrong = ReplyFailure(17, "b'client connections 17\\n'", "b'</script><b>18\\n'")
+    missing = ReplyFailure(18_001, "b'client connections 18001\\n'", "")
+    rounds = [
+        Round("first", 18_765, 18_761, 1, 3, 900, 4.1, [wrong, missing]),
+        Round("stampede", 18_750, 18_750, 0, 0, 18_750, 0.3),
+    ]
+    columns = samples(18_760, has_server=False, rows=60)
+    return RunRecord(
+        started="2026-11-23T12:05:07Z",
+        command=["c1m", "load", "tcp://10.0.0.7:8001", "--connections", "20k"],
+        target="tcp://10.0.0.7:8001",
+        scenario="echo",
+        asked=asked,
+        metadata=METADATA,
+        connections=counts,
+        failures=[
+            *reasons.failures_of("connect", connect_errnos),
+            *reasons.failures_of("open", lost),
+        ],
+        phases=[Phase("ramp", 0.0, 34.0), Phase("hold", 34.0, 64.0)],
+        ramp=derive.ramp_of([0.2 * i for i in range(1, 19)], 18_765, 3.8),
+        rounds=rounds,
+        latencies={"first": latency(4, 2e5, 500)},
+        samples=columns,
+        memory=derive.memory_of(columns),
+        kernel_counters={"Tcp.RetransSegs": 122, "TcpExt.ListenOverflows": 44},
+        verdict=derive.judge(asked, counts, rounds),
+    )

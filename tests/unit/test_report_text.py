@@ -1,0 +1,116 @@
+"""The terminal summary: what must be in it, and its shape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from report_records import complete_record, short_record
+
+from c1m.report import text
+from c1m.report.record import Asked, Ramp, RunRecord
+
+
+def squeezed(record: RunRecord) -> list[str]:
+    """The lines, with every run of blanks as one."""
+    return [" ".join(line.split()) for line in text.summary(record).splitlines()]
+
+
+def test_the_summary_of_a_complete_run() -> None:
+    lines = squeezed(complete_record())
+    assert lines[0].startswith("COMPLETE: 1,000,000 of 1,000,000 connections open at the same time")
+    for line in (
+        "asked 1,000,000 100 %",
+        "opened 1,000,000 100 %",
+        "first reply right 1,000,000 100 %",
+        "still open after hold (30.0 s) 1,000,000 100 %",
+        "stampede reply right 1,000,000 100 %",
+        "failures none",
+        "engine uring: io_uring with direct descriptors (Linux 6.18)",
+        "latency count p50 p90 p99 p99.9 p99.99 p99.999 max",
+        "memory and CPU at start highest /connection CPU time",
+        "kernel no retransmission, overflow or drop",
+    ):
+        assert line in lines
+    for start in (
+        "all 34.0 s 29,",
+        "first 50,000 1.",
+        "second 50,000 1.",
+        "last 50,000 1.",
+        "connect 1,000,000 ",
+        "first 1,000,000 ",
+        "stampede 1,000,000 ",
+        "server (resident) 26.7 MiB 42.0 MiB 16 B user ",
+        "client (resident) 26.7 MiB 42.0 MiB 16 B user ",
+        "kernel (sockets, both ends) 6,5",
+    ):
+        assert any(line.startswith(start) for line in lines), start
+    assert any(line.endswith("x the second") for line in lines)
+
+
+def test_the_summary_of_a_run_with_failures() -> None:
+    lines = squeezed(short_record())
+    whole = " ".join(lines)
+    assert lines[0] == "SHORT: 18,760 of 20,000 connections open at the same time, 15 lost."
+    assert "- 1,235 of 20,000 connections did not open: 1,200 refused, 30 timed out, 5 failed." in (
+        lines
+    )
+    for part in (
+        "opened 18,765 93.83 % -1,235",
+        "1,200 x ECONNREFUSED while connecting: the peer answered with a reset",
+        "-> Start the server, and compare its --listen with the target's ports.",
+        "30 x ETIMEDOUT while connecting",
+        "raise net.core.somaxconn",
+        "11 x ECONNRESET while open",
+        "4 x EOF while open: closed by the peer",
+        r"connection 17: expected b'client connections 17\n', received b'</script><b>18\n'.",
+        r"connection 18,001: expected b'client connections 18001\n', received nothing.",
+        "kernel Tcp.RetransSegs 122, TcpExt.ListenOverflows 44",
+        "connects 5,000/s",
+    ):
+        assert part in whole, part
+    assert "server (resident)" not in whole
+    assert "both ends" not in whole
+
+
+@pytest.mark.parametrize("connections", [1, 19, 999, 60_000, 1_000_000])
+def test_it_fits_a_terminal(connections: int) -> None:
+    for record in (complete_record(connections), short_record()):
+        assert max(map(len, text.summary(record).splitlines())) <= 100
+        assert not any(line != line.rstrip() for line in text.summary(record).splitlines())
+
+
+def test_an_empty_record_has_a_summary() -> None:
+    assert text.summary(RunRecord()).startswith("SHORT: 0 of 0")
+    assert text.ramp_rows(RunRecord(asked=Asked(5), ramp=Ramp(seconds=1.0)))[0][0] == "all"
+
+
+def test_percentiles_that_only_one_distribution_carries() -> None:
+    few = replace(complete_record(20_000), latencies={})
+    mixed = replace(
+        few,
+        latencies={
+            "first": short_record().latencies["first"],
+            "stampede": complete_record(20_000).latencies["stampede"],
+        },
+    )
+    assert text.percentile_names(mixed) == ["p50", "p90", "p99", "p99.9"]
+    assert text.latency_rows(mixed)[0][4:6] == ("-", "-")
+    assert text.latency_rows(few) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "says"),
+    [
+        (0, 0, "-"),
+        (0, 7, "0.00 %"),
+        (7, 7, "100 %"),
+        (999_999, 1_000_000, "99.9999 %"),
+        (99_999_999, 100_000_000, "99.9999 %"),
+        (9_999, 10_000, "99.9900 %"),
+        (1, 1_000_000, "< 0.01 %"),
+        (1, 3, "33.33 %"),
+    ],
+)
+def test_a_share_is_never_rounded_up_to_all(part: int, whole: int, says: str) -> None:
+    assert text.share(part, whole) == says
