@@ -1,0 +1,76 @@
+"""What the next batch of the epoll engine will say, gathered event by event.
+
+Data goes into one arena, one piece behind the other, and into three preallocated columns: a batch
+is then a slice of each, and no array is built for it. All the other kinds are rare beside data and
+are gathered in lists and dicts (slot -> what goes with it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from c1m.engine.base import NO_SLOTS, EventBatch, Slots
+from c1m.engine.ragged import Ragged
+
+_NO_DATA = Ragged.empty()
+
+
+class NextBatch:
+    """Events by kind; `pieces_max` pieces of data and `arena_size` bytes of them at most."""
+
+    def __init__(self, pieces_max: int, arena_size: int) -> None:
+        self.opened: dict[int, int] = {}  # slot -> index of the listener
+        self.connected: list[int] = []
+        self.failed: dict[int, int] = {}  # slot -> errno
+        self.eof: list[int] = []
+        self.closed: dict[int, int] = {}  # slot -> errno
+        self.blocked: set[int] = set()
+        self.drained: set[int] = set()
+        self.arena = np.empty(arena_size, np.uint8)  # memory is taken up as it is read into
+        self._slots = np.zeros(pieces_max, np.int32)
+        self._offsets = np.zeros(pieces_max, np.int64)
+        self._lengths = np.zeros(pieces_max, np.int32)
+        self.columns = (self._slots.data, self._offsets.data, self._lengths.data)
+        self._arena_address = self.arena.ctypes.data
+
+    def has_news(self) -> bool:
+        """Whether there is something to say without asking the kernel."""
+        return bool(self.blocked or self.failed or self.closed)
+
+    def forget(self, slot: int) -> None:
+        """The caller has closed the slot: nothing about it may follow."""
+        self.failed.pop(slot, None)
+        self.blocked.discard(slot)
+
+    def take(self, pieces: int) -> EventBatch:
+        """The batch, with the first `pieces` pieces of data; gathering starts anew."""
+        data_slots, data = NO_SLOTS, _NO_DATA
+        if pieces:
+            data_slots = self._slots[:pieces]
+            data = Ragged(
+                self.arena, self._offsets[:pieces], self._lengths[:pieces], self._arena_address
+            )
+        if not (
+            self.opened or self.connected or self.failed or self.eof
+            or self.closed or self.blocked or self.drained
+        ):  # fmt: skip
+            return EventBatch(data_slots=data_slots, data=data)
+        # Void is a slot that was blocked and drained at once, or that is gone.
+        void = (self.blocked & self.drained) | self.closed.keys()
+        batch = EventBatch(
+            _array(self.opened), _array(self.opened.values()),
+            _array(self.connected), _array(self.failed), _array(self.failed.values()),
+            data_slots, data, _array(self.eof),
+            _array(self.closed), _array(self.closed.values()),
+            _array(self.blocked - void), _array(self.drained - void),
+        )  # fmt: skip
+        self.opened, self.connected, self.failed = {}, [], {}
+        self.eof, self.closed, self.blocked, self.drained = [], {}, set(), set()
+        return batch
+
+
+def _array(numbers: Iterable[int]) -> Slots:
+    found = [*numbers]
+    return np.array(found, np.int32) if found else NO_SLOTS

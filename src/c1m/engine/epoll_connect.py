@@ -1,0 +1,47 @@
+"""Sockets for outgoing connections of the epoll engine: all that were asked for, or none."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import numpy as np
+
+from c1m.addresses import SockAddrs
+from c1m.errors import LimitError
+from c1m.kernel import socket_calls
+
+
+def open_sockets(family: int, count: int, capacity: int) -> list[int]:
+    """`count` new sockets with descriptors below `capacity`. Raises LimitError, with none left."""
+    fds: list[int] = []
+    while len(fds) < count:
+        fd = socket_calls.open_stream(family)
+        if 0 <= fd < capacity:
+            fds.append(fd)
+            continue
+        for opened in [fd, *fds] if fd >= 0 else fds:
+            os.close(opened)
+        raise LimitError(
+            f"{count:,} connects were asked for and {len(fds):,} descriptors are free "
+            f"(the limit of this process is {capacity:,}).",
+            "Ask for fewer, or raise the limit: ulimit -n.",
+        )
+    return fds
+
+
+def start_connects(fds: list[int], sources: SockAddrs | None, destinations: SockAddrs) -> list[int]:
+    """Bind and connect each socket by its row; 0 for what is under way, else the errno."""
+    to = np.ascontiguousarray(destinations.rows)
+    to_address, to_size = to.ctypes.data, destinations.size
+    codes = [0] * len(fds)
+    if sources is not None:
+        own = np.ascontiguousarray(sources.rows)
+        own_address, own_size = own.ctypes.data, sources.size
+        for index, fd in enumerate(fds):
+            codes[index] = -socket_calls.bind(fd, own_address + index * own_size, own_size)
+    for index, fd in enumerate(fds):
+        if codes[index] == 0:
+            code = -socket_calls.connect(fd, to_address + index * to_size, to_size)
+            codes[index] = 0 if code == errno.EINPROGRESS else code
+    return codes
