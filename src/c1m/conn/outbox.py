@@ -2,19 +2,23 @@
 
 Only slots with something to send are in it. A slot passes the high watermark once (`append` says
 so) and falls to the low one, a quarter of it, once (`consume` says so); what to do then is the
-caller's business.
+caller's business. While more than `total_max` bytes are pending in all, every slot that adds to
+them passes as well, so that memory stays bounded with many slow readers too.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+from c1m.limits import OUTBOX_TOTAL_MAX
+
 
 class Outbox:
     """Pending output by slot; `total` bytes in all."""
 
-    def __init__(self, high: int) -> None:
+    def __init__(self, high: int, total_max: int = OUTBOX_TOTAL_MAX) -> None:
         self.high = high
+        self.total_max = total_max
         self.low = high // 4
         self.total = 0
         self._pieces: dict[int, deque[memoryview]] = {}
@@ -48,7 +52,7 @@ class Outbox:
         self._pieces.setdefault(slot, deque()).append(memoryview(data))
         self._sizes[slot] = size
         self.total += len(data)
-        if size > self.high and slot not in self._over:
+        if (size > self.high or self.total > self.total_max) and slot not in self._over:
             self._over.add(slot)
             return True
         return False

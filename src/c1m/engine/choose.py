@@ -1,0 +1,38 @@
+"""Pick an engine and say why, as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from c1m.engine.base import Engine
+from c1m.errors import EngineUnavailable, UsageError
+
+ENGINES = ("auto", "uring", "epoll")
+
+
+def choose(
+    name: str = "auto", *, live_max: int | None = None, outbox_high: int = 1 << 20, **options: Any
+) -> Engine:
+    """The engine asked for, or for `auto` uring where the kernel has it and epoll elsewhere.
+
+    `options` go to the uring engine (its tuning). Raises UsageError when the one asked for cannot
+    run here.
+    """
+    from c1m.engine.epoll import EpollEngine
+    from c1m.engine.uring import UringEngine
+
+    if name not in ENGINES:
+        raise UsageError(f"There is no engine {name!r}.", f"Choose one of {', '.join(ENGINES)}.")
+    common: dict[str, Any] = {"live_max": live_max, "outbox_high": outbox_high}
+    if name == "epoll":
+        return EpollEngine(reason="asked for", **common)
+    try:
+        why = "asked for" if name == "uring" else "this kernel has all that it needs"
+        return UringEngine(reason=why, **common, **options)
+    except EngineUnavailable as refusal:
+        if name == "uring":
+            raise UsageError(
+                f"The uring engine was asked for. {refusal.message}",
+                f"{refusal.remedy} Or use --engine epoll.".strip(),
+            ) from None
+        return EpollEngine(reason=f"instead of uring: {refusal.message}", **common)

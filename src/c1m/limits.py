@@ -1,0 +1,15 @@
+"""Bounds with a name and a reason, in one place. What happens at each is said where it is used."""
+
+from __future__ import annotations
+
+OUTBOX_HIGH = 1 << 20  # bytes unsent for one connection before the server stops reading from it
+OUTBOX_TOTAL_MAX = 1 << 28  # bytes unsent in all before the server stops reading from everybody
+DRAIN_NS = 10_000_000_000  # how long a stop waits for output that is owed
+BACKLOG = 65535  # asked of listen(2); the kernel cuts it to net.core.somaxconn
+REPORT_NS = 1_000_000_000  # how often the live progress is shown
+RAMP_STEP = 1_000  # connections: the ramp is timed in steps of this many
+RAMP_STRIDE = 50_000  # and in strides of this many, for the flatness of the whole ramp
+TICK_NS_MAX = 100_000_000  # the longest sleep of a server: signals and timers are seen after it
+
+assert OUTBOX_HIGH <= OUTBOX_TOTAL_MAX
+assert RAMP_STRIDE % RAMP_STEP == 0

@@ -1,0 +1,165 @@
+"""Which source address goes to which target, so that connect() never has to search. Pure.
+
+The kernel picks the port of an outgoing connection for its triple (source address, destination
+address, destination port). It looks first at the ports of the parity of the range's lower end and
+only then at the others; once that first half of the range is used up for a triple, every further
+connect walks over all of it (Linux: net/ipv4/inet_hashtables.c, __inet_hash_connect). So a plan
+gives each triple at most half of the ephemeral range, and takes as many sources as that needs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint, SockAddrs, pack_ipv4, pack_many
+from c1m.errors import LimitError, UsageError
+
+SOURCES_MAX = 1 << 16
+LOOPBACK_FIRST = int(ipaddress.IPv4Address("127.1.0.1"))
+LOOPBACK_LAST = int(ipaddress.IPv4Address("127.254.255.254"))
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPlan:
+    """Connection i goes from sources[(i // targets) % sources] to targets[i % targets].
+
+    `sources` None: the kernel chooses. `per_triple` is the most connections one triple gets.
+    """
+
+    targets: SockAddrs
+    sources: SockAddrs | None
+    per_triple: int
+    triples: int
+
+    def rows(self, numbers: npt.NDArray[np.integer]) -> tuple[SockAddrs | None, SockAddrs]:
+        """Sources and destinations of these connections (int[n], from 0)."""
+        count = len(self.targets)
+        destinations = self.targets.take(numbers % count)
+        if self.sources is None:
+            return None, destinations
+        return self.sources.take((numbers // count) % len(self.sources)), destinations
+
+
+def parse_sources(text: str) -> list[str]:
+    """`10.0.0.1`, `10.0.0.1,10.0.0.2`, `10.0.0.1-10.0.0.9`, `10.0.0.0/24` -> literal addresses.
+
+    Of an IPv4 network the first and last address (network and broadcast) are left out. Raises
+    UsageError in one sentence.
+    """
+    found: list[str] = []
+    for part in text.split(","):
+        found.extend(_one_source(part.strip()))
+        if len(found) > SOURCES_MAX:
+            raise UsageError(f"{text!r} has more than {SOURCES_MAX:,} addresses.", "Use fewer.")
+    if len({ipaddress.ip_address(a).version for a in found}) > 1:
+        raise UsageError(f"{text!r} mixes IPv4 and IPv6.", "Use sources of the target's family.")
+    return found
+
+
+def _one_source(part: str) -> list[str]:
+    try:
+        if "/" in part:
+            network = ipaddress.ip_network(part, strict=False)
+            if network.num_addresses > SOURCES_MAX:
+                raise UsageError(
+                    f"The network {part} has more than {SOURCES_MAX:,} addresses.", "Use a part."
+                )
+            return [str(a) for a in network.hosts()]
+        first, dash, last = part.partition("-")
+        low = ipaddress.ip_address(first.strip())
+        high = ipaddress.ip_address(last.strip()) if dash else low
+    except ValueError:
+        raise UsageError(
+            f"{part!r} is not a source address.",
+            "Write an address, FIRST-LAST or a network such as 10.0.0.0/24, separated by commas.",
+        ) from None
+    if low.version != high.version:
+        raise UsageError(f"The range {part!r} mixes IPv4 and IPv6.")
+    if int(high) < int(low):
+        raise UsageError(f"The range {part!r} goes backwards.", f"Write {high}-{low} instead.")
+    if int(high) - int(low) >= SOURCES_MAX:
+        raise UsageError(f"The range {part!r} has more than {SOURCES_MAX:,} addresses.")
+    return [str(ipaddress.ip_address(type(low)(n))) for n in range(int(low), int(high) + 1)]
+
+
+def usable_ports(low: int, high: int, reserved: Sequence[tuple[int, int]] = ()) -> int:
+    """Ports of the ephemeral range low..high that connect() finds without a search: half of it,
+    less those that ip_local_reserved_ports (pairs of first, last) takes out.
+    """
+    first_half = range(low, high + 1, 2)
+    taken = sum(len(range(max(a + (a - low) % 2, low), min(b, high) + 1, 2)) for a, b in reserved)
+    return max(len(first_half) - taken, 0)
+
+
+def plan_addresses(
+    connections: int, targets: Sequence[Endpoint], sources: Sequence[str], ports: int
+) -> AddressPlan:
+    """Sources for `connections` to `targets`, `ports` usable ports a triple.
+
+    `sources` are literal addresses ([]: none given; on IPv4 loopback they come from 127.0.0.0/8).
+    Raises LimitError, saying how many do fit, when there are too few.
+    """
+    family = targets[0].family
+    if any(t.family != family for t in targets):
+        raise UsageError("The targets mix address families.", "Load one family at a time.")
+    if family == AF_UNIX:
+        if sources:
+            raise UsageError("A unix socket has no source addresses.", "Leave --source out.")
+        return AddressPlan(_pack_unix(targets), None, connections, len(targets))
+    packed = pack_many(family, [t.host for t in targets], [t.port for t in targets])
+    if ports < 1:
+        raise LimitError(
+            "The ephemeral port range is empty.", "Widen net.ipv4.ip_local_port_range."
+        )
+    needed = -(-connections // (ports * len(targets)))
+    if sources:
+        source_family = AF_INET if ":" not in sources[0] else AF_INET6
+        if source_family != family:
+            raise UsageError(
+                "The sources are not of the target's address family.",
+                "Use IPv4 sources for an IPv4 target and IPv6 ones for an IPv6 target.",
+            )
+        _enough(connections, len(sources), len(targets), ports)
+        rows = pack_many(family, list(sources), [0] * len(sources))
+    elif needed > 1 and _is_loopback4(targets):
+        numbers = np.arange(LOOPBACK_FIRST, LOOPBACK_FIRST + needed, dtype=np.uint32)
+        if int(numbers[-1]) > LOOPBACK_LAST:
+            raise LimitError(f"{connections:,} connections need more sources than 127.0.0.0/8 has.")
+        rows = pack_ipv4(numbers, np.zeros(needed, np.uint16))
+    else:
+        _enough(connections, 1, len(targets), ports)
+        return AddressPlan(packed, None, -(-connections // len(targets)), len(targets))
+    triples = len(rows) * len(targets)
+    return AddressPlan(packed, rows, -(-connections // triples), triples)
+
+
+def _enough(connections: int, sources: int, targets: int, ports: int) -> None:
+    fits = sources * targets * ports
+    if connections > fits:
+        more = -(-connections // (ports * targets))
+        raise LimitError(
+            f"{connections:,} connections were asked; {sources:,} source address(es) and "
+            f"{targets:,} target port(s) carry {fits:,} ({ports:,} ports each, half of "
+            "net.ipv4.ip_local_port_range, beyond which connect() becomes slow).",
+            f"Give {more:,} source addresses with --source, let the server listen on more ports, "
+            "or widen net.ipv4.ip_local_port_range.",
+        )
+
+
+def _is_loopback4(targets: Sequence[Endpoint]) -> bool:
+    return all(t.family == AF_INET and t.host.startswith("127.") for t in targets)
+
+
+def _pack_unix(targets: Sequence[Endpoint]) -> SockAddrs:
+    """Unix paths as rows of one length: the kernel stops at the first zero byte."""
+    size = max(len(t.path.encode()) for t in targets) + 3
+    rows = np.zeros((len(targets), size), np.uint8)
+    for row, target in zip(rows, targets, strict=True):
+        data = b"\x01\x00" + target.path.encode()
+        row[: len(data)] = np.frombuffer(data, np.uint8)
+    return SockAddrs(AF_UNIX, rows)

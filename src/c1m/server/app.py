@@ -1,0 +1,91 @@
+"""What an application is: up to six callbacks, each for a whole batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.ragged import Ragged
+
+if TYPE_CHECKING:
+    from c1m.server.server import Server
+
+Slots = npt.NDArray[np.int32]
+
+
+@dataclass(slots=True)
+class DataBatch:
+    """Bytes that came: piece i of `data` is from `slots[i]`.
+
+    A slot may appear several times; its pieces are in order. Valid until the callback returns:
+    copy what must be kept (`data.pieces()`, `data.packed()`).
+    """
+
+    slots: Slots
+    data: Ragged
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+@dataclass(slots=True)
+class OpenBatch:
+    """Connections that were accepted: `slots` int32[n], `listeners` int32[n] (their index)."""
+
+    slots: Slots
+    listeners: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+@dataclass(slots=True)
+class CloseBatch:
+    """Connections that ended: `slots` int32[n], `reasons` uint8[n] (CloseReason).
+
+    Connections closed by the application itself are not reported to it again.
+    """
+
+    slots: Slots
+    reasons: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+class App:
+    """An application on a server: override what you need.
+
+    A connection is a slot, an int32 row number. It stays the same until `on_close` (or until the
+    application itself closes it); then it may be given to a new connection. Arrays with one row a
+    slot (`np.zeros(server.capacity)`) are the natural place for a connection's state: they cost
+    memory only where they are touched.
+    """
+
+    def on_start(self, server: Server) -> None:
+        """The server listens; nothing has come yet."""
+
+    def on_open(self, batch: OpenBatch, server: Server) -> None:
+        """Connections were accepted."""
+
+    def on_data(self, batch: DataBatch, server: Server) -> None:
+        """Bytes came."""
+
+    def on_eof(self, slots: Slots, server: Server) -> None:
+        """The peers of these slots will send no more. The default closes, after the output."""
+        server.close(slots)
+
+    def on_drained(self, slots: Slots, server: Server) -> None:
+        """Output that was over the high watermark has fallen to the low one."""
+
+    def on_close(self, batch: CloseBatch, server: Server) -> None:
+        """Connections ended by the peer or by an error."""
+
+    def on_tick(self, now_ns: int, server: Server) -> None:
+        """Once a tick, and at least every 100 ms; `now_ns` is monotonic."""
+
+    def on_stop(self, server: Server) -> None:
+        """The server is stopping: connections are still there and are closed next."""

@@ -1,0 +1,270 @@
+"""The server: one thread, one loop, an engine below and an application above.
+
+A tick is: wait (the engine hands over what was asked and collects what came), then the batches go
+to the application in the order opened, data, drained, end of stream, closed. What the application
+asks for is handed to the kernel by the next wait, as one block.
+
+Backpressure: a connection whose unsent output passes the high watermark is not read from until it
+has fallen to a quarter of that. When unsent output in all passes a bound, nobody with output
+pending is read from. So memory is bounded however fast a peer sends and however slowly it reads.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.addresses import Endpoint
+from c1m.clock import Clock, SystemClock
+from c1m.conn.close_reasons import CloseReason, reason_of
+from c1m.engine.base import Engine, EventBatch
+from c1m.engine.choose import choose
+from c1m.engine.ragged import Ragged
+from c1m.errors import UsageError
+from c1m.kernel.sockets import resolve
+from c1m.limits import BACKLOG, DRAIN_NS, OUTBOX_HIGH, TICK_NS_MAX
+from c1m.ramp import Ramp
+from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch
+from c1m.server.stats import ServerStatistics
+
+Slots = npt.NDArray[np.int32]
+Payload = bytes | Ragged
+
+CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
+
+
+class Server:
+    """Holds connections for an application.
+
+    `listen` is one endpoint or several ("tcp://127.0.0.1:8001", "tcp://0.0.0.0:8001-8030",
+    "tcp://[::1]:8001", "unix:///run/x.sock"). Raises UsageError, with nothing left behind, where
+    one of them cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        listen: str | Sequence[str],
+        *,
+        engine: str | Engine = "auto",
+        connections_max: int | None = None,
+        outbox_high: int = OUTBOX_HIGH,
+        backlog: int = BACKLOG,
+        drain_ns: int = DRAIN_NS,
+        clock: Clock | None = None,
+    ) -> None:
+        if connections_max is not None and connections_max < 1:
+            raise UsageError(f"A server for {connections_max} connections holds nothing.")
+        wanted = [listen] if isinstance(listen, str) else list(listen)
+        endpoints = [endpoint for text in wanted for endpoint in resolve(text)]
+        if not endpoints:
+            raise UsageError("There is nothing to listen on.", "Name at least one endpoint.")
+        self.app = app
+        self.clock = clock or SystemClock()
+        self.drain_ns = drain_ns
+        self.statistics = ServerStatistics()
+        self.engine: Engine = (
+            choose(engine, live_max=connections_max, outbox_high=outbox_high)
+            if isinstance(engine, str)
+            else engine
+        )
+        self.capacity = self.engine.capacity
+        try:
+            self.endpoints: list[Endpoint] = self.engine.listen(endpoints, backlog)
+        except UsageError:
+            self.engine.shutdown()
+            raise
+        self.ramp = Ramp(self.clock.now_ns())
+        self._live = np.zeros(self.capacity, np.uint8)  # CLOSED, OPEN or AT_EOF
+        self._top = 0  # no slot from here on was ever used
+        self._stopping = False
+        self._stopped = False
+
+    # --- what an application calls --------------------------------------------------------------
+
+    def send(self, slots: Slots, data: Payload) -> None:
+        """Send piece i of `data` to slots[i], or the same bytes to all of them.
+
+        Everything is taken; what the kernel does not take at once waits in order. Bytes for a
+        connection that has ended are counted as unsent.
+        """
+        if isinstance(data, bytes):
+            data = Ragged.repeat(data, len(slots))
+        elif len(data) != len(slots):
+            raise UsageError(f"{len(data)} pieces were given for {len(slots)} connections.")
+        self.engine.send(slots, data)
+
+    def broadcast(self, data: bytes) -> int:
+        """Send the same bytes to every open connection; returns how many there are."""
+        slots = self.live_slots()
+        self.send(slots, data)
+        return len(slots)
+
+    def close(self, slots: Slots, *, abort: bool = False) -> None:
+        """Close connections: after their output, or at once with a reset."""
+        at_eof = self._live[slots] == AT_EOF
+        self._end(slots[at_eof], CloseReason.PEER_EOF, abort=abort)
+        self._end(slots[~at_eof], CloseReason.LOCAL, abort=abort)
+
+    def pause(self, slots: Slots) -> None:
+        """Stop reading from connections."""
+        self.engine.receive(slots, False)
+
+    def resume(self, slots: Slots) -> None:
+        """Read from them again."""
+        self.engine.receive(slots, True)
+
+    def live_slots(self) -> Slots:
+        """All open connections, ascending: int32[live]."""
+        return np.flatnonzero(self._live[: self._top]).astype(np.int32)
+
+    def stop(self) -> None:
+        """Ask the loop to end; may be called from a signal handler or another thread."""
+        self._stopping = True
+        self.engine.wake()
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def tick(self, timeout_ns: int = TICK_NS_MAX) -> int:
+        """One pass; returns the number of events it brought."""
+        batch = self.engine.wait(timeout_ns)
+        self.statistics.ticks += 1
+        self._dispatch(batch)
+        self.app.on_tick(self.clock.now_ns(), self)
+        return len(batch)
+
+    def _dispatch(self, batch: EventBatch) -> None:
+        statistics = self.statistics
+        if len(batch.opened):
+            self._live[batch.opened] = OPEN
+            self._top = max(self._top, int(batch.opened.max()) + 1)
+            statistics.count_opened(len(batch.opened))
+            self.ramp.add(len(batch.opened), self.clock.now_ns())
+            self.app.on_open(OpenBatch(batch.opened, batch.opened_listeners), self)
+        if len(batch.data_slots):
+            statistics.messages += len(batch.data_slots)
+            self.app.on_data(DataBatch(batch.data_slots, batch.data), self)
+        if len(batch.blocked):
+            self.engine.receive(batch.blocked, False)
+        if len(batch.drained):
+            self.engine.receive(batch.drained, True)
+            self.app.on_drained(batch.drained, self)
+        if len(batch.eof):
+            self._live[batch.eof] = AT_EOF
+            self.app.on_eof(batch.eof, self)
+        if len(batch.closed):
+            self._lost(batch.closed, batch.closed_errnos)
+
+    def _lost(self, slots: Slots, errnos: npt.NDArray[np.int32]) -> None:
+        still = self._live[slots] != CLOSED
+        slots, errnos = slots[still], errnos[still]
+        codes = np.array([reason_of(code) for code in errnos.tolist()], np.uint8)
+        self._live[slots] = CLOSED
+        for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
+            self.statistics.count_closed(CloseReason(int(code)), int(count))
+        self.app.on_close(CloseBatch(slots, codes), self)
+
+    def _end(self, slots: Slots, reason: CloseReason, *, abort: bool = False) -> None:
+        if not len(slots):
+            return
+        slots = np.unique(slots[self._live[slots] != CLOSED])
+        self._live[slots] = CLOSED
+        self.statistics.count_closed(reason, len(slots))
+        self.engine.close(slots, abort=abort)
+
+    def run(self, on_report: Callable[[Server], int] | None = None) -> None:
+        """Serve until `stop`, then drain and close everything.
+
+        `on_report(server)` is called now and then and returns the monotonic nanoseconds at which it
+        wants to be called next.
+        """
+        gc.collect()
+        gc.freeze()  # what is there now lives to the end: no collection looks at it again
+        self.app.on_start(self)
+        report_ns = self.clock.now_ns()
+        try:
+            while not self._stopping:
+                self.tick()
+                if on_report is not None and self.clock.now_ns() >= report_ns:
+                    report_ns = on_report(self)
+            self.drain()
+        finally:
+            self.shutdown()
+            gc.unfreeze()
+
+    def drain(self) -> None:
+        """Stop accepting, answer what has come, flush what is owed, up to the deadline; close all.
+
+        It ends early when a pass brought nothing and no output is pending.
+        """
+        self.engine.listen([], 0)
+        self.app.on_stop(self)
+        deadline = self.clock.now_ns() + self.drain_ns
+        while self.clock.now_ns() < deadline:
+            events = self.tick(timeout_ns=10_000_000)
+            if not events and self.engine.statistics().outbox_bytes == 0:
+                break
+        self._end(self.live_slots(), CloseReason.DRAIN)
+        while self.engine.statistics().lingering and self.clock.now_ns() < deadline:
+            self._dispatch(self.engine.wait(10_000_000))
+
+    def shutdown(self) -> None:
+        """End at once what is left and give everything back. May be called twice."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._end(self.live_slots(), CloseReason.DRAIN, abort=False)
+        self.engine.shutdown()
+        self.update_statistics()
+
+    def update_statistics(self) -> ServerStatistics:
+        """The counters, with the engine's bytes brought up to date."""
+        engine = self.engine.statistics()
+        self.statistics.received_bytes = engine.received_bytes
+        self.statistics.sent_bytes = engine.sent_bytes
+        self.statistics.unsent_bytes = engine.unsent_bytes
+        return self.statistics
+
+
+def stop_on_signals(server: Server) -> None:
+    """SIGINT and SIGTERM stop the server in good order; a second one ends the process at once."""
+
+    def first(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, second)
+        server.stop()
+
+    def second(number: int, frame: FrameType | None) -> None:
+        import os
+
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, first)
+
+
+def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatistics:
+    """Serve an App, or any asyncio.Protocol class, until SIGINT or SIGTERM.
+
+    `app` is an App object, or a callable that makes asyncio.Protocol objects (a Protocol class
+    does). `options` are those of Server. Returns the final counters.
+    """
+    if not isinstance(app, App):
+        if not callable(app):
+            raise UsageError(
+                f"{app!r} is neither a c1m.App nor an asyncio.Protocol class.",
+                "Pass an object whose class derives from c1m.App.",
+            )
+        from c1m.asyncio_protocol import ProtocolApp
+
+        app = ProtocolApp(app)
+    server = Server(app, listen, **options)
+    stop_on_signals(server)
+    server.run()
+    return server.statistics

@@ -1,0 +1,33 @@
+"""What a server has done so far: counters that add up. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from c1m.conn.close_reasons import CloseReason
+
+
+@dataclass(slots=True)
+class ServerStatistics:
+    """opened = live + sum of closed, at any time. Bytes are counts since the start."""
+
+    opened: int = 0
+    live: int = 0
+    peak: int = 0
+    closed: dict[CloseReason, int] = field(default_factory=lambda: dict.fromkeys(CloseReason, 0))
+    messages: int = 0  # pieces of data received
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    unsent_bytes: int = 0  # owed to connections that ended first
+    ticks: int = 0
+
+    def count_opened(self, count: int) -> None:
+        """Connections were accepted."""
+        self.opened += count
+        self.live += count
+        self.peak = max(self.peak, self.live)
+
+    def count_closed(self, reason: CloseReason, count: int) -> None:
+        """Connections ended."""
+        self.closed[reason] += count
+        self.live -= count
