@@ -130,31 +130,41 @@ def revert(state: Path, root: Path = procfs.ROOT) -> list[Reverted]:
     record = load(state)
     done: list[Reverted] = []
     left: list[Entry] = []
-    failure = ""
-    foreign: set[str] = set()
-    for entry in reversed(record):
+    failures: list[str] = []
+    stuck: set[str] = set()  # sysctls whose older entries must be left as well
+    for position in reversed(range(len(record))):
+        entry = record[position]
         present = procfs.read_sysctl(entry.sysctl, root)
-        outcome = "foreign"
-        if entry.sysctl not in foreign and present is not None:
-            if _same(present, entry.before):
-                outcome = "unchanged"
-            elif _same(present, entry.after):
-                outcome = "restored"
-                try:
-                    _set(entry.sysctl, entry.before, root)
-                except OSError as error:
-                    failure = f"{entry.sysctl} could not be set to {entry.before!r}: {error}."
-                    left.append(entry)
-                    foreign.add(entry.sysctl)
-                    continue
+        outcome = "foreign" if entry.sysctl in stuck else _outcome(record[: position + 1], present)
+        if outcome == "restored":
+            try:
+                _set(entry.sysctl, entry.before, root)
+            except OSError as error:
+                outcome = "foreign"
+                failures.append(f"{entry.sysctl} to {entry.before!r} ({error.strerror})")
         if outcome == "foreign":
-            foreign.add(entry.sysctl)
+            stuck.add(entry.sysctl)
             left.append(entry)
         done.append(Reverted(entry, outcome, present))
     _save(state, left[::-1])
-    if failure:
-        raise FixError(failure, "Run it as root. What could be put back has been.")
+    if failures:
+        raise FixError(
+            f"Could not put back {', '.join(failures)}.",
+            "Run it as root. What could be put back has been, the rest is still in the record.",
+        )
     return done
+
+
+def _outcome(entries: Sequence[Entry], present: str | None) -> str:
+    """What to do with the last of `entries`, given the present value of its sysctl."""
+    entry = entries[-1]
+    if present is None:
+        return "foreign"
+    if _same(present, entry.after):
+        return "restored"
+    # Not set in the end, put back already, or back to an older value by a reboot.
+    older = [e.before for e in entries if e.sysctl == entry.sysctl]
+    return "unchanged" if any(_same(present, value) for value in older) else "foreign"
 
 
 def load(state: Path) -> list[Entry]:
@@ -164,7 +174,7 @@ def load(state: Path) -> list[Entry]:
         if content["version"] != STATE_VERSION:
             raise ValueError(f"version {content['version']}")
         return [Entry(e["sysctl"], e["before"], e["after"]) for e in content["changes"]]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(

@@ -152,14 +152,15 @@ def ports_before_scan(low: int, high: int, reserved: tuple[tuple[int, int], ...]
     """Local ports that connect() finds quickly for one (source, destination, port) triple.
 
     `low`..`high` inclusive; those of the low bound's parity (half of them), without the reserved
-    ones (pairs of first and last port).
+    ones (pairs of first and last port that do not overlap).
     """
     count = max(0, high - low + 1) // EPHEMERAL_SHARE
+    last_quick = low + 2 * count - 1
     for first, last in reserved:
-        start, end = max(first, low), min(last, low + 2 * count - 1)
+        start, end = max(first, low), min(last, last_quick)
         start += (start - low) % 2
-        count_reserved = (end - start) // 2 + 1 if end >= start else 0
-        count -= count_reserved
+        if start <= end:
+            count -= (end - start) // 2 + 1
     return max(0, count)
 
 

@@ -138,7 +138,7 @@ def render_reverted(reverted: Sequence[Reverted]) -> str:
         if item.outcome == "restored":
             lines.append(f"{entry.sysctl}: put back to {before}")
         elif item.outcome == "unchanged":
-            lines.append(f"{entry.sysctl}: is {before} already")
+            lines.append(f"{entry.sysctl}: nothing to put back, it is not {entry.after} any more")
         else:
             present = "gone" if item.present is None else " ".join(item.present.split())
             lines.append(
