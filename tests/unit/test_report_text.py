@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from report_records import complete_record, short_record
 
 from c1m.report import text
 from c1m.report.record import Asked, Ramp, RunRecord
+from report_records import complete_record, short_record
 
 
 def squeezed(record: RunRecord) -> list[str]:

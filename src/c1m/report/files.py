@@ -15,9 +15,9 @@ def check_writable(path: str | Path) -> None:
     a read-only file system, of permissions that root passes over, and of names that are too long.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
         raise UsageError(f"{path} is a directory, no file to write.", "Add a file name to it.")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UsageError(
             f"{path} cannot be written: there is no directory {path.parent}.",
             f"Make it with: mkdir -p {path.parent}",

@@ -1,0 +1,236 @@
+"""The HTML report: self-contained, escaped, small; the check before a run; the command."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from c1m.cli.report import report
+from c1m.errors import UsageError
+from c1m.load.histogram import Histogram
+from c1m.report import figures, html
+from c1m.report.record import Asked, Latency, RunRecord
+from report_records import complete_record, short_record
+
+BARE = "/* plotly */"  # in place of 4.8 MB of plotly's JavaScript
+
+
+def data_of(page: str) -> list[dict[str, Any]]:
+    found = re.search(r'<script type="application/json" id="c1m-figures">(.*?)</script>', page)
+    assert found is not None
+    made: list[dict[str, Any]] = json.loads(found[1])
+    return made
+
+
+class Balance(HTMLParser):
+    """Checks that every tag is closed in order; collects what would be loaded."""
+
+    VOID = ("meta", "br", "link", "img", "input")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize(
+    "record", [complete_record(), short_record(), RunRecord()], ids=["whole", "short", "empty"]
+)
+def test_the_page_is_sound_and_loads_nothing(record: RunRecord) -> None:
+    page = html.render(record, BARE)
+    parser = Balance()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    assert parser.loads == []
+    assert not parser.tags & {"link", "img", "iframe"}
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert "default-src 'none'" in page
+    assert len(page) < 300_000
+
+
+def test_what_the_page_shows_of_a_complete_run() -> None:
+    page = html.render(complete_record(), BARE)
+    for part in (
+        'class="verdict complete"><strong>COMPLETE: 1,000,000 of 1,000,000',
+        "<td>stampede reply right</td><td>1,000,000</td><td>100 %</td>",
+        "<td>net.core.somaxconn</td><td>4096</td>",
+        "x the second",
+        "<b>16 B</b><span>server memory a connection</span>",
+    ):
+        assert part in page
+    made = {figure["id"]: figure for figure in data_of(page)}
+    assert list(made) == ["connections", "ramp", "user-memory", "machine-memory", "cpu", "latency"]
+    assert all(f'id="plot-{name}"' in page for name in made)
+    each, mean = made["ramp"]["traces"]
+    assert len(each["y"]) == 1000
+    assert len(mean["y"]) == 21  # the last of 20 blocks is there twice, to draw its step
+    assert [trace["name"] for trace in made["latency"]["traces"]] == [
+        "connect",
+        "first",
+        "stampede",
+    ]
+    bands = made["connections"]["layout"]["c1mBands"]
+    assert [band["name"] for band in bands] == ["ramp", "hold", "stampede", "close"]
+
+
+def test_what_peers_sent_is_escaped() -> None:
+    nasty = "</script><script>alert(1)</script>"
+    record = replace(short_record(), target=nasty, scenario="<i>", phases=[])
+    latencies = {nasty: record.latencies["first"]}
+    page = html.render(replace(record, latencies=latencies), BARE)
+    assert nasty not in page
+    assert "<i>" not in page
+    assert page.count("</script>") == 3
+    assert "b&#x27;&lt;/script&gt;&lt;b&gt;18\\n&#x27;" in page
+    assert data_of(page)[-1]["traces"][0]["name"] == nasty
+    assert "1,200 x ECONNREFUSED" in page
+
+
+def test_the_latency_curve_rises_to_the_maximum() -> None:
+    record = complete_record(20_000)
+    figure = figures.latency(record)
+    assert figure is not None
+    for trace in figure["traces"]:
+        assert trace["x"] == sorted(trace["x"])
+        assert trace["y"] == sorted(trace["y"])
+        slowest = record.latencies[trace["name"]].max_ns / 1e6
+        assert trace["y"][-1] == pytest.approx(slowest, rel=1e-3)
+    assert figure["layout"]["xaxis"]["ticktext"] == ["50", "90", "99", "99.9", "99.99"]
+    assert "1 ms" in figure["layout"]["yaxis"]["ticktext"]
+    assert "10 s" in figure["layout"]["yaxis"]["ticktext"]
+
+
+def test_a_latency_of_one_or_of_no_sample() -> None:
+    empty, one = Histogram(), Histogram()
+    assert figures.latency(RunRecord(latencies={"first": Latency.of(empty)})) is None
+    one.record(np.zeros(1, np.int64))
+    made = figures.latency(RunRecord(latencies={"first": Latency.of(one)}))
+    assert made is not None
+    json.dumps(made, allow_nan=False)
+    assert made["layout"]["yaxis"]["tickvals"]
+
+
+def test_cpu_is_a_share_of_one_core() -> None:
+    figure = figures.cpu(complete_record())
+    assert figure is not None
+    server, kernel = figure["traces"][:2]
+    assert max(server["y"]) == pytest.approx(90, abs=4)
+    assert all(a >= b for a, b in zip(server["y"], kernel["y"], strict=True))
+    assert len(server["x"]) <= 302
+
+
+def test_the_file_has_plotly_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    html.write_html(complete_record(3_000), path)
+    page = path.read_text()
+    assert "plotly.js v" in page
+    assert 1 << 20 < len(page) < 8 << 20
+    assert page.count("</script>") == 3
+    assert not re.search(r"<(script|link|img|iframe)[^>]*\b(src|href)=", page)
+
+
+def test_without_plotly_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.partition(".")[0] == "plotly":
+            raise ImportError(name)
+        return imported(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UsageError, match=re.escape("pip install 'c1m[report]'")):
+        html.check_available()
+    with pytest.raises(UsageError, match=re.escape("pip install 'c1m[report]'")):
+        html.write_html(RunRecord(), "/nonexistent/run.html")
+
+
+def test_a_path_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    html.check_writable(tmp_path / "new.html")
+    assert list(tmp_path.iterdir()) == []
+    old = tmp_path / "old.html"
+    old.write_text("kept")
+    before = old.stat().st_mtime_ns
+    html.check_writable(old)
+    assert old.read_text() == "kept"
+    assert old.stat().st_mtime_ns == before
+    html.check_writable("/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("", "is a directory"),
+        ("absent/run.html", "there is no directory"),
+        ("file/run.html", "there is no directory"),
+        ("x" * 300, "file name too long"),
+        ("pipe", "no such device"),
+        ("dangling", "file exists|no such file"),
+    ],
+)
+def test_paths_that_cannot_be_written(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to(tmp_path / "no" / "where")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UsageError, match=says) as caught:
+        html.check_writable(tmp_path / name)
+    assert caught.value.remedy
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:  # root passes over permissions: let the call itself refuse
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(UsageError, match="permission denied"):
+        html.check_writable(tmp_path / "run.html")
+
+
+def test_the_command_prints_and_writes(tmp_path: Path) -> None:
+    source, page = tmp_path / "run.json", tmp_path / "run.html"
+    short_record().write(source)
+    shown = CliRunner().invoke(report, [str(source)], catch_exceptions=False)
+    assert shown.exit_code == 0
+    assert shown.output.startswith("SHORT: 18,760 of 20,000")
+    made = CliRunner().invoke(report, [str(source), "--html", str(page)], catch_exceptions=False)
+    assert made.output.endswith(f"\nReport: {page}\n")
+    assert "SHORT: 18,760" in page.read_text()
+    page.unlink()
+    quiet = CliRunner().invoke(report, [str(source), "--html", str(page), "--quiet"])
+    assert quiet.output == f"Report: {page}\n"
+
+
+def test_the_command_refuses_before_it_reads(tmp_path: Path) -> None:
+    for arguments, says in (
+        ([str(tmp_path / "absent.json")], "no such file"),
+        ([str(tmp_path / "absent.json"), "--html", str(tmp_path)], "is a directory"),
+    ):
+        result = CliRunner().invoke(report, arguments)
+        assert isinstance(result.exception, UsageError)
+        assert says in result.exception.message
+
+
+def test_a_record_with_nothing_asked_has_bars_of_no_width() -> None:
+    assert "width:0.00%" in html.render(RunRecord(asked=Asked(0)), BARE)
