@@ -144,7 +144,7 @@ def pack_many(family: int, hosts: list[str], ports: list[int]) -> SockAddrs:
     rows["port"] = ports
     packed = b"".join(ipaddress.IPv6Address(h.partition("%")[0]).packed for h in hosts)
     rows["addr"] = np.frombuffer(packed, "V16")
-    return SockAddrs(AF_INET6, rows.view(np.uint8).reshape(len(rows), -1))
+    return SockAddrs(AF_INET6, rows.view(np.uint8).reshape(len(rows), SOCKADDR_IN6.itemsize))
 
 
 def pack_ipv4(addresses: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]) -> SockAddrs:
@@ -153,7 +153,7 @@ def pack_ipv4(addresses: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]) 
     rows["family"] = AF_INET
     rows["port"] = ports
     rows["addr"] = addresses
-    return SockAddrs(AF_INET, rows.view(np.uint8).reshape(len(rows), -1))
+    return SockAddrs(AF_INET, rows.view(np.uint8).reshape(len(rows), SOCKADDR_IN.itemsize))
 
 
 def unpack(family: int, row: bytes) -> Endpoint:
