@@ -315,7 +315,7 @@ class EpollEngine:
             self._break(slot, error.errno or errno.EIO)
             return
         self._counts.sent_bytes += taken
-        if outbox.consume(slot, taken):
+        if outbox.consume(slot, taken) and self._states[slot] != LINGERING:
             self._next.drained.add(slot)
         if slot not in outbox:
             self._watch(slot)
