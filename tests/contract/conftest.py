@@ -1,0 +1,55 @@
+"""Fixtures of the contract's tests: every test runs once for every engine."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from contract.harness import HARNESSES
+from contract.world import World
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture(params=sorted(HARNESSES))
+def engine_kind(request: pytest.FixtureRequest) -> str:
+    """The engine's name."""
+    if HARNESSES[request.param] is None:
+        pytest.skip(f"the {request.param} engine is not there yet")
+    return str(request.param)
+
+
+@pytest.fixture
+def make_world(engine_kind: str) -> Iterator[MakeWorld]:
+    """Makes worlds with engines of given options; in the end, all laws are checked."""
+    make_harness = HARNESSES[engine_kind]
+    assert make_harness is not None
+    worlds: list[World] = []
+    gc.collect()
+    before = make_harness().resources()
+
+    def make(**options: Any) -> World:
+        worlds.append(World(make_harness(), **options))
+        return worlds[-1]
+
+    yield make
+    try:
+        for world in worlds:
+            world.end()
+    finally:
+        for world in worlds:
+            world.engine.shutdown()
+            world.harness.close()
+    gc.collect()
+    assert make_harness().resources() == before, "descriptors have leaked"
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    """An engine that listens, with a low watermark for its output."""
+    world = make_world(outbox_high=1 << 16)
+    world.listen()
+    return world

@@ -1,0 +1,105 @@
+"""How the contract's tests get an engine and peers for it: one harness a kind of engine.
+
+To bring in another engine, write a Harness and add it to HARNESSES. The tests use nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from c1m.addresses import AF_INET, Endpoint
+from c1m.engine.base import Engine
+from contract.peers import Peer, PeerListener, SocketPeer, SocketPeerListener
+
+LOOPBACK = Endpoint(AF_INET, "127.0.0.1", 0)
+
+
+class Harness(ABC):
+    """Makes engines, and peers in the same world."""
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+        self.listeners: list[PeerListener] = []
+
+    @abstractmethod
+    def engine(self, **options: Any) -> Engine:
+        """A new engine; options as for all engines: live_max, outbox_high."""
+
+    @abstractmethod
+    def _peer(self, endpoint: Endpoint, buffers: int | None) -> Peer: ...
+
+    @abstractmethod
+    def _listener(self, endpoint: Endpoint) -> PeerListener: ...
+
+    @abstractmethod
+    def resources(self) -> int:
+        """What an engine must give back at shutdown, counted now (descriptors)."""
+
+    def peer(self, endpoint: Endpoint, *, buffers: int | None = None) -> Peer:
+        """A peer that starts to connect; small `buffers` make it a slow one."""
+        peer = self._peer(endpoint, buffers)
+        self.peers.append(peer)
+        return peer
+
+    def peer_listener(self, endpoint: Endpoint = LOOPBACK) -> PeerListener:
+        """Somebody for the engine to connect to."""
+        listener = self._listener(endpoint)
+        self.listeners.append(listener)
+        return listener
+
+    def step(self) -> bool:
+        """Let the world outside the engine go on; False if nothing moved."""
+        moved = False
+        for listener in self.listeners:
+            moved |= listener.step()
+        for peer in self.all_peers():
+            moved |= peer.step()
+        return moved
+
+    def all_peers(self) -> list[Peer]:
+        """Those that connected and those that were accepted."""
+        return self.peers + [peer for listener in self.listeners for peer in listener.accepted]
+
+    def close(self) -> None:
+        """End the world."""
+        for peer in self.all_peers():
+            peer.close()
+        for listener in self.listeners:
+            listener.close()
+
+
+class SocketHarness(Harness):
+    """An engine on the real kernel, and kernel sockets on loopback as its peers."""
+
+    def __init__(self, make: Callable[..., Engine]) -> None:
+        super().__init__()
+        self._make = make
+
+    def engine(self, **options: Any) -> Engine:
+        return self._make(**options)
+
+    def _peer(self, endpoint: Endpoint, buffers: int | None) -> Peer:
+        return SocketPeer.connecting(endpoint, buffers)
+
+    def _listener(self, endpoint: Endpoint) -> PeerListener:
+        return SocketPeerListener(endpoint)
+
+    def resources(self) -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+
+def _on_sockets(module: str, name: str) -> Callable[[], Harness] | None:
+    """A harness for an engine class on the real kernel; None while there is no such module."""
+    if importlib.util.find_spec(module) is None:
+        return None
+    return lambda: SocketHarness(getattr(importlib.import_module(module), name))
+
+
+HARNESSES: dict[str, Callable[[], Harness] | None] = {
+    "epoll": _on_sockets("c1m.engine.epoll", "EpollEngine"),
+    "uring": _on_sockets("c1m.engine.uring", "UringEngine"),
+}
