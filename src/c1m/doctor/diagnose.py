@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     io_uring.memlock,
     nofile.soft,
     nofile.hard,
+    nofile.rings,
     nr_open.check,
     file_max.check,
     epoll_watches.check,

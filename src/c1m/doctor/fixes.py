@@ -11,6 +11,7 @@ meanwhile: that is left alone and reported.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -118,7 +119,8 @@ def apply(changes: Sequence[Change], state: Path, root: Path = procfs.ROOT) -> N
             _save(state, [*record, *left])
         if isinstance(error, OSError):
             text = _failure(made[-1], error, len(made) - 1, left)
-            raise FixError(text, "Run it as root, outside a container.") from None
+            refused = error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
+            raise FixError(text, "Run it as root, outside a container." * refused) from None
         raise
 
 
@@ -208,12 +210,12 @@ def _set(name: str, value: str, root: Path) -> None:
     """Write a sysctl and see that the kernel took it as it is. Raises OSError."""
     path = root / procfs.sysctl_path(name)
     if not path.exists():  # a fake or a foreign tree must not get files that were not there
-        raise FileNotFoundError(2, "there is no such sysctl", str(path))
+        raise FileNotFoundError(errno.ENOENT, "there is no such sysctl", str(path))
     with path.open("w") as file:
         file.write(value + "\n")
     present = procfs.read_sysctl(name, root)
     if present is None or not _same(present, value):
-        raise OSError(22, f"the kernel made {present!r} of it", str(path))
+        raise OSError(errno.EINVAL, f"the kernel made {present!r} of it", str(path))
 
 
 def _undo(made: Sequence[Entry], root: Path) -> list[Entry]:

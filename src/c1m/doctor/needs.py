@@ -21,8 +21,12 @@ ENGINES = ("uring", "epoll")
 RING_SLOTS_MAX = 1 << 20
 # Python, its modules, an eventfd, an epoll, a report: descriptors that a process has anyway.
 PROCESS_DESCRIPTORS = 64
-# Queue entries and buffer ring of one io_uring: 256 x 64 B + 4,096 x 16 B and its index pages.
+# Queues and buffer ring of one io_uring: 512 x 64 B, 2,048 x 16 B and a page, 1,024 x 16 B.
 RING_BYTES = 21 * 4096
+# The uring engine's own bounds: 32,768 provided buffers in all, 1,024 of them the first ring's and
+# 128 every further one's; and slots over all rings.
+RINGS_MAX = 1 + (32768 - 1024) // 128
+RING_SLOTS_TOTAL_MAX = 1 << 23
 # No listener asks for a longer accept queue.
 ACCEPT_QUEUE_MAX = 65535
 # connect() takes ports of the low bound's parity first and scans that whole half each time when
@@ -41,7 +45,7 @@ BUSY_SHARE = 8
 MESSAGE_BYTES = 1024
 
 USER_BYTES_PER_CONNECTION = 40
-USER_BYTES_PER_PROCESS = 20 << 20
+USER_BYTES_PER_PROCESS = 96 << 20  # Python and NumPy 30 MB, and 64 MB of buffers in a stampede
 # Left to the rest of the machine: a forecast that fills memory to the last page is no forecast.
 MEMORY_RESERVE_BYTES = 256 << 20
 
@@ -128,6 +132,11 @@ def rings(request: Request, nofile: int) -> int:
     if request.engine == "epoll":
         return 0
     return -(-request.connections // ring_slots(nofile))
+
+
+def rings_max(nofile: int) -> int:
+    """Rings that the uring engine can have with tables of that size."""
+    return min(RINGS_MAX, RING_SLOTS_TOTAL_MAX // ring_slots(nofile))
 
 
 def descriptors(request: Request, nofile: int) -> int:

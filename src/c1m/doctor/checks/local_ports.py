@@ -27,7 +27,7 @@ def check(request: Request, situation: Situation) -> Finding | None:
     quick = needs.ports_before_scan(low, high, situation.reserved_ports)
     have = request.sources * len(request.listen_ports)
     remedy, fixes = _remedy(request, situation, have)
-    text = f"{low}-{high}: {quick:,} connections for each source address and target port"
+    text = f"{low}-{high}: {quick:,} connections for each pair of source address and target port"
     if quick == 0:
         verdict = SHORT if request.connections else OK
         return Finding(NAME, verdict, None, 0, "ports", text + ".", remedy, 0, fixes)

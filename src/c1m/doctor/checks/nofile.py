@@ -31,13 +31,9 @@ def hard(request: Request, situation: Situation) -> Finding:
         return unknown(name, "/proc/self/limits")
     have = situation.nofile[1]
     needed = needs.descriptors(request, have)
+    text = "With epoll every connection is a descriptor of its process."
     if request.engine == "uring":
-        text = (
-            f"{needs.rings(request, have):,} ring(s) of at most {needs.ring_slots(have):,} slots: "
-            "connections in io_uring do not count, but one ring holds no more than this limit."
-        )
-    else:
-        text = "With epoll every connection is a descriptor of its process."
+        text = "Connections in io_uring do not count; its rings do."
     remedy = (
         f"Give the process more: LimitNOFILE={needed} in its systemd unit, or "
         f"'* hard nofile {needed}' in /etc/security/limits.conf and a new login."
@@ -52,4 +48,24 @@ def hard(request: Request, situation: Situation) -> Finding:
         unit="descriptors",
         text=text,
         remedy=remedy,
+    )
+
+
+def rings(request: Request, situation: Situation) -> Finding | None:
+    """How many rings the connections need, since one may hold no more than nofile."""
+    if request.engine != "uring":
+        return None
+    if situation.nofile is None:
+        return unknown("rings", "/proc/self/limits")
+    limit = situation.nofile[1]
+    return bounded(
+        "rings",
+        request,
+        lambda r: needs.rings(r, limit),
+        needs.rings_max(limit),
+        unit="rings",
+        text=f"One ring holds {needs.ring_slots(limit):,} connections here: not more than nofile "
+        f"(hard), nor than {needs.RING_SLOTS_MAX:,}.",
+        remedy=f"Raise nofile to {-(-request.connections // needs.RINGS_MAX)} or more, which makes "
+        f"rings larger; one process holds at most {needs.RING_SLOTS_TOTAL_MAX:,} connections.",
     )
