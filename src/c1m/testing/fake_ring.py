@@ -1,0 +1,274 @@
+"""A ring of the fake kernel: the same queues, flags and rules as io_uring, in memory.
+
+Facts modelled (Linux 6.18 with SINGLE_ISSUER, DEFER_TASKRUN, TASKRUN_FLAG, SUBMIT_ALL)
+- Submissions run when they are handed over; what they complete at once is in the queue then.
+- What files wake is deferred: it runs only in an enter with GETEVENTS, at most max(20,
+  min_complete) requests a pass; a sleeper that is woken runs one.
+- TASKRUN is set, and the doorbell rings, when the list of deferred work becomes non-empty; a run
+  clears the flag, and sets it again if it leaves something behind. It may stay set for nothing.
+- A full completion queue loses nothing: completions go to a list, flushed by an enter with
+  GETEVENTS; a multishot that cannot post ends there, with a valid result and without MORE.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.kernel import uring_abi as abi
+from c1m.kernel.ring import Completions, Rows
+from c1m.testing.fake_buffers import ProvidedBuffers
+from c1m.testing.fake_files import Event, File
+from c1m.testing.fake_operations import ON_A_FILE, OPERATIONS
+from c1m.testing.fake_request import Done, Request, Sqe, Wait
+from c1m.testing.fake_table import FileTable
+
+if TYPE_CHECKING:
+    from c1m.testing.fake_kernel import FakeKernel
+
+RUN_MAX = 20  # IO_LOCAL_TW_DEFAULT_MAX
+
+
+class Cqe(NamedTuple):
+    """One completion."""
+
+    user_data: int
+    result: int
+    flags: int
+
+
+class FakeRing:
+    """Satisfies kernel.ring.RingLike."""
+
+    def __init__(self, kernel: FakeKernel, index: int, sq_entries: int, cq_entries: int) -> None:
+        self.index = index
+        self.pending = 0
+        self.sq_entries = 1 << (sq_entries - 1).bit_length()
+        self.cq_entries = 1 << (cq_entries - 1).bit_length()
+        self.chance = kernel.chance
+        self.network = kernel.network
+        self.table = FileTable(self.chance.counts)
+        self.buffers: dict[int, ProvidedBuffers] = {}
+        self.armed: dict[int, list[Request]] = {}
+        self.is_closed = False
+        self._kernel = kernel
+        self._bell: Event | None = None
+        self._sq: list[Rows] = []
+        self._cq: deque[Cqe] = deque()
+        self._overflow: deque[Cqe] = deque()
+        self._work: list[Request] = []
+        self._has_taskrun = False
+        self._has_overflow = False
+
+    # --- the engine's side: the same steps as in kernel.ring.Ring --------------------------------
+
+    def push(self, rows: Rows) -> None:
+        assert rows.dtype == np.uint64 and rows.shape[1:] == (8,)
+        done = 0
+        while done < len(rows):
+            room = self.sq_entries - self.pending
+            if room == 0:
+                self.chance.counts["full_submission_queue"] += 1
+                self.submit()
+                continue
+            block = rows[done : done + room].copy()
+            self._sq.append(block)
+            self.pending += len(block)
+            done += len(block)
+
+    def submit(self) -> None:
+        self._enter(0, get_events=False)
+
+    def drain(self, most: int, least: int, timeout_ns: int) -> int:
+        if least and timeout_ns:
+            self._enter(1, get_events=True, timeout_ns=timeout_ns)
+        else:
+            self._enter(0, get_events=True)
+        there = len(self._cq)
+        while there < most and (self._has_taskrun or self._has_overflow):
+            self._enter(min(there, most - there), get_events=True)
+            if len(self._cq) == there:
+                break
+            there = len(self._cq)
+        return there
+
+    def reap(self, into: Completions) -> int:
+        count = min(len(self._cq), len(into))
+        for row in range(count):
+            user_data, result, flags = self._cq.popleft()
+            into[row] = (user_data & 0xFFFFFFFF, user_data >> 32, result & 0xFFFFFFFF, flags)
+        return count
+
+    def wants_attention(self) -> bool:
+        self._kernel.take_wake()
+        return self._has_taskrun or self._has_overflow or bool(self._cq)
+
+    def register(self, opcode: int, arg: npt.NDArray[np.generic], count: int) -> int:
+        self._kernel.register(self, opcode, arg, count)
+        return 0
+
+    def close(self) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._kernel.ring_closed(self)
+        for requests in list(self.armed.values()):
+            for request in requests:
+                request.leave()
+        self.armed.clear()
+        self.table.clear_all()
+
+    # --- the kernel's side ----------------------------------------------------------------------
+
+    def watch(self, bell: Event) -> None:
+        """REGISTER_EVENTFD."""
+        self._bell = bell
+
+    def _enter(self, least: int, get_events: bool, timeout_ns: int = 0) -> None:
+        """io_uring_enter: all submissions, then with `get_events` the passes that collect."""
+        assert not self.is_closed, "the ring is closed"
+        blocks, self._sq = self._sq, []
+        submitted, self.pending = self.pending, 0
+        for block in blocks:
+            for sqe in Sqe.read(block):
+                self._issue_new(sqe)
+        if not get_events:
+            return
+        self._kernel.take_wake()
+        if submitted:
+            self._run_work(least, max(RUN_MAX, least))
+        least = min(least, self.cq_entries)
+        self._run_work(least, max(RUN_MAX, least))
+        self._flush_overflow()
+        if len(self._cq) < least:
+            self._sleep(least, timeout_ns)
+
+    def _sleep(self, least: int, timeout_ns: int) -> None:
+        """What an enter does that finds less than it was asked for."""
+        if self.chance.strikes("interrupt"):
+            return
+        while len(self._cq) < least:
+            if not self._kernel.idle_until(lambda: bool(self._work), timeout_ns):
+                return
+            self._run_work(least, least)
+
+    def _issue_new(self, sqe: Sqe) -> None:
+        file: File | None = None
+        if sqe.opcode in ON_A_FILE:
+            is_direct = sqe.flags & abi.FIXED_FILE
+            file = self.table.get(sqe.fd) if is_direct else self._kernel.file(sqe.fd)
+            if file is None:
+                self.chance.counts["bad_files"] += 1
+                self._post_last(Cqe(sqe.user_data, -errno.EBADF, 0))
+                return
+        self._issue(Request(self, sqe, file))
+
+    def _issue(self, request: Request) -> None:
+        try:
+            outcome = OPERATIONS[request.sqe.opcode](request)
+        except OSError as problem:
+            outcome = Done(-(problem.errno or 0))
+        if isinstance(outcome, Wait):
+            self._arm(request, outcome)
+            return
+        self._end(request, outcome)
+
+    def _arm(self, request: Request, wait: Wait) -> None:
+        file = request.file
+        assert file is not None
+        if not request.is_armed:
+            request.is_armed = True
+            self.armed.setdefault(request.sqe.user_data, []).append(request)
+            file.watch(request, wait.events)
+            # Ready between the try and the wait, or never tried (POLL_FIRST).
+            wait = Wait(wait.events, wait.again or self._is_ready_unseen(request, wait.events))
+        if wait.again:
+            self.queue_work(request)
+
+    @staticmethod
+    def _is_ready_unseen(request: Request, events: int) -> bool:
+        assert request.file is not None
+        return request.sqe.opcode != abi.OP_POLL_ADD and bool(request.file.ready() & events)
+
+    def _end(self, request: Request, done: Done) -> None:
+        if request.is_armed:
+            same = self.armed[request.sqe.user_data]
+            same.remove(request)
+            if not same:
+                del self.armed[request.sqe.user_data]
+        request.leave()
+        has_failed = done.failed or done.result < 0
+        if has_failed or not request.has(abi.SKIP_SUCCESS):
+            self._post_last(Cqe(request.sqe.user_data, done.result, done.flags))
+
+    def queue_work(self, request: Request) -> None:
+        """A file has woken a request, or it was cancelled: to be run in a later enter."""
+        if request.is_queued or self.is_closed:
+            return
+        request.is_queued = True
+        self._work.append(request)
+        if len(self._work) == 1:
+            self._has_taskrun = True
+            self._ring_bell()
+
+    def _run_work(self, least: int, most: int) -> None:
+        """One pass: up to `most` requests, in an order of chance (each at most once a round)."""
+        if not self._work:
+            return
+        self._has_taskrun = self.chance.strikes("sticky_taskrun")
+        done = 0
+        while self._work and done < most:
+            round_, self._work = self._work, []
+            self.chance.random.shuffle(round_)
+            now, later = round_[: most - done], round_[most - done :]
+            for request in now:
+                self._run_one(request)
+            done += len(now)
+            self._work = later + self._work
+            if done >= least:
+                break
+        if self._work:
+            self._has_taskrun = True
+
+    def _run_one(self, request: Request) -> None:
+        request.is_queued = False
+        if request.is_cancelled:
+            # Bytes that a waiting send had brought through are told instead of the cancel.
+            self._end(request, Done(request.sent or -errno.ECANCELED, failed=True))
+        else:
+            self._issue(request)
+
+    def _ring_bell(self) -> None:
+        if self._bell is not None:
+            self._bell.signal()
+
+    # --- completions ----------------------------------------------------------------------------
+
+    def post_more(self, request: Request, result: int, flags: int) -> bool:
+        """A completion that is not the last; False: it cannot be posted, the request must end."""
+        if len(self._cq) >= self.cq_entries or self._overflow:
+            self.chance.counts["ended_by_overflow"] += 1
+            return False
+        if self.chance.strikes("end_multishot"):
+            return False
+        self._cq.append(Cqe(request.sqe.user_data, result, flags | abi.CQE_MORE))
+        self._ring_bell()
+        return True
+
+    def _post_last(self, cqe: Cqe) -> None:
+        if len(self._cq) >= self.cq_entries or self._overflow:
+            self.chance.counts["overflowed_completions"] += 1
+            self._overflow.append(cqe)
+            self._has_overflow = True
+        else:
+            self._cq.append(cqe)
+        self._ring_bell()
+
+    def _flush_overflow(self) -> None:
+        while self._overflow and len(self._cq) < self.cq_entries:
+            self._cq.append(self._overflow.popleft())
+        self._has_overflow = bool(self._overflow)
