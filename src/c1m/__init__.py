@@ -1,0 +1,71 @@
+"""c1m: a million and more concurrent TCP connections in one Python thread.
+
+    cli      -> load, doctor, report, apps, server     parse, call, print
+    apps     -> server                                 echo, and examples of the array style
+    server   -> engine, conn                           the tick and the application's callbacks
+    load     -> engine, conn, report                   plans, opens, checks, measures
+    engine   -> kernel, conn                           one contract: uring, epoll
+    kernel                                             the only package that meets the kernel
+    conn, addresses, units, limits, ...                pure: no system call, no clock
+
+Public names: App and its batches, Server, serve, load, CloseReason, Ragged, RunRecord and the errors.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if "numpy" not in sys.modules:
+    # NumPy's linear algebra starts a thread a core when it is imported. Nothing here uses it, and a
+    # server of one thread should be one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+if TYPE_CHECKING:
+    from c1m.conn.close_reasons import CloseReason as CloseReason
+    from c1m.engine.ragged import Ragged as Ragged
+    from c1m.errors import C1mError as C1mError
+    from c1m.errors import LimitError as LimitError
+    from c1m.errors import UsageError as UsageError
+    from c1m.load.run import load as load
+    from c1m.report.record import RunRecord as RunRecord
+    from c1m.server.app import App as App
+    from c1m.server.app import CloseBatch as CloseBatch
+    from c1m.server.app import DataBatch as DataBatch
+    from c1m.server.app import OpenBatch as OpenBatch
+    from c1m.server.server import Server as Server
+    from c1m.server.server import serve as serve
+
+_PLACES = {
+    "App": "c1m.server.app",
+    "C1mError": "c1m.errors",
+    "CloseBatch": "c1m.server.app",
+    "CloseReason": "c1m.conn.close_reasons",
+    "DataBatch": "c1m.server.app",
+    "LimitError": "c1m.errors",
+    "OpenBatch": "c1m.server.app",
+    "Ragged": "c1m.engine.ragged",
+    "RunRecord": "c1m.report.record",
+    "Server": "c1m.server.server",
+    "UsageError": "c1m.errors",
+    "load": "c1m.load.run",
+    "serve": "c1m.server.server",
+}
+
+__all__ = sorted(_PLACES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are first used: `c1m --help` should not wait for NumPy."""
+    if name in _PLACES:
+        # `load` is also a package; importing it would bind the package in the function's place.
+        value = getattr(importlib.import_module(_PLACES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'c1m' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PLACES])

@@ -9,6 +9,7 @@ from types import FrameType
 
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
 from c1m.clock import Clock, SystemClock
+from c1m.doctor.diagnose import diagnose
 from c1m.engine.base import Engine
 from c1m.engine.choose import choose
 from c1m.errors import LimitError, UsageError
@@ -27,6 +28,7 @@ from c1m.report.sampler import Sampler
 from c1m.units import parse_count, parse_duration, parse_rate
 
 DEFAULT_MESSAGE = "client connections {n}\n"
+PLANNED_FOR = ("net.ipv4.ip_local_port_range",)  # plan_addresses knows better what it has
 SCENARIOS = ("echo",)
 
 
@@ -70,6 +72,7 @@ def load(
     wanted = [target] if isinstance(target, str) else list(target)
     targets = [endpoint for text in wanted for endpoint in resolve(text)]
     check_targets(targets)
+    check_fits(count, targets, engine)
     plan = LoadPlan(
         connections=count,
         addresses=plan_addresses(
@@ -113,6 +116,24 @@ def check_targets(targets: Sequence[Endpoint]) -> None:
                 f"{target} stands for all addresses of this host, which is no target.",
                 "Use tcp://127.0.0.1:PORT for a server on this machine.",
             )
+
+
+def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> None:
+    """Raise LimitError, saying how many do fit, where this machine cannot hold so many.
+
+    The doctor's checks decide, but for what the plan of addresses finds out by itself.
+    """
+    role = "both" if all(_is_here(t) for t in targets) else "client"
+    findings = diagnose(count, role, engine, [8001]).findings
+    hard = [f for f in findings if f.fits is not None and f.name not in PLANNED_FOR]
+    least = min(hard, key=lambda f: f.fits or 0, default=None)
+    if least is None or least.fits is None or least.fits >= count:
+        return
+    raise LimitError(
+        f"{count:,} connections were asked; this machine can hold about {least.fits:,} "
+        f"(what stops it is {least.name}).",
+        f"{least.remedy} `c1m doctor --connections {count}` says more.".strip(),
+    )
 
 
 def _ports(targets: Sequence[Endpoint]) -> int:

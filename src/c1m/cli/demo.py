@@ -1,0 +1,217 @@
+"""`c1m demo`: doctor, a server process and a client, a million connections here and now."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from c1m.cli.options import COUNT, DURATION, engine_option
+from c1m.errors import C1mError, UsageError
+from c1m.units import format_count
+
+if TYPE_CHECKING:
+    from c1m.report.record import RunRecord
+
+PORT_FIRST = 8001
+PORT_LAST = 8999  # below the ephemeral range, where no client of this machine takes it
+START_S = 15.0
+STOP_S = 120.0
+
+
+@click.command()
+@click.option(
+    "--connections",
+    type=COUNT,
+    metavar="COUNT",
+    help="How many.  [default: 1,000,000, or the most that fits here]",
+)
+@click.option(
+    "--hold", type=DURATION, default="10s", show_default=True, metavar="TIME", help="Hold so long."
+)
+@engine_option
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    default="c1m-demo",
+    show_default=True,
+    metavar="DIRECTORY",
+    help="Where the record, the report and the server's log go.",
+)
+def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
+    """Hold a million connections on this machine and prove it.
+
+    Asks the doctor, starts a server (one thread) and a client (one thread), opens 1,000,000
+    connections or the most that fits, has each of them echoed, holds them, has all of them send at
+    the same moment, and writes a report.
+
+    Exit status: 0 all as asked, 1 something was short, 2 bad usage.
+    """
+    from c1m.report import html, text
+
+    html.check_available()
+    directory = _directory(out)
+    count = _how_many(connections, engine)
+    server = _Server(directory, engine)
+    try:
+        record = _load(server, count, hold, engine)
+    finally:
+        figures = server.stop()
+    click.echo(text.summary(record))
+    _say_server(figures, server)
+    record.write(directory / "run.json")
+    html.write_html(record, directory / "report.html")
+    click.echo(f"report: {directory / 'report.html'}   record: {directory / 'run.json'}")
+    sys.exit(0 if record.verdict.complete and figures is not None else 1)
+
+
+def _directory(out: str) -> Path:
+    from c1m.report.files import check_writable
+
+    directory = Path(out)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"The directory {out} cannot be made: {(error.strerror or str(error)).lower()}.",
+            "Give another one with --out.",
+        ) from None
+    for name in ("run.json", "report.html", "server.json"):
+        check_writable(directory / name)
+    return directory
+
+
+def _how_many(asked: int | None, engine: str) -> int:
+    """What the doctor says of this machine, in three lines; the number to open."""
+    from c1m.doctor.diagnose import diagnose
+
+    if asked is not None and asked < 1:
+        raise UsageError(f"{asked} connections were asked.", "Ask for at least one.")
+    wanted = asked if asked is not None else 1_000_000
+    diagnosis = diagnose(wanted, "both", engine)
+    fits = diagnosis.fits
+    click.echo(
+        f"doctor: {format_count(fits) if fits is not None else 'any number of'} connections fit "
+        f"here (both ends on this machine, engine {diagnosis.request.engine}); "
+        f"what stops more is {diagnosis.first_limit}"
+    )
+    if fits is None or fits >= wanted:
+        return wanted
+    first = next(f for f in diagnosis.findings if f.name == diagnosis.first_limit)
+    if asked is not None or fits < 1:
+        raise UsageError(
+            f"{wanted:,} connections were asked; {fits:,} fit here ({first.name}).", first.remedy
+        )
+    click.echo(f"so {format_count(fits)} instead of {format_count(wanted)}. {first.remedy}")
+    return fits
+
+
+class _Server:
+    """The server process, from its start to its final figures."""
+
+    def __init__(self, directory: Path, engine: str) -> None:
+        self.figures_path = directory / "server.json"
+        self.figures_path.unlink(missing_ok=True)
+        self.log_path = directory / "server.log"
+        self.url = f"tcp://127.0.0.1:{_free_port()}"
+        command = [
+            sys.executable, "-m", "c1m", "serve", "echo", "--listen", self.url,
+            "--engine", engine, "--json", str(self.figures_path),
+        ]  # fmt: skip
+        click.echo(f"server: c1m {' '.join(command[3:])}")
+        with open(self.log_path, "w") as log:
+            # A group of its own: Ctrl-C is for the client, which then stops the server itself.
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self.pid = self._process.pid
+        self._wait_until_it_listens()
+
+    def _wait_until_it_listens(self) -> None:
+        deadline = time.monotonic() + START_S
+        while "listening on" not in self.log_path.read_text():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._process.kill()
+                self._process.wait()
+                said = self.log_path.read_text().strip() or "It said nothing."
+                raise C1mError(f"The server did not start. {said}", f"See {self.log_path}.")
+            time.sleep(0.01)
+
+    def threads(self) -> int | None:
+        """How many threads it has, as the kernel tells."""
+        from c1m.kernel.procfs import process_sample
+
+        sample = process_sample(self.pid)
+        return sample.threads if sample else None
+
+    def stop(self) -> dict[str, Any] | None:
+        """End it in good order; its final figures, or None where it gave none."""
+        if self._process.poll() is None:
+            os.kill(self.pid, signal.SIGINT)
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        try:
+            figures: dict[str, Any] = json.loads(self.figures_path.read_text())
+        except (OSError, ValueError):
+            return None
+        return figures
+
+
+def _free_port() -> int:
+    for port in range(PORT_FIRST, PORT_LAST + 1):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise UsageError(f"All ports from {PORT_FIRST} to {PORT_LAST} are in use.")
+
+
+def _load(server: _Server, count: int, hold: int, engine: str) -> RunRecord:
+    from c1m.cli.live import Live
+    from c1m.cli.load_text import progress_line
+    from c1m.load.run import load
+
+    threads = server.threads()
+    click.echo(
+        f"client: c1m load {server.url} --connections {count} --hold {hold / 1e9:g}s"
+        f"   (server: process {server.pid}, {threads} thread{'s' if threads != 1 else ''})"
+    )
+    live = Live()
+    record = load(
+        server.url,
+        connections=count,
+        hold=hold / 1e9,
+        engine=engine,
+        server_pid=server.pid,
+        on_progress=lambda progress: live.show(progress_line(progress)),
+        on_signals=True,
+    )
+    live.done()
+    return record
+
+
+def _say_server(figures: dict[str, Any] | None, server: _Server) -> None:
+    if figures is None:
+        click.echo(f"The server ended without its final figures; see {server.log_path}.")
+        return
+    closed = sum(figures["closed"].values())
+    click.echo(
+        f"server's own count: {format_count(figures['opened'])} opened, at most "
+        f"{format_count(figures['peak'])} at once, {format_count(closed)} closed, "
+        f"{format_count(figures['messages'])} messages; {figures['threads']} thread"
+        + ("s" if figures["threads"] != 1 else "")
+    )

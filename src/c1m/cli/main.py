@@ -1,0 +1,65 @@
+"""`c1m`: the commands, each imported when it is called; errors become one sentence and a status.
+
+Exit status: 0 all as asked, 1 something was short, 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from c1m.errors import C1mError
+
+COMMANDS = {
+    "serve": "Hold connections: an echo server.",
+    "load": "Open connections to a server, check and measure every one of them.",
+    "doctor": "Say what a number of connections needs on this machine.",
+    "demo": "Doctor, server and client together: a million connections here and now.",
+    "report": "Show the record of a run again, or make its HTML.",
+}
+
+
+class Commands(click.Group):
+    """Finds commands by name and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"c1m.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="c1m", message="c1m %(version)s")
+def c1m() -> None:
+    """A million and more concurrent TCP connections in one Python thread.
+
+    \b
+    Try:  c1m demo
+    or:   c1m serve echo --listen tcp://127.0.0.1:8001
+          c1m load tcp://127.0.0.1:8001 --connections 1M
+    """
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    try:
+        c1m.main(standalone_mode=True)
+    except C1mError as error:
+        click.echo(f"c1m: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,123 @@
+"""`c1m serve`: a server in one thread, its progress, its final figures."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from c1m.cli.options import COUNT, DURATION, SIZE, engine_option
+
+APPS = {"echo": "sends every byte back"}
+
+
+@click.command()
+@click.argument("app", type=click.Choice(list(APPS)), metavar="APP")
+@click.option(
+    "--listen",
+    multiple=True,
+    required=True,
+    metavar="URL",
+    help="tcp://HOST:PORT, tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or unix:///path. May be given "
+    "more than once.",
+)
+@engine_option
+@click.option(
+    "--connections-max",
+    type=COUNT,
+    metavar="COUNT",
+    help="Hold at most so many; more wait in the accept queue.  [default: as many as fit]",
+)
+@click.option(
+    "--outbox",
+    type=SIZE,
+    default="1M",
+    show_default=True,
+    metavar="SIZE",
+    help="Stop reading from a connection while more than this is unsent for it.",
+)
+@click.option(
+    "--drain",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="On SIGINT or SIGTERM: wait at most so long for output that is owed.",
+)
+@click.option(
+    "--backlog",
+    type=COUNT,
+    metavar="COUNT",
+    help="Length of the accept queue.  [default: as long as net.core.somaxconn allows]",
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "json_path", metavar="FILE", help="Write the final figures as JSON.")
+def serve(
+    app: str,
+    listen: tuple[str, ...],
+    engine: str,
+    connections_max: int | None,
+    outbox: int,
+    drain: int,
+    backlog: int | None,
+    quiet: bool,
+    json_path: str | None,
+) -> None:
+    """Serve APP until SIGINT or SIGTERM. APP is: echo (sends every byte back).
+
+    Then it stops accepting, sends what is owed, closes every connection, prints the final figures
+    and exits with status 0. A second signal ends it at once.
+    """
+    from c1m.apps.echo import Echo
+    from c1m.cli.live import Live
+    from c1m.cli.server_text import Progress, final_figures, final_text
+    from c1m.limits import BACKLOG
+    from c1m.report.files import check_writable, write_text
+    from c1m.server.server import Server, stop_on_signals
+
+    if json_path is not None:
+        check_writable(json_path)
+    server = Server(
+        Echo(),
+        list(listen),
+        engine=engine,
+        connections_max=connections_max,
+        outbox_high=outbox,
+        drain_ns=drain,
+        backlog=BACKLOG if backlog is None else backlog,
+    )
+    stop_on_signals(server)
+    for line in _hello(app, server):
+        click.echo(line)
+    live = Live(quiet=quiet)
+    progress = Progress(server.clock.now_ns())
+
+    def report(running: Server) -> int:
+        now = running.clock.now_ns()
+        live.show(progress.line(running, now))
+        return now + 1_000_000_000
+
+    server.run(report)
+    live.done()
+    click.echo(final_text(server))
+    if json_path is not None:
+        write_text(json_path, json.dumps(final_figures(server), indent=2) + "\n")
+
+
+def _hello(app: str, server: Any) -> list[str]:
+    shown = [str(e) for e in server.endpoints]
+    if len(shown) > 4:
+        shown = [shown[0], "...", shown[-1], f"({len(server.endpoints)} endpoints)"]
+    engine = server.engine
+    lines = [
+        f"{app}: listening on {', '.join(shown).replace(', ...,', ' ...')}",
+        f"engine {engine.name} ({engine.reason}), one thread, "
+        f"room for {min(engine.live_max, engine.capacity):,} connections",
+    ]
+    if engine.name == "epoll":
+        lines.append(
+            f"epoll needs a descriptor a connection: RLIMIT_NOFILE ({engine.capacity:,}) is the "
+            "limit here"
+        )
+    return lines
