@@ -179,26 +179,43 @@ def test_the_ramp_from_its_marks() -> None:
 
 
 def test_memory_is_the_growth_at_full_number() -> None:
-    server = ProcessColumns(rss_bytes=[1000, 5000, 9000, 11_000, 50_000])
-    client = ProcessColumns(rss_bytes=[2000, 3000, 4000, 4000, None])
+    n = 10_000
+    server = ProcessColumns(rss_bytes=[1000, 5000, 1000 + 80 * n, 1000 + 100 * n, 1])
+    client = ProcessColumns(rss_bytes=[2000, 3000, 2000 + 20 * n, 2000 + 20 * n, None])
     kernel = KernelColumns(
-        used_bytes=[0, 0, 110_000, 210_000, 0], slab_bytes=[0, 0, 90_000, 100_000, 0]
+        used_bytes=[0, 0, 1100 * n, 2120 * n, 0], slab_bytes=[0, 0, 900 * n, 1000 * n, 0]
     )
-    made = derive.memory_of(Samples([0, 1, 2, 3, 4], [0, 50, 100, 100, 0], server, client, kernel))
+    is_open = [0, 50, n, n, 0]
+    made = derive.memory_of(Samples([0, 1, 2, 3, 4], is_open, server, client, kernel))
     assert made.server_user_bytes_per_connection == 100  # the higher of the two full samples
     assert made.client_user_bytes_per_connection == 20
-    assert made.kernel_bytes_per_connection == (100_000 + 198_000) / 2 / 100
+    assert made.kernel_bytes_per_connection == (1000 + 2000) / 2
     assert made.slab_bytes_per_connection == 950
 
 
-def test_memory_of_a_run_that_opened_nothing_or_knows_no_server() -> None:
+@pytest.mark.parametrize(
+    ("connections", "used", "says"),
+    [
+        (10_000, 50_000_000, 5_000),
+        (10_000, 10_000_000, None),  # less than the slab: others gave memory back
+        (10_000, -50_000_000, None),
+        (9_999, 50_000_000, None),  # too few to be seen among what else the machine does
+    ],
+)
+def test_kernel_memory_is_told_only_where_it_stands_out(
+    connections: int, used: int, says: float | None
+) -> None:
+    kernel = KernelColumns(used_bytes=[10**9, 10**9 + used], slab_bytes=[0, 30_000_000])
+    made = derive.memory_of(Samples([0, 1], [0, connections], None, kernel=kernel))
+    assert made.kernel_bytes_per_connection == says
+    assert made.slab_bytes_per_connection == pytest.approx(3_000, rel=1e-3)
+
+
+def test_memory_of_a_run_that_opened_nothing_or_knows_no_process() -> None:
     assert derive.memory_of(Samples()) == derive.Memory()
-    kernel = KernelColumns(used_bytes=[0, 10], slab_bytes=[0, 10])
-    client = ProcessColumns(rss_bytes=[0, 0])
-    assert derive.memory_of(Samples([0, 1], [0, 0], None, client, kernel)) == derive.Memory()
-    made = derive.memory_of(Samples([0, 1], [0, 10], None, client, kernel))
-    assert made.server_user_bytes_per_connection is None
-    assert made.kernel_bytes_per_connection == 1
+    kernel = KernelColumns(used_bytes=[0, 10], slab_bytes=[0, 0])
+    for is_open in ([0, 0], [0, 10]):
+        assert derive.memory_of(Samples([0, 1], is_open, None, kernel=kernel)) == derive.Memory()
 
 
 def test_the_verdict() -> None:

@@ -23,6 +23,9 @@ from c1m.report.record import (
 from c1m.units import format_count
 
 _ALMOST_ALL = 0.999  # of the peak: a sample counts as "all are open"
+# The machine's used memory moves by tens of MB with whatever else runs: below so many connections
+# it says nothing about them.
+_RESOLVED_FROM = 10_000
 
 
 def ramp_of(marks_s: Sequence[float], opened: int, seconds: float) -> Ramp:
@@ -48,7 +51,8 @@ def memory_of(samples: Samples) -> Memory:
     """Growth a connection from the first sample to those with (almost) all connections open.
 
     User memory takes the highest of those samples; the kernel's, which echoes in flight inflate
-    and other processes disturb, their median. None where nothing was open or nothing is known.
+    and other processes disturb, their median. None where nothing was open, nothing is known, or
+    other processes moved more than the connections.
     """
     peak = max(samples.open, default=0)
     grown_by = peak - (samples.open[0] if samples.open else 0)
@@ -56,13 +60,18 @@ def memory_of(samples: Samples) -> Memory:
         return Memory()
     full = [i for i, count in enumerate(samples.open) if count >= peak * _ALMOST_ALL]
     used = samples.kernel.used_bytes
-    kernel = [used[i] - used[0] - _user_growth(samples, i) for i in full]
-    slab = [samples.kernel.slab_bytes[i] - samples.kernel.slab_bytes[0] for i in full]
+    growths = [used[i] - used[0] - _user_growth(samples, i) for i in full]
+    kernel = statistics.median(growths)
+    slab = statistics.median(
+        samples.kernel.slab_bytes[i] - samples.kernel.slab_bytes[0] for i in full
+    )
+    # Less than its own slab: another process gave memory back meanwhile.
+    is_resolved = grown_by >= _RESOLVED_FROM and kernel >= slab > 0
     return Memory(
         server_user_bytes_per_connection=_highest(samples.server, full, grown_by),
         client_user_bytes_per_connection=_highest(samples.client, full, grown_by),
-        kernel_bytes_per_connection=round(statistics.median(kernel) / grown_by, 1),
-        slab_bytes_per_connection=round(statistics.median(slab) / grown_by, 1),
+        kernel_bytes_per_connection=round(kernel / grown_by, 1) if is_resolved else None,
+        slab_bytes_per_connection=round(slab / grown_by, 1) if slab > 0 else None,
     )
 
 

@@ -54,7 +54,6 @@ def ramp(record: RunRecord) -> Figure | None:
         return None
     ends = [1000 * (i + 1) for i in range(len(thousands))]
     each = _line("each 1,000", ends, _rounded(thousands, 3), "kernel")
-    # On logarithmic axes nothing would stand out; one outlier on a linear one is what matters.
     each |= {"mode": "lines" if len(ends) > 60 else "lines+markers"}
     each["line"] = {"width": 1}
     each["hovertemplate"] = "the 1,000 up to %{x:,}: %{y:.4~g} ms<extra></extra>"
@@ -69,7 +68,11 @@ def ramp(record: RunRecord) -> Figure | None:
         mean["hovertemplate"] = "50,000 from %{x:,}: %{customdata}<extra></extra>"
         traces.append(mean)
     layout = {
-        "xaxis": {"title": {"text": "connections open"}, "tickformat": ",~s"},
+        "xaxis": {
+            "title": {"text": "connections open"},
+            "tickformat": ",~s",
+            "range": [0, 1.01 * ends[-1]],
+        },
         "yaxis": {"title": {"text": "ms for 1,000 connections"}, "rangemode": "tozero"},
         "hovermode": "closest",
     }

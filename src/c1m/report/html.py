@@ -212,17 +212,11 @@ def _table(
     )
     lines = [
         "<tr>"
-        + "".join(f"<td{kind}>{_cell(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
+        + "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
         + "</tr>"
         for row in rows
     ]
     return f"<h2>{escape(title)}</h2>{_scroll(f'<tr>{heads}</tr>', lines)}"
-
-
-def _cell(value: str) -> str:
-    """A cell's text; the blanks that indent it in a terminal become a space that is kept."""
-    bare = value.lstrip()
-    return ("&emsp;" if bare != value else "") + escape(bare)
 
 
 def _scroll(head: str, rows: Sequence[str]) -> str:

@@ -99,7 +99,7 @@ def ramp_rows(record: RunRecord) -> list[Row]:
             remark = f"{blocks[index] / blocks[1]:.2f} x the second"
         rows.append((name, _seconds(blocks[index]), _rate(50_000, blocks[index]), remark))
     thousands = ramp.per_1000_s
-    if thousands:
+    if len(thousands) > 2:
         ordered = sorted(thousands)
         rows.append(("each 1,000: median", _seconds(ordered[len(ordered) // 2]), "", ""))
         slowest = thousands.index(ordered[-1])
@@ -159,21 +159,23 @@ def memory_rows(record: RunRecord) -> list[Row]:
             row = (format_bytes(rss[0]), format_bytes(max(rss)), _bytes_each(each))
             rows.append((f"{name} (resident)", *row, cpu_text(process)))
     kernel = samples.kernel
-    for name, column, each in (
-        ("machine (used)", kernel.used_bytes, None),
-        ("kernel (sockets, both ends)", [], memory.kernel_bytes_per_connection),
-        ("  of it slab", kernel.slab_bytes, memory.slab_bytes_per_connection),
-        ("  TCP buffers", kernel.tcp_mem_bytes, None),
-    ):
-        if name.startswith("kernel") and samples.server is None:
-            name = "kernel (sockets)"
-        if column:
-            rows.append(
-                (name, format_bytes(column[0]), format_bytes(max(column)), _bytes_each(each), "")
-            )
-        elif each is not None:
-            rows.append((name, "", "", _bytes_each(each), ""))
+    if kernel.used_bytes:
+        rows.append(("machine (used)", *_from_to(kernel.used_bytes), "", ""))
+    if memory.kernel_bytes_per_connection is not None:
+        ends = "sockets, both ends" if samples.server is not None else "sockets"
+        rows.append(
+            (f"kernel ({ends})", "", "", _bytes_each(memory.kernel_bytes_per_connection), "")
+        )
+    if kernel.slab_bytes:
+        each_slab = _bytes_each(memory.slab_bytes_per_connection)
+        rows.append(("kernel slab", *_from_to(kernel.slab_bytes), each_slab, ""))
+    if kernel.tcp_mem_bytes:
+        rows.append(("TCP buffers", *_from_to(kernel.tcp_mem_bytes), "", ""))
     return rows
+
+
+def _from_to(column: Sequence[int]) -> tuple[str, str]:
+    return format_bytes(column[0]), format_bytes(max(column))
 
 
 def _bytes_each(value: float | None) -> str:
