@@ -13,6 +13,7 @@ from c1m.engine.base import Engine
 from c1m.engine.uring import UringEngine
 from c1m.testing import fake_peer
 from c1m.testing.fake_kernel import FakeKernel
+from c1m.testing.fake_network import Network
 from contract.harness import Harness
 from contract.peers import Peer, PeerListener
 
@@ -30,15 +31,15 @@ FAULTS = {
 
 
 class FakeHarness(Harness):
-    """A fresh fake kernel for each harness."""
+    """A fresh fake kernel for each harness, all on the same host."""
 
+    network = Network(socket_buffer=65_536, ports=28_232)
     kernels: list[FakeKernel] = []  # noqa: RUF012  # of all harnesses: what did they give back?
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        self.kernel = FakeKernel(SEED, **options)
+        self.kernel = FakeKernel(SEED, network=self.network, **options)
         self.kernels.append(self.kernel)
-        self.kernel.on_idle(self.step)
 
     def engine(self, **options: Any) -> Engine:
         return UringEngine(kernel=self.kernel, clock=self.kernel.clock, **options)

@@ -129,6 +129,7 @@ def test_raising_live_max_lets_the_waiting_in(make_world: MakeWorld) -> None:
 def test_listening_on_nothing_stops_accepting_and_keeps_what_is_open(world: World) -> None:
     peer, conn = world.open()
     assert world.engine.listen([], 0) == []
+    world.settle()
     late = world.harness.peer(world.endpoint)
     world.pump(late.has_ended)
     assert late.error == errno.ECONNREFUSED
