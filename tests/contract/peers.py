@@ -56,8 +56,9 @@ class Peer(ABC):
 
     def reset(self) -> None:
         """Close with a RST."""
-        self._is_closed = True
-        self._reset()
+        if not self._is_closed:
+            self._is_closed = True
+            self._reset()
 
     def has_ended(self) -> bool:
         """Whether the engine's side has ended the connection, in whatever way."""
