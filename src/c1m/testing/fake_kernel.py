@@ -40,7 +40,8 @@ class FakeKernel:
 
     files_max: direct descriptors of one ring. rings_max: rings before the kernel refuses (ENOMEM).
     cq_entries_max: bound for completion queues, whatever is asked. socket_buffer: bytes that wait
-    in a socket. ports: ephemeral ports for each source, destination and port.
+    in a socket. ports: ephemeral ports for each source, destination and port. network: another
+    kernel's, to be on the same host.
     `chance.counts` says what happened: faults by their name, and "dropped_accepts" (connections
     lost to a full table), "replaced_files", "bad_files", "out_of_buffers",
     "full_submission_queue", "overflowed_completions", "ended_by_overflow".
@@ -57,13 +58,14 @@ class FakeKernel:
         ports: int = 28_232,
         features: Features | None = None,
         clock: ManualClock | None = None,
+        network: Network | None = None,
         **faults: float,
     ) -> None:
         self.seed = seed
         self.features = features or Features()
         self.clock = clock or ManualClock()
         self.chance = Chance(seed, Faults(**faults))
-        self.network = Network(socket_buffer, ports)
+        self.network = network or Network(socket_buffer, ports)
         self.rings: list[FakeRing] = []
         self.has_run = False  # an engine has been made on it
         self._files_max = files_max

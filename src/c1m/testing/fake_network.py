@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 
 from c1m.addresses import AF_UNIX, Endpoint, family_of
 from c1m.testing.fake_sockets import Listener, Socket, error
@@ -34,6 +35,8 @@ class Network:
                 endpoint = Endpoint(endpoint.family, endpoint.host, self._free_port())
         if any(self._collide(endpoint, taken) for taken in self._listeners):
             raise error(errno.EADDRINUSE)
+        if endpoint.family == AF_UNIX:
+            _make_file(endpoint.path)
         listener = Listener(self, endpoint, backlog)
         self._listeners[endpoint] = listener
         return listener
@@ -41,6 +44,8 @@ class Network:
     def unbind(self, listener: Listener) -> None:
         """Its endpoint is free again."""
         del self._listeners[listener.endpoint]
+        if listener.endpoint.family == AF_UNIX:
+            os.unlink(listener.endpoint.path)
 
     def is_listened_on(self, endpoint: Endpoint) -> bool:
         """Whether a connect would find somebody."""
@@ -142,6 +147,14 @@ class Network:
                 listener.establish(listener.waiting.popleft())
                 progress = True
         return progress
+
+
+def _make_file(path: str) -> None:
+    """The file that stands for a unix listener: the one thing here that is not in memory."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        raise error(errno.EADDRINUSE) from None
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

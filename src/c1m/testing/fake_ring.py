@@ -184,15 +184,10 @@ class FakeRing:
             request.is_armed = True
             self.armed.setdefault(request.sqe.user_data, []).append(request)
             file.watch(request, wait.events)
-            # Ready between the try and the wait, or never tried (POLL_FIRST).
-            wait = Wait(wait.events, wait.again or self._is_ready_unseen(request, wait.events))
-        if wait.again:
+        # Ready already: never tried (POLL_FIRST), or tried and short only by a fault.
+        is_ready = request.sqe.opcode != abi.OP_POLL_ADD and file.ready() & wait.events
+        if wait.again or is_ready:
             self.queue_work(request)
-
-    @staticmethod
-    def _is_ready_unseen(request: Request, events: int) -> bool:
-        assert request.file is not None
-        return request.sqe.opcode != abi.OP_POLL_ADD and bool(request.file.ready() & events)
 
     def _end(self, request: Request, done: Done) -> None:
         if request.is_armed:

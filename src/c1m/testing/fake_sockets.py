@@ -4,7 +4,7 @@ Facts modelled (Linux)
 - What arrived before a reset or a FIN is read before the error or the end of the stream is seen.
 - An error is told once, by whichever call comes first; later reads give the end, writes EPIPE.
 - Closing with unread data, or with SO_LINGER and a time of 0, sends a RST, else a FIN.
-- A write to a peer that has closed is taken, and answered by a RST.
+- A write to a peer that has closed is taken, and answered by a RST (unix sockets: EPIPE).
 - A socket is writable for poll when a third of its buffer is free, though less can be written.
 - When the accept queue is full (backlog + 1) further connects wait and are tried again later.
 """
@@ -16,7 +16,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from c1m.addresses import Endpoint
+from c1m.addresses import AF_UNIX, Endpoint
 from c1m.testing.fake_files import POLLERR, POLLHUP, POLLIN, POLLOUT, File
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ class Socket(File):
         if other is None:
             raise error(errno.ENOTCONN)
         if other.is_closed:
+            if self.family == AF_UNIX:
+                raise error(errno.EPIPE)
             self.take_reset()
             return len(data)
         room = other.limit - len(other.inbox)
