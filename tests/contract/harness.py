@@ -99,19 +99,16 @@ def _on_sockets(module: str, name: str) -> Callable[[], Harness] | None:
     return lambda: SocketHarness(getattr(importlib.import_module(module), name))
 
 
-def _on_fake_kernel(is_faulty: bool) -> Callable[[], Harness]:
-    """A harness for the uring engine on the fake kernel."""
-
-    def make() -> Harness:
-        fake = importlib.import_module("contract.fake_harness")
-        return fake.FakeHarness(**(fake.FAULTS if is_faulty else {}))
-
-    return make
+def _on_uring(kind: str) -> Callable[[], Harness]:
+    """A harness for the uring engine with unusual sizes, features or kernels."""
+    return lambda: importlib.import_module("contract.uring_harnesses").make(kind)  # type: ignore[no-any-return]
 
 
 HARNESSES: dict[str, Callable[[], Harness] | None] = {
     "epoll": _on_sockets("c1m.engine.epoll", "EpollEngine"),
     "uring": _on_sockets("c1m.engine.uring", "UringEngine"),
-    "uring-fake": _on_fake_kernel(is_faulty=False),
-    "uring-faulty": _on_fake_kernel(is_faulty=True),
+    "uring-fake": _on_uring("fake"),
+    "uring-faulty": _on_uring("faulty"),
+    "uring-oldest": _on_uring("oldest"),
+    "uring-small": _on_uring("small"),
 }

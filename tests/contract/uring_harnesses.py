@@ -1,6 +1,8 @@
-"""The uring engine on the fake kernel, and peers in memory: without faults, and with a mix of them.
+"""Harnesses for the uring engine where it is not as usual.
 
-Everything is drawn from one seed, so a failure comes back with the same seed.
+fake: on the fake kernel, with peers in memory. faulty: there too, with a mix of faults, all drawn
+from one seed, and small sizes of everything. small: on the real kernel with those sizes, which
+makes many rings and lets every queue run full. oldest: with no more features than Linux 6.1 has.
 """
 
 from __future__ import annotations
@@ -10,14 +12,21 @@ from typing import Any
 
 from c1m.addresses import Endpoint
 from c1m.engine.base import Engine
+from c1m.engine.rings import Tuning
 from c1m.engine.uring import UringEngine
+from c1m.kernel.real import RealKernel
+from c1m.kernel.uring_probe import OLDEST
 from c1m.testing import fake_peer
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Network
-from contract.harness import Harness
+from contract.harness import Harness, SocketHarness
 from contract.peers import Peer, PeerListener
 
 SEED = 1
+SMALL = Tuning(
+    capacity=1 << 14, files_per_ring=128, sq_entries=8, cq_entries=16, buffer_size=512,
+    buffers_first=4, buffers_each=2, buffers_max=1 << 12,
+)  # fmt: skip
 # A reset is no part of it: the contract's tests say themselves which connections are reset.
 FAULTS = {
     "short_send": 0.2,
@@ -36,12 +45,14 @@ class FakeHarness(Harness):
     network = Network(socket_buffer=65_536, ports=28_232)
     kernels: list[FakeKernel] = []  # noqa: RUF012  # of all harnesses: what did they give back?
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, tuning: Tuning, **faults: float) -> None:
         super().__init__()
-        self.kernel = FakeKernel(SEED, network=self.network, **options)
+        self.kernel = FakeKernel(SEED, network=self.network, **faults)
         self.kernels.append(self.kernel)
+        self._tuning = tuning
 
     def engine(self, **options: Any) -> Engine:
+        options.setdefault("tuning", self._tuning)
         return UringEngine(kernel=self.kernel, clock=self.kernel.clock, **options)
 
     def _peer(self, endpoint: Endpoint, buffers: int | None) -> Peer:
@@ -109,3 +120,21 @@ class MemoryPeerListener(PeerListener):
 
     def close(self) -> None:
         self._listener.close()
+
+
+def make(kind: str) -> Harness:
+    """The harness of a kind."""
+    if kind == "fake":
+        return FakeHarness(Tuning(capacity=1 << 14, files_per_ring=1 << 12))
+    if kind == "faulty":
+        return FakeHarness(SMALL, **FAULTS)
+    if kind == "small":
+        return SocketHarness(lambda **options: UringEngine(tuning=SMALL, **options))
+    assert kind == "oldest"
+    return SocketHarness(
+        lambda **options: UringEngine(
+            kernel=RealKernel(OLDEST),
+            tuning=Tuning(capacity=1 << 14, files_per_ring=1 << 12),
+            **options,
+        )
+    )

@@ -1,0 +1,158 @@
+"""What only the epoll engine has: its limit is the number of descriptors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from c1m.engine.epoll import EVENTS_MAX, RESERVE, EpollEngine
+from c1m.engine.epoll_accept import ACCEPTS_MAX
+from c1m.errors import LimitError
+from c1m.kernel import socket_calls
+from contract.harness import SocketHarness
+from contract.sample import to
+from contract.world import World
+
+
+class Descriptors:
+    """Descriptors that are held so that nobody else has them."""
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+
+    def take_all(self) -> None:
+        """Until the kernel says EMFILE."""
+        try:
+            while True:
+                self.fds.append(os.dup(0))
+        except OSError:
+            pass
+
+    def give_back(self, count: int) -> None:
+        """Close some of them."""
+        for _ in range(count):
+            os.close(self.fds.pop())
+
+
+@pytest.fixture
+def few_descriptors() -> Iterator[int]:
+    """A soft limit of 200 descriptors for one test."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    yield 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def spare(few_descriptors: int) -> Iterator[Descriptors]:
+    """Takes all descriptors that are left when it is asked to; closes what the test leaves."""
+    taken = Descriptors()
+    yield taken
+    taken.give_back(len(taken.fds))
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """An epoll engine that listens; accepts and peers are of this process."""
+    world = World(SocketHarness(EpollEngine))
+    world.listen()
+    yield world
+    world.end()
+    world.harness.close()
+
+
+def test_the_limit_is_the_soft_limit_of_descriptors(few_descriptors: int) -> None:
+    engine = EpollEngine()
+    assert engine.capacity == few_descriptors
+    assert engine.live_max == few_descriptors - RESERVE
+    assert "200" in engine.reason
+    engine.shutdown()
+
+
+def test_without_descriptors_connections_wait_and_the_loop_does_not_spin(
+    world: World, spare: Descriptors
+) -> None:
+    peers = [world.harness.peer(world.endpoint) for _ in range(20)]
+    spare.take_all()
+    spare.give_back(5)
+    world.settle()
+    assert len(world.log.conns) == 5
+    assert world.engine.statistics().extra["shortages"] >= 1
+    # Out of the epoll set: these waits end by their time, or this test would see no idle ones.
+    before = world.engine.statistics().ticks
+    world.settle()
+    assert world.engine.statistics().ticks - before <= 4
+    for _ in range(5):
+        world.close(world.log.live()[0])
+        world.settle()
+    assert len(world.log.conns) == 10
+    spare.give_back(len(spare.fds))
+    world.pump(lambda: len(world.log.conns) == 20)
+    assert not any(peer.error for peer in peers)
+
+
+def test_connects_beyond_the_descriptors_start_none(world: World, few_descriptors: int) -> None:
+    listener = world.harness.peer_listener()
+    with pytest.raises(LimitError, match="250 connects"):
+        world.engine.connect(None, to(listener.endpoint, 250))
+    world.settle()
+    assert listener.accepted == []
+
+
+def test_more_events_than_one_tick_takes(world: World) -> None:
+    count = EVENTS_MAX + 200
+    peers = [world.harness.peer(world.endpoint) for _ in range(count)]
+    world.pump(lambda: len(world.log.conns) == count)
+    for peer in peers:
+        peer.send(b"now")
+    world.turn()
+    assert sum(len(conn.data) for conn in world.log.conns) == 3 * EVENTS_MAX
+    world.pump(lambda: all(conn.data == b"now" for conn in world.log.conns))
+
+
+def test_one_listener_brings_a_bounded_number_in_a_tick(world: World) -> None:
+    for _ in range(ACCEPTS_MAX + 50):
+        world.harness.peer(world.endpoint)
+    world.turn()
+    assert len(world.log.conns) == ACCEPTS_MAX
+
+
+def test_every_connection_gets_its_share_of_the_arena(world: World) -> None:
+    pairs = world.open_many(100)
+    for peer, _ in pairs:
+        peer.send(bytes(1 << 17))
+    world.turn()
+    assert all(len(conn.data) > 0 for _, conn in pairs)
+
+
+def test_a_slot_is_not_given_out_before_the_next_wait(world: World) -> None:
+    _, conn = world.open()
+    world.close(conn)
+    listener = world.harness.peer_listener()
+    (slot,) = world.connect(to(listener.endpoint))
+    assert slot != conn.slot
+    world.pump(lambda: len(world.log.conns) == 2)
+
+
+def test_errors_that_concern_one_accepted_connection_only_are_skipped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [-errno.ECONNABORTED, -errno.EPROTO]
+    accept = socket_calls.accept
+    monkeypatch.setattr(socket_calls, "accept", lambda fd: answers.pop() if answers else accept(fd))
+    world.open()
+    assert answers == []
+
+
+def test_calls_for_slots_that_are_free_do_nothing(world: World) -> None:
+    free = np.array([world.engine.capacity - 1], np.int32)
+    world.engine.receive(free, False)
+    world.engine.close(free)
+    world.engine.close(free, abort=True)
+    world.send(free, [b"nobody"])
+    assert world.engine.statistics().unsent_bytes == len(b"nobody")
