@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from c1m.errors import C1mError
+from c1m.errors import C1mError, UsageError
 
 COMMANDS = {
     "serve": "Hold connections: an echo server.",
@@ -58,7 +58,7 @@ def main() -> None:
         c1m.main(standalone_mode=True)
     except C1mError as error:
         click.echo(f"c1m: {error}", err=True)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

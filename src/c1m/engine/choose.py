@@ -6,6 +6,7 @@ from typing import Any
 
 from c1m.engine.base import Engine
 from c1m.errors import EngineUnavailable, UsageError
+from c1m.kernel.limits import raise_nofile
 
 ENGINES = ("auto", "uring", "epoll")
 
@@ -23,6 +24,7 @@ def choose(
 
     if name not in ENGINES:
         raise UsageError(f"There is no engine {name!r}.", f"Choose one of {', '.join(ENGINES)}.")
+    raise_nofile()  # needs no privilege: the soft limit is only a default
     common: dict[str, Any] = {"live_max": live_max, "outbox_high": outbox_high}
     if name == "epoll":
         return EpollEngine(reason="asked for", **common)

@@ -38,9 +38,10 @@ class Tuning:
     files_per_ring: int | None = None  # None: as many as the kernel allows
     sq_entries: int = 512
     cq_entries: int = 2048
-    buffer_size: int = 2048
-    buffers_first: int = 1024  # of the first ring
-    buffers_each: int = 128  # of every other ring; both double when they run out
+    buffer_size: int = 1024
+    buffers_first: int = 2048  # of the first ring
+    buffers_each: int = 256  # of every other ring (fewer for small tables); both double when they
+    # run out, as long as half of the arena is left for further rings
     buffers_max: int = abi.BUFFER_IDS_MAX  # in all
 
 
@@ -52,6 +53,7 @@ class Place:
     buffers: BufferRing
     accepts: bool
     free: int  # places of the table that nobody has
+    arming: int = 0  # receives queued since the last enter: each may take a buffer at once
     unused: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
@@ -64,6 +66,8 @@ class RingSet:
         allowed = min(kernel.files_max(), abi.FILES_MAX)
         self.files_per_ring = min(tuning.files_per_ring or allowed, allowed, tuning.capacity)
         self.capacity = tuning.capacity // self.files_per_ring * self.files_per_ring
+        # A ring of few files needs few buffers, and where RLIMIT_NOFILE is small there are many.
+        self.buffers_each = max(min(tuning.buffers_each, self.files_per_ring // 32), 2)
         self.places: list[Place] = []
         self.arena = BufferArena(tuning.buffers_max, tuning.buffer_size)
         self._completions: Completions = np.zeros((COMPLETIONS_MAX, 4), np.uint32)
@@ -75,7 +79,7 @@ class RingSet:
         """Whether there is room for one more ring."""
         return (
             len(self.places) * self.files_per_ring < self.capacity
-            and self.arena.left() >= self.tuning.buffers_each
+            and self.arena.left() >= self.buffers_each
         )
 
     def add(self, accepts: bool) -> Place:
@@ -94,7 +98,7 @@ class RingSet:
                 f"The kernel gives no io_uring number {index + 1}: {error.strerror or error}.",
                 "Raise the locked-memory limit (ulimit -l) or ask for fewer connections.",
             ) from None
-        count = tuning.buffers_first if index == 0 else tuning.buffers_each
+        count = tuning.buffers_first if index == 0 else self.buffers_each
         entries = min(max(1024, 4 * count), abi.BUFFER_RING_MAX)
         place = Place(ring, BufferRing(ring, self.arena, count, entries), accepts, 0)
         place.free = self.files_per_ring
@@ -180,6 +184,25 @@ class RingSet:
                 taken.append(files + np.int32(index * self.files_per_ring))
         return np.concatenate(taken).astype(np.int32) if taken else np.zeros(0, np.int32)
 
+    def split_by_buffers(self, slots: Slots) -> tuple[Slots, Slots]:
+        """Slots whose receives can be armed now, and those that should wait for buffers.
+
+        Arming takes what is there already: after a burst of accepts, a buffer for each.
+        """
+        which = self.rings_of(slots)
+        counts = np.bincount(which).tolist()
+        late = np.zeros(len(slots), bool)
+        for index, count in enumerate(counts):
+            place = self.places[index]
+            room = max(place.buffers.free - place.arming, 0)
+            if count > room:
+                late[np.flatnonzero(which == index)[room:]] = True
+                count = room
+            place.arming += count
+        if not late.any():
+            return slots, slots[:0]
+        return slots[~late], slots[late]
+
     def is_low(self) -> bool:
         """Whether a ring has given out more than half of its buffers."""
         return any(p.buffers.free * 2 < p.buffers.owned for p in self.places)
@@ -194,6 +217,7 @@ class RingSet:
         for place in self.places:
             if place.ring.pending:
                 place.ring.submit()
+                place.arming = 0
                 count += place.ring.reap(self._completions[count:])
         return self._completions[:count].copy()
 
@@ -223,6 +247,7 @@ class RingSet:
             if room < ring.cq_entries:
                 self._first = (self._first + step) % n
                 break
+            place.arming = 0
             # Each receive takes a buffer: asking for no more than there are avoids ENOBUFS.
             most = min(ring.cq_entries, max(place.buffers.free, 32))
             if ring.drain(most, 1 if sleep_ns else 0, sleep_ns):
@@ -261,8 +286,9 @@ class RingSet:
     def grow_buffers(self, slots: Slots) -> None:
         """Rings that ran out of buffers get as many more as they have, while the arena lasts."""
         for index in set(self.rings_of(slots).tolist()):
-            buffers = self.places[index].buffers
-            buffers.grow(buffers.owned)
+            if self.arena.left() > self.arena.count // 2:
+                buffers = self.places[index].buffers
+                buffers.grow(buffers.owned)
 
     def shutdown(self) -> None:
         """Give all rings back."""

@@ -30,9 +30,6 @@ _SEND_NOW_FLAGS = np.uint64((abi.MSG_DONTWAIT | abi.MSG_WAITALL | abi.MSG_NOSIGN
 _SEND_ALL = _first(abi.OP_SEND, abi.FIXED_FILE)
 _SEND_ALL_FLAGS = np.uint64((abi.MSG_WAITALL | abi.MSG_NOSIGNAL) << 32)
 _RECEIVE = _first(abi.OP_RECV, abi.FIXED_FILE | abi.BUFFER_SELECT, abi.RECV_MULTISHOT)
-_RECEIVE_IDLE = _first(
-    abi.OP_RECV, abi.FIXED_FILE | abi.BUFFER_SELECT, abi.RECV_MULTISHOT | abi.RECV_POLL_FIRST
-)
 _CANCEL = _first(abi.OP_ASYNC_CANCEL, abi.SKIP_SUCCESS)
 _CLOSE = _first(abi.OP_CLOSE, abi.SKIP_SUCCESS)
 _SOCKET = _first(abi.OP_SOCKET, abi.SKIP_SUCCESS)
@@ -73,13 +70,16 @@ def send_all(file: int, address: int, length: int, data: int) -> Words:
     return rows
 
 
-def receive(files: Files, group: int, data: Words, idle: bool) -> Words:
+def receive(files: Files, group: int, data: Words) -> Words:
     """Arm multishot receives into provided buffers.
 
-    `idle` says that nothing has come yet as far as we know: the kernel then polls first.
+    What is there already is taken while submitting. POLL_FIRST would save that attempt on idle
+    sockets, but it loses the end of a connection: when data and a reset (for unix sockets also the
+    end of the stream) are both there at arming, the poll fires once, the receive takes the data,
+    and nothing fires again (seen on 6.18).
     """
     rows = _rows(len(files))
-    rows[:, 0] = (_RECEIVE_IDLE if idle else _RECEIVE) | _fd(files)
+    rows[:, 0] = _RECEIVE | _fd(files)
     rows[:, 4] = data
     rows[:, 5] = group
     return rows

@@ -59,7 +59,7 @@ class UringEngine:
         self._clock = clock or SystemClock()
         self._rings = RingSet(kernel or RealKernel(probe()), tuning or Tuning())
         self.capacity = self._rings.capacity
-        self.live_max = self.capacity if live_max is None else live_max
+        self._live_max = self.capacity if live_max is None else live_max
         self.table = ConnTable(self.capacity)
         self._statistics = EngineStatistics()
         self._output = Output(self._rings, self.table, self._statistics, outbox_high)
@@ -71,6 +71,16 @@ class UringEngine:
         self._early: list[Completions] = []  # came while settling in the middle of a tick
         self._discarded = 0  # bytes that came for connections already closed
         self._is_shut = False
+
+    @property
+    def live_max(self) -> int:
+        """See Engine.live_max."""
+        return self._live_max
+
+    @live_max.setter
+    def live_max(self, value: int) -> None:
+        self._live_max = value
+        self._acceptor.is_stale = True
 
     # --- what the caller asks for -------------------------------------------------------------
 
@@ -96,7 +106,7 @@ class UringEngine:
         slots = slots[(flags[slots] & IS_OPEN) != 0]
         if on:
             flags[slots] |= RECEIVE_WANTED
-            self._arm(slots, idle=False)
+            self._arm(slots)
             return
         flags[slots] &= ~np.uint8(RECEIVE_WANTED)
         self._cancel_receives(slots)
@@ -115,8 +125,13 @@ class UringEngine:
             self._free(slots)
             return
         self._statistics.lingering += len(slots)
+        # Input that is still unread when a socket is closed makes the kernel send a RST and drop
+        # what it has to send: read (and discard) it first.
+        paused = (self.table.flags[slots] & RECEIVE_ARMED) == 0
+        paused &= self.table.states[slots] == ConnState.OPEN
+        if paused.any():
+            self._push_receives(slots[paused])
         self.table.linger(slots)
-        self._cancel_receives(slots)
         self._closing.append(slots)
 
     def wake(self) -> None:
@@ -158,7 +173,7 @@ class UringEngine:
         while True:
             if self._acceptor.is_stale:
                 live = self._statistics.live + self._statistics.lingering
-                self._acceptor.arm(self.live_max - live)
+                self._acceptor.arm(self._live_max - live)
             self._collect(batch, 0 if self._has_work() else timeout_ns)
             if len(batch) or self._rings.woken or timeout_ns == 0:
                 break
@@ -169,7 +184,7 @@ class UringEngine:
 
     def _has_work(self) -> bool:
         output = self._output
-        return bool(self._early or output.blocked or output.lost or output.drained)
+        return bool(self._early or self._to_arm or output.blocked or output.lost or output.drained)
 
     def _collect(self, batch: EventBatch, sleep_ns: int) -> None:
         """One pass: submit, collect, settle, decode, recycle."""
@@ -188,9 +203,9 @@ class UringEngine:
         if self._closing:
             self._close_settled()
         self._report_output(batch)
-        for slots in self._to_arm:
-            self._arm(slots, idle=False)
-        self._to_arm.clear()
+        to_arm, self._to_arm = self._to_arm, []
+        for slots in to_arm:
+            self._arm(slots)
 
     def _settle_now(self) -> None:
         """Learn how the sends of this tick went, in the middle of it."""
@@ -314,9 +329,10 @@ class UringEngine:
         self._statistics.live += len(slots)
         for index, count in enumerate(np.bincount(rings).tolist()):
             self._rings.places[index].free -= count
-        self._arm(slots, idle=False)
+        self._arm(slots)
         batch.opened = np.concatenate((batch.opened, slots))
-        batch.opened_listeners = np.concatenate((batch.opened_listeners, done[:, 0].view(np.int32)))
+        listeners = self._acceptor.positions[done[:, 0]]
+        batch.opened_listeners = np.concatenate((batch.opened_listeners, listeners))
 
     def _connect_done(self, connects: Completions, batch: EventBatch) -> None:
         slots = connects[:, 0].view(np.int32).copy()
@@ -332,7 +348,7 @@ class UringEngine:
         self._statistics.connected += len(good)
         self._statistics.live += len(good)
         self.table.connected(good)
-        self._arm(good, idle=True)
+        self._arm(good)
         batch.connected = np.concatenate((batch.connected, good))
         if len(good) < len(slots):
             batch.failed = np.concatenate((batch.failed, slots[~ok]))
@@ -346,17 +362,22 @@ class UringEngine:
         self._rings.push(slots, sub.cancel(data))
         self._close_files(slots)
 
-    def _arm(self, slots: Slots, idle: bool) -> None:
+    def _arm(self, slots: Slots) -> None:
         """Arm receives where they are wanted and not armed."""
         flags = self.table.flags
         wanted = RECEIVE_WANTED | IS_OPEN
         ready = (flags[slots] & (wanted | RECEIVE_ARMED)) == wanted
         slots = slots[ready & (self.table.states[slots] == ConnState.OPEN)]
-        if not len(slots):
-            return
-        flags[slots] |= RECEIVE_ARMED
+        if len(slots):
+            slots, later = self._rings.split_by_buffers(slots)
+            if len(later):
+                self._to_arm.append(later)
+            self._push_receives(slots)
+
+    def _push_receives(self, slots: Slots) -> None:
+        self.table.flags[slots] |= RECEIVE_ARMED
         data = pack(slots, self.table.generations[slots], Op.RECEIVE)
-        self._rings.push(slots, sub.receive(self._rings.files(slots), GROUP, data, idle))
+        self._rings.push(slots, sub.receive(self._rings.files(slots), GROUP, data))
 
     def _cancel_receives(self, slots: Slots) -> None:
         slots = slots[(self.table.flags[slots] & RECEIVE_ARMED) != 0]
@@ -384,6 +405,7 @@ class UringEngine:
         output = self._output
         if output.flushed:
             done = np.array(output.flushed, np.int32)
+            done = done[self.table.states[done] == ConnState.LINGERING]  # not freed just now
             output.flushed.clear()
             self._statistics.lingering -= len(done)
             self._free(done)

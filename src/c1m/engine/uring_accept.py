@@ -47,6 +47,8 @@ class Acceptor:
     def __init__(self, rings: RingSet) -> None:
         self._rings = rings
         self._listeners: list[Armed | None] = []  # by index; None: no longer listened on
+        # Our indices only grow; here is where each stands in the caller's latest list (-1: gone).
+        self.positions = np.zeros(0, np.int32)
         self.is_stale = False  # something changed that `arm` should look at
 
     def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
@@ -62,7 +64,12 @@ class Acceptor:
         self._listeners.extend(Armed(listener) for listener in added)
         self.is_stale = True
         bound = iter(added)
-        return [e if e in keep else next(bound).endpoint for e in endpoints]
+        result = [e if e in keep else next(bound).endpoint for e in endpoints]
+        self.positions = np.full(len(self._listeners), -1, np.int32)
+        for index, armed in enumerate(self._listeners):
+            if armed is not None:
+                self.positions[index] = result.index(armed.listener.endpoint)
+        return result
 
     def _unlisten(self, indices: list[int]) -> None:
         """Stop: a pending accept would keep the port taken, so it is cancelled first."""
