@@ -26,7 +26,7 @@ from c1m.kernel.ring import Completions, RingLike
 
 Slots = npt.NDArray[np.int32]
 
-COMPLETIONS_MAX = 1 << 16  # reaped in one tick over all rings
+COMPLETIONS_FIRST = 1 << 14  # of one tick over all rings; grows to what comes
 POLLIN = 1
 
 
@@ -70,9 +70,8 @@ class RingSet:
         self.buffers_each = max(min(tuning.buffers_each, self.files_per_ring // 32), 2)
         self.places: list[Place] = []
         self.arena = BufferArena(tuning.buffers_max, tuning.buffer_size)
-        self._completions: Completions = np.zeros((COMPLETIONS_MAX, 4), np.uint32)
+        self._completions: Completions = np.zeros((COMPLETIONS_FIRST, 4), np.uint32)
         self._watching = False
-        self._first = 0  # the ring that is served first: moves on when a tick was full
         self.woken = False
 
     def can_add(self) -> bool:
@@ -218,7 +217,7 @@ class RingSet:
             if place.ring.pending:
                 place.ring.submit()
                 place.arming = 0
-                count += place.ring.reap(self._completions[count:])
+                count = self._reap(place.ring, count)
         return self._completions[:count].copy()
 
     def collect(self, sleep_ns: int) -> Completions:
@@ -236,23 +235,31 @@ class RingSet:
 
     def _collect_once(self, sleep_ns: int) -> int:
         count = 0
-        places = self.places
-        n = len(places)
-        for step in range(n):
-            place = places[(self._first + step) % n]
+        for place in self.places:
             ring = place.ring
-            if not (ring.pending or sleep_ns or ring.wants_attention()):
-                continue
-            room = COMPLETIONS_MAX - count
-            if room < ring.cq_entries:
-                self._first = (self._first + step) % n
-                break
-            place.arming = 0
-            # Each receive takes a buffer: asking for no more than there are avoids ENOBUFS.
-            most = min(ring.cq_entries, max(place.buffers.free, 32))
-            if ring.drain(most, 1 if sleep_ns else 0, sleep_ns):
-                count += ring.reap(self._completions[count:])
+            if ring.pending or sleep_ns or ring.wants_attention():
+                place.arming = 0
+                # Each receive takes a buffer: asking for no more than there are avoids ENOBUFS.
+                most = min(ring.cq_entries, max(place.buffers.free, 32))
+                if ring.drain(most, 1 if sleep_ns else 0, sleep_ns):
+                    count = self._reap(ring, count)
         return count
+
+    def _reap(self, ring: RingLike, count: int) -> int:
+        """Append the ring's completions to the first `count`; returns how many there are then.
+
+        All of them: what did not fit into the completion queue as well, because a send's outcome
+        must be known before its memory is given up.
+        """
+        while True:
+            if len(self._completions) < count + ring.cq_entries:
+                more = np.zeros((len(self._completions) + ring.cq_entries, 4), np.uint32)
+                self._completions = np.concatenate((self._completions, more))
+            count += ring.reap(self._completions[count:])
+            if not ring.has_overflow():
+                return count
+            if not ring.drain(ring.cq_entries, 0, 0):
+                return count
 
     def used(self, ids: Ids) -> None:
         """Buffers that came back full: the kernel does not have them any more."""

@@ -62,6 +62,10 @@ class RingLike(Protocol):
         """Whether the kernel has something for us (a hint: it may be nothing)."""
         ...
 
+    def has_overflow(self) -> bool:
+        """Whether completions wait outside of the full queue, for a drain after a reap."""
+        ...
+
     def register(self, opcode: int, arg: npt.NDArray[np.generic], count: int) -> int:
         """io_uring_register with an array as the argument; raises OSError."""
         ...
@@ -168,6 +172,9 @@ class Ring:
 
     def wants_attention(self) -> bool:
         return bool(self._sq_flags[0] & ATTENTION) or self._cq_tail[0] != self._head
+
+    def has_overflow(self) -> bool:
+        return bool(self._sq_flags[0] & abi.SQ_CQ_OVERFLOW)
 
     def drain(self, most: int, least: int, timeout_ns: int) -> int:
         self._sq_tail[0] = self._tail

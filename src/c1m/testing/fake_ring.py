@@ -107,6 +107,9 @@ class FakeRing:
         self._kernel.take_wake()
         return self._has_taskrun or self._has_overflow or bool(self._cq)
 
+    def has_overflow(self) -> bool:
+        return self._has_overflow
+
     def register(self, opcode: int, arg: npt.NDArray[np.generic], count: int) -> int:
         self._kernel.register(self, opcode, arg, count)
         return 0
