@@ -81,6 +81,10 @@ class Connector:
 
     def _prepare_by_calls(self, slots: Slots, sources: SockAddrs | None, family: int) -> None:
         kernel = self._rings.kernel
+        for ring in set(self._rings.rings_of(slots).tolist()):
+            # Moving in takes effect at once: a close of the same place that is still queued must
+            # go first, or it would hit the new socket.
+            self._rings.places[ring].ring.submit()
         for i, slot in enumerate(slots.tolist()):
             source = bytes(sources.rows[i]) if sources is not None else None
             try:
