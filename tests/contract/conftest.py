@@ -23,10 +23,14 @@ def engine_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def make_world(engine_kind: str) -> Iterator[MakeWorld]:
+def make_world(engine_kind: str, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
     """Makes worlds with engines of given options; in the end, all laws are checked."""
     make_harness = HARNESSES[engine_kind]
     assert make_harness is not None
+    test: str = request.node.originalname
+    lacking = make_harness().lacks.get(test)
+    if lacking:
+        pytest.skip(lacking)
     worlds: list[World] = []
     gc.collect()
     before = make_harness().resources()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from c1m.addresses import AF_INET, Endpoint
@@ -19,7 +20,9 @@ LOOPBACK = Endpoint(AF_INET, "127.0.0.1", 0)
 
 
 class Harness(ABC):
-    """Makes engines, and peers in the same world."""
+    """Makes engines, and peers in the same world. `lacks`: tests it cannot run, and why."""
+
+    lacks: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.peers: list[Peer] = []
