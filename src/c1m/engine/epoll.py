@@ -22,8 +22,7 @@ What they mean here
   somebody else while the caller works through it.
 - A send that fails lets the read side speak first, so that what the peer sent before it went
   away still arrives.
-
-Cost: the limit is RLIMIT_NOFILE, and the descriptors of the rest of the process count too.
+- The limit is RLIMIT_NOFILE, and the descriptors of the rest of the process count too.
 """
 
 from __future__ import annotations
@@ -72,20 +71,26 @@ _GONE_ERRNOS = (errno.EPIPE, errno.ECONNRESET)  # of a send: the peer is gone, i
 class EpollEngine:
     """See `engine.base.Engine`. The slot of a connection is its descriptor.
 
-    `live_max`: accept no further above it (default: the soft RLIMIT_NOFILE less a reserve);
+    `live_max`: accept no further above it (at most the soft RLIMIT_NOFILE less a reserve);
     `outbox_high`: unsent bytes of a connection at which it is reported as blocked;
-    `receive_size`: bytes read from one connection in one tick at most.
+    `receive_size`: bytes read from one connection in one tick at most; `reason`: for people.
     """
 
     name = "epoll"
 
     def __init__(
-        self, *, live_max: int | None = None, outbox_high: int = 1 << 20, receive_size: int = 65536
+        self,
+        *,
+        live_max: int | None = None,
+        outbox_high: int = 1 << 20,
+        receive_size: int = 65536,
+        reason: str = "asked for",
     ) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.capacity = CAPACITY_MAX if soft < 0 else min(soft, CAPACITY_MAX)
-        self.live_max = max(1, self.capacity - RESERVE) if live_max is None else live_max
-        self.reason = f"epoll: one descriptor a connection, {self.capacity:,} of them (ulimit -n)"
+        most = max(1, self.capacity - RESERVE)
+        self.live_max = most if live_max is None else min(live_max, most)
+        self.reason = f"{reason} (a descriptor a connection: {self.capacity:,} at most, ulimit -n)"
         self._epoll = select.epoll()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, IN)
@@ -110,12 +115,11 @@ class EpollEngine:
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
         """Start n connects; see the contract. Raises LimitError."""
         fds = open_sockets(destinations.family, len(destinations), self.capacity)
-        for fd, code in zip(fds, start_connects(fds, sources, destinations), strict=True):
+        codes = start_connects(self._epoll, fds, sources, destinations)
+        for fd, code in zip(fds, codes, strict=True):
             self._states[fd] = CONNECTING
-            if code == 0:
-                self._epoll.register(fd, OUT)
-                self._interests[fd] = OUT
-            else:
+            self._interests[fd] = OUT
+            if code:
                 self._next.failed[fd] = code
         self._counts.connecting += len(fds)
         return np.array(fds, np.int32)
@@ -161,25 +165,22 @@ class EpollEngine:
 
     def close(self, slots: Slots, *, abort: bool = False) -> None:
         """End connections; see the contract. A connect that is under way is given up."""
-        counts = self._counts
         for slot in slots.tolist():
             state = self._states[slot]
             if state == FREE or (state == LINGERING and not abort):
                 continue
             self._next.forget(slot)
+            if slot in self._outbox and not abort:
+                self._states[slot] = LINGERING
+                self._counts.live -= 1
+                self._counts.lingering += 1
+                self._watch(slot)
+                continue
             if abort:
                 socket_calls.reset_on_close(slot)
-            if state == CONNECTING:
-                self._give_up_connect(slot)
-            elif slot in self._outbox and not abort:
-                self._states[slot] = LINGERING
-                counts.live -= 1
-                counts.lingering += 1
-                self._watch(slot)
-            else:
-                if not abort and state == OPEN:
-                    socket_calls.discard_input(slot)
-                self._release(slot)
+            elif state == OPEN:
+                socket_calls.discard_input(slot)
+            self._release(slot)
 
     def wake(self) -> None:
         """Make the current or the next `wait` return."""
@@ -197,10 +198,7 @@ class EpollEngine:
             return
         self._acceptor.close()
         for slot in np.flatnonzero(np.frombuffer(self._states, np.uint8)).tolist():
-            if self._states[slot] == CONNECTING:
-                self._give_up_connect(slot)
-            else:
-                self._release(slot)
+            self._release(slot)
         self._close_released()
         self._epoll.close()
         os.close(self._wake_fd)
@@ -211,23 +209,25 @@ class EpollEngine:
     def wait(self, timeout_ns: int) -> EventBatch:
         """Serve one block of events; a negative time-out waits without end."""
         self._counts.ticks += 1
-        may_retry = self._close_released() or self._is_idle
-        self._settle()
-        self._acceptor.update(self.live_max - self._counts.live, retry=may_retry)
-        for slot in self._next.failed:
-            if self._states[slot] == CONNECTING:
-                self._give_up_connect(slot)
+        may_retry = self._is_idle or bool(self._released)
+        if self._released:
+            self._close_released()
+        if self._broken or self._next.failed:
+            self._settle()
+        if self._acceptor.is_armed != (self._counts.live < self.live_max):
+            self._acceptor.update(self.live_max - self._counts.live, retry=may_retry)
         if self._next.has_news():
             timeout_ns = 0
         events = self._epoll.poll(None if timeout_ns < 0 else timeout_ns / 1e9, EVENTS_MAX)
         self._is_idle = not events
         pieces = self._serve(events)
-        self._settle()
+        if self._broken:
+            self._settle()
         return self._next.take(pieces)
 
     def _serve(self, events: list[tuple[int, int]]) -> int:
         """Do what the events are about; returns the number of pieces of data read."""
-        states, arena, readv = self._states, self._next.arena.data, os.readv
+        states, arena, readv = self._states, self._next.arena, os.readv
         slots, offsets, lengths = self._next.columns
         share = min(self._receive_size, ARENA_SIZE // (len(events) or 1))
         at = pieces = 0
@@ -287,14 +287,14 @@ class EpollEngine:
         code = socket_calls.pending_error(slot)
         if code:
             self._next.failed[slot] = code
-            self._give_up_connect(slot)
-            return
-        self._states[slot] = OPEN
-        self._watch(slot)
-        self._next.connected.append(slot)
-        self._counts.connecting -= 1
-        self._counts.connected += 1
-        self._counts.live += 1
+            self._release(slot)
+        else:
+            self._states[slot] = OPEN
+            self._watch(slot)
+            self._next.connected.append(slot)
+            self._counts.connecting -= 1
+            self._counts.connected += 1
+            self._counts.live += 1
 
     def _end_of_input(self, slot: int) -> None:
         if slot in self._broken:
@@ -335,7 +335,13 @@ class EpollEngine:
             self._watch(slot)
 
     def _settle(self) -> None:
-        """End the connections whose sends failed, unless their input is still being read."""
+        """End the connects that failed at once, and the connections whose sends failed.
+
+        The latter not while their input is being read: what comes there ends them.
+        """
+        for slot in self._next.failed:
+            if self._states[slot] == CONNECTING:
+                self._release(slot)
         for slot, code in [*self._broken.items()]:
             is_reading = self._states[slot] == OPEN and not self._muted[slot]
             if not is_reading or code not in _GONE_ERRNOS:
@@ -357,33 +363,28 @@ class EpollEngine:
         self._release(slot)
 
     def _release(self, slot: int) -> None:
+        """Count the end of a connection or of a connect; its descriptor waits to be closed."""
         counts = self._counts
-        counts.unsent_bytes += self._outbox.drop(slot)
-        if self._states[slot] == LINGERING:
-            counts.lingering -= 1
+        state = self._states[slot]
+        if state == CONNECTING:
+            counts.connecting -= 1
+            counts.connect_failed += 1
         else:
-            counts.live -= 1
-        counts.closed += 1
+            counts.unsent_bytes += self._outbox.drop(slot)
+            counts.live -= state in USABLE
+            counts.lingering -= state == LINGERING
+            counts.closed += 1
         self._broken.pop(slot, None)
-        self._free(slot)
-
-    def _give_up_connect(self, slot: int) -> None:
-        self._counts.connecting -= 1
-        self._counts.connect_failed += 1
-        self._free(slot)
-
-    def _free(self, slot: int) -> None:
         self._states[slot] = FREE
         self._muted[slot] = 0
         self._interests[slot] = 0
         self._released.append(slot)
 
-    def _close_released(self) -> bool:
-        """Give descriptors back to the kernel; True if there were any."""
+    def _close_released(self) -> None:
+        """Give descriptors back to the kernel."""
         released, self._released = self._released, []
         for fd in released:
             os.close(fd)  # takes it out of the epoll set as well
-        return bool(released)
 
     def _watch(self, slot: int) -> None:
         """Ask epoll for what the slot's state calls for."""
@@ -393,8 +394,6 @@ class EpollEngine:
         now = self._interests[slot]
         if wanted == now or (not wanted and now == UNWATCHED):
             return
-        if now == UNWATCHED:
-            self._epoll.register(slot, wanted)
-        else:
-            self._epoll.modify(slot, wanted)
+        change = self._epoll.register if now == UNWATCHED else self._epoll.modify
+        change(slot, wanted)
         self._interests[slot] = wanted

@@ -37,7 +37,7 @@ class Acceptor:
         self._epoll = epoll
         self._sockets: dict[Endpoint, socket.socket] = {}  # as bound, in the caller's order
         self.indices: dict[int, int] = {}  # descriptor -> index in the caller's list
-        self._is_armed = False
+        self.is_armed = False  # the listeners are in the epoll set
         self._is_short = False
         self.shortages = 0
         self.turned_away = 0
@@ -108,17 +108,17 @@ class Acceptor:
         return True
 
     def _arm(self) -> None:
-        if not self._is_armed:
+        if not self.is_armed:
             for fd in self.indices:
                 self._epoll.register(fd, select.EPOLLIN)
-            self._is_armed = True
+            self.is_armed = True
 
     def disarm(self) -> None:
         """Take the listeners out of the epoll set; connections wait in the accept queues."""
-        if self._is_armed:
+        if self.is_armed:
             for fd in self.indices:
                 self._epoll.unregister(fd)
-            self._is_armed = False
+            self.is_armed = False
 
     def close(self) -> None:
         """Close all listeners."""

@@ -14,7 +14,7 @@ import numpy as np
 from c1m.engine.base import NO_SLOTS, EventBatch, Slots
 from c1m.engine.ragged import Ragged
 
-_NO_DATA = Ragged.empty()
+_NO = NO_SLOTS
 
 
 class NextBatch:
@@ -28,12 +28,13 @@ class NextBatch:
         self.closed: dict[int, int] = {}  # slot -> errno
         self.blocked: set[int] = set()
         self.drained: set[int] = set()
-        self.arena = np.empty(arena_size, np.uint8)  # memory is taken up as it is read into
+        self._memory = np.empty(arena_size, np.uint8)  # taken up only as it is read into
+        self.arena = self._memory.data
         self._slots = np.zeros(pieces_max, np.int32)
         self._offsets = np.zeros(pieces_max, np.int64)
         self._lengths = np.zeros(pieces_max, np.int32)
         self.columns = (self._slots.data, self._offsets.data, self._lengths.data)
-        self._arena_address = self.arena.ctypes.data
+        self._views: dict[int, tuple[Slots, Ragged]] = {}  # the first n pieces, by n
 
     def has_news(self) -> bool:
         """Whether there is something to say without asking the kernel."""
@@ -46,17 +47,12 @@ class NextBatch:
 
     def take(self, pieces: int) -> EventBatch:
         """The batch, with the first `pieces` pieces of data; gathering starts anew."""
-        data_slots, data = NO_SLOTS, _NO_DATA
-        if pieces:
-            data_slots = self._slots[:pieces]
-            data = Ragged(
-                self.arena, self._offsets[:pieces], self._lengths[:pieces], self._arena_address
-            )
+        data_slots, data = self._views.get(pieces) or self._view(pieces)
         if not (
             self.opened or self.connected or self.failed or self.eof
             or self.closed or self.blocked or self.drained
         ):  # fmt: skip
-            return EventBatch(data_slots=data_slots, data=data)
+            return EventBatch(_NO, _NO, _NO, _NO, _NO, data_slots, data, _NO, _NO, _NO, _NO, _NO)
         # Void is a slot that was blocked and drained at once, or that is gone.
         void = (self.blocked & self.drained) | self.closed.keys()
         batch = EventBatch(
@@ -69,6 +65,13 @@ class NextBatch:
         self.opened, self.connected, self.failed = {}, [], {}
         self.eof, self.closed, self.blocked, self.drained = [], {}, set(), set()
         return batch
+
+    def _view(self, pieces: int) -> tuple[Slots, Ragged]:
+        """The columns' first rows: always the same memory, so built once for each number."""
+        lengths = self._lengths[:pieces]
+        data = Ragged(self._memory, self._offsets[:pieces], lengths)
+        self._views[pieces] = self._slots[:pieces], data
+        return self._views[pieces]
 
 
 def _array(numbers: Iterable[int]) -> Slots:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 
 import numpy as np
 
@@ -30,8 +31,13 @@ def open_sockets(family: int, count: int, capacity: int) -> list[int]:
     return fds
 
 
-def start_connects(fds: list[int], sources: SockAddrs | None, destinations: SockAddrs) -> list[int]:
-    """Bind and connect each socket by its row; 0 for what is under way, else the errno."""
+def start_connects(
+    epoll: select.epoll, fds: list[int], sources: SockAddrs | None, destinations: SockAddrs
+) -> list[int]:
+    """Bind and connect each socket by its row, and have epoll tell when that is done.
+
+    Returns 0 for what is under way, else the errno.
+    """
     to = np.ascontiguousarray(destinations.rows)
     to_address, to_size = to.ctypes.data, destinations.size
     codes = [0] * len(fds)
@@ -41,7 +47,16 @@ def start_connects(fds: list[int], sources: SockAddrs | None, destinations: Sock
         for index, fd in enumerate(fds):
             codes[index] = -socket_calls.bind(fd, own_address + index * own_size, own_size)
     for index, fd in enumerate(fds):
-        if codes[index] == 0:
-            code = -socket_calls.connect(fd, to_address + index * to_size, to_size)
-            codes[index] = 0 if code == errno.EINPROGRESS else code
+        if codes[index]:
+            continue
+        code = -socket_calls.connect(fd, to_address + index * to_size, to_size)
+        codes[index] = code if code not in (0, errno.EINPROGRESS) else _watch(epoll, fd)
     return codes
+
+
+def _watch(epoll: select.epoll, fd: int) -> int:
+    try:
+        epoll.register(fd, select.EPOLLOUT)
+    except OSError as error:  # ENOSPC: epoll's max_user_watches
+        return error.errno or errno.EIO
+    return 0
