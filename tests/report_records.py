@@ -6,7 +6,7 @@ import errno
 
 import numpy as np
 
-from c1m.load.histogram import Histogram
+from c1m.loadgen.histogram import Histogram
 from c1m.report import derive, reasons
 from c1m.report.record import (
     Asked,

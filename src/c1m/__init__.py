@@ -1,14 +1,15 @@
 """c1m: a million and more concurrent TCP connections in one Python thread.
 
-    cli      -> load, doctor, report, apps, server     parse, call, print
+    cli      -> loadgen, doctor, report, apps, server     parse, call, print
     apps     -> server                                 echo, and examples of the array style
     server   -> engine, conn                           the tick and the application's callbacks
-    load     -> engine, conn, report                   plans, opens, checks, measures
+    loadgen  -> engine, conn, doctor, report           plans, opens, checks, measures
     engine   -> kernel, conn                           one contract: uring, epoll
     kernel                                             the only package that meets the kernel
     conn, addresses, units, limits, ...                pure: no system call, no clock
 
-Public names: App and its batches, Server, serve, load, CloseReason, Ragged, RunRecord and the errors.
+Public names: App and its batches, Server, serve, load, CloseReason, Ragged, RunRecord and the
+errors.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from c1m.errors import C1mError as C1mError
     from c1m.errors import LimitError as LimitError
     from c1m.errors import UsageError as UsageError
-    from c1m.load.run import load as load
+    from c1m.loadgen.run import load as load
     from c1m.report.record import RunRecord as RunRecord
     from c1m.server.app import App as App
     from c1m.server.app import CloseBatch as CloseBatch
@@ -50,17 +51,16 @@ _PLACES = {
     "RunRecord": "c1m.report.record",
     "Server": "c1m.server.server",
     "UsageError": "c1m.errors",
-    "load": "c1m.load.run",
+    "load": "c1m.loadgen.run",
     "serve": "c1m.server.server",
 }
 
-__all__ = sorted(_PLACES)  # noqa: PLE0605
+__all__ = sorted(_PLACES)
 
 
 def __getattr__(name: str) -> Any:
     """Import public names when they are first used: `c1m --help` should not wait for NumPy."""
     if name in _PLACES:
-        # `load` is also a package; importing it would bind the package in the function's place.
         value = getattr(importlib.import_module(_PLACES[name]), name)
         globals()[name] = value
         return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from c1m.limits import RAMP_STEP, RAMP_STRIDE
 
 
@@ -31,7 +33,7 @@ class Ramp:
     def step_seconds(self, step: int = RAMP_STEP) -> list[float]:
         """Seconds that each further `step` (a multiple of RAMP_STEP) connections took."""
         marks = self._passed_ns[:: step // RAMP_STEP]
-        return [(b - a) / 1e9 for a, b in zip(marks, marks[1:], strict=False)]
+        return [(b - a) / 1e9 for a, b in itertools.pairwise(marks)]
 
     def stride_seconds(self) -> list[float]:
         """Seconds that each further RAMP_STRIDE connections took."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.load.histogram import RELATIVE_ERROR_MAX, VALUE_MAX, Histogram, buckets_of
+from c1m.loadgen.histogram import RELATIVE_ERROR_MAX, VALUE_MAX, Histogram, buckets_of
 
 QUANTILES = [0.0, 0.01, 0.07, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 1.0]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from c1m.errors import UsageError
-from c1m.load.histogram import RELATIVE_ERROR_MAX, VALUE_MAX, Histogram, buckets_of, highest_in
+from c1m.loadgen.histogram import RELATIVE_ERROR_MAX, VALUE_MAX, Histogram, buckets_of, highest_in
 
 
 def of(*values: int) -> Histogram:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from c1m.cli.report import report
 from c1m.errors import UsageError
-from c1m.load.histogram import Histogram
+from c1m.loadgen.histogram import Histogram
 from c1m.report import figures, html
 from c1m.report.record import Asked, Latency, RunRecord
 from report_records import complete_record, short_record

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from c1m.errors import UsageError
-from c1m.load.histogram import Histogram
+from c1m.loadgen.histogram import Histogram
 from c1m.report import derive, metadata, reasons
 from c1m.report.record import (
     Asked,

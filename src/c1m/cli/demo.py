@@ -183,7 +183,7 @@ def _free_port() -> int:
 def _load(server: _Server, count: int, hold: int, engine: str) -> RunRecord:
     from c1m.cli.live import Live
     from c1m.cli.load_text import progress_line
-    from c1m.load.run import load
+    from c1m.loadgen.run import load
 
     threads = server.threads()
     click.echo(

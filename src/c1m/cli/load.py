@@ -93,7 +93,7 @@ def load(
     """
     from c1m.cli.live import Live
     from c1m.cli.load_text import progress_line
-    from c1m.load.run import load as run
+    from c1m.loadgen.run import load as run
     from c1m.report import text
     from c1m.report.files import check_writable
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c1m.load.generator import Progress
+from c1m.loadgen.generator import Progress
 from c1m.units import format_count
 
 

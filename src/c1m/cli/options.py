@@ -10,7 +10,7 @@ import click
 from c1m.units import parse_count, parse_duration, parse_rate, parse_size
 
 
-class Unit(click.ParamType):
+class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A number with a unit, parsed by one of c1m.units' functions."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:

@@ -75,7 +75,8 @@ class ConnTable:
 
     def is_open(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Which of the slots the caller may still send to."""
-        return (self.flags[slots] & IS_OPEN) != 0
+        is_open: npt.NDArray[np.bool_] = (self.flags[slots] & IS_OPEN) != 0
+        return is_open
 
     def slots_in(self, *states: ConnState) -> Slots:
         """All slots in one of these states, ascending: a scan over the whole column."""

@@ -2,8 +2,8 @@
 
 An engine holds connections and moves bytes; it knows nothing of protocols or of applications. A
 connection is a *slot*, an int32 row number that the engine gives out and that stays the same until
-the connection has ended. The contract is completion-shaped (the stronger kind): the caller says what
-should happen and `wait` tells what did. It has no descriptor and no kernel socket in it.
+the connection has ended. The contract is completion-shaped (the stronger kind): the caller says
+what should happen and `wait` tells what did. It has no descriptor and no kernel socket in it.
 
 The rules, which `tests/contract` holds every engine to:
 

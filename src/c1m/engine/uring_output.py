@@ -59,7 +59,8 @@ class Output:
 
     def is_pending(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Which slots have something in the outbox."""
-        return (self._table.flags[slots] & HAS_OUTBOX) != 0
+        pending: npt.NDArray[np.bool_] = (self._table.flags[slots] & HAS_OUTBOX) != 0
+        return pending
 
     def needs_settling(self, slots: Slots) -> bool:
         """Whether a slot was already sent to in this tick: a second send might overtake it."""

@@ -132,7 +132,7 @@ class Ring:
         self._arg["sigmask_sz"] = 8
         self._arg["ts"] = self._arg_address + abi.GETEVENTS_ARG_SIZE
         self._timeout = self._arg[["ts_sec", "ts_nsec"]].view()
-        self._ts = memoryview(self._arg.view(np.int64))[3:5]
+        self._ts = memoryview(self._arg.view(np.int64).data)[3:5]
 
     def push(self, rows: Rows) -> None:
         done = 0

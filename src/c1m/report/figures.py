@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from c1m.load.histogram import Histogram
+from c1m.loadgen.histogram import Histogram
 from c1m.report.record import Latency, ProcessColumns, RunRecord
 from c1m.units import format_bytes, format_count, format_duration
 

@@ -18,7 +18,7 @@ from c1m.errors import UsageError
 from c1m.report import codec, files
 
 if TYPE_CHECKING:  # load fills records and may import this module
-    from c1m.load.histogram import Histogram
+    from c1m.loadgen.histogram import Histogram
 
 SCHEMA = "c1m-run/1"
 
@@ -147,7 +147,7 @@ class Latency:
 
     @classmethod
     def of(cls, histogram: Histogram) -> Latency:
-        """Everything from a c1m.load.histogram.Histogram of nanoseconds."""
+        """Everything from a c1m.loadgen.histogram.Histogram of nanoseconds."""
         return cls(
             count=histogram.count,
             min_ns=histogram.min,

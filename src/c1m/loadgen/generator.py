@@ -16,11 +16,11 @@ import numpy.typing as npt
 from c1m.clock import Clock
 from c1m.engine.base import Engine, EventBatch
 from c1m.errors import LimitError
-from c1m.load.echo_round import EchoRound
-from c1m.load.histogram import Histogram
-from c1m.load.message import Message
-from c1m.load.sources import AddressPlan
-from c1m.load.window import Window
+from c1m.loadgen.echo_round import EchoRound
+from c1m.loadgen.histogram import Histogram
+from c1m.loadgen.message import Message
+from c1m.loadgen.sources import AddressPlan
+from c1m.loadgen.window import Window
 from c1m.ramp import Ramp
 from c1m.report.sampler import Sampler
 
@@ -160,9 +160,9 @@ class Generator:
                 return
             elapsed = self.clock.now_ns() - self.ramp.start_ns
             count = min(plan.window.may_start(counts.started, under_way, elapsed), left)
-            if count >= min(STEP_MIN, left) or (count and not under_way):
-                if not self._start(count):
-                    return
+            is_worth_it = count >= min(STEP_MIN, left) or (count > 0 and not under_way)
+            if is_worth_it and not self._start(count):
+                return
             self._tick(SLEEP_NS if under_way else SLEEP_NS // 50)
             if self._is_stuck():
                 self._give_up_connects()

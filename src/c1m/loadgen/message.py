@@ -77,7 +77,7 @@ def matches(data: Ragged, rows: Bytes, lengths: npt.NDArray[np.int32]) -> npt.ND
 
     The slow form: `data.piece(i) == rows[i, :lengths[i]].tobytes()`.
     """
-    same = data.lengths == lengths
+    same: npt.NDArray[np.bool_] = data.lengths == lengths
     if not len(rows):
         return same
     width = rows.shape[1]
@@ -86,13 +86,14 @@ def matches(data: Ragged, rows: Bytes, lengths: npt.NDArray[np.int32]) -> npt.ND
     np.minimum(index, len(data.memory) - 1, out=index)
     equal = data.memory[index] == rows
     equal |= columns[None, :] >= lengths[:, None]
-    return same & equal.all(axis=1)
+    same &= equal.all(axis=1)
+    return same
 
 
 def _digits(numbers: Numbers) -> npt.NDArray[np.int64]:
     """Decimal digits of each number."""
     powers = 10 ** np.arange(1, 19, dtype=np.int64)
-    return np.searchsorted(powers, numbers, side="right") + 1
+    return np.searchsorted(powers, numbers, side="right").astype(np.int64) + 1
 
 
 def _parse(template: str) -> list[bytes]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
-from c1m.clock import Clock, SystemClock
+from c1m.clock import SystemClock
 from c1m.doctor.diagnose import diagnose
 from c1m.engine.base import Engine
 from c1m.engine.choose import choose
@@ -16,10 +17,10 @@ from c1m.errors import LimitError, UsageError
 from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
 from c1m.kernel.sockets import resolve
-from c1m.load.generator import Generator, LoadPlan, Progress
-from c1m.load.message import Message
-from c1m.load.sources import parse_sources, plan_addresses, usable_ports
-from c1m.load.window import Window
+from c1m.loadgen.generator import Generator, LoadPlan, Progress
+from c1m.loadgen.message import Message
+from c1m.loadgen.sources import parse_sources, plan_addresses, usable_ports
+from c1m.loadgen.window import Window
 from c1m.report import derive, metadata
 from c1m.report.reasons import connections_of, failures_of
 from c1m.report.record import Asked, Latency, Phase, ReplyFailure, Round, RunRecord
@@ -72,12 +73,12 @@ def load(
     wanted = [target] if isinstance(target, str) else list(target)
     targets = [endpoint for text in wanted for endpoint in resolve(text)]
     check_targets(targets)
+    own = parse_sources(sources) if sources else []
+    check_routes(targets, own)
     check_fits(count, targets, engine)
     plan = LoadPlan(
         connections=count,
-        addresses=plan_addresses(
-            count, targets, parse_sources(sources) if sources else [], _ports(targets)
-        ),
+        addresses=plan_addresses(count, targets, own, _ports(targets)),
         message=Message(message, count),
         window=_window(targets, rate, connect_window),
         hold_ns=hold_ns,
@@ -116,6 +117,34 @@ def check_targets(targets: Sequence[Endpoint]) -> None:
                 f"{target} stands for all addresses of this host, which is no target.",
                 "Use tcp://127.0.0.1:PORT for a server on this machine.",
             )
+
+
+def check_routes(targets: Sequence[Endpoint], sources: Sequence[str]) -> None:
+    """Raise UsageError for a target without a route, or a source that is not of this host.
+
+    Connecting a datagram socket asks the kernel for the route and sends nothing.
+    """
+    for target in targets[:1] if len({t.host for t in targets}) == 1 else targets:
+        if target.family == AF_UNIX:
+            continue
+        with socket.socket(target.family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((target.host, target.port))
+            except OSError as error:
+                raise UsageError(
+                    f"There is no way to {target}: {(error.strerror or str(error)).lower()}.",
+                    "Look at the routes with `ip route get ADDRESS`.",
+                ) from None
+    for source in sources:
+        family = AF_INET6 if ":" in source else AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((source, 0))
+            except OSError:
+                raise UsageError(
+                    f"The source {source} is not an address of this host.",
+                    "Add it with `ip address add`, or leave it out of --source.",
+                ) from None
 
 
 def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> None:
@@ -280,6 +309,7 @@ def _record(
             for name, histogram in {
                 "connect": generator.connect_latency, **generator.latencies,
             }.items()
+            if histogram.count
         },
         samples=samples,
         memory=derive.memory_of(samples),

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
-from c1m.load.message import Message, Numbers, matches
+from c1m.loadgen.message import Message, Numbers, matches
 
 WAITING, RIGHT, WRONG, UNSENT, GONE = 0, 1, 2, 3, 4
 FAILURES_KEPT = 10
