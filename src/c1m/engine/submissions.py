@@ -85,9 +85,14 @@ def receive(files: Files, group: int, data: Words) -> Words:
     return rows
 
 
-def cancel(targets: Words) -> Words:
-    """Cancel by user data (a hash look-up; by descriptor it would walk all armed requests)."""
+def cancel(targets: Words, everyone: bool = False) -> Words:
+    """Cancel by user data (a hash look-up; by descriptor it would walk all armed requests).
+
+    `everyone`: all requests with that user data. Without it, several cancels in one block find
+    the same request, which stays in the hash until its deferred work has run.
+    """
     rows = _rows(len(targets))
+    rows[:, 3] = (abi.CANCEL_ALL if everyone else 0) << 32
     rows[:, 0] = _CANCEL
     rows[:, 2] = targets
     return rows

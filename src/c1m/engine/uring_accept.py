@@ -85,7 +85,7 @@ class Acceptor:
     def _cancel(self, index: int, armed: Armed) -> None:
         target = np.array([pack_one(index, armed.ring, Op.ACCEPT)], np.uint64)
         ring = self._rings.places[armed.ring].ring
-        ring.push(sub.cancel(np.repeat(target, max(armed.singles, 1))))
+        ring.push(sub.cancel(target, everyone=True))
         armed.cancelled = True
 
     def arm(self, room: int) -> None:

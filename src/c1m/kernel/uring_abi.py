@@ -106,6 +106,7 @@ ACCEPT_MULTISHOT = 1  # 5.19, in ioprio
 RECV_POLL_FIRST = 1  # 5.19, in ioprio
 RECV_MULTISHOT = 2  # 6.0, in ioprio
 POLL_MULTISHOT = 1  # 5.13, in len
+CANCEL_ALL = 1  # 5.19, in op_flags: every request of that user data, not the first found
 FILE_INDEX_ALLOC = 0xFFFFFFFF
 SOCKET_URING_OP_SETSOCKOPT = 3
 

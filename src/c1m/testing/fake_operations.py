@@ -19,7 +19,6 @@ from c1m.testing.fake_sockets import Listener, Socket, error
 
 READS_MAX = 32  # reads of one wake, then other requests have their turn (MULTISHOT_MAX_RETRY)
 CQE_NONEMPTY = 4  # there is more in the socket
-CANCEL_ALL = 1
 _ACCEPT_ERRORS = (errno.ECONNABORTED, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO)
 
 Outcome = Done | Wait
@@ -189,7 +188,7 @@ def cancel(request: Request) -> Outcome:
     """
     sqe, ring = request.sqe, request.ring
     targets = ring.armed.get(sqe.addr, [])
-    everyone = bool(sqe.op_flags & CANCEL_ALL)
+    everyone = bool(sqe.op_flags & abi.CANCEL_ALL)
     if not everyone:
         if not targets:
             raise error(errno.ENOENT)
