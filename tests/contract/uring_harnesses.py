@@ -50,9 +50,9 @@ class FakeHarness(Harness):
     network = Network(socket_buffer=65_536, ports=28_232)
     kernels: list[FakeKernel] = []  # noqa: RUF012  # of all harnesses: what did they give back?
 
-    def __init__(self, tuning: Tuning, **faults: float) -> None:
+    def __init__(self, tuning: Tuning = PLAIN, seed: int = SEED, **options: Any) -> None:
         super().__init__()
-        self.kernel = FakeKernel(SEED, network=self.network, **faults)
+        self.kernel = FakeKernel(seed, network=self.network, **options)
         self.kernels.append(self.kernel)
         self._tuning = tuning
 
