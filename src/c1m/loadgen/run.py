@@ -99,8 +99,7 @@ def load(
         chosen.shutdown()
     sampler.close()
     asked = Asked(count, rate, hold_ns / 1e9, message, engine)
-    record = _record(generator, sampler, asked, started, ",".join(wanted), scenario)
-    return record
+    return _record(generator, sampler, asked, started, ",".join(wanted), scenario)
 
 
 def _duration(value: str | float) -> int:
