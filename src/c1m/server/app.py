@@ -1,4 +1,4 @@
-"""What an application is: up to six callbacks, each for a whole batch."""
+"""What an application is: a few callbacks, each for a whole batch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class OpenBatch:
 class CloseBatch:
     """Connections that ended: `slots` int32[n], `reasons` uint8[n] (CloseReason).
 
-    Connections closed by the application itself are not reported to it again.
+    Connections closed by the application itself are not reported to it again; those that the server
+    closes when it stops are, as DRAIN.
     """
 
     slots: Slots
@@ -78,11 +79,17 @@ class App:
         """The peers of these slots will send no more. The default closes, after the output."""
         server.close(slots)
 
+    def on_blocked(self, slots: Slots, server: Server) -> None:
+        """Unsent output is over the high watermark: these are not read from until it has drained.
+
+        What is sent to them nevertheless is taken, and kept in memory.
+        """
+
     def on_drained(self, slots: Slots, server: Server) -> None:
-        """Output that was over the high watermark has fallen to the low one."""
+        """Output that was over the high watermark has fallen to the low one: they are read from."""
 
     def on_close(self, batch: CloseBatch, server: Server) -> None:
-        """Connections ended by the peer or by an error."""
+        """Connections ended by an error or by the server's stop: nothing can be sent to them."""
 
     def on_tick(self, now_ns: int, server: Server) -> None:
         """Once a tick, and at least every 100 ms; `now_ns` is monotonic."""

@@ -1,8 +1,8 @@
 """The server: one thread, one loop, an engine below and an application above.
 
 A tick is: wait (the engine hands over what was asked and collects what came), then the batches go
-to the application in the order opened, data, drained, end of stream, closed. What the application
-asks for is handed to the kernel by the next wait, as one block.
+to the application in the order opened, data, blocked, drained, end of stream, closed; on_tick is
+last. What the application asks for is handed to the kernel by the next wait, as one block.
 
 Backpressure: a connection whose unsent output passes the high watermark is not read from until it
 has fallen to a quarter of that. When unsent output in all passes a bound, nobody with output
@@ -12,7 +12,9 @@ pending is read from. So memory is bounded however fast a peer sends and however
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -37,6 +39,7 @@ Slots = npt.NDArray[np.int32]
 Payload = bytes | Ragged
 
 CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
+PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
 
 
 class Server:
@@ -68,6 +71,7 @@ class Server:
         self.app = app
         self.clock = clock or SystemClock()
         self.drain_ns = drain_ns
+        self.outbox_high = outbox_high
         self.statistics = ServerStatistics()
         self.engine: Engine = (
             choose(engine, live_max=connections_max, outbox_high=outbox_high)
@@ -82,7 +86,9 @@ class Server:
             raise
         self.ramp = Ramp(self.clock.now_ns())
         self._live = np.zeros(self.capacity, np.uint8)  # CLOSED, OPEN or AT_EOF
+        self._holds = np.zeros(self.capacity, np.uint8)  # PAUSED, BLOCKED or both
         self._top = 0  # no slot from here on was ever used
+        self._has_ended = False  # the application has closed connections in this tick
         self._stopping = False
         self._stopped = False
 
@@ -113,16 +119,20 @@ class Server:
         self._end(slots[~at_eof], CloseReason.LOCAL, abort=abort)
 
     def pause(self, slots: Slots) -> None:
-        """Stop reading from connections."""
-        self.engine.receive(slots, False)
+        """Stop reading from connections; what is on its way already may still come."""
+        self._hold(slots, PAUSED)
 
     def resume(self, slots: Slots) -> None:
-        """Read from them again."""
-        self.engine.receive(slots, True)
+        """Read from them again, those that are blocked as soon as their output has drained."""
+        self._release(slots, PAUSED)
 
     def live_slots(self) -> Slots:
         """All open connections, ascending: int32[live]."""
         return np.flatnonzero(self._live[: self._top]).astype(np.int32)
+
+    def wake(self) -> None:
+        """Make the current or the next tick come at once; may be called from another thread."""
+        self.engine.wake()
 
     def stop(self) -> None:
         """Ask the loop to end; may be called from a signal handler or another thread."""
@@ -141,6 +151,7 @@ class Server:
 
     def _dispatch(self, batch: EventBatch) -> None:
         statistics = self.statistics
+        self._has_ended = False
         if len(batch.opened):
             self._live[batch.opened] = OPEN
             self._top = max(self._top, int(batch.opened.max()) + 1)
@@ -149,32 +160,59 @@ class Server:
             self.app.on_open(OpenBatch(batch.opened, batch.opened_listeners), self)
         if len(batch.data_slots):
             statistics.messages += len(batch.data_slots)
-            self.app.on_data(DataBatch(batch.data_slots, batch.data), self)
+            self._dispatch_data(batch)
         if len(batch.blocked):
-            self.engine.receive(batch.blocked, False)
+            slots = self._still_live(batch.blocked)
+            self._hold(slots, BLOCKED)
+            self.app.on_blocked(slots, self)
         if len(batch.drained):
-            self.engine.receive(batch.drained, True)
-            self.app.on_drained(batch.drained, self)
+            slots = self._still_live(batch.drained)
+            self._release(slots, BLOCKED)
+            self.app.on_drained(slots, self)
         if len(batch.eof):
-            self._live[batch.eof] = AT_EOF
-            self.app.on_eof(batch.eof, self)
+            slots = self._still_live(batch.eof)
+            self._live[slots] = AT_EOF
+            self.app.on_eof(slots, self)
         if len(batch.closed):
             self._lost(batch.closed, batch.closed_errnos)
+
+    def _dispatch_data(self, batch: EventBatch) -> None:
+        slots, data = batch.data_slots, batch.data
+        if self._has_ended:
+            is_live = self._live[slots] != CLOSED
+            slots, data = slots[is_live], data.take(is_live)
+        self.app.on_data(DataBatch(slots, data), self)
+
+    def _still_live(self, slots: Slots) -> Slots:
+        """Without those that the application has closed earlier in this tick."""
+        return slots[self._live[slots] != CLOSED] if self._has_ended else slots
+
+    def _hold(self, slots: Slots, why: int) -> None:
+        self._holds[slots] |= np.uint8(why)
+        self.engine.receive(slots, False)
+
+    def _release(self, slots: Slots, why: int) -> None:
+        self._holds[slots] &= np.uint8(~why & 0xFF)
+        self.engine.receive(slots[self._holds[slots] == 0], True)
 
     def _lost(self, slots: Slots, errnos: npt.NDArray[np.int32]) -> None:
         still = self._live[slots] != CLOSED
         slots, errnos = slots[still], errnos[still]
         codes = np.array([reason_of(code) for code in errnos.tolist()], np.uint8)
         self._live[slots] = CLOSED
+        self._holds[slots] = 0
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
             self.statistics.count_closed(CloseReason(int(code)), int(count))
-        self.app.on_close(CloseBatch(slots, codes), self)
+        if len(slots):
+            self.app.on_close(CloseBatch(slots, codes), self)
 
     def _end(self, slots: Slots, reason: CloseReason, *, abort: bool = False) -> None:
         if not len(slots):
             return
         slots = np.unique(slots[self._live[slots] != CLOSED])
         self._live[slots] = CLOSED
+        self._holds[slots] = 0
+        self._has_ended = True
         self.statistics.count_closed(reason, len(slots))
         self.engine.close(slots, abort=abort)
 
@@ -201,7 +239,8 @@ class Server:
     def drain(self) -> None:
         """Stop accepting, answer what has come, flush what is owed, up to the deadline; close all.
 
-        It ends early when a pass brought nothing and no output is pending.
+        It ends early when a pass brought nothing and no output is pending. What is closed here goes
+        to the application's `on_close` as DRAIN.
         """
         self.engine.listen([], 0)
         self.app.on_stop(self)
@@ -210,7 +249,11 @@ class Server:
             events = self.tick(timeout_ns=10_000_000)
             if not events and self.engine.statistics().outbox_bytes == 0:
                 break
-        self._end(self.live_slots(), CloseReason.DRAIN)
+        slots = self.live_slots()
+        self._end(slots, CloseReason.DRAIN)
+        if len(slots):
+            reasons = np.full(len(slots), CloseReason.DRAIN, np.uint8)
+            self.app.on_close(CloseBatch(slots, reasons), self)
         while self.engine.statistics().lingering and self.clock.now_ns() < deadline:
             self._dispatch(self.engine.wait(10_000_000))
 
@@ -232,8 +275,14 @@ class Server:
         return self.statistics
 
 
-def stop_on_signals(server: Server) -> None:
-    """SIGINT and SIGTERM stop the server in good order; a second one ends the process at once."""
+def stop_on_signals(server: Server) -> Callable[[], None]:
+    """SIGINT and SIGTERM stop the server in good order; a second one ends the process at once.
+
+    Returns a function that puts back the handlers that were there. Only a process's main thread
+    gets signals: in any other one this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
 
     def first(number: int, frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -241,19 +290,23 @@ def stop_on_signals(server: Server) -> None:
         server.stop()
 
     def second(number: int, frame: FrameType | None) -> None:
-        import os
-
         os._exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, first)
+    before = [(number, signal.signal(number, first)) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def put_back() -> None:
+        for number, handler in before:
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    return put_back
 
 
 def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatistics:
     """Serve an App, or any asyncio.Protocol class, until SIGINT or SIGTERM.
 
     `app` is an App object, or a callable that makes asyncio.Protocol objects (a Protocol class
-    does). `options` are those of Server. Returns the final counters.
+    does). `options` are those of Server. Returns the final counters. Outside the main thread there
+    are no signals: use Server there, and its `stop`.
     """
     if not isinstance(app, App):
         if not callable(app):
@@ -261,10 +314,15 @@ def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatis
                 f"{app!r} is neither a c1m.App nor an asyncio.Protocol class.",
                 "Pass an object whose class derives from c1m.App.",
             )
+        if isinstance(app, type) and issubclass(app, App):
+            raise UsageError(f"{app.__name__} is a class.", f"Pass an object: {app.__name__}().")
         from c1m.asyncio_protocol import ProtocolApp
 
         app = ProtocolApp(app)
     server = Server(app, listen, **options)
-    stop_on_signals(server)
-    server.run()
+    put_back = stop_on_signals(server)
+    try:
+        server.run()
+    finally:
+        put_back()
     return server.statistics
