@@ -1,0 +1,396 @@
+"""Runs an unchanged asyncio.Protocol on a c1m server.
+
+One Protocol and one Transport object a connection: that is what this interface costs (about 1 KB of
+memory and a microsecond an event), and why App has batches. What is like asyncio:
+
+- the order of callbacks (connection_made, data_received*, eof_received?, connection_lost), none of
+  them called from within a call on the transport but pause_writing;
+- pause_writing and resume_writing by watermarks, pause_reading and resume_reading;
+- an exception in a callback is logged (logger "c1m") and ends that connection only.
+
+What is not: there is no event loop, so asyncio.get_running_loop(), tasks and futures are not to be
+had; BufferedProtocol and write_eof are not supported; the watermarks are the server's
+(`outbox_high` and a quarter of it); abort() sends a reset; connection_lost(None) after close()
+comes at the end of the tick and does not wait for the output, which still goes out.
+
+What is written in a tick is collected and handed to the server as one batch at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from c1m.addresses import AF_INET, AF_UNIX, Endpoint
+from c1m.conn.close_reasons import CloseReason
+from c1m.engine.ragged import Ragged
+from c1m.errors import UsageError
+from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch, Slots
+from c1m.server.server import Server
+
+logger = logging.getLogger("c1m")
+
+WRITE_MAX = 1 << 30  # bytes one connection may be given in one tick: lengths are int32
+
+Buffer = bytes | bytearray | memoryview
+Call = Callable[..., object]
+
+
+class ServerTransport(asyncio.Transport):
+    """The transport of one connection. Used in the server's thread only."""
+
+    __slots__ = (
+        "_app", "_endpoint", "_has_eof", "_is_blocked", "_is_closing", "_is_reading",
+        "_is_write_paused", "_kept", "_protocol", "_slot", "_written", "_written_bytes",
+    )  # fmt: skip
+
+    def __init__(self, app: ProtocolApp, slot: int, endpoint: Endpoint) -> None:
+        super().__init__()
+        self._app = app
+        self._slot = slot
+        self._endpoint = endpoint
+        self._protocol: Any = None
+        self._is_closing = False
+        self._is_reading = True
+        self._is_blocked = False  # the engine says: over the high watermark
+        self._is_write_paused = False  # the protocol was told so
+        self._written: list[bytes] = []  # in this tick
+        self._written_bytes = 0
+        self._kept: list[bytes] = []  # came while reading was paused
+        self._has_eof = False  # so did the end of the stream
+
+    def __repr__(self) -> str:
+        state = "closing" if self._is_closing else "open"
+        return f"<ServerTransport slot={self._slot} {self._endpoint} {state}>"
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def write(self, data: Buffer) -> None:
+        """Send bytes, in order, from the end of this tick on. Ignored on a closing transport.
+
+        Calls the protocol's pause_writing when what this tick has written passes `outbox_high`.
+        Raises TypeError for what is no bytes, UsageError for more than 1 GiB in a tick.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__}")
+        if self._is_closing or not len(data):
+            return
+        copied = bytes(data)
+        if self._written_bytes + len(copied) > WRITE_MAX:
+            raise UsageError(
+                f"More than {WRITE_MAX:,} bytes were written to one connection at once.",
+                "Write in pieces, and stop when pause_writing is called.",
+            )
+        if not self._written:
+            self._app._to_send.append(self)
+        self._written.append(copied)
+        self._written_bytes += len(copied)
+        if self._written_bytes > self._app._outbox_high and not self._is_write_paused:
+            self._app._pause_writing(self)
+
+    def can_write_eof(self) -> bool:
+        """False: write_eof raises NotImplementedError."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes unsent, as a lower bound: what was written in this tick, and the low watermark
+        while the output is over the high one.
+        """
+        return self._written_bytes + (self._app._outbox_high // 4 if self._is_blocked else 0)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """(low, high) in bytes: the server's, the same for all connections."""
+        return self._app._outbox_high // 4, self._app._outbox_high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Accepted and without effect: the limits are the server's (`outbox_high`)."""
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Whether data_received may be called."""
+        return self._is_reading and not self._is_closing
+
+    def pause_reading(self) -> None:
+        """No data_received from now on; the peer is slowed down by its TCP window."""
+        if self.is_reading():
+            self._is_reading = False
+            self._app._server.pause(self._slots())
+
+    def resume_reading(self) -> None:
+        """Go on; what came meanwhile is delivered at the end of this tick."""
+        if self._is_reading or self._is_closing:
+            return
+        self._is_reading = True
+        self._app._server.resume(self._slots())
+        if self._kept or self._has_eof:
+            self._app._to_deliver.append(self)
+
+    def _slots(self) -> Slots:
+        return np.array([self._slot], np.int32)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        """Whether close or abort was called, or the connection has ended."""
+        return self._is_closing
+
+    def close(self) -> None:
+        """Close after the output. connection_lost(None) follows at the end of this tick."""
+        self._app._end(self, None, abort=False)
+
+    def abort(self) -> None:
+        """Close at once: the output is dropped and the peer gets a reset."""
+        self._app._end(self, None, abort=True)
+
+    # --- about the connection -----------------------------------------------------------------
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """ "sockname": the listener's address, `default` where it listens on all addresses.
+
+        "peername", "socket" and all others: `default`, for a connection here is neither a Python
+        socket nor a descriptor.
+        """
+        endpoint = self._endpoint
+        if name != "sockname" or endpoint.host in ("0.0.0.0", "::"):
+            return default
+        if endpoint.family == AF_UNIX:
+            return endpoint.path
+        if endpoint.family == AF_INET:
+            return endpoint.host, endpoint.port
+        return endpoint.host, endpoint.port, 0, 0
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The protocol that is called now."""
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Call another protocol from now on. Raises UsageError for a BufferedProtocol."""
+        _check(protocol)
+        self._protocol = protocol
+
+
+class ProtocolApp(App):
+    """An application made of asyncio protocols.
+
+    `factory()` returns the protocol of a new connection: a Protocol class, or any callable. Raises
+    UsageError for a class that is no asyncio.Protocol.
+    """
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        if isinstance(factory, type):
+            _check(factory)
+        self._factory = factory
+        self._transports: dict[int, ServerTransport] = {}
+        # Work for the end of this tick:
+        self._to_send: list[ServerTransport] = []
+        self._to_end: list[tuple[ServerTransport, Exception | None, bool]] = []
+        self._to_deliver: list[ServerTransport] = []
+        self._unsure: list[ServerTransport] = []  # paused by one tick's writes: did they fit?
+        self._server: Server
+        self._outbox_high = 0
+
+    def on_start(self, server: Server) -> None:
+        self._server = server
+        self._outbox_high = server.outbox_high
+
+    def on_open(self, batch: OpenBatch, server: Server) -> None:
+        endpoints = server.endpoints
+        for slot, listener in zip(batch.slots.tolist(), batch.listeners.tolist(), strict=True):
+            transport = ServerTransport(self, slot, endpoints[listener])
+            self._transports[slot] = transport
+            try:
+                protocol = self._factory()
+                _check(protocol)
+            except Exception as error:
+                self._failed(transport, self._factory, error)
+                continue
+            transport._protocol = protocol
+            self._call(transport, protocol.connection_made, transport)
+
+    def on_data(self, batch: DataBatch, server: Server) -> None:
+        data = batch.data
+        memory = data.memory.data
+        pieces: dict[int, list[bytes]] = {}
+        for slot, start, length in zip(
+            batch.slots.tolist(), data.offsets.tolist(), data.lengths.tolist(), strict=True
+        ):
+            piece = bytes(memory[start : start + length])
+            if slot in pieces:
+                pieces[slot].append(piece)
+            else:
+                pieces[slot] = [piece]
+        for slot, mine in pieces.items():
+            transport = self._transports.get(slot)
+            if transport is not None:
+                self._deliver(transport, b"".join(mine))
+
+    def on_blocked(self, slots: Slots, server: Server) -> None:
+        for transport in self._of(slots):
+            transport._is_blocked = True
+            if not transport._is_write_paused:
+                self._pause_writing(transport)
+
+    def on_drained(self, slots: Slots, server: Server) -> None:
+        for transport in self._of(slots):
+            transport._is_blocked = False
+            self._resume_writing(transport)
+
+    def on_eof(self, slots: Slots, server: Server) -> None:
+        for transport in self._of(slots):
+            if transport._is_reading:
+                self._deliver_eof(transport)
+            else:
+                transport._has_eof = True
+
+    def on_close(self, batch: CloseBatch, server: Server) -> None:
+        for slot, reason in zip(batch.slots.tolist(), batch.reasons.tolist(), strict=True):
+            transport = self._transports.pop(slot, None)
+            if transport is not None:
+                transport._is_closing = True
+                self._lost(transport, _error_of(reason))
+
+    def on_tick(self, now_ns: int, server: Server) -> None:
+        unsure, self._unsure = self._unsure, []
+        for transport in unsure:
+            if not transport._is_blocked:
+                self._resume_writing(transport)
+        while self._to_deliver or self._to_send or self._to_end:
+            self._deliver_kept()
+            self._send(server)
+            self._close(server)
+        if self._unsure:
+            server.wake()  # the next tick knows: do not let them wait for it
+
+    # --- from the server to the protocols -----------------------------------------------------
+
+    def _of(self, slots: Slots) -> list[ServerTransport]:
+        found = (self._transports.get(slot) for slot in slots.tolist())
+        return [t for t in found if t is not None and not t._is_closing]
+
+    def _call(self, transport: ServerTransport, method: Call, *arguments: object) -> object:
+        try:
+            return method(*arguments)
+        except Exception as error:
+            self._failed(transport, method, error)
+            return None
+
+    def _failed(self, transport: ServerTransport, method: Call, error: Exception) -> None:
+        """A callback raised: that connection ends, and the log says why."""
+        name = getattr(method, "__qualname__", repr(method))
+        logger.error("%s failed; its connection is closed (%r).", name, transport, exc_info=error)
+        self._end(transport, error, abort=True)
+
+    def _deliver(self, transport: ServerTransport, data: bytes) -> None:
+        if transport._is_closing:
+            return
+        if transport._is_reading and not transport._kept:
+            self._call(transport, transport._protocol.data_received, data)
+        else:
+            transport._kept.append(data)
+
+    def _deliver_eof(self, transport: ServerTransport) -> None:
+        if transport._is_closing:
+            return
+        if transport._kept:  # resumed in this tick: after the data
+            transport._has_eof = True
+            return
+        if not self._call(transport, transport._protocol.eof_received):
+            transport.close()
+
+    def _deliver_kept(self) -> None:
+        resumed, self._to_deliver = self._to_deliver, []
+        for transport in resumed:
+            if not transport.is_reading():
+                continue
+            kept, transport._kept = transport._kept, []
+            if kept:
+                self._deliver(transport, b"".join(kept))
+            if transport._has_eof and transport._is_reading:
+                transport._has_eof = False
+                self._deliver_eof(transport)
+
+    def _pause_writing(self, transport: ServerTransport) -> None:
+        transport._is_write_paused = True
+        self._call(transport, transport._protocol.pause_writing)
+
+    def _resume_writing(self, transport: ServerTransport) -> None:
+        if transport._is_write_paused and not transport._is_closing:
+            transport._is_write_paused = False
+            self._call(transport, transport._protocol.resume_writing)
+
+    def _lost(self, transport: ServerTransport, error: Exception | None) -> None:
+        transport._written = []
+        transport._written_bytes = 0
+        transport._kept = []
+        if transport._protocol is not None:
+            self._call(transport, transport._protocol.connection_lost, error)
+
+    # --- from the protocols to the server -----------------------------------------------------
+
+    def _end(self, transport: ServerTransport, error: Exception | None, *, abort: bool) -> None:
+        if abort:
+            transport._written = []
+        if not transport._is_closing:
+            transport._is_closing = True
+            self._to_end.append((transport, error, abort))
+        elif abort:
+            for i, (ending, _, _) in enumerate(self._to_end):
+                if ending is transport:
+                    self._to_end[i] = (transport, error, True)
+
+    def _send(self, server: Server) -> None:
+        """What was written since the last time, as one batch."""
+        writers, self._to_send = self._to_send, []
+        slots, pieces = [], []
+        for transport in writers:
+            if not transport._written:  # lost or aborted meanwhile
+                continue
+            slots.append(transport._slot)
+            pieces.append(b"".join(transport._written))
+            transport._written = []
+            transport._written_bytes = 0
+            if transport._is_write_paused and not transport._is_blocked:
+                self._unsure.append(transport)
+        if slots:
+            server.send(np.array(slots, np.int32), Ragged.of(pieces))
+
+    def _close(self, server: Server) -> None:
+        """Close what the protocols wanted closed, and tell them."""
+        ending, self._to_end = self._to_end, []
+        for abort in (False, True):
+            slots = [t._slot for t, _, is_abort in ending if is_abort == abort]
+            if slots:
+                server.close(np.array(slots, np.int32), abort=abort)
+        for transport, error, _ in ending:
+            self._transports.pop(transport._slot, None)
+            self._lost(transport, error)
+
+
+def _check(protocol: Any) -> None:
+    """Raise UsageError where a protocol, or a class of them, cannot be run."""
+    kind = protocol if isinstance(protocol, type) else type(protocol)
+    if issubclass(kind, asyncio.BufferedProtocol) or not hasattr(kind, "data_received"):
+        what = "a BufferedProtocol" if hasattr(kind, "get_buffer") else "no asyncio.Protocol"
+        raise UsageError(
+            f"{kind.__name__} is {what}; a c1m server runs protocols that have data_received.",
+            "Derive from asyncio.Protocol, or write a c1m.App.",
+        )
+
+
+def _error_of(reason: int) -> OSError | None:
+    """What connection_lost is given: OSError picks the class by the errno."""
+    if reason == CloseReason.RESET:
+        return OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+    if reason in (CloseReason.TIMED_OUT, CloseReason.IDLE):
+        return OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    if reason == CloseReason.ERROR:
+        return OSError(errno.EIO, os.strerror(errno.EIO))
+    return None
