@@ -50,8 +50,8 @@ class AddressPlan:
 def parse_sources(text: str) -> list[str]:
     """`10.0.0.1`, `10.0.0.1,10.0.0.2`, `10.0.0.1-10.0.0.9`, `10.0.0.0/24` -> literal addresses.
 
-    Of an IPv4 network the first and last address (network and broadcast) are left out. Raises
-    UsageError in one sentence.
+    Of an IPv4 network the first and last address (network and broadcast) are left out. An address
+    named twice is there once. Raises UsageError in one sentence.
     """
     found: list[str] = []
     for part in text.split(","):
@@ -60,7 +60,7 @@ def parse_sources(text: str) -> list[str]:
             raise UsageError(f"{text!r} has more than {SOURCES_MAX:,} addresses.", "Use fewer.")
     if len({ipaddress.ip_address(a).version for a in found}) > 1:
         raise UsageError(f"{text!r} mixes IPv4 and IPv6.", "Use sources of the target's family.")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _one_source(part: str) -> list[str]:
@@ -104,8 +104,10 @@ def plan_addresses(
     """Sources for `connections` to `targets`, `ports` usable ports a triple.
 
     `sources` are literal addresses ([]: none given; on IPv4 loopback they come from 127.0.0.0/8).
-    Raises LimitError, saying how many do fit, when there are too few.
+    What is named twice counts once: it is the same triple. Raises LimitError, saying how many do
+    fit, when there are too few.
     """
+    targets, sources = list(dict.fromkeys(targets)), list(dict.fromkeys(sources))
     family = targets[0].family
     if any(t.family != family for t in targets):
         raise UsageError("The targets mix address families.", "Load one family at a time.")
@@ -127,11 +129,11 @@ def plan_addresses(
                 "Use IPv4 sources for an IPv4 target and IPv6 ones for an IPv6 target.",
             )
         _enough(connections, len(sources), len(targets), ports)
-        rows = pack_many(family, list(sources), [0] * len(sources))
+        rows = pack_many(family, sources, [0] * len(sources))
     elif needed > 1 and _is_loopback4(targets):
+        needed = min(needed, LOOPBACK_LAST - LOOPBACK_FIRST + 1)
+        _enough(connections, needed, len(targets), ports)
         numbers = np.arange(LOOPBACK_FIRST, LOOPBACK_FIRST + needed, dtype=np.uint32)
-        if int(numbers[-1]) > LOOPBACK_LAST:
-            raise LimitError(f"{connections:,} connections need more sources than 127.0.0.0/8 has.")
         rows = pack_ipv4(numbers, np.zeros(needed, np.uint16))
     else:
         _enough(connections, 1, len(targets), ports)
