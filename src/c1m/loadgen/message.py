@@ -78,7 +78,7 @@ def matches(data: Ragged, rows: Bytes, lengths: npt.NDArray[np.int32]) -> npt.ND
     The slow form: `data.piece(i) == rows[i, :lengths[i]].tobytes()`.
     """
     same: npt.NDArray[np.bool_] = data.lengths == lengths
-    if not len(rows):
+    if not len(rows) or not len(data.memory):
         return same
     width = rows.shape[1]
     columns = np.arange(width)
