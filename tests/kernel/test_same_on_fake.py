@@ -217,6 +217,24 @@ def test_a_slot_closed_with_an_armed_receive_and_used_again(make_world: Make, se
     assert (tally["dropped_accepts"], tally["replaced_files"]) == (0, 0)
 
 
+def test_what_is_not_told_of_a_connection_is_not_told_of_the_next(make_world: Make) -> None:
+    """A slot is closed and taken again before the wait that would have said that it is blocked."""
+    world = make_world(tuning=SHORT_QUEUES, outbox_high=1 << 10)
+    fill(world, 1)
+    conn = world.log.live()[0]
+    payload = noise(8 << 20, 0)
+    world.send([conn.slot], [payload])
+    world.send([conn.slot], [b"and this behind it"])
+    peer = world.harness.peer(world.endpoint)
+    world.close(conn, abort=True)
+    world.pump(lambda: len(world.log.conns) == 2)
+    again = world.log.conns[1]
+    assert again.slot == conn.slot
+    peer.send(b"hello")
+    world.pump(lambda: again.data == b"hello")
+    assert (again.blocked, again.errno) == (0, None)
+
+
 def test_connects_over_several_small_tables(make_world: Make, seen: Seen) -> None:
     world = make_world(tuning=SHORT_QUEUES)
     listener = world.harness.peer_listener()

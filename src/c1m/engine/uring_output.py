@@ -199,6 +199,7 @@ class Output:
         A send that the kernel is still working on is cancelled; its memory stays ours until the
         kernel says that it is done.
         """
+        self._forget_events(slots)
         if not len(self.outbox):
             return
         for slot in slots[(self._table.flags[slots] & HAS_OUTBOX) != 0].tolist():
@@ -206,3 +207,13 @@ class Output:
             data = pack_one(slot, int(self._table.generations[slot]), Op.OUTBOX)
             if data in self._flights:
                 self._rings.place_of(slot).ring.push(sub.cancel(np.array([data], np.uint64)))
+
+    def _forget_events(self, slots: Slots) -> None:
+        """What was still to be told of these connections must not be told of their successors."""
+        if not (self.blocked or self.drained or self.lost or self.flushed):
+            return
+        gone = set(slots.tolist())
+        self.blocked = [slot for slot in self.blocked if slot not in gone]
+        self.drained = [slot for slot in self.drained if slot not in gone]
+        self.flushed = [slot for slot in self.flushed if slot not in gone]
+        self.lost = [entry for entry in self.lost if entry[0] not in gone]
