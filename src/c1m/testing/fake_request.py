@@ -65,6 +65,7 @@ class Request:
         self.is_queued = False  # work for it is waiting to be run
         self.is_cancelled = False
         self.is_armed = False
+        self.is_over = False
         self.sent = 0
         self.memory = b""  # what a waiting send pointed to when it was issued
         if file is not None:
@@ -80,6 +81,7 @@ class Request:
 
     def leave(self) -> None:
         """The request is over: let go of its file."""
+        self.is_over = True
         if self.file is not None:
             file, self.file = self.file, None
             file.forget(self)

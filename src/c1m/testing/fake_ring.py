@@ -205,7 +205,7 @@ class FakeRing:
 
     def queue_work(self, request: Request) -> None:
         """A file has woken a request, or it was cancelled: to be run in a later enter."""
-        if request.is_queued or self.is_closed:
+        if request.is_queued or request.is_over or self.is_closed:
             return
         request.is_queued = True
         self._work.append(request)
@@ -234,6 +234,8 @@ class FakeRing:
 
     def _run_one(self, request: Request) -> None:
         request.is_queued = False
+        if request.is_over:
+            return  # it was woken by what it did itself, and ended
         if request.is_cancelled:
             # Bytes that a waiting send had brought through are told instead of the cancel.
             self._end(request, Done(request.sent or -errno.ECANCELED, failed=True))
