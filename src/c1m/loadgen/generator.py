@@ -119,6 +119,7 @@ class Generator:
         self._on_progress = on_progress
         self._next_sample_ns = 0
         self._moved_ns = self.start_ns  # when something last happened
+        self._is_closing = False
 
     def interrupt(self) -> None:
         """End the run early, in good order; may be called from a signal handler."""
@@ -153,18 +154,19 @@ class Generator:
         plan, counts = self.plan, self.counts
         self.latencies["first"] = Histogram()
         self.ramp = Ramp(self.clock.now_ns())
+        is_full = False  # the engine has no slot left: see what is under way to its end
         while not self.interrupted:
             under_way = self._under_way()
-            left = plan.connections - counts.started
+            left = 0 if is_full else plan.connections - counts.started
             if not left and not under_way:
                 return
             elapsed = self.clock.now_ns() - self.ramp.start_ns
             count = min(plan.window.may_start(counts.started, under_way, elapsed), left)
             is_worth_it = count >= min(STEP_MIN, left) or (count > 0 and not under_way)
-            if is_worth_it and not self._start(count):
-                return
+            if is_worth_it:
+                is_full = not self._start(count)
             self._tick(SLEEP_NS if under_way else SLEEP_NS // 50)
-            if self._is_stuck():
+            if self._under_way() and self._is_stuck():
                 self._give_up_connects()
                 return
 
@@ -183,6 +185,8 @@ class Generator:
         except LimitError as limit:
             self.shortfalls.append(str(limit))
             return False
+        if not self._under_way():
+            self._moved_ns = self.clock.now_ns()  # nothing was waited for: no silence until now
         self._slots[numbers] = slots
         self._numbers[slots] = numbers
         self._states[numbers] = CONNECTING
@@ -221,9 +225,9 @@ class Generator:
         self.engine.send(self._slots[numbers], self._round.requests(numbers))
 
     def _close_all(self) -> None:
-        if self.interrupted:
-            waiting = np.flatnonzero(self._states == CONNECTING)
-            self.engine.close(self._slots[waiting])
+        self._is_closing = True
+        waiting = np.flatnonzero(self._states == CONNECTING)
+        self.engine.close(self._slots[waiting])
         numbers = np.flatnonzero(self._states == OPEN)
         for start in range(0, len(numbers), BLOCK):
             some = numbers[start : start + BLOCK]
@@ -292,8 +296,11 @@ class Generator:
         numbers = self._numbers[slots].astype(np.int64)
         is_open = self._states[numbers] == OPEN
         numbers = numbers[is_open]
-        self._states[numbers] = LOST
         self.counts.open -= len(numbers)
+        if self._is_closing:  # the peer was quicker to end what this run was about to close
+            self._states[numbers] = CLOSED
+            return
+        self._states[numbers] = LOST
         self.counts.lost += len(numbers)
         self.counts.lost_errnos.update(errnos[is_open].tolist())
         self._round.lost(numbers)
