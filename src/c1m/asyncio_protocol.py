@@ -257,7 +257,7 @@ class ProtocolApp(App):
                 transport._is_closing = True
                 self._lost(transport, _error_of(reason))
 
-    def on_tick(self, now_ns: int, server: Server) -> None:
+    def on_tick(self, now_ns: int, server: Server) -> int | None:
         unsure, self._unsure = self._unsure, []
         for transport in unsure:
             if not transport._is_blocked:
@@ -266,8 +266,7 @@ class ProtocolApp(App):
             self._deliver_kept()
             self._send(server)
             self._close(server)
-        if self._unsure:
-            server.wake()  # the next tick knows: do not let them wait for it
+        return now_ns if self._unsure else None  # the next wait tells: it should not sleep
 
     # --- from the server to the protocols -----------------------------------------------------
 

@@ -91,8 +91,13 @@ class App:
     def on_close(self, batch: CloseBatch, server: Server) -> None:
         """Connections ended by an error or by the server's stop: nothing can be sent to them."""
 
-    def on_tick(self, now_ns: int, server: Server) -> None:
-        """Once a tick, and at least every 100 ms; `now_ns` is monotonic."""
+    def on_tick(self, now_ns: int, server: Server) -> int | None:
+        """Last in every tick, and at least every 100 ms; `now_ns` is monotonic.
+
+        May return the time (as `now_ns`) at which it wants to be called at the latest, when that is
+        sooner than 100 ms.
+        """
+        return None
 
     def on_stop(self, server: Server) -> None:
         """The server is stopping: connections are still there and are closed next."""

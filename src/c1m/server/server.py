@@ -89,6 +89,7 @@ class Server:
         self._holds = np.zeros(self.capacity, np.uint8)  # PAUSED, BLOCKED or both
         self._top = 0  # no slot from here on was ever used
         self._has_ended = False  # the application has closed connections in this tick
+        self._due_ns: int | None = None  # when the application wants its next on_tick
         self._stopping = False
         self._stopped = False
 
@@ -106,9 +107,15 @@ class Server:
             raise UsageError(f"{len(data)} pieces were given for {len(slots)} connections.")
         self.engine.send(slots, data)
 
-    def broadcast(self, data: bytes) -> int:
-        """Send the same bytes to every open connection; returns how many there are."""
+    def broadcast(self, data: bytes, *, skip_blocked: bool = True) -> int:
+        """Send the same bytes to every open connection; returns to how many.
+
+        Those whose unsent output is over the high watermark are left out, so that who does not read
+        costs no memory; `skip_blocked=False` sends to them too.
+        """
         slots = self.live_slots()
+        if skip_blocked:
+            slots = slots[(self._holds[slots] & BLOCKED) == 0]
         self.send(slots, data)
         return len(slots)
 
@@ -143,10 +150,12 @@ class Server:
 
     def tick(self, timeout_ns: int = TICK_NS_MAX) -> int:
         """One pass; returns the number of events it brought."""
+        if self._due_ns is not None:
+            timeout_ns = min(timeout_ns, max(self._due_ns - self.clock.now_ns(), 0))
         batch = self.engine.wait(timeout_ns)
         self.statistics.ticks += 1
         self._dispatch(batch)
-        self.app.on_tick(self.clock.now_ns(), self)
+        self._due_ns = self.app.on_tick(self.clock.now_ns(), self)
         return len(batch)
 
     def _dispatch(self, batch: EventBatch) -> None:
