@@ -8,8 +8,8 @@
     kernel                                             the only package that meets the kernel
     conn, addresses, units, limits, ...                pure: no system call, no clock
 
-Public names: App and its batches, Server, serve, load, CloseReason, Ragged, RunRecord and the
-errors.
+Public names: App and its batches, Server, serve, load, CloseReason, Ragged, RecordInbox,
+RunRecord and the errors.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from c1m.server.app import CloseBatch as CloseBatch
     from c1m.server.app import DataBatch as DataBatch
     from c1m.server.app import OpenBatch as OpenBatch
+    from c1m.server.records import RecordInbox as RecordInbox
     from c1m.server.server import Server as Server
     from c1m.server.server import serve as serve
 
@@ -48,6 +49,7 @@ _PLACES = {
     "LimitError": "c1m.errors",
     "OpenBatch": "c1m.server.app",
     "Ragged": "c1m.engine.ragged",
+    "RecordInbox": "c1m.server.records",
     "RunRecord": "c1m.report.record",
     "Server": "c1m.server.server",
     "UsageError": "c1m.errors",

@@ -1,0 +1,103 @@
+"""Records of one size out of streams of bytes: what came as arrays, half records kept sparsely.
+
+A stream is cut anywhere: a piece may end in the middle of a record. Most pieces do not, and go
+through array operations only; the loop is over the pieces of those connections that have half a
+record pending or leave one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.ragged import Ragged, starts_of
+from c1m.errors import UsageError
+
+Slots = npt.NDArray[np.int32]
+Records = npt.NDArray[Any]
+
+
+def whole_records(data: Ragged, dtype: npt.DTypeLike) -> Records:
+    """All records of all pieces, copied: dtype[sum(lengths // itemsize)].
+
+    Bytes after the last whole record of a piece are left out. The slow form:
+
+        np.frombuffer(b"".join(p[: len(p) // size * size] for p in data.pieces()), dtype)
+    """
+    dtype = np.dtype(dtype)
+    size = dtype.itemsize
+    counts = data.lengths // size
+    first = data.offsets - starts_of(counts) * size
+    places = np.repeat(first, counts) + np.arange(counts.sum(dtype=np.int64)) * size
+    # A record that starts at each byte of the memory: a view, from which one index takes ours.
+    windows = max(len(data.memory) - size + 1, 0)
+    records: Records = np.ndarray((windows,), dtype, data.memory, strides=(1,))[places]
+    return records
+
+
+class RecordInbox:
+    """Turns what connections sent into records of `dtype`, for a server of `capacity` slots.
+
+    `take` in on_data; `forget` in on_eof and on_close, and for connections that the application
+    closes itself. Half a record (less than `itemsize` bytes a connection) is kept in a dict by
+    slot, so connections without one cost nothing. Raises UsageError for a dtype without a size.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike, capacity: int) -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype.itemsize == 0 or self.dtype.hasobject:
+            raise UsageError(
+                f"{self.dtype} has no fixed size in bytes.", "Use a dtype of plain numbers."
+            )
+        self._has_half = np.zeros(capacity, np.bool_)
+        self._halves: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        """Connections with half a record pending."""
+        return len(self._halves)
+
+    def take(self, slots: Slots, data: Ragged) -> tuple[Slots, Records]:
+        """Piece i came from slots[i] -> (int32[n], dtype[n]): whose each record is, the record.
+
+        Records of one slot are in order. They are a copy: the caller's to keep.
+        """
+        size = self.dtype.itemsize
+        is_odd = data.lengths % size != 0
+        if self._halves:
+            is_odd |= self._has_half[slots]
+        if is_odd.any():
+            is_odd = np.isin(slots, slots[is_odd])  # all pieces of such a connection are shifted
+            odd_slots, odd = self._complete(slots[is_odd], data.take(is_odd))
+            slots, data = slots[~is_odd], data.take(~is_odd)
+            slots = np.concatenate((slots.repeat(data.lengths // size), odd_slots))
+            return slots, np.concatenate((whole_records(data, self.dtype), odd))
+        return slots.repeat(data.lengths // size), whole_records(data, self.dtype)
+
+    def _complete(self, slots: Slots, data: Ragged) -> tuple[Slots, Records]:
+        size = self.dtype.itemsize
+        streams: dict[int, list[bytes]] = {}
+        for slot, piece in zip(slots.tolist(), data.pieces(), strict=True):
+            if slot not in streams:
+                streams[slot] = [self._halves.pop(slot, b"")]
+            streams[slot].append(piece)
+        counts, whole = [], []
+        for slot, pieces in streams.items():
+            stream = b"".join(pieces)
+            count, left = divmod(len(stream), size)
+            counts.append(count)
+            whole.append(stream[: count * size])
+            self._has_half[slot] = left > 0
+            if left:
+                self._halves[slot] = stream[-left:]
+        owners = np.fromiter(streams, np.int32, len(streams)).repeat(counts)
+        return owners, np.frombuffer(b"".join(whole), self.dtype)
+
+    def forget(self, slots: Slots) -> int:
+        """These connections have ended; returns the bytes of half records that are lost."""
+        if not self._halves:
+            return 0
+        gone = slots[self._has_half[slots]]
+        self._has_half[gone] = False
+        return sum(len(self._halves.pop(slot)) for slot in np.unique(gone).tolist())
