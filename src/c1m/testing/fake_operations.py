@@ -55,7 +55,11 @@ def receive(request: Request) -> Outcome:
     assert isinstance(sock, Socket)
     assert request.has(abi.BUFFER_SELECT) and sqe.ioprio & abi.RECV_MULTISHOT
     if sqe.ioprio & abi.RECV_POLL_FIRST and not request.is_armed:
+        request.polled_first = bool(sock.ready() & POLLIN)
         return Wait(POLLIN)
+    # The poll that found the file ready while arming counts as one event: after the read that it
+    # brings, the file is not looked at again, and an error or end that is there stays unseen.
+    looks, request.polled_first = not request.polled_first, False
     for _ in range(READS_MAX + 1):
         buffers = ring.buffers.get(sqe.buf_group)
         # The buffer is picked before the socket is asked: with none there, even an idle socket
@@ -73,16 +77,17 @@ def receive(request: Request) -> Outcome:
         except OSError as problem:
             return Done(-(problem.errno or 0))
         if not data:
-            return Done(0, CQE_NONEMPTY)  # so the kernel says at the end, though nothing is there
+            # TCP says at the end that there is more, though nothing is.
+            return Done(0, CQE_NONEMPTY if sock.has_more() else 0)
         assert buffers is not None
         buffers.fill(buffer, data)
         flags = abi.CQE_BUFFER | buffer.id << abi.CQE_BUFFER_SHIFT
-        has_more = bool(sock.ready() & POLLIN)
+        has_more = sock.has_more()
         flags |= CQE_NONEMPTY if has_more else 0
         if not ring.post_more(request, len(data), flags):
             return Done(len(data), flags)
         if not has_more:
-            return Wait(POLLIN)
+            return Wait(POLLIN, looks=looks)
     return Wait(POLLIN, again=True)
 
 

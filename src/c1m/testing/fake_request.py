@@ -49,10 +49,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """An operation goes on when its file has one of these events; `again`: in any case."""
+    """An operation goes on when its file has one of these events; `again`: in any case.
+
+    `looks`: whether the file is asked if it is ready already, or only a new event counts.
+    """
 
     events: int
     again: bool = False
+    looks: bool = True
 
 
 class Request:
@@ -67,6 +71,7 @@ class Request:
         self.is_armed = False
         self.is_over = False
         self.sent = 0
+        self.polled_first = False  # armed untried on a file that was ready
         self.memory = b""  # what a waiting send pointed to when it was issued
         if file is not None:
             file.hold()

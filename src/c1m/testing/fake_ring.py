@@ -188,8 +188,8 @@ class FakeRing:
             self.armed.setdefault(request.sqe.user_data, []).append(request)
             file.watch(request, wait.events)
         # Ready already: never tried (POLL_FIRST), or tried and short only by a fault.
-        is_ready = request.sqe.opcode != abi.OP_POLL_ADD and file.ready() & wait.events
-        if wait.again or is_ready:
+        looks = wait.looks and request.sqe.opcode != abi.OP_POLL_ADD
+        if wait.again or (looks and file.ready() & wait.events):
             self.queue_work(request)
 
     def _end(self, request: Request, done: Done) -> None:

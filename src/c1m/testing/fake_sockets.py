@@ -119,6 +119,10 @@ class Socket(File):
         other.notify(POLLIN)
         return len(taken)
 
+    def has_more(self) -> bool:
+        """What a receive tells with its data: more bytes, or for TCP the FIN, are there."""
+        return bool(self.inbox) or (self._has_fin and self.family != AF_UNIX)
+
     def is_writable_for_peer(self) -> bool:
         """Whether the peer's poll says that it can write."""
         return self.limit - len(self.inbox) >= max(self.limit // 3, 1)
