@@ -11,12 +11,15 @@ import errno
 from types import MappingProxyType
 from typing import Any
 
+import pytest
+
 from c1m.addresses import Endpoint
 from c1m.engine.base import Engine
 from c1m.engine.rings import Tuning
 from c1m.engine.uring import UringEngine
+from c1m.errors import EngineUnavailable
 from c1m.kernel.real import RealKernel
-from c1m.kernel.uring_probe import OLDEST
+from c1m.kernel.uring_probe import OLDEST, probe
 from c1m.testing import fake_peer
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Network
@@ -52,7 +55,8 @@ class FakeHarness(Harness):
 
     def __init__(self, tuning: Tuning = PLAIN, seed: int = SEED, **options: Any) -> None:
         super().__init__()
-        self.kernel = FakeKernel(seed, network=self.network, **options)
+        options.setdefault("network", self.network)
+        self.kernel = FakeKernel(seed, **options)
         self.kernels.append(self.kernel)
         self._tuning = tuning
 
@@ -138,6 +142,15 @@ class OldestHarness(SocketHarness):
     )
 
 
+def real_kernel(is_oldest: bool = False) -> RealKernel:
+    """The real kernel; skips the test where it has no io_uring for us."""
+    try:
+        features = probe()
+    except EngineUnavailable as reason:
+        pytest.skip(str(reason))
+    return RealKernel(OLDEST if is_oldest else features)
+
+
 def make(kind: str) -> Harness:
     """The harness of a kind."""
     if kind == "fake":
@@ -145,8 +158,10 @@ def make(kind: str) -> Harness:
     if kind == "faulty":
         return FakeHarness(SMALL, **FAULTS)
     if kind == "small":
-        return SocketHarness(lambda **options: UringEngine(tuning=SMALL, **options))
+        return SocketHarness(
+            lambda **options: UringEngine(kernel=real_kernel(), tuning=SMALL, **options)
+        )
     assert kind == "oldest"
     return OldestHarness(
-        lambda **options: UringEngine(kernel=RealKernel(OLDEST), tuning=PLAIN, **options)
+        lambda **options: UringEngine(kernel=real_kernel(True), tuning=PLAIN, **options)
     )

@@ -14,12 +14,12 @@ import numpy as np
 from c1m.engine.uring import UringEngine
 from c1m.engine.user_data import Op
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.real import Kernel, RealKernel
+from c1m.kernel.real import Kernel
 from c1m.kernel.ring import Completions, RingLike, Rows
-from c1m.kernel.uring_probe import OLDEST, probe
+from c1m.kernel.uring_probe import OLDEST
 from c1m.testing.fake_kernel import FakeKernel
 from contract.harness import Harness, SocketHarness
-from contract.uring_harnesses import FakeHarness
+from contract.uring_harnesses import FakeHarness, real_kernel
 
 KINDS = ["fake", "fake-oldest", "real", "real-oldest"]
 
@@ -73,7 +73,7 @@ def harness(kind: str, seen: Seen, **faults: float) -> Harness:
         return fake
 
     def make(**options: Any) -> UringEngine:
-        kernel = RealKernel(OLDEST if kind.endswith("oldest") else probe())
+        kernel = real_kernel(kind.endswith("oldest"))
         seen.watch(kernel)
         return UringEngine(kernel=kernel, **options)
 

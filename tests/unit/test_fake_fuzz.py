@@ -77,10 +77,12 @@ class Run:
     def __init__(self, seed: int) -> None:
         self.random = random = Random(seed)
         # A network of its own: ports are part of what the same seed repeats.
-        FakeHarness.network = Network(socket_buffer=random.choice([64, 1500, 65_536]), ports=1000)
+        network = Network(socket_buffer=random.choice([64, 1500, 65_536]), ports=1000)
         faults = {name: most * random.random() for name, most in FAULTS_MAX.items()}
         features = random.choice([Features(), OLDEST])
-        self.harness = FakeHarness(tuning(random), seed, features=features, **faults)
+        self.harness = FakeHarness(
+            tuning(random), seed, features=features, network=network, **faults
+        )
         self.world = World(self.harness, outbox_high=random.choice([64, 5000]))
         self.world.listen(backlog=random.choice([1, 100]))
         self.world.app = self._app
