@@ -28,6 +28,7 @@ def test_the_matrix_holds_what_one_makes(case: tuple[Message, list[int]]) -> Non
     message, numbers = case
     rows, lengths = message.matrix(np.array(numbers, np.int64))
     slow = [message.one(number) for number in numbers]
+    assert message.lengths(np.array(numbers, np.int64)).tolist() == [len(one) for one in slow]
     assert [rows[i, :n].tobytes() for i, n in enumerate(lengths.tolist())] == slow
     assert all(not rows[i, n:].any() for i, n in enumerate(lengths.tolist()))
     assert message.pieces(np.array(numbers, np.int64)).pieces() == slow

@@ -11,10 +11,12 @@ import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
+from c1m.loadgen import echo_round
 from c1m.loadgen.echo_round import FAILURES_KEPT, EchoRound
 from c1m.loadgen.message import Message
 
@@ -100,8 +102,15 @@ def scripts(draw: st.DrawFn) -> Script:
 
 
 @settings(deadline=None)
-@given(scripts())
-def test_any_replies_in_any_pieces(script: Script) -> None:
+@given(scripts(), st.sampled_from([1, 5, 1 << 22]))
+def test_any_replies_in_any_pieces(script: Script, compared_max: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(echo_round, "COMPARED_MAX", compared_max)
+        follow(script)
+
+
+def follow(script: Script) -> None:
+    """Let both see what the script says, and compare them after every step."""
     message = Message(script.template, script.count)
     fast = EchoRound("first", message, script.count)
     slow = [SlowConnection(message.one(n)) for n in range(script.count)]

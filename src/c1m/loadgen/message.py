@@ -41,11 +41,15 @@ class Message:
         """The message of one connection: the slow reference of `matrix`."""
         return str(number).encode().join(self._parts)
 
+    def lengths(self, numbers: Numbers) -> npt.NDArray[np.int32]:
+        """How long the messages of n connections are: int32[n]."""
+        return (self._constant + self._places * _digits(numbers)).astype(np.int32)
+
     def matrix(self, numbers: Numbers) -> tuple[Bytes, npt.NDArray[np.int32]]:
         """The messages of n connections: uint8[n, size_max] padded with zeros, lengths int32[n]."""
         rows = np.zeros((len(numbers), self.size_max), np.uint8)
         digits = _digits(numbers)
-        lengths = (self._constant + self._places * digits).astype(np.int32)
+        lengths = self.lengths(numbers)
         for width in np.unique(digits).tolist():
             which = np.flatnonzero(digits == width)
             rows[which, : self._constant + self._places * width] = self._fill(numbers[which], width)
