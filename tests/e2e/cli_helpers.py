@@ -1,0 +1,144 @@
+"""Running `python -m c1m` as a user does: a command to its end, a server beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from c1m.report.derive import broken_laws
+from c1m.report.record import RunRecord
+
+COMMAND = [sys.executable, "-m", "c1m"]
+PATIENCE_S = 120  # for a command to end: a stuck one is a failure, not a measure
+FIRST_PORT, LAST_PORT = 20_000, 29_999  # below Linux's ephemeral range
+
+
+def run(
+    *arguments: object, cwd: Path | None = None, before: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """A command to its end. `before`: what starts it (unshare, say)."""
+    return subprocess.run(
+        [*before, *COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """A command in the background, its output in pipes."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def load(tmp_path: Path, *arguments: object) -> tuple[int, RunRecord, str]:
+    """`c1m load` with --json: exit status, record, output. The record's laws hold."""
+    path = tmp_path / "run.json"
+    done = run("load", *arguments, "--json", path, "--quiet")
+    assert done.stderr == ""
+    record = RunRecord.read(path)
+    assert broken_laws(record) == []
+    return done.returncode, record, done.stdout
+
+
+def assert_complete(record: RunRecord, count: int) -> None:
+    """All were open at once, all replies of both rounds were right, none was lost."""
+    c = record.connections
+    assert (c.attempted, c.opened, c.peak_open, c.open_at_end, c.lost) == (count,) * 4 + (0,)
+    assert [(r.name, r.sent, r.right) for r in record.rounds] == [
+        ("first", count, count), ("stampede", count, count),
+    ]  # fmt: skip
+    assert record.failures == [] and record.verdict.shortfalls == []
+    assert record.verdict.complete
+
+
+def threads_of(pid: int) -> int:
+    """As /proc/PID/status says."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(r"^Threads:\s*(\d+)$", status, re.MULTILINE)
+    assert match is not None
+    return int(match[1])
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` ports in a row that are free, below the ephemeral range."""
+    start_at = FIRST_PORT + os.getpid() % 5_000  # so that two test runs rarely meet
+    first = start_at
+    for port in range(start_at, LAST_PORT):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                first = port + 1
+        if port - first + 1 >= count:
+            return first
+    raise AssertionError(f"no {count} free ports in a row")
+
+
+class Server:
+    """`c1m serve echo` as a context manager: listening when entered, ended when left.
+
+    `urls`: where it says it listens; `pid`; `figures()`: what --json wrote, after its end.
+    """
+
+    def __init__(self, tmp_path: Path, *arguments: object, listen: Sequence[str] = ()) -> None:
+        self.figures_path = tmp_path / "server.json"
+        listens = listen or ["tcp://127.0.0.1:0"]
+        flags = [word for url in listens for word in ("--listen", url)]
+        self.process = start("serve", "echo", *flags, "--json", self.figures_path, *arguments)
+        self.pid = self.process.pid
+        assert self.process.stdout is not None
+        self.first_line = self.process.stdout.readline()
+        self.urls = re.findall(r"(?:tcp|unix)://[^\s,]+", self.first_line)
+        if not self.urls:
+            _, said = self.process.communicate(timeout=PATIENCE_S)
+            raise AssertionError(f"the server did not start: {self.first_line}{said}")
+        self.url = self.urls[0]
+        self.output = ""
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it; its exit status."""
+        if self.process.poll() is None:
+            os.kill(self.pid, number)
+        output, errors = self.process.communicate(timeout=PATIENCE_S)
+        self.output = self.first_line + output
+        assert errors == ""
+        return self.process.returncode
+
+    def figures(self) -> dict[str, Any]:
+        """The final figures, whose sums hold."""
+        figures: dict[str, Any] = json.loads(self.figures_path.read_text())
+        assert figures["opened"] == figures["live"] + sum(figures["closed"].values())
+        assert figures["live"] == 0 and figures["threads"] == 1
+        return figures
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=PATIENCE_S)
