@@ -1,0 +1,82 @@
+/* Broadcast and hold: many connections that receive, or do nothing.
+ *
+ * A round: connection 0 sends one message, the server sends it to all, and when all have it the
+ * next round begins. A delivery is one message at one connection; latency is that of a round.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "generator.h"
+
+/* Waits until every connection has the message; false if that takes more than 20 s. */
+static bool all_have_it(void)
+{
+    struct epoll_event events[EVENTS];
+    uint64_t wanted = (uint64_t)options.connections * options.payload, got = 0, begin = now_ns();
+
+    while (got < wanted) {
+        int count = epoll_wait(epoll, events, EVENTS, options.spin ? 0 : 100);
+
+        if (count <= 0 && now_ns() - begin > 20000000000ull)
+            return false;
+        for (int i = 0; i < count; i++) {
+            struct connection *c = &connections[events[i].data.u32];
+            ssize_t n = c->state == CLOSED ? 0 : recv(c->fd, received, sizeof received, 0);
+
+            if (n > 0) {
+                got += n;
+                c->got += n;
+            } else if (c->state != CLOSED && !(n < 0 && errno == EAGAIN)) {
+                result.errors++;
+                finish(c);
+                return false;
+            }
+        }
+    }
+    for (int i = 0; i < options.connections; i++) {
+        result.mismatches += connections[i].got != (uint32_t)options.payload;
+        connections[i].got = 0;
+    }
+    return true;
+}
+
+static void rounds(uint64_t end_ns, bool is_measured)
+{
+    do {
+        uint64_t begin = now_ns();
+
+        if (!request(&connections[0], begin))
+            fail("the triggering connection was lost", "see the server's errors");
+        if (!all_have_it()) {
+            result.unanswered++;
+            return;
+        }
+        if (is_measured) {
+            result.requests += options.connections;
+            histogram_add(&result.latency, now_ns() - begin);
+        }
+    } while (now_ns() < end_ns);
+}
+
+void run_broadcast(void)
+{
+    usleep(200000); /* the kernel has the connections; the server may still be accepting them */
+    rounds(now_ns() + options.warm_up * 1e9, false);
+    window_begin();
+    rounds(now_ns() + options.seconds * 1e9, true);
+    window_end();
+}
+
+void run_hold(void)
+{
+    char line[16];
+
+    printf("held\n");
+    fflush(stdout);
+    while (read(0, line, sizeof line) > 0)
+        ;
+}

@@ -1,0 +1,1 @@
+"""The benchmark: building, starting, measuring, counting. `run.py` beside it is the command."""
