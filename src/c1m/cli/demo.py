@@ -58,8 +58,8 @@ def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
     from c1m.report import html, text
 
     html.check_available()
-    directory = _directory(out)
     count = _how_many(connections, engine)
+    directory = _directory(out)
     server = _Server(directory, engine)
     try:
         record = _load(server, count, hold, engine)

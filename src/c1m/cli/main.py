@@ -52,13 +52,30 @@ def c1m() -> None:
     """
 
 
+def _in_one_line(error: click.UsageError) -> str:
+    """What is wrong with the command line, and where its options are told."""
+    path = error.ctx.command_path if error.ctx is not None else "c1m"
+    said = " ".join(error.format_message().split())
+    return f"{said} Try `{path} --help`."
+
+
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        c1m.main(standalone_mode=True)
+        # Not standalone: Click would answer bad usage in three lines of its own making.
+        sys.exit(c1m.main(standalone_mode=False) or 0)
     except C1mError as error:
         click.echo(f"c1m: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except click.UsageError as error:
+        if len(sys.argv) < 2:  # newer versions of Click raise to show the help
+            error.show()
+        else:
+            click.echo(f"c1m: {_in_one_line(error)}", err=True)
+        sys.exit(2)
+    except click.Abort:
+        click.echo("c1m: interrupted.", err=True)
+        sys.exit(1)
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
