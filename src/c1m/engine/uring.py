@@ -183,8 +183,12 @@ class UringEngine:
         return batch
 
     def _has_work(self) -> bool:
+        """Whether a pass should not sleep: what was closed behind a send is done with by the next
+        one, and a send that goes whole wakes nobody.
+        """
         output = self._output
-        return bool(self._early or self._to_arm or output.blocked or output.lost or output.drained)
+        reports = output.blocked or output.lost or output.drained
+        return bool(self._early or self._to_arm or self._closing or reports)
 
     def _collect(self, batch: EventBatch, sleep_ns: int) -> None:
         """One pass: submit, collect, settle, decode, recycle."""
