@@ -118,6 +118,10 @@ class Server:
         """End it; its exit status."""
         if self.process.poll() is None:
             os.kill(self.pid, number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit status when it has ended."""
         output, errors = self.process.communicate(timeout=PATIENCE_S)
         self.output = self.first_line + output
         assert errors == ""
