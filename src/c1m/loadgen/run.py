@@ -264,18 +264,7 @@ def _record(
         Phase(p.name, (p.start_ns - start) / 1e9, (p.end_ns - start) / 1e9)
         for p in generator.phases
     ]
-    rounds = []
-    for each in (generator.first, generator.stampede):
-        if each is None:
-            continue
-        phase = next(p for p in phases if p.name == ("ramp" if each.name == "first" else each.name))
-        rounds.append(
-            Round(
-                each.name, each.sent, each.right, each.wrong, each.missing(), each.in_flight_peak,
-                phase.end_s - phase.start_s,
-                [ReplyFailure(n, repr(e), repr(g)) for n, e, g in each.failures],
-            )
-        )  # fmt: skip
+    rounds = _rounds(generator, phases)
     also = list(generator.shortfalls)
     if generator.interrupted:
         also.append("The run was interrupted before its end.")
@@ -315,3 +304,20 @@ def _record(
         kernel_counters=sampler.kernel_counters(),
         verdict=derive.judge(asked, connections, rounds, also),
     )  # fmt: skip
+
+
+def _rounds(generator: Generator, phases: Sequence[Phase]) -> list[Round]:
+    """What was sent and what came back; the first round's time is the ramp's."""
+    rounds = []
+    for each in (generator.first, generator.stampede):
+        if each is None:
+            continue
+        phase = next(p for p in phases if p.name == ("ramp" if each.name == "first" else each.name))
+        rounds.append(
+            Round(
+                each.name, each.sent, each.right, each.wrong, each.missing(), each.in_flight_peak,
+                phase.end_s - phase.start_s,
+                [ReplyFailure(n, repr(e), repr(g)) for n, e, g in each.failures],
+            )
+        )  # fmt: skip
+    return rounds
