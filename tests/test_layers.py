@@ -1,0 +1,196 @@
+"""Imports go one way, as drawn in c1m's docstring: read from the source, lazy imports included.
+
+What a module imports only for its annotations (under `if TYPE_CHECKING:`) does not count: nothing
+runs. The public face, `c1m/__init__.py`, names everything and is left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from fnmatch import fnmatchcase as fnmatch
+from pathlib import Path
+
+import pytest
+
+import c1m
+
+SOURCE = Path(c1m.__file__).parent
+
+LEAVES = {"errors", "limits", "clock", "units", "addresses", "ramp"}
+
+# A layer -> the layers that it may import besides itself and the leaves.
+MAY_IMPORT = {
+    "kernel": set(),
+    "conn": set(),
+    "engine": {"kernel", "conn"},
+    "server": {"engine", "conn", "kernel", "asyncio_protocol"},
+    "asyncio_protocol": {"server", "engine", "conn"},
+    "apps": {"server", "engine", "conn"},
+    "doctor": {"kernel"},
+    "report": {"kernel", "loadgen.histogram"},
+    "loadgen": {"engine", "conn", "kernel", "doctor", "report"},
+    "cli": {"apps", "conn", "doctor", "kernel", "loadgen", "report", "server"},
+    "testing": {"kernel", "engine", "conn"},
+    "__main__": {"cli"},
+}
+
+# Leaves import leaves, and only these.
+LEAF_IMPORTS = {
+    "errors": set(),
+    "limits": set(),
+    "clock": set(),
+    "units": {"errors"},
+    "addresses": {"errors"},
+    "ramp": {"limits"},
+}
+
+# No system call and no clock: arithmetic that runs anywhere.
+PURE = [
+    "addresses", "units", "limits", "ramp", "errors",
+    "conn/*", "engine/base", "engine/ragged", "engine/user_data",
+    "loadgen/sources", "loadgen/message", "loadgen/echo_round", "loadgen/window",
+    "loadgen/histogram",
+    "doctor/needs", "doctor/check", "doctor/checks/*",
+    "report/derive", "report/codec", "report/figures", "report/text",
+]  # fmt: skip
+# pathlib is not here: a path is text until somebody opens it, which only system modules do.
+MEETS_THE_SYSTEM = {
+    "asyncio", "ctypes", "fcntl", "io", "mmap", "multiprocessing", "os", "platform", "resource",
+    "select", "selectors", "signal", "socket", "subprocess", "sys", "tempfile", "termios",
+    "threading", "time", "datetime", "pathlib", "shutil",
+}  # fmt: skip
+IMPURE_WITH_REASON = {
+    ("doctor/checks/io_uring", "os"): "os.strerror, a table of texts",
+}
+
+KERNEL_ONLY = {"ctypes", "mmap", "socket", "select", "resource", "fcntl"}
+KERNEL_ELSEWHERE = {
+    "engine/epoll": {"select", "resource"},  # Python's own epoll; the limit it ends at
+    "engine/epoll_accept": {"select", "socket"},  # the reactor's callbacks work on them
+    "engine/epoll_connect": {"select"},
+    "engine/uring_connect": {"socket"},  # constants: option numbers in submissions
+    "engine/submissions": {"socket"},  # constants: MSG_ flags in submissions
+    "loadgen/run": {"socket"},  # asks the kernel for a route; nothing is sent
+    "cli/demo": {"socket"},  # looks for a free port
+    "testing/fake_kernel": {"ctypes"},  # plays the kernel: reads the memory it was pointed at
+    "testing/fake_operations": {"ctypes", "socket"},
+    "testing/fake_buffers": {"ctypes"},
+}
+
+
+class Imports(ast.NodeVisitor):
+    """Names of the modules that a file imports when it runs: "c1m.engine.base", "os"."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def visit_If(self, node: ast.If) -> None:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            for child in node.orelse:
+                self.visit(child)
+        else:
+            self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.names |= {alias.name for alias in node.names}
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        assert node.level == 0, "imports are absolute"
+        assert node.module is not None
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            self.names.add(inner if inner in MODULES else node.module)
+
+
+def name_of(path: Path) -> str:
+    """src/c1m/engine/base.py -> "engine/base"; a package's __init__ -> its name."""
+    name = path.relative_to(SOURCE).with_suffix("").as_posix()
+    return name.removesuffix("/__init__")
+
+
+FILES = {name_of(p): p for p in sorted(SOURCE.rglob("*.py")) if p != SOURCE / "__init__.py"}
+MODULES = {"c1m." + name.replace("/", ".") for name in FILES}
+
+
+def imports_of(name: str) -> set[str]:
+    visitor = Imports()
+    visitor.visit(ast.parse(FILES[name].read_text()))
+    return visitor.names
+
+
+def ours(name: str) -> set[str]:
+    """What it imports of c1m, without that prefix: "engine.base"."""
+    return {n.removeprefix("c1m.") for n in imports_of(name) if n.startswith("c1m.")}
+
+
+def is_in(module: str, layers: set[str]) -> bool:
+    return any(module == layer or module.startswith(layer + ".") for layer in layers)
+
+
+def layer_of(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def test_every_file_is_in_a_layer() -> None:
+    assert {layer_of(name) for name in FILES} <= LEAVES | set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_go_one_way(name: str) -> None:
+    layer = layer_of(name)
+    if layer in LEAVES:
+        assert {m for m in ours(name) if not is_in(m, LEAF_IMPORTS[layer])} == set()
+    else:
+        allowed = MAY_IMPORT[layer] | LEAVES | {layer}
+        assert {m for m in ours(name) if not is_in(m, allowed)} == set()
+
+
+def test_there_is_no_circle_of_layers() -> None:
+    above = {layer: {n.partition(".")[0] for n in below} for layer, below in MAY_IMPORT.items()}
+    # Two known pairs: a record holds histograms, and a server makes its asyncio adapter.
+    above["report"] -= {"loadgen"}
+    above["server"] -= {"asyncio_protocol"}
+    while above:
+        ground = [layer for layer, below in above.items() if not below & set(above)]
+        assert ground, f"a circle among {sorted(above)}"
+        for layer in ground:
+            del above[layer]
+
+
+def test_server_and_load_do_not_know_each_other() -> None:
+    for name in FILES:
+        known = {m.partition(".")[0] for m in ours(name)}
+        assert not (layer_of(name) == "loadgen" and known & {"server", "apps"}), name
+        assert not (layer_of(name) in ("server", "apps") and "loadgen" in known), name
+
+
+def test_only_choose_names_both_engines() -> None:
+    for name in FILES:
+        engines = ours(name) & {"engine.uring", "engine.epoll"}
+        assert name == "engine/choose" or not engines, name
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if layer_of(n) != "kernel"])
+def test_only_the_kernel_package_meets_the_kernel(name: str) -> None:
+    used = {n.partition(".")[0] for n in imports_of(name)} & KERNEL_ONLY
+    assert used == KERNEL_ELSEWHERE.get(name, set())  # a reason that is gone goes from the list
+
+
+@pytest.mark.parametrize("name", sorted({n for p in PURE for n in FILES if fnmatch(n, p)}))
+def test_pure_modules_meet_neither_the_system_nor_the_clock(name: str) -> None:
+    roots = {n.partition(".")[0] for n in imports_of(name)}
+    used = {m for m in roots & MEETS_THE_SYSTEM if (name, m) not in IMPURE_WITH_REASON}
+    assert used == set()
+    assert not {m for m in ours(name) if is_in(m, {"clock", "kernel"})}
+
+
+def test_every_pure_name_is_a_file() -> None:
+    assert all(any(fnmatch(n, pattern) for n in FILES) for pattern in PURE)
+
+
+def test_importing_c1m_brings_in_neither_numpy_nor_a_thread() -> None:
+    code = "import sys, c1m, threading; print('numpy' in sys.modules, threading.active_count())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "1"]
