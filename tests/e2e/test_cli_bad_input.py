@@ -6,6 +6,7 @@ has nothing but a loopback interface.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -29,7 +30,18 @@ def refused(tmp_path: Path, *arguments: object, before: tuple[str, ...] = ()) ->
     assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n"), done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(path.name for path in tmp_path.rglob("*")) == found
+    assert processes_in(tmp_path) == []
     return done.stderr
+
+
+def processes_in(directory: Path) -> list[str]:
+    """Processes that work there: what a command started and left behind would."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):  # ended meanwhile, or not ours to see
+            if os.readlink(link) == str(directory):
+                found.append(link.parent.name)
+    return found
 
 
 LOAD = ("load", PORT, "--connections", "10")

@@ -42,6 +42,12 @@ def test_echo(tmp_path: Path, engine: str, count: int) -> None:
     assert said.startswith(f"COMPLETE: {count:,} of {count:,} connections open")
 
 
+def test_an_epoll_server_says_that_descriptors_are_its_limit(tmp_path: Path) -> None:
+    with Server(tmp_path, "--engine", "epoll") as server:
+        assert server.stop() == 0
+    assert "epoll needs a descriptor a connection: RLIMIT_NOFILE (" in server.output
+
+
 def test_ipv6(tmp_path: Path, engine: str) -> None:
     serve_and_load(tmp_path, engine, 1_000, listen=("tcp://[::1]:0",))
 

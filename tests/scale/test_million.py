@@ -1,0 +1,60 @@
+"""A million connections through `c1m demo`: complete, in one thread, in little memory. No times.
+
+Takes a minute or two of two cores and about 9 GB. Deselect with `-m "not scale"`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from c1m.kernel import procfs
+from c1m.report.derive import broken_laws
+from c1m.report.record import RunRecord
+from e2e.cli_helpers import assert_complete, start
+
+MILLION = 1_000_000
+NEEDED_BYTES = 10 << 30
+USER_BYTES_PER_CONNECTION = 64
+
+
+def lacking() -> str | None:
+    """Why a million does not fit here now; None where it does."""
+    available = procfs.meminfo().get("MemAvailable", 0)
+    limit, used = procfs.cgroup_memory()
+    if limit is not None:
+        available = min(available, limit - (used or 0))
+    if available < NEEDED_BYTES:
+        return f"needs {NEEDED_BYTES >> 30} GiB of memory, {available / (1 << 30):.1f} available"
+    return None
+
+
+@pytest.mark.scale
+@pytest.mark.timeout(900)
+def test_a_million_connections(tmp_path: Path) -> None:
+    reason = lacking()
+    if reason is not None:
+        pytest.skip(reason)
+    demo = start("demo", "--connections", "1M", "--hold", "1s", "--out", "out", cwd=tmp_path)
+    try:
+        said, errors = demo.communicate(timeout=850)
+    finally:
+        if demo.poll() is None:
+            demo.terminate()  # the client ends its run and stops the server
+            demo.communicate()
+    assert (demo.returncode, errors) == (0, ""), said[-3000:]
+    record = RunRecord.read(tmp_path / "out" / "run.json")
+    assert broken_laws(record) == []
+    assert_complete(record, MILLION)
+    figures = json.loads((tmp_path / "out" / "server.json").read_text())
+    assert (figures["opened"], figures["peak"], figures["live"]) == (MILLION, MILLION, 0)
+    assert figures["messages"] >= 2 * MILLION
+    assert sum(figures["closed"].values()) == MILLION
+    assert figures["threads"] == 1
+    assert re.search(r"server: process [0-9]+, 1 thread\)", said)
+    per_connection = record.memory.server_user_bytes_per_connection
+    assert per_connection is not None and per_connection <= USER_BYTES_PER_CONNECTION
+    assert (tmp_path / "out" / "report.html").stat().st_size > 100_000
