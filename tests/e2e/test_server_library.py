@@ -268,6 +268,7 @@ def test_64_mb_to_a_slow_reader_in_bounded_memory(serve_process: Any) -> None:
     with server.connect() as sock:
         sock.sendall(b"warm")
         assert read_exactly(sock, 4) == b"warm"
+        assert server.threads() == 1
         before = server.rss()
         sender = send_in_background(sock, block, 64)
         for i in range(64):
@@ -277,7 +278,6 @@ def test_64_mb_to_a_slow_reader_in_bounded_memory(serve_process: Any) -> None:
         sender.join(WAIT_S)
         assert read_all(sock) == b""
         assert server.rss() - before < 32 * MB
-        assert server.threads() == 1
     opened, live, closed, received, sent, unsent = server.end(signal.SIGTERM)
     assert (opened, live, closed) == (1, 0, 1)
     assert received == sent == 64 * MB + 4
