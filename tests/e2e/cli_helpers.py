@@ -48,6 +48,18 @@ def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
     )
 
 
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it still says on both streams, to its end.
+
+    Not communicate(): that reads below the buffer in which readline() has left lines.
+    """
+    assert process.stdout is not None and process.stderr is not None
+    with process.stdout, process.stderr:
+        said = process.stdout.read(), process.stderr.read()
+    process.wait(PATIENCE_S)
+    return said
+
+
 def load(tmp_path: Path, *arguments: object) -> tuple[int, RunRecord, str]:
     """`c1m load` with --json: exit status, record, output. The record's laws hold."""
     path = tmp_path / "run.json"
@@ -109,7 +121,7 @@ class Server:
         self.first_line = self.process.stdout.readline()
         self.urls = re.findall(r"(?:tcp|unix)://[^\s,]+", self.first_line)
         if not self.urls:
-            _, said = self.process.communicate(timeout=PATIENCE_S)
+            _, said = finish(self.process)
             raise AssertionError(f"the server did not start: {self.first_line}{said}")
         self.url = self.urls[0]
         self.output = ""
@@ -122,7 +134,7 @@ class Server:
 
     def wait(self) -> int:
         """Its exit status when it has ended."""
-        output, errors = self.process.communicate(timeout=PATIENCE_S)
+        output, errors = finish(self.process)
         self.output = self.first_line + output
         assert errors == ""
         return self.process.returncode
@@ -145,4 +157,7 @@ class Server:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate(timeout=PATIENCE_S)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+        self.process.wait(PATIENCE_S)

@@ -18,7 +18,7 @@ import pytest
 
 from c1m.report.derive import broken_laws
 from c1m.report.record import RunRecord
-from e2e.cli_helpers import PATIENCE_S, Server, start
+from e2e.cli_helpers import PATIENCE_S, Server, finish, start
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -31,7 +31,7 @@ def read_until(process: subprocess.Popen[str], pattern: str) -> str:
         seen += line
         if re.search(pattern, line):
             return seen
-    raise AssertionError(f"it ended before {pattern!r}: {seen}{process.communicate()[1]}")
+    raise AssertionError(f"it ended before {pattern!r}: {seen}{finish(process)[1]}")
 
 
 def wait_until_acknowledged(sock: socket.socket) -> None:
@@ -40,11 +40,6 @@ def wait_until_acknowledged(sock: socket.socket) -> None:
     while unacknowledged[0]:
         fcntl.ioctl(sock, termios.TIOCOUTQ, unacknowledged)
         time.sleep(0.01)
-
-
-def end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What it still says on both streams."""
-    return process.communicate(timeout=PATIENCE_S)
 
 
 @SIGNALS
@@ -114,7 +109,7 @@ def test_a_client_ends_with_the_results_so_far(
                        engine, "--json", path, "--report", report)  # fmt: skip
         said = read_until(client, r"\bhold\b.* 300 open")
         os.kill(client.pid, number)
-        more, errors = end(client)
+        more, errors = finish(client)
         assert server.stop() == 0
     assert (client.returncode, errors) == (1, "")
     assert "interrupted" in more and "300" in said
@@ -135,7 +130,7 @@ def test_a_client_that_is_still_opening_ends_with_the_results_so_far(tmp_path: P
                        "--json", path)  # fmt: skip
         read_until(client, r"\bramp\b +[1-9][0-9,]* open")
         os.kill(client.pid, signal.SIGINT)
-        _, errors = end(client)
+        _, errors = finish(client)
         assert server.stop() == 0
     assert (client.returncode, errors) == (1, "")
     record = RunRecord.read(path)
@@ -167,5 +162,5 @@ def test_a_second_signal_ends_a_client_at_once(tmp_path: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             client.wait(0.5)  # it would still like to send the rest
         os.kill(client.pid, signal.SIGTERM)
-        end(client)
+        finish(client)
     assert client.returncode == -signal.SIGTERM
