@@ -205,7 +205,7 @@ class ServerProcess:
         "    def on_start(self, server):\n"
         "        print(server.endpoints[0].port, flush=True)\n"
         "total = c1m.serve(App(), 'tcp://127.0.0.1:0', engine=sys.argv[1],\n"
-        "                  drain_ns=int(sys.argv[2]))\n"
+        "                  drain_ns=int(sys.argv[2]), outbox_high=int(sys.argv[3]))\n"
         "print(total.opened, total.live, sum(total.closed.values()), total.received_bytes,\n"
         "      total.sent_bytes, total.unsent_bytes)\n"
     )
@@ -244,8 +244,8 @@ def serve_process(engine: str) -> Iterator[Callable[..., ServerProcess]]:
 
     with contextlib.ExitStack() as stack:
 
-        def make(drain_ns: int = 10_000_000_000) -> ServerProcess:
-            command = ("-c", ServerProcess.PROGRAM, engine, str(drain_ns))
+        def make(drain_ns: int = 10_000_000_000, outbox_high: int = MB) -> ServerProcess:
+            command = ("-c", ServerProcess.PROGRAM, engine, str(drain_ns), str(outbox_high))
             return ServerProcess(stack.enter_context(process(*command)))
 
         yield make
@@ -548,3 +548,33 @@ def test_serve_leaves_the_signal_handlers_as_they_were(engine: str) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     c1m.serve(Brief(), "tcp://127.0.0.1:0", engine=engine)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_half_closed_peers_that_do_not_read_stop_nobody_else(
+    serve_process: Any, engine: str, request: pytest.FixtureRequest
+) -> None:
+    """Owed output, the peer's FIN, no reader: others with output pending must get theirs."""
+    if engine == "uring":
+        reason = (
+            "a SEND that waits for room on a half-closed socket is woken by EPOLLRDHUP for ever; "
+            "after 128 rounds the kernel gives it to a helper thread, which blocks"
+        )
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    server = serve_process(drain_ns=100_000_000, outbox_high=16 * MB)
+    owed = bytes(8 * MB)
+    socks = []
+    for _ in range(4):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        sock.settimeout(WAIT_S)
+        sock.connect(("127.0.0.1", server.port))
+        sock.sendall(owed)
+        sock.shutdown(socket.SHUT_WR)
+        socks.append(sock)
+    try:
+        socks[-1].settimeout(2)  # nothing for so long: stuck
+        assert len(read_all(socks[-1])) == len(owed)
+        assert server.threads() == 1
+    finally:
+        for sock in socks:
+            sock.close()
