@@ -1,81 +1,176 @@
-"""The benchmark: `run.py --help` says what it can be asked for, README.md how it measures."""
+"""Compares c1m with other servers on this machine; README.md beside it says how it measures."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
-import statistics
 import sys
+from pathlib import Path
 
-from harness import build, peers
-from harness.processes import Server, generate
+from harness import build, conditions, peers, targets, workloads
+from harness.measure import FIRST_PORT, LAST_PORT, Machine, compare
+from harness.peers import Peer
+from harness.results import Results
+from harness.tables import table_of
+from harness.workloads import WARM_UP_S, Workload, from_name
 
-SERVER_CPU, GENERATOR_CPU = 0, 1
+from c1m.report.metadata import started_text
+
+RESULTS = build.BENCH / "results"
+OVERHEAD_S = 0.7  # a run: waiting for the server to be idle, opening, what is still in flight
+AGAINST_UVLOOP = ("c1m-uring", "c1m-epoll")
 
 
-def main() -> None:
+def main() -> int:
+    """The command."""
+    options = parse()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        build.generator()
+    except build.BuildFailed as failure:
+        print(f"bench: the generator could not be built: {failure}", file=sys.stderr)
+        return 2
+    try:
+        return run(options)
+    except KeyboardInterrupt:  # the servers have been stopped on the way here
+        return 130
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--connections", default="1,64,1000")
+    for name, text in (
+        ("--only", "kinds of workload: " + ", ".join(kinds())),
+        ("--workloads", "names or patterns, e.g. 'echo:64:*'"),
+        ("--peers", "servers: " + ", ".join(peers.BY_NAME)),
+        ("--connections", "instead of the workloads: echo of --payload bytes at these numbers"),
+    ):
+        parser.add_argument(name, metavar="A,B", type=_listed, default=[], help=text)
     parser.add_argument("--payload", type=int, default=64)
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--peers", default="c1m-uring")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    port = 20100
-    for name in options.peers.split(","):
-        for connections in map(int, options.connections.split(",")):
-            servers = []
-            try:
-                for each in ("c", name):
-                    port += 1
-                    command = peers.BY_NAME[each].command(port, "echo")
-                    servers.append(Server(command, port, SERVER_CPU))
-                rows = []
-                for _ in range(options.pairs):
-                    rows.append([one(server, connections, options) for server in servers])
-                for i, each in enumerate(("c", name)):
-                    show(each, connections, [row[i] for row in rows])
-                ratios = [b["rps"] / a["rps"] for a, b in rows]
-                latencies = [b["p50_us"] / a["p50_us"] for a, b in rows]
-                costs = [cpu_us(b) / cpu_us(a) for a, b in rows]
-                print(
-                    f"   {name} / c: requests/s {statistics.median(ratios):.3f} "
-                    f"({min(ratios):.2f}..{max(ratios):.2f})  "
-                    f"p50 {statistics.median(latencies):.3f}  cpu {statistics.median(costs):.3f} "
-                    f"({min(costs):.2f}..{max(costs):.2f})",
-                    flush=True,
-                )
-            finally:
-                for server in servers:
-                    server.stop()
+    parser.add_argument("--pairs", type=int, help="runs of each side  [default: 5]")
+    parser.add_argument("--seconds", type=float, help="measured in each run  [default: 3]")
+    parser.add_argument("--quick", action="store_true", help="few workloads, 2 pairs of 1 s")
+    parser.add_argument("--targets", action="store_true", help="measure and judge the targets")
+    parser.add_argument("--server-cpu", type=int, default=0)
+    parser.add_argument("--generator-cpu", type=int, default=1)
+    parser.add_argument("--spin", action="store_true", help="the generator never sleeps")
+    parser.add_argument("--name", help="write bench/results/DATE-NAME.json")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    parser.add_argument("--list", action="store_true", help="show workloads and servers, and end")
+    return parser.parse_args()
 
 
-def one(server, connections, options):
-    server.wait_until_idle()
-    return generate(
-        [str(build.generator()), "closed", "--port", str(server.port), "--connections",
-         str(connections), "--payload", str(options.payload), "--seconds", str(options.seconds),
-         "--server-pid", str(server.pid), "--warm-up", "0.3"],
-        GENERATOR_CPU, options.seconds,
+def _listed(value: str) -> list[str]:
+    return value.split(",")
+
+
+def kinds() -> list[str]:
+    """Kinds of workload there are."""
+    return list(dict.fromkeys(each.kind for each in workloads.ALL))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure what was asked, print each table when it is there, write the results."""
+    plan, skipped = plan_of(options)
+    if options.list:
+        for line in [w.name for w in workloads.ALL] + [f"{p.name}: {p.what}" for p in peers.ALL]:
+            print(line)
+        return 0
+    if not plan:
+        print("bench: nothing fits what was asked (see --list).", file=sys.stderr)
+        return 2
+    pairs = options.pairs or (2 if options.quick else 5)
+    seconds = options.seconds or (1.0 if options.quick else 3.0)
+    machine = Machine(options.server_cpu, options.generator_cpu, seconds, pairs, options.spin)
+    used = list({peer.name: peer for _, *both in plan for peer in both}.values())
+    results = Results(
+        options.name or "unnamed", started_text(), conditions.collect(used),
+        {"pairs": pairs, "seconds": seconds, "server_cpu": options.server_cpu,
+         "generator_cpu": options.generator_cpu, "spin": options.spin},
+        skipped,
     )  # fmt: skip
+    minutes = len(plan) * pairs * 2 * (seconds + WARM_UP_S + OVERHEAD_S) / 60
+    print(f"{len(plan)} comparisons of {pairs} pairs, about {minutes:.0f} minutes")
+    for name, why in skipped.items():
+        print(f"  {name} is left out: {why}")
+    path: Path | None = options.json
+    if path is None and options.name:
+        path = RESULTS / f"{results.started[:10]}-{options.name}.json"
+    try:
+        measure(machine, plan, results)
+        if options.targets:
+            port = FIRST_PORT + (machine.next_port() - FIRST_PORT + 50) % (LAST_PORT - FIRST_PORT)
+            results.start_up = conditions.start_up_seconds(options.server_cpu, port)
+    finally:  # what was measured before an interruption is kept
+        results.conditions["load_average_after"] = os.getloadavg()[0]
+        if path is not None:
+            results.write(path)
+            print(f"\nresults: {path}")
+    if options.targets:
+        print(targets.table(results).text())
+    return 0
 
 
-def cpu_us(row):
-    return row["server_cpu_ns"] / 1e3 / max(row["requests"], 1)
+def plan_of(
+    options: argparse.Namespace,
+) -> tuple[list[tuple[Workload, Peer, Peer]], dict[str, str]]:
+    """(workload, peer, against) in order, and who is left out and why."""
+    among: list[Workload] = list(workloads.QUICK if options.quick else workloads.ALL)
+    names = options.peers or list(targets.PEERS if options.targets else peers.BY_NAME)
+    if options.targets:
+        among = list(targets.WORKLOADS)
+    known = {each.name for each in among}
+    among += [
+        from_name(n)
+        for n in options.workloads
+        if n not in known and n.count(":") >= 2 and "*" not in n
+    ]
+    if options.connections:
+        among = [Workload("echo", int(n), options.payload) for n in options.connections]
+    if unknown := [name for name in names if name not in peers.BY_NAME]:
+        sys.exit(f"bench: there is no server {', '.join(unknown)} (see --list).")
+    missing = {name: why for name in names if (why := peers.BY_NAME[name].why_missing())}
+    present = [peers.BY_NAME[name] for name in names if name not in missing]
+    plan = [
+        (workload, peer, against)
+        for workload in workloads.chosen(options.only, options.workloads, among)
+        for peer, against in pairings(workload, present)
+        if not options.targets or targets.is_wanted(workload, peer.name, against.name)
+    ]
+    return plan, missing
 
 
-def show(name, connections, rows):
-    median = {key: statistics.median(row[key] for row in rows)
-              for key in ("rps", "p50_us", "p99_us", "p999_us", "errors")}  # fmt: skip
-    cpu = statistics.median(map(cpu_us, rows))
-    waited = statistics.median(
-        (row["server_waited_ns"] + row["own_waited_ns"]) / 1e9 / row["seconds"] for row in rows
-    )
-    print(f"{name:12} {connections:6} {median['rps']:10,.0f}/s  p50 {median['p50_us']:8.1f}  "
-          f"p99 {median['p99_us']:8.1f} p99.9 {median['p999_us']:8.1f} us  "
-          f"cpu {cpu:6.2f} us  errors {median['errors']}  disturbed {waited:.0%}")  # fmt: skip
+def pairings(workload: Workload, present: list[Peer]) -> list[tuple[Peer, Peer]]:
+    """Who is compared with whom: all with the C loop, c1m with uvloop too."""
+    reference = peers.BY_NAME[peers.REFERENCE]
+    able = [p for p in present if workload.task in p.tasks and p is not reference]
+    if workload.kind == "driven":
+        return [(p, reference) for p in able if p.name == "c1m-uring"]
+    both = [(p, reference) for p in able]
+    uvloop = peers.BY_NAME["uvloop"]
+    if workload.kind == "echo" and workload.connections >= 64 and uvloop in present:
+        both += [(p, uvloop) for p in able if p.name in AGAINST_UVLOOP]
+    return both
+
+
+def measure(machine: Machine, plan: list[tuple[Workload, Peer, Peer]], results: Results) -> None:
+    """Each workload's comparisons, then its table."""
+    for workload in dict.fromkeys(each for each, *_ in plan):
+        done = []
+        for _, peer, against in (each for each in plan if each[0] == workload):
+            done.append(compare(machine, workload, peer, against, tell))
+            results.comparisons.append(done[-1])
+        tell("")
+        print(table_of(workload, done).text(), flush=True)
+
+
+def tell(what: str) -> None:
+    """Where it is, on one line of a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{what}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

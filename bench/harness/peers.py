@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 
 from harness import build
 
 PEERS = build.BENCH / "peers"
 ECHO, BROADCAST, HOLD = "echo", "broadcast", "hold"  # what a server can be asked to do
+REFERENCE = "c"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,31 +23,90 @@ class Peer:
     what: str
     command: Callable[[int, str], Sequence[str]]
     module: str = ""  # the Python package it needs
-    tasks: tuple[str, ...] = (ECHO,)
+    tasks: tuple[str, ...] = (ECHO, BROADCAST, HOLD)
+    leaks: bool = False  # keeps ended connections: it is started anew for each pair
     window: int = 256  # how many connections may be on their way at once while they are opened
 
     def why_missing(self) -> str:
         """Empty if it can be started here."""
         if self.module and find_spec(self.module) is None:
-            return f"no package {self.module}: pip install {self.module}"
+            return f"the Python package {self.module} is not installed"
         try:
-            self.command(0, self.tasks[0])
+            for task in self.tasks:
+                self.command(0, task)
         except build.BuildFailed as failure:
             return str(failure)
         return ""
 
+    def version(self) -> str:
+        """Of the package it needs; empty where there is none."""
+        return metadata.version(self.module) if self.module else ""
 
-def _c(name: str) -> Callable[[int, str], Sequence[str]]:
-    return lambda port, task: [str(build.c_program(name)), str(port)]
+
+def _c(**programs: str) -> Callable[[int, str], Sequence[str]]:
+    """Programs by task."""
+    return lambda port, task: [str(build.c_program(programs[task])), str(port)]
 
 
-def _c1m(script: str, engine: str) -> Callable[[int, str], Sequence[str]]:
-    return lambda port, task: [sys.executable, str(PEERS / script), str(port), engine]
+def _python(script: str) -> Callable[[int, str], Sequence[str]]:
+    return lambda port, task: [
+        sys.executable,
+        str(PEERS / script),
+        str(port),
+        BROADCAST if task == BROADCAST else ECHO,
+    ]
+
+
+def _go(port: int, task: str) -> Sequence[str]:
+    kind = BROADCAST if task == BROADCAST else ECHO
+    return [str(build.go_program("echo")), str(port), kind]
+
+
+def _c1m(engine: str) -> Callable[[int, str], Sequence[str]]:
+    return lambda port, task: [
+        sys.executable,
+        str(PEERS / ("c1m_broadcast.py" if task == BROADCAST else "c1m_echo.py")),
+        str(port),
+        engine,
+    ]
+
+
+def _callback(engine: str) -> Callable[[int, str], Sequence[str]]:
+    return lambda port, task: [sys.executable, str(PEERS / "c1m_callback.py"), str(port), engine]
 
 
 ALL = (
-    Peer("c", "hand-written epoll loop in C: recv, send", _c("echo_epoll")),
-    Peer("c1m-uring", "c1m on io_uring, batch App", _c1m("c1m_echo.py", "uring")),
-    Peer("c1m-epoll", "c1m on epoll, batch App", _c1m("c1m_echo.py", "epoll")),
+    Peer(
+        REFERENCE,
+        "hand-written epoll loop in C: recv, send",
+        _c(echo="echo_epoll", hold="echo_epoll", broadcast="broadcast_epoll"),
+    ),
+    Peer("bare", "C, holds the socket and waits for nothing", _c(hold="hold_bare"), tasks=(HOLD,)),
+    Peer(
+        "c-reactor",
+        "textbook reactor in C: EPOLLOUT and EPOLLIN re-armed for each message, backlog 10",
+        _c(echo="echo_reactor", hold="echo_reactor"),
+        tasks=(ECHO, HOLD),
+        window=8,
+    ),
+    Peer("asyncio", "asyncio Protocol", _python("asyncio_echo.py")),
+    Peer("uvloop", "the same Protocol on uvloop", _python("uvloop_echo.py"), "uvloop"),
+    Peer("rloop", "the same Protocol on rloop", _python("rloop_echo.py"), "rloop", leaks=True),
+    Peer("gevent", "StreamServer, a greenlet a connection", _python("gevent_echo.py"), "gevent"),
+    Peer("go", "net package, a goroutine a connection", _go),
+    Peer("c1m-uring", "c1m on io_uring, batch App", _c1m("uring")),
+    Peer("c1m-epoll", "c1m on epoll, batch App", _c1m("epoll")),
+    Peer(
+        "c1m-uring-callback",
+        "the same Protocol as asyncio's on c1m, io_uring",
+        _callback("uring"),
+        tasks=(ECHO, HOLD),
+    ),
+    Peer(
+        "c1m-epoll-callback",
+        "the same Protocol as asyncio's on c1m, epoll",
+        _callback("epoll"),
+        tasks=(ECHO, HOLD),
+    ),
 )
 BY_NAME = {peer.name: peer for peer in ALL}

@@ -55,6 +55,12 @@ enum reply reply_of(struct connection *c)
     return c->got == (uint32_t)options.payload ? WHOLE : PART;
 }
 
+/* Whether `received` has the bytes from `offset` on of the message that was sent last. */
+bool is_message_part(uint32_t offset, size_t count)
+{
+    return offset + count <= (size_t)options.payload && !memcmp(message + offset, received, count);
+}
+
 void finish(struct connection *c)
 {
     close(c->fd);

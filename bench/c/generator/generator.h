@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stddef.h>
 
 #include "cpu.h"
 #include "histogram.h"
@@ -30,7 +31,8 @@ struct connection {
 
 struct options {
     const char *mode;
-    int port, ports, connections, in_flight, payload, window, sources, server_pid, cpu;
+    int port, ports, connections, in_flight, payload, window, sources,
+        first_source, server_pid, cpu;
     double seconds, warm_up, rate;
     bool spin;
 };
@@ -60,11 +62,12 @@ enum reply { NOTHING, PART, WHOLE, WRONG, END };
 void exchange_prepare(void);
 bool request(struct connection *c, uint64_t start_ns);
 enum reply reply_of(struct connection *c);
+bool is_message_part(uint32_t offset, size_t count);
 void finish(struct connection *c);
 
 /* open.c */
 int connect_one(int number);
-void open_all(bool prove);
+void open_all(bool prove, bool is_measured);
 
 /* the window that is measured */
 void window_begin(void);

@@ -8,8 +8,9 @@
  *   ramp       opens N connections, --window of them at a time, and ends
  *   hold       the same, then prints "held" and waits for the end of standard input
  *   broadcast  N receivers; one triggers a message to all, again when all have it
- * Common: --payload bytes, --seconds, --warm-up, --window, --sources, --ports, --server-pid (its
- * processor time in the window is in the result), --cpu (pin to it), --spin 1 (never sleep).
+ * Common: --payload bytes, --seconds, --warm-up, --window, --sources, --first-source (so many loopback
+ * addresses from that one on), --ports, --server-pid (its processor time in the window is in the
+ * result), --cpu (pin to it), --spin 1 (never sleep).
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -108,8 +109,9 @@ static void read_options(int argc, char **argv)
         {"--port", &options.port, 0}, {"--ports", &options.ports, 0},
         {"--connections", &options.connections, 0}, {"--in-flight", &options.in_flight, 0},
         {"--payload", &options.payload, 0}, {"--window", &options.window, 0},
-        {"--sources", &options.sources, 0}, {"--server-pid", &options.server_pid, 0},
-        {"--cpu", &options.cpu, 0}, {"--seconds", 0, &options.seconds},
+        {"--sources", &options.sources, 0}, {"--first-source", &options.first_source, 0},
+        {"--server-pid", &options.server_pid, 0}, {"--cpu", &options.cpu, 0},
+        {"--seconds", 0, &options.seconds},
         {"--warm-up", 0, &options.warm_up}, {"--rate", 0, &options.rate},
     };
 
@@ -151,7 +153,14 @@ static void run(void)
         run_churn();
         return;
     }
-    open_all(strcmp(mode, "broadcast") != 0);
+    if (!strcmp(mode, "ramp")) {
+        window_begin();
+        open_all(true, true);
+        window_end();
+        result.requests = result.opened;
+        return;
+    }
+    open_all(strcmp(mode, "broadcast") != 0, false);
     if (!strcmp(mode, "closed"))
         run_closed();
     else if (!strcmp(mode, "open"))
@@ -160,7 +169,7 @@ static void run(void)
         run_broadcast();
     else if (!strcmp(mode, "hold"))
         run_hold();
-    else if (strcmp(mode, "ramp"))
+    else
         fail(mode, "there is no such mode");
 }
 

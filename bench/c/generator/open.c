@@ -29,7 +29,7 @@ int connect_one(int number)
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     struct sockaddr_in source = {.sin_family = AF_INET}, target = {.sin_family = AF_INET};
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
-    uint32_t index = number % options.sources;
+    uint32_t index = options.first_source + number % options.sources;
 
     if (fd < 0)
         fail(strerror(errno), "the generator needs a descriptor a connection: raise ulimit -n");
@@ -60,7 +60,7 @@ static bool is_connected(const struct connection *c)
 }
 
 /* Brings one connection a step on; true when it is open. */
-static bool advance(struct connection *c, uint32_t events, bool prove)
+static bool advance(struct connection *c, uint32_t events, bool prove, bool is_measured)
 {
     if (c->state == CONNECTING && events & (EPOLLOUT | EPOLLERR) && is_connected(c)) {
         if (!prove) {
@@ -68,7 +68,7 @@ static bool advance(struct connection *c, uint32_t events, bool prove)
             return true;
         }
         c->state = PROVING;
-        if (!request(c, now_ns()))
+        if (!request(c, c->start_ns))
             fail("a connection was lost while it was opened", "see the server's errors");
         return false;
     }
@@ -77,6 +77,8 @@ static bool advance(struct connection *c, uint32_t events, bool prove)
     switch (reply_of(c)) {
     case WHOLE:
         c->state = IDLE;
+        if (is_measured)
+            histogram_add(&result.latency, now_ns() - c->start_ns);
         return true;
     case WRONG:
     case END:
@@ -86,7 +88,7 @@ static bool advance(struct connection *c, uint32_t events, bool prove)
     }
 }
 
-void open_all(bool prove)
+void open_all(bool prove, bool is_measured)
 {
     struct epoll_event events[EVENTS];
     uint64_t begin = now_ns(), step = begin, last = begin;
@@ -97,6 +99,7 @@ void open_all(bool prove)
 
         for (; started < options.connections && started - result.opened < options.window; started++) {
             connections[started].state = CONNECTING;
+            connections[started].start_ns = now_ns();
             connections[started].fd = connect_one(started);
         }
         count = epoll_wait(epoll, events, EVENTS, 1000);
@@ -105,7 +108,8 @@ void open_all(bool prove)
         else if (now_ns() - last > STUCK_NS)
             fail("no connection was opened for 60 s", "see the server's errors");
         for (int i = 0; i < count; i++) {
-            if (!advance(&connections[events[i].data.u32], events[i].events, prove))
+            if (!advance(&connections[events[i].data.u32], events[i].events, prove,
+                         is_measured))
                 continue;
             if (++result.opened % RAMP_STEP == 0) {
                 uint64_t now = now_ns();

@@ -129,6 +129,7 @@ void run_open_loop(void)
         wait_and_take(due_ns(k) < end_ns ? due_ns(k) : end_ns);
     }
     window_end();
+    send_due(k); /* what fell due since the last look */
     while (now_ns() < end_ns + 500000000)
         wait_and_take(end_ns + 500000000);
     count_unanswered();
