@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup clean bench bench-quick bench-peers
 
 setup:
 	@./setup.sh
@@ -15,5 +15,18 @@ lint: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# The peers are packages of the extra `bench`; gcc is needed, Go is compared where it is installed.
+# More: bench/README.md.
+bench: setup bench-peers
+	.venv/bin/python bench/run.py --name $(or $(NAME),all) $(ARGS)
+
+bench-quick: setup bench-peers
+	.venv/bin/python bench/run.py --quick $(ARGS)
+
+bench-peers: setup
+	@.venv/bin/python -c 'import uvloop, gevent, rloop' 2>/dev/null || \
+	python3 -m pip --disable-pip-version-check --python .venv/bin/python install -q -e '.[bench]' || \
+	echo "bench: some peers could not be installed and are left out" >&2
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache c1m-demo
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache c1m-demo

@@ -50,7 +50,7 @@ def parse() -> argparse.Namespace:
         parser.add_argument(name, metavar="A,B", type=_listed, default=[], help=text)
     parser.add_argument("--payload", type=int, default=64)
     parser.add_argument("--pairs", type=int, help="runs of each side  [default: 5]")
-    parser.add_argument("--seconds", type=float, help="measured in each run  [default: 3]")
+    parser.add_argument("--seconds", type=float, help="measured in each run  [default: 2]")
     parser.add_argument("--quick", action="store_true", help="few workloads, 2 pairs of 1 s")
     parser.add_argument("--targets", action="store_true", help="measure and judge the targets")
     parser.add_argument("--server-cpu", type=int, default=0)
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         print("bench: nothing fits what was asked (see --list).", file=sys.stderr)
         return 2
     pairs = options.pairs or (2 if options.quick else 5)
-    seconds = options.seconds or (1.0 if options.quick else 3.0)
+    seconds = options.seconds or (1.0 if options.quick else 2.0)
     machine = Machine(options.server_cpu, options.generator_cpu, seconds, pairs, options.spin)
     used = list({peer.name: peer for _, *both in plan for peer in both}.values())
     results = Results(
