@@ -46,6 +46,11 @@ def disturbed(run: Run) -> float:
     return float(waited / 1e9 / run["seconds"]) if run["seconds"] else 0.0
 
 
+def busy(run: Run, side: str = "server") -> float:
+    """The part of the window in which the server (or "own": the generator) ran, 0 to 1."""
+    return float(run[f"{side}_cpu_ns"] / 1e9 / run["seconds"]) if run["seconds"] else 0.0
+
+
 def failed(run: Run) -> int:
     """What went wrong: lost connections, wrong bytes, requests without a reply."""
     return int(run["errors"] + run.get("mismatches", 0) + run.get("unanswered", 0))

@@ -10,6 +10,7 @@ from harness.counting import (
     DISTURBED,
     Pair,
     Run,
+    busy,
     cpu_us,
     disturbed,
     failed,
@@ -81,22 +82,24 @@ def table_of(workload: Workload, comparisons: Sequence[Comparison]) -> Table:
         worst = max(disturbed(run) for c in rough for p in c.pairs for run in p)
         notes.append(f"Disturbed: others had a core that was wanted up to {worst:.0%} of the time.")
     names = ["server", f"{workload.unit}/s", "ratio (least..most)", "p50 us", "p99", "p99.9"]
-    names += ["CPU us", "user", "system", "ratio", "failed"]
+    names += ["CPU us", "user", "system", "ratio", "busy", "failed"]
     return Table(workload.title, names, rows if measured else [], notes)
 
 
 def _row(name: str, runs: Sequence[Run], pairs: Sequence[Pair] | None) -> list[str]:
     if not runs:
-        return [name, *["-"] * 10]
+        return [name, *["-"] * 11]
     rates = str(ratio(pairs, key("rps"))) if pairs else ""
     latency = [_figure(middle(runs, key(k))) if k in runs[0] else "-" for k in QUANTILES]
     row = [name, f"{middle(runs, key('rps')):,.0f}", rates, *latency]
     if "server_cpu_ns" not in runs[0]:
-        return [*row, "-", "-", "-", "-", str(sum(map(failed, runs)))]
+        own = f"-/{middle(runs, lambda run: busy(run, 'own')):.0%}"
+        return [*row, "-", "-", "-", "-", own, str(sum(map(failed, runs)))]
     cost, share = middle(runs, cpu_us), user_share(runs)
     costs = ratio(pairs, cpu_us) if pairs else None
     row += [f"{cost:.2f}", f"{cost * share:.2f}", f"{cost * (1 - share):.2f}"]
-    return [*row, f"{costs.median:.2f}" if costs else "", str(sum(map(failed, runs)))]
+    both = f"{middle(runs, busy):.0%}/{middle(runs, lambda run: busy(run, 'own')):.0%}"
+    return [*row, f"{costs.median:.2f}" if costs else "", both, str(sum(map(failed, runs)))]
 
 
 QUANTILES = ("p50_us", "p99_us", "p999_us")

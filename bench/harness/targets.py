@@ -32,8 +32,11 @@ class Target:
             return [self.what, bound, "-", "not measured"]
         value = found.median if isinstance(found, Ratio) else found
         reached = value >= self.bound if self.is_least else value <= self.bound
+        verdict = "reached" if reached else "NOT reached"
+        if isinstance(found, Ratio) and found.least < self.bound < found.most:
+            verdict += ", not in every pair" if reached else ", but in some pairs"
         shown = str(found) if isinstance(found, Ratio) else f"{found:,.0f}{self.unit}"
-        return [self.what, bound, shown, "reached" if reached else "NOT reached"]
+        return [self.what, bound, shown, verdict]
 
 
 def _compared(
