@@ -19,17 +19,9 @@ TESTS = {p.relative_to(ROOT).as_posix(): p for p in sorted((ROOT / "tests").rglo
 LINES_MAX = 420
 FUNCTION_LINES_MAX = 70
 
-# Strict: who splits one of these takes it from the list.
-TOO_LONG = {"engine/uring.py": "475 lines; to be split"}
 READS_TIME = {"clock.py", "cli/demo.py"}  # the demo waits for another process to start
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def known_too_long(name: str) -> object:
-    """A file's name as a parameter, marked where it is known to break the limit."""
-    marks = [pytest.mark.xfail(reason=TOO_LONG[name])] if name in TOO_LONG else []
-    return pytest.param(name, marks=marks)
 
 
 def parsed(path: Path) -> ast.Module:
@@ -44,7 +36,7 @@ def test_every_module_says_what_it_is_for(name: str) -> None:
     assert ast.get_docstring(parsed(path))
 
 
-@pytest.mark.parametrize("name", [known_too_long(name) for name in FILES])
+@pytest.mark.parametrize("name", FILES)
 def test_no_file_is_too_long(name: str) -> None:
     assert len(FILES[name].read_text().splitlines()) <= LINES_MAX
 

@@ -551,15 +551,9 @@ def test_serve_leaves_the_signal_handlers_as_they_were(engine: str) -> None:
 
 
 def test_half_closed_peers_that_do_not_read_stop_nobody_else(
-    serve_process: Any, engine: str, request: pytest.FixtureRequest
+    serve_process: Any, engine: str
 ) -> None:
     """Owed output, the peer's FIN, no reader: others with output pending must get theirs."""
-    if engine == "uring":
-        reason = (
-            "a SEND that waits for room on a half-closed socket is woken by EPOLLRDHUP for ever; "
-            "after 128 rounds the kernel gives it to a helper thread, which blocks"
-        )
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     server = serve_process(drain_ns=100_000_000, outbox_high=16 * MB)
     owed = bytes(8 * MB)
     socks = []

@@ -71,6 +71,12 @@ CONSTANTS = {
     "RECV_POLL_FIRST": "IORING_RECVSEND_POLL_FIRST",
     "RECV_MULTISHOT": "IORING_RECV_MULTISHOT",
     "POLL_MULTISHOT": "IORING_POLL_ADD_MULTI",
+    "POLLIN": "POLLIN",
+    "POLLOUT": "POLLOUT",
+    "POLLERR": "POLLERR",
+    "POLLHUP": "POLLHUP",
+    "POLLRDHUP": "POLLRDHUP",
+    "CQE_SOCK_NONEMPTY": "IORING_CQE_F_SOCK_NONEMPTY",
     "CANCEL_ALL": "IORING_ASYNC_CANCEL_ALL",
     "FILE_INDEX_ALLOC": "IORING_FILE_INDEX_ALLOC",
     "SOCKET_URING_OP_SETSOCKOPT": "SOCKET_URING_OP_SETSOCKOPT",
@@ -93,7 +99,15 @@ SYSCALLS = {
     "NR_IO_URING_ENTER": "__NR_io_uring_enter",
     "NR_IO_URING_REGISTER": "__NR_io_uring_register",
 }
-INCLUDES = (HEADER, "stddef.h", "stdio.h", "sys/socket.h", "sys/syscall.h", "time.h")
+INCLUDES = (
+    HEADER,
+    "linux/poll.h",
+    "stddef.h",
+    "stdio.h",
+    "sys/socket.h",
+    "sys/syscall.h",
+    "time.h",
+)
 
 
 class Compiler:

@@ -20,6 +20,9 @@ Slots = npt.NDArray[np.int32]
 RECEIVE_WANTED = 1  # the caller wants data
 RECEIVE_ARMED = 2  # the kernel has been asked for it
 HAS_OUTBOX = 4  # output waits: further sends must queue behind it
+POLL_ARMED = 16  # parked: the kernel tells when there is something
+READING = 32  # a single receive is on its way
+AT_END = 64  # the kernel has announced the end: read until it comes
 IS_OPEN = 8  # the caller may send: state OPEN or HALF_CLOSED, as a bit so that one look is enough
 
 
@@ -41,6 +44,7 @@ class ConnTable:
         self.states = np.zeros(capacity, np.uint8)
         self.flags = np.zeros(capacity, np.uint8)
         self.generations = np.zeros(capacity, np.uint16)
+        self.activity = np.zeros(capacity, np.uint8)  # the engine's: how lately data came
         self.marks = np.zeros(capacity, np.uint32)  # the engine's: when this slot was last sent to
 
     def advance(self, slots: Slots, event: ConnEvent) -> None:
@@ -71,6 +75,7 @@ class ConnTable:
         """Give slots (each once) back; their generation goes up, so that late events are known."""
         self.advance(slots, ConnEvent.FREE)
         self.flags[slots] = 0
+        self.activity[slots] = 0
         self.generations[slots] += np.uint16(1)
 
     def is_open(self, slots: Slots) -> npt.NDArray[np.bool_]:

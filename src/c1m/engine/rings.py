@@ -123,6 +123,10 @@ class RingSet:
         """The ring that holds a slot."""
         return self.places[slot // self.files_per_ring]
 
+    def top(self) -> int:
+        """No slot from here on is in use."""
+        return len(self.places) * self.files_per_ring
+
     def files(self, slots: Slots) -> Slots:
         """Places in their rings' tables."""
         return slots if len(self.places) == 1 else slots % np.int32(self.files_per_ring)

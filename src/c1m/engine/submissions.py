@@ -27,9 +27,10 @@ def _first(opcode: int, flags: int, ioprio: int = 0) -> np.uint64:
 
 _SEND_NOW = _first(abi.OP_SEND, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 _SEND_NOW_FLAGS = np.uint64((abi.MSG_DONTWAIT | abi.MSG_WAITALL | abi.MSG_NOSIGNAL) << 32)
-_SEND_ALL = _first(abi.OP_SEND, abi.FIXED_FILE)
-_SEND_ALL_FLAGS = np.uint64((abi.MSG_WAITALL | abi.MSG_NOSIGNAL) << 32)
+_SEND_HEAD = _first(abi.OP_SEND, abi.FIXED_FILE)
 _RECEIVE = _first(abi.OP_RECV, abi.FIXED_FILE | abi.BUFFER_SELECT, abi.RECV_MULTISHOT)
+_RECEIVE_ONCE = _first(abi.OP_RECV, abi.FIXED_FILE | abi.BUFFER_SELECT)
+_POLL_FILE = _first(abi.OP_POLL_ADD, abi.FIXED_FILE)
 _CANCEL = _first(abi.OP_ASYNC_CANCEL, abi.SKIP_SUCCESS)
 _CLOSE = _first(abi.OP_CLOSE, abi.SKIP_SUCCESS)
 _SOCKET = _first(abi.OP_SOCKET, abi.SKIP_SUCCESS)
@@ -60,12 +61,12 @@ def send_now(files: Files, addresses: Words, lengths: npt.NDArray[np.int32], dat
     return rows
 
 
-def send_all(file: int, address: int, length: int, data: int) -> Words:
-    """Send until all is sent (one connection); always completes."""
+def send_head(file: int, address: int, length: int, data: int) -> Words:
+    """Try to send on one connection; completes with the count, or EAGAIN."""
     rows = _rows(1)
-    rows[0, 0] = int(_SEND_ALL) | file << 32
+    rows[0, 0] = int(_SEND_HEAD) | file << 32
     rows[0, 2] = address
-    rows[0, 3] = length | int(_SEND_ALL_FLAGS)
+    rows[0, 3] = length | int(_SEND_NOW_FLAGS)
     rows[0, 4] = data
     return rows
 
@@ -82,6 +83,25 @@ def receive(files: Files, group: int, data: Words) -> Words:
     rows[:, 0] = _RECEIVE | _fd(files)
     rows[:, 4] = data
     rows[:, 5] = group
+    return rows
+
+
+def receive_once(files: Files, group: int, data: Words) -> Words:
+    """One receive each into a provided buffer, of what is there; it does not wait."""
+    rows = _rows(len(files))
+    rows[:, 0] = _RECEIVE_ONCE | _fd(files)
+    rows[:, 3] = abi.MSG_DONTWAIT << 32
+    rows[:, 4] = data
+    rows[:, 5] = group
+    return rows
+
+
+def poll_files(files: Files, events: int, data: Words) -> Words:
+    """Multishot polls: a completion a wake, and one at once where there is something already."""
+    rows = _rows(len(files))
+    rows[:, 0] = _POLL_FILE | _fd(files)
+    rows[:, 3] = abi.POLL_MULTISHOT | events << 32
+    rows[:, 4] = data
     return rows
 
 

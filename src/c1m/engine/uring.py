@@ -16,28 +16,24 @@ import errno
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from c1m.addresses import Endpoint, SockAddrs
 from c1m.clock import Clock, SystemClock
 from c1m.conn.states import ConnEvent, ConnState
-from c1m.conn.table import IS_OPEN, RECEIVE_ARMED, RECEIVE_WANTED, ConnTable
+from c1m.conn.table import IS_OPEN, ConnTable
 from c1m.engine import submissions as sub
 from c1m.engine.base import NO_SLOTS, EngineStatistics, EventBatch, Slots
 from c1m.engine.ragged import Ragged
 from c1m.engine.rings import POLLIN, RingSet, Tuning
 from c1m.engine.uring_accept import Acceptor
 from c1m.engine.uring_connect import Connector
+from c1m.engine.uring_input import Input
 from c1m.engine.uring_output import Output
 from c1m.engine.user_data import Op, pack, pack_one
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.buffer_ring import GROUP
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.ring import Completions
 from c1m.kernel.uring_probe import probe
-
-NO_IDS = np.zeros(0, np.uint16)
-Mask = npt.NDArray[np.bool_]
 
 
 class UringEngine:
@@ -63,13 +59,11 @@ class UringEngine:
         self.table = ConnTable(self.capacity)
         self._statistics = EngineStatistics()
         self._output = Output(self._rings, self.table, self._statistics, outbox_high)
+        self._input = Input(self._rings, self.table, self._statistics, self._output.lost)
         self._acceptor = Acceptor(self._rings)
         self._connector = Connector(self._rings, self.table)
-        self._held = NO_IDS  # buffers the caller may be looking at
-        self._to_arm: list[Slots] = []  # receives to arm once buffers are back
         self._closing: list[Slots] = []  # closed by the caller, output of this tick not settled
         self._early: list[Completions] = []  # came while settling in the middle of a tick
-        self._discarded = 0  # bytes that came for connections already closed
         self._is_shut = False
 
     @property
@@ -105,11 +99,9 @@ class UringEngine:
         flags = self.table.flags
         slots = slots[(flags[slots] & IS_OPEN) != 0]
         if on:
-            flags[slots] |= RECEIVE_WANTED
-            self._arm(slots)
-            return
-        flags[slots] &= ~np.uint8(RECEIVE_WANTED)
-        self._cancel_receives(slots)
+            self._input.resume(slots)
+        else:
+            self._input.pause(slots)
 
     def close(self, slots: Slots, *, abort: bool = False) -> None:
         slots = np.unique(slots)
@@ -127,10 +119,7 @@ class UringEngine:
         self._statistics.lingering += len(slots)
         # Input that is still unread when a socket is closed makes the kernel send a RST and drop
         # what it has to send: read (and discard) it first.
-        paused = (self.table.flags[slots] & RECEIVE_ARMED) == 0
-        paused &= self.table.states[slots] == ConnState.OPEN
-        if paused.any():
-            self._push_receives(slots[paused])
+        self._input.discard_unread(slots)
         self.table.linger(slots)
         self._closing.append(slots)
 
@@ -143,7 +132,9 @@ class UringEngine:
         statistics.extra = {
             "rings": len(self._rings.places),
             "buffers": sum(p.buffers.owned for p in self._rings.places),
-            "discarded_bytes": self._discarded,
+            "discarded_bytes": self._input.discarded,
+            "promoted": self._input.promoted,
+            "parked": self._input.parked,
         }
         return statistics
 
@@ -158,6 +149,9 @@ class UringEngine:
         self._statistics.lingering -= len(lingering)
         self._free(lingering)
         self._rings.submit_all()
+        # One collection more, so that what was cancelled lets go of its socket and the FINs go out
+        # now and not when the kernel gets round to taking the rings down.
+        self._rings.collect(0)
         self._rings.shutdown()
 
     # --- one tick -----------------------------------------------------------------------------
@@ -168,8 +162,8 @@ class UringEngine:
         deadline = self._clock.now_ns() + timeout_ns if timeout_ns > 0 else 0
         if self._rings.is_low():
             self._settle_now()
-            self._rings.recycle(self._held)
-            self._held = NO_IDS
+            self._rings.recycle(self._input.take_held())
+        self._input.sweep(self._clock.now_ns())
         while True:
             if self._acceptor.is_stale:
                 live = self._statistics.live + self._statistics.lingering
@@ -187,8 +181,8 @@ class UringEngine:
         one, and a send that goes whole wakes nobody.
         """
         output = self._output
-        reports = output.blocked or output.lost or output.drained
-        return bool(self._early or self._to_arm or self._closing or reports)
+        reports = output.blocked or output.lost or output.broken or output.drained
+        return bool(self._early or self._input.has_work() or self._closing or reports)
 
     def _collect(self, batch: EventBatch, sleep_ns: int) -> None:
         """One pass: submit, collect, settle, decode, recycle."""
@@ -200,16 +194,14 @@ class UringEngine:
             self._early.clear()
         self._connector.submitted()
         self._output.settle(completions)
-        held, self._held = self._held, NO_IDS
+        held = self._input.take_held()
         if len(completions):
             self._decode(completions, batch)
         self._rings.recycle(held)
         if self._closing:
             self._close_settled()
         self._report_output(batch)
-        to_arm, self._to_arm = self._to_arm, []
-        for slots in to_arm:
-            self._arm(slots)
+        self._input.again()
 
     def _settle_now(self) -> None:
         """Learn how the sends of this tick went, in the middle of it."""
@@ -222,79 +214,12 @@ class UringEngine:
 
     def _decode(self, completions: Completions, batch: EventBatch) -> None:
         """Completions to events."""
-        slots = completions[:, 0].view(np.int32)
-        tags = completions[:, 1]
-        flags = completions[:, 3]
-        receive_tags = self.table.generations[slots].astype(np.uint32) << np.uint32(8)
-        receive_tags |= np.uint32(Op.RECEIVE)
-        is_receive = tags == receive_tags
-        is_plain = is_receive & ((flags & 3) == abi.CQE_BUFFER | abi.CQE_MORE)
-        if is_plain.all():
-            self._take_data(completions, batch)
+        if self._input.is_plain(completions).all():
+            self._input.take_data(completions, batch)
             return
-        has_buffer = (flags & abi.CQE_BUFFER) != 0
-        is_data = is_receive & has_buffer
-        late = completions[has_buffer & ~is_receive]
-        if len(late):
-            self._hold(late)
-            self._discarded += int(late[:, 2].sum())
-        if is_data.any():
-            self._take_data(completions[is_data], batch)
-        ended = completions[is_receive & ((flags & abi.CQE_MORE) == 0)]
-        if len(ended):
-            self._receives_ended(ended, batch)
-        others = completions[~is_receive & ~has_buffer]
+        others = self._input.take(completions, batch)
         if len(others):
             self._decode_others(others, batch)
-
-    def _hold(self, completions: Completions) -> npt.NDArray[np.uint16]:
-        """Note the buffers of these completions: the caller has them until the next wait."""
-        ids = (completions[:, 3] >> np.uint32(abi.CQE_BUFFER_SHIFT)).astype(np.uint16)
-        self._rings.used(ids)
-        self._held = np.concatenate((self._held, ids)) if len(self._held) else ids
-        return ids
-
-    def _take_data(self, completions: Completions, batch: EventBatch) -> None:
-        ids = self._hold(completions)
-        slots = completions[:, 0].view(np.int32).copy()
-        lengths = completions[:, 2].view(np.int32).copy()
-        self._statistics.received_bytes += int(lengths.sum(dtype=np.int64))
-        if self._statistics.lingering:
-            is_open = self.table.is_open(slots)
-            if not is_open.all():
-                self._discarded += int(lengths[~is_open].sum(dtype=np.int64))
-                slots, lengths, ids = slots[is_open], lengths[is_open], ids[is_open]
-        arena = self._rings.arena
-        offsets = ids.astype(np.int64) * arena.size
-        if len(batch.data_slots):  # early completions and later ones cannot both be here
-            slots = np.concatenate((batch.data_slots, slots))
-            offsets = np.concatenate((batch.data.offsets, offsets))
-            lengths = np.concatenate((batch.data.lengths, lengths))
-        batch.data_slots = slots
-        batch.data = Ragged(arena.memory, offsets, lengths, arena.address)
-
-    def _receives_ended(self, ended: Completions, batch: EventBatch) -> None:
-        """Multishot receives that will bring no more: end of stream, error, or just rearm."""
-        slots = ended[:, 0].view(np.int32)
-        results = ended[:, 2].view(np.int32)
-        self.table.flags[slots] &= ~np.uint8(RECEIVE_ARMED)
-        is_eof = results == 0
-        no_buffers = results == -errno.ENOBUFS
-        again = (results > 0) | no_buffers | (results == -errno.ECANCELED)
-        again |= (results == -errno.EINTR) | (results == -errno.EAGAIN)
-        if is_eof.any():
-            at_end = slots[is_eof]
-            at_end = at_end[self.table.states[at_end] == ConnState.OPEN]
-            self.table.advance(at_end, ConnEvent.EOF)
-            batch.eof = np.concatenate((batch.eof, at_end))
-        if again.any():
-            if no_buffers.any():
-                self._rings.grow_buffers(slots[no_buffers])
-            self._to_arm.append(slots[again].copy())
-        failed = ~(is_eof | again)
-        if failed.any():
-            pairs = zip(slots[failed].tolist(), (-results[failed]).tolist(), strict=True)
-            self._output.lost.extend(pairs)
 
     def _decode_others(self, others: Completions, batch: EventBatch) -> None:
         ops = others[:, 1] & 0xFF
@@ -309,6 +234,10 @@ class UringEngine:
             self._connect_done(connects, batch)
         for slot, tag, result, _ in others[ops == Op.OUTBOX].tolist():
             self._output.outbox_done(slot, tag, result - (1 << 32) if result >> 31 else result)
+        # After the sends: a poll that woke behind a refusal is what the refused one waits for.
+        room = others[(ops == Op.WRITABLE) & (others[:, 2].view(np.int32) != -errno.ECANCELED)]
+        for slot, tag, _, flags in room.tolist():
+            self._output.writable(slot, tag, bool(flags & abi.CQE_MORE))
         wakes = others[ops == Op.WAKE]
         if len(wakes):
             self._rings.woken = True
@@ -333,7 +262,7 @@ class UringEngine:
         self._statistics.live += len(slots)
         for index, count in enumerate(np.bincount(rings).tolist()):
             self._rings.places[index].free -= count
-        self._arm(slots)
+        self._input.begin(slots)
         batch.opened = np.concatenate((batch.opened, slots))
         listeners = self._acceptor.positions[done[:, 0]]
         batch.opened_listeners = np.concatenate((batch.opened_listeners, listeners))
@@ -352,7 +281,7 @@ class UringEngine:
         self._statistics.connected += len(good)
         self._statistics.live += len(good)
         self.table.connected(good)
-        self._arm(good)
+        self._input.begin(good)
         batch.connected = np.concatenate((batch.connected, good))
         if len(good) < len(slots):
             batch.failed = np.concatenate((batch.failed, slots[~ok]))
@@ -365,29 +294,6 @@ class UringEngine:
         data = pack(slots, self.table.generations[slots], Op.CONNECT)
         self._rings.push(slots, sub.cancel(data))
         self._close_files(slots)
-
-    def _arm(self, slots: Slots) -> None:
-        """Arm receives where they are wanted and not armed."""
-        flags = self.table.flags
-        wanted = RECEIVE_WANTED | IS_OPEN
-        ready = (flags[slots] & (wanted | RECEIVE_ARMED)) == wanted
-        slots = slots[ready & (self.table.states[slots] == ConnState.OPEN)]
-        if len(slots):
-            slots, later = self._rings.split_by_buffers(slots)
-            if len(later):
-                self._to_arm.append(later)
-            self._push_receives(slots)
-
-    def _push_receives(self, slots: Slots) -> None:
-        self.table.flags[slots] |= RECEIVE_ARMED
-        data = pack(slots, self.table.generations[slots], Op.RECEIVE)
-        self._rings.push(slots, sub.receive(self._rings.files(slots), GROUP, data))
-
-    def _cancel_receives(self, slots: Slots) -> None:
-        slots = slots[(self.table.flags[slots] & RECEIVE_ARMED) != 0]
-        if len(slots):
-            data = pack(slots, self.table.generations[slots], Op.RECEIVE)
-            self._rings.push(slots, sub.cancel(data))
 
     # --- connections end ----------------------------------------------------------------------
 
@@ -407,6 +313,9 @@ class UringEngine:
     def _report_output(self, batch: EventBatch) -> None:
         """Events that sending brought: watermarks, and connections lost on the way."""
         output = self._output
+        if output.broken:
+            broken, output.broken = output.broken, []
+            self._input.read_to_the_end(broken)
         if output.flushed:
             done = np.array(output.flushed, np.int32)
             done = done[self.table.states[done] == ConnState.LINGERING]  # not freed just now
@@ -460,7 +369,7 @@ class UringEngine:
             return
         self._output.drop(slots)
         self._statistics.closed += len(slots)
-        self._cancel_receives(slots)
+        self._input.end(slots)
         self._close_files(slots)
 
     def _close_files(self, slots: Slots) -> None:

@@ -2,8 +2,13 @@
 
 A send is tried while it is submitted and says nothing when all of it went: an echo costs one
 completion (the receive) and one submission. What was short or refused completes, is copied into the
-outbox before its memory may change, and goes on by sends that wait in the kernel, one at a time for
-a connection so that none overtakes another.
+outbox before its memory may change, and goes on when a poll says that there is room, one send at a
+time for a connection so that none overtakes another.
+
+A send that waits in the kernel would need no poll of ours. But a peer's FIN makes every wait end at
+once (EPOLLRDHUP cannot be left out of it): the kernel tries again and again and after 128 rounds
+hands the send to a helper thread, which blocks (seen on 6.18). A multishot poll is told once a
+wake, and does not mind.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from c1m.engine.base import EngineStatistics
 from c1m.engine.ragged import Ragged
 from c1m.engine.rings import RingSet
 from c1m.engine.user_data import Op, pack, pack_one
+from c1m.kernel import uring_abi as abi
 from c1m.kernel.ring import Completions
 
 Slots = npt.NDArray[np.int32]
@@ -40,12 +46,14 @@ class Output:
         self._table = table
         self._statistics = statistics
         self._flights: dict[int, bytes] = {}  # by user data: memory the kernel is sending from
+        self._polled: set[int] = set()  # slots with a poll for room
         self._sent: list[tuple[int, Ragged]] = []  # first mark and pieces of this tick's sends
         self._mark = 1
         self._tick_mark = 1
         self.blocked: list[int] = []
         self.drained: list[int] = []
         self.lost: list[tuple[int, int]] = []  # slot, errno
+        self.broken: list[tuple[int, int]] = []  # the same, told by sends: input may be unread
         self.flushed: list[int] = []  # outbox is empty now
 
     def is_unsettled(self, slots: Slots) -> npt.NDArray[np.bool_]:
@@ -148,7 +156,7 @@ class Output:
                 continue
             if result < 0 and -result not in (errno.EAGAIN, errno.EINTR, errno.ECANCELED):
                 self._statistics.unsent_bytes += length
-                self.lost.append((slot, -result))
+                self.broken.append((slot, -result))
                 continue
             self._append(slot, data.memory[start + taken : start + length].tobytes())
             self._start(slot)
@@ -162,15 +170,38 @@ class Output:
         raise AssertionError("a send completed that was not made in this tick")
 
     def _start(self, slot: int) -> None:
-        """Let the kernel send the outbox's head and say when it is done."""
-        head = self.outbox.head(slot, OUTBOX_SEND_MAX)
-        data = pack_one(slot, int(self._table.generations[slot]), Op.OUTBOX)
-        self._flights[data] = head
+        """The outbox has something: be told when there is room for it."""
         self._table.flags[slot] |= HAS_OUTBOX
+        if slot in self._polled:
+            return
+        self._polled.add(slot)
+        self._push(
+            slot, sub.poll_files(self._file(slot), abi.POLLOUT, self._data(slot, Op.WRITABLE))
+        )
+
+    def writable(self, slot: int, tag: int, more: bool) -> None:
+        """The poll says that there may be room; `more`: it will say so again.
+
+        Not for a poll that was cancelled: another may be armed since.
+        """
+        if self._table.generations[slot] != tag >> 8:
+            return
+        if not more:
+            self._polled.discard(slot)
+        if slot in self.outbox:
+            self._send_head(slot)
+            if not more:
+                self._start(slot)
+
+    def _send_head(self, slot: int) -> None:
+        """Try the outbox's head, unless a try is on its way."""
+        data = int(self._data(slot, Op.OUTBOX)[0])
+        if data in self._flights:
+            return
+        head = self.outbox.head(slot, OUTBOX_SEND_MAX)
+        self._flights[data] = head
         address = np.frombuffer(head, np.uint8).ctypes.data
-        place = self._rings.place_of(slot)
-        file = slot % self._rings.files_per_ring
-        place.ring.push(sub.send_all(file, address, len(head), data))
+        self._push(slot, sub.send_head(int(self._file(slot)[0]), address, len(head), data))
 
     def outbox_done(self, slot: int, tag: int, result: int) -> None:
         """The kernel is done with an outbox's head."""
@@ -178,42 +209,56 @@ class Output:
         if self._table.generations[slot] != tag >> 8:
             return
         if result < 0:
-            if -result in (errno.EAGAIN, errno.EINTR, errno.ECANCELED):
-                self._start(slot)
-            else:
-                self.lost.append((slot, -result))
+            if -result == errno.EINTR:
+                self._send_head(slot)
+            elif -result != errno.EAGAIN:
+                self.broken.append((slot, -result))
             return
         self._statistics.sent_bytes += result
         if self.outbox.consume(slot, result):
             self.drained.append(slot)
         if slot in self.outbox:
-            self._start(slot)
-        else:
-            self._table.flags[slot] &= ~np.uint8(HAS_OUTBOX)
-            if self._table.states[slot] == ConnState.LINGERING:
-                self.flushed.append(slot)
+            self._send_head(slot)  # until it is refused: then the poll tells when to go on
+            return
+        self._table.flags[slot] &= ~np.uint8(HAS_OUTBOX)
+        self._stop_polling(slot)
+        if self._table.states[slot] == ConnState.LINGERING:
+            self.flushed.append(slot)
+
+    def _stop_polling(self, slot: int) -> None:
+        if slot in self._polled:
+            self._polled.remove(slot)
+            self._push(slot, sub.cancel(self._data(slot, Op.WRITABLE)))
+
+    def _push(self, slot: int, rows: sub.Words) -> None:
+        self._rings.place_of(slot).ring.push(rows)
+
+    def _file(self, slot: int) -> Slots:
+        return np.array([slot % self._rings.files_per_ring], np.int32)
+
+    def _data(self, slot: int, op: Op) -> sub.Words:
+        return np.array([pack_one(slot, int(self._table.generations[slot]), op)], np.uint64)
 
     def drop(self, slots: Slots) -> None:
         """These connections end: what they had pending is lost and counted.
 
-        A send that the kernel is still working on is cancelled; its memory stays ours until the
-        kernel says that it is done.
+        Memory that the kernel is sending from stays ours until it says that it is done.
         """
         self._forget_events(slots)
         if not len(self.outbox):
             return
         for slot in slots[(self._table.flags[slots] & HAS_OUTBOX) != 0].tolist():
             self._statistics.unsent_bytes += self.outbox.drop(slot)
-            data = pack_one(slot, int(self._table.generations[slot]), Op.OUTBOX)
-            if data in self._flights:
-                self._rings.place_of(slot).ring.push(sub.cancel(np.array([data], np.uint64)))
+            self._stop_polling(slot)
 
     def _forget_events(self, slots: Slots) -> None:
         """What was still to be told of these connections must not be told of their successors."""
-        if not (self.blocked or self.drained or self.lost or self.flushed):
+        if not (self.blocked or self.drained or self.lost or self.broken or self.flushed):
             return
         gone = set(slots.tolist())
         self.blocked = [slot for slot in self.blocked if slot not in gone]
         self.drained = [slot for slot in self.drained if slot not in gone]
         self.flushed = [slot for slot in self.flushed if slot not in gone]
-        self.lost = [entry for entry in self.lost if entry[0] not in gone]
+        self.broken = [entry for entry in self.broken if entry[0] not in gone]
+        # In place: the input side appends to this very list.
+        self.lost[:] = [entry for entry in self.lost if entry[0] not in gone]

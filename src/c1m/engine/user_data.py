@@ -23,10 +23,13 @@ class Op(IntEnum):
     ACCEPT = 1
     RECEIVE = 2
     SEND = 3  # tried at once, completes only if it was short or refused
-    OUTBOX = 4  # the outbox's head, completes when all of it is sent
+    OUTBOX = 4  # the outbox's head: completes with how much of it went
     CONNECT = 5
     SETUP = 6  # socket, option and bind before a connect: completes only if it failed
     WAKE = 7
+    POLL = 8  # a parked connection has something
+    WRITABLE = 10  # there may be room for output again
+    READ = 9  # a single receive after a poll
 
 
 def pack(

@@ -113,6 +113,7 @@ SOCKET_URING_OP_SETSOCKOPT = 3
 # flags of a completion
 CQE_BUFFER = 1
 CQE_MORE = 2
+CQE_SOCK_NONEMPTY = 4
 CQE_BUFFER_SHIFT = 16
 
 # registrations
@@ -127,6 +128,12 @@ FILES_SPARSE = 1
 FILES_MAX = 1 << 20  # IORING_MAX_FIXED_FILES: slots of one ring's table
 BUFFER_IDS_MAX = 1 << 16  # a buffer id is 16 bits
 BUFFER_RING_MAX = 1 << 15  # entries of one provided buffer ring
+
+POLLIN = 0x1
+POLLOUT = 0x4
+POLLERR = 0x8
+POLLHUP = 0x10
+POLLRDHUP = 0x2000
 
 MSG_DONTWAIT = 0x40
 MSG_WAITALL = 0x100

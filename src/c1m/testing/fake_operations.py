@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from c1m.addresses import unpack
 from c1m.kernel import uring_abi as abi
-from c1m.testing.fake_files import POLLIN, POLLOUT
+from c1m.testing.fake_files import POLLERR, POLLHUP, POLLIN, POLLOUT
 from c1m.testing.fake_request import Done, Request, Wait
 from c1m.testing.fake_sockets import Listener, Socket, error
 
@@ -53,7 +53,9 @@ def receive(request: Request) -> Outcome:
     """Multishot receive into provided buffers: up to READS_MAX reads a wake."""
     sock, ring, sqe = request.file, request.ring, request.sqe
     assert isinstance(sock, Socket)
-    assert request.has(abi.BUFFER_SELECT) and sqe.ioprio & abi.RECV_MULTISHOT
+    assert request.has(abi.BUFFER_SELECT)
+    if not sqe.ioprio & abi.RECV_MULTISHOT:
+        return receive_once(request)
     if sqe.ioprio & abi.RECV_POLL_FIRST and not request.is_armed:
         request.polled_first = bool(sock.ready() & POLLIN)
         return Wait(POLLIN)
@@ -91,6 +93,29 @@ def receive(request: Request) -> Outcome:
     return Wait(POLLIN, again=True)
 
 
+def receive_once(request: Request) -> Outcome:
+    """One receive into a provided buffer that does not wait."""
+    sock, ring, sqe = request.file, request.ring, request.sqe
+    assert isinstance(sock, Socket)
+    assert sqe.op_flags & abi.MSG_DONTWAIT, "not as the engine asks"
+    buffers = ring.buffers.get(sqe.buf_group)
+    buffer = buffers.first() if buffers is not None else None
+    if buffers is None or buffer is None or ring.chance.strikes("no_buffers"):
+        ring.chance.counts["out_of_buffers"] += 1
+        return Done(-errno.ENOBUFS)
+    if sock.inbox and ring.chance.strikes("reset"):
+        sock.reset_by_network()
+    try:
+        data = sock.read(buffer.size)
+    except OSError as problem:
+        return Done(-(problem.errno or 0))
+    flags = CQE_NONEMPTY if sock.has_more() else 0
+    if not data:
+        return Done(0, flags)
+    buffers.fill(buffer, data)
+    return Done(len(data), flags | abi.CQE_BUFFER | buffer.id << abi.CQE_BUFFER_SHIFT)
+
+
 def send(request: Request) -> Outcome:
     """Send now (MSG_DONTWAIT), or wait until all is sent (MSG_WAITALL)."""
     sock, ring, sqe = request.file, request.ring, request.sqe
@@ -103,12 +128,14 @@ def send(request: Request) -> Outcome:
             "memory changed while the kernel was sending from it"
         )
     if must_not_wait and ring.chance.strikes("refuse_send"):
+        sock.notify(POLLOUT)  # whoever is refused is told when there is room
         return Done(-errno.EAGAIN)
     if ring.chance.strikes("reset"):
         sock.reset_by_network()
     data = request.memory[request.sent :]
     if len(data) > 1 and ring.chance.strikes("short_send"):
         data = data[: ring.chance.random.randrange(1, len(data))]
+        sock.notify(POLLOUT)
     try:
         request.sent += sock.write(data)
     except BlockingIOError:
@@ -128,7 +155,7 @@ def poll(request: Request) -> Outcome:
     """Multishot poll: a completion at each wake, and one at once if the file is ready."""
     file, ring, sqe = request.file, request.ring, request.sqe
     assert file is not None and sqe.len == abi.POLL_MULTISHOT
-    events = file.ready() & sqe.op_flags
+    events = file.ready() & (sqe.op_flags | POLLERR | POLLHUP)
     if events and not ring.post_more(request, events, 0):
         return Done(events)
     return Wait(sqe.op_flags)

@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from c1m.addresses import AF_UNIX, Endpoint
-from c1m.testing.fake_files import POLLERR, POLLHUP, POLLIN, POLLOUT, File
+from c1m.testing.fake_files import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, File
 
 if TYPE_CHECKING:
     from c1m.testing.fake_network import Network
@@ -129,6 +129,7 @@ class Socket(File):
 
     def ready(self) -> int:
         bits = POLLIN if self.inbox or self._has_fin else 0
+        bits |= POLLRDHUP if self._has_fin or self._is_dead else 0
         if self._error or self._connect_error:
             bits |= POLLERR
         if self._is_dead:
@@ -152,7 +153,7 @@ class Socket(File):
         """The peer will send no more."""
         if not self._is_dead and not self.is_closed:
             self._has_fin = True
-            self.notify(POLLIN)
+            self.notify(POLLIN | POLLRDHUP)
 
     def take_reset(self) -> None:
         """A RST arrived: what is in the inbox can still be read."""
@@ -161,7 +162,7 @@ class Socket(File):
             return
         self._is_dead = True
         self._error = errno.EPIPE if self._has_fin else errno.ECONNRESET
-        self.notify(POLLIN | POLLOUT | POLLERR | POLLHUP)
+        self.notify(POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP)
 
     def reset_by_network(self) -> None:
         """Both ends get a RST."""
