@@ -88,14 +88,16 @@ def plots(results: Results) -> list[str]:
     rate = _series(results, lambda runs: middle(runs, key("rps")) / 1e3)
     cost = _series(results, lambda runs: middle(runs, cpu_us))
     shown = []
-    for name, title, series in (
-        ("rate", "Echo of 64 B: thousand requests/s", rate),
-        ("cpu", "Echo of 64 B: server processor time, microseconds a request", cost),
+    for name, title, series, is_log in (
+        ("rate", "Echo of 64 B: thousand requests/s", rate, False),
+        ("cpu", "Echo of 64 B: server processor time, microseconds a request", cost, True),
     ):
-        if any(len([v for v in line if v is not None]) > 1 for line in series.values()):
+        measured = [i for i in range(len(CONNECTIONS)) if any(line[i] for line in series.values())]
+        if len(measured) > 1:
             file = PAGE.parent / f"performance-{name}.svg"
-            places = [f"{n:,}" for n in CONNECTIONS]
-            file.write_text(chart.line_chart(title, "connections", places, series))
+            places = [f"{CONNECTIONS[i]:,}" for i in measured]
+            lines = {n: [line[i] for i in measured] for n, line in series.items()}
+            file.write_text(chart.line_chart(title, "connections", places, lines, is_log))
             shown.append(f"![{title}]({file.name})\n")
     return shown
 

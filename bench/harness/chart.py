@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
 
@@ -16,21 +17,52 @@ OTHERS = ("#6e7781", "#bc4c00", "#8250df", "#bf3989", "#9a6700", "#57606a", "#cf
 Series = Mapping[str, Sequence[float | None]]
 
 
-def line_chart(title: str, x_title: str, places: Sequence[str], series: Series) -> str:
-    """One line a series over named places, None where it has no figure; y starts at 0."""
-    values = [v for line in series.values() for v in line if v is not None]
-    top, step = scale(max(values, default=1.0))
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The vertical axis: values from `low` to `top`, and where its lines are."""
+
+    low: float
+    top: float
+    marks: Sequence[float]
+    is_log: bool
+
+    def y(self, value: float) -> float:
+        """Pixels from the top."""
+        part = (value - self.low) / (self.top - self.low)
+        if self.is_log:
+            part = log10(value / self.low) / log10(self.top / self.low)
+        return HEIGHT - BOTTOM - part * (HEIGHT - TOP - BOTTOM)
+
+
+def axis(values: Sequence[float], is_log: bool) -> Axis:
+    """From 0 to above all values; logarithmic: from below to above them, lines at 1, 2, 5, 10."""
+    if not is_log:
+        top, step = scale(max(values, default=1.0))
+        return Axis(0, top, [i * step for i in range(round(top / step) + 1)], False)
+    low, high = min(values, default=1.0), max(values, default=1.0)
+    exponents = range(floor(log10(low)) - 1, ceil(log10(high)) + 2)
+    marks = [float(f"{digit}e{power}") for power in exponents for digit in (1, 2, 5)]
+    bottom = max(mark for mark in marks if mark <= low)
+    top = min(mark for mark in marks if mark >= high and mark > bottom)
+    return Axis(bottom, top, [mark for mark in marks if bottom <= mark <= top], True)
+
+
+def line_chart(
+    title: str, x_title: str, places: Sequence[str], series: Series, is_log: bool = False
+) -> str:
+    """One line a series over named places, None where it has no figure."""
+    up = axis([v for line in series.values() for v in line if v is not None], is_log)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'font-family="sans-serif" font-size="12" fill="{INK}">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="24" font-size="15" font-weight="bold">{escape(title)}</text>',
     ]
-    for i in range(round(top / step) + 1):
-        y = _y(i * step, top)
+    for mark in up.marks:
+        y = up.y(mark)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{FAINT}"/>')
-        text = f"{i * step:g}"
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+        text = f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{mark:g}</text>'
+        parts.append(text)
     for i, place in enumerate(places):
         x = _x(i, len(places))
         y = HEIGHT - BOTTOM + 18
@@ -41,8 +73,8 @@ def line_chart(title: str, x_title: str, places: Sequence[str], series: Series) 
     )
     colours = colours_of(list(series))
     for name, line in series.items():
-        parts += _line(line, top, colours[name], is_ours(name))
-    parts += _names(series, top, colours)
+        parts += _line(line, up, colours[name], is_ours(name))
+    parts += _names(series, up, colours)
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -66,12 +98,17 @@ def colours_of(names: Sequence[str]) -> dict[str, str]:
     return colours | {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(others)}
 
 
-def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Positions as wanted, in the same order, moved down where two would be closer than `gap`."""
+def spread(wanted: Sequence[float], gap: float, bottom: float) -> list[float]:
+    """Positions near those wanted, in the same order, `gap` apart and not below `bottom`."""
     placed = [0.0] * len(wanted)
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
     last = float("-inf")
-    for i in sorted(range(len(wanted)), key=wanted.__getitem__):
+    for i in order:
         last = placed[i] = max(wanted[i], last + gap)
+    limit = bottom
+    for i in reversed(order):
+        placed[i] = min(placed[i], limit)
+        limit = placed[i] - gap
     return placed
 
 
@@ -79,22 +116,18 @@ def _x(i: int, count: int) -> float:
     return LEFT + 20 + i * (WIDTH - LEFT - RIGHT - 40) / max(count - 1, 1)
 
 
-def _y(value: float, top: float) -> float:
-    return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
-
-
-def _line(line: Sequence[float | None], top: float, colour: str, thick: bool) -> list[str]:
-    points = [(_x(i, len(line)), _y(v, top)) for i, v in enumerate(line) if v is not None]
+def _line(line: Sequence[float | None], up: Axis, colour: str, thick: bool) -> list[str]:
+    points = [(_x(i, len(line)), up.y(v)) for i, v in enumerate(line) if v is not None]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     width = 2.6 if thick else 1.4
     parts = [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>']
     return parts + [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
 
 
-def _names(series: Series, top: float, colours: Mapping[str, str]) -> list[str]:
+def _names(series: Series, up: Axis, colours: Mapping[str, str]) -> list[str]:
     ends = {n: [v for v in line if v is not None] for n, line in series.items()}
     names = [name for name, values in ends.items() if values]
-    heights = spread([_y(ends[name][-1], top) for name in names], LABEL_GAP)
+    heights = spread([up.y(ends[name][-1]) for name in names], LABEL_GAP, HEIGHT - BOTTOM)
     x = WIDTH - RIGHT + 12
     return [
         f'<text x="{x}" y="{y + 4:.1f}" fill="{colours[name]}">{escape(name)}</text>'

@@ -218,9 +218,19 @@ def test_a_scale_reaches_the_highest_value_in_few_round_steps(highest: float) ->
     assert 1 <= round(top / step) <= 9
 
 
+@given(st.lists(st.floats(1e-3, 1e6), min_size=1), st.booleans())
+def test_an_axis_holds_all_values_between_its_ends(values: list[float], is_log: bool) -> None:
+    up = chart.axis(values, is_log)
+    pixels = [up.y(value) for value in values]
+    assert all(chart.TOP - 0.01 <= y <= chart.HEIGHT - chart.BOTTOM + 0.01 for y in pixels)
+    assert up.marks[0] == up.low and up.marks[-1] == pytest.approx(up.top)
+    assert [up.y(v) for v in sorted(values)] == sorted(pixels, reverse=True)
+
+
 @given(st.lists(st.floats(0, 1_000), max_size=12))
 def test_names_at_the_end_of_lines_do_not_touch(wanted: list[float]) -> None:
-    placed = sorted(chart.spread(wanted, 15))
+    placed = sorted(chart.spread(wanted, 15, 500))
+    assert all(at <= 500 for at in placed)
     assert all(b - a >= 15 - 1e-6 for a, b in itertools.pairwise(placed))
 
 
