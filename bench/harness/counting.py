@@ -10,6 +10,9 @@ from typing import Any
 Run = Mapping[str, Any]  # one run of the generator, as it printed it
 Pair = tuple[Run, Run]  # the reference and then the peer, one right after the other
 
+# Caches that grow with what other processes do, and not with connections.
+NOT_OURS = ("tw_sock", "proc_inode", "anon_vma", "vm_area", "ext4", "buffer_head", "radix_tree")
+
 DISTURBED = 0.05  # of the time others had a core that was wanted: such figures are rough
 
 
@@ -85,10 +88,16 @@ def step_figures(runs: Sequence[Run], step: int = 1_000) -> tuple[float, float] 
     )
 
 
-def kernel_bytes(before: Mapping[str, int], after: Mapping[str, int]) -> int:
-    """Growth of the slab caches, {name: bytes}; sockets in TIME_WAIT are not counted.
+def foreign_sockets(run: Run) -> int:
+    """TCP sockets that came or went meanwhile and are not this run's two a connection."""
+    grown = run["held"]["tcp_sockets"] - run["empty"]["tcp_sockets"]
+    return int(grown - 2 * run["connections"])
 
-    These are what earlier runs left, and go away by themselves while this one runs.
+
+def kernel_bytes(before: Mapping[str, int], after: Mapping[str, int]) -> int:
+    """Growth of the slab caches, {name: bytes}; files, memory maps and TIME_WAIT are not counted.
+
+    Sockets in TIME_WAIT are what earlier runs left, and go away by themselves meanwhile.
     """
-    names = {name for name in {*before, *after} if not name.startswith("tw_sock")}
+    names = {name for name in {*before, *after} if not name.startswith(NOT_OURS)}
     return sum(after.get(name, 0) - before.get(name, 0) for name in names)

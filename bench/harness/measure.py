@@ -166,5 +166,6 @@ def memory(pid: int) -> dict[str, Any]:
     return {
         "rss_bytes": int(resident) * 1024,
         "slabs": slabs,
+        "tcp_sockets": procfs.sockstat().get("TCP.inuse", 0),
         "available_bytes": procfs.meminfo().get("MemAvailable", 0),
     }

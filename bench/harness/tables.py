@@ -14,6 +14,7 @@ from harness.counting import (
     cpu_us,
     disturbed,
     failed,
+    foreign_sockets,
     kernel_bytes,
     key,
     middle,
@@ -67,7 +68,7 @@ def table_of(workload: Workload, comparisons: Sequence[Comparison]) -> Table:
     notes = [f"{c.peer} against {c.against}: {c.error}" for c in comparisons if c.error]
     measured = [c for c in comparisons if c.pairs]
     if workload.kind == "idle":
-        return Table(workload.title, IDLE, _idle_rows(measured), notes)
+        return Table(workload.title, IDLE, _idle_rows(measured), notes + _foreign(measured))
     main = measured[0].against if measured else ""
     rows = [_row(main, [a for c in measured if c.against == main for a, _ in c.pairs], None)]
     rows += [_row(c.peer, [b for _, b in c.pairs], c.pairs) for c in measured if c.against == main]
@@ -118,6 +119,8 @@ def _ramp_notes(comparisons: Sequence[Comparison], main: str) -> list[str]:
     return notes
 
 
+FOREIGN_MAX = 0.01  # sockets of others, as a part of the connections
+
 IDLE = ("server", "user B", "kernel B, both ends", "over the bare socket")
 
 
@@ -140,6 +143,15 @@ def idle_runs(comparisons: Sequence[Comparison]) -> dict[str, list[Run]]:
             runs.setdefault(c.against, []).append(first)
             runs.setdefault(c.peer, []).append(second)
     return runs
+
+
+def _foreign(comparisons: Sequence[Comparison]) -> list[str]:
+    """A note where others' connections are in the kernel's figures."""
+    runs = [run for runs in idle_runs(comparisons).values() for run in runs]
+    worst = max((abs(foreign_sockets(run)) / run["connections"] for run in runs), default=0)
+    if worst < FOREIGN_MAX:
+        return []
+    return [f"Others opened or closed sockets meanwhile, up to {worst:.0%}: kernel B is rough."]
 
 
 def _idle_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:

@@ -168,11 +168,12 @@ def test_a_table_says_what_failed_and_what_was_disturbed() -> None:
     assert tables.table_of(ECHO, [failed]).rows == []
 
 
-def held(rss: int, slab: int, connections: int = 10) -> dict[str, Any]:
-    empty = {"rss_bytes": 1_000, "slabs": {"TCP": 500}}
+def held(rss: int, slab: int, connections: int = 10, foreign: int = 0) -> dict[str, Any]:
+    empty = {"rss_bytes": 1_000, "slabs": {"TCP": 500}, "tcp_sockets": 4}
+    slabs, sockets = {"TCP": 500 + slab}, 4 + 2 * connections + foreign
     return {
         "connections": connections, "requests": 0, "seconds": 0.0, "empty": empty,
-        "held": {"rss_bytes": 1_000 + rss, "slabs": {"TCP": 500 + slab}},
+        "held": {"rss_bytes": 1_000 + rss, "slabs": slabs, "tcp_sockets": sockets},
     }  # fmt: skip
 
 
@@ -185,6 +186,9 @@ def test_idle_memory_is_told_a_connection_and_over_the_bare_socket() -> None:
     rows = {row[0]: row[1:] for row in tables.table_of(idle, done).rows}
     assert rows["bare"] == ["0", "500", "-"]
     assert rows["c1m-uring"] == ["40", "650", "150"]
+    assert tables.table_of(idle, done).notes == []
+    done.append(Comparison(idle, "go", "c", [(held(0, 7_000), held(0, 9_000, foreign=3))]))
+    assert "up to 30%" in tables.table_of(idle, done).notes[0]
 
 
 def verdicts(document: results.Results) -> dict[str, str]:
