@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from c1m.addresses import AF_INET, AF_INET6, Endpoint, unpack
 from c1m.errors import LimitError
-from c1m.loadgen.sources import parse_sources, plan_addresses, usable_ports
+from c1m.loadgen.sources import parse_sources, plan_addresses
 
 LOOPBACK = "127.0.0.1"
 ELSEWHERE = "192.0.2.1"
@@ -82,21 +82,6 @@ def test_a_connection_has_the_same_addresses_in_whatever_batch(
         assert np.array_equal(froms.rows, all_froms.rows[numbers])
     else:
         assert froms is None and all_froms is None
-
-
-@given(
-    st.integers(1, 400),
-    st.integers(0, 300),
-    st.sets(st.integers(1, 45), max_size=6),
-    st.lists(st.integers(1, 15), min_size=6, max_size=6),
-)
-def test_usable_ports_are_those_of_one_parity_that_are_not_reserved(
-    low: int, more: int, starts: set[int], lengths: list[int]
-) -> None:
-    reserved = [(16 * start, 16 * start + length) for start, length in zip(starts, lengths)]  # noqa: B905
-    taken = {port for first, last in reserved for port in range(first, last + 1)}
-    slow = sum(1 for port in range(low, low + more + 1, 2) if port not in taken)
-    assert usable_ports(low, low + more, reserved) == slow
 
 
 @given(

@@ -7,7 +7,7 @@ import pytest
 
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint, unpack
 from c1m.errors import LimitError, UsageError
-from c1m.loadgen.sources import SOURCES_MAX, parse_sources, plan_addresses, usable_ports
+from c1m.loadgen.sources import SOURCES_MAX, parse_sources, plan_addresses
 
 LOOPBACK = [Endpoint(AF_INET, "127.0.0.1", 8001)]
 ELSEWHERE = [Endpoint(AF_INET, "192.0.2.1", 80)]
@@ -63,24 +63,6 @@ def test_a_source_counts_once_however_often_it_is_named() -> None:
 
 def test_as_many_sources_as_are_allowed() -> None:
     assert len(parse_sources("10.0.0.0-10.0.255.255")) == SOURCES_MAX
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "reserved", "expected"),
-    [
-        (32768, 60999, (), 14116),  # Linux's default range has 28,232 ports
-        (1024, 65535, (), 32256),  # where others saw a wall at 30 x 32,256 = 967,680
-        (1024, 65535, ((8001, 8001),), 32256),  # of the other parity
-        (1024, 65535, ((8000, 8001),), 32255),
-        (1024, 1024, (), 1),
-        (1024, 1025, ((1, 65535),), 0),
-        (1025, 1024, (), 0),
-    ],
-)
-def test_half_of_the_range_is_usable(
-    low: int, high: int, reserved: tuple[tuple[int, int], ...], expected: int
-) -> None:
-    assert usable_ports(low, high, reserved) == expected
 
 
 def test_few_loopback_connections_leave_the_source_to_the_kernel() -> None:

@@ -124,7 +124,7 @@ class _Server:
         self.url = f"tcp://127.0.0.1:{_free_port()}"
         command = [
             sys.executable, "-m", "c1m", "serve", "echo", "--listen", self.url,
-            "--engine", engine, "--json", str(self.figures_path),
+            "--engine", engine, "--drain", f"{STOP_S / 2:g}s", "--json", str(self.figures_path),
         ]  # fmt: skip
         click.echo(f"server: c1m {' '.join(command[3:])}")
         with open(self.log_path, "w") as log:

@@ -103,7 +103,7 @@ class EchoRound:
             self.outcomes[number] = WRONG
         if outcome != WRONG and len(self.failures) < FAILURES_KEPT:
             came = expected[:start] + piece
-            self.failures.append((number, expected, came[:FAILURE_BYTES_MAX]))
+            self.failures.append((number, expected[:FAILURE_BYTES_MAX], came[:FAILURE_BYTES_MAX]))
         return False
 
     def lost(self, numbers: Numbers) -> None:

@@ -29,7 +29,7 @@ Numbers = npt.NDArray[np.int64]
 NOT_STARTED, CONNECTING, OPEN, FAILED, LOST, CLOSED = range(6)
 
 BLOCK = 1 << 16  # connections handed to the engine in one piece
-STEP_MIN = 64  # fewer connects are not worth a tick of their own while others are under way
+REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
 SLEEP_NS = 50_000_000
 SAMPLE_NS = 500_000_000
 PEER_EOF = 0  # in the place of an errno: the server closed
@@ -162,8 +162,7 @@ class Generator:
                 return
             elapsed = self.clock.now_ns() - self.ramp.start_ns
             count = min(plan.window.may_start(counts.started, under_way, elapsed), left)
-            is_worth_it = count >= min(STEP_MIN, left) or (count > 0 and not under_way)
-            if is_worth_it:
+            if count and (count >= min(plan.window.step, left) or not under_way):
                 is_full = not self._start(count)
             self._tick(SLEEP_NS if under_way else SLEEP_NS // 50)
             if self._under_way() and self._is_stuck():
@@ -212,9 +211,7 @@ class Generator:
             "stampede", self.plan.message, self.plan.connections
         )
         self.latencies["stampede"] = Histogram()
-        numbers = np.flatnonzero(self._states == OPEN)
-        for start in range(0, len(numbers), BLOCK):
-            self._request(numbers[start : start + BLOCK])
+        self._request_all()
         while self._round.in_flight and not self.interrupted:
             self._tick(SLEEP_NS)
             if self._is_stuck():
@@ -223,6 +220,26 @@ class Generator:
     def _request(self, numbers: Numbers) -> None:
         self._since_ns[numbers] = self.clock.now_ns()
         self.engine.send(self._slots[numbers], self._round.requests(numbers))
+
+    def _request_all(self) -> None:
+        """Send the round's message on every open connection, in blocks of bounded size.
+
+        The engine holds what it is given until it is waited for. So where the messages of all take
+        more than REQUEST_BYTES_MAX, replies are taken in between; a million short ones are all
+        under way before the first reply is looked at.
+        """
+        numbers = np.flatnonzero(self._states == OPEN)
+        size = self.plan.message.size_max
+        block = max(min(BLOCK, REQUEST_BYTES_MAX // size), 1)
+        held = 0
+        for start in range(0, len(numbers), block):
+            some = numbers[start : start + block]
+            if held + len(some) * size > REQUEST_BYTES_MAX:
+                self._tick(0)
+                held = 0
+            some = some[self._states[some] == OPEN]
+            self._request(some)
+            held += len(some) * size
 
     def _close_all(self) -> None:
         self._is_closing = True

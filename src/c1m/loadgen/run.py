@@ -11,15 +11,17 @@ from types import FrameType
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
 from c1m.clock import SystemClock
 from c1m.doctor.diagnose import diagnose
+from c1m.doctor.needs import ports_before_scan
+from c1m.doctor.situation import parse_ports
 from c1m.engine.base import Engine
 from c1m.engine.choose import choose
 from c1m.errors import LimitError, UsageError
 from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
 from c1m.kernel.sockets import resolve
-from c1m.loadgen.generator import Generator, LoadPlan, Progress
+from c1m.loadgen.generator import REQUEST_BYTES_MAX, Generator, LoadPlan, Progress
 from c1m.loadgen.message import Message
-from c1m.loadgen.sources import parse_sources, plan_addresses, usable_ports
+from c1m.loadgen.sources import parse_sources, plan_addresses
 from c1m.loadgen.window import Window
 from c1m.report import derive, metadata
 from c1m.report.reasons import connections_of, failures_of
@@ -76,11 +78,12 @@ def load(
     own = parse_sources(sources) if sources else []
     check_routes(targets, own)
     check_fits(count, targets, engine)
+    each = Message(message, count)
     plan = LoadPlan(
         connections=count,
-        addresses=plan_addresses(count, targets, own, _ports(targets)),
-        message=Message(message, count),
-        window=_window(targets, rate, connect_window),
+        addresses=plan_addresses(count, targets, own, _ports()),
+        message=each,
+        window=_window(targets, rate, connect_window, REQUEST_BYTES_MAX // each.size_max),
         hold_ns=hold_ns,
         timeout_ns=timeout_ns,
     )
@@ -164,33 +167,35 @@ def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> None:
     )
 
 
-def _ports(targets: Sequence[Endpoint]) -> int:
+def _ports() -> int:
+    """Local ports that connect() finds quickly for one source and target."""
     text = procfs.read_sysctl("net.ipv4.ip_local_port_range") or "32768 60999"
     low, high = (int(part) for part in text.split())
-    reserved = []
-    for part in (procfs.read_sysctl("net.ipv4.ip_local_reserved_ports") or "").split(","):
-        if part.strip():
-            first, _, last = part.strip().partition("-")
-            reserved.append((int(first), int(last or first)))
-    return usable_ports(low, high, reserved)
+    reserved = parse_ports(procfs.read_sysctl("net.ipv4.ip_local_reserved_ports") or "")
+    return ports_before_scan(low, high, reserved)
 
 
 def _is_here(target: Endpoint) -> bool:
     return target.family == AF_UNIX or target.host.startswith("127.") or target.host == "::1"
 
 
-def _window(targets: Sequence[Endpoint], rate: float | None, asked: int | None) -> Window:
+def _window(
+    targets: Sequence[Endpoint], rate: float | None, asked: int | None, most: int
+) -> Window:
+    """As asked, else by the targets' accept queues; `most` is what memory for messages allows."""
     if asked is not None and asked < 1:
         raise UsageError(f"A connect window of {asked} starts nothing.", "Give at least 1.")
     if asked is not None:
         window = Window(asked, 1, rate)
         window.size = asked
         return window
-    if not all(_is_here(t) for t in targets):
-        return Window(None, len(targets), rate)
-    queues = [accept_queue_of(t.path if t.family == AF_UNIX else t.port) for t in targets[:64]]
-    known = [queue for queue in queues if queue is not None]
-    return Window(min(known) if known else None, len(targets), rate)
+    queue = None
+    if all(_is_here(t) for t in targets):
+        queues = [accept_queue_of(t.path if t.family == AF_UNIX else t.port) for t in targets[:64]]
+        queue = min((q for q in queues if q is not None), default=None)
+    window = Window(queue, len(targets), rate)
+    window.size = max(min(window.size, most), 1)
+    return window
 
 
 def _server_pid(targets: Sequence[Endpoint]) -> int | None:

@@ -89,15 +89,6 @@ def _one_source(part: str) -> list[str]:
     return [str(ipaddress.ip_address(type(low)(n))) for n in range(int(low), int(high) + 1)]
 
 
-def usable_ports(low: int, high: int, reserved: Sequence[tuple[int, int]] = ()) -> int:
-    """Ports of the ephemeral range low..high that connect() finds without a search: half of it,
-    less those that ip_local_reserved_ports (pairs of first, last) takes out.
-    """
-    first_half = range(low, high + 1, 2)
-    taken = sum(len(range(max(a + (a - low) % 2, low), min(b, high) + 1, 2)) for a, b in reserved)
-    return max(len(first_half) - taken, 0)
-
-
 def plan_addresses(
     connections: int, targets: Sequence[Endpoint], sources: Sequence[str], ports: int
 ) -> AddressPlan:

@@ -24,6 +24,16 @@ class Window:
         self.size = min(each * targets, WINDOW_MAX)
         self._rate = rate_per_s
 
+    @property
+    def step(self) -> int:
+        """Fewer connects are not worth a tick of their own while others are under way: a quarter
+        of the window, and with a pace what comes due in 10 ms.
+        """
+        step = self.size // 4
+        if self._rate is not None:
+            step = min(step, int(self._rate / 100))
+        return max(step, 1)
+
     def may_start(self, started: int, under_way: int, elapsed_ns: int) -> int:
         """How many more connects may start now."""
         room = self.size - under_way

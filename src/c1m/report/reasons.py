@@ -16,6 +16,10 @@ PEER_EOF = 0  # not an errno: the peer closed in good order, but before the run 
 _NO_DESCRIPTOR = "c1m doctor --connections N says how many fit and what to raise."
 
 _CONNECT = {
+    errno.ENOENT: (
+        "there is no socket at that path",
+        "Start the server, and compare its --listen with the target's path.",
+    ),
     errno.ECONNREFUSED: (
         "the peer answered with a reset: nothing listens on that port",
         "Start the server, and compare its --listen with the target's ports.",

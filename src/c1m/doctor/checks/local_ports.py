@@ -29,6 +29,7 @@ def check(request: Request, situation: Situation) -> Finding | None:
     remedy, fixes = _remedy(request, situation, have)
     text = f"{low}-{high}: {quick:,} connections for each pair of source address and target port"
     if quick == 0:
+        remedy = remedy or f"Take ports out of {RESERVED}."
         verdict = SHORT if request.connections else OK
         return Finding(NAME, verdict, None, 0, "ports", text + ".", remedy, 0, fixes)
     if request.sources == needs.LOOPBACK_SOURCES:
