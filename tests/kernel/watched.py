@@ -21,6 +21,7 @@ from c1m.testing.fake_kernel import FakeKernel
 from contract.harness import Harness, SocketHarness
 from contract.uring_harnesses import FakeHarness, real_kernel
 
+NAMES = {value: name for name, value in vars(Op).items() if name.isupper()}
 KINDS = ["fake", "fake-oldest", "real", "real-oldest"]
 
 
@@ -58,10 +59,10 @@ class Seen(Counter[str]):
     def _name(op: int, result: int, flags: int) -> str:
         result = int(np.int32(np.uint32(result)))
         if result < 0:
-            return f"{Op(op).name} {errno.errorcode[-result]}"
+            return f"{NAMES[op]} {errno.errorcode[-result]}"
         if flags & abi.CQE_MORE:
-            return f"{Op(op).name} MORE"
-        return f"{Op(op).name} {'DATA-END' if result else 'END'}"
+            return f"{NAMES[op]} MORE"
+        return f"{NAMES[op]} {'DATA-END' if result else 'END'}"
 
 
 def harness(kind: str, seen: Seen, **faults: float) -> Harness:

@@ -25,7 +25,7 @@ from c1m.loadgen.run import _record
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.window import Window
 from c1m.report.derive import broken_laws
-from c1m.report.record import Asked, RunRecord
+from c1m.report.record import Asked, Metadata, RunRecord
 from c1m.report.sampler import Sampler
 from c1m.testing.manual_clock import ManualClock
 
@@ -129,7 +129,9 @@ class Run:
     def record(self) -> RunRecord:
         """Do the run; its record, whose laws hold whatever happened."""
         self.generator.run()
-        record = _record(self.generator, self.sampler, self.asked, "", "tcp://x:1", "echo")
+        record = _record(
+            self.generator, self.sampler, self.asked, Metadata(), "", "tcp://x:1", "echo"
+        )
         assert broken_laws(record) == []
         assert not self.engine.open, "left open"
         return record

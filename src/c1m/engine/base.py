@@ -60,12 +60,21 @@ class EventBatch:
     blocked: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox over the high watermark
     drained: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox down to the low watermark
 
+    @classmethod
+    def nothing(cls) -> EventBatch:
+        """An empty batch, made in a fraction of the time that the defaults take."""
+        return cls(*_NOTHING)
+
     def __len__(self) -> int:
         """Number of events of all kinds."""
         return (
             len(self.opened) + len(self.connected) + len(self.failed) + len(self.data_slots)
             + len(self.eof) + len(self.closed) + len(self.blocked) + len(self.drained)
         )  # fmt: skip
+
+
+_NO = NO_SLOTS
+_NOTHING = (_NO, _NO, _NO, _NO, _NO, _NO, Ragged.empty(), _NO, _NO, _NO, _NO, _NO)
 
 
 @dataclass(slots=True)

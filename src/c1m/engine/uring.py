@@ -158,7 +158,7 @@ class UringEngine:
 
     def wait(self, timeout_ns: int) -> EventBatch:
         self._statistics.ticks += 1
-        batch = EventBatch()
+        batch = EventBatch.nothing()
         deadline = self._clock.now_ns() + timeout_ns if timeout_ns > 0 else 0
         if self._rings.is_low():
             self._settle_now()
@@ -193,10 +193,14 @@ class UringEngine:
             completions = np.concatenate([*self._early, completions])
             self._early.clear()
         self._connector.submitted()
-        self._output.settle(completions)
         held = self._input.take_held()
-        if len(completions):
-            self._decode(completions, batch)
+        if len(completions) and self._input.is_plain(completions).all():
+            self._output.all_went()
+            self._input.take_data(completions, batch)
+        else:
+            self._output.settle(completions)
+            if len(completions):
+                self._decode(completions, batch)
         self._rings.recycle(held)
         if self._closing:
             self._close_settled()
@@ -213,10 +217,7 @@ class UringEngine:
             self._early.append(completions[(completions[:, 1] & 0xFF) != Op.SEND])
 
     def _decode(self, completions: Completions, batch: EventBatch) -> None:
-        """Completions to events."""
-        if self._input.is_plain(completions).all():
-            self._input.take_data(completions, batch)
-            return
+        """Completions of all kinds to events."""
         others = self._input.take(completions, batch)
         if len(others):
             self._decode_others(others, batch)

@@ -131,7 +131,7 @@ class Input:
         self._cancel(slots, RECEIVE_ARMED, Op.RECEIVE)
         self._cancel(slots, POLL_ARMED, Op.POLL)
 
-    def _cancel(self, slots: Slots, flag: int, op: Op) -> None:
+    def _cancel(self, slots: Slots, flag: int, op: int) -> None:
         slots = slots[(self._table.flags[slots] & flag) != 0]
         if len(slots):
             data = pack(slots, self._table.generations[slots], op)

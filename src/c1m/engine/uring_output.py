@@ -160,6 +160,10 @@ class Output:
                 continue
             self._append(slot, data.memory[start + taken : start + length].tobytes())
             self._start(slot)
+        self.all_went()
+
+    def all_went(self) -> None:
+        """Nothing is left to learn of this tick's sends: none has completed, or all are settled."""
         self._sent.clear()
         self._tick_mark = self._mark
 
@@ -236,7 +240,7 @@ class Output:
     def _file(self, slot: int) -> Slots:
         return np.array([slot % self._rings.files_per_ring], np.int32)
 
-    def _data(self, slot: int, op: Op) -> sub.Words:
+    def _data(self, slot: int, op: int) -> sub.Words:
         return np.array([pack_one(slot, int(self._table.generations[slot]), op)], np.uint64)
 
     def drop(self, slots: Slots) -> None:

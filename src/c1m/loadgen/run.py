@@ -25,7 +25,7 @@ from c1m.loadgen.sources import parse_sources, plan_addresses
 from c1m.loadgen.window import Window
 from c1m.report import derive, metadata
 from c1m.report.reasons import connections_of, failures_of
-from c1m.report.record import Asked, Latency, Phase, ReplyFailure, Round, RunRecord
+from c1m.report.record import Asked, Latency, Metadata, Phase, ReplyFailure, Round, RunRecord
 from c1m.report.record import Ramp as RampRecord
 from c1m.report.sampler import Sampler
 from c1m.units import parse_count, parse_duration, parse_rate
@@ -98,11 +98,13 @@ def load(
         started = metadata.started_text()
         with _Signals(generator if on_signals else None):
             generator.run()
+        extra = dict(chosen.statistics().extra)  # while its rings are there
     finally:
         chosen.shutdown()
     sampler.close()
     asked = Asked(count, rate, hold_ns / 1e9, message, engine)
-    return _record(generator, sampler, asked, started, ",".join(wanted), scenario)
+    conditions = metadata.collect(chosen.name, chosen.reason, extra)
+    return _record(generator, sampler, asked, conditions, started, ",".join(wanted), scenario)
 
 
 def _duration(value: str | float) -> int:
@@ -250,6 +252,7 @@ def _record(
     generator: Generator,
     sampler: Sampler,
     asked: Asked,
+    conditions: Metadata,
     started: str,
     target: str,
     scenario: str,
@@ -276,14 +279,13 @@ def _record(
     samples = sampler.samples()
     ramp = generator.ramp
     seconds = (ramp.last_ns - ramp.start_ns) / 1e9
-    engine = generator.engine
     return RunRecord(
         started=started,
         command=list(sys.argv),
         target=target,
         scenario=scenario,
         asked=asked,
-        metadata=metadata.collect(engine.name, engine.reason, engine.statistics().extra),
+        metadata=conditions,
         connections=connections,
         failures=[
             *failures_of("connect", counts.connect_errnos),
