@@ -1,4 +1,5 @@
-"""The few raw system calls that Python does not offer. Nobody else calls ctypes on libc.
+"""The few raw system calls that Python does not offer, for io_uring (by descriptor, for the epoll
+engine: socket_calls.py). Nobody else calls ctypes on libc.
 
 Errors come back as OSError with the errno. Calls that can sleep release the GIL; `enter_now`, which
 cannot, keeps it and so saves its hand-over.
