@@ -11,11 +11,11 @@ from dataclasses import asdict
 import click
 
 from c1m.addresses import parse_url
+from c1m.cli.options import COUNT, engine_option
 from c1m.doctor import fixes, text
 from c1m.doctor.diagnose import Diagnosis, diagnose
 from c1m.doctor.needs import LOOPBACK_SOURCES
 from c1m.errors import UsageError
-from c1m.units import parse_count
 
 WIDTH_MAX = 110
 
@@ -23,7 +23,7 @@ WIDTH_MAX = 110
 @click.command(name="doctor")
 @click.option(
     "--connections",
-    type=parse_count,
+    type=COUNT,
     metavar="COUNT",
     default="1M",
     show_default=True,
@@ -36,13 +36,7 @@ WIDTH_MAX = 110
     show_default=True,
     help="Which end is on this machine.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "uring", "epoll"]),
-    default="auto",
-    show_default=True,
-    help="auto: uring where it works, else epoll.",
-)
+@engine_option
 @click.option(
     "--listen",
     multiple=True,
@@ -51,7 +45,7 @@ WIDTH_MAX = 110
 )
 @click.option(
     "--sources",
-    type=parse_count,
+    type=COUNT,
     metavar="COUNT",
     help="Addresses that the client connects from.  [default: 127.0.0.0/8 on loopback, else 1]",
 )

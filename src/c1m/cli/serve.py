@@ -72,7 +72,7 @@ def serve(
     from c1m.apps.echo import Echo
     from c1m.cli.live import Live
     from c1m.cli.server_text import Progress, final_figures, final_text
-    from c1m.limits import BACKLOG
+    from c1m.limits import BACKLOG, REPORT_NS
     from c1m.report.files import check_writable, write_text
     from c1m.server.server import Server, stop_on_signals
 
@@ -96,7 +96,7 @@ def serve(
     def report(running: Server) -> int:
         now = running.clock.now_ns()
         live.show(progress.line(running, now))
-        return now + 1_000_000_000
+        return now + REPORT_NS
 
     server.run(report)
     live.done()

@@ -131,7 +131,6 @@ class Ring:
         self._arg_address = self._arg.ctypes.data
         self._arg["sigmask_sz"] = 8
         self._arg["ts"] = self._arg_address + abi.GETEVENTS_ARG_SIZE
-        self._timeout = self._arg[["ts_sec", "ts_nsec"]].view()
         self._ts = memoryview(self._arg.view(np.int64).data)[3:5]
 
     def push(self, rows: Rows) -> None:
@@ -165,10 +164,6 @@ class Ring:
             libc.enter_now(self.fd, 0, 0, abi.ENTER_GETEVENTS)
         elif result not in (-errno.EINTR, -errno.EAGAIN):
             raise OSError(-result, f"io_uring_enter: {os.strerror(-result)}")
-
-    def unreaped(self) -> int:
-        """Completions in the queue."""
-        return int((self._cq_tail[0] - self._head) & WORD)
 
     def wants_attention(self) -> bool:
         return bool(self._sq_flags[0] & ATTENTION) or self._cq_tail[0] != self._head

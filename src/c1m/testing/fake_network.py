@@ -47,10 +47,6 @@ class Network:
         if listener.endpoint.family == AF_UNIX:
             os.unlink(listener.endpoint.path)
 
-    def is_listened_on(self, endpoint: Endpoint) -> bool:
-        """Whether a connect would find somebody."""
-        return self._find(endpoint) is not None
-
     def _free_port(self) -> int:
         used = {endpoint.port for endpoint in self._listeners}
         while self._next_port in used:
