@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from c1m.engine.uring import UringEngine
-from c1m.engine.user_data import Op
+from c1m.engine.user_data import OP, Op
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.real import Kernel
 from c1m.kernel.ring import Completions, RingLike, Rows
@@ -50,7 +50,7 @@ class Seen(Counter[str]):
             self["overflow"] += ring.has_overflow()
             count = reap(into)
             for _, tag, result, flags in into[:count].tolist():
-                self[self._name(tag & 0xFF, result, flags)] += 1
+                self[self._name(tag & OP, result, flags)] += 1
             return count
 
         ring.push, ring.reap = watched_push, watched_reap  # type: ignore[method-assign]

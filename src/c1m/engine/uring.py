@@ -29,7 +29,7 @@ from c1m.engine.uring_accept import Acceptor
 from c1m.engine.uring_connect import Connector
 from c1m.engine.uring_input import Input
 from c1m.engine.uring_output import Output
-from c1m.engine.user_data import Op, pack, pack_one
+from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack, pack_one
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.ring import Completions
@@ -214,7 +214,7 @@ class UringEngine:
         self._output.settle(completions)
         if len(completions):
             # What is not a send's outcome is taken up by the next pass.
-            self._early.append(completions[(completions[:, 1] & 0xFF) != Op.SEND])
+            self._early.append(completions[(completions[:, 1] & OP) != Op.SEND])
 
     def _decode(self, completions: Completions, batch: EventBatch) -> None:
         """Completions of all kinds to events."""
@@ -223,7 +223,7 @@ class UringEngine:
             self._decode_others(others, batch)
 
     def _decode_others(self, others: Completions, batch: EventBatch) -> None:
-        ops = others[:, 1] & 0xFF
+        ops = others[:, 1] & OP
         accepts = others[ops == Op.ACCEPT]
         if len(accepts):
             self._accepted(accepts, batch)
@@ -256,7 +256,7 @@ class UringEngine:
         if not len(done):
             return
         self._acceptor.is_stale = True
-        rings = (done[:, 1] >> 8).astype(np.int32)
+        rings = (done[:, 1] >> GENERATION_SHIFT).astype(np.int32)
         slots = rings * np.int32(self._rings.files_per_ring) + done[:, 2].view(np.int32)
         self.table.open(slots, ConnEvent.ACCEPT)
         self._statistics.accepted += len(slots)
@@ -271,7 +271,7 @@ class UringEngine:
     def _connect_done(self, connects: Completions, batch: EventBatch) -> None:
         slots = connects[:, 0].view(np.int32).copy()
         results = connects[:, 2].view(np.int32).copy()
-        current = self.table.generations[slots] == connects[:, 1] >> 8
+        current = self.table.generations[slots] == connects[:, 1] >> GENERATION_SHIFT
         slots, results = slots[current], results[current]
         if self._connector.errors:
             for i, slot in enumerate(slots.tolist()):

@@ -35,7 +35,7 @@ from c1m.engine import submissions as sub
 from c1m.engine.base import EngineStatistics, EventBatch, Slots
 from c1m.engine.ragged import Ragged
 from c1m.engine.rings import RingSet
-from c1m.engine.user_data import Op, pack
+from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import GROUP
 from c1m.kernel.ring import Completions
@@ -221,9 +221,9 @@ class Input:
         """Take all that is input out of mixed completions; returns the others."""
         slots = completions[:, 0].view(np.int32)
         tags, flags = completions[:, 1], completions[:, 3]
-        ops = tags & 0xFF
+        ops = tags & OP
         has_buffer = (flags & abi.CQE_BUFFER) != 0
-        is_current = (tags >> 8) == self._table.generations[slots]
+        is_current = (tags >> GENERATION_SHIFT) == self._table.generations[slots]
         is_receive = is_current & (ops == Op.RECEIVE)
         is_read = is_current & (ops == Op.READ)
         late = completions[has_buffer & ~(is_receive | is_read)]

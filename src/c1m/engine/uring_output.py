@@ -25,7 +25,7 @@ from c1m.engine import submissions as sub
 from c1m.engine.base import EngineStatistics
 from c1m.engine.ragged import Ragged
 from c1m.engine.rings import RingSet
-from c1m.engine.user_data import Op, pack, pack_one
+from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack, pack_one
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.ring import Completions
 
@@ -142,7 +142,7 @@ class Output:
         """
         if not self._sent:
             return
-        is_send = np.flatnonzero((completions[:, 1] & 0xFF) == Op.SEND)
+        is_send = np.flatnonzero((completions[:, 1] & OP) == Op.SEND)
         for slot, tag, result, _ in completions[is_send].tolist():
             data, index = self._piece_of(int(self._table.marks[slot]))
             start, length = int(data.offsets[index]), int(data.lengths[index])
@@ -151,7 +151,7 @@ class Output:
                 continue  # all of it went, and the kernel said so
             taken = max(result, 0)
             self._statistics.sent_bytes -= length - taken
-            if self._table.generations[slot] != tag >> 8:
+            if self._table.generations[slot] != tag >> GENERATION_SHIFT:
                 self._statistics.unsent_bytes += length - taken
                 continue
             if result < 0 and -result not in (errno.EAGAIN, errno.EINTR, errno.ECANCELED):
@@ -188,7 +188,7 @@ class Output:
 
         Not for a poll that was cancelled: another may be armed since.
         """
-        if self._table.generations[slot] != tag >> 8:
+        if self._table.generations[slot] != tag >> GENERATION_SHIFT:
             return
         if not more:
             self._polled.discard(slot)
@@ -210,7 +210,7 @@ class Output:
     def outbox_done(self, slot: int, tag: int, result: int) -> None:
         """The kernel is done with an outbox's head."""
         self._flights.pop(slot | tag << 32, None)
-        if self._table.generations[slot] != tag >> 8:
+        if self._table.generations[slot] != tag >> GENERATION_SHIFT:
             return
         if result < 0:
             if -result == errno.EINTR:

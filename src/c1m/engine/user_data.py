@@ -1,17 +1,22 @@
 """The 64 bits that a submission carries and its completion brings back.
 
-    63      56 55            40 39   32 31                                    0
-    [  zero  ][  generation   ][  op   ][  slot (or listener, for accepts)    ]
+    63            48 47           32 31                                    0
+    [  generation   ][  op          ][  slot (or listener, for accepts)    ]
 
-Seen as two little-endian uint32: word 0 is the slot, word 1 the *tag*, generation << 8 | op. A
-completion whose generation is not the slot's any more is late: its connection is gone. For accepts
-the generation's place holds the ring that accepts.
+Seen as two little-endian uint32: word 0 is the slot, word 1 the *tag*, generation << 16 | op. Each
+part stands on a boundary of its own size, so that an array of completions is taken apart by views
+instead of by arithmetic. A completion whose generation is not the slot's any more is late: its
+connection is gone. For accepts the generation's place holds the ring that accepts.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
+
+OP = 0xFFFF  # of a tag
+GENERATION_SHIFT = 16  # of a tag
 
 
 class Op:
@@ -37,9 +42,9 @@ def pack(
 ) -> npt.NDArray[np.uint64]:
     """User data for an array of slots.
 
-    The scalar form: `slot | op << 32 | generation << 40`.
+    The scalar form: `slot | op << 32 | generation << 48`.
     """
-    tags = generations.astype(np.uint64) << np.uint64(40)
+    tags = generations.astype(np.uint64) << np.uint64(48)
     tags |= np.uint64(op << 32)
     tags |= slots.astype(np.uint64)
     return tags
@@ -47,4 +52,4 @@ def pack(
 
 def pack_one(slot: int, generation: int, op: int) -> int:
     """User data for one slot: the scalar reference of `pack`."""
-    return slot | op << 32 | generation << 40
+    return slot | op << 32 | generation << 48

@@ -11,6 +11,7 @@ Facts
 from __future__ import annotations
 
 import mmap
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Ids = npt.NDArray[np.uint16]
 
+_ENTRY = np.dtype("V16")  # one whole entry
+_FIELDS = struct.Struct("<QIH")  # all of it but the last two bytes
 GROUP = 0  # the buffer group id every ring uses: groups are per ring
 
 
@@ -37,6 +40,9 @@ class BufferArena:
         self.memory = np.frombuffer(self._mapping, np.uint8)
         self.address = self.memory.ctypes.data
         self.owners = np.zeros(count, np.uint16)  # which ring each buffer belongs to
+        self.owner_of = memoryview(self.owners)  # one at a time
+        # A buffer's entry is always the same: made once, copied whole when it is given back.
+        self.entries = np.zeros(count, abi.BUFFER)
         self._given = 0
 
     def left(self) -> int:
@@ -48,8 +54,13 @@ class BufferArena:
         assert count <= self.left()
         first = self._given
         self._given += count
-        self.owners[first : first + count] = ring
-        return np.arange(first, first + count, dtype=np.uint16)
+        ids = np.arange(first, first + count, dtype=np.uint16)
+        some = slice(first, first + count)
+        self.owners[some] = ring
+        self.entries["addr"][some] = np.arange(first, first + count) * self.size + self.address
+        self.entries["len"][some] = self.size
+        self.entries["bid"][some] = ids
+        return ids
 
 
 class BufferRing:
@@ -61,13 +72,12 @@ class BufferRing:
         # The kernel wants page-aligned memory and keeps reading it until the ring is gone: the
         # mapping lives as long as this object, which the engine keeps beside the ring.
         self._mapping = mmap.mmap(-1, max(entries * 16, mmap.PAGESIZE))
-        self.entries = np.frombuffer(self._mapping, abi.BUFFER, entries)
-        self.entries["len"] = arena.size
+        self.entries = np.frombuffer(self._mapping, _ENTRY, entries)
+        self._ready = arena.entries.view(_ENTRY)
         self._mask = entries - 1
         self._tail = 0
-        self._addr = self.entries["addr"]
-        self._bid = self.entries["bid"]
-        self._tail_word = np.frombuffer(self._mapping, np.uint16, 1, 14)
+        self._bytes = memoryview(self._mapping)
+        self._tail_word = self._bytes.cast("H")[7:8]  # bytes 14 and 15
         arg = np.zeros(1, abi.BUFFER_REGISTER)
         arg["ring_addr"] = self.entries.ctypes.data
         arg["ring_entries"] = entries
@@ -91,14 +101,26 @@ class BufferRing:
         if n == 0:
             return
         at = self._tail & self._mask
-        first = min(n, len(self.entries) - at)
-        addresses = ids.astype(np.uint64) * np.uint64(self._arena.size)
-        addresses += np.uint64(self._arena.address)
-        self._addr[at : at + first] = addresses[:first]
-        self._bid[at : at + first] = ids[:first]
-        if first < n:
-            self._addr[: n - first] = addresses[first:]
-            self._bid[: n - first] = ids[first:]
+        room = self._mask + 1 - at
+        entries = self._ready.take(ids)
+        if n <= room:
+            self.entries[at : at + n] = entries
+        else:
+            self.entries[at:] = entries[:room]
+            self.entries[: n - room] = entries[room:]
         self._tail = (self._tail + n) & 0xFFFF
-        self._tail_word[0] = self._tail  # last: from here on the kernel may pick them
+        # Last, because the first entry's copy has written over it. Nobody has looked meanwhile:
+        # the kernel reads it only in this thread's own calls.
+        self._tail_word[0] = self._tail
         self.free += n
+
+    def give_one(self, buffer: int) -> None:
+        """The scalar form of `give`."""
+        arena = self._arena
+        _FIELDS.pack_into(
+            self._bytes, (self._tail & self._mask) * 16,
+            arena.address + buffer * arena.size, arena.size, buffer,
+        )  # fmt: skip
+        self._tail = (self._tail + 1) & 0xFFFF
+        self._tail_word[0] = self._tail
+        self.free += 1

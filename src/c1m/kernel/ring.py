@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +27,9 @@ from c1m.kernel import uring_abi as abi
 
 WORD = 0xFFFFFFFF
 ATTENTION = abi.SQ_TASKRUN | abi.SQ_CQ_OVERFLOW
+_SLEEP = abi.ENTER_GETEVENTS | abi.ENTER_EXT_ARG
+_ARG_SIZE = libc.size(abi.GETEVENTS_ARG_SIZE)
+_WORDS = struct.Struct("<8Q")  # one submission
 
 Rows = npt.NDArray[np.uint64]  # submissions as [n, 8] words of 8 bytes: one plain copy each block
 Completions = npt.NDArray[np.uint32]  # completions as [n, 4]: slot, tag, result, flags
@@ -40,6 +44,10 @@ class RingLike(Protocol):
 
     def push(self, rows: Rows) -> None:
         """Queue submissions, entering the kernel in between where the queue is full."""
+        ...
+
+    def push_one(self, first: int, address: int, third: int, user_data: int) -> None:
+        """Queue one submission given as its words 0, 2, 3 and 4; the others are zero."""
         ...
 
     def submit(self) -> None:
@@ -117,6 +125,7 @@ class Ring:
         self._cq_tail = words[int(cq["tail"]) // 4 :][:1]
         sqes = libc.view_of(self._sqes_address, self._sqes_bytes)
         self._sqes = np.frombuffer(sqes, np.uint64).reshape(self.sq_entries, 8)
+        self._sqe_bytes = sqes
         start = int(cq["cqes"])
         self._cqes = np.frombuffer(
             ring[start : start + abi.CQE.itemsize * self.cq_entries], np.uint32
@@ -128,10 +137,12 @@ class Ring:
         self._tail = 0
         self._head = 0
         self._arg = np.zeros(1, abi.GETEVENTS_ARG)
-        self._arg_address = self._arg.ctypes.data
+        address = self._arg.ctypes.data
+        self._arg_pointer = libc.pointer(address)
         self._arg["sigmask_sz"] = 8
-        self._arg["ts"] = self._arg_address + abi.GETEVENTS_ARG_SIZE
+        self._arg["ts"] = address + abi.GETEVENTS_ARG_SIZE
         self._ts = memoryview(self._arg.view(np.int64).data)[3:5]
+        self._timeout_ns = 0  # what is in _ts
 
     def push(self, rows: Rows) -> None:
         done = 0
@@ -148,6 +159,14 @@ class Ring:
             self._tail = (self._tail + n) & WORD
             self.pending += n
             done += n
+
+    def push_one(self, first: int, address: int, third: int, user_data: int) -> None:
+        if self.pending == self.sq_entries:
+            self.submit()
+        at = (self._tail & (self.sq_entries - 1)) * abi.SQE.itemsize
+        _WORDS.pack_into(self._sqe_bytes, at, first, 0, address, third, user_data, 0, 0, 0)
+        self._tail = (self._tail + 1) & WORD
+        self.pending += 1
 
     def submit(self) -> None:
         while self.pending:
@@ -190,17 +209,12 @@ class Ring:
         return there
 
     def _sleep(self, timeout_ns: int) -> None:
-        if timeout_ns < 0:
-            timeout_ns = 1 << 60  # some thirty years: the kernel takes no 'for ever' here
-        self._ts[0], self._ts[1] = divmod(timeout_ns, 1_000_000_000)
-        result = libc.enter(
-            self.fd,
-            self.pending,
-            1,
-            abi.ENTER_GETEVENTS | abi.ENTER_EXT_ARG,
-            self._arg_address,
-            abi.GETEVENTS_ARG_SIZE,
-        )
+        if timeout_ns != self._timeout_ns:
+            self._timeout_ns = timeout_ns
+            # Some thirty years: the kernel takes no 'for ever' here.
+            some = timeout_ns if timeout_ns > 0 else 1 << 60
+            self._ts[0], self._ts[1] = divmod(some, 1_000_000_000)
+        result = libc.enter(self.fd, self.pending, 1, _SLEEP, self._arg_pointer, _ARG_SIZE)
         if result not in (-errno.ETIME, -errno.EBUSY):
             self._account(result)
 
@@ -225,6 +239,7 @@ class Ring:
         fd, self.fd = self.fd, -1
         # The views go before the memory they look at.
         del self._sq_tail, self._sq_flags, self._cq_head, self._cq_tail, self._sqes, self._cqes
+        del self._sqe_bytes
         libc.unmap(self._ring_address, self._ring_bytes)
         libc.unmap(self._sqes_address, self._sqes_bytes)
         os.close(fd)

@@ -80,6 +80,9 @@ class FakeRing:
             self.pending += len(block)
             done += len(block)
 
+    def push_one(self, first: int, address: int, third: int, user_data: int) -> None:
+        self.push(np.array([[first, 0, address, third, user_data, 0, 0, 0]], np.uint64))
+
     def submit(self) -> None:
         self._enter(0, get_events=False)
 
