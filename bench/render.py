@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness import chart, targets
 from harness.build import BENCH
@@ -17,6 +18,7 @@ from harness.peers import BY_NAME
 from harness.results import Results, read
 from harness.tables import tables
 from harness.workloads import CONNECTIONS, Workload
+from million import figures
 
 PAGE = BENCH.parent / "docs" / "explanation" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -34,7 +36,8 @@ def main() -> int:
     parts += ["## Targets\n", targets.table(merged).markdown().split("\n\n", 1)[1]]
     parts += ["\n## Plots\n", *plots(merged)]
     parts += ["\n## All tables\n", servers_text(merged)]
-    parts += ["\n" + table.markdown() + "\n" for table in tables(merged.comparisons)]
+    shown = [*figures.tables(merged.million), *tables(merged.comparisons)]
+    parts += ["\n" + table.markdown() + "\n" for table in shown]
     PAGE.write_text(between(PAGE.read_text(), "\n".join(parts)))
     return 0
 
@@ -50,8 +53,16 @@ def merge(documents: Sequence[Results]) -> Results:
     start_up = next((d.start_up for d in reversed(documents) if d.start_up), {})
     return Results(
         last.name, last.started, last.conditions, last.settings, last.skipped,
-        list(kept.values()), start_up,
+        list(kept.values()), start_up, merge_million([d.million for d in documents]),
     )  # fmt: skip
+
+
+def merge_million(documents: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Of each life (ramp, work, largest) with so many connections what was measured last."""
+    lives: dict[str, list[dict[str, Any]]] = {}
+    for document in documents:
+        lives.update(figures.lives(document))
+    return [each for life in lives.values() for each in life]
 
 
 def between(page: str, text: str) -> str:

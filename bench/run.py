@@ -14,8 +14,11 @@ from harness.peers import Peer
 from harness.results import Results
 from harness.tables import table_of
 from harness.workloads import WARM_UP_S, Workload, from_name
+from million import figures, lives, namespace
 
+from c1m.errors import UsageError
 from c1m.report.metadata import started_text
+from c1m.units import parse_count
 
 RESULTS = build.BENCH / "results"
 OVERHEAD_S = 0.7  # a run: waiting for the server to be idle, opening, what is still in flight
@@ -53,6 +56,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="measured in each run  [default: 2]")
     parser.add_argument("--quick", action="store_true", help="few workloads, 2 pairs of 1 s")
     parser.add_argument("--targets", action="store_true", help="measure and judge the targets")
+    parser.add_argument(
+        "--million", metavar="COUNT", nargs="?", type=_count, const=figures.MILLION, default=0,
+        help="ramp, memory, echo and broadcast with up to so many open  [1M]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--largest", metavar="A,B", nargs="?", type=_counts, const=lives.LARGEST, default=(),
+        help="open so many, then so many, or as many as it goes  [2.5M,3M]",
+    )  # fmt: skip
     parser.add_argument("--server-cpu", type=int, default=0)
     parser.add_argument("--generator-cpu", type=int, default=1)
     parser.add_argument("--spin", action="store_true", help="the generator never sleeps")
@@ -66,6 +77,17 @@ def _listed(value: str) -> list[str]:
     return value.split(",")
 
 
+def _count(value: str) -> int:
+    try:
+        return parse_count(value)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _counts(value: str) -> list[int]:
+    return [_count(part) for part in value.split(",")]
+
+
 def kinds() -> list[str]:
     """Kinds of workload there are."""
     return list(dict.fromkeys(each.kind for each in workloads.ALL))
@@ -73,12 +95,16 @@ def kinds() -> list[str]:
 
 def run(options: argparse.Namespace) -> int:
     """Measure what was asked, print each table when it is there, write the results."""
-    plan, skipped = plan_of(options)
+    with_million = bool(options.million or options.largest)
+    is_alone = with_million and not (
+        options.targets or options.only or options.workloads or options.connections
+    )
+    plan, skipped = ([], {}) if is_alone else plan_of(options)
     if options.list:
         for line in [w.name for w in workloads.ALL] + [f"{p.name}: {p.what}" for p in peers.ALL]:
             print(line)
         return 0
-    if not plan:
+    if not plan and not with_million:
         print("bench: nothing fits what was asked (see --list).", file=sys.stderr)
         return 2
     pairs = options.pairs or (2 if options.quick else 5)
@@ -91,8 +117,9 @@ def run(options: argparse.Namespace) -> int:
          "generator_cpu": options.generator_cpu, "spin": options.spin},
         skipped,
     )  # fmt: skip
-    minutes = len(plan) * pairs * 2 * (seconds + WARM_UP_S + OVERHEAD_S) / 60
-    print(f"{len(plan)} comparisons of {pairs} pairs, about {minutes:.0f} minutes")
+    if plan:
+        minutes = len(plan) * pairs * 2 * (seconds + WARM_UP_S + OVERHEAD_S) / 60
+        print(f"{len(plan)} comparisons of {pairs} pairs, about {minutes:.0f} minutes")
     for name, why in skipped.items():
         print(f"  {name} is left out: {why}")
     path: Path | None = options.json
@@ -103,13 +130,15 @@ def run(options: argparse.Namespace) -> int:
         if options.targets:
             port = FIRST_PORT + (machine.next_port() - FIRST_PORT + 50) % (LAST_PORT - FIRST_PORT)
             results.start_up = conditions.start_up_seconds(options.server_cpu, port)
+        if with_million:
+            measure_million(machine, options, results)
     finally:  # what was measured before an interruption is kept
         results.conditions["load_average_after"] = os.getloadavg()[0]
         if path is not None:
             results.write(path)
             print(f"\nresults: {path}")
-    if options.targets:
-        print(targets.table(results).text())
+    if options.targets or is_alone:
+        print(targets.table(results, targets.MILLIONS if is_alone else targets.TARGETS).text())
     return 0
 
 
@@ -164,6 +193,14 @@ def measure(machine: Machine, plan: list[tuple[Workload, Peer, Peer]], results: 
             results.comparisons.append(done[-1])
         tell("")
         print(table_of(workload, done).text(), flush=True)
+
+
+def measure_million(machine: Machine, options: argparse.Namespace, results: Results) -> None:
+    """What needs a million connections; last, because this process leaves the network it is in."""
+    results.conditions["network_namespace"] = namespace.enter()
+    lives.measure(machine, options.million, options.largest, results.million, tell)
+    for table in figures.tables(results.million):
+        print(table.text(), flush=True)
 
 
 def tell(what: str) -> None:

@@ -163,9 +163,11 @@ def memory(pid: int) -> dict[str, Any]:
     status = Path(f"/proc/{pid}/status").read_text()
     resident = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
     slabs = {name: s.active_objects * s.object_bytes for name, s in procfs.slabs().items()}
+    sockets = procfs.sockstat()
     return {
         "rss_bytes": int(resident) * 1024,
         "slabs": slabs,
-        "tcp_sockets": procfs.sockstat().get("TCP.inuse", 0),
+        "tcp_sockets": sockets.get("TCP.inuse", 0),
+        "tcp_everywhere": sockets.get("TCP.alloc", 0),  # in all network namespaces
         "available_bytes": procfs.meminfo().get("MemAvailable", 0),
     }

@@ -11,8 +11,9 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
+
+from harness.accounts import account
 
 PR_SET_PDEATHSIG = 1
 START_S_MAX = 20.0
@@ -60,10 +61,10 @@ class Server:
 
     def wait_until_idle(self, seconds_max: float = 10.0) -> None:
         """Until it has closed what the last generator left: no processor time in 0.1 s."""
-        deadline, before = time.monotonic() + seconds_max, cpu_ns(self.pid)
+        deadline, before = time.monotonic() + seconds_max, account(self.pid)["cpu_ns"]
         while time.monotonic() < deadline:
             time.sleep(0.1)
-            now = cpu_ns(self.pid)
+            now = account(self.pid)["cpu_ns"]
             if now - before < 3_000_000:
                 return
             before = now
@@ -111,13 +112,3 @@ def generate(command: Sequence[str], cpu: int, seconds: float) -> dict[str, Any]
         raise RunFailed(errors.decode(errors="replace").strip() or f"status {process.returncode}")
     result: dict[str, Any] = json.loads(output)
     return result
-
-
-def cpu_ns(pid: int) -> int:
-    """Processor time of all threads of a process; 0 when it has ended."""
-    total = 0
-    with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(OSError):
-                total += int((task / "schedstat").read_text().split()[0])
-    return total

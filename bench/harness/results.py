@@ -25,6 +25,7 @@ class Results:
     skipped: dict[str, str]  # peers that are not there, and why
     comparisons: list[Comparison] = field(default_factory=list)
     start_up: dict[str, list[float]] = field(default_factory=dict)  # seconds, by command
+    million: list[dict[str, Any]] = field(default_factory=list)  # see million.figures
 
     def write(self, path: Path) -> None:
         """As JSON, one run of the generator a line."""
@@ -35,8 +36,9 @@ class Results:
             "start_up": self.start_up,
         }  # fmt: skip
         body = ",\n".join(_comparison(each) for each in self.comparisons)
+        million = ",\n".join("  " + json.dumps(each) for each in self.million)
         text = json.dumps(head, indent=1)[:-2]
-        path.write_text(f'{text},\n "comparisons": [\n{body}\n]}}\n')
+        path.write_text(f'{text},\n "million": [\n{million}\n],\n "comparisons": [\n{body}\n]}}\n')
 
 
 def read(path: Path) -> Results:
@@ -56,7 +58,7 @@ def read(path: Path) -> Results:
     ]
     return Results(
         data["name"], data["started"], data["conditions"], data["settings"], data["skipped"],
-        comparisons, data["start_up"],
+        comparisons, data["start_up"], data.get("million", []),
     )  # fmt: skip
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
+
+from million import figures
+from million.figures import MILLION, ORDERS, Measurement
 
 from harness.counting import Ratio, Run, cpu_us, key, ratio
 from harness.results import Results
@@ -27,7 +31,8 @@ class Target:
     def row(self, results: Results) -> list[str]:
         """what, target, figure, verdict."""
         found = self.figure(results)
-        bound = f"{'>=' if self.is_least else '<='} {self.bound:g}{self.unit}"
+        number = f"{self.bound:,.0f}" if self.bound >= 1_000 else f"{self.bound:g}"
+        bound = f"{'>=' if self.is_least else '<='} {number}{self.unit}"
         if found is None:
             return [self.what, bound, "-", "not measured"]
         value = found.median if isinstance(found, Ratio) else found
@@ -35,8 +40,10 @@ class Target:
         verdict = "reached" if reached else "NOT reached"
         if isinstance(found, Ratio) and found.least < self.bound < found.most:
             verdict += ", not in every pair" if reached else ", but in some pairs"
-        shown = str(found) if isinstance(found, Ratio) else f"{found:,.0f}{self.unit}"
-        return [self.what, bound, shown, verdict]
+        if isinstance(found, Ratio):
+            shown = str(found) if found.most < 1_000 else f"{value:,.0f}{_range(found)}"
+            return [self.what, bound, shown + self.unit, verdict]
+        return [self.what, bound, f"{value:,.0f}{self.unit}", verdict]
 
 
 def _compared(
@@ -71,6 +78,33 @@ def _over_bare(peer: str) -> Callable[[Results], float | None]:
     return find
 
 
+def _range(found: Ratio) -> str:
+    return f" ({found.least:,.0f}..{found.most:,.0f})" if found.least < found.most else ""
+
+
+def _at_a_million(
+    kind: str, figure: Callable[[Measurement], float | None], **wanted: Any
+) -> Callable[[Results], Ratio | None]:
+    """Of all measurements of a kind with 1,000,000 connections."""
+
+    def find(results: Results) -> Ratio | None:
+        found = figures.of_kind(results.million, kind, connections=MILLION, **wanted)
+        return figures.spread([figure(each) for each in found])
+
+    return find
+
+
+def _quiet(order: str) -> Callable[[Results], Ratio | None]:
+    return lambda results: ratio(
+        figures.quiet_pairs(results.million, MILLION, 10_000, 1_000, order), key("rps")
+    )
+
+
+def _largest(results: Results) -> float | None:
+    found = figures.of_kind(results.million, "largest")
+    return max((each["total_echoed"] for each in found if not figures.failures(each)), default=None)
+
+
 def _rates(peer: str, against: str, bounds: dict[int, float]) -> list[Target]:
     return [
         Target(
@@ -82,6 +116,33 @@ def _rates(peer: str, against: str, bounds: dict[int, float]) -> list[Target]:
         for n, bound in bounds.items()
     ]
 
+
+MILLIONS = (
+    *(
+        Target(f"echo/s, 1,000,000 open / 10,000 open, 1,000 in flight {words}", 0.9, True,
+               _quiet(order))
+        for order, words in ORDERS.items()
+    ),
+    *(
+        Target(f"echo/s with 1,000,000 open, 20,000 in flight {words}", 100_000, True,
+               _at_a_million("turns", key("rps"), in_flight=20_000, order=order))
+        for order, words in ORDERS.items()
+    ),
+    Target("1,000,000 connections opened", 30, False,
+           _at_a_million("ramp", figures.ramp_seconds), " s"),
+    Target("their last 50,000 / their second 50,000", 1.15, False,
+           _at_a_million("ramp", figures.flatness)),
+    Target("user memory an idle connection at 1,000,000", 40, False,
+           _at_a_million("ramp", figures.user_bytes), " B"),
+    Target("kernel memory an idle connection over the bare socket, at 1,000,000", 260, False,
+           _at_a_million("ramp", figures.over_bare), " B"),
+    Target("server's memory after all 1,000,000 have closed / empty server's", 1.1, False,
+           _at_a_million("ramp", figures.given_back)),
+    Target("broadcast of 64 B to 1,000,000: deliveries/s", 300_000, True,
+           _at_a_million("broadcast", figures.deliveries)),
+    Target("the largest run: connections open at once, each echoed once", 2_500_000, True,
+           _largest),
+)  # fmt: skip
 
 TARGETS: Sequence[Target] = (
     *_rates("c1m-uring", "c", dict.fromkeys(ECHO_MANY, 1.0)),
@@ -115,6 +176,7 @@ TARGETS: Sequence[Target] = (
         _over_bare("c1m-uring"),
         " B",
     ),
+    *MILLIONS,
     Target("start-up of c1m --help", 150, False, _start_up("c1m --help"), " ms"),
     Target("start-up of c1m serve to listening", 400, False, _start_up("c1m serve"), " ms"),
 )
@@ -129,9 +191,9 @@ WORKLOADS: Sequence[Workload] = (
 PEERS = ("c", "bare", "uvloop", "c1m-uring", "c1m-epoll")
 
 
-def table(results: Results) -> Table:
+def table(results: Results, targets: Sequence[Target] = TARGETS) -> Table:
     """Targets with figure and verdict."""
-    rows = [target.row(results) for target in TARGETS]
+    rows = [target.row(results) for target in targets]
     return Table("Targets", ("what", "target", "figure", "verdict"), rows)
 
 

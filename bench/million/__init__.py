@@ -1,0 +1,1 @@
+"""The part of the benchmark that has a million connections open: `run.py --million`."""
