@@ -111,6 +111,7 @@ HARNESSES: dict[str, Callable[[], Harness] | None] = {
     "epoll": _on_sockets("c1m.engine.epoll", "EpollEngine"),
     "uring": _on_sockets("c1m.engine.uring", "UringEngine"),
     "uring-fake": _on_uring("fake"),
+    "uring-arrays": _on_uring("arrays"),
     "uring-faulty": _on_uring("faulty"),
     "uring-oldest": _on_uring("oldest"),
     "uring-small": _on_uring("small"),

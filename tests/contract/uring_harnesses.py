@@ -1,6 +1,7 @@
 """Harnesses for the uring engine where it is not as usual.
 
-fake: on the fake kernel, with peers in memory. faulty: there too, with a mix of faults, all drawn
+fake: on the fake kernel, with peers in memory. arrays: there too, with nothing worked through one
+by one however small the batch. faulty: there too, with a mix of faults, all drawn
 from one seed, and small sizes of everything. small: on the real kernel with those sizes, which
 makes many rings and lets every queue run full. oldest: with no more features than Linux 6.1 has.
 """
@@ -28,9 +29,10 @@ from contract.peers import Peer, PeerListener
 
 SEED = 1
 PLAIN = Tuning(capacity=1 << 14, files_per_ring=1 << 12)
+ARRAYS = Tuning(capacity=1 << 14, files_per_ring=1 << 12, few=0)
 SMALL = Tuning(
     capacity=1 << 14, files_per_ring=128, sq_entries=8, cq_entries=16, buffer_size=512,
-    buffers_first=4, buffers_each=2, buffers_max=1 << 12,
+    buffers_first=4, buffers_each=2, buffers_max=1 << 12, few=3,
 )  # fmt: skip
 # A reset is no part of it: the contract's tests say themselves which connections are reset.
 FAULTS = {
@@ -155,6 +157,8 @@ def make(kind: str) -> Harness:
     """The harness of a kind."""
     if kind == "fake":
         return FakeHarness(PLAIN)
+    if kind == "arrays":
+        return FakeHarness(ARRAYS)
     if kind == "faulty":
         return FakeHarness(SMALL, **FAULTS)
     if kind == "small":

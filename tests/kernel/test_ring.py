@@ -15,6 +15,7 @@ import pytest
 
 from c1m.addresses import AF_INET, Endpoint, pack
 from c1m.engine import submissions as sub
+from c1m.engine.ragged import Ragged
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import GROUP, BufferArena, BufferRing
 from c1m.kernel.real import Kernel
@@ -382,13 +383,9 @@ def test_a_close_with_unread_data_resets(make: MakeBench) -> None:
 
 
 def send_now(bench: Bench, data: np.ndarray) -> None:
-    rows = sub.send_now(
-        np.zeros(1, np.int32),
-        np.array([data.ctypes.data], np.uint64),
-        np.array([len(data)], np.int32),
-        np.array([SEND], np.uint64),
-    )
-    bench.ring.push(rows)
+    zero = np.zeros(1, np.int32)
+    piece = Ragged(data, np.zeros(1, np.int64), np.array([len(data)], np.int32))
+    bench.ring.push(sub.SendBlock(1).fill(zero, zero, np.zeros(1, np.uint16), piece))
     bench.ring.submit()
 
 

@@ -25,6 +25,9 @@ READING = 32  # a single receive is on its way
 AT_END = 64  # the kernel has announced the end: read until it comes
 IS_OPEN = 8  # the caller may send: state OPEN or HALF_CLOSED, as a bit so that one look is enough
 
+SENDABLE = (np.arange(256) & (IS_OPEN | HAS_OUTBOX)) == IS_OPEN
+"""bool[256], by flags: open, and nothing queued before what is sent now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -46,6 +49,16 @@ class ConnTable:
         self.generations = np.zeros(capacity, np.uint16)
         self.activity = np.zeros(capacity, np.uint8)  # the engine's: how lately data came
         self.marks = np.zeros(capacity, np.uint32)  # the engine's: when this slot was last sent to
+        # For one row at a time: a memoryview's element costs a third of an array's.
+        self.flags_at = self.flags.data
+        self.generation_at = self.generations.data
+        self.activity_at = self.activity.data
+        self.mark_at = self.marks.data
+
+    def forget_marks(self) -> None:
+        """All marks are zero again; the pages of the old ones go back."""
+        self.marks = np.zeros(self.capacity, np.uint32)
+        self.mark_at = self.marks.data
 
     def advance(self, slots: Slots, event: ConnEvent) -> None:
         """Move the slots (each at most once) by NEXT. Raises InternalError for an illegal pair."""

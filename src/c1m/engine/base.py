@@ -59,6 +59,7 @@ class EventBatch:
     closed_errnos: npt.NDArray[np.int32] = field(default_factory=lambda: NO_SLOTS)
     blocked: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox over the high watermark
     drained: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox down to the low watermark
+    is_plain: bool = False  # data and nothing else, for sure: no need to look at the other kinds
 
     @classmethod
     def nothing(cls) -> EventBatch:
@@ -67,6 +68,8 @@ class EventBatch:
 
     def __len__(self) -> int:
         """Number of events of all kinds."""
+        if self.is_plain:
+            return len(self.data_slots)
         return (
             len(self.opened) + len(self.connected) + len(self.failed) + len(self.data_slots)
             + len(self.eof) + len(self.closed) + len(self.blocked) + len(self.drained)

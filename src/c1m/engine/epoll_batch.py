@@ -3,6 +3,9 @@
 Data goes into one arena, one piece behind the other, and into three preallocated columns: a batch
 is then a slice of each, and no array is built for it. All the other kinds are rare beside data and
 are gathered in lists and dicts (slot -> what goes with it).
+
+A batch of nothing but n pieces of data is always the same slices of the same memory, and is valid
+until the next one only: so it is made once for each n (1.3 us less a tick).
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ class NextBatch:
         self._offsets = np.zeros(pieces_max, np.int64)
         self._lengths = np.zeros(pieces_max, np.int32)
         self.columns = (self._slots.data, self._offsets.data, self._lengths.data)
-        self._views: dict[int, tuple[Slots, Ragged]] = {}  # the first n pieces, by n
+        self._plain: dict[int, EventBatch] = {}  # the first n pieces of data and nothing else, by n
 
     def has_news(self) -> bool:
         """Whether there is something to say without asking the kernel."""
@@ -47,18 +50,18 @@ class NextBatch:
 
     def take(self, pieces: int) -> EventBatch:
         """The batch, with the first `pieces` pieces of data; gathering starts anew."""
-        data_slots, data = self._views.get(pieces) or self._view(pieces)
+        plain = self._plain.get(pieces) or self._make_plain(pieces)
         if not (
             self.opened or self.connected or self.failed or self.eof
             or self.closed or self.blocked or self.drained
         ):  # fmt: skip
-            return EventBatch(_NO, _NO, _NO, _NO, _NO, data_slots, data, _NO, _NO, _NO, _NO, _NO)
+            return plain
         # Void is a slot that was blocked and drained at once, or that is gone.
         void = (self.blocked & self.drained) | self.closed.keys()
         batch = EventBatch(
             _array(self.opened), _array(self.opened.values()),
             _array(self.connected), _array(self.failed), _array(self.failed.values()),
-            data_slots, data, _array(self.eof),
+            plain.data_slots, plain.data, _array(self.eof),
             _array(self.closed), _array(self.closed.values()),
             _array(self.blocked - void), _array(self.drained - void),
         )  # fmt: skip
@@ -66,12 +69,12 @@ class NextBatch:
         self.eof, self.closed, self.blocked, self.drained = [], {}, set(), set()
         return batch
 
-    def _view(self, pieces: int) -> tuple[Slots, Ragged]:
-        """The columns' first rows: always the same memory, so built once for each number."""
-        lengths = self._lengths[:pieces]
-        data = Ragged(self._memory, self._offsets[:pieces], lengths)
-        self._views[pieces] = self._slots[:pieces], data
-        return self._views[pieces]
+    def _make_plain(self, pieces: int) -> EventBatch:
+        data = Ragged(self._memory, self._offsets[:pieces], self._lengths[:pieces])
+        slots = self._slots[:pieces]
+        batch = EventBatch(_NO, _NO, _NO, _NO, _NO, slots, data, _NO, _NO, _NO, _NO, _NO)
+        self._plain[pieces] = batch
+        return batch
 
 
 def _array(numbers: Iterable[int]) -> Slots:

@@ -26,18 +26,25 @@ class Ragged:
     """n pieces of bytes: `memory` uint8[m], `offsets` int64[n], `lengths` int32[n].
 
     `address` is the memory's first byte's address (int), kept because NumPy takes a microsecond to
-    tell it.
+    tell it; `total` the bytes in all pieces, where that is known already. The lengths of an object
+    do not change.
     """
 
-    __slots__ = ("address", "lengths", "memory", "offsets")
+    __slots__ = ("_total", "address", "lengths", "memory", "offsets")
 
     def __init__(
-        self, memory: Bytes, offsets: Offsets, lengths: Lengths, address: int | None = None
+        self,
+        memory: Bytes,
+        offsets: Offsets,
+        lengths: Lengths,
+        address: int | None = None,
+        total: int | None = None,
     ) -> None:
         self.memory = memory
         self.offsets = offsets
         self.lengths = lengths
         self.address = memory.ctypes.data if address is None else address
+        self._total = total
 
     @classmethod
     def empty(cls) -> Ragged:
@@ -75,7 +82,9 @@ class Ragged:
 
     def nbytes(self) -> int:
         """Bytes in all pieces together."""
-        return int(self.lengths.sum(dtype=np.int64))
+        if self._total is None:
+            self._total = int(self.lengths.sum(dtype=np.int64))
+        return self._total
 
     def packed(self) -> Ragged:
         """The same pieces copied one after the other into a memory of their own."""

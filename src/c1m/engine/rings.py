@@ -43,6 +43,7 @@ class Tuning:
     buffers_each: int = 256  # of every other ring (fewer for small tables); both double when they
     # run out, as long as half of the arena is left for further rings
     buffers_max: int = abi.BUFFER_IDS_MAX  # in all
+    few: int = 10  # events up to which a batch is worked through one by one (0: never)
 
 
 @dataclass(slots=True)
@@ -142,16 +143,14 @@ class RingSet:
                 self.place_of(int(slots[0])).ring.push(rows)
             return
         which = self.rings_of(slots)
-        steps = which[1:] - which[:-1]
-        if len(steps) and int(steps.min()) < 0:
+        if np.count_nonzero(which[1:] < which[:-1]):
             order = np.argsort(which, kind="stable")
-            rows, which = rows[order], which[order]
-            steps = which[1:] - which[:-1]
+            rows, which = rows.take(order, axis=0), which.take(order)
         start = 0
-        for end in [*(np.flatnonzero(steps) + 1).tolist(), len(slots)]:
-            if end > start:
-                self.places[int(which[start])].ring.push(rows[start:end])
-            start = end
+        for index, count in enumerate(np.bincount(which).tolist()):
+            if count:
+                self.places[index].ring.push(rows[start : start + count])
+                start += count
 
     def give_places_back(self, slots: Slots) -> None:
         """Count these slots as free; the close that frees them is queued."""
@@ -230,23 +229,32 @@ class RingSet:
         Where there is nothing sleeps up to `sleep_ns` (negative: for ever; 0: not at all). May
         return nothing early, after a wake or a signal.
         """
-        alone = len(self.places) == 1
-        count = self._collect_once(sleep_ns if alone else 0)
-        if count == 0 and sleep_ns and not alone and not self.woken:
+        if len(self.places) == 1:
+            place = self.places[0]
+            if sleep_ns or place.ring.pending or place.ring.wants_attention():
+                return self._completions[: self._collect_from(place, 0, sleep_ns)]
+            return self._completions[:0]
+        count = self._collect_from_all()
+        if count == 0 and sleep_ns and not self.woken:
             self.woken |= self.kernel.sleep(sleep_ns)
-            count = self._collect_once(0)
+            count = self._collect_from_all()
         return self._completions[:count]
 
-    def _collect_once(self, sleep_ns: int) -> int:
+    def _collect_from_all(self) -> int:
         count = 0
         for place in self.places:
-            ring = place.ring
-            if ring.pending or sleep_ns or ring.wants_attention():
-                place.arming = 0
-                # Each receive takes a buffer: asking for no more than there are avoids ENOBUFS.
-                most = min(ring.cq_entries, max(place.buffers.free, 32))
-                if ring.drain(most, 1 if sleep_ns else 0, sleep_ns):
-                    count = self._reap(ring, count)
+            if place.ring.pending or place.ring.wants_attention():
+                count = self._collect_from(place, count, 0)
+        return count
+
+    def _collect_from(self, place: Place, count: int, sleep_ns: int) -> int:
+        """Append what one ring has to the first `count`; returns how many there are then."""
+        ring = place.ring
+        place.arming = 0
+        # Each receive takes a buffer: asking for no more than there are avoids ENOBUFS.
+        most = min(ring.cq_entries, max(place.buffers.free, 32))
+        if ring.drain(most, 1 if sleep_ns else 0, sleep_ns):
+            return self._reap(ring, count)
         return count
 
     def _reap(self, ring: RingLike, count: int) -> int:
@@ -273,6 +281,12 @@ class RingSet:
         """Buffers whose data is used up: the kernel may fill them again."""
         self._each_owner(ids, give=True)
 
+    def recycle_few(self, ids: list[int]) -> None:
+        """The scalar form of `recycle`."""
+        owner_of = self.arena.owner_of
+        for buffer in ids:
+            self.places[owner_of[buffer]].buffers.give_one(buffer)
+
     def _each_owner(self, ids: Ids, give: bool) -> None:
         if len(self.places) == 1:
             owner = self.places[0].buffers
@@ -281,15 +295,16 @@ class RingSet:
             else:
                 owner.free -= len(ids)
             return
-        owners = self.arena.owners[ids]
-        order = np.argsort(owners, kind="stable")
-        counts = np.bincount(owners, minlength=0).tolist()
+        owners = self.arena.owners.take(ids)
+        if np.count_nonzero(owners[1:] < owners[:-1]):  # else they came ring by ring
+            ids = ids[np.argsort(owners, kind="stable")]
+        counts = np.bincount(owners).tolist()
         start = 0
         for index, n in enumerate(counts):
             if n:
                 owner = self.places[index].buffers
                 if give:
-                    owner.give(ids[order[start : start + n]])
+                    owner.give(ids[start : start + n])
                 else:
                     owner.free -= n
                 start += n

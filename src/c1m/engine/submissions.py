@@ -13,6 +13,8 @@ import socket
 import numpy as np
 import numpy.typing as npt
 
+from c1m.engine.ragged import Ragged
+from c1m.engine.user_data import Op
 from c1m.kernel import uring_abi as abi
 
 Words = npt.NDArray[np.uint64]
@@ -47,18 +49,41 @@ def _fd(files: Files) -> Words:
     return files.astype(np.uint64) << _32
 
 
-def send_now(files: Files, addresses: Words, lengths: npt.NDArray[np.int32], data: Words) -> Words:
-    """Try to send at once; no completion when all of it went.
+class SendBlock:
+    """Sends tried at once, with no completion when all of it went; at most `size` in a block.
 
     MSG_DONTWAIT makes the kernel give up instead of waiting, MSG_WAITALL makes a short send
     complete with its count (without it a short send would be silent, because success is skipped).
+
+    The rows are made once. What differs from send to send is written into columns of them.
     """
-    rows = _rows(len(files))
-    rows[:, 0] = _SEND_NOW | _fd(files)
-    rows[:, 2] = addresses
-    rows[:, 3] = lengths.astype(np.uint64) | _SEND_NOW_FLAGS
-    rows[:, 4] = data
-    return rows
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._rows = _rows(size)
+        self._rows[:, 0] = _SEND_NOW
+        self._rows[:, 3] = _SEND_NOW_FLAGS
+        self._rows[:, 4] = Op.SEND << 32
+        halves = self._rows.view(np.int32)
+        self._files, self._lengths, self._slots = halves[:, 1], halves[:, 6], halves[:, 8]
+        self._addresses = self._rows.view(np.int64)[:, 2]
+        self._generations = self._rows.view(np.uint16)[:, 19]
+
+    def fill(
+        self, files: Files, slots: Files, generations: npt.NDArray[np.uint16], data: Ragged
+    ) -> Words:
+        """Rows that are valid until the next call: piece i of `data` goes out on slots[i]."""
+        n = len(files)
+        self._files[:n] = files
+        np.add(data.offsets, data.address, out=self._addresses[:n])
+        self._lengths[:n] = data.lengths
+        self._slots[:n] = slots
+        self._generations[:n] = generations
+        return self._rows[:n]
+
+
+SEND_NOW = int(_SEND_NOW)  # words 0 and 3 of a send as in SendBlock, to be completed
+SEND_NOW_FLAGS = int(_SEND_NOW_FLAGS)
 
 
 def send_head(file: int, address: int, length: int, data: int) -> Words:
@@ -66,7 +91,7 @@ def send_head(file: int, address: int, length: int, data: int) -> Words:
     rows = _rows(1)
     rows[0, 0] = int(_SEND_HEAD) | file << 32
     rows[0, 2] = address
-    rows[0, 3] = length | int(_SEND_NOW_FLAGS)
+    rows[0, 3] = length | SEND_NOW_FLAGS
     rows[0, 4] = data
     return rows
 

@@ -35,6 +35,8 @@ from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.ring import Completions
 from c1m.kernel.uring_probe import probe
 
+NO_DATA = Ragged.empty()
+
 
 class UringEngine:
     """See engine.base.Engine. Raises EngineUnavailable where the kernel refuses io_uring."""
@@ -65,6 +67,8 @@ class UringEngine:
         self._closing: list[Slots] = []  # closed by the caller, output of this tick not settled
         self._early: list[Completions] = []  # came while settling in the middle of a tick
         self._is_shut = False
+        self._few = self._rings.tuning.few
+        self._batch = EventBatch.nothing()
 
     @property
     def live_max(self) -> int:
@@ -90,6 +94,8 @@ class UringEngine:
 
     def send(self, slots: Slots, data: Ragged) -> None:
         if len(slots) == 0:
+            return
+        if len(slots) <= self._few and self._output.send_few(slots, data):
             return
         if self._output.needs_settling(slots):
             self._settle_now()
@@ -158,12 +164,14 @@ class UringEngine:
 
     def wait(self, timeout_ns: int) -> EventBatch:
         self._statistics.ticks += 1
-        batch = EventBatch.nothing()
-        deadline = self._clock.now_ns() + timeout_ns if timeout_ns > 0 else 0
+        batch = self._next_batch()
+        now = self._clock.now_ns()
+        deadline = now + timeout_ns if timeout_ns > 0 else 0
         if self._rings.is_low():
             self._settle_now()
-            self._rings.recycle(self._input.take_held())
-        self._input.sweep(self._clock.now_ns())
+            self._input.recycle()
+        if now >= self._input.next_sweep_ns:
+            self._input.sweep(now)
         while True:
             if self._acceptor.is_stale:
                 live = self._statistics.live + self._statistics.lingering
@@ -176,13 +184,23 @@ class UringEngine:
         self._rings.woken = False
         return batch
 
+    def _next_batch(self) -> EventBatch:
+        """An empty one. The last is valid until now, so a plain one is used again: it holds
+        nothing but data.
+        """
+        batch = self._batch
+        if not batch.is_plain:
+            self._batch = batch = EventBatch.nothing()
+            return batch
+        batch.data_slots, batch.data, batch.is_plain = NO_SLOTS, NO_DATA, False
+        return batch
+
     def _has_work(self) -> bool:
         """Whether a pass should not sleep: what was closed behind a send is done with by the next
         one, and a send that goes whole wakes nobody.
         """
-        output = self._output
-        reports = output.blocked or output.lost or output.broken or output.drained
-        return bool(self._early or self._input.has_work() or self._closing or reports)
+        waits = self._early or self._closing or self._input.has_work()
+        return bool(waits or self._output.has_reports())
 
     def _collect(self, batch: EventBatch, sleep_ns: int) -> None:
         """One pass: submit, collect, settle, decode, recycle."""
@@ -193,19 +211,16 @@ class UringEngine:
             completions = np.concatenate([*self._early, completions])
             self._early.clear()
         self._connector.submitted()
-        held = self._input.take_held()
-        if len(completions) and self._input.is_plain(completions).all():
-            self._output.all_went()
-            self._input.take_data(completions, batch)
+        if len(completions):
+            self._decode(completions, batch)
         else:
-            self._output.settle(completions)
-            if len(completions):
-                self._decode(completions, batch)
-        self._rings.recycle(held)
+            self._output.all_went()
+            self._input.recycle()
         if self._closing:
             self._close_settled()
         self._report_output(batch)
-        self._input.again()
+        if self._input.has_work():
+            self._input.again()
 
     def _settle_now(self) -> None:
         """Learn how the sends of this tick went, in the middle of it."""
@@ -217,10 +232,25 @@ class UringEngine:
             self._early.append(completions[(completions[:, 1] & OP) != Op.SEND])
 
     def _decode(self, completions: Completions, batch: EventBatch) -> None:
-        """Completions of all kinds to events."""
-        others = self._input.take(completions, batch)
-        if len(others):
-            self._decode_others(others, batch)
+        """Completions (at least one) to events; the last batch's buffers go back.
+
+        Where all are plain data no send has completed: all went, and nobody needs their memory.
+        """
+        source = self._input
+        if len(completions) <= self._few and source.take_few(completions, batch):
+            self._output.all_went()
+        elif source.are_plain(completions):
+            self._output.all_went()
+            source.recycle()
+            source.take_data(completions, batch)
+            batch.is_plain = True
+        else:
+            held = source.take_held()
+            self._output.settle(completions)
+            others = source.take(completions, batch)
+            if len(others):
+                self._decode_others(others, batch)
+            self._rings.recycle(held)
 
     def _decode_others(self, others: Completions, batch: EventBatch) -> None:
         ops = others[:, 1] & OP
@@ -314,6 +344,9 @@ class UringEngine:
     def _report_output(self, batch: EventBatch) -> None:
         """Events that sending brought: watermarks, and connections lost on the way."""
         output = self._output
+        if not output.has_reports():
+            return
+        batch.is_plain = False
         if output.broken:
             broken, output.broken = output.broken, []
             self._input.read_to_the_end(broken)

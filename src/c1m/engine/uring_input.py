@@ -33,17 +33,19 @@ from c1m.conn.table import (
 )
 from c1m.engine import submissions as sub
 from c1m.engine.base import EngineStatistics, EventBatch, Slots
+from c1m.engine.few_pieces import FewPieces
 from c1m.engine.ragged import Ragged
 from c1m.engine.rings import RingSet
 from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.buffer_ring import GROUP
+from c1m.kernel.buffer_ring import GROUP, Ids
 from c1m.kernel.ring import Completions
 
 NO_IDS = np.zeros(0, np.uint16)
 SWEEP_NS = 1_000_000_000
 BUSY = 2  # sweeps after its last data until a connection counts as quiet
 PARKED_MAX = 8192  # connections parked by one sweep: bounds its work
+_GOES_ON = abi.CQE_BUFFER | abi.CQE_MORE  # of a multishot receive: data, and more to come
 _AT_END = abi.POLLHUP | abi.POLLRDHUP | abi.POLLERR
 _RETRY = (errno.EAGAIN, errno.EINTR)
 
@@ -63,10 +65,12 @@ class Input:
         self._statistics = statistics
         self._lost = lost
         self._held = NO_IDS  # buffers the caller may be looking at
+        self._held_few: list[int] = []  # the same, of a small batch
+        self._few = FewPieces(rings.tuning.few)
         self._to_arm: list[Slots] = []
         self._to_read: list[Slots] = []
         self._broken: dict[int, int] = {}  # errno of a send, told once the input is read
-        self._next_sweep_ns = 0
+        self.next_sweep_ns = 0
         self._is_active = False  # data has come since the last sweep
         self.discarded = 0  # bytes that came for connections already closed
         self.promoted = 0
@@ -167,10 +171,8 @@ class Input:
             self._receive(slots)
 
     def sweep(self, now_ns: int) -> None:
-        """Now and then: park what has become quiet."""
-        if now_ns < self._next_sweep_ns:
-            return
-        self._next_sweep_ns = now_ns + SWEEP_NS
+        """At `next_sweep_ns` and later: park what has become quiet."""
+        self.next_sweep_ns = now_ns + SWEEP_NS
         if not self._is_active and self.promoted == self.parked:
             return
         self._is_active = False
@@ -192,10 +194,22 @@ class Input:
         """Whether something waits for buffers that come back in this tick."""
         return bool(self._to_arm or self._to_read)
 
-    def take_held(self) -> npt.NDArray[np.uint16]:
+    def take_held(self) -> Ids:
         """The buffers of the last batch, which nobody looks at from now on."""
         held, self._held = self._held, NO_IDS
+        if self._held_few:
+            held = np.concatenate((held, np.array(self._held_few, np.uint16)))
+            self._held_few = []
         return held
+
+    def recycle(self) -> None:
+        """Give them back to the kernel."""
+        if self._held_few:
+            self._rings.recycle_few(self._held_few)
+            self._held_few = []
+        if len(self._held):
+            self._rings.recycle(self._held)
+            self._held = NO_IDS
 
     def again(self) -> None:
         """Buffers are back: ask for what had to wait."""
@@ -208,14 +222,53 @@ class Input:
 
     # --- what came ----------------------------------------------------------------------------
 
-    def is_plain(self, completions: Completions) -> npt.NDArray[np.bool_]:
-        """Which completions are just data of multishot receives that go on: bool[n]."""
+    def are_plain(self, completions: Completions) -> bool:
+        """Whether all completions (at least one) are data of multishot receives that go on."""
+        # By 16 bits: slot (2), op, generation, result (2), flags, buffer.
+        parts = completions.view(np.uint16)
+        if int(parts[0, 2]) != Op.RECEIVE:
+            return False
+        plain = parts[:, 2] == Op.RECEIVE
+        plain &= (parts[:, 6] & _GOES_ON) == _GOES_ON
+        if np.count_nonzero(plain) < len(plain):
+            return False
         slots = completions[:, 0].view(np.int32)
-        tags = self._table.generations[slots].astype(np.uint32) << np.uint32(8)
-        tags |= np.uint32(Op.RECEIVE)
-        plain: npt.NDArray[np.bool_] = completions[:, 1] == tags
-        plain &= (completions[:, 3] & 3) == (abi.CQE_BUFFER | abi.CQE_MORE)
-        return plain
+        plain = parts[:, 3] == self._table.generations.take(slots)
+        return bool(np.count_nonzero(plain) == len(plain))
+
+    def take_few(self, completions: Completions, batch: EventBatch) -> bool:
+        """The scalar form of `are_plain` and `take_data`, for a few completions.
+
+        False, with nothing taken, where they are not plain data.
+        """
+        if self._statistics.lingering:
+            return False
+        generations, activity = self._table.generation_at, self._table.activity_at
+        rows = completions.tolist()
+        for slot, tag, _, flags in rows:
+            plain = flags & _GOES_ON == _GOES_ON
+            if not plain or tag != generations[slot] << GENERATION_SHIFT | Op.RECEIVE:
+                return False
+        self.recycle()
+        few, places, each = self._few, self._rings.places, self._rings.files_per_ring
+        arena = self._rings.arena
+        size = arena.size
+        held: list[int] = []
+        total = 0
+        for i, (slot, _, length, flags) in enumerate(rows):
+            buffer = flags >> abi.CQE_BUFFER_SHIFT
+            held.append(buffer)
+            few.slot_at[i], few.length_at[i], few.offset_at[i] = slot, length, buffer * size
+            activity[slot] = BUSY
+            places[slot // each].buffers.free -= 1
+            total += length
+        self._held_few = held
+        self._is_active = True
+        self._statistics.received_bytes += total
+        batch.data_slots, offsets, lengths = few.columns(len(rows))
+        batch.data = Ragged(arena.memory, offsets, lengths, arena.address, total)
+        batch.is_plain = True
+        return True
 
     def take(self, completions: Completions, batch: EventBatch) -> Completions:
         """Take all that is input out of mixed completions; returns the others."""
@@ -249,7 +302,7 @@ class Input:
 
     def _hold(self, completions: Completions) -> npt.NDArray[np.uint16]:
         """Note the buffers of these completions: the caller has them until the next wait."""
-        ids = (completions[:, 3] >> np.uint32(abi.CQE_BUFFER_SHIFT)).astype(np.uint16)
+        ids = completions.view(np.uint16)[:, 7].copy()
         self._rings.used(ids)
         self._held = np.concatenate((self._held, ids)) if len(self._held) else ids
         return ids
@@ -259,7 +312,8 @@ class Input:
         ids = self._hold(completions)
         slots = completions[:, 0].view(np.int32).copy()
         lengths = completions[:, 2].view(np.int32).copy()
-        self._statistics.received_bytes += int(lengths.sum(dtype=np.int64))
+        total = int(np.add.reduce(lengths, dtype=np.int64))
+        self._statistics.received_bytes += total
         self._table.activity[slots] = BUSY
         self._is_active = True
         if self._statistics.lingering:
@@ -267,14 +321,17 @@ class Input:
             if not is_open.all():
                 self.discarded += int(lengths[~is_open].sum(dtype=np.int64))
                 slots, lengths, ids = slots[is_open], lengths[is_open], ids[is_open]
+                total = int(lengths.sum(dtype=np.int64))
         arena = self._rings.arena
-        offsets = ids.astype(np.int64) * arena.size
+        offsets = ids.astype(np.int64)
+        offsets *= arena.size
         if len(batch.data_slots):
             slots = np.concatenate((batch.data_slots, slots))
             offsets = np.concatenate((batch.data.offsets, offsets))
             lengths = np.concatenate((batch.data.lengths, lengths))
+            total += batch.data.nbytes()
         batch.data_slots = slots
-        batch.data = Ragged(arena.memory, offsets, lengths, arena.address)
+        batch.data = Ragged(arena.memory, offsets, lengths, arena.address, total)
 
     def _receives_ended(self, ended: Completions, batch: EventBatch) -> None:
         """Multishot receives that will bring no more: end of stream, error, or just begin again."""

@@ -20,19 +20,22 @@ import numpy.typing as npt
 
 from c1m.conn.outbox import Outbox
 from c1m.conn.states import ConnState
-from c1m.conn.table import HAS_OUTBOX, IS_OPEN, ConnTable
+from c1m.conn.table import HAS_OUTBOX, IS_OPEN, SENDABLE, ConnTable
 from c1m.engine import submissions as sub
 from c1m.engine.base import EngineStatistics
 from c1m.engine.ragged import Ragged
 from c1m.engine.rings import RingSet
-from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack, pack_one
+from c1m.engine.submissions import SEND_NOW, SEND_NOW_FLAGS
+from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack_one
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.ring import Completions
 
 Slots = npt.NDArray[np.int32]
 
 OUTBOX_SEND_MAX = 1 << 18  # bytes of one outbox send
+SEND_BLOCK = 4096  # sends whose rows are made at once
 MARKS_END = 1 << 31
+_SENDABLE = SENDABLE.tolist()
 
 
 class Output:
@@ -45,6 +48,7 @@ class Output:
         self._rings = rings
         self._table = table
         self._statistics = statistics
+        self._block = sub.SendBlock(SEND_BLOCK)
         self._flights: dict[int, bytes] = {}  # by user data: memory the kernel is sending from
         self._polled: set[int] = set()  # slots with a poll for room
         self._sent: list[tuple[int, Ragged]] = []  # first mark and pieces of this tick's sends
@@ -58,12 +62,17 @@ class Output:
 
     def is_unsettled(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Which slots have a send of this tick whose outcome is not known yet."""
-        unsettled: npt.NDArray[np.bool_] = self._table.marks[slots] >= self._tick_mark
+        unsettled: npt.NDArray[np.bool_] = self._table.marks.take(slots) >= self._tick_mark
         return unsettled
 
     def has_unsettled(self) -> bool:
         """Whether any send of this tick is not settled yet."""
         return bool(self._sent)
+
+    def has_reports(self) -> bool:
+        """Whether sending has brought something to tell."""
+        # One list at a time: nearly always all are empty.
+        return bool(self.lost or self.blocked or self.drained or self.broken or self.flushed)
 
     def is_pending(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Which slots have something in the outbox."""
@@ -71,8 +80,14 @@ class Output:
         return pending
 
     def needs_settling(self, slots: Slots) -> bool:
-        """Whether a slot was already sent to in this tick: a second send might overtake it."""
-        return self._mark > self._tick_mark and bool(self.is_unsettled(slots).any())
+        """Whether a slot was already sent to in this tick: a second send might overtake it.
+
+        Also before the marks run out, which may begin anew only when nothing is unsettled.
+        """
+        if self._mark == self._tick_mark:
+            return False
+        is_late = self._mark + len(slots) >= MARKS_END
+        return is_late or bool(self.is_unsettled(slots).any())
 
     def send(self, slots: Slots, data: Ragged) -> None:
         """See Engine.send; no slot may need settling."""
@@ -82,34 +97,70 @@ class Output:
         marks = self._table.marks
         mine = np.arange(self._mark, self._mark + n, dtype=np.uint32)
         marks[slots] = mine
-        state = self._table.flags[slots] & (IS_OPEN | HAS_OUTBOX)
-        if not (marks[slots] == mine).all():
+        if np.count_nonzero(marks.take(slots) == mine) < n:
             slots, data = self._merge(slots, data)
             self.send(slots, data)
             return
-        if not (state == IS_OPEN).all():
-            plain = state == IS_OPEN
-            self._queue(slots[~plain], data.take(~plain), state[~plain])
-            slots, data, mine = slots[plain], data.take(plain), mine[plain]
+        flags = self._table.flags.take(slots)
+        plain = SENDABLE.take(flags)
+        if np.count_nonzero(plain) < n:
+            self._queue(slots[~plain], data.take(~plain), flags[~plain])
+            slots, data = slots[plain], data.take(plain)
             if not len(slots):
                 return
-            mine = np.arange(self._mark, self._mark + len(slots), dtype=np.uint32)
-            marks[slots] = mine
+            marks[slots] = np.arange(self._mark, self._mark + len(slots), dtype=np.uint32)
         self._send_now(slots, data)
+
+    def send_few(self, slots: Slots, data: Ragged) -> bool:
+        """The scalar form of `send`, for a few pieces that need nothing special.
+
+        False, with nothing done, where a slot appears twice, was sent to in this tick already, is
+        not open or has something queued.
+        """
+        table = self._table
+        flags, marks, mark = table.flags_at, table.mark_at, self._mark
+        those = slots.tolist()
+        if len(those) > 1 and len(set(those)) < len(those):
+            return False
+        for slot in those:
+            if marks[slot] >= self._tick_mark or not _SENDABLE[flags[slot]]:
+                return False
+        if mark + len(those) >= MARKS_END:
+            return False
+        self._sent.append((mark, data))
+        self._mark += len(those)
+        self._statistics.sent_bytes += data.nbytes()
+        places, each, start = self._rings.places, self._rings.files_per_ring, data.address
+        pieces = zip(those, data.offsets.tolist(), data.lengths.tolist(), strict=True)
+        for slot, offset, length in pieces:
+            marks[slot] = mark
+            mark += 1
+            index, file = divmod(slot, each)
+            places[index].ring.push_one(
+                SEND_NOW | file << 32,
+                start + offset,
+                SEND_NOW_FLAGS | length,
+                pack_one(slot, table.generation_at[slot], Op.SEND),
+            )
+        return True
 
     def _send_now(self, slots: Slots, data: Ragged) -> None:
         self._sent.append((self._mark, data))
         self._mark += len(slots)
         self._statistics.sent_bytes += data.nbytes()
-        addresses = data.offsets.astype(np.uint64)
-        addresses += np.uint64(data.address)
-        user_data = pack(slots, self._table.generations[slots], Op.SEND)
-        rows = sub.send_now(self._rings.files(slots), addresses, data.lengths, user_data)
-        self._rings.push(slots, rows)
+        generations = self._table.generations
+        block, size = self._block, self._block.size
+        for at in range(0, len(slots), size):
+            if len(slots) > size:
+                some, pieces = slots[at : at + size], data.take(slice(at, at + size))
+            else:
+                some, pieces = slots, data
+            rows = block.fill(self._rings.files(some), some, generations.take(some), pieces)
+            self._rings.push(some, rows)
 
     def _restart_marks(self) -> None:
         assert not self._sent, "marks can only restart between ticks"
-        self._table.marks = np.zeros(self._table.capacity, np.uint32)
+        self._table.forget_marks()
         self._mark = self._tick_mark = 1
 
     @staticmethod

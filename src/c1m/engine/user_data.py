@@ -14,7 +14,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-
 OP = 0xFFFF  # of a tag
 GENERATION_SHIFT = 16  # of a tag
 

@@ -40,7 +40,7 @@ class BufferArena:
         self.memory = np.frombuffer(self._mapping, np.uint8)
         self.address = self.memory.ctypes.data
         self.owners = np.zeros(count, np.uint16)  # which ring each buffer belongs to
-        self.owner_of = memoryview(self.owners)  # one at a time
+        self.owner_of = self.owners.data  # one at a time
         # A buffer's entry is always the same: made once, copied whole when it is given back.
         self.entries = np.zeros(count, abi.BUFFER)
         self._given = 0

@@ -31,9 +31,9 @@ _register.argtypes = (
 )  # fmt: skip
 _register.restype = ctypes.c_long
 
-# Without argtypes, which halves the 1.1 us that a call with seven declared arguments takes. Python's
-# numbers go as int then: right for what the kernel takes as 32 bits. The pointer and the size have
-# 64, and are ctypes objects.
+# Without argtypes, which halves the 1.1 us that a call with seven declared arguments takes. Numbers
+# of Python's go as int then: right for what the kernel takes as 32 bits. The pointer and the size
+# have 64, and are ctypes objects.
 _enter = _libc["syscall"]
 _enter.restype = ctypes.c_long
 _enter_held = _held["syscall"]

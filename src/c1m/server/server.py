@@ -89,6 +89,7 @@ class Server:
         self._holds = np.zeros(self.capacity, np.uint8)  # PAUSED, BLOCKED or both
         self._top = 0  # no slot from here on was ever used
         self._has_ended = False  # the application has closed connections in this tick
+        self._has_on_tick = type(app).on_tick is not App.on_tick
         self._due_ns: int | None = None  # when the application wants its next on_tick
         self._stopping = False
         self._stopped = False
@@ -155,12 +156,17 @@ class Server:
         batch = self.engine.wait(timeout_ns)
         self.statistics.ticks += 1
         self._dispatch(batch)
-        self._due_ns = self.app.on_tick(self.clock.now_ns(), self)
+        if self._has_on_tick:
+            self._due_ns = self.app.on_tick(self.clock.now_ns(), self)
         return len(batch)
 
     def _dispatch(self, batch: EventBatch) -> None:
         statistics = self.statistics
         self._has_ended = False
+        if batch.is_plain:
+            statistics.messages += len(batch.data_slots)
+            self.app.on_data(DataBatch(batch.data_slots, batch.data), self)
+            return
         if len(batch.opened):
             self._live[batch.opened] = OPEN
             self._top = max(self._top, int(batch.opened.max()) + 1)
