@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
+from c1m.loadgen import message as message_module
 from c1m.loadgen.message import Message, matches
 
 texts = st.text(st.characters(exclude_characters="{}", exclude_categories=["Cs"]), max_size=6)
@@ -21,6 +23,20 @@ def messages(draw: st.DrawFn) -> tuple[Message, list[int]]:
     edges = [n for e in range(8) for n in (10**e - 1, 10**e) if n < count]
     numbers = st.one_of(st.integers(0, count - 1), st.sampled_from(edges))
     return Message(draw(templates), count), draw(st.lists(numbers, max_size=12))
+
+
+def scattered(draw: st.DrawFn, pieces: list[bytes]) -> Ragged:
+    """The pieces in one memory, in any order, with other bytes between them."""
+    memory, offsets = b"", [0] * len(pieces)
+    for i in draw(st.permutations(range(len(pieces)))):
+        memory += draw(st.binary(max_size=2))
+        offsets[i] = len(memory)
+        memory += pieces[i]
+    return Ragged(
+        np.frombuffer(memory, np.uint8),
+        np.array(offsets, np.int64),
+        np.array([len(piece) for piece in pieces], np.int32),
+    )
 
 
 @given(messages())
@@ -51,17 +67,33 @@ def test_matches_is_its_slow_form(data: st.DataObject) -> None:
     for row, piece in zip(rows, expected, strict=True):
         row[: len(piece)] = np.frombuffer(piece, np.uint8)
     lengths = np.array([len(e) for e in expected], np.int32)
-    # The pieces lie in the memory in any order, with other bytes between them.
-    order = data.draw(st.permutations(range(len(came))))
-    memory, offsets = b"", [0] * len(came)
-    for i in order:
-        memory += data.draw(st.binary(max_size=2))
-        offsets[i] = len(memory)
-        memory += came[i]
-    ragged = Ragged(
-        np.frombuffer(memory, np.uint8),
-        np.array(offsets, np.int64),
-        np.array([len(c) for c in came], np.int32),
-    )
+    ragged = scattered(data.draw, came)
     slow = [ragged.piece(i) == rows[i, : lengths[i]].tobytes() for i in range(len(rows))]
     assert matches(ragged, rows, lengths).tolist() == slow
+
+
+@settings(deadline=None)
+@given(st.data(), messages(), st.sampled_from([0, 1 << 16, 1 << 27]), st.sampled_from([1, 4096]))
+def test_batches_are_equal_where_every_piece_is(
+    data: st.DataObject, case: tuple[Message, list[int]], kept_max: int, block_rows: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(message_module, "KEPT_BYTES_MAX", kept_max)
+        patch.setattr(message_module, "BLOCK_ROWS", block_rows)
+        made, numbers = case
+        message = Message(made.template, 10 ** len(str(max(numbers, default=0))))
+        slow = [message.one(number) for number in numbers]
+        for _ in range(3):  # other memories, and rows that are there already
+            came = list(slow)
+            for i in data.draw(st.lists(st.integers(0, max(len(came) - 1, 0)), max_size=2)):
+                if came:
+                    came[i] = data.draw(st.sampled_from([*damaged(came[i]), came[i]]))
+            ragged = scattered(data.draw, came)
+            assert message.equal(np.array(numbers, np.int64), ragged) == (came == slow)
+            assert message.pieces(np.array(numbers, np.int64)).pieces() == slow
+
+
+def damaged(piece: bytes) -> list[bytes]:
+    """Each byte changed in turn, shorter, longer, nothing."""
+    flipped = [piece[:at] + bytes([piece[at] ^ 1]) + piece[at + 1 :] for at in range(len(piece))]
+    return [*flipped, piece[1:], piece[:-1], piece + b"0", b""]

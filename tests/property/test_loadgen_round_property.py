@@ -147,3 +147,49 @@ def check(fast: EchoRound, slow: list[SlowConnection]) -> None:
     for number, expected, came in fast.failures:
         assert expected == slow[number].expected
         assert slow[number].came.startswith(came) and not expected.startswith(came)
+
+
+@settings(deadline=None)
+@given(st.data(), st.sampled_from(["{n}", "c{n}\n", "constant"]), st.sampled_from([1, 1 << 18]))
+def test_a_closed_loop_of_any_replies(data: st.DataObject, template: str, compared: int) -> None:
+    count = data.draw(st.sampled_from([1, 2, 11]))
+    message = Message(template, count)
+    loop = EchoRound("closed", message, count)
+    loop.requests(np.arange(count))
+    slow = [SlowConnection(message.one(n), was_sent=True) for n in range(count)]
+    right = sent = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(echo_round, "COMPARED_MAX", compared)
+        for _ in range(data.draw(st.integers(1, 6))):
+            batch: list[tuple[int, bytes]] = []
+            for n in data.draw(st.lists(st.integers(0, count - 1), unique=True)):
+                rest = slow[n].expected[len(slow[n].came) :]
+                batch += [(n, piece) for piece in cut_of(data.draw, rest)]
+            numbers = np.array([n for n, _ in batch], np.int64)
+            which, requests = loop.again(numbers, Ragged.of([piece for _, piece in batch]))
+            for n, piece in batch:
+                slow[n].take(piece)
+            done = [n for n in dict.fromkeys(numbers.tolist()) if slow[n].is_right]
+            assert sorted(numbers[which].tolist()) == sorted(done)
+            asked = dict(zip(numbers[which].tolist(), requests.pieces(), strict=True))
+            assert asked == {n: slow[n].expected for n in done}
+            for n in done:
+                slow[n].came = b""
+            right, sent = right + len(done), sent + len(done)
+            wrong = sum(c.is_wrong for c in slow)
+            assert (loop.sent, loop.right, loop.wrong) == (count + sent, right, wrong)
+            assert loop.in_flight == count - wrong
+
+
+def cut_of(draw: st.DrawFn, rest: bytes) -> list[bytes]:
+    """What comes of a reply: mostly all that is missing, or a part, too much, something else."""
+    kind = draw(st.sampled_from(["whole"] * 6 + ["cut", "part", "more", "twice", "other"]))
+    if kind == "cut":
+        return cut(draw, rest) if rest else []
+    if kind == "part":
+        return [rest[:1]] if rest else []
+    if kind == "more":
+        return [rest + b"?"]
+    if kind == "twice":
+        return [rest, rest or b"?"]
+    return [rest[:-1] + b"?"] if kind == "other" else [rest] if rest else [b"?"]

@@ -79,6 +79,46 @@ def test_in_flight_peak_is_the_most_at_once() -> None:
     assert (one.sent, one.in_flight, one.in_flight_peak) == (4, 2, 2)
 
 
+def again(one: EchoRound, *pieces: tuple[int, bytes]) -> list[tuple[int, bytes]]:
+    """Which messages go to which connections next, in a closed loop."""
+    numbers = np.array([number for number, _ in pieces], np.int64)
+    which, requests = one.again(numbers, Ragged.of([piece for _, piece in pieces]))
+    return list(zip(numbers[which].tolist(), requests.pieces(), strict=True))
+
+
+def test_a_closed_loop_begins_anew_where_a_reply_was_right() -> None:
+    one = a_round()
+    assert again(one, (2, b"no 2;"), (0, b"no 0;")) == [(2, b"no 2;"), (0, b"no 0;")]
+    assert (one.sent, one.right, one.in_flight, one.in_flight_peak) == (5, 2, 3, 3)
+    assert again(one, (1, b"no"), (0, b"no 0;")) == [(0, b"no 0;")]
+    assert again(one, (1, b" 1"), (2, b"no 0;")) == []
+    one.lost(np.array([0]))
+    assert (one.sent, one.right, one.wrong, one.gone, one.in_flight) == (6, 3, 1, 1, 1)
+    assert again(one, (0, b"no 0;"), (1, b";")) == [(1, b"no 1;")]
+    assert (one.sent, one.right, one.wrong, one.gone, one.in_flight) == (7, 4, 1, 1, 1)
+
+
+def test_two_replies_at_once_to_one_request_of_a_closed_loop() -> None:
+    one = a_round()
+    assert again(one, (1, b"no 1;"), (1, b"no 1;")) == []
+    assert (one.sent, one.right, one.wrong) == (3, 0, 1)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_connections_that_were_not_sent_to_have_no_reply(count: int) -> None:
+    one = EchoRound("first", Message("no {n};", 3), 3)
+    pieces = [(n, b"no %d;" % n) for n in range(count)]
+    assert take(one, *pieces) == [False] * count
+    assert [number for number, _, _ in one.failures] == list(range(count))
+    assert one.completed(np.arange(count), Ragged.of([piece for _, piece in pieces])).size == 0
+
+
+def test_all_that_completed_are_named() -> None:
+    one = a_round()
+    assert one.completed(np.array([2, 0]), Ragged.of([b"no 2;", b"no 0;"])).tolist() == [2, 0]
+    assert one.completed(np.array([1]), Ragged.of([b"no"])).tolist() == []
+
+
 def test_the_first_failures_are_kept_with_what_was_expected_and_what_came() -> None:
     one = a_round(FAILURES_KEPT + 5)
     for n in range(FAILURES_KEPT + 5):
