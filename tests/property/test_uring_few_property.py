@@ -67,6 +67,9 @@ class Side:
                 self.engine.send(batch.data_slots, batch.data)
             if len(batch.eof):
                 self.engine.close(batch.eof)
+            for peer in self.peers:
+                if not peer.is_closed:
+                    self.log.append(peer.recv(1 << 20))
 
     def step(self, step: tuple[Any, ...]) -> None:
         match step:
@@ -85,6 +88,7 @@ class Side:
             case "send", list() as several, int() as size:
                 slots = self._array(several)
                 self.engine.send(slots, Ragged.repeat(b"s" * size, len(slots)))
+                self.engine.send(slots, Ragged.repeat(b"t" * size, len(slots)))
             case _:
                 self.kernel.clock.advance(1_000_000_000)
         self.turn()

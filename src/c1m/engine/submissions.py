@@ -163,6 +163,17 @@ def set_option(files: Files, level: int, name: int, address: int, size: int, dat
     return rows
 
 
+def reset_on_close(files: Files) -> Words:
+    """SO_LINGER with a time of 0: the close that follows sends a RST."""
+    none = np.zeros(len(files), np.uint64)
+    size = _NO_LINGER.nbytes
+    address = _NO_LINGER.ctypes.data
+    return set_option(files, socket.SOL_SOCKET, socket.SO_LINGER, address, size, none)
+
+
+_NO_LINGER = np.array([1, 0], np.int32)  # struct linger {l_onoff, l_linger}
+
+
 def open_socket(files: Files, family: int, data: Words) -> Words:
     """Make stream sockets in these places of the table."""
     rows = _rows(len(files))

@@ -20,7 +20,7 @@ import numpy as np
 from c1m.addresses import Endpoint, SockAddrs
 from c1m.clock import Clock, SystemClock
 from c1m.conn.states import ConnEvent, ConnState
-from c1m.conn.table import IS_OPEN, ConnTable
+from c1m.conn.table import IS_OPEN, ConnTable, distinct
 from c1m.engine import submissions as sub
 from c1m.engine.base import NO_SLOTS, EngineStatistics, EventBatch, Slots
 from c1m.engine.ragged import Ragged
@@ -29,6 +29,7 @@ from c1m.engine.uring_accept import Acceptor
 from c1m.engine.uring_connect import Connector
 from c1m.engine.uring_input import Input
 from c1m.engine.uring_output import Output
+from c1m.engine.uring_watch import Watch
 from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack, pack_one
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.real import Kernel, RealKernel
@@ -61,7 +62,10 @@ class UringEngine:
         self.table = ConnTable(self.capacity)
         self._statistics = EngineStatistics()
         self._output = Output(self._rings, self.table, self._statistics, outbox_high)
-        self._input = Input(self._rings, self.table, self._statistics, self._output.lost)
+        self._watch = Watch(self._rings, self.table, self._output.lost)
+        self._input = Input(
+            self._rings, self.table, self._statistics, self._watch, self._output.lost
+        )
         self._acceptor = Acceptor(self._rings)
         self._connector = Connector(self._rings, self.table)
         self._closing: list[Slots] = []  # closed by the caller, output of this tick not settled
@@ -105,12 +109,12 @@ class UringEngine:
         flags = self.table.flags
         slots = slots[(flags[slots] & IS_OPEN) != 0]
         if on:
-            self._input.resume(slots)
+            self._watch.resume(slots)
         else:
-            self._input.pause(slots)
+            self._watch.pause(slots)
 
     def close(self, slots: Slots, *, abort: bool = False) -> None:
-        slots = np.unique(slots)
+        slots = distinct(slots)
         connecting = slots[self.table.states[slots] == ConnState.CONNECTING]
         if len(connecting):
             self._connect_failed(connecting)
@@ -125,7 +129,7 @@ class UringEngine:
         self._statistics.lingering += len(slots)
         # Input that is still unread when a socket is closed makes the kernel send a RST and drop
         # what it has to send: read (and discard) it first.
-        self._input.discard_unread(slots)
+        self._watch.discard_unread(slots)
         self.table.linger(slots)
         self._closing.append(slots)
 
@@ -139,8 +143,8 @@ class UringEngine:
             "rings": len(self._rings.places),
             "buffers": sum(p.buffers.owned for p in self._rings.places),
             "discarded_bytes": self._input.discarded,
-            "promoted": self._input.promoted,
-            "parked": self._input.parked,
+            "promoted": self._watch.promoted,
+            "parked": self._watch.parked,
         }
         return statistics
 
@@ -170,8 +174,8 @@ class UringEngine:
         if self._rings.is_low():
             self._settle_now()
             self._input.recycle()
-        if now >= self._input.next_sweep_ns:
-            self._input.sweep(now)
+        if now >= self._watch.next_sweep_ns:
+            self._watch.sweep(now)
         while True:
             if self._acceptor.is_stale:
                 live = self._statistics.live + self._statistics.lingering
@@ -199,7 +203,7 @@ class UringEngine:
         """Whether a pass should not sleep: what was closed behind a send is done with by the next
         one, and a send that goes whole wakes nobody.
         """
-        waits = self._early or self._closing or self._input.has_work()
+        waits = self._early or self._closing or self._watch.has_work()
         return bool(waits or self._output.has_reports())
 
     def _collect(self, batch: EventBatch, sleep_ns: int) -> None:
@@ -219,8 +223,8 @@ class UringEngine:
         if self._closing:
             self._close_settled()
         self._report_output(batch)
-        if self._input.has_work():
-            self._input.again()
+        if self._watch.has_work():
+            self._watch.again()
 
     def _settle_now(self) -> None:
         """Learn how the sends of this tick went, in the middle of it."""
@@ -293,7 +297,7 @@ class UringEngine:
         self._statistics.live += len(slots)
         for index, count in enumerate(np.bincount(rings).tolist()):
             self._rings.places[index].free -= count
-        self._input.begin(slots)
+        self._watch.begin(slots)
         batch.opened = np.concatenate((batch.opened, slots))
         listeners = self._acceptor.positions[done[:, 0]]
         batch.opened_listeners = np.concatenate((batch.opened_listeners, listeners))
@@ -312,7 +316,7 @@ class UringEngine:
         self._statistics.connected += len(good)
         self._statistics.live += len(good)
         self.table.connected(good)
-        self._input.begin(good)
+        self._watch.begin(good)
         batch.connected = np.concatenate((batch.connected, good))
         if len(good) < len(slots):
             batch.failed = np.concatenate((batch.failed, slots[~ok]))
@@ -349,7 +353,7 @@ class UringEngine:
         batch.is_plain = False
         if output.broken:
             broken, output.broken = output.broken, []
-            self._input.read_to_the_end(broken)
+            self._watch.read_to_the_end(broken)
         if output.flushed:
             done = np.array(output.flushed, np.int32)
             done = done[self.table.states[done] == ConnState.LINGERING]  # not freed just now
@@ -388,14 +392,9 @@ class UringEngine:
         self._free(np.concatenate((gone, lingering)))
 
     def _reset_on_close(self, slots: Slots) -> None:
-        """SO_LINGER with a time of 0: the close sends a RST. Where the kernel cannot set options
-        in a ring the close is an ordinary one.
-        """
+        """Where the kernel cannot set options in a ring the close is an ordinary one."""
         if self._rings.kernel.features.direct_socket:
-            none = np.zeros(len(slots), np.uint64)
-            files = self._rings.files(slots)
-            rows = sub.set_option(files, SOL_SOCKET, SO_LINGER, _RESET.ctypes.data, 8, none)
-            self._rings.push(slots, rows)
+            self._rings.push(slots, sub.reset_on_close(self._rings.files(slots)))
 
     def _free(self, slots: Slots) -> None:
         """The connections are gone: stop what is armed, close, give the slots back."""
@@ -403,7 +402,7 @@ class UringEngine:
             return
         self._output.drop(slots)
         self._statistics.closed += len(slots)
-        self._input.end(slots)
+        self._watch.end(slots)
         self._close_files(slots)
 
     def _close_files(self, slots: Slots) -> None:
@@ -411,8 +410,3 @@ class UringEngine:
         self.table.free(slots)
         self._rings.give_places_back(slots)
         self._acceptor.is_stale = True
-
-
-SOL_SOCKET = 1
-SO_LINGER = 13
-_RESET = np.array([1, 0], np.int32)  # struct linger {l_onoff, l_linger}

@@ -1,17 +1,8 @@
-"""Input of the uring engine: quiet connections are parked on a poll, busy ones on a receive.
+"""Input of the uring engine: completions of polls and receives to data, ends of streams, errors.
 
-Facts (Linux 6.18, by the slab table)
-- A multishot receive that waits costs 864 bytes of kernel memory (request 256, message header 512,
-  poll 96), a multishot poll 256. Of a million connections most are quiet.
-- A multishot poll completes once a wake and says what woke it; data that just lies there does not
-  wake again. So after a poll's completion the socket is read until it is known to be empty.
-- A multishot receive brings data with one completion a message and no submission. But when a reset
-  (for unix sockets also the end of the stream) and the last data wake it together, older kernels
-  take the data and never look again. A poll tells of both.
-
-Choice: a connection is parked when it begins. What a poll announces is fetched by a single receive
-that does not wait. A connection that has brought data within the last second or two already is
-promoted to a multishot receive; one that has been quiet for so long is parked again by a sweep.
+A multishot poll completes once a wake and says what woke it; data that just lies there does not
+wake again. So after a poll's completion the socket is read until it is known to be empty. What is
+asked of the kernel, and why: uring_watch.
 """
 
 from __future__ import annotations
@@ -22,32 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.conn.states import ConnEvent, ConnState
-from c1m.conn.table import (
-    AT_END,
-    IS_OPEN,
-    POLL_ARMED,
-    READING,
-    RECEIVE_ARMED,
-    RECEIVE_WANTED,
-    ConnTable,
-)
-from c1m.engine import submissions as sub
+from c1m.conn.table import AT_END, POLL_ARMED, READING, RECEIVE_ARMED, ConnTable, distinct
 from c1m.engine.base import EngineStatistics, EventBatch, Slots
 from c1m.engine.few_pieces import FewPieces
 from c1m.engine.ragged import Ragged
 from c1m.engine.rings import RingSet
-from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack
+from c1m.engine.uring_watch import BUSY, Watch
+from c1m.engine.user_data import GENERATION_SHIFT, Op
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.buffer_ring import GROUP, Ids
+from c1m.kernel.buffer_ring import Ids
 from c1m.kernel.ring import Completions
 
 NO_IDS = np.zeros(0, np.uint16)
-SWEEP_NS = 1_000_000_000
-BUSY = 2  # sweeps after its last data until a connection counts as quiet
-PARKED_MAX = 8192  # connections parked by one sweep: bounds its work
 _GOES_ON = abi.CQE_BUFFER | abi.CQE_MORE  # of a multishot receive: data, and more to come
 _AT_END = abi.POLLHUP | abi.POLLRDHUP | abi.POLLERR
-_RETRY = (errno.EAGAIN, errno.EINTR)
 
 
 class Input:
@@ -58,141 +37,20 @@ class Input:
         rings: RingSet,
         table: ConnTable,
         statistics: EngineStatistics,
+        watch: Watch,
         lost: list[tuple[int, int]],
     ) -> None:
         self._rings = rings
         self._table = table
         self._statistics = statistics
+        self._watch = watch
         self._lost = lost
         self._held = NO_IDS  # buffers the caller may be looking at
         self._held_few: list[int] = []  # the same, of a small batch
         self._few = FewPieces(rings.tuning.few)
-        self._to_arm: list[Slots] = []
-        self._to_read: list[Slots] = []
-        self._broken: dict[int, int] = {}  # errno of a send, told once the input is read
-        self.next_sweep_ns = 0
-        self._is_active = False  # data has come since the last sweep
         self.discarded = 0  # bytes that came for connections already closed
-        self.promoted = 0
-        self.parked = 0
 
-    # --- asking for input ---------------------------------------------------------------------
-
-    def begin(self, slots: Slots) -> None:
-        """Watch connections, where input is wanted and nothing is armed."""
-        wanted = RECEIVE_WANTED | IS_OPEN
-        state = self._table.flags[slots] & (wanted | RECEIVE_ARMED | POLL_ARMED)
-        slots = slots[(state == wanted) & (self._table.states[slots] == ConnState.OPEN)]
-        if len(slots):
-            self._table.flags[slots] |= POLL_ARMED
-            data = pack(slots, self._table.generations[slots], Op.POLL)
-            self._rings.push(slots, sub.poll_files(self._rings.files(slots), _EVENTS, data))
-
-    def resume(self, slots: Slots) -> None:
-        """Input is wanted again; what was announced meanwhile is still there."""
-        self._table.flags[slots] |= RECEIVE_WANTED
-        self.begin(slots)
-        self._read(slots)
-
-    def pause(self, slots: Slots) -> None:
-        """Input is not wanted for now. A poll may stay: it takes nothing."""
-        self._table.flags[slots] &= ~np.uint8(RECEIVE_WANTED)
-        self._cancel(slots, RECEIVE_ARMED, Op.RECEIVE)
-        self._read_no_further(slots)
-
-    def _read_no_further(self, slots: Slots) -> None:
-        """Nobody wants the input of these: what a send has found broken is over now."""
-        if self._broken:
-            for slot in slots.tolist():
-                if slot in self._broken:
-                    self._lost.append((slot, self._broken.pop(slot)))
-
-    def discard_unread(self, slots: Slots) -> None:
-        """Connections are closing: read, and throw away, what paused ones have not been read."""
-        self._read_no_further(slots)
-        state = self._table.flags[slots] & (RECEIVE_WANTED | RECEIVE_ARMED)
-        slots = slots[(state == 0) & (self._table.states[slots] == ConnState.OPEN)]
-        if len(slots):
-            self._receive(slots)
-
-    def read_to_the_end(self, broken: list[tuple[int, int]]) -> None:
-        """Connections (slot, errno) whose peer is gone, as a send has told: first what it sent."""
-        for slot, code in broken:
-            state = int(self._table.flags[slot]) & (RECEIVE_WANTED | IS_OPEN | RECEIVE_ARMED)
-            is_open = int(self._table.states[slot]) == ConnState.OPEN
-            if state == RECEIVE_WANTED | IS_OPEN and is_open:
-                self._broken.setdefault(slot, code)
-                self._table.flags[slot] |= AT_END
-            else:
-                self._lost.append((slot, code))
-        self._read(np.array([slot for slot, _ in broken if slot in self._broken], np.int32))
-
-    def end(self, slots: Slots) -> None:
-        """Stop what is armed: a close while something is armed would not end the connection."""
-        if self._broken:
-            for slot in slots.tolist():
-                self._broken.pop(slot, None)
-        self._cancel(slots, RECEIVE_ARMED, Op.RECEIVE)
-        self._cancel(slots, POLL_ARMED, Op.POLL)
-
-    def _cancel(self, slots: Slots, flag: int, op: int) -> None:
-        slots = slots[(self._table.flags[slots] & flag) != 0]
-        if len(slots):
-            data = pack(slots, self._table.generations[slots], op)
-            self._rings.push(slots, sub.cancel(data))
-
-    def _read(self, slots: Slots) -> None:
-        """Fetch what a poll has announced, by a single receive that does not wait."""
-        wanted = RECEIVE_WANTED | IS_OPEN
-        state = self._table.flags[slots] & (wanted | RECEIVE_ARMED | READING)
-        slots = slots[(state == wanted) & (self._table.states[slots] == ConnState.OPEN)]
-        if not len(slots):
-            return
-        slots, later = self._rings.split_by_buffers(slots)
-        if len(later):
-            self._to_read.append(later)
-        self._table.flags[slots] |= READING
-        data = pack(slots, self._table.generations[slots], Op.READ)
-        self._rings.push(slots, sub.receive_once(self._rings.files(slots), GROUP, data))
-
-    def _receive(self, slots: Slots) -> None:
-        """Arm multishot receives; what is there already comes at once."""
-        self._table.flags[slots] |= RECEIVE_ARMED
-        data = pack(slots, self._table.generations[slots], Op.RECEIVE)
-        self._rings.push(slots, sub.receive(self._rings.files(slots), GROUP, data))
-
-    def _promote(self, slots: Slots) -> None:
-        wanted = RECEIVE_WANTED | IS_OPEN
-        state = self._table.flags[slots] & (wanted | RECEIVE_ARMED)
-        slots = slots[state == wanted]
-        if len(slots):
-            self.promoted += len(slots)
-            self._cancel(slots, POLL_ARMED, Op.POLL)
-            self._receive(slots)
-
-    def sweep(self, now_ns: int) -> None:
-        """At `next_sweep_ns` and later: park what has become quiet."""
-        self.next_sweep_ns = now_ns + SWEEP_NS
-        if not self._is_active and self.promoted == self.parked:
-            return
-        self._is_active = False
-        top = self._rings.top()
-        activity = self._table.activity[:top]
-        busy = np.flatnonzero(self._table.flags[:top] & RECEIVE_ARMED).astype(np.int32)
-        quiet = busy[activity[busy] == 0][:PARKED_MAX]
-        if len(quiet):
-            # The receive ends as cancelled, and what is wanted and not armed begins again.
-            self.parked += len(quiet)
-            self._cancel(quiet, RECEIVE_ARMED, Op.RECEIVE)
-        was_active = activity > 0
-        self._is_active |= bool(was_active.any())
-        activity -= was_active
-
-    # --- between ticks ------------------------------------------------------------------------
-
-    def has_work(self) -> bool:
-        """Whether something waits for buffers that come back in this tick."""
-        return bool(self._to_arm or self._to_read)
+    # --- buffers --------------------------------------------------------------------------------
 
     def take_held(self) -> Ids:
         """The buffers of the last batch, which nobody looks at from now on."""
@@ -210,15 +68,6 @@ class Input:
         if len(self._held):
             self._rings.recycle(self._held)
             self._held = NO_IDS
-
-    def again(self) -> None:
-        """Buffers are back: ask for what had to wait."""
-        to_arm, self._to_arm = self._to_arm, []
-        to_read, self._to_read = self._to_read, []
-        for slots in to_arm:
-            self.begin(slots)
-        for slots in to_read:
-            self._read(slots)
 
     # --- what came ----------------------------------------------------------------------------
 
@@ -263,7 +112,7 @@ class Input:
             places[slot // each].buffers.free -= 1
             total += length
         self._held_few = held
-        self._is_active = True
+        self._watch.is_active = True
         self._statistics.received_bytes += total
         batch.data_slots, offsets, lengths = few.columns(len(rows))
         batch.data = Ragged(arena.memory, offsets, lengths, arena.address, total)
@@ -273,32 +122,39 @@ class Input:
     def take(self, completions: Completions, batch: EventBatch) -> Completions:
         """Take all that is input out of mixed completions; returns the others."""
         slots = completions[:, 0].view(np.int32)
-        tags, flags = completions[:, 1], completions[:, 3]
-        ops = tags & OP
-        has_buffer = (flags & abi.CQE_BUFFER) != 0
-        is_current = (tags >> GENERATION_SHIFT) == self._table.generations[slots]
-        is_receive = is_current & (ops == Op.RECEIVE)
-        is_read = is_current & (ops == Op.READ)
-        late = completions[has_buffer & ~(is_receive | is_read)]
+        parts = completions.view(np.uint16)
+        ops = parts[:, 2]
+        is_poll, is_read, is_receive = ops == Op.POLL, ops == Op.READ, ops == Op.RECEIVE
+        others = completions.compress(~(is_poll | is_read | is_receive), axis=0)
+        is_current = parts[:, 3] == self._table.generations.take(slots)
+        if np.count_nonzero(is_current) < len(is_current):
+            self._take_late(completions.compress(~is_current, axis=0))
+            is_poll &= is_current
+            is_read &= is_current
+            is_receive &= is_current
+        reads = completions.compress(is_read, axis=0)
+        was_busy = self._table.activity.take(reads[:, 0].view(np.int32)) > 0
+        has_buffer = (parts[:, 6] & abi.CQE_BUFFER) != 0
+        has_buffer &= is_read | is_receive
+        data = completions.compress(has_buffer, axis=0)
+        if len(data):
+            self.take_data(data, batch)
+        ended = is_receive & ((parts[:, 6] & abi.CQE_MORE) == 0)
+        if np.count_nonzero(ended):
+            self._receives_ended(completions.compress(ended, axis=0), batch)
+        if len(reads):
+            self._reads_done(reads, was_busy, batch)
+        polls = completions.compress(is_poll, axis=0)
+        if len(polls):
+            self._polled(polls)
+        return others
+
+    def _take_late(self, late: Completions) -> None:
+        """Completions of connections that are gone: nobody gets their data."""
+        late = late[(late[:, 3] & abi.CQE_BUFFER) != 0]
         if len(late):
             self._hold(late)
             self.discarded += int(late[:, 2].sum())
-        reads = completions[is_read]
-        was_busy = self._table.activity[reads[:, 0].view(np.int32)] > 0
-        data = completions[(is_receive | is_read) & has_buffer]
-        if len(data):
-            self.take_data(data, batch)
-        ended = completions[is_receive & ((flags & abi.CQE_MORE) == 0)]
-        if len(ended):
-            self._receives_ended(ended, batch)
-        if len(reads):
-            self._reads_done(reads, was_busy, batch)
-        polls = completions[is_current & (ops == Op.POLL)]
-        if len(polls):
-            self._polled(polls)
-        is_input = (ops == Op.RECEIVE) | (ops == Op.READ) | (ops == Op.POLL)
-        others: Completions = completions[~is_input]
-        return others
 
     def _hold(self, completions: Completions) -> npt.NDArray[np.uint16]:
         """Note the buffers of these completions: the caller has them until the next wait."""
@@ -315,7 +171,7 @@ class Input:
         total = int(np.add.reduce(lengths, dtype=np.int64))
         self._statistics.received_bytes += total
         self._table.activity[slots] = BUSY
-        self._is_active = True
+        self._watch.is_active = True
         if self._statistics.lingering:
             is_open = self._table.is_open(slots)
             if not is_open.all():
@@ -340,11 +196,11 @@ class Input:
         self._table.flags[slots] &= ~np.uint8(RECEIVE_ARMED)
         no_buffers = results == -errno.ENOBUFS
         again = (results > 0) | no_buffers | (results == -errno.ECANCELED)
-        again |= np.isin(-results, _RETRY)
+        again |= _is_retry(results)
         if again.any():
             if no_buffers.any():
                 self._rings.grow_buffers(slots[no_buffers])
-            self._to_arm.append(slots[again].copy())
+            self._watch.arm_later(slots[again].copy())
         self._over(slots, results, ~again, batch)
 
     def _reads_done(
@@ -354,30 +210,36 @@ class Input:
         slots = reads[:, 0].view(np.int32)
         results = reads[:, 2].view(np.int32)
         flags = self._table.flags
-        flags[slots] &= ~np.uint8(READING)
+        state = flags.take(slots) & ~np.uint8(READING)
+        flags[slots] = state
         came = results > 0
         busy = came & was_busy
-        if busy.any():
-            self._promote(slots[busy])
+        if np.count_nonzero(busy):
+            self._watch.promote(slots.compress(busy))
         # Unix sockets do not say whether there is more: a full buffer does.
-        more = came & ((reads[:, 3] & abi.CQE_SOCK_NONEMPTY) != 0)
-        more |= came & ((results == self._rings.arena.size) | ((flags[slots] & AT_END) != 0))
+        more = (reads[:, 3] & abi.CQE_SOCK_NONEMPTY) != 0
+        more |= (results == self._rings.arena.size) | ((state & AT_END) != 0)
+        more &= came
+        if np.count_nonzero(came) == len(came):
+            if np.count_nonzero(more):
+                self._watch.read_later(slots.compress(more))
+            return
         no_buffers = results == -errno.ENOBUFS
         more |= no_buffers | (results == -errno.EINTR)
         if no_buffers.any():
             self._rings.grow_buffers(slots[no_buffers])
         if more.any():
-            self._to_read.append(slots[more].copy())
-        if self._broken:
+            self._watch.read_later(slots[more].copy())
+        if self._watch.broken:
             self._broken_ends(slots.tolist(), results.tolist())
-        goes_on = came | no_buffers | np.isin(-results, _RETRY)
+        goes_on = came | no_buffers | _is_retry(results)
         self._over(slots, results, ~goes_on, batch)
 
     def _broken_ends(self, slots: list[int], results: list[int]) -> None:
         """Connections that a send found broken, and that have no input left."""
         for slot, result in zip(slots, results, strict=True):
-            if slot in self._broken and result <= 0 and -result != errno.ENOBUFS:
-                self._lost.append((slot, self._broken.pop(slot)))
+            if slot in self._watch.broken and result <= 0 and -result != errno.ENOBUFS:
+                self._lost.append((slot, self._watch.broken.pop(slot)))
 
     def _over(
         self,
@@ -403,15 +265,21 @@ class Input:
         """Parked connections that have something."""
         slots = polls[:, 0].view(np.int32).copy()
         results = polls[:, 2].view(np.int32)
-        ended = (polls[:, 3] & abi.CQE_MORE) == 0
-        if ended.any():
-            self._table.flags[slots[ended]] &= ~np.uint8(POLL_ARMED)
-            self._to_arm.append(slots[ended])
-        at_end = slots[(results > 0) & ((results & _AT_END) != 0)]
-        self._table.flags[at_end] |= AT_END
-        ready = slots[results > 0]
-        if len(ready):
-            self._read(np.unique(ready))
+        goes_on = (polls[:, 3] & abi.CQE_MORE) != 0
+        if np.count_nonzero(goes_on) < len(goes_on):
+            ended = slots[~goes_on]
+            self._table.flags[ended] &= ~np.uint8(POLL_ARMED)
+            self._watch.arm_later(ended)
+        is_ready = results > 0
+        if np.count_nonzero(is_ready) < len(is_ready):
+            slots, results = slots[is_ready], results[is_ready]
+        at_end = (results & _AT_END) != 0
+        if np.count_nonzero(at_end):
+            self._table.flags[slots[at_end]] |= AT_END
+        if len(slots):
+            self._watch.read(distinct(slots))
 
 
-_EVENTS = abi.POLLIN | abi.POLLRDHUP
+def _is_retry(results: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    retry: npt.NDArray[np.bool_] = (results == -errno.EAGAIN) | (results == -errno.EINTR)
+    return retry

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from c1m.addresses import Endpoint
 from c1m.clock import Clock, SystemClock
 from c1m.conn.close_reasons import CloseReason, reason_of
+from c1m.conn.table import distinct
 from c1m.engine.base import Engine, EventBatch
 from c1m.engine.choose import choose
 from c1m.engine.ragged import Ragged
@@ -224,7 +225,7 @@ class Server:
     def _end(self, slots: Slots, reason: CloseReason, *, abort: bool = False) -> None:
         if not len(slots):
             return
-        slots = np.unique(slots[self._live[slots] != CLOSED])
+        slots = distinct(slots[self._live[slots] != CLOSED])
         self._live[slots] = CLOSED
         self._holds[slots] = 0
         self._has_ended = True
