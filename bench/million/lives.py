@@ -208,6 +208,8 @@ def work(machine: Machine, most: int, found: Found, tell: Tell) -> None:
                         seconds=machine.seconds, warm_up=WARM_UP_S,
                     )  # fmt: skip
                     found.append({"kind": "turns", **name, "order": order, **figures})
+                    if lost := count - figures["connections"]:
+                        raise RunFailed(f"{lost:,} of {count:,} open connections were lost")
             if count == most:
                 tell("broadcast")
                 found.append({"kind": "broadcast", **name, **broadcast(life, machine.seconds)})
