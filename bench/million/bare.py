@@ -47,8 +47,10 @@ def bytes_a_connection(objects: Mapping[str, int], slabs: Mapping[str, Slab]) ->
 
 def measure(port: int) -> tuple[int | None, dict[str, int]]:
     """Bytes a connection, both ends, and the objects: the middle of several tries, since others
-    open and close sockets too. None where slabinfo cannot be read, or where others open so many connections that the
-    two ends are never seen as two.
+    open and close sockets too.
+
+    None where slabinfo cannot be read, or where others open so many connections that the two ends
+    are never seen as two.
     """
     found: list[tuple[int, dict[str, int]]] = []
     nofile, _ = raise_nofile()
