@@ -223,13 +223,13 @@ class EpollEngine:
             timeout_ns = 0
         events = self._epoll.poll(None if timeout_ns < 0 else timeout_ns / 1e9, EVENTS_MAX)
         self._is_idle = not events
-        pieces = self._serve(events)
+        pieces, nbytes = self._serve(events)
         if self._broken:
             self._settle()
-        return self._next.take(pieces)
+        return self._next.take(pieces, nbytes)
 
-    def _serve(self, events: list[tuple[int, int]]) -> int:
-        """Do what the events are about; returns the number of pieces of data read."""
+    def _serve(self, events: list[tuple[int, int]]) -> tuple[int, int]:
+        """Do what the events are about; returns how many pieces of data were read, and bytes."""
         interests, arena, readv = self._interests, self._next.arena, os.readv
         slots, offsets, lengths = self._next.columns
         share = min(self._receive_size, ARENA_SIZE // (len(events) or 1))
@@ -253,7 +253,7 @@ class EpollEngine:
             pieces += 1
             at += length
         self._counts.received_bytes += at
-        return pieces
+        return pieces, at
 
     def _is_to_read(self, slot: int, mask: int) -> bool:
         """Serve an event that is not plain input; True if there may be input as well."""

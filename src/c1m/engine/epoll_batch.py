@@ -4,8 +4,8 @@ Data goes into one arena, one piece behind the other, and into three preallocate
 is then a slice of each, and no array is built for it. All the other kinds are rare beside data and
 are gathered in lists and dicts (slot -> what goes with it).
 
-A batch of nothing but n pieces of data is always the same slices of the same memory, and is valid
-until the next one only: so it is made once for each n (1.3 us less a tick).
+A batch of nothing but n pieces of data is always the same slices of the same columns, and is valid
+until the next one only: so it is made once for each n, and only the pieces' frame is new each time.
 """
 
 from __future__ import annotations
@@ -48,9 +48,13 @@ class NextBatch:
         self.failed.pop(slot, None)
         self.blocked.discard(slot)
 
-    def take(self, pieces: int) -> EventBatch:
-        """The batch, with the first `pieces` pieces of data; gathering starts anew."""
-        plain = self._plain.get(pieces) or self._make_plain(pieces)
+    def take(self, pieces: int, nbytes: int) -> EventBatch:
+        """The batch, with the first `pieces` pieces of data, `nbytes` in all; then all anew."""
+        plain = self._plain.get(pieces)
+        if plain is None:
+            plain = self._make_plain(pieces)
+        data = plain.data
+        plain.data = Ragged(self._memory, data.offsets, data.lengths, data.address, nbytes)
         if not (
             self.opened or self.connected or self.failed or self.eof
             or self.closed or self.blocked or self.drained
@@ -71,8 +75,7 @@ class NextBatch:
 
     def _make_plain(self, pieces: int) -> EventBatch:
         data = Ragged(self._memory, self._offsets[:pieces], self._lengths[:pieces])
-        slots = self._slots[:pieces]
-        batch = EventBatch(_NO, _NO, _NO, _NO, _NO, slots, data, _NO, _NO, _NO, _NO, _NO)
+        batch = EventBatch(data_slots=self._slots[:pieces], data=data, is_plain=pieces > 0)
         self._plain[pieces] = batch
         return batch
 
