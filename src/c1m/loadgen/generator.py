@@ -290,8 +290,8 @@ class Generator:
             self.counts.connect_errnos.update(batch.failed_errnos.tolist())
         if len(batch.data_slots):
             numbers = self._numbers[batch.data_slots].astype(np.int64)
-            done = self._round.take(numbers, batch.data)
-            self.latencies[self._round.name].record(now - self._since_ns[numbers[done]])
+            done = self._round.completed(numbers, batch.data)
+            self.latencies[self._round.name].record(now - self._since_ns[done])
         if len(batch.eof):
             self._lost(batch.eof, np.full(len(batch.eof), PEER_EOF, np.int32))
             self.engine.close(batch.eof)

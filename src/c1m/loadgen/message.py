@@ -97,7 +97,7 @@ class Message:
     def _keep(self, blocks: Numbers) -> None:
         """Make the blocks of kept messages that are not there yet."""
         assert self._kept is not None
-        for block in np.unique(blocks[~self._is_made[blocks]]).tolist():
+        for block in sorted(set(blocks[~self._is_made[blocks]].tolist())):
             first = block * self._block
             numbers = np.arange(first, min(first + self._block, len(self._kept.lengths)))
             self._write(self._kept, numbers, numbers)
