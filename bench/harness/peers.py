@@ -62,12 +62,13 @@ def _go(port: int, task: str) -> Sequence[str]:
     return [str(build.go_program("echo")), str(port), kind]
 
 
-def _c1m(engine: str) -> Callable[[int, str], Sequence[str]]:
+def _c1m(engine: str, *more: str) -> Callable[[int, str], Sequence[str]]:
     return lambda port, task: [
         sys.executable,
         str(PEERS / ("c1m_broadcast.py" if task == BROADCAST else "c1m_echo.py")),
         str(port),
         engine,
+        *more,
     ]
 
 
@@ -96,6 +97,12 @@ ALL = (
     Peer("go", "net package, a goroutine a connection", _go),
     Peer("c1m-uring", "c1m on io_uring, batch App", _c1m("uring")),
     Peer("c1m-epoll", "c1m on epoll, batch App", _c1m("epoll")),
+    Peer(
+        "c1m-uring-sleepy",
+        "c1m-uring that sleeps at once (--busy-poll 0)",
+        _c1m("uring", "0"),
+        tasks=(ECHO,),
+    ),
     Peer(
         "c1m-uring-callback",
         "the same Protocol as asyncio's on c1m, io_uring",

@@ -1,4 +1,7 @@
-"""c1m's echo as a batch App. Usage: c1m_echo.py PORT ENGINE, ENGINE being uring or epoll."""
+"""c1m's echo as a batch App. Usage: c1m_echo.py PORT ENGINE [BUSY_POLL_NS].
+
+ENGINE is uring or epoll.
+"""
 
 import sys
 
@@ -6,4 +9,6 @@ import c1m
 from c1m.apps.echo import Echo
 
 if __name__ == "__main__":
-    c1m.serve(Echo(), f"tcp://127.0.0.1:{sys.argv[1]}", engine=sys.argv[2])
+    _, port, engine, *busy_poll_ns = sys.argv
+    options = {"busy_poll_ns": int(busy_poll_ns[0])} if busy_poll_ns else {}
+    c1m.serve(Echo(), f"tcp://127.0.0.1:{port}", engine=engine, **options)

@@ -7,6 +7,8 @@ OUTBOX_TOTAL_MAX = 1 << 28  # bytes unsent in all before the server stops readin
 DRAIN_NS = 10_000_000_000  # how long a stop waits for output that is owed
 BACKLOG = 65535  # asked of listen(2); the kernel cuts it to net.core.somaxconn
 REPORT_NS = 1_000_000_000  # how often the live progress is shown
+BUSY_POLL_NS = 50_000  # how long a server looks for more before it sleeps: about what it costs to
+# be woken, so that at worst the looking costs as much again as sleeping would have
 RAMP_STEP = 1_000  # connections: the ramp is timed in steps of this many
 RAMP_STRIDE = 50_000  # and in strides of this many, for the flatness of the whole ramp
 TICK_NS_MAX = 100_000_000  # the longest sleep of a server: signals and timers are seen after it

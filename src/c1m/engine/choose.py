@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from c1m.engine.base import Engine
@@ -12,19 +13,28 @@ ENGINES = ("auto", "uring", "epoll")
 
 
 def choose(
-    name: str = "auto", *, live_max: int | None = None, outbox_high: int = 1 << 20, **options: Any
+    name: str = "auto",
+    *,
+    live_max: int | None = None,
+    outbox_high: int = 1 << 20,
+    busy_poll_ns: int = 0,
+    **options: Any,
 ) -> Engine:
     """The engine asked for, or for `auto` uring where the kernel has it and epoll elsewhere.
 
-    `options` go to the uring engine (its tuning). Raises UsageError when the one asked for cannot
-    run here.
+    `busy_poll_ns`: how long the uring engine looks for more before it sleeps; the epoll engine
+    does not. `options` go to the uring engine. Raises UsageError when the one asked for cannot run
+    here.
     """
     from c1m.engine.epoll import EpollEngine
+    from c1m.engine.rings import Tuning
     from c1m.engine.uring import UringEngine
 
     if name not in ENGINES:
         raise UsageError(f"There is no engine {name!r}.", f"Choose one of {', '.join(ENGINES)}.")
     raise_nofile()  # needs no privilege: the soft limit is only a default
+    if busy_poll_ns:
+        options["tuning"] = replace(options.get("tuning", Tuning()), busy_poll_ns=busy_poll_ns)
     common: dict[str, Any] = {"live_max": live_max, "outbox_high": outbox_high}
     if name == "epoll":
         return EpollEngine(reason="asked for", **common)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,6 +54,10 @@ class Kernel(Protocol):
 
     def sleep(self, timeout_ns: int) -> bool:
         """Sleep until a watched ring has something, `wake` or the time-out; True for `wake`."""
+        ...
+
+    def look(self, ring: RingLike, time_ns: int) -> bool:
+        """Look at a ring again and again, for so long at most; whether it has something."""
         ...
 
     def wake(self) -> None:
@@ -115,6 +120,14 @@ class RealKernel:
     def sleep(self, timeout_ns: int) -> bool:
         seconds = None if timeout_ns < 0 else timeout_ns / 1e9
         return any(fd == self._wake for fd, _ in self._epoll.poll(seconds, 2))
+
+    def look(self, ring: RingLike, time_ns: int) -> bool:
+        now, wants_attention = time.monotonic_ns, ring.wants_attention
+        end = now() + time_ns
+        while not wants_attention():
+            if now() >= end:
+                return False
+        return True
 
     def wake(self) -> None:
         if self._wake >= 0:

@@ -96,6 +96,9 @@ class FakeKernel:
     def watch(self, ring: RingLike) -> None:
         ring.register(abi.REGISTER_EVENTFD, np.array([self._bell_fd], np.int32), 1)
 
+    def look(self, ring: RingLike, time_ns: int) -> bool:
+        return ring.wants_attention()
+
     def sleep(self, timeout_ns: int) -> bool:
         if not self.chance.strikes("interrupt"):
             self.idle_until(lambda: self._bell.has_rung or self._wake.has_rung, timeout_ns)
