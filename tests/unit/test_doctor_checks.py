@@ -322,3 +322,14 @@ def test_ports_text_there_and_back() -> None:
 def test_with_room_is_above_by_about_a_quarter() -> None:
     for needed in (1, 7, 999, 1_000_065, 2_500_000):
         assert needed <= with_room(needed) <= needed * 1.3 + 2
+
+
+def test_the_table_of_established_connections_bounds_nothing_but_is_named_when_deep() -> None:
+    name = "net.ipv4.tcp_ehash_entries"
+    small = diagnose(M, situation=machine(established_chains=262_144))
+    finding = found(small, name)
+    assert (finding.verdict, finding.fits) == (OK, None)
+    assert "2,000,000 sockets stand 8 deep" in finding.text
+    assert "thash_entries=2097152" in finding.remedy
+    assert not found(diagnose(M, situation=machine(established_chains=1 << 21)), name).remedy
+    assert name not in {f.name for f in diagnose(M, situation=machine()).findings}

@@ -11,6 +11,7 @@ from c1m.doctor.check import SHORT, UNKNOWN, Check, Finding
 from c1m.doctor.checks import (
     conntrack,
     epoll_watches,
+    established_hash,
     file_max,
     io_uring,
     listen_ports,
@@ -40,6 +41,7 @@ CHECKS: tuple[Check, ...] = (
     listen_ports.check,
     somaxconn.check,
     syn_backlog.check,
+    established_hash.check,
     tcp_mem.check,
     tcp_buffers.rmem,
     tcp_buffers.wmem,

@@ -23,9 +23,9 @@ RING_SLOTS_MAX = 1 << 20
 PROCESS_DESCRIPTORS = 64
 # Queues and buffer ring of one io_uring: 512 x 64 B, 2,048 x 16 B and a page, 1,024 x 16 B.
 RING_BYTES = 21 * 4096
-# The uring engine's own bounds: 32,768 provided buffers in all, 1,024 of them the first ring's and
-# 128 every further one's; and slots over all rings.
-RINGS_MAX = 1 + (32768 - 1024) // 128
+# The uring engine's own bounds: 65,536 provided buffers in all, of which busy rings may take half and
+# each further ring gets up to 256, but no more than a 64th of the rest; and slots over all rings.
+RINGS_MAX = 430
 RING_SLOTS_TOTAL_MAX = 1 << 23
 # No listener asks for a longer accept queue.
 ACCEPT_QUEUE_MAX = 65535
@@ -56,7 +56,7 @@ SLAB_BYTES: Mapping[str, int] = {
     "filp": 196,  # struct file 192
     "dentry": 196,
 }
-URING_WAIT_BYTES = 864  # a receive waiting: request 256, async data 512, poll 96
+URING_WAIT_BYTES = 256  # a multishot poll: quiet connections are parked on one
 URING_SLOT_BYTES = 40  # a direct descriptor: node 32, table entry 8
 EPOLL_WAIT_BYTES = 208  # epitem 128, eppoll_entry 64, epitems_head 16
 EPOLL_SLOT_BYTES = 8  # entry of the process' descriptor table

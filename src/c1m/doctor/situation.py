@@ -36,6 +36,7 @@ class Situation:
     tcp_rmem_bytes: Triple | None = None  # least, at first, most
     tcp_wmem_bytes: Triple | None = None
     has_conntrack: bool = False
+    established_chains: int | None = None  # of the table of established connections
     conntrack_max: int | None = None
     conntrack_count: int | None = None
     conntrack_established_s: int | None = None
@@ -86,6 +87,7 @@ def read_situation(root: Path = procfs.ROOT, *, try_io_uring: bool | None = None
     cgroup_limit, cgroup_used = procfs.cgroup_memory(root)
     conntrack_max = number("net.netfilter.nf_conntrack_max")
     sockets = procfs.sockstat(root)
+    chains = number("net.ipv4.tcp_ehash_entries")
     return Situation(
         kernel=procfs.kernel_version(root),
         nofile=nofile if nofile != (0, 0) else None,
@@ -103,6 +105,7 @@ def read_situation(root: Path = procfs.ROOT, *, try_io_uring: bool | None = None
         tcp_rmem_bytes=triple("net.ipv4.tcp_rmem"),
         tcp_wmem_bytes=triple("net.ipv4.tcp_wmem"),
         has_conntrack=conntrack_max is not None,
+        established_chains=abs(chains) if chains else None,  # negative: the machine's, shared
         conntrack_max=conntrack_max,
         conntrack_count=number("net.netfilter.nf_conntrack_count"),
         conntrack_established_s=number("net.netfilter.nf_conntrack_tcp_timeout_established"),
