@@ -38,6 +38,8 @@ logger = logging.getLogger("c1m")
 
 WRITE_MAX = 1 << 30  # bytes one connection may be given in one tick: lengths are int32
 
+_AT_START = np.zeros(1, np.int64)
+
 Buffer = bytes | bytearray | memoryview
 Call = Callable[..., object]
 
@@ -77,21 +79,23 @@ class ServerTransport(asyncio.Transport):
         Calls the protocol's pause_writing when what this tick has written passes `outbox_high`.
         Raises TypeError for what is no bytes, UsageError for more than 1 GiB in a tick.
         """
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__}")
-        if self._is_closing or not len(data):
+        if type(data) is not bytes:
+            if not isinstance(data, bytes | bytearray | memoryview):
+                raise TypeError(f"data must be a bytes-like object, not {type(data).__name__}")
+            data = bytes(data)
+        if self._is_closing or not data:
             return
-        copied = bytes(data)
-        if self._written_bytes + len(copied) > WRITE_MAX:
+        size = self._written_bytes + len(data)
+        if size > WRITE_MAX:
             raise UsageError(
                 f"More than {WRITE_MAX:,} bytes were written to one connection at once.",
                 "Write in pieces, and stop when pause_writing is called.",
             )
         if not self._written:
             self._app._to_send.append(self)
-        self._written.append(copied)
-        self._written_bytes += len(copied)
-        if self._written_bytes > self._app._outbox_high and not self._is_write_paused:
+        self._written.append(data)
+        self._written_bytes = size
+        if size > self._app._outbox_high and not self._is_write_paused:
             self._app._pause_writing(self)
 
     def can_write_eof(self) -> bool:
@@ -216,21 +220,28 @@ class ProtocolApp(App):
             self._call(transport, protocol.connection_made, transport)
 
     def on_data(self, batch: DataBatch, server: Server) -> None:
-        data = batch.data
+        data, transports = batch.data, self._transports
         memory = data.memory.data
-        pieces: dict[int, list[bytes]] = {}
-        for slot, start, length in zip(
-            batch.slots.tolist(), data.offsets.tolist(), data.lengths.tolist(), strict=True
-        ):
-            piece = bytes(memory[start : start + length])
-            if slot in pieces:
-                pieces[slot].append(piece)
-            else:
-                pieces[slot] = [piece]
-        for slot, mine in pieces.items():
-            transport = self._transports.get(slot)
-            if transport is not None:
-                self._deliver(transport, b"".join(mine))
+        slots, starts, lengths = batch.slots.tolist(), data.offsets.tolist(), data.lengths.tolist()
+        columns = zip(slots, starts, lengths, strict=True)
+        if len(set(slots)) == len(slots):
+            pieces = [(slot, bytes(memory[at : at + length])) for slot, at, length in columns]
+        else:  # several pieces of one connection are one call of data_received
+            by_slot: dict[int, list[memoryview]] = {}
+            for slot, at, length in columns:
+                by_slot.setdefault(slot, []).append(memory[at : at + length])
+            pieces = [(slot, b"".join(mine)) for slot, mine in by_slot.items()]
+        for slot, piece in pieces:
+            transport = transports.get(slot)
+            if transport is None:
+                continue
+            if transport._is_closing or transport._kept or not transport._is_reading:
+                self._deliver(transport, piece)
+                continue
+            try:  # _deliver and _call in one: two calls less for each message
+                transport._protocol.data_received(piece)
+            except Exception as error:
+                self._failed(transport, transport._protocol.data_received, error)
 
     def on_blocked(self, slots: Slots, server: Server) -> None:
         for transport in self._of(slots):
@@ -263,9 +274,11 @@ class ProtocolApp(App):
             if not transport._is_blocked:
                 self._resume_writing(transport)
         while self._to_deliver or self._to_send or self._to_end:
-            self._deliver_kept()
+            if self._to_deliver:
+                self._deliver_kept()
             self._send(server)
-            self._close(server)
+            if self._to_end:
+                self._close(server)
         return now_ns if self._unsure else None  # the next wait tells: it should not sleep
 
     # --- from the server to the protocols -----------------------------------------------------
@@ -350,16 +363,17 @@ class ProtocolApp(App):
         writers, self._to_send = self._to_send, []
         slots, pieces = [], []
         for transport in writers:
-            if not transport._written:  # lost or aborted meanwhile
+            written = transport._written
+            if not written:  # lost or aborted meanwhile
                 continue
             slots.append(transport._slot)
-            pieces.append(b"".join(transport._written))
+            pieces.append(written[0] if len(written) == 1 else b"".join(written))
             transport._written = []
             transport._written_bytes = 0
             if transport._is_write_paused and not transport._is_blocked:
                 self._unsure.append(transport)
         if slots:
-            server.send(np.array(slots, np.int32), Ragged.of(pieces))
+            server.send(np.array(slots, np.int32), _ragged(pieces))
 
     def _close(self, server: Server) -> None:
         """Close what the protocols wanted closed, and tell them."""
@@ -382,6 +396,14 @@ def _check(protocol: Any) -> None:
             f"{kind.__name__} is {what}; a c1m server runs protocols that have data_received.",
             "Derive from asyncio.Protocol, or write a c1m.App.",
         )
+
+
+def _ragged(pieces: list[bytes]) -> Ragged:
+    """The pieces; a single one is what a quiet server sends, and takes 3 us less this way."""
+    if len(pieces) > 1:
+        return Ragged.of(pieces)
+    memory = np.frombuffer(pieces[0], np.uint8)
+    return Ragged(memory, _AT_START, np.array([len(memory)], np.int32))
 
 
 def _error_of(reason: int) -> OSError | None:
