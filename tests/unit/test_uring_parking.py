@@ -6,6 +6,7 @@ from c1m.addresses import AF_INET, Endpoint
 from c1m.conn.table import POLL_ARMED, RECEIVE_ARMED
 from c1m.engine.rings import Tuning
 from c1m.engine.uring import UringEngine
+from c1m.engine.uring_watch import BUSY
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_peer import Peer
 
@@ -33,6 +34,10 @@ class Bench:
         self.peer.send(data)
         self.settle()
 
+    def make_busy(self) -> None:
+        for _ in range(BUSY):
+            self.say(b"x")
+
     def pass_time(self, seconds: int) -> None:
         for _ in range(seconds):
             self.kernel.clock.advance(SECOND)
@@ -54,38 +59,40 @@ def test_a_connection_begins_parked_and_one_message_leaves_it_so() -> None:
     assert (bench.armed(), bench.moves()) == (POLL_ARMED, (0, 0))
 
 
-def test_a_second_message_soon_after_promotes_it() -> None:
+def test_many_messages_within_a_second_promote_it() -> None:
     bench = Bench()
-    bench.say(b"one ")
-    bench.say(b"two ")
-    bench.say(b"three")
-    assert bench.received == b"one two three"
+    for _ in range(BUSY - 1):
+        bench.say(b"x")
+    assert (bench.armed(), bench.moves()) == (POLL_ARMED, (0, 0))
+    bench.say(b"y")
+    bench.say(b"z")
+    assert bench.received == b"x" * (BUSY - 1) + b"yz"
     assert (bench.armed(), bench.moves()) == (RECEIVE_ARMED, (1, 0))
 
 
 def test_messages_far_apart_do_not() -> None:
     bench = Bench()
-    for _ in range(5):
+    for _ in range(2 * BUSY):
         bench.say(b"x")
-        bench.pass_time(4)
-    assert bench.received == b"x" * 5
+        bench.pass_time(1)
+    assert bench.received == b"x" * 2 * BUSY
     assert (bench.armed(), bench.moves()) == (POLL_ARMED, (0, 0))
 
 
 def test_a_busy_connection_that_becomes_quiet_is_parked_again_and_still_heard() -> None:
     bench = Bench()
-    bench.say(b"one ")
-    bench.say(b"two ")
-    bench.pass_time(4)
+    bench.make_busy()
+    bench.pass_time(5)
     assert (bench.armed(), bench.moves()) == (POLL_ARMED, (1, 1))
-    bench.say(b"three")
-    assert bench.received == b"one two three"
+    bench.say(b"more")
+    assert bench.received == b"x" * BUSY + b"more"
 
 
 def test_a_connection_that_stays_busy_stays_promoted() -> None:
     bench = Bench()
+    bench.make_busy()
     for _ in range(10):
         bench.say(b"x")
         bench.pass_time(1)
-    assert bench.received == b"x" * 10
+    assert bench.received == b"x" * (BUSY + 10)
     assert (bench.armed(), bench.moves()) == (RECEIVE_ARMED, (1, 0))

@@ -23,8 +23,8 @@ RING_SLOTS_MAX = 1 << 20
 PROCESS_DESCRIPTORS = 64
 # Queues and buffer ring of one io_uring: 512 x 64 B, 2,048 x 16 B and a page, 1,024 x 16 B.
 RING_BYTES = 21 * 4096
-# The uring engine's own bounds: 65,536 provided buffers in all, of which busy rings may take half and
-# each further ring gets up to 256, but no more than a 64th of the rest; and slots over all rings.
+# The uring engine's own bounds: 65,536 provided buffers in all, busy rings take up to half;
+# a further ring gets up to 256 of them, but no more than a 64th of the rest; slots over all rings.
 RINGS_MAX = 430
 RING_SLOTS_TOTAL_MAX = 1 << 23
 # No listener asks for a longer accept queue.

@@ -29,7 +29,7 @@ from c1m.engine.uring_accept import Acceptor
 from c1m.engine.uring_connect import Connector
 from c1m.engine.uring_input import Input
 from c1m.engine.uring_output import Output
-from c1m.engine.uring_watch import Watch
+from c1m.engine.uring_watch import BUSY, Watch
 from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack, pack_one
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.real import Kernel, RealKernel
@@ -247,6 +247,7 @@ class UringEngine:
             self._output.all_went()
             source.recycle()
             source.take_data(completions, batch)
+            self.table.activity[completions[:, 0].view(np.int32)] = BUSY
             batch.is_plain = True
         else:
             held = source.take_held()

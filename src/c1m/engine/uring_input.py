@@ -133,17 +133,19 @@ class Input:
             is_read &= is_current
             is_receive &= is_current
         reads = completions.compress(is_read, axis=0)
-        was_busy = self._table.activity.take(reads[:, 0].view(np.int32)) > 0
         has_buffer = (parts[:, 6] & abi.CQE_BUFFER) != 0
         has_buffer &= is_read | is_receive
         data = completions.compress(has_buffer, axis=0)
         if len(data):
             self.take_data(data, batch)
+        is_receive_data = is_receive & has_buffer
+        if np.count_nonzero(is_receive_data):
+            self._table.activity[slots.compress(is_receive_data)] = BUSY
         ended = is_receive & ((parts[:, 6] & abi.CQE_MORE) == 0)
         if np.count_nonzero(ended):
             self._receives_ended(completions.compress(ended, axis=0), batch)
         if len(reads):
-            self._reads_done(reads, was_busy, batch)
+            self._reads_done(reads, batch)
         polls = completions.compress(is_poll, axis=0)
         if len(polls):
             self._polled(polls)
@@ -170,7 +172,6 @@ class Input:
         lengths = completions[:, 2].view(np.int32).copy()
         total = int(np.add.reduce(lengths, dtype=np.int64))
         self._statistics.received_bytes += total
-        self._table.activity[slots] = BUSY
         self._watch.is_active = True
         if self._statistics.lingering:
             is_open = self._table.is_open(slots)
@@ -203,19 +204,19 @@ class Input:
             self._watch.arm_later(slots[again].copy())
         self._over(slots, results, ~again, batch)
 
-    def _reads_done(
-        self, reads: Completions, was_busy: npt.NDArray[np.bool_], batch: EventBatch
-    ) -> None:
-        """Single receives: data, end of stream, error, or nothing after all."""
+    def _reads_done(self, reads: Completions, batch: EventBatch) -> None:
+        """Single receives (one a slot): data, end of stream, error, or nothing after all."""
         slots = reads[:, 0].view(np.int32)
         results = reads[:, 2].view(np.int32)
-        flags = self._table.flags
+        flags, activity = self._table.flags, self._table.activity
         state = flags.take(slots) & ~np.uint8(READING)
         flags[slots] = state
         came = results > 0
-        busy = came & was_busy
+        level = activity.take(slots) + came
+        activity[slots] = level
+        busy = level >= BUSY
         if np.count_nonzero(busy):
-            self._watch.promote(slots.compress(busy))
+            self._watch.promote(slots.compress(busy & came))
         # Unix sockets do not say whether there is more: a full buffer does.
         more = (reads[:, 3] & abi.CQE_SOCK_NONEMPTY) != 0
         more |= (results == self._rings.arena.size) | ((state & AT_END) != 0)

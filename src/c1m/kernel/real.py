@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from c1m.addresses import Endpoint, unpack
+from c1m.clock import SystemClock
 from c1m.kernel import procfs, sockets
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.ring import Ring, RingLike
@@ -122,7 +122,7 @@ class RealKernel:
         return any(fd == self._wake for fd, _ in self._epoll.poll(seconds, 2))
 
     def look(self, ring: RingLike, time_ns: int) -> bool:
-        now, wants_attention = time.monotonic_ns, ring.wants_attention
+        now, wants_attention = SystemClock().now_ns, ring.wants_attention
         end = now() + time_ns
         while not wants_attention():
             if now() >= end:
