@@ -41,8 +41,8 @@ class Tuning:
     cq_entries: int = 2048
     buffer_size: int = 1024
     buffers_first: int = 2048  # of the first ring
-    buffers_each: int = 256  # of every other ring (fewer for small tables); both double when they
-    # run out, as long as half of the arena is left for further rings
+    buffers_each: int = 64  # of every other ring (fewer for small tables); both double when they
+    # run out, as long as half of the arena is left for further rings; more are lent for a while
     buffers_max: int = abi.BUFFER_IDS_MAX  # in all
     busy_poll_ns: int = 0  # look again for so long before sleeping, while that pays
     few: int = 10  # events up to which a batch is worked through one by one (0: never)
@@ -57,6 +57,7 @@ class Place:
     accepts: bool
     free: int  # places of the table that nobody has
     arming: int = 0  # receives queued since the last enter: each may take a buffer at once
+    receives: int = 0  # at most so many multishot receives are armed
     unused: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
@@ -220,10 +221,16 @@ class RingSet:
                 taken.append(files + np.int32(index * self.files_per_ring))
         return np.concatenate(taken).astype(np.int32) if taken else np.zeros(0, np.int32)
 
-    def split_by_buffers(self, slots: Slots) -> tuple[Slots, Slots]:
-        """Slots whose receives can be armed now, and those that should wait for buffers.
+    def count_receives(self, slots: Slots) -> None:
+        """These are all that have a multishot receive armed."""
+        counts = np.bincount(self.rings_of(slots), minlength=len(self.places)).tolist()
+        for place, count in zip(self.places, counts, strict=True):
+            place.receives = count
 
-        Arming takes what is there already: after a burst of accepts, a buffer for each.
+    def split_by_buffers(self, slots: Slots) -> tuple[Slots, Slots]:
+        """Slots whose single receives can be queued now, and those that should wait for buffers.
+
+        Each takes a buffer at once. What a ring does not have itself is lent to it.
         """
         which = self.rings_of(slots)
         counts = np.bincount(which).tolist()
@@ -231,6 +238,8 @@ class RingSet:
         for index, count in enumerate(counts):
             place = self.places[index]
             room = max(place.buffers.free - place.arming, 0)
+            if count > room:
+                room += place.buffers.lend(count - room)
             if count > room:
                 late[np.flatnonzero(which == index)[room:]] = True
                 count = room
@@ -240,8 +249,8 @@ class RingSet:
         return slots[~late], slots[late]
 
     def is_low(self) -> bool:
-        """Whether a ring has given out more than half of its buffers."""
-        return any(p.buffers.free * 2 < p.buffers.owned for p in self.places)
+        """Whether a ring has less than half of the buffers that it keeps."""
+        return any(p.buffers.free * 2 < p.buffers.base for p in self.places)
 
     def submit_all(self) -> Completions:
         """Hand everything queued to the kernel; receive nothing.
@@ -291,8 +300,10 @@ class RingSet:
         """Append what one ring has to the first `count`; returns how many there are then."""
         ring = place.ring
         place.arming = 0
-        # Each receive takes a buffer: asking for no more than there are avoids ENOBUFS.
-        most = min(ring.cq_entries, max(place.buffers.free, 32))
+        most = ring.cq_entries
+        if place.receives:
+            # What comes unasked takes buffers: no more of it than there are avoids ENOBUFS.
+            most = min(most, max(place.buffers.free, 32))
         if ring.drain(most, 1 if sleep_ns else 0, sleep_ns):
             return self._reap(ring, count)
         return count
@@ -325,13 +336,13 @@ class RingSet:
         """The scalar form of `recycle`."""
         owner_of = self.arena.owner_of
         for buffer in ids:
-            self.places[owner_of[buffer]].buffers.give_one(buffer)
+            self.places[owner_of[buffer]].buffers.take_one_back(buffer)
 
     def _each_owner(self, ids: Ids, give: bool) -> None:
         if len(self.places) == 1:
             owner = self.places[0].buffers
             if give:
-                owner.give(ids)
+                owner.take_back(ids)
             else:
                 owner.free -= len(ids)
             return
@@ -344,7 +355,7 @@ class RingSet:
             if n:
                 owner = self.places[index].buffers
                 if give:
-                    owner.give(ids[start : start + n])
+                    owner.take_back(ids[start : start + n])
                 else:
                     owner.free -= n
                 start += n
@@ -354,7 +365,7 @@ class RingSet:
         for index in set(self.rings_of(slots).tolist()):
             if self.arena.left() > self.arena.count // 2:
                 buffers = self.places[index].buffers
-                buffers.grow(buffers.owned)
+                buffers.grow(buffers.base)
 
     def shutdown(self) -> None:
         """Give all rings back."""

@@ -144,6 +144,8 @@ class Watch:
 
     def _receive(self, slots: Slots) -> None:
         """Arm multishot receives; what is there already comes at once."""
+        for index in set(self._rings.rings_of(slots).tolist()):
+            self._rings.places[index].receives += len(slots)  # or fewer: the next sweep counts
         self._table.flags[slots] |= RECEIVE_ARMED
         data = pack(slots, self._table.generations[slots], Op.RECEIVE)
         self._rings.push(slots, sub.receive(self._rings.files(slots), GROUP, data))
@@ -166,6 +168,7 @@ class Watch:
         top = self._rings.top()
         activity = self._table.activity[:top]
         busy = np.flatnonzero(self._table.flags[:top] & RECEIVE_ARMED).astype(np.int32)
+        self._rings.count_receives(busy)
         quiet = busy[activity[busy] == 0][:PARKED_MAX]
         if len(quiet):
             # The receive ends as cancelled, and what is wanted and not armed begins again.

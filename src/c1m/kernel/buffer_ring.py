@@ -6,6 +6,9 @@ Facts
   of the *first* entry and runs free (Linux 5.19, struct io_uring_buf_ring).
 - Buffer ids are ours to choose: here they number the whole arena, so that a completion's id alone
   says where its data lies, whichever ring it came from.
+- What a queue holds cannot be taken back. So each ring's keeps only its base, for data that comes
+  unasked; what is about to be read from parked connections is lent out of a pool that all rings
+  share, and returns to it. Of a million connections' fifty rings a few are busy at a time.
 """
 
 from __future__ import annotations
@@ -43,17 +46,33 @@ class BufferArena:
         self.owner_of = self.owners.data  # one at a time
         # A buffer's entry is always the same: made once, copied whole when it is given back.
         self.entries = np.zeros(count, abi.BUFFER)
-        self._given = 0
+        self._fresh = 0  # buffers from here on were never used
+        self._pool = np.zeros(count, np.uint16)  # a stack of those that have come back
+        self._pooled = 0
 
     def left(self) -> int:
-        """Buffers that no ring has yet."""
-        return self.count - self._given
+        """Buffers that no ring has."""
+        return self.count - self._fresh + self._pooled
+
+    def put(self, ids: Ids) -> None:
+        """Buffers that no ring has any more. The last to come are the first to go: their pages
+        have memory already.
+        """
+        self._pool[self._pooled : self._pooled + len(ids)] = ids
+        self._pooled += len(ids)
 
     def take(self, count: int, ring: int) -> Ids:
-        """`count` buffers that no ring has yet, from now on this ring's."""
+        """`count` buffers that no ring has, from now on this ring's."""
         assert count <= self.left()
-        first = self._given
-        self._given += count
+        old = min(count, self._pooled)
+        self._pooled -= old
+        ids = self._pool[self._pooled : self._pooled + old].copy()
+        self.owners[ids] = ring
+        return ids if old == count else np.concatenate((ids, self._take_fresh(count - old, ring)))
+
+    def _take_fresh(self, count: int, ring: int) -> Ids:
+        first = self._fresh
+        self._fresh += count
         ids = np.arange(first, first + count, dtype=np.uint16)
         some = slice(first, first + count)
         self.owners[some] = ring
@@ -64,7 +83,10 @@ class BufferArena:
 
 
 class BufferRing:
-    """The queue of buffers of one ring. `free` of its `owned` buffers are the kernel's to pick."""
+    """The queue of buffers of one ring. `free` of its `owned` buffers are the kernel's to pick.
+
+    `base` is how many it keeps when all have come back; more are lent.
+    """
 
     def __init__(self, ring: RingLike, arena: BufferArena, count: int, entries: int) -> None:
         assert entries <= abi.BUFFER_RING_MAX and entries & (entries - 1) == 0
@@ -86,17 +108,41 @@ class BufferRing:
         self._index = ring.index
         self.owned = 0
         self.free = 0
+        self.base = 0
         self.grow(count)
 
-    def grow(self, count: int) -> int:
-        """Take up to `count` more buffers from the arena; returns how many there were."""
+    def grow(self, count: int) -> None:
+        """Keep up to `count` more buffers, as many as there are."""
+        self.base += self.lend(count)
+
+    def lend(self, count: int) -> int:
+        """Take up to `count` more buffers out of the arena; returns how many there were."""
         count = min(count, self._arena.left(), len(self.entries) - self.owned)
-        self.owned += count
-        self.give(self._arena.take(count, self._index))
-        return count
+        if count > 0:
+            self.owned += count
+            self.give(self._arena.take(count, self._index))
+        return max(count, 0)
+
+    def take_back(self, ids: Ids) -> None:
+        """Buffers whose data has been used up: to the kernel again, up to the base."""
+        room = self.base - self.free
+        if len(ids) > room:
+            room = max(room, 0)
+            self._arena.put(ids[room:])
+            self.owned -= len(ids) - room
+            ids = ids[:room]
+        self.give(ids)
+
+    def take_one_back(self, buffer: int) -> None:
+        """The scalar form of `take_back`."""
+        if self.free < self.base:
+            self.give_one(buffer)
+        else:
+            self.owned -= 1
+            self._arena.put(np.array([buffer], np.uint16))
 
     def give(self, ids: Ids) -> None:
-        """Hand buffers to the kernel: new ones, or ones whose data has been used up."""
+        """Hand buffers to the kernel."""
         n = len(ids)
         if n == 0:
             return
