@@ -2,12 +2,9 @@
 
 One `wait` is: hand everything queued to the kernel and collect what has come (one enter a ring),
 settle the sends of the last tick, turn completions into events by masks over whole arrays, give the
-last tick's buffers back. Teaching by file: rings (slots, sleeping), submissions (blocks of
-entries), uring_output (sends), uring_accept, uring_connect.
-
-Closing: CLOSE of a direct descriptor frees its place but neither sends a FIN nor stops completions
-while a receive is armed on it, so the receive is cancelled (by user data) in the same block. The
-slot's generation goes up at that moment; whatever completes later under the old one is dropped.
+last tick's buffers back. File by file: rings (slots, sleeping), submissions (blocks of entries),
+uring_watch (what is asked for), uring_input (what came), uring_output (sends), uring_accept,
+uring_connect, uring_lives (beginnings and ends).
 """
 
 from __future__ import annotations
@@ -28,9 +25,10 @@ from c1m.engine.rings import POLLIN, RingSet, Tuning
 from c1m.engine.uring_accept import Acceptor
 from c1m.engine.uring_connect import Connector
 from c1m.engine.uring_input import Input
+from c1m.engine.uring_lives import Lives
 from c1m.engine.uring_output import Output
 from c1m.engine.uring_watch import BUSY, Watch
-from c1m.engine.user_data import GENERATION_SHIFT, OP, Op, pack, pack_one
+from c1m.engine.user_data import OP, Op, pack_one
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.ring import Completions
@@ -68,6 +66,10 @@ class UringEngine:
         )
         self._acceptor = Acceptor(self._rings)
         self._connector = Connector(self._rings, self.table)
+        self._lives = Lives(
+            self._rings, self.table, self._statistics, self._output, self._watch,
+            self._acceptor, self._connector,
+        )  # fmt: skip
         self._closing: list[Slots] = []  # closed by the caller, output of this tick not settled
         self._early: list[Completions] = []  # came while settling in the middle of a tick
         self._is_shut = False
@@ -117,14 +119,14 @@ class UringEngine:
         slots = distinct(slots)
         connecting = slots[self.table.states[slots] == ConnState.CONNECTING]
         if len(connecting):
-            self._connect_failed(connecting)
+            self._lives.connect_failed(connecting)
         slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
         if not len(slots):
             return
         self._statistics.live -= len(slots)
         if abort:
-            self._reset_on_close(slots)
-            self._free(slots)
+            self._lives.reset_on_close(slots)
+            self._lives.free(slots)
             return
         self._statistics.lingering += len(slots)
         # Input that is still unread when a socket is closed makes the kernel send a RST and drop
@@ -157,7 +159,7 @@ class UringEngine:
             self.close(self.table.slots_in(state), abort=False)
         lingering = self.table.slots_in(ConnState.LINGERING)
         self._statistics.lingering -= len(lingering)
-        self._free(lingering)
+        self._lives.free(lingering)
         self._rings.submit_all()
         # One collection more, so that what was cancelled lets go of its socket and the FINs go out
         # now and not when the kernel gets round to taking the rings down.
@@ -261,13 +263,13 @@ class UringEngine:
         ops = others[:, 1] & OP
         accepts = others[ops == Op.ACCEPT]
         if len(accepts):
-            self._accepted(accepts, batch)
+            self._lives.accepted(accepts, batch)
         connects = others[ops == Op.CONNECT]
         setups = others[ops == Op.SETUP]
         for slot, _, result, _ in setups.tolist():
             self._connector.errors[slot] = (1 << 32) - result
         if len(connects):
-            self._connect_done(connects, batch)
+            self._lives.connect_done(connects, batch)
         for slot, tag, result, _ in others[ops == Op.OUTBOX].tolist():
             self._output.outbox_done(slot, tag, result - (1 << 32) if result >> 31 else result)
         # After the sends: a poll that woke behind a refusal is what the refused one waits for.
@@ -280,56 +282,6 @@ class UringEngine:
             if not int(wakes[-1, 3]) & abi.CQE_MORE:
                 wake_fd = self._rings.kernel.wake_fd()
                 self._rings.places[0].ring.push(sub.poll(wake_fd, POLLIN, pack_one(0, 0, Op.WAKE)))
-
-    # --- connections begin --------------------------------------------------------------------
-
-    def _accepted(self, accepts: Completions, batch: EventBatch) -> None:
-        results = accepts[:, 2].view(np.int32)
-        done = accepts[(results >= 0)]
-        for index, _, _, flags in accepts[(accepts[:, 3] & abi.CQE_MORE) == 0].tolist():
-            self._acceptor.completed(index, more=bool(flags & abi.CQE_MORE))
-        if not len(done):
-            return
-        self._acceptor.is_stale = True
-        rings = (done[:, 1] >> GENERATION_SHIFT).astype(np.int32)
-        slots = rings * np.int32(self._rings.files_per_ring) + done[:, 2].view(np.int32)
-        self.table.open(slots, ConnEvent.ACCEPT)
-        self._statistics.accepted += len(slots)
-        self._statistics.live += len(slots)
-        for index, count in enumerate(np.bincount(rings).tolist()):
-            self._rings.places[index].free -= count
-        self._watch.begin(slots)
-        batch.opened = np.concatenate((batch.opened, slots))
-        listeners = self._acceptor.positions[done[:, 0]]
-        batch.opened_listeners = np.concatenate((batch.opened_listeners, listeners))
-
-    def _connect_done(self, connects: Completions, batch: EventBatch) -> None:
-        slots = connects[:, 0].view(np.int32).copy()
-        results = connects[:, 2].view(np.int32).copy()
-        current = self.table.generations[slots] == connects[:, 1] >> GENERATION_SHIFT
-        slots, results = slots[current], results[current]
-        if self._connector.errors:
-            for i, slot in enumerate(slots.tolist()):
-                results[i] = -self._connector.errors.pop(slot, -int(results[i]))
-        ok = results == 0
-        good = slots[ok]
-        self._statistics.connecting -= len(good)
-        self._statistics.connected += len(good)
-        self._statistics.live += len(good)
-        self.table.connected(good)
-        self._watch.begin(good)
-        batch.connected = np.concatenate((batch.connected, good))
-        if len(good) < len(slots):
-            batch.failed = np.concatenate((batch.failed, slots[~ok]))
-            batch.failed_errnos = np.concatenate((batch.failed_errnos, -results[~ok]))
-            self._connect_failed(slots[~ok])
-
-    def _connect_failed(self, slots: Slots) -> None:
-        self._statistics.connecting -= len(slots)
-        self._statistics.connect_failed += len(slots)
-        data = pack(slots, self.table.generations[slots], Op.CONNECT)
-        self._rings.push(slots, sub.cancel(data))
-        self._close_files(slots)
 
     # --- connections end ----------------------------------------------------------------------
 
@@ -344,7 +296,7 @@ class UringEngine:
                 slots = slots[~unsettled]
         done = slots[~self._output.is_pending(slots)]
         self._statistics.lingering -= len(done)
-        self._free(done)
+        self._lives.free(done)
 
     def _report_output(self, batch: EventBatch) -> None:
         """Events that sending brought: watermarks, and connections lost on the way."""
@@ -360,54 +312,12 @@ class UringEngine:
             done = done[self.table.states[done] == ConnState.LINGERING]  # not freed just now
             output.flushed.clear()
             self._statistics.lingering -= len(done)
-            self._free(done)
+            self._lives.free(done)
         if output.lost:
-            self._lose(batch)
+            self._lives.lose(batch)
         if output.blocked:
-            batch.blocked = self._still_open(output.blocked)
+            batch.blocked = self._lives.still_open(output.blocked)
             output.blocked = []
         if output.drained:
-            batch.drained = self._still_open(output.drained)
+            batch.drained = self._lives.still_open(output.drained)
             output.drained = []
-
-    def _still_open(self, slots: list[int]) -> Slots:
-        found = np.array(slots, np.int32)
-        return found[self.table.is_open(found)]
-
-    def _lose(self, batch: EventBatch) -> None:
-        """Connections that ended by an error; each once, with the first errno."""
-        errnos: dict[int, int] = {}
-        for slot, code in self._output.lost:
-            errnos.setdefault(slot, code)
-        self._output.lost.clear()
-        slots = np.fromiter(errnos, np.int32, len(errnos))
-        codes = np.fromiter(errnos.values(), np.int32, len(errnos))
-        is_open = self.table.is_open(slots)
-        gone = slots[is_open]
-        lingering = slots[self.table.states[slots] == ConnState.LINGERING]
-        batch.closed = np.concatenate((batch.closed, gone))
-        batch.closed_errnos = np.concatenate((batch.closed_errnos, codes[is_open]))
-        batch.eof = batch.eof[~np.isin(batch.eof, gone)] if len(batch.eof) else NO_SLOTS
-        self._statistics.live -= len(gone)
-        self._statistics.lingering -= len(lingering)
-        self._free(np.concatenate((gone, lingering)))
-
-    def _reset_on_close(self, slots: Slots) -> None:
-        """Where the kernel cannot set options in a ring the close is an ordinary one."""
-        if self._rings.kernel.features.direct_socket:
-            self._rings.push(slots, sub.reset_on_close(self._rings.files(slots)))
-
-    def _free(self, slots: Slots) -> None:
-        """The connections are gone: stop what is armed, close, give the slots back."""
-        if not len(slots):
-            return
-        self._output.drop(slots)
-        self._statistics.closed += len(slots)
-        self._watch.end(slots)
-        self._close_files(slots)
-
-    def _close_files(self, slots: Slots) -> None:
-        self._rings.push(slots, sub.close(self._rings.files(slots)))
-        self.table.free(slots)
-        self._rings.give_places_back(slots)
-        self._acceptor.is_stale = True
