@@ -55,6 +55,14 @@ class ConnTable:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.begin_afresh()
+
+    def begin_afresh(self) -> None:
+        """All rows as never used: the memory of those that were goes back.
+
+        Only where nothing about an earlier connection can follow, since generations restart too.
+        """
+        capacity = self.capacity
         self.states = np.zeros(capacity, np.uint8)
         self.flags = np.zeros(capacity, np.uint8)
         self.generations = np.zeros(capacity, np.uint16)

@@ -115,6 +115,17 @@ class RingSet:
             and self.arena.left() >= BUFFERS_MIN
         )
 
+    def has_grown(self) -> bool:
+        """Whether there are more rings than an engine without connections needs."""
+        return len(self.places) > 1
+
+    def begin_afresh(self) -> None:
+        """Give all rings and what their buffers took back: no connection is left."""
+        self._close_rings()
+        self.arena.begin_afresh()
+        self._completions = np.zeros((COMPLETIONS_FIRST, 4), np.uint32)
+        self._watching = False
+
     def add(self, accepts: bool) -> Place:
         """One more ring. Raises LimitError when capacity or the kernel allow no more."""
         index = len(self.places)
@@ -249,8 +260,8 @@ class RingSet:
         return slots[~late], slots[late]
 
     def is_low(self) -> bool:
-        """Whether a ring has less than half of the buffers that it keeps."""
-        return any(p.buffers.free * 2 < p.buffers.base for p in self.places)
+        """Whether a ring has less than half of the buffers that it keeps for multishot receives."""
+        return any(p.receives and p.buffers.free * 2 < p.buffers.base for p in self.places)
 
     def submit_all(self) -> Completions:
         """Hand everything queued to the kernel; receive nothing.
@@ -369,7 +380,10 @@ class RingSet:
 
     def shutdown(self) -> None:
         """Give all rings back."""
+        self._close_rings()
+        self.kernel.shutdown()
+
+    def _close_rings(self) -> None:
         for place in self.places:
             place.ring.close()
         self.places.clear()
-        self.kernel.shutdown()

@@ -35,6 +35,7 @@ from c1m.kernel.ring import Completions
 from c1m.kernel.uring_probe import probe
 
 NO_DATA = Ragged.empty()
+PASSES_MAX = 8  # that a cancelled accept may take to end
 
 
 class UringEngine:
@@ -178,6 +179,8 @@ class UringEngine:
             self._input.recycle()
         if now >= self._watch.next_sweep_ns:
             self._watch.sweep(now)
+            if self._rings.has_grown() and self._is_empty():
+                self._begin_afresh(batch)
         while True:
             if self._acceptor.is_stale:
                 live = self._statistics.live + self._statistics.lingering
@@ -189,6 +192,33 @@ class UringEngine:
                 timeout_ns = max(deadline - self._clock.now_ns(), 0)
         self._rings.woken = False
         return batch
+
+    def _is_empty(self) -> bool:
+        """Whether there is no connection, not even one that ends."""
+        statistics = self._statistics
+        some = statistics.live or statistics.lingering or statistics.connecting
+        return not (some or self._early or self._output.has_flights())
+
+    def _begin_afresh(self, batch: EventBatch) -> None:
+        """All connections have ended: give back the memory that they took.
+
+        First nobody may accept any more. What is accepted until then is reported as ever, and then
+        nothing is given back.
+        """
+        self._acceptor.disarm()
+        for _ in range(PASSES_MAX):
+            self._collect(batch, 0)  # at least once: what ended must be closed
+            if self._acceptor.is_disarmed():
+                break
+        self._acceptor.is_stale = True
+        if not self._acceptor.is_disarmed() or not self._is_empty():
+            return
+        self._output.all_went()
+        self._input.recycle()
+        self._rings.begin_afresh()
+        self.table.begin_afresh()
+        self._output.begin_afresh()
+        self._rings.kernel.trim()
 
     def _next_batch(self) -> EventBatch:
         """An empty one. The last is valid until now, so a plain one is used again: it holds

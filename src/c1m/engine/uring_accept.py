@@ -88,6 +88,16 @@ class Acceptor:
         ring.push(sub.cancel(target, everyone=True))
         armed.cancelled = True
 
+    def disarm(self) -> None:
+        """Accept nobody until the next `arm`: each listener's accept is cancelled."""
+        for index, armed in enumerate(self._listeners):
+            if armed is not None and armed.ring >= 0 and not armed.cancelled:
+                self._cancel(index, armed)
+
+    def is_disarmed(self) -> bool:
+        """Whether all accepts have ended."""
+        return all(armed is None or armed.ring < 0 for armed in self._listeners)
+
     def arm(self, room: int) -> None:
         """Bring the listeners into the state that fits; `room` more connections may be live."""
         self.is_stale = False

@@ -158,6 +158,14 @@ class Output:
             rows = block.fill(self._rings.files(some), some, generations.take(some), pieces)
             self._rings.push(some, rows)
 
+    def has_flights(self) -> bool:
+        """Whether the kernel may still be sending from an outbox."""
+        return bool(self._flights)
+
+    def begin_afresh(self) -> None:
+        """The table's rows are new: so are the marks in them."""
+        self._mark = self._tick_mark = 1
+
     def _restart_marks(self) -> None:
         assert not self._sent, "marks can only restart between ticks"
         self._table.forget_marks()

@@ -50,6 +50,11 @@ class BufferArena:
         self._pool = np.zeros(count, np.uint16)  # a stack of those that have come back
         self._pooled = 0
 
+    def begin_afresh(self) -> None:
+        """No ring has any: their memory goes back."""
+        self._mapping.madvise(mmap.MADV_DONTNEED)
+        self._fresh = self._pooled = 0
+
     def left(self) -> int:
         """Buffers that no ring has."""
         return self.count - self._fresh + self._pooled

@@ -51,6 +51,7 @@ _munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _madvise = _libc["madvise"]
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
+_trim = getattr(_libc, "malloc_trim", None)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
@@ -115,6 +116,12 @@ def map_shared(fd: int, length: int, offset: int) -> int:
 def unmap(address: int, length: int) -> None:
     """Give mapped memory back; nothing may look at it any more."""
     _munmap(address, length)
+
+
+def trim() -> None:
+    """Give free pages of the heap back; does nothing where the C library is not glibc."""
+    if _trim is not None:
+        _trim(0)
 
 
 def view_of(address: int, length: int) -> memoryview:

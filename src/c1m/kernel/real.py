@@ -17,7 +17,7 @@ import numpy as np
 
 from c1m.addresses import Endpoint, unpack
 from c1m.clock import SystemClock
-from c1m.kernel import procfs, sockets
+from c1m.kernel import libc, procfs, sockets
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.ring import Ring, RingLike
 from c1m.kernel.uring_probe import Features
@@ -82,6 +82,10 @@ class Kernel(Protocol):
 
     def move_in(self, ring: RingLike, fd: int, file: int) -> None:
         """Put a descriptor into the ring's table and close it; raises OSError."""
+        ...
+
+    def trim(self) -> None:
+        """Give free memory of the process back, where that is possible."""
         ...
 
     def shutdown(self) -> None:
@@ -167,6 +171,9 @@ class RealKernel:
             ring.register(abi.REGISTER_FILES_UPDATE, arg, 1)
         finally:
             os.close(fd)
+
+    def trim(self) -> None:
+        libc.trim()
 
     def shutdown(self) -> None:
         if self._wake < 0:

@@ -40,6 +40,7 @@ Slots = npt.NDArray[np.int32]
 Payload = bytes | Ragged
 
 CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
+TOP_KEPT = 1 << 16  # slots whose columns keep their memory when nobody is connected
 PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
 
 
@@ -94,14 +95,18 @@ class Server:
             self.engine.shutdown()
             raise
         self.ramp = Ramp(self.clock.now_ns())
-        self._live = np.zeros(self.capacity, np.uint8)  # CLOSED, OPEN or AT_EOF
-        self._holds = np.zeros(self.capacity, np.uint8)  # PAUSED, BLOCKED or both
-        self._top = 0  # no slot from here on was ever used
+        self._begin_afresh()
         self._has_ended = False  # the application has closed connections in this tick
         self._has_on_tick = type(app).on_tick is not App.on_tick
         self._due_ns: int | None = None  # when the application wants its next on_tick
         self._stopping = False
         self._stopped = False
+
+    def _begin_afresh(self) -> None:
+        """Columns of no connection, which have no memory yet."""
+        self._live = np.zeros(self.capacity, np.uint8)  # CLOSED, OPEN or AT_EOF
+        self._holds = np.zeros(self.capacity, np.uint8)  # PAUSED, BLOCKED or both
+        self._top = 0  # no slot from here on is in use
 
     # --- what an application calls --------------------------------------------------------------
 
@@ -165,6 +170,8 @@ class Server:
         batch = self.engine.wait(timeout_ns)
         self.statistics.ticks += 1
         self._dispatch(batch)
+        if self._top > TOP_KEPT and self.statistics.live == 0:
+            self._begin_afresh()
         if self._has_on_tick:
             self._due_ns = self.app.on_tick(self.clock.now_ns(), self)
         return len(batch)
