@@ -82,14 +82,15 @@ def user_bytes(ramp: Measurement) -> float:
 
 
 def over_bare(ramp: Measurement) -> float | None:
-    """The kernel's slab memory over the bare sockets', bytes an end; None where it is not known.
+    """The kernel's objects over the bare sockets', bytes an end; None where it is not known.
 
-    Both ends are c1m's and wait alike, so half of what both take over two bare sockets is the
-    server's.
+    Whole objects a connection on both sides: what slab caches have in half-full pages, and what
+    they take themselves (an array of owners for each slab), is in neither. Both ends are c1m's and
+    wait alike, so half of what both take over two bare sockets is the server's.
     """
-    if not ramp["kernel_bytes"] or ramp["bare_bytes"] is None:
+    if not ramp["object_bytes"] or ramp["bare_bytes"] is None:
         return None
-    return float(ramp["kernel_bytes"] / ramp["opened"] - ramp["bare_bytes"]) / 2
+    return float(ramp["object_bytes"] - ramp["bare_bytes"]) / 2
 
 
 def given_back(each: Measurement) -> float:

@@ -28,6 +28,7 @@ from harness.measure import Machine, memory
 from harness.processes import RunFailed, Server, start, stop
 from harness.workloads import WARM_UP_S
 
+from c1m.kernel import procfs
 from c1m.limits import RAMP_STEP, RAMP_STRIDE
 from million import bare
 from million.figures import ORDERS
@@ -168,11 +169,12 @@ def ramp(machine: Machine, count: int, found: Found, tell: Tell) -> None:
     tell("what bare sockets take")
     bare_bytes, objects = bare.measure(machine.next_port())
     with a_life(machine, count) as life:
-        empty = life.memory()
+        empty, before = life.memory(), procfs.slabs()
         tell(f"{count:,} connections are opened")
         opened = life.ask("open", count=count, step=stride(count))
         life.ask("idle", seconds=SETTLE_S)
-        held = life.memory()
+        held, after = life.memory(), procfs.slabs()
+        ours = bare.objects_a_connection(before, after, max(opened["opened"], 1))
         tell("all are closed")
         closing = life.close_all()
         found.append({
@@ -180,6 +182,7 @@ def ramp(machine: Machine, count: int, found: Found, tell: Tell) -> None:
             "errors": closing["errors"], "close_seconds": closing["seconds"],
             "kernel_bytes": kernel_bytes(empty["slabs"], held["slabs"]),
             "slab_growth": _grown(empty["slabs"], held["slabs"]),
+            "object_bytes": bare.bytes_a_connection(ours, after), "objects": ours,
             "bare_bytes": bare_bytes, "bare_objects": objects,
             "empty": _plain(empty), "held": _plain(held), "closed": _plain(life.memory()),
         })  # fmt: skip

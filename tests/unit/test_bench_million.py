@@ -104,7 +104,7 @@ def a_ramp(**changes: Any) -> dict[str, Any]:
         "kind": "ramp", "life": "ramp", "connections": N, "opened": N, "echoed": N,
         "seconds": 20.1, "stopped": "", "errors": 0, "mismatches": 0, "stride": 50_000,
         "stride_seconds": [1.0] * 19 + [1.1], "close_seconds": 9.0, "kernel_bytes": 7_900 * N,
-        "bare_bytes": 7_400,
+        "object_bytes": 7_900, "bare_bytes": 7_400,
         "empty": {"rss_bytes": 30 * 10**6, "available_bytes": 20 * 10**9, **sockets},
         "held": {"rss_bytes": 70 * 10**6, "available_bytes": 12 * 10**9, **held},
         "closed": {"rss_bytes": 33 * 10**6, "available_bytes": 20 * 10**9, **sockets},
@@ -145,7 +145,7 @@ def test_memory_is_told_a_connection_and_the_kernels_an_end() -> None:
     assert figures.user_bytes(a_ramp()) == pytest.approx(40)
     assert figures.over_bare(a_ramp()) == pytest.approx(250)
     assert figures.over_bare(a_ramp(bare_bytes=None)) is None
-    assert figures.over_bare(a_ramp(kernel_bytes=0)) is None  # slabinfo cannot be read
+    assert figures.over_bare(a_ramp(object_bytes=0)) is None  # slabinfo cannot be read
     assert figures.given_back(a_ramp()) == pytest.approx(1.1)
     assert figures.foreign_part(a_ramp()) == 0
 

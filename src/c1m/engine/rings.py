@@ -26,7 +26,7 @@ from c1m.kernel.ring import Completions, RingLike
 
 Slots = npt.NDArray[np.int32]
 
-COMPLETIONS_FIRST = 1 << 14  # of one tick over all rings; grows to what comes
+COMPLETIONS_FIRST = 1 << 12  # of one tick over all rings; grows to what comes
 POLLIN = 1
 BUFFERS_MIN = 2  # of a ring
 

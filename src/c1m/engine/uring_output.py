@@ -33,7 +33,7 @@ from c1m.kernel.ring import Completions
 Slots = npt.NDArray[np.int32]
 
 OUTBOX_SEND_MAX = 1 << 18  # bytes of one outbox send
-SEND_BLOCK = 4096  # sends whose rows are made at once
+SEND_BLOCK = 1024  # sends whose rows are made at once
 MARKS_END = 1 << 31
 _SENDABLE = SENDABLE.tolist()
 
