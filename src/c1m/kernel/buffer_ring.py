@@ -29,6 +29,7 @@ Ids = npt.NDArray[np.uint16]
 
 _ENTRY = np.dtype("V16")  # one whole entry
 _FIELDS = struct.Struct("<QIH")  # all of it but the last two bytes
+LENT_MAX = 8192  # buffers, over all rings: what a burst may touch, 8 MiB
 GROUP = 0  # the buffer group id every ring uses: groups are per ring
 
 
@@ -49,11 +50,12 @@ class BufferArena:
         self._fresh = 0  # buffers from here on were never used
         self._pool = np.zeros(count, np.uint16)  # a stack of those that have come back
         self._pooled = 0
+        self.lent = 0  # that rings have over their base
 
     def begin_afresh(self) -> None:
         """No ring has any: their memory goes back."""
         self._mapping.madvise(mmap.MADV_DONTNEED)
-        self._fresh = self._pooled = 0
+        self._fresh = self._pooled = self.lent = 0
 
     def left(self) -> int:
         """Buffers that no ring has."""
@@ -118,10 +120,15 @@ class BufferRing:
 
     def grow(self, count: int) -> None:
         """Keep up to `count` more buffers, as many as there are."""
-        self.base += self.lend(count)
+        self.base += self._take(count)
 
     def lend(self, count: int) -> int:
-        """Take up to `count` more buffers out of the arena; returns how many there were."""
+        """Have up to `count` more buffers for now; returns how many there were."""
+        taken = self._take(min(count, LENT_MAX - self._arena.lent))
+        self._arena.lent += taken
+        return taken
+
+    def _take(self, count: int) -> int:
         count = min(count, self._arena.left(), len(self.entries) - self.owned)
         if count > 0:
             self.owned += count
@@ -134,6 +141,7 @@ class BufferRing:
         if len(ids) > room:
             room = max(room, 0)
             self._arena.put(ids[room:])
+            self._arena.lent -= len(ids) - room
             self.owned -= len(ids) - room
             ids = ids[:room]
         self.give(ids)
@@ -144,6 +152,7 @@ class BufferRing:
             self.give_one(buffer)
         else:
             self.owned -= 1
+            self._arena.lent -= 1
             self._arena.put(np.array([buffer], np.uint16))
 
     def give(self, ids: Ids) -> None:
