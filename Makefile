@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo test lint setup clean bench bench-quick bench-peers
+.PHONY: demo test lint setup clean bench bench-million bench-quick bench-peers
 
 setup:
 	@./setup.sh
@@ -19,6 +19,11 @@ lint: setup
 # More: bench/README.md.
 bench: setup bench-peers
 	.venv/bin/python bench/run.py --name $(or $(NAME),all) $(ARGS)
+	.venv/bin/python bench/run.py --million --largest --name $(or $(NAME),all)-million
+
+# What needs a million connections and more, alone: about fifteen minutes.
+bench-million: setup
+	.venv/bin/python bench/run.py --million --largest --name $(or $(NAME),million) $(ARGS)
 
 bench-quick: setup bench-peers
 	.venv/bin/python bench/run.py --quick $(ARGS)
