@@ -41,6 +41,7 @@ PAYLOAD = 64
 SETTLE_S = 5.0  # by then quiet connections wait as they do for good, and RCU has let go
 ANSWER_S_MAX = 900.0
 CLOSE_S_MAX = 120.0  # for the server to be done with what the client has closed
+SWEEPS_S = 2.5
 SWITCH_S = 0.5  # echo to broadcast: several of the server's longest sleeps
 BROADCAST_S = 10.0
 CACHE_BYTES_MIN = 1 << 20  # growth of a slab cache that is worth writing down
@@ -122,8 +123,11 @@ class Life:
         return closing
 
     def memory(self) -> dict[str, Any]:
-        """See harness.measure.memory; once the server has nothing to do."""
+        """See harness.measure.memory; once the server has nothing to do, and has had the time to
+        do what it does once a second.
+        """
         self.server.wait_until_idle(CLOSE_S_MAX)
+        time.sleep(SWEEPS_S)
         return memory(self.server.pid)
 
     def stop(self) -> None:

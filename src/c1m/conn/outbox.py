@@ -25,6 +25,13 @@ class Outbox:
         self._sizes: dict[int, int] = {}
         self._over: set[int] = set()
 
+    def begin_afresh(self) -> None:
+        """Nothing is pending: give back the room that it once took."""
+        assert not self._sizes
+        self._pieces.clear()
+        self._sizes.clear()
+        self._over.clear()
+
     def __len__(self) -> int:
         """Slots that have output pending."""
         return len(self._sizes)

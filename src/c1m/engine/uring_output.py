@@ -163,8 +163,11 @@ class Output:
         return bool(self._flights)
 
     def begin_afresh(self) -> None:
-        """The table's rows are new: so are the marks in them."""
+        """No connection is left: the table's rows, and so the marks, are new."""
         self._mark = self._tick_mark = 1
+        self._polled.clear()  # empty already, but it keeps the room it once had
+        self._flights.clear()
+        self.outbox.begin_afresh()
 
     def _restart_marks(self) -> None:
         assert not self._sent, "marks can only restart between ticks"

@@ -43,6 +43,10 @@ class BufferArena:
         self._mapping = mmap.mmap(-1, count * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.memory = np.frombuffer(self._mapping, np.uint8)
         self.address = self.memory.ctypes.data
+        self._make_columns()
+
+    def _make_columns(self) -> None:
+        count = self.count
         self.owners = np.zeros(count, np.uint16)  # which ring each buffer belongs to
         self.owner_of = self.owners.data  # one at a time
         # A buffer's entry is always the same: made once, copied whole when it is given back.
@@ -55,7 +59,7 @@ class BufferArena:
     def begin_afresh(self) -> None:
         """No ring has any: their memory goes back."""
         self._mapping.madvise(mmap.MADV_DONTNEED)
-        self._fresh = self._pooled = self.lent = 0
+        self._make_columns()
 
     def left(self) -> int:
         """Buffers that no ring has."""
