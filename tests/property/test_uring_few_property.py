@@ -69,7 +69,14 @@ class Side:
                 self.engine.close(batch.eof)
             for peer in self.peers:
                 if not peer.is_closed:
-                    self.log.append(peer.recv(1 << 20))
+                    self.log.append(self._received(peer))
+
+    @staticmethod
+    def _received(peer: Peer) -> bytes | int | None:
+        try:
+            return peer.recv(1 << 20)
+        except OSError as error:
+            return error.errno
 
     def step(self, step: tuple[Any, ...]) -> None:
         match step:

@@ -106,6 +106,7 @@ class RingSet:
         self._completions: Completions = np.zeros((COMPLETIONS_FIRST, 4), np.uint32)
         self._watching = False
         self._busy_poll = BusyPoll(kernel, tuning.busy_poll_ns) if tuning.busy_poll_ns else None
+        self._brought = 0  # completions of the last collection
         self.woken = False
 
     def can_add(self) -> bool:
@@ -261,7 +262,10 @@ class RingSet:
 
     def is_low(self) -> bool:
         """Whether a ring has less than half of the buffers that it keeps for multishot receives."""
-        return any(p.receives and p.buffers.free * 2 < p.buffers.base for p in self.places)
+        for place in self.places:
+            if place.receives and place.buffers.free * 2 < place.buffers.base:
+                return True
+        return False
 
     def submit_all(self) -> Completions:
         """Hand everything queued to the kernel; receive nothing.
@@ -284,21 +288,27 @@ class RingSet:
         return nothing early, after a wake or a signal.
         """
         if len(self.places) == 1:
-            place = self.places[0]
-            if self._busy_poll is not None and sleep_ns and self._busy_poll.may_start():
-                count = self._collect_from(place, 0, 0)
-                if count == 0 and self._busy_poll.finds(place.ring):
-                    count = self._collect_from(place, 0, 0)
-                if count:
-                    return self._completions[:count]
-            if sleep_ns or place.ring.pending or place.ring.wants_attention():
-                return self._completions[: self._collect_from(place, 0, sleep_ns)]
-            return self._completions[:0]
+            self._brought = self._collect_alone(self.places[0], sleep_ns)
+            return self._completions[: self._brought]
         count = self._collect_from_all()
         if count == 0 and sleep_ns and not self.woken:
             self.woken |= self.kernel.sleep(sleep_ns)
             count = self._collect_from_all()
         return self._completions[:count]
+
+    def _collect_alone(self, place: Place, sleep_ns: int) -> int:
+        busy_poll = self._busy_poll
+        # Behind a large batch a wake-up is a small part, and the look would only burn time.
+        is_few = self._brought <= self.tuning.few
+        if busy_poll is not None and sleep_ns and is_few and busy_poll.may_start():
+            count = self._collect_from(place, 0, 0)
+            if count == 0 and busy_poll.finds(place.ring):
+                count = self._collect_from(place, 0, 0)
+            if count:
+                return count
+        if sleep_ns or place.ring.pending or place.ring.wants_attention():
+            return self._collect_from(place, 0, sleep_ns)
+        return 0
 
     def _collect_from_all(self) -> int:
         count = 0

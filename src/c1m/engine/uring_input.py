@@ -26,6 +26,8 @@ from c1m.kernel.ring import Completions
 
 NO_IDS = np.zeros(0, np.uint16)
 _GOES_ON = abi.CQE_BUFFER | abi.CQE_MORE  # of a multishot receive: data, and more to come
+_RECEIVE = np.uint16(Op.RECEIVE).tobytes()
+_DATA = np.uint16(_GOES_ON).tobytes()
 _AT_END = abi.POLLHUP | abi.POLLRDHUP | abi.POLLERR
 
 
@@ -73,17 +75,21 @@ class Input:
 
     def are_plain(self, completions: Completions) -> bool:
         """Whether all completions (at least one) are data of multishot receives that go on."""
-        # By 16 bits: slot (2), op, generation, result (2), flags, buffer.
+        # By 16 bits: slot (2), op, generation, result (2), flags, buffer. Columns are compared as
+        # bytes: that is a copy and a memcmp, and takes a third of the time of == and a count.
         parts = completions.view(np.uint16)
         if int(parts[0, 2]) != Op.RECEIVE:
             return False
-        plain = parts[:, 2] == Op.RECEIVE
-        plain &= (parts[:, 6] & _GOES_ON) == _GOES_ON
-        if np.count_nonzero(plain) < len(plain):
+        count = len(parts)
+        if parts[:, 2].tobytes() != _RECEIVE * count:
             return False
-        slots = completions[:, 0].view(np.int32)
-        plain = parts[:, 3] == self._table.generations.take(slots)
-        return bool(np.count_nonzero(plain) == len(plain))
+        flags = parts[:, 6]
+        if flags.tobytes() != _DATA * count:  # then SOCK_NONEMPTY may be set as well
+            goes_on = (flags & _GOES_ON) == _GOES_ON
+            if np.count_nonzero(goes_on) < count:
+                return False
+        generations = self._table.generations.take(completions[:, 0].view(np.int32))
+        return bool(parts[:, 3].tobytes() == generations.tobytes())
 
     def take_few(self, completions: Completions, batch: EventBatch) -> bool:
         """The scalar form of `are_plain` and `take_data`, for a few completions.

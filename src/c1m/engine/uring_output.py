@@ -97,13 +97,13 @@ class Output:
         marks = self._table.marks
         mine = np.arange(self._mark, self._mark + n, dtype=np.uint32)
         marks[slots] = mine
-        if np.count_nonzero(marks.take(slots) == mine) < n:
+        if marks.take(slots).tobytes() != mine.tobytes():
             slots, data = self._merge(slots, data)
             self.send(slots, data)
             return
         flags = self._table.flags.take(slots)
-        plain = SENDABLE.take(flags)
-        if np.count_nonzero(plain) < n:
+        if not _are_sendable(flags):
+            plain = SENDABLE.take(flags)
             self._queue(slots[~plain], data.take(~plain), flags[~plain])
             slots, data = slots[plain], data.take(plain)
             if not len(slots):
@@ -328,3 +328,11 @@ class Output:
         self.broken = [entry for entry in self.broken if entry[0] not in gone]
         # In place: the input side appends to this very list.
         self.lost[:] = [entry for entry in self.lost if entry[0] not in gone]
+
+
+def _are_sendable(flags: npt.NDArray[np.uint8]) -> bool:
+    """Whether all connections with these flags (at least one) are open with nothing queued."""
+    as_bytes = flags.tobytes()
+    if as_bytes.count(as_bytes[0]) == len(as_bytes):  # nearly always all are the same
+        return bool(_SENDABLE[as_bytes[0]])
+    return bool(np.count_nonzero(SENDABLE.take(flags)) == len(flags))
