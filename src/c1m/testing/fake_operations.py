@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from c1m.addresses import unpack
 from c1m.kernel import uring_abi as abi
+from c1m.testing.fake_buffers import Buffer, ProvidedBuffers
 from c1m.testing.fake_files import POLLERR, POLLHUP, POLLIN, POLLOUT
 from c1m.testing.fake_request import Done, Request, Wait
 from c1m.testing.fake_sockets import Listener, Socket, error
@@ -63,15 +64,10 @@ def receive(request: Request) -> Outcome:
     # brings, the file is not looked at again, and an error or end that is there stays unseen.
     looks, request.polled_first = not request.polled_first, False
     for _ in range(READS_MAX + 1):
-        buffers = ring.buffers.get(sqe.buf_group)
-        # The buffer is picked before the socket is asked: with none there, even an idle socket
-        # ends the receive.
-        buffer = buffers.first() if buffers is not None else None
-        if buffer is None or ring.chance.strikes("no_buffers"):
-            ring.chance.counts["out_of_buffers"] += 1
+        picked = _pick_buffer(request, sock)
+        if picked is None:
             return Done(-errno.ENOBUFS)
-        if sock.inbox and ring.chance.strikes("reset"):
-            sock.reset_by_network()
+        buffers, buffer = picked
         try:
             data = sock.read(buffer.size)
         except BlockingIOError:
@@ -81,7 +77,6 @@ def receive(request: Request) -> Outcome:
         if not data:
             # TCP says at the end that there is more, though nothing is.
             return Done(0, CQE_NONEMPTY if sock.has_more() else 0)
-        assert buffers is not None
         buffers.fill(buffer, data)
         flags = abi.CQE_BUFFER | buffer.id << abi.CQE_BUFFER_SHIFT
         has_more = sock.has_more()
@@ -93,18 +88,31 @@ def receive(request: Request) -> Outcome:
     return Wait(POLLIN, again=True)
 
 
-def receive_once(request: Request) -> Outcome:
-    """One receive into a provided buffer that does not wait."""
-    sock, ring, sqe = request.file, request.ring, request.sqe
-    assert isinstance(sock, Socket)
-    assert sqe.op_flags & abi.MSG_DONTWAIT, "not as the engine asks"
-    buffers = ring.buffers.get(sqe.buf_group)
+def _pick_buffer(request: Request, sock: Socket) -> tuple[ProvidedBuffers, Buffer] | None:
+    """The buffer that a receive takes next; None where there is none.
+
+    It is picked before the socket is asked: with none there, even an idle socket ends the receive.
+    """
+    ring = request.ring
+    buffers = ring.buffers.get(request.sqe.buf_group)
     buffer = buffers.first() if buffers is not None else None
     if buffers is None or buffer is None or ring.chance.strikes("no_buffers"):
         ring.chance.counts["out_of_buffers"] += 1
-        return Done(-errno.ENOBUFS)
+        return None
     if sock.inbox and ring.chance.strikes("reset"):
         sock.reset_by_network()
+    return buffers, buffer
+
+
+def receive_once(request: Request) -> Outcome:
+    """One receive into a provided buffer that does not wait."""
+    sock = request.file
+    assert isinstance(sock, Socket)
+    assert request.sqe.op_flags & abi.MSG_DONTWAIT, "not as the engine asks"
+    picked = _pick_buffer(request, sock)
+    if picked is None:
+        return Done(-errno.ENOBUFS)
+    buffers, buffer = picked
     try:
         data = sock.read(buffer.size)
     except OSError as problem:
