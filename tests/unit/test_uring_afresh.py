@@ -99,6 +99,17 @@ def test_who_connects_in_that_moment_is_not_lost() -> None:
     bench.check_echo(late)
 
 
+def test_who_connects_in_that_moment_is_told_of_at_once() -> None:
+    bench = Bench()
+    close_all(bench.connect(PEERS))
+    bench.settle()
+    bench.kernel.clock.advance(SECOND)
+    bench.kernel.peer(bench.endpoint)
+    before = bench.kernel.clock.now_ns()
+    batch = bench.engine.wait(SECOND)
+    assert (len(batch.opened), bench.kernel.clock.now_ns()) == (1, before)
+
+
 def test_rings_that_connect_are_given_back_too() -> None:
     bench = Bench()
     kernel = FakeKernel(seed=4, network=bench.kernel.network)

@@ -183,6 +183,8 @@ class UringEngine:
             self._watch.sweep(now)
             if self._rings.has_grown() and self._is_empty():
                 self._begin_afresh(batch)
+                if len(batch):
+                    return batch
         while True:
             if self._acceptor.is_stale:
                 live = self._statistics.live + self._statistics.lingering
@@ -210,7 +212,7 @@ class UringEngine:
         self._acceptor.disarm()
         for _ in range(PASSES_MAX):
             self._collect(batch, 0)  # at least once: what ended must be closed
-            if self._acceptor.is_disarmed():
+            if self._acceptor.is_disarmed() or len(batch):
                 break
         self._acceptor.is_stale = True
         if not self._acceptor.is_disarmed() or not self._is_empty():
