@@ -12,13 +12,28 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from c1m.errors import UsageError
 from c1m.report import codec, files
+from c1m.report.measured import (
+    Explanation,
+    FanOut,
+    FaultSeen,
+    Latency,
+    Limit,
+    Requests,
+    Series,
+    StageResult,
+    Threshold,
+)
 
-if TYPE_CHECKING:  # load fills records and may import this module
-    from c1m.loadgen.histogram import Histogram
+__all__ = [
+    "Asked", "Connections", "EngineUsed", "Explanation", "Failure", "FanOut", "FaultSeen",
+    "KernelColumns", "Latency", "Limit", "Memory", "Metadata", "Phase", "ProcessColumns", "Ramp",
+    "ReplyFailure", "Requests", "Round", "RunRecord", "Samples", "Series", "StageResult",
+    "Threshold", "Verdict",
+]  # fmt: skip
 
 SCHEMA = "c1m-run/1"
 
@@ -32,6 +47,16 @@ class Asked:
     hold_s: float = 0.0
     message: str = ""  # as typed, with {n} for the connection's number
     engine: str = "auto"
+    expect: str = ""  # the reply's template where it is not the message
+    stages: list[str] = field(default_factory=list)  # the plan as stages, in the order of the run
+    rate_per_s: float | None = None  # the open loop's; None: closed loop or quiet
+    arrivals: str = ""  # "constant" or "poisson"
+    spread: str = ""  # "uniform" or "zipf:1.1"
+    think_s: float | None = None  # the closed loop's; None: no closed loop
+    churn_per_s: float | None = None
+    pipeline: int = 1
+    timeout_s: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +90,7 @@ class Connections:
     """Where every connection went. Two laws hold (`derive.broken_laws`):
 
     attempted = opened + refused + reset + timed_out + unreachable + failed + unfinished
-    opened = open_at_end + lost
+    opened = open_at_end + lost + closed
     """
 
     attempted: int = 0
@@ -79,6 +104,8 @@ class Connections:
     failed: int = 0  # any other errno
     unfinished: int = 0  # still connecting when the run was stopped
     lost: int = 0  # opened, and ended before the run closed them
+    closed: int = 0  # closed by the plan before the end: churn, storms, a stage with fewer
+    ready: int = 0  # had their first reply, and it was right
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +121,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of the run: "ramp", "hold", "stampede", "close"."""
+    """A part of the run: each stage by its name, then "settle" and "close"."""
 
     name: str
     start_s: float
@@ -132,30 +159,6 @@ class Round:
     in_flight_peak: int = 0
     seconds: float = 0.0
     first_failures: list[ReplyFailure] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """One distribution; `percentiles_ns` has only those that the count carries."""
-
-    count: int = 0
-    min_ns: int = 0
-    mean_ns: float = 0.0
-    max_ns: int = 0
-    percentiles_ns: dict[str, int] = field(default_factory=dict)
-    histogram: dict[str, Any] = field(default_factory=dict)  # Histogram.to_json()
-
-    @classmethod
-    def of(cls, histogram: Histogram) -> Latency:
-        """Everything from a c1m.loadgen.histogram.Histogram of nanoseconds."""
-        return cls(
-            count=histogram.count,
-            min_ns=histogram.min,
-            mean_ns=histogram.mean,
-            max_ns=histogram.max,
-            percentiles_ns=histogram.percentiles(),
-            histogram=histogram.to_json(),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +233,15 @@ class RunRecord:
     memory: Memory = field(default_factory=Memory)
     kernel_counters: dict[str, int] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=Verdict)
+    thresholds: list[Threshold] = field(default_factory=list)
+    requests: Requests = field(default_factory=Requests)
+    stages: list[StageResult] = field(default_factory=list)
+    series: Series = field(default_factory=Series)
+    faults: list[FaultSeen] = field(default_factory=list)  # the first of each kind
+    limit: Limit = field(default_factory=Limit)
+    explanations: list[Explanation] = field(default_factory=list)  # of what is missing
+    fan_out: FanOut | None = None
+    notes: list[str] = field(default_factory=list)  # what a scenario found at the end
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""
