@@ -52,7 +52,7 @@ class EchoRound:
         self.outcomes[numbers] = WAITING
         self.sent += len(numbers)
         self.in_flight_peak = max(self.in_flight_peak, self.in_flight)
-        return self.message.pieces(numbers)
+        return self.message.pieces(numbers, np.zeros_like(numbers))
 
     def take(self, numbers: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
         """Pieces that came; returns which of them completed a reply that is right: bool[n]."""
@@ -98,9 +98,12 @@ class EchoRound:
             return False
         step = max(COMPARED_MAX // self.message.size_max, 1)
         if count <= step:
-            return self.message.equal(numbers, data)
+            return self.message.equal(numbers, np.zeros_like(numbers), data)
         parts = [slice(at, at + step) for at in range(0, count, step)]
-        return all(self.message.equal(numbers[part], data.take(part)) for part in parts)
+        return all(
+            self.message.equal(numbers[part], np.zeros_like(numbers[part]), data.take(part))
+            for part in parts
+        )
 
     def _order_of(self, count: int) -> npt.NDArray[np.int32]:
         if count > len(self._order):
@@ -110,7 +113,7 @@ class EchoRound:
     def _take_some(self, numbers: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
         """A batch in which not all is as it mostly is: bool[n], as `take`."""
         whole = self.outcomes[numbers] == WAITING
-        whole &= data.lengths == self.message.lengths(numbers)
+        whole &= data.lengths == self.message.lengths(numbers, np.zeros_like(numbers))
         whole &= ~self._several(numbers)
         self._compare(whole, numbers, data)
         self.outcomes[numbers[whole]] = RIGHT
@@ -130,8 +133,11 @@ class EchoRound:
         step = max(COMPARED_MAX // self.message.size_max, 1)
         for at in range(0, len(which), step):
             some = which[at : at + step]
-            if not self.message.equal(numbers[some], data.take(some)):
-                whole[some] = matches(data.take(some), *self.message.matrix(numbers[some]))
+            if not self.message.equal(numbers[some], np.zeros_like(numbers[some]), data.take(some)):
+                whole[some] = matches(
+                    data.take(some),
+                    *self.message.matrix(numbers[some], np.zeros_like(numbers[some])),
+                )
 
     def _several(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
         """Which pieces are from a connection that has several in this batch."""

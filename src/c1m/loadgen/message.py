@@ -1,12 +1,21 @@
-"""Messages with the connection's number in them, made and compared by whole batches. Pure.
+"""Messages made from a template and compared, by whole batches. Pure.
 
-A message is a template: text in which every `{n}` stands for the number of the connection (from 0).
-`{{` and `}}` stand for braces.
+A template is text in which stands
+
+    {n}          the number of the connection, from 0
+    {seq}        which request of this connection it is, from 0
+    {random:64}  so many letters and digits, others for each connection and request, and the same
+                 for the same seed
+    {any:29}     in what is expected only: so many bytes that may be anything
+    {{ and }}    braces
+
+Bytes instead of text are sent as they are: nothing in them stands for anything else.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,26 +29,50 @@ MESSAGE_MAX = 1 << 20
 KEPT_BYTES_MAX = 1 << 27  # four million messages of the usual size, 131,072 of 1 KiB
 BLOCK_ROWS = 1 << 12  # kept messages are made in blocks: so many, or fewer
 BLOCK_BYTES = 1 << 20  # of long ones
+COMPARED_MAX = 1 << 18  # bytes compared at once (they are copied: what is near stays near)
+FEW = 8  # messages that are made one by one, where they are not kept
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_SIZED = re.compile(r"(random|any):([0-9]{1,7})")
+_ESCAPE = re.compile(r"\\(?:([nrt0\\])|x([0-9a-fA-F]{2}))")
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "\\": "\\"}
 _POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
 _FOUR = 10_000
 _TEXTS = (np.arange(_FOUR)[:, None] // [1000, 100, 10, 1] % 10 + ord("0")).astype(np.uint8)
+_LETTERS = np.frombuffer(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", np.uint8
+)
+_SEQ_DIGITS = 10  # of the highest seq: they are uint32
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is put in: "n", "seq", "random" or "any"; `size` bytes of the last two."""
+
+    kind: str
+    size: int = 0
 
 
 class Message:
     """A template, ready for connections 0 .. `count` - 1. Raises UsageError for a bad one.
 
-    The messages are kept, made block by block when first asked for, if those of all connections
-    take at most KEPT_BYTES_MAX; otherwise they are made every time.
+    Where {n} is all that differs the messages are kept, made block by block when first asked for,
+    if those of all connections take at most KEPT_BYTES_MAX; otherwise they are made every time.
     """
 
-    def __init__(self, template: str, count: int) -> None:
+    def __init__(self, template: str | bytes, count: int, seed: int = 0) -> None:
         self.template = template
-        self._parts = _parse(template)  # constant bytes; between two of them stands the number
-        self._places = len(self._parts) - 1
-        self._constant = sum(len(p) for p in self._parts)
-        self.size_max = self._constant + self._places * len(str(max(count - 1, 0)))
+        self._seed = seed
+        self._parts, self._places = _parse(template)
+        kinds = [place.kind for place in self._places]
+        self.has_n, self.has_seq = "n" in kinds, "seq" in kinds
+        self.has_any = "any" in kinds
+        self._constant = sum(map(len, self._parts)) + sum(p.size for p in self._places)
+        self._n_places, self._seq_places = kinds.count("n"), kinds.count("seq")
+        self._size_min = self._constant + self._n_places + self._seq_places
+        digits = len(str(max(count - 1, 0)))
+        most = self._n_places * digits + self._seq_places * _SEQ_DIGITS
+        self.size_max = self._constant + most
         if self.size_max == 0:
             raise UsageError("The message is empty.", "Give at least one byte to echo.")
         if self.size_max > MESSAGE_MAX:
@@ -47,48 +80,113 @@ class Message:
                 f"The message has {self.size_max:,} bytes; at most {MESSAGE_MAX:,} can be sent.",
                 "Use a shorter one.",
             )
-        self._size_min = self._constant + self._places
         # One without a number in it is the same for all: a single row.
-        kept = max(count, 1) if self._places else 1
+        kept = max(count, 1) if self.has_n else 1
         stride = stride_of(self._size_min, self.size_max)
         self._kept: MessageRows | None = None
-        if kept * stride <= KEPT_BYTES_MAX:
+        if not self.has_seq and "random" not in kinds and kept * stride <= KEPT_BYTES_MAX:
             self._kept = MessageRows(kept, self._size_min, self.size_max)
         self._block = max(min(BLOCK_ROWS, BLOCK_BYTES // stride), 1)
         self._is_made = np.zeros(-(-kept // self._block), np.bool_)
         self._to_make = len(self._is_made)
 
-    def one(self, number: int) -> bytes:
+    def one(self, number: int, seq: int = 0) -> bytes:
         """The message of one connection: the slow reference of all that follows."""
-        return str(number).encode().join(self._parts)
+        made = bytearray(self._parts[0])
+        for at, (place, part) in enumerate(zip(self._places, self._parts[1:], strict=True)):
+            if place.kind == "n":
+                made += str(number).encode()
+            elif place.kind == "seq":
+                made += str(seq).encode()
+            elif place.kind == "random":
+                numbers, seqs = np.array([number], np.int64), np.array([seq], np.int64)
+                made += self._random(numbers, seqs, at, place.size).tobytes()
+            else:
+                made += bytes(place.size)
+            made += part
+        return bytes(made)
 
-    def lengths(self, numbers: Numbers) -> npt.NDArray[np.int32]:
+    def lengths(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.int32]:
         """How long the messages of n connections are: int32[n]."""
-        return (self._constant + self._places * _digits(numbers)).astype(np.int32)
+        sizes = np.full(len(numbers), self._constant, np.int64)
+        if self.has_n:
+            sizes += self._n_places * _digits(numbers)
+        if self.has_seq:
+            sizes += self._seq_places * _digits(seqs)
+        return sizes.astype(np.int32)
 
-    def matrix(self, numbers: Numbers) -> tuple[Bytes, npt.NDArray[np.int32]]:
-        """The messages of n connections: uint8[n, size_max] padded with zeros, lengths int32[n]."""
-        made = self._make(numbers)
-        return made.rows[:, : self.size_max], made.lengths
+    def matrix(self, numbers: Numbers, seqs: Numbers) -> tuple[Bytes, npt.NDArray[np.int32]]:
+        """The messages of n connections: uint8[n, m] padded with zeros, lengths int32[n]."""
+        made = self._make(numbers, seqs)
+        return made.rows[:, : made.size_max], made.lengths
 
-    def pieces(self, numbers: Numbers) -> Ragged:
+    def pieces(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         """The messages as pieces to send."""
-        rows, index = self._ready(numbers)
+        if self._kept is None and len(numbers) <= FEW:
+            return Ragged.of(map(self.one, numbers.tolist(), seqs.tolist()))
+        rows, index = self._ready(numbers, seqs)
         return rows.pieces(index)
 
-    def equal(self, numbers: Numbers, data: Ragged) -> bool:
-        """Whether piece i is the message of connection numbers[i], for all i.
+    def equal(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
+        """Whether piece i is message seqs[i] of connection numbers[i], for all i.
 
-        The slow form: `data.pieces() == [self.one(n) for n in numbers.tolist()]`.
+        The slow form: `data.pieces() == [self.one(n, s) for n, s in zip(numbers, seqs)]`, where
+        bytes in the place of {any:..} are passed over.
         """
-        rows, index = self._ready(numbers)
+        count, step = len(numbers), max(COMPARED_MAX // self.size_max, 1)
+        if count > step:
+            parts = [slice(at, at + step) for at in range(0, count, step)]
+            return all(self.equal(numbers[p], seqs[p], data.take(p)) for p in parts)
+        if self.has_any:
+            return bool(self.matching(numbers, seqs, data).all())
+        if self._kept is None and count <= FEW:
+            return data.pieces() == list(map(self.one, numbers.tolist(), seqs.tolist()))
+        rows, index = self._ready(numbers, seqs)
         return rows.equal(index, data)
 
-    def _ready(self, numbers: Numbers) -> tuple[MessageRows, Numbers]:
-        """Rows with these connections' messages in them, and which rows these are."""
+    def matching(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
+        """Which pieces are the message of their connection: bool[n]; for batches not all right."""
+        same: npt.NDArray[np.bool_] = data.lengths == self.lengths(numbers, seqs)
+        which = np.flatnonzero(same)
+        step = max(COMPARED_MAX // self.size_max, 1)
+        for at in range(0, len(which), step):
+            some = which[at : at + step]
+            ours = numbers[some], seqs[some]
+            if self.has_any:
+                rows, lengths = self.matrix(*ours)
+                same[some] = matches(data.take(some), rows, lengths, self._anything(*ours))
+            elif not self.equal(*ours, data.take(some)):
+                same[some] = matches(data.take(some), *self.matrix(*ours))
+        return same
+
+    @property
+    def ends(self) -> tuple[bytes, bytes]:
+        """The constant bytes that every message of this template begins and ends with."""
+        return self._parts[0], self._parts[-1]
+
+    def pattern(self) -> re.Pattern[bytes]:
+        """What any message of this template looks like, with groups `n` and `seq` where it has
+        them: to tell whose a reply is. {random} is as long as it is, {any} is anything.
+        """
+        expression = re.escape(self._parts[0])
+        seen: set[str] = set()
+        for place, part in zip(self._places, self._parts[1:], strict=True):
+            if place.kind in ("n", "seq"):
+                again = place.kind in seen
+                name = place.kind.encode()
+                expression += b"(?P=%s)" % name if again else b"(?P<%s>[0-9]{1,10})" % name
+                seen.add(place.kind)
+            else:
+                kind = b"[A-Za-z0-9_-]" if place.kind == "random" else b"."
+                expression += b"%s{%d}" % (kind, place.size)
+            expression += re.escape(part)
+        return re.compile(expression, re.DOTALL)
+
+    def _ready(self, numbers: Numbers, seqs: Numbers) -> tuple[MessageRows, Numbers]:
+        """Rows with these messages in them, and which rows these are."""
         if self._kept is None:
-            return self._make(numbers), np.arange(len(numbers))
-        if not self._places:
+            return self._make(numbers, seqs), np.arange(len(numbers))
+        if not self.has_n:
             numbers = np.zeros(len(numbers), np.int64)
         if self._to_make and len(numbers):
             self._keep(numbers // self._block)
@@ -100,40 +198,98 @@ class Message:
         for block in sorted(set(blocks[~self._is_made[blocks]].tolist())):
             first = block * self._block
             numbers = np.arange(first, min(first + self._block, len(self._kept.lengths)))
-            self._write(self._kept, numbers, numbers)
+            self._write(self._kept, numbers, numbers, numbers)
             self._is_made[block] = True
             self._to_make -= 1
 
-    def _make(self, numbers: Numbers) -> MessageRows:
-        """Rows with just these connections' messages."""
-        rows = MessageRows(len(numbers), self._size_min, self.size_max)
-        self._write(rows, np.arange(len(numbers)), numbers)
+    def _make(self, numbers: Numbers, seqs: Numbers) -> MessageRows:
+        """Rows with just these messages, as wide as the longest of them."""
+        lengths = self.lengths(numbers, seqs)
+        least = int(lengths.min()) if len(lengths) else self._size_min
+        most = int(lengths.max()) if len(lengths) else self._size_min
+        rows = MessageRows(len(numbers), least, most)
+        self._write(rows, np.arange(len(numbers)), numbers, seqs)
         return rows
 
-    def _write(self, rows: MessageRows, index: Numbers, numbers: Numbers) -> None:
-        """Write messages into rows: numbers of the same number of digits at a time."""
-        digits = _digits(numbers)
-        widths = np.flatnonzero(np.bincount(digits)).tolist() if self._places else [0]
-        for width in widths:
-            is_all = len(widths) == 1
-            which = slice(None) if is_all else np.flatnonzero(digits == width)
-            rows.put(index[which], self._fill(numbers[which], width))
+    def _write(self, rows: MessageRows, index: Numbers, numbers: Numbers, seqs: Numbers) -> None:
+        """Write messages into rows: those whose numbers have as many digits at a time."""
+        n_widths = _digits(numbers) if self.has_n else np.zeros(len(numbers), np.int64)
+        seq_widths = _digits(seqs) if self.has_seq else np.zeros(len(numbers), np.int64)
+        keys = n_widths * 32 + seq_widths
+        present = np.flatnonzero(np.bincount(keys)).tolist()
+        for key in present:
+            which = slice(None) if len(present) == 1 else np.flatnonzero(keys == key)
+            made = self._fill(numbers[which], seqs[which], key // 32, key % 32)
+            rows.put(index[which], made)
 
-    def _fill(self, numbers: Numbers, width: int) -> Bytes:
-        """Messages whose numbers have `width` digits."""
-        template = np.frombuffer(("0" * width).encode().join(self._parts), np.uint8)
-        rows = np.repeat(template[None, :], len(numbers), axis=0)
-        text = _decimal(numbers, width)
-        at = 0
-        for part in self._parts[:-1]:
-            at += len(part)
-            rows[:, at : at + width] = text
-            at += width
+    def _fill(self, numbers: Numbers, seqs: Numbers, n_width: int, seq_width: int) -> Bytes:
+        """Messages whose numbers and seqs have so many digits."""
+        columns: list[tuple[int, Bytes]] = []
+        row = bytearray(self._parts[0])
+        for at, (place, part) in enumerate(zip(self._places, self._parts[1:], strict=True)):
+            if place.kind == "n":
+                columns.append((len(row), _decimal(numbers, n_width)))
+            elif place.kind == "seq":
+                columns.append((len(row), _decimal(seqs, seq_width)))
+            elif place.kind == "random":
+                columns.append((len(row), self._random(numbers, seqs, at, place.size)))
+            row += bytes(place.size or (n_width if place.kind == "n" else seq_width)) + part
+        rows = np.repeat(np.frombuffer(bytes(row), np.uint8)[None, :], len(numbers), axis=0)
+        for at, column in columns:
+            rows[:, at : at + column.shape[1]] = column
         return rows
 
+    def _random(self, numbers: Numbers, seqs: Numbers, place: int, size: int) -> Bytes:
+        """uint8[n, size] letters by connection, request, place and seed.
 
-def matches(data: Ragged, rows: Bytes, lengths: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """Which pieces equal which rows, byte for byte: bool[n].
+        Counter-based, so that what is expected is made again instead of kept: splitmix64's output
+        function (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) over
+        the counter.
+        """
+        with np.errstate(over="ignore"):
+            key = _mix(numbers.astype(np.uint64) + np.uint64((self._seed + 1) << 32))
+            key = _mix(key ^ (seqs.astype(np.uint64) << np.uint64(16)) ^ np.uint64(place))
+            counter = np.arange(-(-size // 8), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+            words = _mix(key[:, None] + counter[None, :])
+        letters: Bytes = _LETTERS[words.view(np.uint8) & 63]
+        return letters[:, :size]
+
+    def _anything(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.bool_]:
+        """Which bytes of the messages may be anything: bool[n, m]."""
+        at = np.full(len(numbers), len(self._parts[0]), np.int64)
+        free = np.zeros((len(numbers), int(self.lengths(numbers, seqs).max(initial=0))), np.bool_)
+        columns = np.arange(free.shape[1])
+        widths = {"n": _digits(numbers), "seq": _digits(seqs)}
+        for place, part in zip(self._places, self._parts[1:], strict=True):
+            end = at + widths.get(place.kind, place.size)
+            if place.kind == "any":
+                free |= (columns >= at[:, None]) & (columns < end[:, None])
+            at = end + len(part)
+        return free
+
+
+def unescape(text: str) -> str:
+    r"""What is typed on a command line: `\n`, `\r`, `\t`, `\0`, `\\` and `\xNN` as in Python.
+
+    Any other backslash stays one. Bytes that are no text by themselves become surrogates, as Python
+    has them in arguments and file names; a Message makes them bytes again.
+    """
+
+    def meant(match: re.Match[str]) -> str:
+        if match[1]:
+            return _ESCAPED[match[1]]
+        return bytes([int(match[2], 16)]).decode("utf-8", "surrogateescape")
+
+    return _ESCAPE.sub(meant, text)
+
+
+def matches(
+    data: Ragged,
+    rows: Bytes,
+    lengths: npt.NDArray[np.int32],
+    anything: npt.NDArray[np.bool_] | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Which pieces equal which rows, byte for byte but where `anything` is set: bool[n].
 
     For batches that are not all right: `Message.equal` is far quicker for those that are. The slow
     form: `data.piece(i) == rows[i, :lengths[i]].tobytes()`.
@@ -147,8 +303,17 @@ def matches(data: Ragged, rows: Bytes, lengths: npt.NDArray[np.int32]) -> npt.ND
     np.minimum(index, len(data.memory) - 1, out=index)
     equal = data.memory[index] == rows
     equal |= columns[None, :] >= lengths[:, None]
+    if anything is not None:
+        equal |= anything
     same &= equal.all(axis=1)
     return same
+
+
+def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: npt.NDArray[np.uint64] = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def _digits(numbers: Numbers) -> npt.NDArray[np.int64]:
@@ -166,20 +331,29 @@ def _decimal(numbers: Numbers, width: int) -> Bytes:
     return text.reshape(len(numbers), groups * 4)[:, groups * 4 - width :]
 
 
-def _parse(template: str) -> list[bytes]:
-    parts = [""]
+def _parse(template: str | bytes) -> tuple[list[bytes], list[Place]]:
+    """Constant parts, and what stands between two of them."""
+    if isinstance(template, bytes):
+        return [template], []
+    parts, places = [""], []
     at = 0
     for token in _TOKEN.finditer(template):
         parts[-1] += template[at : token.start()]
         at = token.end()
+        sized = _SIZED.fullmatch(token[1] or "")
         if token[0] in ("{{", "}}"):
             parts[-1] += token[0][0]
-        elif token[1] == "n":
+        elif token[1] in ("n", "seq"):
+            places.append(Place(token[1]))
+            parts.append("")
+        elif sized is not None and int(sized[2]) > 0:
+            places.append(Place(sized[1], int(sized[2])))
             parts.append("")
         else:
             raise UsageError(
                 f"The message has {token[0]!r}, which stands for nothing.",
-                "Use {n} for the connection's number, {{ and }} for braces.",
+                "Use {n} for the connection's number, {seq} for the request's, {random:64} for 64 "
+                "letters, {{ and }} for braces.",
             )
     parts[-1] += template[at:]
-    return [part.encode() for part in parts]
+    return [part.encode("utf-8", "surrogateescape") for part in parts], places

@@ -1,0 +1,207 @@
+"""What connections say and what they expect back: the batch form of a scenario. Pure.
+
+A scenario answers for any of its connections what its seq-th request is and what reply is right. It
+keeps no state a connection where it can say so from the numbers alone, and has no socket and no
+clock: the generator decides when a request is sent, and the exchange what became of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.ragged import Ragged
+from c1m.errors import UsageError
+from c1m.loadgen.exchange import Exchange
+from c1m.loadgen.message import Message, Numbers
+
+if TYPE_CHECKING:
+    from c1m.report.measured import FanOut
+
+
+class Scenario:
+    """Derive from this for a scenario of your own; give `requests` and `replies`.
+
+    A connection is a number from 0, its requests are counted from 0 (`seq`). Where two connections
+    or two requests have different replies, `identify` should tell whose a reply is: only then can
+    replies be told that are another connection's, that come twice or in another order.
+    """
+
+    name = "own"
+    is_silent = False  # says nothing: connections are only held
+    reads = True  # False: nothing is read before the end of the last stage (a slow reader)
+    wants_end = False  # the server is expected to end the connections (half-open peers)
+
+    def begin(self, connections: int, seed: int) -> None:
+        """Before anything is opened: how many connections there will be at most."""
+
+    def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        """What connection numbers[i] says as its request seqs[i]: n pieces."""
+        raise NotImplementedError(f"{type(self).__name__} has no requests(numbers, seqs)")
+
+    def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        """What is right as a reply to it: n pieces."""
+        raise NotImplementedError(f"{type(self).__name__} has no replies(numbers, seqs)")
+
+    def are_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
+        """Whether every piece is the whole right reply: asked for every batch."""
+        return bool(self.which_right(numbers, seqs, data).all())
+
+    def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
+        """Which pieces are the whole right reply: bool[n]."""
+        expected = self.replies(numbers, seqs).pieces()
+        pairs = zip(data.pieces(), expected, strict=True)
+        return np.fromiter((came == due for came, due in pairs), np.bool_, len(expected))
+
+    def reply(self, number: int, seq: int) -> bytes:
+        """One right reply."""
+        return self.replies(np.array([number]), np.array([seq])).piece(0)
+
+    def accepts(self, number: int, seq: int, reply: bytes) -> bool:
+        """Whether this whole reply is right."""
+        return reply == self.reply(number, seq)
+
+    def reply_size(self, number: int, seq: int) -> int:
+        """Bytes of the right reply, 0 where that is not known before it is there."""
+        return len(self.reply(number, seq))
+
+    def frame(self, number: int, seq: int, stream: bytes) -> int:
+        """Bytes of the first whole reply that `stream` begins with; 0: more must come.
+
+        `seq` is the oldest request in flight. The default takes as many as the right reply has.
+        """
+        size = self.reply_size(number, seq)
+        return size if len(stream) >= size else 0
+
+    def identify(self, reply: bytes) -> tuple[int, int | None] | None:
+        """(number, seq) of the request that a reply says it belongs to; None: it does not say.
+
+        seq None: it says the connection only.
+        """
+        return None
+
+    def notes(self) -> list[str]:
+        """At the end: sentences about what does not add up over all connections; [] if all does."""
+        return []
+
+    def fan_out(self) -> FanOut | None:
+        """At the end, for scenarios in which one message goes to many."""
+        return None
+
+    def exchange(self, count: int, depth: int) -> Exchange:
+        """The bookkeeping of this scenario's requests."""
+        return Exchange(self, count, depth)
+
+
+class Templates(Scenario):
+    """Requests and replies by templates: echo, ping, lines, length-prefixed.
+
+    `prefix`: bytes of a big-endian length before each request and reply (0: none). `by_line`: a
+    reply ends with a newline, whatever is in it; otherwise it ends where the right one would.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        request: str | bytes,
+        reply: str | bytes,
+        *,
+        by_line: bool = False,
+        prefix: int = 0,
+    ) -> None:
+        self.name = name
+        self._texts = request, reply
+        self._by_line, self._prefix = by_line, prefix
+
+    def begin(self, connections: int, seed: int) -> None:
+        request, reply = self._texts
+        self._request = Message(request, connections, seed)
+        if self._request.has_any:
+            raise UsageError(
+                "The message has {any:..}, which only what is expected can have.",
+                "Use {random:N} for letters of any kind.",
+            )
+        self._reply = self._request if reply == request else Message(reply, connections, seed)
+        self._pattern = self._reply.pattern()
+        has_identity = self._reply.has_n or self._reply.has_seq
+        self._identifies = has_identity and "n" in self._pattern.groupindex
+
+    def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        return self._prefixed(self._request.pieces(numbers, seqs))
+
+    def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        return self._prefixed(self._reply.pieces(numbers, seqs))
+
+    def _prefixed(self, pieces: Ragged) -> Ragged:
+        if not self._prefix:
+            return pieces
+        size = self._prefix
+        return Ragged.of(len(p).to_bytes(size, "big") + p for p in pieces.pieces())
+
+    def are_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
+        if self._prefix:
+            return super().are_right(numbers, seqs, data)
+        return self._reply.equal(numbers, seqs, data)
+
+    def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
+        if self._prefix:
+            return super().which_right(numbers, seqs, data)
+        return self._reply.matching(numbers, seqs, data)
+
+    def reply(self, number: int, seq: int) -> bytes:
+        body = self._reply.one(number, seq)
+        return len(body).to_bytes(self._prefix, "big") + body if self._prefix else body
+
+    def accepts(self, number: int, seq: int, reply: bytes) -> bool:
+        if not self._reply.has_any:
+            return reply == self.reply(number, seq)
+        where = np.array([number]), np.array([seq])
+        body = reply[self._prefix :]
+        is_sized = reply[: self._prefix] == len(body).to_bytes(self._prefix, "big")
+        return is_sized and bool(self._reply.matching(*where, Ragged.of([body])).all())
+
+    def frame(self, number: int, seq: int, stream: bytes) -> int:
+        if self._prefix:
+            if len(stream) < self._prefix:
+                return 0
+            size = self._prefix + int.from_bytes(stream[: self._prefix], "big")
+            return size if len(stream) >= size else 0
+        if self._by_line:
+            return stream.find(b"\n") + 1
+        expected = self.reply(number, seq)
+        if stream.startswith(expected):
+            return len(expected)
+        if expected.startswith(stream):
+            return 0
+        found = self._pattern.search(stream)
+        if found is not None:
+            return found.end() if found.start() == 0 else found.start()
+        return self._garbage(stream, len(expected))
+
+    def _garbage(self, stream: bytes, size: int) -> int:
+        """No reply begins in `stream`, unless one of another connection that is not whole yet."""
+        head, tail = self._reply.ends
+        end = stream.find(tail) + len(tail) if tail else 0
+        if end > len(tail) or (tail and stream.startswith(tail)):
+            return end
+        is_other = stream.startswith(head[: len(stream)]) and len(stream) < self._reply.size_max
+        return 0 if is_other or len(stream) < size else size
+
+    def identify(self, reply: bytes) -> tuple[int, int | None] | None:
+        match = self._pattern.fullmatch(reply, self._prefix) if self._identifies else None
+        if match is None:
+            return None
+        groups = match.groupdict()
+        return int(groups["n"]), int(groups["seq"]) if "seq" in groups else None
+
+
+class Hold(Scenario):
+    """Says nothing: opens connections and sees whether they stay open."""
+
+    name = "hold"
+    is_silent = True
+
+
+DEFAULT_MESSAGE = "client {n} message {seq}\n"
