@@ -157,3 +157,24 @@ def test_this_machine() -> None:
     assert procfs.meminfo()["MemTotal"] > 0
     assert "TCP.inuse" in procfs.sockstat()
     assert "Tcp.RetransSegs" in procfs.network_counters()
+
+
+def test_softnet_is_hexadecimal_and_added_up_over_the_cpus(tmp_path: Path) -> None:
+    line = "{:08x} {:08x} {:08x}" + " 00000000" * 12 + "\n"
+    text = line.format(0xFFFFFFFF, 255, 3) + line.format(1, 10, 16)
+    root = tree(tmp_path, {"proc/net/softnet_stat": text})
+    assert procfs.softnet(root) == {
+        "Softnet.processed": 0x100000000, "Softnet.dropped": 265, "Softnet.time_squeeze": 19,
+    }  # fmt: skip
+    tree(root, {"proc/net/softnet_stat": "no such form\n00000001 00000002\n"})
+    assert procfs.softnet(root) == {}
+
+
+def test_conntrack_counts_events_by_cpu_and_entries_once(tmp_path: Path) -> None:
+    names = "entries  clashres found insert insert_failed drop early_drop\n"
+    rows = "00000010  0 1 2 0000000a 1f 3\n00000010  0 1 2 00000001 01 0\n"
+    root = tree(tmp_path, {"proc/net/stat/nf_conntrack": names + rows})
+    counts = procfs.conntrack(root)
+    assert (counts["Conntrack.entries"], counts["Conntrack.insert_failed"]) == (16, 11)
+    assert (counts["Conntrack.drop"], counts["Conntrack.early_drop"]) == (32, 3)
+    assert procfs.conntrack(tmp_path / "elsewhere") == procfs.softnet(tmp_path / "elsewhere") == {}

@@ -5,7 +5,8 @@ at a made-up tree. A file that is absent, unreadable or of an unknown form gives
 never an exception: containers hide files, and what is not known is reported as unknown.
 
 Source of the formats: Documentation/filesystems/proc.rst, admin-guide/cgroup-v1/memory.rst and
-admin-guide/cgroup-v2.rst of the Linux kernel.
+admin-guide/cgroup-v2.rst of the Linux kernel; for softnet_stat, softnet_seq_show() in
+net/core/net-procfs.c.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _TCP_LISTEN = "0A"  # enum in include/net/tcp_states.h, as /proc/net/tcp prints it
 _COMMAND_CHARS_MAX = 80
+_SOFTNET = ("processed", "dropped", "time_squeeze")  # the first columns, the same since Linux 2.6
 # cgroup v1 has no word for "no limit": it shows the largest page-aligned int64.
 _CGROUP_V1_NO_LIMIT = 1 << 62
 
@@ -125,6 +127,41 @@ def network_counters(root: Path = ROOT) -> dict[str, int]:
                 if number.lstrip("-").isdigit():
                     values[f"{group}.{name}"] = int(number)
     return values
+
+
+def softnet(root: Path = ROOT) -> dict[str, int]:
+    """/proc/net/softnet_stat, all CPUs together: "Softnet.processed", ".dropped", ".time_squeeze".
+
+    One line a CPU that is online, hexadecimal columns without names. All network namespaces.
+    """
+    rows = []
+    for line in (read_text("proc/net/softnet_stat", root) or "").splitlines():
+        words = line.split()
+        if len(words) >= len(_SOFTNET) and all(map(_is_hexadecimal, words)):
+            rows.append([int(word, 16) for word in words])
+    if not rows:
+        return {}
+    return {f"Softnet.{name}": sum(row[i] for row in rows) for i, name in enumerate(_SOFTNET)}
+
+
+def conntrack(root: Path = ROOT) -> dict[str, int]:
+    """/proc/net/stat/nf_conntrack, all CPUs together: "Conntrack.drop", ".insert_failed", ...
+
+    A line of names, then one of hexadecimal numbers for each CPU; {} where the module is not
+    loaded. "Conntrack.entries" is a gauge of this network namespace and on every line the same.
+    """
+    lines = (read_text("proc/net/stat/nf_conntrack", root) or "").splitlines()
+    values: dict[str, int] = {}
+    for line in lines[1:]:
+        for name, word in zip(lines[0].split(), line.split(), strict=False):
+            if _is_hexadecimal(word):
+                known = 0 if name == "entries" else values.get(f"Conntrack.{name}", 0)
+                values[f"Conntrack.{name}"] = known + int(word, 16)
+    return values
+
+
+def _is_hexadecimal(word: str) -> bool:
+    return all(digit in "0123456789abcdefABCDEF" for digit in word)
 
 
 def process_sample(pid: int | None = None, root: Path = ROOT) -> ProcessSample | None:
