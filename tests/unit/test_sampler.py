@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from c1m.report.counters import GAUGE_BY_NAME
 from c1m.report.sampler import COUNTERS, Sampler
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -149,3 +150,37 @@ def test_the_counters_are_this_kernels() -> None:
     assert set(sampler.kernel_counters()) <= set(COUNTERS)
     assert "TcpExt.ListenOverflows" in sampler.kernel_counters()
     sampler.close()
+
+
+def test_counters_of_queues_and_of_connection_tracking_are_differences_too(proc: Path) -> None:
+    (proc / "proc/net/stat").mkdir()
+    write(proc, "net/softnet_stat", "000000ff 0000000a 00000001\n")
+    write(proc, "net/stat/nf_conntrack", "entries insert_failed drop\n10 1 2\n10 0 0\n")
+    sampler = Sampler(None, SteppingClock(), root=proc)
+    write(proc, "net/softnet_stat", "000001ff 00000010 00000001\n00000000 00000001 00000000\n")
+    write(proc, "net/stat/nf_conntrack", "entries insert_failed drop\n99 1 2\n99 0 ff\n")
+    moved = sampler.kernel_counters()
+    assert (moved["Softnet.dropped"], moved["Softnet.time_squeeze"]) == (7, 0)
+    assert (moved["Conntrack.drop"], moved["Conntrack.insert_failed"]) == (255, 0)
+    assert "Softnet.processed" not in moved
+    sampler.close()
+
+
+def test_gauges_keep_their_highest_also_of_rows_that_are_dropped(proc: Path) -> None:
+    (proc / "proc/sys/net/netfilter").mkdir(parents=True)
+    sampler = Sampler(None, SteppingClock(), rows_max=4, root=proc)
+    assert sampler.gauges() == {}
+    text = "sockets: used 9\nTCP: inuse 5 orphan {} tw {} alloc 8 mem 3\n"
+    for i in range(64):
+        write(proc, "net/sockstat", text.format(64 - i, i))
+        sampler.sample(i, keep=True)
+    assert sampler.gauges() == {
+        "TCP.inuse": 5, "TCP.orphan": 64, "TCP.tw": 63, "TCP.alloc": 8, "TCP.mem": 3,
+    }  # fmt: skip
+    sampler.close()
+    write(proc, "sys/net/netfilter/nf_conntrack_count", "262144\n")
+    tracking = Sampler(None, SteppingClock(), root=proc)
+    tracking.sample(0)
+    assert tracking.gauges()["Conntrack.count"] == 262_144
+    assert set(tracking.gauges()) == set(GAUGE_BY_NAME)
+    tracking.close()

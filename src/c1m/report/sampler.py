@@ -21,35 +21,24 @@ from typing import NamedTuple
 
 from c1m.clock import Clock
 from c1m.kernel import procfs
+from c1m.report import counters
 from c1m.report.record import KernelColumns, ProcessColumns, Samples
 from c1m.units import NS_PER_S
 
 ROWS_MAX = 2_000
 
-COUNTERS = (
-    "Tcp.ActiveOpens",
-    "Tcp.PassiveOpens",
-    "Tcp.AttemptFails",
-    "Tcp.EstabResets",
-    "Tcp.RetransSegs",
-    "TcpExt.ListenOverflows",
-    "TcpExt.ListenDrops",
-    "TcpExt.TCPSynRetrans",
-    "TcpExt.TCPTimeouts",
-    "TcpExt.TCPReqQFullDrop",
-    "TcpExt.TCPReqQFullDoCookies",
-    "TcpExt.TCPBacklogDrop",
-    "TcpExt.TCPAbortOnMemory",
-    "TcpExt.TCPMemoryPressures",
-    "TcpExt.PruneCalled",
-)
+COUNTERS = tuple(counter.name for counter in counters.COUNTERS)
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _FILE_BYTES_MAX = 16_384  # meminfo, the longest of them, has about 1,600
 
 _MEMINFO = re.compile(rb"^(MemTotal|MemAvailable|Slab): +(\d+) kB$", re.MULTILINE)
-_TCP_MEM = re.compile(rb"^TCP: .*\bmem (\d+)", re.MULTILINE)
+_SOCKETS = re.compile(
+    rb"^TCP: inuse (\d+) orphan (\d+) tw (\d+) alloc (\d+) mem (\d+)", re.MULTILINE
+)
+_GAUGES = ("TCP.inuse", "TCP.orphan", "TCP.tw", "TCP.alloc", "TCP.mem")  # as _SOCKETS has them
+_CONNTRACK = "Conntrack.count"
 
 
 class _Process(NamedTuple):
@@ -72,7 +61,7 @@ class Sampler:
     """Rows of figures since `start_ns` (default: now, on `clock`).
 
     `server_pid` is None where the server is not a process of this machine, or not known. Holds at
-    most four descriptors until `close`.
+    most five descriptors until `close`.
     """
 
     def __init__(
@@ -97,7 +86,9 @@ class Sampler:
         self._client = _open(root / "proc/self/stat")
         self._meminfo = _open(root / "proc/meminfo")
         self._sockstat = _open(root / "proc/net/sockstat")
-        self._counters = procfs.network_counters(root)
+        self._conntrack = _open(root / procfs.sysctl_path("net.netfilter.nf_conntrack_count"))
+        self._highest: dict[str, int] = {}
+        self._counters = _kernel_counters(root)
 
     def sample(self, open_connections: int, *, keep: bool = False) -> None:
         """Append a row. `keep`: also where this one would be passed over (a phase's end)."""
@@ -110,16 +101,27 @@ class Sampler:
 
     def _row(self, open_connections: int) -> _Row:
         memory = {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(_read(self._meminfo))}
-        tcp_mem = _TCP_MEM.search(_read(self._sockstat))
+        gauges = self._look_at_gauges()
         return _Row(
             t_s=round((self._clock.now_ns() - self._start_ns) / NS_PER_S, 4),
             open=open_connections,
             server=_process(_read(self._server)),
             client=_process(_read(self._client)),
             slab_bytes=memory.get(b"Slab", 0),
-            tcp_mem_bytes=int(tcp_mem[1]) * _PAGE_BYTES if tcp_mem else 0,
+            tcp_mem_bytes=gauges.get("TCP.mem", 0) * _PAGE_BYTES,
             used_bytes=memory.get(b"MemTotal", 0) - memory.get(b"MemAvailable", 0),
         )
+
+    def _look_at_gauges(self) -> dict[str, int]:
+        """Those of counters.GAUGES that are there, as they are now; keeps the highest."""
+        sockets = _SOCKETS.search(_read(self._sockstat))
+        now = dict(zip(_GAUGES, map(int, sockets.groups()), strict=True)) if sockets else {}
+        tracked = _read(self._conntrack).strip()
+        if tracked.isdigit():
+            now[_CONNTRACK] = int(tracked)
+        for name, value in now.items():
+            self._highest[name] = max(value, self._highest.get(name, 0))
+        return now
 
     def _halve(self) -> None:
         """Drop every second row, but never the first, the last or the first at the peak."""
@@ -149,15 +151,26 @@ class Sampler:
         They count the whole network namespace, other programs' connections included. This opens
         files: call it when the run's descriptors are closed.
         """
-        now = procfs.network_counters(self._root)
+        now = _kernel_counters(self._root)
         return {name: now[name] - self._counters.get(name, 0) for name in COUNTERS if name in now}
+
+    def gauges(self) -> dict[str, int]:
+        """The highest value that a sample found of each gauge of counters.GAUGES, where known."""
+        return dict(self._highest)
 
     def close(self) -> None:
         """Give the descriptors back; the rows stay. May be called twice."""
-        for name in ("_server", "_client", "_meminfo", "_sockstat"):
+        for name in ("_server", "_client", "_meminfo", "_sockstat", "_conntrack"):
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
             setattr(self, name, -1)
+
+
+def _kernel_counters(root: Path) -> dict[str, int]:
+    counts = procfs.network_counters(root)
+    counts.update(procfs.softnet(root))
+    counts.update(procfs.conntrack(root))
+    return counts
 
 
 def _open(path: Path) -> int:
