@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import selectors
 import shutil
 import sys
 from typing import TextIO
@@ -9,21 +11,30 @@ from typing import TextIO
 import click
 
 
+def can_draw(stream: TextIO) -> bool:
+    """Whether what is written there can be written over: a terminal that is not dumb."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+
+
 class Live:
-    """Shows the latest line. On a terminal it stays in place until `done`."""
+    """Shows the latest line. On a terminal it stays in place until `done`.
+
+    A line is left out rather than waited for: who works in this thread must not stand still because
+    a terminal does (Ctrl-S) or a reader is slow.
+    """
 
     def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
         self._stream = stream or sys.stdout
         self._quiet = quiet
-        self._is_terminal = self._stream.isatty()
+        self.is_terminal = can_draw(self._stream)
         self._last = ""
 
     def show(self, line: str) -> None:
         """Show this line instead of the last one; off a terminal only where it says new things."""
-        if self._quiet or line == self._last:
+        if self._quiet or line == self._last or not takes_a_line(self._stream):
             return
         self._last = line
-        if self._is_terminal:
+        if self.is_terminal:
             width = shutil.get_terminal_size().columns
             self._stream.write("\r\x1b[K" + line[: width - 1])
         else:
@@ -32,6 +43,22 @@ class Live:
 
     def done(self) -> None:
         """Leave the last line standing and go on below it."""
-        if self._is_terminal and self._last:
+        if self.is_terminal and self._last:
             click.echo(file=self._stream)
         self._last = ""
+
+
+def takes_a_line(stream: TextIO) -> bool:
+    """Whether a write of one line returns at once.
+
+    Facts. poll(2) says that a pipe takes more while 4,096 bytes are free, and that a terminal does
+    while its output is not stopped; a file always does. A pipe without a reader says so too: the
+    write then tells.
+    """
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # a stream in memory
+        return True
+    with selectors.PollSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_WRITE)
+        return bool(selector.select(0))
