@@ -9,6 +9,7 @@ import itertools
 import statistics
 from collections.abc import Sequence
 
+from c1m.report.measured import EXTRA_KINDS, WRONG_KINDS, FanOut, Requests
 from c1m.report.record import (
     Asked,
     Connections,
@@ -26,6 +27,7 @@ _ALMOST_ALL = 0.999  # of the peak: a sample counts as "all are open"
 # The machine's used memory moves by tens of MB with whatever else runs: below so many connections
 # it says nothing about them.
 _RESOLVED_FROM = 10_000
+_SUMMED = ("due", "sent", "right", "wrong", "missing", "unsent", "waited", "late")  # of Requests
 
 
 def ramp_of(marks_s: Sequence[float], opened: int, seconds: float) -> Ramp:
@@ -92,12 +94,32 @@ def _user_growth(samples: Samples, row: int) -> int:
 
 
 def judge(
-    asked: Asked, connections: Connections, rounds: Sequence[Round], also: Sequence[str] = ()
+    asked: Asked,
+    connections: Connections,
+    rounds: Sequence[Round],
+    also: Sequence[str] = (),
+    *,
+    requests: Requests | None = None,
+    fan_out: FanOut | None = None,
 ) -> Verdict:
     """The verdict: complete when all asked-for connections were open at the same time, none was
-    lost and every reply of every round was right. `also`: further sentences of what was short.
+    lost, every request that was due was sent, every reply was right and came once, and every
+    publication reached everybody. `also`: further sentences of what was short.
     """
-    shortfalls = list(also)
+    shortfalls = [*also, *_of_connections(asked, connections)]
+    for one in rounds:
+        shortfalls += _of_round(one, connections)
+    if requests is not None:
+        shortfalls += _of_requests(requests)
+    if fan_out is not None:
+        shortfalls += _of_fan_out(fan_out)
+    return Verdict(complete=not shortfalls, shortfalls=shortfalls)
+
+
+def _of_connections(asked: Asked, connections: Connections) -> list[str]:
+    shortfalls = []
+    # Connections that the plan closed and opened again are attempted twice.
+    again_failed = connections.attempted - connections.opened - connections.unfinished
     if connections.opened < asked.connections:
         shortfalls.append(
             f"{format_count(asked.connections - connections.opened)} of "
@@ -108,24 +130,77 @@ def judge(
             f"At most {format_count(connections.peak_open)} of {format_count(asked.connections)} "
             "connections were open at the same time."
         )
+    elif again_failed > 0:
+        shortfalls.append(
+            f"{format_count(again_failed)} of {format_count(connections.attempted)} connects "
+            f"failed{_why(connections)}."
+        )
     if connections.lost:
         shortfalls.append(
             f"{format_count(connections.lost)} of {format_count(connections.opened)} open "
             "connections were lost before the run closed them."
         )
-    for one in rounds:
-        if one.right < one.sent:
-            shortfalls.append(
-                f"Round {one.name!r}: {format_count(one.right)} of {format_count(one.sent)} "
-                f"replies were right; wrong: {format_count(one.wrong)}, missing: "
-                f"{format_count(one.missing)}."
-            )
-        if one.sent < connections.opened - connections.lost:  # the lost are told already
-            shortfalls.append(
-                f"Round {one.name!r}: only {format_count(one.sent)} of "
-                f"{format_count(connections.opened)} opened connections were sent to."
-            )
-    return Verdict(complete=not shortfalls, shortfalls=shortfalls)
+    return shortfalls
+
+
+def _of_round(one: Round, connections: Connections) -> list[str]:
+    shortfalls = []
+    if one.right < one.sent:
+        shortfalls.append(
+            f"Round {one.name!r}: {format_count(one.right)} of {format_count(one.sent)} "
+            f"replies were right; wrong: {format_count(one.wrong)}, missing: "
+            f"{format_count(one.missing)}."
+        )
+    # The lost are told already; what the plan closed may have been closed before the round.
+    if one.sent < connections.opened - connections.lost - connections.closed:
+        shortfalls.append(
+            f"Round {one.name!r}: only {format_count(one.sent)} of "
+            f"{format_count(connections.opened)} opened connections were sent to."
+        )
+    return shortfalls
+
+
+def _of_requests(requests: Requests) -> list[str]:
+    shortfalls = []
+    sent = format_count(requests.sent)
+    if requests.wrong:
+        kinds = _kinds(requests, WRONG_KINDS)
+        shortfalls.append(f"{format_count(requests.wrong)} of {sent} replies were wrong{kinds}.")
+    if requests.missing:
+        shortfalls.append(f"{format_count(requests.missing)} of {sent} requests had no reply.")
+    if extra := sum(requests.faults.get(kind, 0) for kind in EXTRA_KINDS):
+        kinds = _kinds(requests, EXTRA_KINDS)
+        shortfalls.append(f"{format_count(extra)} replies came beyond those due{kinds}.")
+    if requests.unsent:
+        shortfalls.append(
+            f"{format_count(requests.unsent)} of {format_count(requests.due)} requests that were "
+            "due were not sent."
+        )
+    return shortfalls
+
+
+def _kinds(requests: Requests, kinds: dict[str, str]) -> str:
+    """ ": 3 crossed (the reply came on another connection)" or "" where no kind is known."""
+    counts = [
+        f"{format_count(requests.faults[kind])} {kind} ({text})"
+        for kind, text in kinds.items()
+        if requests.faults.get(kind)
+    ]
+    return ": " + ", ".join(counts) if counts else ""
+
+
+def _of_fan_out(fan_out: FanOut) -> list[str]:
+    shortfalls = []
+    if fan_out.received < fan_out.expected:
+        shortfalls.append(
+            f"Publications reached {format_count(fan_out.received)} of "
+            f"{format_count(fan_out.expected)} receivers: "
+            f"{format_count(fan_out.expected - fan_out.received)} are missing."
+        )
+    for count, how in ((fan_out.doubled, "more than once"), (fan_out.garbled, "garbled")):
+        if count:
+            shortfalls.append(f"{format_count(count)} publications came {how}.")
+    return shortfalls
 
 
 def _why(connections: Connections) -> str:
@@ -160,4 +235,63 @@ def broken_laws(record: RunRecord) -> list[str]:
         explained = sum(failure.count for failure in record.failures if failure.phase == phase)
         if explained != total:
             broken.append(f"{total} failures in phase {phase}, but {explained} have an errno")
+    if c.ready > c.opened:
+        broken.append(f"ready {c.ready} is above opened {c.opened}")
+    broken += _broken_by_requests("all stages", record.requests)
+    for number, stage in enumerate(record.stages, 1):
+        broken += _broken_by_requests(f"stage {number} ({stage.name})", stage.requests)
+    broken += _broken_by_stages(record)
+    if record.fan_out is not None:
+        broken += _broken_by_fan_out(record.fan_out)
+    return broken
+
+
+def _broken_by_requests(where: str, r: Requests) -> list[str]:
+    """The laws of one set of requests (measured.Requests)."""
+    broken = []
+    if r.due != r.sent + r.unsent:
+        broken.append(f"{where}: due is {r.due}, not sent {r.sent} + unsent {r.unsent}")
+    if r.sent != r.right + r.wrong + r.missing:
+        broken.append(
+            f"{where}: sent is {r.sent}, not right {r.right} + wrong {r.wrong} + missing "
+            f"{r.missing}"
+        )
+    kinds = sum(r.faults.get(kind, 0) for kind in WRONG_KINDS)
+    if r.wrong != kinds:
+        broken.append(f"{where}: wrong is {r.wrong}, but its kinds add up to {kinds}")
+    for name in sorted(set(r.faults) - set(WRONG_KINDS) - set(EXTRA_KINDS)):
+        broken.append(f"{where}: there is no fault of kind {name!r}")
+    broken += [
+        f"{where}: {name} {value} is above sent {r.sent}"
+        for name, value in (("waited", r.waited), ("late", r.late))
+        if value > r.sent
+    ]
+    counts = {name: getattr(r, name) for name in _SUMMED} | r.faults
+    return broken + [f"{where}: {name} is {n}, below 0" for name, n in counts.items() if n < 0]
+
+
+def _broken_by_stages(record: RunRecord) -> list[str]:
+    """The stages' requests together are the run's, where the run has stages."""
+    if not record.stages:
+        return []
+    stages, whole = [stage.requests for stage in record.stages], record.requests
+    sums = {name: sum(getattr(one, name) for one in stages) for name in _SUMMED}
+    totals = {name: getattr(whole, name) for name in _SUMMED}
+    for kind in sorted({*whole.faults, *(kind for one in stages for kind in one.faults)}):
+        sums[kind + " replies"] = sum(one.faults.get(kind, 0) for one in stages)
+        totals[kind + " replies"] = whole.faults.get(kind, 0)
+    return [
+        f"{name} of all stages is {totals[name]}, but the stages add up to {sums[name]}"
+        for name in sums
+        if sums[name] != totals[name]
+    ]
+
+
+def _broken_by_fan_out(fan_out: FanOut) -> list[str]:
+    broken = []
+    if fan_out.received > fan_out.expected:
+        broken.append(f"fan-out: received {fan_out.received} is above expected {fan_out.expected}")
+    reach = fan_out.received / fan_out.expected if fan_out.expected else fan_out.reach
+    if abs(reach - fan_out.reach) > 1e-6:
+        broken.append(f"fan-out: reach is {fan_out.reach}, not received / expected = {reach}")
     return broken
