@@ -1,0 +1,280 @@
+"""Who was the limit of a run: the generator, the server, both, or neither. Pure.
+
+The rules, from what a measurement is worth:
+
+- Open loop. A request has its intended time. As long as the generator gets to each near that time,
+  every delay is the server's (or the path's), whatever CPU the generator burns: it is judged by its
+  schedule lag. Requests that wait because their connection still has one in flight are the server's
+  doing and count as `waited`, never as lag.
+- Closed loop. There is no schedule to be late for: a saturated generator only asks less. So it is
+  judged by CPU: a process of one thread that takes a whole core could not have asked for more.
+- A server on another machine has no CPU time here: then only the generator can be acquitted.
+- Packets that this machine's own queues dropped come back as delay that is nobody's but this
+  machine's: the generator's side.
+
+A run in which the generator (or its machine) was the limit is a lower bound: the server may be able
+to do more than the figures say.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from c1m.report.measured import Latency, Limit
+from c1m.report.record import ProcessColumns
+from c1m.units import NS_PER_MS, format_count, format_duration, format_rate
+
+if TYPE_CHECKING:
+    from c1m.loadgen.histogram import Histogram
+
+# Below this a late request is the scheduler's or a timer's doing and seen by nobody.
+LAG_P99_NS_MAX = 10 * NS_PER_MS
+# Where the server itself is slow, lag of a tenth of that changes no conclusion.
+LAG_SHARE_MAX = 0.1
+# p99 of the lag forgives 1 %; above p99.9 of the latencies a single pause of it shows.
+LATE_SHARE_MAX = 0.001
+# CPU time is sampled in ticks of 10 ms and a loop sleeps a little even when it is behind.
+BUSY = 0.95
+# Beside a busy generator a server is called busy sooner: it waits for nobody but the generator.
+NEARLY_BUSY = 0.90
+# More than one core: the server has several threads or processes.
+ONE_CORE = 1.05
+# A rate is kept when so much of it was sent; the rest is rounding at a stage's ends.
+RATE_KEPT = 0.99
+# Each packet dropped costs a retransmission of 200 ms or more: above this share p99.9 shows it.
+DROPS_SHARE_MAX = 0.001
+
+_SPAN_LEAST_S = 0.1  # ten ticks of CPU time: over less, a share is mostly rounding
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What was measured, as `judge_limit` is given it, with the lag's p99."""
+
+    lag_p99_ns: int
+    lag_max_ns: int
+    generator_cpu: float | None
+    server_cpu: float | None
+    late: int
+    sent: int
+    unsent: int
+    waited: int
+    drops: int
+    p99_ns: int | None
+    rate_asked: float | None
+    rate_reached: float | None
+    cores: int | None
+
+    @property
+    def generator_is_busy(self) -> bool:
+        return self.generator_cpu is not None and self.generator_cpu >= BUSY
+
+    def server_is_busy(self, from_share: float = BUSY) -> bool:
+        """Whether the server had no CPU to spare: its one core, or all that the machine has left.
+
+        With several threads and an unknown number of cores it is not known, and not claimed.
+        """
+        if self.server_cpu is None:
+            return False
+        if self.server_cpu <= ONE_CORE:
+            return self.server_cpu >= from_share
+        left = (self.cores or 0) - (self.generator_cpu or 0.0)
+        return bool(self.cores) and self.server_cpu >= from_share * left
+
+
+def judge_limit(
+    *,
+    lag: Histogram,
+    is_open_loop: bool,
+    generator_cpu: float | None,
+    server_cpu: float | None,
+    late: int,
+    sent: int,
+    unsent: int,
+    waited: int,
+    softnet_drops: int,
+    p99_ns: int | None,
+    rate_asked: float | None,
+    rate_reached: float | None,
+    cores: int | None = None,
+) -> Limit:
+    """The verdict. CPU in cores (1.0: one whole core; None: not known), rates per second.
+
+    `lag`: ns that the generator was behind its schedule at each request; an open loop without any
+    is judged as a closed one;
+    `p99_ns` of the corrected latency; `late`, `sent`, `unsent`, `waited` as in measured.Requests;
+    `cores` of this machine, needed only for a server that uses more than one.
+    """
+    facts = _Facts(
+        lag.quantile(0.99), lag.max, generator_cpu, server_cpu, late, sent, unsent, waited,
+        softnet_drops, p99_ns, rate_asked, rate_reached, cores,
+    )  # fmt: skip
+    if sent == 0:
+        who, sentences = "unknown", [f"None of {format_count(unsent)} requests due was sent."]
+    elif is_open_loop and lag.count:
+        who, sentences = _open_loop(facts)
+    else:
+        who, sentences = _closed_loop(facts)
+    is_lower_bound = who in ("generator", "both")
+    if softnet_drops:
+        sentences.append(_drops(facts))
+        if sent and softnet_drops > DROPS_SHARE_MAX * sent:
+            who = "both" if who in ("server", "both") else "generator"
+            is_lower_bound = True
+    if is_lower_bound:
+        sentences.append("So these figures are a lower bound: the server may be able to do more.")
+    return Limit(
+        who=who,
+        is_lower_bound=is_lower_bound,
+        sentences=sentences,
+        generator_cpu=generator_cpu,
+        server_cpu=server_cpu,
+        schedule_lag=Latency.of(lag),
+        kernel_drops=softnet_drops,
+    )
+
+
+def lag_bound_ns(p99_ns: int | None) -> int:
+    """The schedule lag whose p99 an unsaturated generator does not pass."""
+    return max(LAG_P99_NS_MAX, round(LAG_SHARE_MAX * (p99_ns or 0)))
+
+
+def _open_loop(facts: _Facts) -> tuple[str, list[str]]:
+    behind = _behind(facts)
+    if behind:
+        sentences = [*behind, _cpu_sentence(facts)]
+        if facts.server_is_busy():
+            return "both", [*sentences, "The server had no CPU to spare either."]
+        return "generator", sentences
+    kept = (
+        f"The generator kept its schedule: 99 % of the requests went out within "
+        f"{format_duration(facts.lag_p99_ns)} of their time."
+    )
+    sentences = [kept, _cpu_sentence(facts)]
+    short = _fell_short(facts)
+    if facts.server_is_busy():
+        return "server", [*sentences, *short, "The server had no CPU to spare."]
+    if short:
+        why = "Its replies take too long for that rate over so many connections"
+        if facts.server_cpu is not None:
+            why += ", and not for want of CPU"
+        return "server", [*sentences, *short, why + "."]
+    if facts.generator_is_busy:
+        spare = "but a higher rate the generator may not keep: it had no CPU to spare."
+        return "neither", [*sentences, f"The plan was kept, {spare}"]
+    if facts.server_cpu is None or facts.generator_cpu is None:
+        return "neither", [*sentences, "The plan was kept."]
+    return "neither", [*sentences, "The plan was kept, and both had time to spare."]
+
+
+def _behind(facts: _Facts) -> list[str]:
+    """Why the generator counts as saturated in an open loop; [] where it does not."""
+    sentences = []
+    bound = lag_bound_ns(facts.p99_ns)
+    if facts.lag_p99_ns > bound:
+        sentences.append(
+            f"The generator was behind its schedule: p99 of its lag is "
+            f"{format_duration(facts.lag_p99_ns)} (the bound here is {format_duration(bound)}), "
+            f"at most {format_duration(facts.lag_max_ns)}."
+        )
+    if facts.late > LATE_SHARE_MAX * facts.sent:
+        sentences.append(
+            f"{format_count(facts.late)} of {format_count(facts.sent)} requests went out more than "
+            f"{format_duration(LAG_P99_NS_MAX)} late because the generator was busy with others."
+        )
+    return sentences
+
+
+def _fell_short(facts: _Facts) -> list[str]:
+    """What of the plan was not reached though the generator was in time."""
+    sentences = []
+    asked, reached = facts.rate_asked, facts.rate_reached
+    if asked and reached is not None and reached < RATE_KEPT * asked:
+        sentences.append(f"{format_rate(reached)} of {format_rate(asked)} were reached.")
+    if facts.unsent > (1 - RATE_KEPT) * (facts.sent + facts.unsent):
+        sentences.append(
+            f"{format_count(facts.unsent)} requests were due and never sent: their connections "
+            "were waiting for an earlier reply, or had ended."
+        )
+    if sentences and facts.waited:
+        sentences.append(
+            f"{format_count(facts.waited)} requests waited for a reply on their connection first."
+        )
+    return sentences
+
+
+def _closed_loop(facts: _Facts) -> tuple[str, list[str]]:
+    sentences = [_cpu_sentence(facts)]
+    if facts.generator_cpu is None:
+        return "unknown", [*sentences, "So it is not known whether the generator was the limit."]
+    if facts.generator_is_busy:
+        if facts.server_is_busy(NEARLY_BUSY):
+            return "both", [*sentences, "Both took all the CPU that they can."]
+        return "generator", [*sentences, "The generator could not have asked for more."]
+    if facts.server_is_busy():
+        return "server", [*sentences, "The generator had time to spare, the server had none."]
+    if facts.server_cpu is None:
+        why = (
+            "The generator had time to spare: the server, the path or the think time was the limit."
+        )
+        return "unknown", [*sentences, why]
+    why = (
+        "Neither was short of CPU: round trips (and think time) over so many connections are the "
+        "limit; more connections or --pipeline would show what the server can do."
+    )
+    return "neither", [*sentences, why]
+
+
+def _cpu_sentence(facts: _Facts) -> str:
+    return (
+        f"CPU while requests ran: generator {_cores(facts.generator_cpu)}, server "
+        f"{_cores(facts.server_cpu)}."
+    )
+
+
+def _cores(cpu: float | None) -> str:
+    return "unknown" if cpu is None else f"{100 * cpu:.0f} % of a core"
+
+
+def _drops(facts: _Facts) -> str:
+    return (
+        f"This machine dropped {format_count(facts.drops)} packets from its own queues (Softnet."
+        "dropped), and each comes back as a delay of 200 ms or more: raise "
+        "net.core.netdev_max_backlog."
+    )
+
+
+def cpu_share(
+    columns: ProcessColumns, t_s: Sequence[float], from_s: float, to_s: float
+) -> float | None:
+    """CPU, in cores, that a process used from `from_s` to `to_s` (times as in `t_s`, rising).
+
+    Between two samples CPU time is taken to grow evenly; the window is cut to the time in which
+    the process was sampled. None where that leaves less than 0.1 s, for CPU time comes in ticks of
+    10 ms.
+    """
+    known = [
+        (t, user + system)
+        for t, user, system in zip(t_s, columns.user_s, columns.system_s, strict=True)
+        if user is not None and system is not None
+    ]
+    if len(known) < 2:
+        return None
+    times, used = [t for t, _ in known], [cpu for _, cpu in known]
+    start, end = max(from_s, times[0]), min(to_s, times[-1])
+    if end - start < _SPAN_LEAST_S:
+        return None
+    grown = _at(times, used, end) - _at(times, used, start)
+    return round(max(0.0, grown) / (end - start), 4)
+
+
+def _at(times: Sequence[float], values: Sequence[float], t: float) -> float:
+    """The value at `t`, within the times, on the straight line between its neighbours."""
+    after = min(max(1, bisect_left(times, t)), len(times) - 1)
+    before = after - 1
+    span = times[after] - times[before]
+    part = (t - times[before]) / span if span > 0 else 1.0
+    return values[before] + part * (values[after] - values[before])
