@@ -18,6 +18,7 @@ COMMANDS = {
     "load": "Open connections to a server, check and measure every one of them.",
     "doctor": "Say what a number of connections needs on this machine.",
     "demo": "Doctor, server and client together: a million connections here and now.",
+    "compare": "Say what changed between two runs, and whether it is more than noise.",
     "report": "Show the record of a run again, or make its HTML.",
 }
 

@@ -94,13 +94,14 @@ def _rate(value: str) -> float:
     return 0.0 if _ZERO.fullmatch(value.removesuffix("/s")) else parse_rate(value)
 
 
-def _share(value: str) -> float:
+def parse_share(value: str) -> float:
+    """'99.9%' or '0.999' -> 0.999. Raises UsageError for anything else."""
     number = value.removesuffix("%").strip()
     if not _NUMBER.fullmatch(number):
-        raise UsageError(f"{value!r} is not a share.")
+        raise UsageError(f"{value!r} is not a share.", "Write for example 99.9% or 0.999.")
     share = float(number) / 100 if value.endswith("%") else float(number)
     if share > 1:
-        raise UsageError(f"{value} is more than all of them.")
+        raise UsageError(f"{value} is more than all of them.", "Write for example 99.9% or 0.999.")
     return share
 
 
@@ -118,7 +119,7 @@ _PARSERS: dict[str, Callable[[str], float]] = {
     "time": _time,
     "count": parse_count,
     "rate": _rate,
-    "share": _share,
+    "share": parse_share,
     "bytes": _bytes,
     "flag": _flag,
 }

@@ -1,0 +1,98 @@
+"""`c1m compare`: what changed between two runs or two sets of runs, with an exit status for CI."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import click
+
+from c1m.errors import UsageError
+
+_BETWEEN = "vs"
+
+
+@click.command()
+@click.argument("records", nargs=-1, required=True, metavar="A.json... [vs] B.json...")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["worse", "any"]),
+    default="worse",
+    show_default=True,
+    help="any: also where a figure is better or conditions differ.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Compare only this figure, e.g. rate or p99; may be given more than once.",
+)
+@click.option(
+    "--tolerance",
+    metavar="SHARE",
+    help="Smaller changes are no difference, e.g. 5%.  [default: 10% of what one run repeats, 50% "
+    "of what it does once; with several records a side, 2%]",
+)
+@click.option("--json", "json_path", metavar="FILE", help="Also write the comparison as JSON.")
+@click.option("--quiet", is_flag=True, help="Print only what came of it, in one line.")
+def compare(
+    records: tuple[str, ...],
+    fail_on: str,
+    metrics: tuple[str, ...],
+    tolerance: str | None,
+    json_path: str | None,
+    quiet: bool,
+) -> None:
+    """Say what changed from A to B, by how much, and whether it is more than noise.
+
+    Each side is a record that `c1m load --json` wrote, or several of the same run:
+
+    \b
+    c1m compare before.json after.json
+    c1m compare before/*.json vs after/*.json
+
+    Exit status: 0 nothing is worse beyond noise, 1 something is, 2 bad usage.
+    """
+    from c1m.report import codec, files
+    from c1m.report.compare import BETTER, WORSE
+    from c1m.report.compare import compare as compare_records
+    from c1m.report.compare_text import comparison_text, headline
+    from c1m.report.record import RunRecord
+    from c1m.report.thresholds import parse_share
+
+    a, b = sides(records)
+    if json_path is not None:
+        files.check_writable(json_path)
+    within = None if tolerance is None else parse_share(tolerance)
+    result = compare_records(
+        [RunRecord.read(path) for path in a],
+        [RunRecord.read(path) for path in b],
+        metrics,
+        within,
+    )
+    result = replace(result, a=a, b=b)
+    click.echo(headline(result) if quiet else comparison_text(result))
+    if json_path is not None:
+        text = json.dumps(codec.encode(result), allow_nan=False, indent=1)
+        files.write_text(json_path, text + "\n")
+    fails = bool(result.having(WORSE))
+    if fail_on == "any":
+        fails |= bool(result.having(BETTER)) or any(one.is_alarming for one in result.conditions)
+    sys.exit(1 if fails else 0)
+
+
+def sides(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The records of A and of B. Raises UsageError where it is not clear which are which."""
+    if _BETWEEN in words:
+        at = words.index(_BETWEEN)
+        a, b = list(words[:at]), list(words[at + 1 :])
+    else:
+        a, b = list(words[:1]), list(words[1:])
+    if not a or not b or _BETWEEN in b or (_BETWEEN not in words and len(b) > 1):
+        raise UsageError(
+            f"Two sides are compared, and {len(words)} words do not say which records are which.",
+            "Write: c1m compare A.json B.json, or A1.json A2.json vs B1.json B2.json.",
+        )
+    return a, b

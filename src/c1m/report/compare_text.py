@@ -1,0 +1,129 @@
+"""A comparison for a terminal: where the conditions differ, what came of it, the table, the method.
+
+At most 100 columns, no colour.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import groupby
+
+from c1m.report import metrics
+from c1m.report.compare import BETTER, NOT_COMPARABLE, SAME, WORSE, Comparison, Difference
+
+_WIDTH = 96
+_HEAD = ("figure", "A", "B", "change", "verdict")
+_NAME_WIDTH = 24
+
+
+def comparison_text(result: Comparison) -> str:
+    """The whole, lines joined by newlines, without one at the end."""
+    sections = [
+        [*_side("A", result.a), *_side("B", result.b)],
+        _conditions(result),
+        [line for warning in result.warnings for line in _sentence(warning)],
+        _wrapped(headline(result)),
+        _table(result),
+        _reasons(result),
+        _wrapped(result.method),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def headline(result: Comparison) -> str:
+    """What came of it in one sentence."""
+    worse, better = result.having(WORSE), result.having(BETTER)
+    parts = []
+    if worse:
+        parts.append(f"WORSE: {', '.join(row.name for row in worse)}.")
+    if better:
+        parts.append(f"{'Better' if worse else 'BETTER'}: {', '.join(r.name for r in better)}.")
+    if not parts:
+        parts.append("NO DIFFERENCE beyond noise." if result.having(SAME) else "NOT COMPARABLE.")
+    same, unclear = len(result.having(SAME)), len(result.having(NOT_COMPARABLE))
+    parts.append(f"{same} the same within noise, {unclear} not comparable.")
+    return " ".join(parts)
+
+
+def change_text(row: Difference) -> str:
+    """ "+12.3 %", "x 3.4", "+5" (of counts)."""
+    if row.a is None or row.b is None or row.kind == "flag":
+        return ""
+    if row.kind == "count":
+        less = row.b - row.a
+        return "" if less == 0 else f"{'+' if less > 0 else '-'}{metrics.shown('count', abs(less))}"
+    if row.kind == "share":
+        return "" if row.a == row.b else f"{100 * (row.b - row.a):+.3g} points"
+    if row.change is None:
+        return ""
+    ratio = 1 + row.change
+    return f"x {ratio:.3g}" if ratio >= 3 or ratio <= 1 / 3 else f"{100 * row.change:+.1f} %"
+
+
+def _side(name: str, records: list[str]) -> list[str]:
+    if not records:  # compared from Python, without files
+        return []
+    lead = f"{name}  " if len(records) == 1 else f"{name}  {len(records)} records: "
+    return _wrapped(lead + ", ".join(records), indent="   ")
+
+
+def _conditions(result: Comparison) -> list[str]:
+    alarming = [one for one in result.conditions if one.is_alarming]
+    calm = [one for one in result.conditions if not one.is_alarming]
+    lines = []
+    if alarming:
+        lines.append("CONDITIONS DIFFER; figures compare only where these agree:")
+        width = max(len(one.name) for one in alarming)
+        for one in alarming:
+            text = f"  {one.name:{width}}  A: {one.a}  B: {one.b}"
+            lines += _wrapped(text, indent=" " * (width + 4))
+    if calm:
+        told = "; ".join(f"{one.name} A: {one.a} B: {one.b}" for one in calm)
+        lines += _wrapped(f"Of less weight, differing: {told}.")
+    return lines or ["Same conditions on both sides."]
+
+
+def _table(result: Comparison) -> list[str]:
+    rows: list[tuple[str, ...]] = [_HEAD]
+    for part, group in groupby(result.rows, key=lambda row: row.part):
+        if part:
+            rows.append((part,))
+        rows += [_cells(row, "  " if part else "") for row in group]
+    if len(rows) == 1:
+        return ["The records have no figure in common."]
+    full = [row for row in rows if len(row) == len(_HEAD)]
+    widths = [max(len(row[i]) for row in full) for i in range(len(_HEAD))]
+    widths[0] = max(widths[0], _NAME_WIDTH)
+    lines = []
+    for row in rows:
+        cells = [f"{row[0]:<{widths[0]}}"]
+        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:4], widths[1:4], strict=False)]
+        lines.append("  ".join([*cells, *row[4:]]).rstrip())
+    return lines
+
+
+def _cells(row: Difference, indent: str) -> tuple[str, ...]:
+    values = ["-" if value is None else metrics.shown(row.kind, value) for value in (row.a, row.b)]
+    verdict = row.verdict.upper() if row.verdict == WORSE else row.verdict
+    return (f"{indent}{row.name}", *values, change_text(row), verdict)
+
+
+def _reasons(result: Comparison) -> list[str]:
+    """Why rows are not comparable: each reason once, with its rows."""
+    reasons: dict[str, list[str]] = {}
+    for row in result.having(NOT_COMPARABLE):
+        reasons.setdefault(row.why, []).append(row.name)
+    lines = []
+    for why, names in reasons.items():
+        lines += _sentence(f"Not comparable: {', '.join(names)}. {why}".strip())
+    return lines
+
+
+def _sentence(text: str) -> list[str]:
+    return _wrapped(f"- {text}", indent="  ")
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=True
+    )

@@ -1,0 +1,147 @@
+"""How much a figure varies within single runs, and what a difference of two such runs weighs.
+
+Three kinds of figures: those with a series of ten intervals at least (rate, connect rate, CPU a
+reply, the requests' p50 and p99 and with them its other percentiles), those with only a histogram
+(connects, first replies, a stampede, pushes, the requests of a short run), and those that a run
+measures once (memory, counts).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.errors import UsageError
+from c1m.loadgen.histogram import Histogram
+from c1m.report import metrics, noise
+from c1m.report.metrics import Metric
+from c1m.report.noise import Floats, Spread
+from c1m.report.record import RunRecord
+
+TOLERANCE_SERIES = 0.10
+TOLERANCE_ONCE = 0.50
+TOLERANCE_BYTES = 0.05  # memory hardly varies: it is counted in pages and objects
+
+_SERIES = {"request": ("p50_ns", "p99_ns"), "uncorrected": ("p50_ns", "p99_ns")}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The probability of the difference by the noise within both runs, and the tolerance."""
+
+    probability: float
+    tolerance: float
+    why: str = ""
+
+
+def single_run(metric: Metric, a: RunRecord, b: RunRecord, name: str) -> Evidence | None:
+    """What two runs say on their own; None where one of them does not know how it varies.
+
+    `name` is the figure's full name, with its distribution.
+    """
+    values = [metrics.measure(one, metric).value for one in (a, b)]
+    assert values[0] is not None and values[1] is not None
+    if metric.kind == "bytes":
+        return Evidence(0.0, TOLERANCE_BYTES, "One value a run.")
+    if metric.kind == "count":
+        return Evidence(_of_counts(values[0], values[1]), TOLERANCE_ONCE)
+    if metric.kind == "share":
+        return Evidence(0.0, TOLERANCE_ONCE, "One value a run.")
+    spreads = [_spread(metric, one, name) for one in (a, b)]
+    if spreads[0] is None or spreads[1] is None:
+        if metric.figure:
+            return None
+        return Evidence(0.0, TOLERANCE_ONCE, "One value a run.")
+    difference = math.log(max(values[1], 1e-9) / max(values[0], 1e-9))
+    probability = noise.welch(difference, spreads[0], spreads[1])
+    if metric.figure and not all(_has_series(one, name) for one in (a, b)):
+        return Evidence(probability, TOLERANCE_ONCE, "Its samples are taken as independent.")
+    return Evidence(probability, TOLERANCE_SERIES)
+
+
+def _has_series(record: RunRecord, name: str) -> bool:
+    columns = _SERIES.get(name.partition(".")[0])
+    return columns is not None and len(_busy(record)[0]) >= noise.INTERVALS_MIN
+
+
+def _of_counts(a: float, b: float) -> float:
+    """Of two counts of rare events: the root of their sum is what their difference varies by."""
+    return noise.student((b - a) / math.sqrt(a + b), 1e6) if a + b else 1.0
+
+
+def _spread(metric: Metric, record: RunRecord, name: str) -> Spread | None:
+    if metric.figure:
+        return _of_latency(metric, record, name.partition(".")[0])
+    if metric.name == "connect_rate":
+        return noise.of_series(noise.relative(np.array(record.ramp.per_1000_s, np.float64)))
+    values, groups = _busy(record)
+    right = np.array(record.series.right, np.float64)[values]
+    if metric.name == "rate":
+        return noise.of_series(noise.relative(right, groups), groups)
+    assert metric.name == "server_cpu", f"{metric.name} has no series"
+    ends = np.array(record.series.t_s, np.float64)[values]
+    starts = ends - record.series.interval_s
+    at = [metrics.server_cpu_at(record.samples, moments.tolist()) for moments in (starts, ends)]
+    if at[0] is None or at[1] is None:
+        return None
+    used = np.array(at[1]) - np.array(at[0])
+    each = used[right > 0] / right[right > 0]
+    return noise.of_series(noise.relative(each, groups[right > 0]), groups[right > 0])
+
+
+def _of_latency(metric: Metric, record: RunRecord, name: str) -> Spread | None:
+    """A percentile by order statistics; where there is a series, with what it says of how many
+    requests share one fate. No spread of a maximum, a minimum or a mean."""
+    if metric.quantile is None:
+        return None
+    histogram = _histogram(record, name)
+    if histogram is None:
+        return None
+    q, effect = float(metric.quantile), 1.0
+    if _has_series(record, name):
+        effects = [
+            found
+            for column, at in zip(_SERIES[name], (0.5, 0.99), strict=True)
+            if (found := _design_effect(record, histogram, column, at)) is not None
+        ]
+        # How the middle varies says little of the tail.
+        effect = (effects[-1] if q >= 0.99 else max(effects)) if effects else 1.0
+    return noise.of_quantile(histogram, q, effect)
+
+
+def _design_effect(record: RunRecord, histogram: Histogram, column: str, q: float) -> float | None:
+    """How many requests count as one: the variance seen between intervals over that of
+    independent requests."""
+    rows, groups = _busy(record)
+    values = np.array(getattr(record.series, column), np.float64)[rows]
+    seen = noise.of_series(np.log(values[values > 0]), groups[values > 0])
+    alone = noise.of_quantile(histogram, q)
+    if seen is None or alone is None:
+        return None
+    return max(1.0, (seen.se / alone.se) ** 2)
+
+
+def _histogram(record: RunRecord, name: str) -> Histogram | None:
+    data = metrics.distribution(record, name).histogram
+    try:
+        return Histogram.from_json(data) if data else None
+    except UsageError:  # of another layout: its figures are there, its noise is not
+        return None
+
+
+def _busy(record: RunRecord) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(rows, stages): the intervals that lie within a stage in which requests were due."""
+    series = record.series
+    ends: Floats = np.array(series.t_s, np.float64)
+    rows, groups = [], []
+    slack = 0.02 * series.interval_s  # an interval's end is read a little after it
+    for number, (start, end) in enumerate(metrics.request_times(record)):
+        inside = (ends - series.interval_s >= start - slack) & (ends <= end + slack)
+        rows.append(np.flatnonzero(inside))
+        groups.append(np.full(len(rows[-1]), number))
+    if not rows:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.concatenate(rows), np.concatenate(groups)

@@ -1,0 +1,313 @@
+"""Comparisons: conditions first, what is more than noise and what is not, the command's status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from c1m.cli.compare import compare as command
+from c1m.cli.compare import sides
+from c1m.errors import UsageError
+from c1m.report import conditions, noise
+from c1m.report.compare import BETTER, NOT_COMPARABLE, SAME, WORSE, Comparison, compare
+from c1m.report.compare_text import comparison_text, headline
+from c1m.report.measured import FanOut, Limit
+from c1m.report.record import EngineUsed, RunRecord, Verdict
+from measured_records import run
+from report_records import METADATA, complete_record, short_record
+
+GENERATOR = Limit("generator", is_lower_bound=True)
+
+
+def verdicts(result: Comparison) -> dict[str, str]:
+    return {row.name: row.verdict for row in result.rows}
+
+
+def one_each(a: RunRecord, b: RunRecord) -> dict[str, str]:
+    return verdicts(compare([a], [b]))
+
+
+def test_a_record_is_the_same_as_itself() -> None:
+    for record in (run(1), complete_record(20_000), short_record()):
+        assert set(one_each(record, record).values()) <= {SAME, NOT_COMPARABLE}
+    result = compare([run(1)], [run(1)])
+    assert headline(result).startswith("NO DIFFERENCE beyond noise. ")
+    assert result.conditions == [] == result.warnings
+
+
+def test_two_runs_of_one_build_do_not_differ() -> None:
+    for seed in range(20, 26):
+        result = compare([run(seed)], [run(seed + 100)])
+        assert result.having(WORSE) == result.having(BETTER) == []
+
+
+def test_a_slower_build_is_found_by_one_run_a_side() -> None:
+    found = one_each(run(1), run(2, rate=1_600, slower=1.25, cpu_us=13.0))
+    for name in ("rate", "request.p50", "request.p90", "request.p99", "server_cpu"):
+        assert found[name] == WORSE, name
+    for name in ("connect.p50", "server_bytes", "lost", "complete"):
+        assert found[name] == SAME, name
+    back = one_each(run(2, rate=1_600, slower=1.25, cpu_us=13.0), run(1))
+    assert back["rate"] == back["request.p99"] == back["server_cpu"] == BETTER
+
+
+def test_only_the_tail_is_worse() -> None:
+    found = one_each(run(1), run(2, tail=3))
+    assert (found["request.p50"], found["rate"]) == (SAME, SAME)
+    assert found["request.p99"] == found["request.p99.9"] == WORSE
+
+
+def test_a_maximum_of_one_run_proves_nothing() -> None:
+    found = {row.name: row for row in compare([run(1)], [run(2, tail=3)]).rows}
+    row = found["request.max"]
+    assert (row.verdict, row.change is not None) == (NOT_COMPARABLE, True)
+    assert "give several a side" in row.why
+
+
+def test_a_change_below_the_tolerance_is_none() -> None:
+    """CPU a reply hardly varies here: 5 % more is certain, and still less than runs differ by."""
+    a, b = run(1), run(2, cpu_us=10.5)
+    (row,) = compare([a], [b], ["server_cpu"]).rows
+    assert (row.verdict, row.tolerance) == (SAME, 0.1)
+    assert row.probability is not None and row.probability < 0.001
+    assert compare([a], [b], ["server_cpu"], 0.02).rows[0].verdict == WORSE
+
+
+def test_a_run_too_short_for_a_series_must_differ_by_half() -> None:
+    a, b, c = (run(seed, slower=slow, seconds=6) for seed, slow in ((1, 1), (2, 1.3), (3, 2)))
+    found = {row.name: row for row in compare([a], [b]).rows}
+    assert found["request.p50"].verdict == SAME and found["request.p50"].tolerance == 0.5
+    assert found["rate"].why == "One value a run."
+    assert one_each(a, c)["request.p50"] == WORSE
+
+
+@pytest.mark.parametrize("name", ["lost", "wrong", "missing", "unsent", "garbled", "doubled"])
+def test_what_must_not_be_is_worse_as_soon_as_it_is(name: str) -> None:
+    good, bad = run(1), run(2)
+    if name == "lost":
+        bad = replace(bad, connections=replace(bad.connections, lost=1))
+    elif name in ("garbled", "doubled"):
+        bad = replace(bad, requests=replace(bad.requests, faults={name: 1}))
+    else:
+        bad = run(2, **{name: 1})
+    assert one_each(good, bad)[name] == WORSE
+    assert one_each(bad, good)[name] == BETTER
+    assert one_each(bad, bad)[name] == SAME
+    assert verdicts(compare([good] * 4, [good, good, good, bad]))[name] == WORSE
+
+
+def test_more_of_what_must_not_be() -> None:
+    assert one_each(run(1, missing=10), run(2, missing=14))["missing"] == SAME
+    assert one_each(run(1, missing=10), run(2, missing=60))["missing"] == WORSE
+    assert one_each(run(1, missing=60), run(2, missing=10))["missing"] == BETTER
+
+
+def test_a_run_that_is_not_complete_is_worse() -> None:
+    short = replace(run(2), verdict=Verdict(False, ["3 connections were lost."]))
+    result = compare([run(1)], [short])
+    assert verdicts(result)["complete"] == WORSE
+    assert result.warnings == ["In B not all was as asked: 3 connections were lost."]
+
+
+def test_reach_is_compared_by_what_is_short_of_all() -> None:
+    def reaching(share: float) -> RunRecord:
+        fan_out = FanOut(10, 10_000, round(10_000 * share), share)
+        return replace(run(1), fan_out=fan_out)
+
+    assert one_each(reaching(1), reaching(1))["reach"] == SAME
+    assert one_each(reaching(1), reaching(0.9999))["reach"] == WORSE
+    assert one_each(reaching(0.999), reaching(1))["reach"] == BETTER
+    assert one_each(reaching(0.999), reaching(0.990))["reach"] == WORSE
+    assert one_each(reaching(0.990), reaching(0.999))["reach"] == BETTER
+
+
+@pytest.mark.parametrize(
+    ("a_limit", "b_limit", "slower", "verdict"),
+    [
+        (GENERATOR, None, 1.5, WORSE),  # A does at least as well as it says, B is worse than that
+        (None, GENERATOR, 1.5, NOT_COMPARABLE),
+        (GENERATOR, GENERATOR, 1.5, NOT_COMPARABLE),
+        (None, GENERATOR, 0.6, BETTER),
+        (GENERATOR, None, 0.6, NOT_COMPARABLE),
+        (GENERATOR, None, 1.0, NOT_COMPARABLE),
+    ],
+)
+def test_where_the_generator_was_the_limit_only_what_follows_is_said(
+    a_limit: Limit | None, b_limit: Limit | None, slower: float, verdict: str
+) -> None:
+    a = run(1, limit=a_limit)
+    b = run(2, limit=b_limit, slower=slower, rate=2_000 / slower)
+    result = compare([a], [b])
+    found = verdicts(result)
+    assert found["rate"] == found["request.p99"] == verdict
+    assert found["connect.p50"] == SAME
+    sentences = [w for w in result.warnings if "the generator was the limit: its rate" in w]
+    assert len(sentences) == (a_limit is not None) + (b_limit is not None)
+
+
+def test_several_records_a_side_are_judged_by_permutations() -> None:
+    a = [run(seed, between=0.03, seconds=12) for seed in range(4)]
+    b = [run(seed, between=0.03, seconds=12) for seed in range(50, 54)]
+    slow = [run(seed, between=0.03, seconds=12, rate=1_700, slower=1.2) for seed in range(60, 64)]
+    same, worse = compare(a, b), compare(a, slow)
+    assert same.having(WORSE) == same.having(BETTER) == []
+    assert {"rate", "request.p50", "request.p99"} <= {row.name for row in worse.having(WORSE)}
+    assert verdicts(worse)["request.max"] != NOT_COMPARABLE  # four maxima are a sample
+    assert "4 and 4 records: permutations of the runs" in worse.method
+
+
+def test_few_records_a_side_are_judged_by_welchs_t() -> None:
+    a = [run(seed, between=0.01, seconds=12) for seed in range(3)]
+    b = [run(seed, between=0.01, seconds=12, rate=1_000) for seed in range(50, 53)]
+    result = compare(a, b, ["rate"])
+    assert verdicts(result) == {"rate": WORSE}
+    assert "3 and 3 records: Welch's t" in result.method and "four a side" in result.method
+    assert verdicts(compare(a, b[:1], ["rate"])) == {"rate": WORSE}
+
+
+def test_a_figure_that_one_record_lacks_is_not_comparable() -> None:
+    rows = {row.name: row for row in compare([run(1)], [complete_record(2_000)]).rows}
+    assert rows["rate"].verdict == NOT_COMPARABLE
+    assert rows["rate"].why == "In B: The run has no stage in which requests were due."
+    assert rows["rate"].a is not None and rows["rate"].b is None
+    assert "garbled" not in rows and "lost" in rows
+
+
+def test_only_named_figures() -> None:
+    result = compare([run(1)], [run(2)], ["p95", "rate", "saturated"])
+    assert [row.name for row in result.rows] == ["request.p95", "rate", "saturated"]
+    with pytest.raises(UsageError, match="did you mean 'rate'"):
+        compare([run(1)], [run(2)], ["rte"])
+
+
+def other_conditions(record: RunRecord) -> RunRecord:
+    metadata = replace(
+        METADATA,
+        kernel="Linux 6.12.1",
+        c1m="0.2.0",
+        memory_bytes=(24 << 30) + (3 << 20),  # not another machine
+        sysctls=METADATA.sysctls | {"net.core.somaxconn": "65535"},
+        engine=EngineUsed("epoll"),
+    )
+    asked = replace(record.asked, connections=2_000, rate_per_s=50_000.0, seed=4, engine="epoll")
+    return replace(record, metadata=metadata, asked=asked, target="tcp://10.0.0.7:8001")
+
+
+def test_conditions_that_differ_are_told() -> None:
+    found = conditions.differing([run(1)], [other_conditions(run(1))])
+    assert {(one.name, one.a, one.b) for one in found if one.is_alarming} == {
+        ("kernel", "Linux 6.18.5", "Linux 6.12.1"),
+        ("engine", "uring", "epoll"),
+        ("net.core.somaxconn", "4096", "65535"),
+        ("target", "on this machine", "on the network"),
+        ("asked.connections", "1,000", "2,000"),
+        ("asked.rate_per_s", "-", "50,000"),
+    }
+    assert {one.name for one in found if not one.is_alarming} == {"c1m", "asked.seed"}
+    assert [one.is_alarming for one in found] == [True] * 6 + [False] * 2
+
+
+def test_conditions_that_differ_within_a_side_are_told() -> None:
+    (one,) = conditions.differing(
+        [run(1), replace(run(1), metadata=replace(METADATA, cores=4))], [run(1)]
+    )
+    assert (one.name, one.a, one.b) == ("cores", "2 | 4", "2")
+
+
+def test_the_text_says_conditions_first_and_fits_a_terminal() -> None:
+    slow = other_conditions(run(2, rate=1_500, slower=1.4, missing=3, limit=GENERATOR))
+    for records in ([run(1), slow], [complete_record(20_000), short_record()]):
+        result = replace(compare(records[:1], records[1:]), a=["a.json"], b=["b.json"])
+        lines = comparison_text(result).splitlines()
+        assert max(map(len, lines)) <= 100
+        assert lines[:2] == ["A  a.json", "B  b.json"]
+        assert not any(line != line.rstrip() for line in lines)
+    text = " ".join(comparison_text(compare([run(1)], [slow])).split())
+    first = "CONDITIONS DIFFER; figures compare only where these agree: kernel A: Linux 6.18.5 B:"
+    assert text.startswith(first)
+    assert text.index("differing: c1m A: 0.1.0 B: 0.2.0") < text.index("WORSE: missing.")
+    for part in (
+        "In B the generator was the limit",
+        "missing 0 3 +3 WORSE",
+        "connect.p50",
+        "lost 0 0 same within noise",
+        "More than noise: a chance below",
+    ):
+        assert part in text, part  # fmt: skip
+
+
+def files(tmp_path: Path, **records: RunRecord) -> list[str]:
+    paths = []
+    for name, record in records.items():
+        paths.append(str(tmp_path / f"{name}.json"))
+        record.write(paths[-1])
+    return paths
+
+
+def called(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments)
+
+
+def test_the_commands_status(tmp_path: Path) -> None:
+    a, same, slow = files(tmp_path, a=run(1), same=run(2), slow=run(3, rate=1_000, slower=2.0))
+    assert called(a, same).exit_code == 0
+    assert called(a, slow).exit_code == 1
+    assert called(slow, a).exit_code == 0
+    assert called(slow, a, "--fail-on", "any").exit_code == 1
+    assert called(a, same, "--fail-on", "any").exit_code == 0
+    assert called(a, slow, "--metric", "lost").exit_code == 0
+    quiet = called(a, slow, "--quiet", "--metric", "rate", "--tolerance", "5%")
+    assert quiet.output == "WORSE: rate. 0 the same within noise, 0 not comparable.\n"
+    several = called(a, same, "vs", slow, slow)
+    assert "A  2 records: " in several.output and "By 2 and 2 records" in several.output
+
+
+def test_the_commands_json(tmp_path: Path) -> None:
+    a, b = files(tmp_path, a=run(1), b=other_conditions(run(2, missing=2)))
+    out = tmp_path / "out.json"
+    assert called(a, b, "--json", str(out)).exit_code == 1
+    data = json.loads(out.read_text())
+    assert (data["schema"], data["a"], data["b"]) == ("c1m-compare/1", [a], [b])
+    rows = {row["name"]: row for row in data["rows"]}
+    assert rows["missing"]["verdict"] == "worse"
+    assert rows["missing"]["a"] == 0 and rows["missing"]["b"] == 2
+    assert data["conditions"][0]["name"] == "kernel"
+
+
+@pytest.mark.parametrize(
+    "words", [["a"], ["a", "b", "c"], ["a", "vs"], ["vs", "b"], ["a", "vs", "b", "vs", "c"]]
+)
+def test_sides_must_be_clear(words: Sequence[str]) -> None:
+    with pytest.raises(UsageError, match="do not say which records are which"):
+        sides(tuple(words))
+
+
+@pytest.mark.parametrize(
+    "option", [["--metric", "speed"], ["--tolerance", "much"], ["--json", "/"]]
+)
+def test_bad_options_are_one_sentence(tmp_path: Path, option: list[str]) -> None:
+    a, b = files(tmp_path, a=run(1), b=run(2))
+    assert isinstance(called(a, b, *option).exception, UsageError)
+
+
+def test_students_distribution() -> None:
+    """Critical values from the tables of any textbook."""
+    for t, dof, p in ((12.706, 1, 0.05), (4.604, 4, 0.01), (2.086, 20, 0.05), (2.576, 1e7, 0.01)):
+        assert noise.student(t, dof) == pytest.approx(p, rel=1e-3)
+        assert noise.student(-t, dof) == noise.student(t, dof)
+    assert noise.student(0, 3) == 1 and noise.student(float("inf"), 3) == 0
+
+
+def test_holms_correction() -> None:
+    assert noise.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert noise.holm([]) == [] and noise.holm([0.5, 0.9]) == [1, 1]
+
+
+def test_the_least_that_permutations_can_say() -> None:
+    assert noise.least_permuted(3, 3) == 0.1
+    assert noise.least_permuted(4, 4) == pytest.approx(2 / 70)
