@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -184,3 +186,21 @@ def test_gauges_keep_their_highest_also_of_rows_that_are_dropped(proc: Path) -> 
     assert tracking.gauges()["Conntrack.count"] == 262_144
     assert set(tracking.gauges()) == set(GAUGE_BY_NAME)
     tracking.close()
+
+
+def test_a_full_accept_queue_is_counted_by_the_real_kernel() -> None:
+    """On loopback a SYN is dropped within connect(): there is nothing to wait for."""
+    sampler = Sampler(None, SteppingClock())
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)  # takes two; nobody accepts
+        for _ in range(8):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        moved = sampler.kernel_counters()
+    sampler.close()
+    assert moved["TcpExt.ListenOverflows"] >= 4
+    assert moved["TcpExt.ListenDrops"] >= moved["TcpExt.ListenOverflows"]
+    assert moved["Tcp.ActiveOpens"] >= 8

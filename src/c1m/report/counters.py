@@ -60,7 +60,7 @@ COUNTERS = (
     ),
     Counter(
         "Tcp.OutRsts",
-        "this machine sent a reset",
+        "this machine sent a reset (those of the run itself, in a storm, included)",
         "If the server is here: nobody listens on that port, or it closes with input unread.",
         ("connect ECONNREFUSED", "connect ECONNRESET", "open ECONNRESET"),
     ),
