@@ -18,7 +18,7 @@ from c1m.errors import UsageError
 from c1m.report.snapshot import Snapshot
 
 HOST = "127.0.0.1"  # where no host is named: figures of a run are nobody else's business
-_ADDRESS = re.compile(r"(?:(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]]*):)?([0-9]+)")
+_ADDRESS = re.compile(r"(?:(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]\s]*):)?([0-9]+)")
 _FORMS = "Write :9100 (this machine only), 0.0.0.0:9100 (for others too) or HOST:PORT."
 
 # The histogram's buckets end at 2**10 ns (about a microsecond) to 2**37 ns (137 s). Always the
@@ -199,7 +199,7 @@ class Exporter:
         registry.register(self)
         self.latest = Snapshot()
         try:
-            server, self._thread = start_http_server(port, host, registry)
+            self._server, self._thread = start_http_server(port, host, registry)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise UsageError(
@@ -207,7 +207,13 @@ class Exporter:
                 "Give another address with --metrics.",
             ) from None
         shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{server.server_port}/metrics"
+        self.url = f"http://{shown}:{self._server.server_port}/metrics"
+
+    def close(self) -> None:
+        """Serve no longer."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
     def collect(self) -> Iterator[Any]:
         """What prometheus-client asks for at each scrape."""
