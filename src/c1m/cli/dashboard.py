@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.text import Text
 
@@ -59,13 +60,16 @@ class Picture:
         top = [Block(0, 1, 1, self._title), Block(0, 1, 1, self._stage)]
         return fit([*top, *middle, *ends, hint], width, height)
 
+    def _overflow(self) -> Literal["crop", "ellipsis"]:
+        return "crop" if self.is_ascii else "ellipsis"
+
     # --- the run --------------------------------------------------------------------------------
 
     def _title(self, width: int, rows: int) -> list[Text]:
         s = self.snapshot
         right = f" {format_duration(round(s.elapsed_s, 1) * 1e9)} "
         left = Text(f" c1m load  {printable(s.target)}  {printable(s.scenario)}")
-        left.truncate(max(width - len(right), 0), overflow="ellipsis", pad=True)
+        left.truncate(max(width - len(right), 0), overflow=self._overflow(), pad=True)
         left.append(right)
         left.stylize("bold reverse")
         return [left]
@@ -82,7 +86,7 @@ class Picture:
         cells = 0 if share is None else min(24, max(width // 4, 8))
         line = Text(f" stage {s.stage_number} of {s.stages}  ")
         line.append(printable(s.stage), "bold")
-        line.truncate(max(width - cells - len(left) - 4, 0), overflow="ellipsis")
+        line.truncate(max(width - cells - len(left) - 4, 0), overflow=self._overflow())
         line.append("  ")
         if share is not None:
             line.append(bar(share, cells, self.is_ascii).replace(" ", "░"), _BAR)
@@ -220,10 +224,10 @@ class Picture:
             return [line]
         cut = line.plain.rfind(", ", 0, width) + 2 if rows > 1 else 0
         if cut < 2:
-            line.truncate(width - 1, overflow="ellipsis")
+            line.truncate(width - 1, overflow=self._overflow())
             return [line]
         rest = Text(" " * 11).append(line.plain[cut:], _BAD)
-        rest.truncate(width - 1, overflow="ellipsis")
+        rest.truncate(width - 1, overflow=self._overflow())
         return [line[:cut], rest]
 
     def _memory(self, width: int, rows: int) -> list[Text]:

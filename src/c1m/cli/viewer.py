@@ -14,6 +14,7 @@ upper left, so a terminal that changes its size leaves nothing behind.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import selectors
@@ -55,6 +56,8 @@ class Screen:
 
         from c1m.cli.history import History
 
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a name that this terminal has no signs for
         self._console = Console(highlight=False)
         self._live = Live(
             console=self._console, screen=True, auto_refresh=False,
