@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -84,10 +85,13 @@ def main() -> None:
     wanted = parser.parse_args()
     with Observer() as observer:
         observer.start(wanted.mode, wanted.metrics)
-        for snapshot in run():
-            observer.show(snapshot)
-            time.sleep(wanted.pace)
-    print(f"shown, {observer.dropped} dropped")
+        try:
+            for snapshot in run():
+                observer.show(snapshot)
+                time.sleep(wanted.pace)
+        except KeyboardInterrupt:
+            observer.show(busy(elapsed_s=33.3, stage="interrupted", is_last=True))
+    print(f"shown, {observer.dropped} dropped", file=sys.stderr)
 
 
 if __name__ == "__main__":
