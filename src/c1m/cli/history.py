@@ -62,8 +62,9 @@ class History:
         """
         sums, points = [0.0] * count, [0] * count
         last = -1
+        per_s = count / self.span_s()
         for t_s, value in zip(self.t_s, values, strict=True):
-            last = min(int(t_s / self.span_s() * count), count - 1)
+            last = min(int(t_s * per_s), count - 1)
             sums[last] += value
             points[last] += 1
         columns: list[float | None] = [None] * count
