@@ -39,6 +39,10 @@ _CONNECT = {
         "Give more sources (--source), let the server listen on more ports, or widen "
         "net.ipv4.ip_local_port_range.",
     ),
+    errno.EAGAIN: (
+        "the accept queue of the Unix socket is full, or no local port was free at that moment",
+        "Raise net.core.somaxconn and the server's backlog, or lower --connect-rate.",
+    ),
     errno.EADDRINUSE: (
         "the local address and port are in use already",
         "Leave the source port to the kernel, or wait until other clients have closed.",
@@ -140,6 +144,8 @@ def connections_of(
     lost: int,
     connect_errnos: Mapping[int, int],
     unfinished: int = 0,
+    closed: int = 0,
+    ready: int = 0,
 ) -> Connections:
     """Sort failed connects (counts by errno) into the record's kinds; `attempted` is their sum."""
     kinds = {
@@ -160,5 +166,7 @@ def connections_of(
         failed=short - sum(by_kind.values()),
         unfinished=unfinished,
         lost=lost,
+        closed=closed,
+        ready=ready,
         **by_kind,
     )
