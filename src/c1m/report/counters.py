@@ -142,7 +142,7 @@ COUNTERS = (
         "TcpExt.TCPTimeouts",
         "a retransmission timer ran out",
         "Look for drops on the way, or for a machine too busy to acknowledge in 200 ms.",
-        (*_NO_ANSWER, "open ETIMEDOUT"),
+        ("open ETIMEDOUT",),
     ),
     Counter(
         "TcpExt.TCPAbortOnTimeout",
