@@ -216,6 +216,20 @@ def test_queues_are_advice() -> None:
     assert "dropped" in found(off, "net.ipv4.tcp_max_syn_backlog").text
 
 
+def test_a_queue_of_packets_is_too_short_only_where_some_were_dropped() -> None:
+    name = "net.core.netdev_max_backlog"
+    silent = diagnose(M, "both", "uring", [8001], machine(netdev_max_backlog=1000))
+    assert found(silent, name).remedy == "" and found(silent, name).fixes == ()
+    full = machine(netdev_max_backlog=1000, softnet_dropped=6_435_221)
+    finding = found(diagnose(M, "both", "uring", [8001], full), name)
+    assert finding.verdict == OK and "6,435,221 packets" in finding.text
+    assert [fix.value for fix in finding.fixes] == ["100000"]
+    wide = replace(full, netdev_max_backlog=1_000_000)  # they were dropped before it was raised
+    assert found(diagnose(M, "both", "uring", [8001], wide), name).fixes == ()
+    hidden = diagnose(M, "both", "uring", [8001], machine(softnet_dropped=5))
+    assert name not in {f.name for f in hidden.findings}
+
+
 @pytest.mark.parametrize("name", ["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"])
 def test_tcp_buffers(name: str) -> None:
     key = name.removeprefix("net.ipv4.") + "_bytes"

@@ -226,7 +226,9 @@ def test_the_doctor_has_the_checks_that_are_asked_for() -> None:
     found = {
         finding.name
         for engine in ("uring", "epoll")
-        for finding in diagnose(1_000, "both", engine, situation=Situation()).findings
+        for finding in diagnose(
+            1_000, "both", engine, situation=Situation(netdev_max_backlog=1_000)
+        ).findings
     }
     assert {name for names in DOCTORS.values() for name in names} <= found
     for key in DOCTORS:

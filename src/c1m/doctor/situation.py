@@ -32,6 +32,8 @@ class Situation:
     somaxconn: int | None = None
     max_syn_backlog: int | None = None
     has_syncookies: bool = True
+    netdev_max_backlog: int | None = None
+    softnet_dropped: int = 0  # packets, since the machine started
     tcp_mem_pages: Triple | None = None  # low, pressure, high
     tcp_rmem_bytes: Triple | None = None  # least, at first, most
     tcp_wmem_bytes: Triple | None = None
@@ -101,6 +103,8 @@ def read_situation(root: Path = procfs.ROOT, *, try_io_uring: bool | None = None
         somaxconn=number("net.core.somaxconn"),
         max_syn_backlog=number("net.ipv4.tcp_max_syn_backlog"),
         has_syncookies=number("net.ipv4.tcp_syncookies") != 0,
+        netdev_max_backlog=number("net.core.netdev_max_backlog"),
+        softnet_dropped=procfs.softnet(root).get("Softnet.dropped", 0),
         tcp_mem_pages=triple("net.ipv4.tcp_mem"),
         tcp_rmem_bytes=triple("net.ipv4.tcp_rmem"),
         tcp_wmem_bytes=triple("net.ipv4.tcp_wmem"),

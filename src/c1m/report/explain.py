@@ -45,6 +45,7 @@ DOCTORS: Mapping[str, tuple[str, ...]] = {
     "TcpExt.TCPReqQFullDrop": ("net.ipv4.tcp_max_syn_backlog",),
     "TcpExt.TCPAbortOnMemory": ("net.ipv4.tcp_mem",),
     "TcpExt.TCPMemoryPressures": ("net.ipv4.tcp_mem",),
+    "Softnet.dropped": ("net.core.netdev_max_backlog",),
     "Conntrack.drop": ("net.netfilter.nf_conntrack_max",),
     "Conntrack.early_drop": ("net.netfilter.nf_conntrack_max",),
 }
