@@ -30,9 +30,9 @@ from c1m.errors import C1mError
 from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
 from c1m.limits import RAMP_STEP
-from c1m.loadgen.echo_round import WAITING, EchoRound
+from c1m.loadgen.exchange import RIGHT, Exchange
 from c1m.loadgen.histogram import Histogram
-from c1m.loadgen.message import Message
+from c1m.loadgen.scenario import Templates
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.window import Window
 from c1m.ramp import Ramp
@@ -46,6 +46,13 @@ AVAILABLE_MIN = 700 << 20  # bytes that must be left on the machine, or no more 
 LOOK_NS = 250_000_000  # how often that is looked at
 ROUNDS_MIN = 3  # broadcasts that are measured
 SEED = 3
+
+
+def exchange(template: str, most: int) -> Exchange:
+    """The bookkeeping of connections that say this and wait for the same."""
+    scenario = Templates("bench", template, template)
+    scenario.begin(most, 0)
+    return scenario.exchange(most, 1)
 
 
 def available_bytes() -> int:
@@ -95,10 +102,11 @@ class Client:
     def __init__(self, engine: Engine, port: int, most: int, payload: int, server_pid: int) -> None:
         self.engine, self.payload, self.server_pid = engine, payload, server_pid
         template = "{n}" + "x" * (payload - len(str(most - 1)))
-        self.echoes = EchoRound("turns", Message(template, most), most)
+        self.echoes = exchange(template, most)
         self.round = self.echoes
+        self.wrong = 0
         self.addresses = plan_addresses(most, [Endpoint(AF_INET, "127.0.0.1", port)], [], PORTS)
-        self.window = Window(accept_queue_of(port), 1, None)
+        self.window = Window(accept_queue_of(port), 1)
         self.started = 0  # connects; all numbers below were used
         self.errors = 0  # connects that failed, connections that ended
         self.slots = np.zeros(most, np.int32)
@@ -153,7 +161,7 @@ class Client:
         return {
             "opened": int(np.count_nonzero(self.is_open)), "echoed": done,
             "seconds": (ramp.last_ns - begin) / 1e9, "stopped": stopped, "errors": self.errors,
-            "mismatches": self.echoes.wrong, "stride": step,
+            "mismatches": self.wrong, "stride": step,
             "stride_seconds": ramp.step_seconds(step),
         }  # fmt: skip
 
@@ -172,7 +180,7 @@ class Client:
                 numbers = np.random.default_rng(SEED).permutation(numbers)
             self.turns[order] = Turns(numbers)
         turns = self.turns[order]
-        errors, wrong = self.errors, self.echoes.wrong
+        errors, wrong = self.errors, self.wrong
         self._request(turns.take(in_flight))
         self._loop(turns, warm_up)
         self.latency = Histogram()
@@ -184,7 +192,7 @@ class Client:
             turns.put(self._take(self.engine.wait(SLEEP_NS), time.monotonic_ns()))
         return {
             **figures, "connections": len(self.open_numbers()), "in_flight": in_flight,
-            "errors": self.errors - errors, "mismatches": self.echoes.wrong - wrong,
+            "errors": self.errors - errors, "mismatches": self.wrong - wrong,
             "unanswered": self.echoes.in_flight,
         }  # fmt: skip
 
@@ -194,19 +202,18 @@ class Client:
         A delivery is a whole and right message at one connection.
         """
         numbers = self.open_numbers()
-        most = len(self.is_open)
-        self.round = EchoRound("broadcast", Message("b" * self.payload, most), most)
-        errors = self.errors
+        self.round = exchange("b" * self.payload, len(self.is_open))
+        errors, wrong_before = self.errors, self.wrong
         self._broadcast_once(numbers, 0)
         rounds: list[float] = []
         self.latency = Histogram()
         measured = Measured.begin(self.server_pid)
         while len(rounds) < ROUNDS_MIN or sum(rounds) < seconds:
             rounds.append(self._broadcast_once(numbers, len(rounds) + 1))
-            if self.round.missing() or self.errors > errors:
+            if self.round.in_flight or self.wrong > wrong_before or self.errors > errors:
                 break
         figures = measured.figures(self.latency.count, self.latency, round_seconds=rounds)
-        wrong, missing = self.round.wrong, self.round.in_flight
+        wrong, missing = self.wrong - wrong_before, self.round.in_flight
         self.round = self.echoes
         return {
             **figures, "connections": len(numbers), "errors": self.errors - errors,
@@ -260,8 +267,8 @@ class Client:
             numbers = numbers[self.is_open[numbers]]
         if len(numbers):
             self.since_ns[numbers] = time.monotonic_ns()
-            self.echoes.received[numbers] = 0
-            self.engine.send(self.slots[numbers], self.echoes.requests(numbers))
+            data, _ = self.echoes.requests(numbers)
+            self.engine.send(self.slots[numbers], data)
 
     def _take(self, batch: EventBatch, now_ns: int) -> Numbers:
         """Check what came; the connections whose reply (or broadcast) is now whole and right."""
@@ -273,7 +280,12 @@ class Client:
         if not len(batch.data_slots):
             return np.zeros(0, np.int64)
         numbers = self.numbers[batch.data_slots].astype(np.int64)
-        done = numbers[self.round.take(numbers, batch.data)]
+        resolved = self.round.take(numbers, batch.data)
+        done = resolved.numbers
+        if resolved.outcomes is not None:
+            is_right = resolved.outcomes == RIGHT
+            self.wrong += len(done) - int(np.count_nonzero(is_right))
+            done = done[is_right]
         self.latency.record(now_ns - self.since_ns[done])
         return done
 
@@ -282,7 +294,7 @@ class Client:
         numbers = numbers[self.is_open[numbers]]  # one that this side closes may end first
         self.is_open[numbers] = False
         self.errors += len(numbers)
-        self.round.lost(numbers)
+        self.round.gone(numbers)
 
     def _loop(self, turns: Turns, seconds: float) -> int:
         """Replies are followed by requests for so long; how many replies came."""
@@ -300,9 +312,7 @@ class Client:
 
     def _broadcast_once(self, numbers: Numbers, sender: int) -> float:
         """One message to all of `numbers`; the seconds until the last of them has it."""
-        self.round.outcomes[numbers] = WAITING
-        self.round.received[numbers] = 0
-        self.round.sent += len(numbers)
+        self.round.requests(numbers)  # what it is not asked for, but waits for
         begin = moved = time.monotonic_ns()
         self.since_ns[numbers] = begin
         who = numbers[sender % len(numbers)]

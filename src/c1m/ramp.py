@@ -19,6 +19,12 @@ class Ramp:
         self.last_ns = start_ns
         self._passed_ns: list[float] = [float(start_ns)]
 
+    def restart(self, start_ns: int) -> None:
+        """The ramp begins now; nothing has come yet."""
+        assert self.count == 0, self.count
+        self.start_ns = self.last_ns = start_ns
+        self._passed_ns = [float(start_ns)]
+
     def add(self, opened: int, now_ns: int) -> None:
         """`opened` more connections are there since the last call."""
         if opened <= 0:

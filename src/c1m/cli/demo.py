@@ -181,8 +181,7 @@ def _free_port() -> int:
 
 
 def _load(server: _Server, count: int, hold: int, engine: str) -> RunRecord:
-    from c1m.cli.live import Live
-    from c1m.cli.load_text import progress_line
+    from c1m.cli.observer import Observer, best_mode
     from c1m.loadgen.run import load
 
     threads = server.threads()
@@ -190,18 +189,17 @@ def _load(server: _Server, count: int, hold: int, engine: str) -> RunRecord:
         f"client: c1m load {server.url} --connections {count} --hold {hold / 1e9:g}s"
         f"   (server: process {server.pid}, {threads} thread{'s' if threads != 1 else ''})"
     )
-    live = Live()
-    record = load(
-        server.url,
-        connections=count,
-        hold=hold / 1e9,
-        engine=engine,
-        server_pid=server.pid,
-        on_progress=lambda progress: live.show(progress_line(progress)),
-        on_signals=True,
-    )
-    live.done()
-    return record
+    with Observer() as observer:
+        observer.start(best_mode(sys.stdout))
+        return load(
+            server.url,
+            connections=count,
+            hold=hold / 1e9,
+            engine=engine,
+            server_pid=server.pid,
+            on_progress=observer.show,
+            on_signals=True,
+        )
 
 
 def _say_server(figures: dict[str, Any] | None, server: _Server) -> None:

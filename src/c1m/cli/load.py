@@ -1,39 +1,151 @@
-"""`c1m load`: open connections, check every one, report."""
+"""`c1m load`: open connections, keep load on them, check every reply, report."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from c1m.cli.options import COUNT, DURATION, RATE, engine_option
+from c1m.errors import UsageError
+
+if TYPE_CHECKING:
+    from c1m.report.record import RunRecord
+
+_HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
+
+TARGET is tcp://HOST:PORT, tcp://HOST:FIRST-LAST or unix:///path, or several of them.
+
+\b
+How many and how fast:
+  c1m load TARGET --connections 100k --hold 30s              open, hold, ask once more
+  c1m load TARGET --connections 100k --hold 30s --rate 20k/s     open loop, 20,000/s in all
+  c1m load TARGET --connections 1k --hold 30s --think 0s         closed loop, as fast as it can
+  c1m load TARGET --stage 'ramp 0..1M in 60s' --stage 'hold 1M for 5m at 50k/s'
+  c1m load TARGET --stage 'steps 10k..50k by 10k every 30s at 5k/s'
+  c1m load TARGET --plan checkout.toml
+
+Latencies are counted from when a request was due, and beside it from when it was sent. Exit status:
+0 all as asked, 1 something was short or a threshold does not hold, 2 bad usage.
+"""
 
 
-@click.command()
+class Load(click.Command):
+    """Takes what --plan says as the defaults of all other options."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        from c1m.cli.plan_file import read_plan
+
+        path = _plan_in(args)
+        if path is not None:
+            plan = read_plan(path, self)
+            targets = plan.pop("target", ())
+            extra["default_map"] = plan
+            if targets and not _has_target(self, args):
+                args = [*args, *targets]
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def _plan_in(args: list[str]) -> str | None:
+    for index, arg in enumerate(args):
+        if arg.startswith("--plan="):
+            return arg.partition("=")[2]
+        if arg == "--plan" and index + 1 < len(args):
+            return args[index + 1]
+    return None
+
+
+def _has_target(command: click.Command, args: list[str]) -> bool:
+    """Whether the command line names a target itself, by the forms that targets have."""
+    return any(arg.startswith(("tcp://", "unix://")) for arg in args)
+
+
+@click.command(cls=Load, help=_HELP)
 @click.argument("target", nargs=-1, required=True)
+@click.option("--connections", type=COUNT, metavar="COUNT", help="How many, e.g. 10k or 1M.")
 @click.option(
-    "--connections", type=COUNT, required=True, metavar="COUNT", help="How many, e.g. 10k or 1M."
+    "--hold",
+    type=DURATION,
+    default="0s",
+    metavar="TIME",
+    help="Keep all of them open, with load if there is any, for so long.",
+)
+@click.option("--rate", type=RATE, metavar="RATE", help="Requests a second over all, e.g. 100k/s.")
+@click.option(
+    "--arrivals",
+    type=click.Choice(["constant", "poisson"]),
+    default="constant",
+    show_default=True,
+    help="How requests of a rate are spaced.",
+)
+@click.option(
+    "--spread",
+    default="uniform",
+    show_default=True,
+    metavar="HOW",
+    help="Which connections ask: uniform, zipf or zipf:1.2 (its exponent).",
+)
+@click.option(
+    "--think",
+    type=DURATION,
+    metavar="TIME",
+    help="Instead of a rate: each connection asks again so long after its reply.",
+)
+@click.option(
+    "--churn",
+    type=RATE,
+    metavar="RATE",
+    help="Close so many connections a second and open them again.",
+)
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    metavar="STAGE",
+    help="A stage of the plan, in order: ramp, hold, steps, spike, drain, stampede, storm (see "
+    "docs/reference/stages.md). Instead of --hold.",
+)
+@click.option("--plan", metavar="FILE", help="Take options from a TOML file.")
+@click.option(
+    "--scenario",
+    default="echo",
+    show_default=True,
+    metavar="NAME",
+    help="What connections say and expect: echo, ping, lines, length-prefixed, resp, publish, "
+    "hold, slow-reader, half-open, reconnect-storm, or FILE.py:NAME.",
+)
+@click.option(
+    "--message",
+    metavar="TEXT",
+    help="What is said: a text with {n} (the connection), {seq} (its request), {random:64}, and "
+    "\\n, \\r, \\x00 as in Python; or @FILE.",
+)
+@click.option(
+    "--expect",
+    metavar="TEXT",
+    help="What is right as a reply, where it is not the scenario's; also with {any:10}.",
+)
+@click.option(
+    "--pipeline",
+    type=COUNT,
+    default="1",
+    show_default=True,
+    metavar="COUNT",
+    help="Requests in flight on a connection at most.",
 )
 @click.option(
     "--connect-rate",
     type=RATE,
     metavar="RATE",
     help="Open so many a second, e.g. 50k/s.  [default: as fast as it can]",
-)
-@click.option(
-    "--hold",
-    type=DURATION,
-    default="0s",
-    show_default=True,
-    metavar="TIME",
-    help="Keep all of them open for so long before the stampede.",
-)
-@click.option(
-    "--message",
-    default="client connections {n}\n",
-    metavar="TEXT",
-    help="What each connection sends; {n} is its number.  [default: 'client connections {n}' and "
-    "a newline]",
 )
 @click.option(
     "--source",
@@ -50,7 +162,7 @@ from c1m.cli.options import COUNT, DURATION, RATE, engine_option
     default="30s",
     show_default=True,
     metavar="TIME",
-    help="Give up what is missing when nothing at all has happened for so long.",
+    help="Give up a connect or a reply that takes longer.",
 )
 @click.option(
     "--connect-window",
@@ -65,66 +177,117 @@ from c1m.cli.options import COUNT, DURATION, RATE, engine_option
     metavar="PID",
     help="Measure this process as the server.  [default: found by its port on this machine]",
 )
+@click.option("--seed", type=COUNT, default="0", metavar="N", help="Of everything random.")
+@click.option(
+    "--require",
+    multiple=True,
+    metavar="THRESHOLD",
+    help="What must hold, e.g. 'p99 < 50ms' or 'lost == 0'; may be given more than once.",
+)
 @click.option("--json", "json_path", metavar="FILE", help="Write the record of the run as JSON.")
 @click.option("--report", "report_path", metavar="FILE", help="Write an HTML report with plots.")
+@click.option("--hgrm", "hgrm_path", metavar="FILE", help="Write HdrHistogram's percentile text.")
+@click.option("--csv", "csv_path", metavar="FILE", help="Write the time series as CSV.")
+@click.option(
+    "--metrics", metavar="[HOST]:PORT", help="Serve Prometheus metrics while it runs, e.g. :9100."
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 def load(
     target: tuple[str, ...],
-    connections: int,
-    connect_rate: float | None,
+    stages: tuple[str, ...],
+    plan: str | None,
     hold: int,
-    message: str,
+    think: int | None,
+    message: str | None,
+    expect: str | None,
     sources: tuple[str, ...],
-    engine: str,
     timeout: int,
-    connect_window: int | None,
-    server_pid: int | None,
+    require: tuple[str, ...],
     json_path: str | None,
     report_path: str | None,
+    hgrm_path: str | None,
+    csv_path: str | None,
+    metrics: str | None,
     quiet: bool,
+    **options: Any,
 ) -> None:
-    """Open connections to TARGET, have each message echoed, and check every reply.
-
-    TARGET is tcp://HOST:PORT, tcp://HOST:FIRST-LAST or unix:///path, or several of them. Each
-    connection sends its message as soon as it is open; after the hold all of them send once more at
-    the same moment (the stampede).
-
-    Exit status: 0 all as asked, 1 something was short, 2 bad usage.
-    """
-    from c1m.cli.live import Live
-    from c1m.cli.load_text import progress_line
+    """See _HELP."""
+    from c1m.cli.observer import Observer, best_mode
     from c1m.loadgen.run import load as run
     from c1m.report import text
+
+    outputs = {"json": json_path, "report": report_path, "hgrm": hgrm_path, "csv": csv_path}
+    check_outputs(outputs)
+    observer = Observer()
+    observer.start(best_mode(sys.stdout, quiet), metrics)
+    if observer.metrics_url and not quiet:
+        click.echo(f"metrics: {observer.metrics_url}", err=True)
+    try:
+        record = run(
+            list(target),
+            stages=list(stages),
+            hold=hold / 1e9,
+            think=None if think is None else think / 1e9,
+            message=message_of(message),
+            expect=message_of(expect),
+            sources=",".join(sources),
+            timeout=timeout / 1e9,
+            require=list(require),
+            on_progress=observer.show,
+            on_signals=True,
+            **options,
+        )
+    finally:
+        observer.close()
+    click.echo(text.summary(record))
+    write_outputs(record, outputs)
+    holds = all(threshold.holds for threshold in record.thresholds)
+    # Thresholds say what is wanted: where there are some, nothing else decides.
+    is_good = holds if record.thresholds else record.verdict.complete
+    sys.exit(0 if is_good else 1)
+
+
+def message_of(text: str | None) -> str | bytes | None:
+    """`@FILE` -> its bytes; else the text with its escapes."""
+    from c1m.loadgen.message import unescape
+
+    if text is None or not text.startswith("@"):
+        return None if text is None else unescape(text)
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"The message's file {text[1:]} cannot be read: "
+            f"{(error.strerror or str(error)).lower()}.",
+            "Give the path of a file behind the @.",
+        ) from None
+
+
+def check_outputs(outputs: dict[str, str | None]) -> None:
+    """Raise UsageError, before the run, for what could not be written after it."""
     from c1m.report.files import check_writable
 
-    if json_path is not None:
-        check_writable(json_path)
-    if report_path is not None:
+    for path in outputs.values():
+        if path is not None:
+            check_writable(path)
+    if outputs.get("report") is not None:
         from c1m.report import html
 
-        check_writable(report_path)
         html.check_available()
-    live = Live(quiet=quiet)
-    record = run(
-        list(target),
-        connections=connections,
-        hold=hold / 1e9,
-        connect_rate=connect_rate,
-        message=message.replace("\\n", "\n"),
-        sources=",".join(sources),
-        engine=engine,
-        timeout=timeout / 1e9,
-        connect_window=connect_window,
-        server_pid=server_pid,
-        on_progress=lambda progress: live.show(progress_line(progress)),
-        on_signals=True,
-    )
-    live.done()
-    click.echo(text.summary(record))
-    if json_path is not None:
-        record.write(json_path)
-        click.echo(f"record: {json_path}")
-    if report_path is not None:
-        html.write_html(record, report_path)
-        click.echo(f"report: {report_path}")
-    sys.exit(0 if record.verdict.complete else 1)
+
+
+def write_outputs(record: RunRecord, outputs: dict[str, str | None]) -> None:
+    """Write what was asked for, and say where."""
+    from c1m.report import exports, html
+
+    writers = {
+        "json": record.write,
+        "report": lambda path: html.write_html(record, path),
+        "hgrm": lambda path: exports.write_hgrm(record, path),
+        "csv": lambda path: exports.write_csv(record, path),
+    }
+    names = {"json": "record", "report": "report", "hgrm": "spectrum", "csv": "series"}
+    for kind, path in outputs.items():
+        if path is not None:
+            writers[kind](path)
+            click.echo(f"{names[kind]}: {path}")

@@ -51,6 +51,9 @@ _munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _madvise = _libc["madvise"]
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
+_prctl = _libc["prctl"]
+_prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+
 _trim = getattr(_libc, "malloc_trim", None)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
@@ -116,6 +119,11 @@ def map_shared(fd: int, length: int, offset: int) -> int:
 def unmap(address: int, length: int) -> None:
     """Give mapped memory back; nothing may look at it any more."""
     _munmap(address, length)
+
+
+def prctl(option: int, value: int) -> int:
+    """One of the calling thread's settings, or of its process: the result, -1 where refused."""
+    return int(_prctl(option, value, 0, 0, 0))
 
 
 def trim() -> None:

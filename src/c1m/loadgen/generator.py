@@ -1,89 +1,73 @@
-"""Opens connections by a plan, has each of them echoed and checked, holds them, closes them.
+"""One load run: goes through the stages of a plan, keeps connections and requests to them.
 
-The same loop as the server's, with another application on top. A connection is known by its number
-(0 .. connections - 1) and has a row in a few columns; what is under way is counted, never listed.
+The same loop as the server's, with another application on top. What connections there are is in
+`connections`, what they say and hear in `traffic`, what is measured in `recorder`; here is the
+order of things: stages, ticks, the end.
 """
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from c1m.clock import Clock
 from c1m.engine.base import Engine, EventBatch
-from c1m.errors import LimitError
-from c1m.loadgen.echo_round import EchoRound
-from c1m.loadgen.histogram import Histogram
-from c1m.loadgen.message import Message
+from c1m.errors import UsageError
+from c1m.kernel.timer_slack import precise_timers
+from c1m.loadgen.arrivals import Arrivals, Spread
+from c1m.loadgen.connections import BLOCK, OPEN, PEER_EOF, Connections
+from c1m.loadgen.progress import snapshot_of
+from c1m.loadgen.recorder import Recorder
+from c1m.loadgen.scenario import Scenario
 from c1m.loadgen.sources import AddressPlan
+from c1m.loadgen.stages import Stage
+from c1m.loadgen.traffic import Traffic
 from c1m.loadgen.window import Window
-from c1m.ramp import Ramp
 from c1m.report.sampler import Sampler
+from c1m.report.snapshot import Snapshot
 
-Numbers = npt.NDArray[np.int64]
-
-NOT_STARTED, CONNECTING, OPEN, FAILED, LOST, CLOSED = range(6)
-
-BLOCK = 1 << 16  # connections handed to the engine in one piece
 REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
 SLEEP_NS = 50_000_000
 SAMPLE_NS = 500_000_000
-PEER_EOF = 0  # in the place of an errno: the server closed
-ETIMEDOUT = 110
+SNAPSHOT_NS = 250_000_000
+SERIES_NS = 1_000_000_000
+GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
+INTERRUPTED_NS = 1_000_000_000  # what is in flight is waited for so long when a run is interrupted
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
     """What a run is to do; made and checked before anything is opened."""
 
-    connections: int
+    connections: int  # the most that there are at once
+    stages: list[Stage]
+    scenario: Scenario  # begun for so many connections
     addresses: AddressPlan
-    message: Message
     window: Window
-    hold_ns: int
-    timeout_ns: int  # nothing at all happened for so long: what is missing is given up
+    timeout_ns: int  # a connect or a reply that takes longer is given up
+    pipeline: int = 1  # requests in flight on a connection at most
+    is_poisson: bool = False
+    zipf: float | None = None  # None: uniform over the connections
+    seed: int = 0
+    message_bytes: int = 64  # about: bounds what is made at once
+    target: str = ""
 
 
 @dataclass(slots=True)
 class Phase:
-    """A named part of the run, in monotonic nanoseconds."""
+    """A named part of the run, in monotonic nanoseconds. `purpose`: its requests' tally."""
 
     name: str
     start_ns: int
     end_ns: int = 0
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run stands, for whoever shows it."""
-
-    phase: str
-    started: int
-    opened: int
-    open: int
-    failed: int
-    lost: int
-    round: EchoRound
-    last_step_ms: float | None
-    elapsed_ns: int
-
-
-@dataclass(slots=True)
-class Counts:
-    """Connections by what became of them."""
-
-    started: int = 0
-    opened: int = 0
-    open: int = 0
-    peak_open: int = 0
+    stage: Stage | None = None
+    purpose: int | None = None
     open_at_end: int = 0
-    lost: int = 0
-    connect_errnos: Counter[int] = field(default_factory=Counter)
-    lost_errnos: Counter[int] = field(default_factory=Counter)
+    extras: Counter[str] = field(default_factory=Counter)  # replies beyond those due, by kind
 
 
 class Generator:
@@ -95,30 +79,38 @@ class Generator:
         engine: Engine,
         clock: Clock,
         sampler: Sampler,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[Snapshot], None] | None = None,
     ) -> None:
         self.plan = plan
         self.engine = engine
         self.clock = clock
         self.sampler = sampler
-        self.counts = Counts()
-        self.first = EchoRound("first", plan.message, plan.connections)
-        self.stampede: EchoRound | None = None
-        self.phases: list[Phase] = []
-        self.connect_latency = Histogram()
-        self.latencies: dict[str, Histogram] = {}
-        self.interrupted = False
-        self.shortfalls: list[str] = []
         self.start_ns = clock.now_ns()
-        self.ramp = Ramp(self.start_ns)
-        self._round = self.first
-        self._states = np.zeros(plan.connections, np.uint8)
-        self._slots = np.zeros(plan.connections, np.int32)
-        self._since_ns = np.zeros(plan.connections, np.int64)
-        self._numbers = np.zeros(engine.capacity, np.int32)  # by slot
+        self.recorder = Recorder()
+        self.connections = Connections(
+            engine, plan.connections, plan.addresses, plan.window, self.start_ns
+        )
+        self.rng = np.random.default_rng(plan.seed)
+        self.traffic = Traffic(
+            engine,
+            plan.scenario.exchange(plan.connections, plan.pipeline),
+            self.connections,
+            self.recorder,
+            clock,
+            Spread(plan.connections, self.rng, plan.zipf),
+            self.rng,
+        )
+        self.phases: list[Phase] = []
+        self.interrupted = False
+        self.shortfalls: list[str] = self.connections.shortfalls
+        self.recent_ns: dict[str, int] = {}
         self._on_progress = on_progress
-        self._next_sample_ns = 0
+        self._last: Snapshot | None = None
+        self._sample_ns = self._snapshot_ns = 0
+        self._series_ns = self.start_ns + SERIES_NS
+        self._expire_ns = self.start_ns + plan.timeout_ns
         self._moved_ns = self.start_ns  # when something last happened
+        self._churned = 0
         self._is_closing = False
 
     def interrupt(self) -> None:
@@ -127,109 +119,176 @@ class Generator:
         self.engine.wake()
 
     def run(self) -> None:
-        """All phases, one after the other."""
-        self._phase("ramp", self._open_all)
-        if self.plan.hold_ns:
-            self._phase("hold", self._hold)
-        self._phase("stampede", self._stampede)
-        self.counts.open_at_end = self.counts.open
-        self.sampler.sample(self.counts.open, keep=True)
-        self._phase("close", self._close_all)
+        """All stages, one after the other; then what is in flight, then the end."""
+        gc.collect()
+        gc.freeze()  # what is there now lives to the end: no collection looks at it again
+        try:
+            with precise_timers():
+                self._run()
+        finally:
+            gc.unfreeze()
 
-    def _phase(self, name: str, work: Callable[[], None]) -> None:
-        if self.interrupted and name not in ("ramp", "close"):
-            return
-        phase = Phase(name, self.clock.now_ns())
+    def _run(self) -> None:
+        for stage in self.plan.stages:
+            if self.interrupted:
+                break
+            self._phase(stage.name, stage, lambda phase: self._stage(phase))
+        self._phase("settle", None, self._settle)
+        counts = self.connections.counts
+        counts.open_at_end = counts.open
+        self.sampler.sample(counts.open, keep=True)
+        self._phase("close", None, self._close_all)
+        self._see(self.clock.now_ns(), is_last=True)
+
+    def _phase(self, name: str, stage: Stage | None, work: Callable[[Phase], None]) -> None:
+        phase = Phase(name, self.clock.now_ns(), stage=stage)
         self.phases.append(phase)
-        self._moved_ns = phase.start_ns
-        self.sampler.sample(self.counts.open, keep=True)
-        work()
+        self.sampler.sample(self.connections.counts.open, keep=True)
+        before = Counter(self.traffic.exchange.extras)
+        try:
+            work(phase)
+        except UsageError as error:  # a scenario of the user's own has raised
+            self.shortfalls.append(str(error))
+            self.interrupted = True
+        phase.extras = self.traffic.exchange.extras - before
         phase.end_ns = self.clock.now_ns()
-        self.sampler.sample(self.counts.open, keep=True)
+        phase.open_at_end = self.connections.counts.open
+        self.sampler.sample(self.connections.counts.open, keep=True)
 
-    # --- phases -------------------------------------------------------------------------------
+    # --- stages -------------------------------------------------------------------------------
 
-    def _open_all(self) -> None:
-        """Connect, and echo once on each connection as soon as it is open."""
-        plan, counts = self.plan, self.counts
-        self.latencies["first"] = Histogram()
-        self.ramp = Ramp(self.clock.now_ns())
-        is_full = False  # the engine has no slot left: see what is under way to its end
-        while not self.interrupted:
-            under_way = self._under_way()
-            left = 0 if is_full else plan.connections - counts.started
-            if not left and not under_way:
-                return
-            elapsed = self.clock.now_ns() - self.ramp.start_ns
-            count = min(plan.window.may_start(counts.started, under_way, elapsed), left)
-            if count and (count >= min(plan.window.step, left) or not under_way):
-                is_full = not self._start(count)
-            self._tick(SLEEP_NS if under_way else SLEEP_NS // 50)
-            if self._under_way() and self._is_stuck():
-                self._give_up_connects()
-                return
+    def _stage(self, phase: Phase) -> None:
+        stage = phase.stage
+        assert stage is not None
+        if stage.name == "ramp" and not self.connections.ramp.count:
+            self.connections.ramp.restart(phase.start_ns)
+        self.plan.window.pace(stage.connect_rate, self.connections.counts.started, phase.start_ns)
+        if stage.name in ("stampede", "storm"):
+            self._settle(phase)
+            if stage.name == "storm":
+                self._break_off(stage)
+            else:
+                self._stampede(phase)
+        self._begin_load(phase, stage)
+        while not self.interrupted and not self._is_over(phase, stage):
+            now = self.clock.now_ns()
+            self.connections.wanted = wanted(stage, (now - phase.start_ns) / 1e9)
+            self._keep(now)
+            self._churn(stage, now - phase.start_ns)
+            self.traffic.due(now)
+            self._tick(self._timeout(phase, stage))
+        if phase.purpose is not None and stage.name != "stampede":
+            self._end_load(_end_of(phase, stage))
+
+    def _begin_load(self, phase: Phase, stage: Stage) -> None:
+        self._churned = 0
+        if self.plan.scenario.is_silent or (stage.rate_from is None and stage.think_s is None):
+            return
+        phase.purpose = self.recorder.purpose(stage.name, is_load=True)
+        arrivals = None
+        if stage.rate_from is not None:
+            assert stage.rate_to is not None and stage.seconds is not None
+            rng = self.rng if self.plan.is_poisson else None
+            arrivals = Arrivals(phase.start_ns, stage.seconds, stage.rate_from, stage.rate_to, rng)
+        think_ns = None if stage.think_s is None else round(stage.think_s * 1e9)
+        self.traffic.begin(phase.purpose, arrivals, think_ns, phase.start_ns)
+
+    def _end_load(self, end_ns: int) -> None:
+        """What was due within the stage and waits for its connection may still go, for a moment."""
+        self.traffic.close_schedule(min(self.clock.now_ns(), end_ns))
+        limit = self.clock.now_ns() + GRACE_NS
+        while self.traffic.waiting and not self.interrupted and self.clock.now_ns() < limit:
+            self._tick(limit - self.clock.now_ns())
+        self.traffic.end()
+
+    def _is_over(self, phase: Phase, stage: Stage) -> bool:
+        if self.clock.now_ns() < _end_of(phase, stage) and stage.seconds is not None:
+            return False
+        if stage.is_timed:
+            return True
+        if stage.name == "stampede":
+            assert phase.purpose is not None
+            return not self.recorder.tallies[phase.purpose].in_flight
+        connections = self.connections
+        connections.wanted = stage.connections_to
+        return not (connections.short or connections.surplus or self._under_way())
 
     def _under_way(self) -> int:
         """Connects that the server has not been heard of on yet."""
-        counts, first = self.counts, self.first
-        connecting = counts.started - counts.opened - sum(counts.connect_errnos.values())
-        return connecting + first.in_flight
+        return self.connections.counts.connecting + self.traffic.first.in_flight
 
-    def _start(self, count: int) -> bool:
-        counts = self.counts
-        numbers = np.arange(counts.started, counts.started + count)
-        sources, destinations = self.plan.addresses.rows(numbers)
-        try:
-            slots = self.engine.connect(sources, destinations)
-        except LimitError as limit:
-            self.shortfalls.append(str(limit))
-            return False
-        if not self._under_way():
-            self._moved_ns = self.clock.now_ns()  # nothing was waited for: no silence until now
-        self._slots[numbers] = slots
-        self._numbers[slots] = numbers
-        self._states[numbers] = CONNECTING
-        self._since_ns[numbers] = self.clock.now_ns()
-        counts.started += count
-        return True
+    def _timeout(self, phase: Phase, stage: Stage) -> int:
+        """How long the engine may be waited for."""
+        now = self.clock.now_ns()
+        until = now + SLEEP_NS
+        due = self.traffic.next_ns()
+        if due is not None:
+            until = min(until, due)
+        if stage.seconds is not None and now < _end_of(phase, stage):
+            until = min(until, _end_of(phase, stage))
+        if self.connections.short or stage.churn_rate:
+            until = min(until, now + SLEEP_NS // 50)
+        return max(until - now, 0)
 
-    def _give_up_connects(self) -> None:
-        waiting = np.flatnonzero(self._states == CONNECTING)
-        self.engine.close(self._slots[waiting])
-        self._states[waiting] = FAILED
-        self.counts.connect_errnos[ETIMEDOUT] += len(waiting)
+    # --- connections --------------------------------------------------------------------------
 
-    def _hold(self) -> None:
-        """Keep everything open and see whether it stays."""
-        end = self.clock.now_ns() + self.plan.hold_ns
-        while not self.interrupted and self.clock.now_ns() < end:
-            self._tick(min(SLEEP_NS, max(end - self.clock.now_ns(), 0)))
+    def _keep(self, now_ns: int) -> None:
+        """Open or close connections, to be as many as are wanted now."""
+        connections, window = self.connections, self.plan.window
+        left = connections.short
+        if left:
+            under_way = self._under_way()
+            count = min(window.may_start(connections.counts.started, under_way, now_ns), left)
+            if count and (count >= min(window.step, left) or not under_way):
+                connections.open(count, now_ns)
+        elif connections.surplus:
+            self._close_some(connections.surplus)
 
-    def _stampede(self) -> None:
-        """Every open connection sends once, all before the first reply is taken."""
-        self.stampede = self._round = EchoRound(
-            "stampede", self.plan.message, self.plan.connections
-        )
-        self.latencies["stampede"] = Histogram()
-        self._request_all()
-        while self._round.in_flight and not self.interrupted:
-            self._tick(SLEEP_NS)
-            if self._is_stuck():
-                return
+    def _close_some(self, count: int) -> None:
+        """Close the open connections of the highest numbers that have nothing in flight."""
+        numbers = self.connections.open_numbers()
+        exchange = self.traffic.exchange
+        idle = numbers[exchange.sent[numbers] == exchange.oldest[numbers]][-count:][-BLOCK:]
+        self._close(idle)
 
-    def _request(self, numbers: Numbers) -> None:
-        self._since_ns[numbers] = self.clock.now_ns()
-        self.engine.send(self._slots[numbers], self._round.requests(numbers))
+    def _close(self, numbers: np.ndarray, *, abort: bool = False) -> None:
+        if len(numbers):
+            self.connections.close(numbers, abort=abort)
+            self.traffic.gone(numbers, self.clock.now_ns())
 
-    def _request_all(self) -> None:
-        """Send the round's message on every open connection, in blocks of bounded size.
+    def _churn(self, stage: Stage, elapsed_ns: int) -> None:
+        """Close idle connections at the stage's rate; `_keep` opens as many again."""
+        if not stage.churn_rate:
+            return
+        count = int(stage.churn_rate * elapsed_ns / 1e9) - self._churned
+        if count <= 0 or not self.connections.below:
+            return
+        exchange = self.traffic.exchange
+        drawn = np.unique(self.rng.integers(0, self.connections.below, 2 * count + 8))
+        drawn = drawn[self.connections.states[drawn] == OPEN]
+        idle = drawn[exchange.sent[drawn] == exchange.oldest[drawn]]
+        some = self.rng.permutation(idle)[:count]
+        self._churned += len(some)
+        self._close(some)
+
+    def _break_off(self, stage: Stage) -> None:
+        """The storm: a share of the open connections is reset at once."""
+        numbers = self.connections.open_numbers()
+        count = round(stage.share * len(numbers))
+        some = numbers if stage.share == 1 else np.sort(self.rng.permutation(numbers)[:count])
+        for start in range(0, len(some), BLOCK):
+            self._close(some[start : start + BLOCK], abort=True)
+            self._tick(0)
+
+    def _stampede(self, phase: Phase) -> None:
+        """Every open connection sends once, all before the first reply is taken.
 
         The engine holds what it is given until it is waited for. So where the messages of all take
         more than REQUEST_BYTES_MAX, replies are taken in between; a million short ones are all
         under way before the first reply is looked at.
         """
-        numbers = np.flatnonzero(self._states == OPEN)
-        size = self.plan.message.size_max
+        phase.purpose = self.recorder.purpose("stampede", is_load=False)
+        numbers, size = self.connections.open_numbers(), self.plan.message_bytes
         block = max(min(BLOCK, REQUEST_BYTES_MAX // size), 1)
         held = 0
         for start in range(0, len(numbers), block):
@@ -237,21 +296,34 @@ class Generator:
             if held + len(some) * size > REQUEST_BYTES_MAX:
                 self._tick(0)
                 held = 0
-            some = some[self._states[some] == OPEN]
-            self._request(some)
+            some = some[self.connections.states[some] == OPEN]
+            self.traffic.send_all(some, phase.purpose)
             held += len(some) * size
 
-    def _close_all(self) -> None:
+    # --- the end ------------------------------------------------------------------------------
+
+    def _settle(self, phase: Phase) -> None:
+        """Wait for the replies that are due, until they are given up."""
+        exchange, scenario = self.traffic.exchange, self.plan.scenario
+        if not scenario.reads and phase.name == "settle":
+            self.engine.receive(self.connections.slots[self.connections.open_numbers()], True)
+        self._moved_ns = self.clock.now_ns()
+        limit = self.plan.timeout_ns
+        if self.interrupted:
+            limit = min(limit, INTERRUPTED_NS)
+        while exchange.in_flight and self.clock.now_ns() - self._moved_ns < limit:
+            self._tick(SLEEP_NS // 5)
+        now = self.clock.now_ns()
+        self.traffic.give_up_older_than(now + 1, now)
+
+    def _close_all(self, phase: Phase) -> None:
         self._is_closing = True
-        waiting = np.flatnonzero(self._states == CONNECTING)
-        self.engine.close(self._slots[waiting])
-        numbers = np.flatnonzero(self._states == OPEN)
+        connections = self.connections
+        self.engine.close(connections.slots[connections.connecting_numbers()])
+        numbers = connections.open_numbers()
         for start in range(0, len(numbers), BLOCK):
             some = numbers[start : start + BLOCK]
-            some = some[self._states[some] == OPEN]
-            self._states[some] = CLOSED
-            self.counts.open -= len(some)
-            self.engine.close(self._slots[some])
+            connections.finish(some[connections.states[some] == OPEN])
             self._tick(0)
         deadline = self.clock.now_ns() + self.plan.timeout_ns
         while self.engine.statistics().lingering and self.clock.now_ns() < deadline:
@@ -265,59 +337,82 @@ class Generator:
         if len(batch):
             self._moved_ns = now
             self._take(batch, now)
-        if now >= self._next_sample_ns:
-            self._next_sample_ns = now + SAMPLE_NS
-            self.sampler.sample(self.counts.open)
-            if self._on_progress is not None:
-                self._on_progress(self._progress(now))
-
-    def _is_stuck(self) -> bool:
-        return self.clock.now_ns() - self._moved_ns > self.plan.timeout_ns
-
-    def _progress(self, now: int) -> Progress:
-        counts = self.counts
-        return Progress(
-            self.phases[-1].name, counts.started, counts.opened, counts.open,
-            sum(counts.connect_errnos.values()), counts.lost, self._round,
-            self.ramp.last_step_ms(), now - self.start_ns,
-        )  # fmt: skip
+        if now >= self._sample_ns:
+            self._sample_ns = now + SAMPLE_NS
+            self.sampler.sample(self.connections.counts.open)
+        if now >= self._expire_ns:
+            self._expire(now)
+        if now >= self._snapshot_ns:
+            self._see(now)
 
     def _take(self, batch: EventBatch, now: int) -> None:
-        if len(batch.connected):
-            self._connected(self._numbers[batch.connected].astype(np.int64), now)
-        if len(batch.failed):
-            self._states[self._numbers[batch.failed]] = FAILED
-            self.counts.connect_errnos.update(batch.failed_errnos.tolist())
+        connections, traffic = self.connections, self.traffic
         if len(batch.data_slots):
-            numbers = self._numbers[batch.data_slots].astype(np.int64)
-            done = self._round.completed(numbers, batch.data)
-            self.latencies[self._round.name].record(now - self._since_ns[done])
+            traffic.take(connections.numbers_of(batch.data_slots), batch.data, now)
+        if batch.is_plain:
+            return
+        if len(batch.connected):
+            numbers = connections.numbers_of(batch.connected)
+            connections.connected(numbers, now)
+            if not self.plan.scenario.reads:
+                self.engine.receive(batch.connected, False)
+            if not self.plan.scenario.is_silent:
+                traffic.greet(numbers)
+        if len(batch.failed):
+            connections.failed(connections.numbers_of(batch.failed), batch.failed_errnos)
         if len(batch.eof):
-            self._lost(batch.eof, np.full(len(batch.eof), PEER_EOF, np.int32))
+            self._lost(batch.eof, np.full(len(batch.eof), PEER_EOF, np.int32), now)
             self.engine.close(batch.eof)
         if len(batch.closed):
-            self._lost(batch.closed, batch.closed_errnos)
+            self._lost(batch.closed, batch.closed_errnos, now)
 
-    def _connected(self, numbers: Numbers, now: int) -> None:
-        counts = self.counts
-        self._states[numbers] = OPEN
-        counts.opened += len(numbers)
-        counts.open += len(numbers)
-        counts.peak_open = max(counts.peak_open, counts.open)
-        self.ramp.add(len(numbers), now)
-        self.connect_latency.record(now - self._since_ns[numbers])
-        if self._round is self.first:
-            self._request(numbers)
-
-    def _lost(self, slots: npt.NDArray[np.int32], errnos: npt.NDArray[np.int32]) -> None:
-        numbers = self._numbers[slots].astype(np.int64)
-        is_open = self._states[numbers] == OPEN
-        numbers = numbers[is_open]
-        self.counts.open -= len(numbers)
+    def _lost(self, slots: np.ndarray, errnos: np.ndarray, now: int) -> None:
         if self._is_closing:  # the peer was quicker to end what this run was about to close
-            self._states[numbers] = CLOSED
+            self.connections.finished(slots)
+        else:
+            self.traffic.gone(self.connections.lost(slots, errnos), now)
+
+    def _expire(self, now: int) -> None:
+        """Give up connects and replies that are older than the time-out.
+
+        In a stampede a reply waits for those of all others: there the time-out is for silence.
+        """
+        limit = now - self.plan.timeout_ns
+        stage = self.phases[-1].stage
+        if stage is not None and stage.name == "stampede" and self._moved_ns > limit:
             return
-        self._states[numbers] = LOST
-        self.counts.lost += len(numbers)
-        self.counts.lost_errnos.update(errnos[is_open].tolist())
-        self._round.lost(numbers)
+        self._expire_ns = now + max(self.plan.timeout_ns // 8, SLEEP_NS)
+        self.connections.give_up_older_than(limit)
+        self.traffic.give_up_older_than(limit, now)
+
+    def _see(self, now: int, *, is_last: bool = False) -> None:
+        """A row of the series when a second is over, and a snapshot for whoever looks on."""
+        self._snapshot_ns = min(now + SNAPSHOT_NS, self._series_ns)
+        if now >= self._series_ns or is_last:
+            self._series_ns += round(self.recorder.series.interval_s * 1e9)
+            gauges, totals = self._totals()
+            t_s = (now - self.start_ns) / 1e9
+            self.recent_ns = self.recorder.series.row(t_s, gauges, totals)
+        if self._on_progress is not None:
+            self._last = snapshot_of(self, now, self._last, is_last=is_last)
+            self._on_progress(self._last)
+
+    def _totals(self) -> tuple[tuple[int, int], tuple[int, ...]]:
+        counts, tallies = self.connections.counts, self.recorder.tallies
+        return (counts.open, self.traffic.exchange.in_flight), (
+            counts.opened, counts.failed, counts.lost, counts.closed,
+            sum(t.due for t in tallies), sum(t.sent for t in tallies),
+            sum(t.right for t in tallies), sum(t.wrong + t.missing for t in tallies),
+        )  # fmt: skip
+
+
+def wanted(stage: Stage, elapsed_s: float) -> int:
+    """How many connections a stage wants so long after it began."""
+    if stage.is_timed or stage.seconds is None:
+        return stage.connections_to
+    share = min(elapsed_s / stage.seconds, 1.0)
+    return stage.connections_from + round(share * (stage.connections_to - stage.connections_from))
+
+
+def _end_of(phase: Phase, stage: Stage) -> int:
+    return phase.start_ns + round((stage.seconds or 0) * 1e9)

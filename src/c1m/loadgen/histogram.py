@@ -187,6 +187,13 @@ class Histogram:
         values = self.quantiles(np.array([q for _, q in carried], np.float64))
         return {name: int(value) for (name, _), value in zip(carried, values, strict=True)}
 
+    def octaves(self) -> list[int]:
+        """How many values are in [2**i, 2**(i+1)), element i; 0 counts with 1. For a picture."""
+        self._fold()
+        above = self._counts[1024:].reshape(-1, 1024).sum(axis=1)
+        edges = np.array([0, *(1 << i for i in range(1, 10))])
+        return [*np.add.reduceat(self._counts[:1024], edges).tolist(), *above.tolist()]
+
     def to_json(self) -> dict[str, Any]:
         """Sparse and exact: the numbers of the buckets in use, as steps, and their counts."""
         self._fold()

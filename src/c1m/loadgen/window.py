@@ -19,10 +19,15 @@ class Window:
     the connects evenly.
     """
 
-    def __init__(self, queue: int | None, targets: int, rate_per_s: float | None) -> None:
+    def __init__(self, queue: int | None, targets: int) -> None:
         each = UNKNOWN_QUEUE if queue is None else max(queue, 1)
         self.size = min(each * targets, WINDOW_MAX)
+        self.pace(None, 0, 0)
+
+    def pace(self, rate_per_s: float | None, started: int, now_ns: int) -> None:
+        """From now on, with `started` connects so far, so many a second (None: no pace)."""
         self._rate = rate_per_s
+        self._started, self._since_ns = started, now_ns
 
     @property
     def step(self) -> int:
@@ -34,10 +39,10 @@ class Window:
             step = min(step, int(self._rate / 100))
         return max(step, 1)
 
-    def may_start(self, started: int, under_way: int, elapsed_ns: int) -> int:
+    def may_start(self, started: int, under_way: int, now_ns: int) -> int:
         """How many more connects may start now."""
         room = self.size - under_way
         if self._rate is not None:
-            due = int(self._rate * elapsed_ns / 1e9) + 1
-            room = min(room, due - started)
+            due = int(self._rate * (now_ns - self._since_ns) / 1e9) + 1
+            room = min(room, due - (started - self._started))
         return max(room, 0)

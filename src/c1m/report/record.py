@@ -159,6 +159,7 @@ class Round:
     in_flight_peak: int = 0
     seconds: float = 0.0
     first_failures: list[ReplyFailure] = field(default_factory=list)
+    faults: dict[str, int] = field(default_factory=dict)  # wrong ones by kind (measured.WRONG_KINDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,202 @@
+"""The connections of a run: opened up to a number, closed down to one, lost, opened again.
+
+A connection is a number (0 .. count - 1) with a row in a few columns; a number that was closed may
+be opened again. What is under way is counted, never listed. opened = open + lost + closed + ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.base import Engine, Slots
+from c1m.errors import LimitError
+from c1m.loadgen.histogram import Histogram
+from c1m.loadgen.message import Numbers
+from c1m.loadgen.sources import AddressPlan
+from c1m.loadgen.window import Window
+from c1m.ramp import Ramp
+
+FRESH, CONNECTING, OPEN, FAILED, LOST, CLOSED = range(6)
+
+BLOCK = 1 << 16  # connections handed to the engine in one piece
+PEER_EOF = 0  # in the place of an errno: the server closed
+ETIMEDOUT = 110
+
+
+@dataclass(slots=True)
+class Counts:
+    """Connections by what became of them."""
+
+    started: int = 0
+    opened: int = 0
+    open: int = 0
+    connecting: int = 0
+    peak_open: int = 0
+    open_at_end: int = 0
+    ready: int = 0  # their first reply was right
+    lost: int = 0
+    closed: int = 0  # by the plan, before the end
+    connect_errnos: Counter[int] = field(default_factory=Counter)
+    lost_errnos: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def failed(self) -> int:
+        """Connects that did not open."""
+        return sum(self.connect_errnos.values())
+
+
+class Connections:
+    """Up to `count` connections on an engine.
+
+    `states` uint8[count], `slots` int32[count]. `wanted` is how many there should be: `may_open`
+    says how many more can be started now, `open` starts them. A connect that fails or a connection
+    that is lost is not tried again: it counts for what was wanted.
+    """
+
+    def __init__(
+        self, engine: Engine, count: int, addresses: AddressPlan, window: Window, now_ns: int
+    ) -> None:
+        self.counts = Counts()
+        self.window = window
+        self.states = np.zeros(count, np.uint8)
+        self.slots = np.zeros(count, np.int32)
+        self.latency = Histogram()  # of connects
+        self.ramp = Ramp(now_ns)
+        self.wanted = 0
+        self.is_full = False  # the engine has no slot left
+        self.shortfalls: list[str] = []
+        self._engine = engine
+        self._addresses = addresses
+        self._since_ns = np.zeros(count, np.int64)
+        self._numbers = np.zeros(engine.capacity, np.int32)  # by slot
+        self._fresh = 0  # numbers from here on were never opened
+        self._again: list[Numbers] = []  # numbers that were closed and may be opened again
+        self._assigned = 0
+
+    def numbers_of(self, slots: Slots) -> Numbers:
+        """Whose these slots are: int64[n]."""
+        return self._numbers.take(slots).astype(np.int64)
+
+    @property
+    def below(self) -> int:
+        """Numbers from here on were never opened."""
+        return self._fresh
+
+    @property
+    def short(self) -> int:
+        """How many more are to be started."""
+        return 0 if self.is_full else max(self.wanted - self._assigned, 0)
+
+    @property
+    def surplus(self) -> int:
+        """How many are open beyond what is wanted."""
+        return max(min(self._assigned - self.wanted, self.counts.open), 0)
+
+    # --- opening ------------------------------------------------------------------------------
+
+    def open(self, count: int, now_ns: int) -> bool:
+        """Start `count` connects; False where the engine has no room for them."""
+        numbers = self._take_numbers(count)
+        sources, destinations = self._addresses.rows(numbers)
+        try:
+            slots = self._engine.connect(sources, destinations)
+        except LimitError as limit:
+            self.is_full = True
+            self.shortfalls.append(str(limit))
+            self._again.append(numbers)
+            return False
+        self.slots[numbers] = slots
+        self._numbers[slots] = numbers
+        self.states[numbers] = CONNECTING
+        self._since_ns[numbers] = now_ns
+        self._assigned += count
+        self.counts.started += count
+        self.counts.connecting += count
+        return True
+
+    def _take_numbers(self, count: int) -> Numbers:
+        taken: list[Numbers] = []
+        while count and self._again:
+            some = self._again.pop()
+            if len(some) > count:
+                self._again.append(some[count:])
+                some = some[:count]
+            taken.append(some)
+            count -= len(some)
+        if count:
+            taken.append(np.arange(self._fresh, self._fresh + count))
+            self._fresh += count
+        return taken[0] if len(taken) == 1 else np.concatenate(taken)
+
+    def connected(self, numbers: Numbers, now_ns: int) -> None:
+        """Connects that succeeded."""
+        counts = self.counts
+        self.states[numbers] = OPEN
+        counts.connecting -= len(numbers)
+        counts.opened += len(numbers)
+        counts.open += len(numbers)
+        counts.peak_open = max(counts.peak_open, counts.open)
+        self.ramp.add(len(numbers), now_ns)
+        self.latency.record(now_ns - self._since_ns[numbers])
+
+    def failed(self, numbers: Numbers, errnos: npt.NDArray[np.int32]) -> None:
+        """Connects that did not."""
+        self.states[numbers] = FAILED
+        self.counts.connecting -= len(numbers)
+        self.counts.connect_errnos.update(errnos.tolist())
+
+    def give_up_older_than(self, limit_ns: int) -> int:
+        """End connects that were started before `limit_ns`; how many that were."""
+        waiting = np.flatnonzero(self.states == CONNECTING)
+        waiting = waiting[self._since_ns[waiting] < limit_ns]
+        if len(waiting):
+            self._engine.close(self.slots[waiting])
+            self.failed(waiting, np.full(len(waiting), ETIMEDOUT, np.int32))
+        return len(waiting)
+
+    # --- closing ------------------------------------------------------------------------------
+
+    def close(self, numbers: Numbers, *, abort: bool = False) -> None:
+        """Close open connections by the plan; their numbers may be opened again."""
+        self.states[numbers] = CLOSED
+        self.counts.open -= len(numbers)
+        self.counts.closed += len(numbers)
+        self._assigned -= len(numbers)
+        self._again.append(numbers)
+        self._engine.close(self.slots[numbers], abort=abort)
+
+    def finish(self, numbers: Numbers) -> None:
+        """Close open connections at the run's end."""
+        self.states[numbers] = CLOSED
+        self.counts.open -= len(numbers)
+        self._engine.close(self.slots[numbers])
+
+    def finished(self, slots: Slots) -> None:
+        """Connections that the peer ended at the run's end: it was quicker."""
+        numbers = self.numbers_of(slots)
+        numbers = numbers[self.states[numbers] == OPEN]
+        self.states[numbers] = CLOSED
+        self.counts.open -= len(numbers)
+
+    def lost(self, slots: Slots, errnos: npt.NDArray[np.int32]) -> Numbers:
+        """Connections that ended without our doing: those of them that were open."""
+        owners = self.numbers_of(slots)
+        is_open = self.states[owners] == OPEN
+        numbers: Numbers = owners[is_open]
+        self.states[numbers] = LOST
+        self.counts.open -= len(numbers)
+        self.counts.lost += len(numbers)
+        self.counts.lost_errnos.update(errnos[is_open].tolist())
+        return numbers
+
+    def open_numbers(self) -> Numbers:
+        """All that are open, ascending: a scan over the column."""
+        return np.flatnonzero(self.states[: self._fresh] == OPEN)
+
+    def connecting_numbers(self) -> Numbers:
+        """All whose connect is under way."""
+        return np.flatnonzero(self.states[: self._fresh] == CONNECTING)

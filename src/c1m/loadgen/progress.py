@@ -1,0 +1,81 @@
+"""A snapshot of a running generator, for whoever looks on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from c1m.report.reasons import errno_name
+from c1m.report.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from c1m.loadgen.generator import Generator
+
+
+def snapshot_of(
+    generator: Generator, now_ns: int, before: Snapshot | None, *, is_last: bool = False
+) -> Snapshot:
+    """Where the run stands; rates are over the time since the snapshot `before`."""
+    plan, connections, recorder = generator.plan, generator.connections, generator.recorder
+    counts, exchange = connections.counts, generator.traffic.exchange
+    elapsed = (now_ns - generator.start_ns) / 1e9
+    tallies = recorder.tallies
+    sent, right = sum(t.sent for t in tallies), sum(t.right for t in tallies)
+    step_s = elapsed - before.elapsed_s if before else elapsed
+    phase = generator.phases[-1]
+    stage = phase.stage
+    left = rate = None
+    if stage is not None and stage.seconds is not None:
+        left = max(stage.seconds - (now_ns - phase.start_ns) / 1e9, 0.0)
+        if stage.rate_from is not None and stage.rate_to is not None:
+            share = 1 - left / stage.seconds
+            rate = stage.rate_from + share * (stage.rate_to - stage.rate_from)
+    errnos = Counter(counts.connect_errnos) + Counter(counts.lost_errnos)
+    faults = Counter(exchange.extras)
+    for tally in tallies:
+        faults.update(tally.kinds())
+    memory = generator.sampler.latest()
+    return Snapshot(
+        elapsed_s=elapsed,
+        target=plan.target,
+        scenario=plan.scenario.name,
+        stage=stage.text if stage else phase.name,
+        stage_number=min(sum(p.stage is not None for p in generator.phases), len(plan.stages)),
+        stages=len(plan.stages),
+        stage_left_s=left,
+        asked=plan.connections,
+        attempted=counts.started,
+        opened=counts.opened,
+        ready=counts.ready,
+        open=counts.open,
+        failed=counts.failed,
+        lost=counts.lost,
+        closed=counts.closed,
+        connects_per_s=_rate(counts.opened, before.opened if before else 0, step_s),
+        last_step_ms=connections.ramp.last_step_ms(),
+        due=sum(t.due for t in tallies),
+        sent=sent,
+        right=right,
+        wrong=sum(t.wrong for t in tallies),
+        missing=sum(t.missing for t in tallies),
+        unsent=sum(t.unsent for t in tallies),
+        in_flight=exchange.in_flight,
+        sent_per_s=_rate(sent, before.sent if before else 0, step_s),
+        right_per_s=_rate(right, before.right if before else 0, step_s),
+        rate_asked_per_s=rate,
+        faults={kind: count for kind, count in faults.items() if count},
+        errnos={errno_name(code): count for code, count in errnos.items()},
+        percentiles_ns=recorder.overall.percentiles(),
+        recent_ns=generator.recent_ns,
+        octaves=recorder.overall.octaves(),
+        lag_max_ns=recorder.series.lag_max_ns,
+        server_rss_bytes=memory.server_rss_bytes,
+        client_rss_bytes=memory.client_rss_bytes,
+        slab_bytes=memory.slab_bytes,
+        used_bytes=memory.used_bytes,
+        is_last=is_last,
+    )
+
+
+def _rate(now: int, before: int, seconds: float) -> float:
+    return (now - before) / seconds if seconds > 0 else 0.0

@@ -1,0 +1,273 @@
+"""Requests over open connections: who sends when, and from when a latency counts.
+
+Open loop: the arrivals of a stage come by its schedule, each for a connection that is drawn. Where
+that has as many requests in flight as it may, the arrival waits behind it, and its latency counts
+from when it was due all the same. What still waits when the stage ends is counted as unsent.
+
+Closed loop: a connection asks again a think time after its reply.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.clock import Clock
+from c1m.engine.base import Engine
+from c1m.engine.ragged import Ragged
+from c1m.loadgen.arrivals import Arrivals, Spread
+from c1m.loadgen.backlog import Backlog
+from c1m.loadgen.connections import OPEN, Connections
+from c1m.loadgen.exchange import RIGHT, Exchange, Resolved
+from c1m.loadgen.message import Numbers
+from c1m.loadgen.recorder import Recorder, Tally
+
+Times = npt.NDArray[np.int64]
+
+FAR = np.iinfo(np.int64).max  # in the column of send times: nothing in flight there
+FIRST = 0  # the purpose of connections' first requests
+REDRAWS = 8  # tries to hit an open connection before all of them are listed
+
+
+class Traffic:
+    """What all connections send and receive; `begin` and `end` bracket a stage's load."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        exchange: Exchange,
+        connections: Connections,
+        recorder: Recorder,
+        clock: Clock,
+        spread: Spread,
+        rng: np.random.Generator,
+    ) -> None:
+        count, depth = len(connections.states), exchange.depth
+        self.exchange = exchange
+        self.recorder = recorder
+        recorder.purpose("first", is_load=False)
+        self._engine = engine
+        self._connections = connections
+        self._clock = clock
+        self._spread = spread
+        self._rng = rng
+        self._depth = depth
+        self._intended = np.zeros(count * depth, np.int64)
+        self._sent = np.full(count * depth, FAR, np.int64)
+        self._purposes = np.zeros(count * depth, np.uint8)
+        self._backlog = Backlog(count)
+        self._scratch = np.zeros(count, np.int32)
+        self._purpose = FIRST
+        self.fault_ns: list[int] = []  # when each of the exchange's faults was seen
+        self._arrivals: Arrivals | None = None
+        self._think_ns: int | None = None
+        self._thinking: deque[tuple[Times, Numbers]] = deque()  # due when, ascending; who
+
+    @property
+    def first(self) -> Tally:
+        """The connections' first requests."""
+        return self.recorder.tallies[FIRST]
+
+    # --- a stage ------------------------------------------------------------------------------
+
+    def begin(
+        self, purpose: int, arrivals: Arrivals | None, think_ns: int | None, now_ns: int
+    ) -> None:
+        """A stage's load begins: by a schedule, or each connection after its replies."""
+        self._purpose, self._arrivals, self._think_ns = purpose, arrivals, think_ns
+        if think_ns is None:
+            return
+        numbers = self._connections.open_numbers()
+        if think_ns:  # not all at once: as if they had been at it before
+            due = now_ns + np.sort(self._rng.integers(0, think_ns, len(numbers)))
+            self._thinking.append((due, self._rng.permutation(numbers)))
+        else:
+            for _ in range(self._depth):
+                self._send_now(numbers[self.exchange.is_free(numbers)])
+
+    def close_schedule(self, now_ns: int) -> None:
+        """Nothing becomes due after now; what is due and waits may still be sent."""
+        self.due(now_ns)
+        self._arrivals = self._think_ns = None
+        self._thinking.clear()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are due and wait for their connection."""
+        return len(self._backlog)
+
+    def end(self) -> None:
+        """The stage is over: what still waits stays unsent."""
+        self.recorder.tallies[self._purpose].unsent += self._backlog.clear()
+
+    def next_ns(self) -> int | None:
+        """When something is due to be sent; None: nothing is, as far as is known."""
+        if self._arrivals is not None:
+            return self._arrivals.next_ns()
+        return int(self._thinking[0][0][0]) if self._thinking else None
+
+    def due(self, now_ns: int) -> None:
+        """Send what is due."""
+        if self._arrivals is not None:
+            times = self._arrivals.until(now_ns)
+            if len(times):
+                self._arrive(times, now_ns)
+        elif self._thinking:
+            self._after_thinking(now_ns)
+
+    def _arrive(self, times: Times, now_ns: int) -> None:
+        tally = self.recorder.tallies[self._purpose]
+        tally.due += len(times)
+        numbers = self._drawn(len(times))
+        if not len(numbers):
+            tally.unsent += len(times)
+            return
+        order = np.arange(len(numbers), dtype=np.int32)
+        self._scratch[numbers[::-1]] = order[::-1]  # the first of several for one connection stays
+        may = self._scratch.take(numbers) == order
+        may &= self.exchange.is_free(numbers)
+        if len(self._backlog):
+            may &= ~self._backlog.has(numbers)
+        self.recorder.behind(tally, now_ns - times, now_ns - times[may])
+        if may.all():
+            self._send(numbers, times, self._purpose)
+            return
+        self._send(numbers[may], times[may], self._purpose)
+        self._backlog.push(numbers[~may], times[~may])
+        if self._depth > 1:  # several may go to one connection at once
+            self._serve_backlog(np.unique(numbers[~may]))
+
+    def _drawn(self, count: int) -> Numbers:
+        """`count` open connections (the same more than once, perhaps); none where none is open."""
+        connections = self._connections
+        if not connections.counts.open:
+            return np.zeros(0, np.int64)
+        numbers = self._spread.draw(count, connections.below)
+        for _ in range(REDRAWS):
+            shut = np.flatnonzero(connections.states.take(numbers) != OPEN)
+            if not len(shut):
+                return numbers
+            numbers[shut] = self._spread.draw(len(shut), connections.below)
+        shut = np.flatnonzero(connections.states.take(numbers) != OPEN)
+        numbers[shut] = self._rng.choice(connections.open_numbers(), len(shut))
+        return numbers
+
+    def _after_thinking(self, now_ns: int) -> None:
+        tally = self.recorder.tallies[self._purpose]
+        while self._thinking and self._thinking[0][0][0] <= now_ns:
+            times, numbers = self._thinking.popleft()
+            count = int(np.searchsorted(times, now_ns, side="right"))
+            if count < len(times):
+                self._thinking.appendleft((times[count:], numbers[count:]))
+                times, numbers = times[:count], numbers[:count]
+            may = (self._connections.states.take(numbers) == OPEN) & self.exchange.is_free(numbers)
+            times, numbers = times[may], numbers[may]
+            tally.due += len(times)
+            self.recorder.behind(tally, now_ns - times, now_ns - times)
+            self._send(numbers, times, self._purpose)
+
+    # --- sending ------------------------------------------------------------------------------
+
+    def greet(self, numbers: Numbers) -> None:
+        """The first request on connections that have just opened."""
+        self.first.due += len(numbers)
+        self._send(numbers, None, FIRST)
+
+    def send_all(self, numbers: Numbers, purpose: int) -> None:
+        """One request on each of these connections, as far as they are free."""
+        numbers = numbers[self.exchange.is_free(numbers)]
+        tally = self.recorder.tallies[purpose]
+        tally.due += len(numbers)
+        self._send(numbers, None, purpose)
+
+    def _send_now(self, numbers: Numbers) -> None:
+        self.recorder.tallies[self._purpose].due += len(numbers)
+        self._send(numbers, None, self._purpose)
+
+    def _send(self, numbers: Numbers, intended: Times | None, purpose: int) -> None:
+        """One request on each of these (distinct, free) connections. `intended` None: there is no
+        schedule, it is due when it is sent."""
+        if not len(numbers):
+            return
+        data, seqs = self.exchange.requests(numbers)
+        at = self._at(numbers, seqs)
+        now = self._clock.now_ns()
+        self._intended[at] = now if intended is None else intended
+        self._sent[at] = now
+        self._purposes[at] = purpose
+        tally = self.recorder.tallies[purpose]
+        tally.sent += len(numbers)
+        tally.in_flight_peak = max(tally.in_flight_peak, tally.in_flight)
+        self._engine.send(self._connections.slots.take(numbers), data)
+
+    def _at(self, numbers: Numbers, seqs: Numbers) -> Numbers:
+        """Where requests have their row in the columns."""
+        return numbers if self._depth == 1 else numbers * self._depth + seqs % self._depth
+
+    # --- receiving ----------------------------------------------------------------------------
+
+    def take(self, numbers: Numbers, data: Ragged, now_ns: int) -> None:
+        """Pieces that came."""
+        self._resolved(self.exchange.take(numbers, data), now_ns)
+
+    def gone(self, numbers: Numbers, now_ns: int) -> None:
+        """Connections that ended, or were closed."""
+        if len(self._backlog):
+            self.recorder.tallies[self._purpose].unsent += self._backlog.drop(numbers)
+        self._resolved(self.exchange.gone(numbers), now_ns)
+
+    def give_up_older_than(self, limit_ns: int, now_ns: int) -> int:
+        """Resolve requests sent before `limit_ns`: their replies do not come. How many."""
+        at = np.flatnonzero(self._sent < limit_ns)
+        if not len(at):
+            return 0
+        numbers, places = at // self._depth, at % self._depth
+        oldest = self.exchange.oldest[numbers].astype(np.int64)
+        resolved = self.exchange.give_up(numbers, oldest + (places - oldest) % self._depth)
+        self._resolved(resolved, now_ns)
+        return len(resolved)
+
+    def _resolved(self, resolved: Resolved, now_ns: int) -> None:
+        numbers = resolved.numbers
+        while len(self.fault_ns) < len(self.exchange.faults):
+            self.fault_ns.append(now_ns)
+        if not len(numbers):
+            return
+        at = self._at(numbers, resolved.seqs)
+        purposes = self._purposes.take(at)
+        intended, sent = self._intended.take(at), self._sent.take(at)
+        self._sent[at] = FAR
+        outcomes = resolved.outcomes
+        self.recorder.resolved(purposes, outcomes, intended, sent, now_ns)
+        if not purposes.all():  # FIRST is 0
+            is_ready = purposes == FIRST
+            if outcomes is not None:
+                is_ready &= outcomes == RIGHT
+            self._connections.counts.ready += int(np.count_nonzero(is_ready))
+        if len(self._backlog) or self._think_ns is not None:
+            self._go_on(numbers, now_ns)
+
+    def _go_on(self, numbers: Numbers, now_ns: int) -> None:
+        """These connections can send again: what waits on them, or the closed loop's next."""
+        numbers = numbers[self._connections.states.take(numbers) == OPEN]
+        if self._depth > 1:
+            numbers = np.unique(numbers)
+        if len(self._backlog):
+            waited = self._serve_backlog(numbers)
+            self.recorder.tallies[self._purpose].waited += waited
+        if self._think_ns == 0:
+            for _ in range(self._depth):
+                self._send_now(numbers[self.exchange.is_free(numbers)])
+        elif self._think_ns is not None:
+            self._thinking.append((np.full(len(numbers), now_ns + self._think_ns), numbers))
+
+    def _serve_backlog(self, numbers: Numbers) -> int:
+        """Send what waits on these (distinct) connections, as many on each as it may have."""
+        served = 0
+        for _ in range(self._depth):
+            numbers, times = self._backlog.pop(numbers[self.exchange.is_free(numbers)])
+            self._send(numbers, times, self._purpose)
+            served += len(numbers)
+        return served
