@@ -252,3 +252,9 @@ def test_every_metric_is_found_and_measured_on_every_record() -> None:
             assert (figure.value is None) == bool(figure.why) or figure.value is not None, name
             if figure.value is not None:
                 assert metrics.shown(metrics.find(name).kind, figure.value)
+
+
+def test_faults_of_rounds_count() -> None:
+    rounds = [Round("first", 10, 8, 2, faults={"garbled": 1, "crossed": 1})]
+    record = replace(complete_record(1_000), rounds=rounds)
+    assert [one.holds for one in judged(record, "garbled == 1", "crossed == 0")] == [True, False]

@@ -235,12 +235,14 @@ def _due(record: RunRecord) -> int:
 
 
 def _fault(kind: str) -> Callable[[RunRecord], float]:
-    """Counted among the requests; seen elsewhere (in a first reply), it counts as well."""
+    """Of the requests, of the first replies and of the stampede together, or of the pushes."""
 
     def total(record: RunRecord) -> float:
+        faults = [record.requests.faults, *(one.faults for one in record.rounds)]
+        counted = sum(one.get(kind, 0) for one in faults)
         pushes = float(getattr(record.fan_out, kind, 0))
         seen = sum(fault.kind == kind for fault in record.faults)
-        return max(record.requests.faults.get(kind, 0), pushes, seen)
+        return max(counted, pushes, seen)  # the same ones, perhaps: never more than there were
 
     return total
 
