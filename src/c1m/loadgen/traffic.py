@@ -241,7 +241,7 @@ class Traffic:
         self._sent[at] = FAR
         outcomes = resolved.outcomes
         self.recorder.resolved(purposes, outcomes, intended, sent, now_ns)
-        if not purposes.all():  # FIRST is 0
+        if np.count_nonzero(purposes) < len(purposes):  # FIRST is 0
             is_ready = purposes == FIRST
             if outcomes is not None:
                 is_ready &= outcomes == RIGHT
