@@ -159,7 +159,9 @@ class Round:
     in_flight_peak: int = 0
     seconds: float = 0.0
     first_failures: list[ReplyFailure] = field(default_factory=list)
-    faults: dict[str, int] = field(default_factory=dict)  # wrong ones by kind (measured.WRONG_KINDS)
+    faults: dict[str, int] = field(
+        default_factory=dict
+    )  # wrong ones by kind (measured.WRONG_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +175,14 @@ class ProcessColumns:
 
 @dataclass(frozen=True, slots=True)
 class KernelColumns:
-    """The machine over time. `used_bytes` is MemTotal - MemAvailable, all users included."""
+    """The machine over time. `used_bytes` is MemTotal - MemAvailable, all users included;
+    `idle_s` the CPU seconds that all cores together were idle since the machine started.
+    """
 
     slab_bytes: list[int] = field(default_factory=list)
     tcp_mem_bytes: list[int] = field(default_factory=list)
     used_bytes: list[int] = field(default_factory=list)
+    idle_s: list[float | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,13 +55,23 @@ class _Row(NamedTuple):
     slab_bytes: int
     tcp_mem_bytes: int
     used_bytes: int
+    idle_s: float | None
+
+
+class Latest(NamedTuple):
+    """Memory in bytes; None where it is not known."""
+
+    server_rss_bytes: int | None
+    client_rss_bytes: int | None
+    slab_bytes: int | None
+    used_bytes: int | None
 
 
 class Sampler:
     """Rows of figures since `start_ns` (default: now, on `clock`).
 
     `server_pid` is None where the server is not a process of this machine, or not known. Holds at
-    most five descriptors until `close`.
+    most six descriptors until `close`.
     """
 
     def __init__(
@@ -86,6 +96,7 @@ class Sampler:
         self._client = _open(root / "proc/self/stat")
         self._meminfo = _open(root / "proc/meminfo")
         self._sockstat = _open(root / "proc/net/sockstat")
+        self._uptime = _open(root / "proc/uptime")
         self._conntrack = _open(root / procfs.sysctl_path("net.netfilter.nf_conntrack_count"))
         self._highest: dict[str, int] = {}
         self._counters = _kernel_counters(root)
@@ -99,6 +110,15 @@ class Sampler:
         if len(self._rows) > self._rows_max:
             self._halve()
 
+    def latest(self) -> Latest:
+        """The memory of both ends and of the kernel when it was last sampled."""
+        row = self._rows[-1] if self._rows else None
+        if row is None:
+            return Latest(None, None, None, None)
+        server = row.server.rss_bytes if row.server else None
+        client = row.client.rss_bytes if row.client else None
+        return Latest(server, client, row.slab_bytes, row.used_bytes)
+
     def _row(self, open_connections: int) -> _Row:
         memory = {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(_read(self._meminfo))}
         gauges = self._look_at_gauges()
@@ -110,6 +130,7 @@ class Sampler:
             slab_bytes=memory.get(b"Slab", 0),
             tcp_mem_bytes=gauges.get("TCP.mem", 0) * _PAGE_BYTES,
             used_bytes=memory.get(b"MemTotal", 0) - memory.get(b"MemAvailable", 0),
+            idle_s=_idle(_read(self._uptime)),
         )
 
     def _look_at_gauges(self) -> dict[str, int]:
@@ -142,6 +163,7 @@ class Sampler:
                 slab_bytes=[row.slab_bytes for row in rows],
                 tcp_mem_bytes=[row.tcp_mem_bytes for row in rows],
                 used_bytes=[row.used_bytes for row in rows],
+                idle_s=[row.idle_s for row in rows],
             ),
         )
 
@@ -160,7 +182,7 @@ class Sampler:
 
     def close(self) -> None:
         """Give the descriptors back; the rows stay. May be called twice."""
-        for name in ("_server", "_client", "_meminfo", "_sockstat", "_conntrack"):
+        for name in ("_server", "_client", "_meminfo", "_sockstat", "_uptime", "_conntrack"):
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
             setattr(self, name, -1)
@@ -205,6 +227,12 @@ def _process(stat: bytes) -> _Process | None:
         user_s=int(fields[11]) / _TICKS_PER_S,
         system_s=int(fields[12]) / _TICKS_PER_S,
     )
+
+
+def _idle(uptime: bytes) -> float | None:
+    """The second number of /proc/uptime: seconds, the idle time of all cores added up."""
+    fields = uptime.split()
+    return float(fields[1]) if len(fields) == 2 else None
 
 
 def _columns(rows: list[_Process | None]) -> ProcessColumns:
