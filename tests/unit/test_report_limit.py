@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.loadgen.histogram import Histogram
-from c1m.report.limit import cpu_share, judge_limit, lag_bound_ns
+from c1m.report.limit import cpu_share, idle_cores, judge_limit, lag_bound_ns
 from c1m.report.measured import Limit
-from c1m.report.record import ProcessColumns
+from c1m.report.record import KernelColumns, ProcessColumns
 
 MS = 1_000_000
 
@@ -41,6 +41,8 @@ def judged(base: dict[str, Any], **changes: Any) -> Limit:
     return judge_limit(**{**base, **changes})
 
 
+CROWDED: dict[str, Any] = {"cores": 2, "idle": 0.05}
+
 # what changes in an open loop that kept its plan, who it was, a lower bound, a sentence's part
 OPEN_CASES = [
     ({}, "neither", False, "both had time to spare"),
@@ -57,7 +59,7 @@ OPEN_CASES = [
     ({"late": 10}, "neither", False, ""),
     ({"rate_reached": 700.0, "waited": 9}, "server", False, "700/s of 1,000/s were reached"),
     ({"unsent": 500, "waited": 9}, "server", False, "500 requests were due and never sent"),
-    ({"unsent": 500, "server_cpu": None}, "server", False, "replies take too long"),
+    ({"unsent": 500, "server_cpu": None}, "server", False, "take too long"),
     ({"unsent": 5}, "neither", False, ""),
     ({"sent": 0, "unsent": 7, "lag": Histogram()}, "unknown", False, "None of 7 requests"),
     ({"softnet_drops": 3}, "neither", False, "dropped 3 packets"),
@@ -66,6 +68,11 @@ OPEN_CASES = [
     ({"server_cpu": 2.5}, "neither", False, "server 250 % of a core"),  # has several threads
     ({"server_cpu": 3.4, "cores": 4}, "server", False, "The server had no CPU to spare."),
     ({"server_cpu": 2.5, "cores": 4}, "neither", False, ""),
+    # no core idle, 0.85 of one with others: nobody's CPU share says anything
+    ({**CROWDED, "rate_reached": 700.0}, "both", True, "85 % of one went to others"),
+    ({**CROWDED}, "neither", False, "measure again on a quiet machine"),
+    ({**CROWDED, "idle": 0.5, "rate_reached": 700.0}, "server", False, "CPU to spare"),
+    ({**CROWDED, "lag": BEHIND}, "generator", True, ""),
 ]
 CLOSED_CASES = [
     ({}, "neither", False, "Neither was short of CPU"),
@@ -80,6 +87,9 @@ CLOSED_CASES = [
     ({"generator_cpu": None, "server_cpu": None}, "unknown", False, "server unknown"),
     ({"generator_cpu": 0.99, "server_cpu": 2.9, "cores": 4}, "both", True, ""),
     ({"softnet_drops": 11, "server_cpu": None}, "generator", True, "dropped 11 packets"),
+    ({**CROWDED}, "both", True, "85 % of one went to others"),
+    ({**CROWDED, "server_cpu": None}, "unknown", False, ""),  # it may itself be the others
+    ({**CROWDED, "generator_cpu": 0.93, "server_cpu": 0.94}, "neither", False, ""),
     ({"is_open_loop": True, "server_cpu": 0.97}, "server", False, ""),  # its lag is not known
 ]
 
@@ -119,7 +129,7 @@ shares = st.none() | st.floats(0, 8)
     late=st.integers(0, 100), sent=st.integers(0, 10_000), unsent=st.integers(0, 10_000),
     waited=st.integers(0, 100), softnet_drops=st.integers(0, 20), p99_ns=st.none(),
     rate_reached=st.none() | st.floats(0, 1000), cores=st.none() | st.integers(1, 8),
-    behind=st.booleans(),
+    behind=st.booleans(), idle=st.none() | st.floats(0, 8),
 )  # fmt: skip
 def test_any_run_has_a_verdict_in_words(behind: bool, **facts: Any) -> None:
     limit = judge_limit(lag=BEHIND if behind else IN_TIME, rate_asked=1000.0, **facts)
@@ -140,6 +150,13 @@ def test_cpu_share_of_a_window() -> None:
     assert cpu_share(process, t_s, 1.5, 2.5) == 0.75  # between samples it grows evenly
     assert cpu_share(process, t_s, 3.0, 99.0) == 0.0  # cut to what was sampled
     assert cpu_share(process, t_s, -5.0, 1.0) == 0.0
+
+
+def test_idle_cores_of_a_window() -> None:
+    kernel = KernelColumns(idle_s=[100.0, 102.0, 102.5, None])
+    assert idle_cores(kernel, [0.0, 1.0, 2.0, 3.0], 0.0, 1.0) == 2.0
+    assert idle_cores(kernel, [0.0, 1.0, 2.0, 3.0], 1.0, 3.0) == 0.5
+    assert idle_cores(KernelColumns(), [0.0, 1.0], 0.0, 1.0) is None  # an older record
 
 
 def test_cpu_share_that_cannot_be_known() -> None:

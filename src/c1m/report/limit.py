@@ -9,6 +9,8 @@ The rules, from what a measurement is worth:
 - Closed loop. There is no schedule to be late for: a saturated generator only asks less. So it is
   judged by CPU: a process of one thread that takes a whole core could not have asked for more.
 - A server on another machine has no CPU time here: then only the generator can be acquitted.
+- Where no core of this machine was idle and others than the two had a part of them, CPU shares say
+  nothing about either: the machine was the limit, which is the generator's side.
 - Packets that this machine's own queues dropped come back as delay that is nobody's but this
   machine's: the generator's side.
 
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from c1m.report.measured import Latency, Limit
-from c1m.report.record import ProcessColumns
+from c1m.report.record import KernelColumns, ProcessColumns
 from c1m.units import NS_PER_MS, format_count, format_duration, format_rate
 
 if TYPE_CHECKING:
@@ -47,6 +49,10 @@ RATE_KEPT = 0.99
 # Each packet dropped costs a retransmission of 200 ms or more: above this share p99.9 shows it.
 DROPS_SHARE_MAX = 0.001
 
+# Of all cores; the kernel's own housekeeping takes about so much.
+IDLE_LEAST_SHARE = 0.05
+OTHERS_MOST = 0.2  # cores that others may have on a machine that is still called quiet
+
 _SPAN_LEAST_S = 0.1  # ten ticks of CPU time: over less, a share is mostly rounding
 
 
@@ -67,6 +73,27 @@ class _Facts:
     rate_asked: float | None
     rate_reached: float | None
     cores: int | None
+    idle: float | None
+
+    @property
+    def others(self) -> float:
+        """Cores that others had while none was idle; 0.0 where some were, or it is not known.
+
+        Other processes, the hypervisor, or interrupts that the kernel does not count to a process.
+        """
+        if self.idle is None or not self.cores or self.generator_cpu is None:
+            return 0.0
+        if self.idle >= IDLE_LEAST_SHARE * self.cores:
+            return 0.0
+        return max(0.0, self.cores - self.idle - self.generator_cpu - (self.server_cpu or 0.0))
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether others kept CPU from the generator, and from a server here.
+
+        A server here whose CPU is not known may itself be these others.
+        """
+        return self.server_cpu is not None and self.others > OTHERS_MOST
 
     @property
     def generator_is_busy(self) -> bool:
@@ -100,17 +127,18 @@ def judge_limit(
     rate_asked: float | None,
     rate_reached: float | None,
     cores: int | None = None,
+    idle: float | None = None,
 ) -> Limit:
     """The verdict. CPU in cores (1.0: one whole core; None: not known), rates per second.
 
     `lag`: ns that the generator was behind its schedule at each request; an open loop without any
     is judged as a closed one;
     `p99_ns` of the corrected latency; `late`, `sent`, `unsent`, `waited` as in measured.Requests;
-    `cores` of this machine, needed only for a server that uses more than one.
+    `cores` of this machine, and how many of them were `idle` (`idle_cores`).
     """
     facts = _Facts(
         lag.quantile(0.99), lag.max, generator_cpu, server_cpu, late, sent, unsent, waited,
-        softnet_drops, p99_ns, rate_asked, rate_reached, cores,
+        softnet_drops, p99_ns, rate_asked, rate_reached, cores, idle,
     )  # fmt: skip
     if sent == 0:
         who, sentences = "unknown", [f"None of {format_count(unsent)} requests due was sent."]
@@ -157,11 +185,18 @@ def _open_loop(facts: _Facts) -> tuple[str, list[str]]:
     short = _fell_short(facts)
     if facts.server_is_busy():
         return "server", [*sentences, *short, "The server had no CPU to spare."]
+    if short and facts.is_crowded:
+        return "both", [*sentences, *short, _crowd(facts)]
     if short:
-        why = "Its replies take too long for that rate over so many connections"
+        why = (
+            "The server's replies, one after the other on each connection, take too long for that "
+            "rate: more connections or --pipeline would carry more"
+        )
         if facts.server_cpu is not None:
-            why += ", and not for want of CPU"
+            why += "; the server had CPU to spare"
         return "server", [*sentences, *short, why + "."]
+    if facts.is_crowded:
+        return "neither", [*sentences, "The plan was kept all the same.", _crowd(facts)]
     if facts.generator_is_busy:
         spare = "but a higher rate the generator may not keep: it had no CPU to spare."
         return "neither", [*sentences, f"The plan was kept, {spare}"]
@@ -221,6 +256,8 @@ def _closed_loop(facts: _Facts) -> tuple[str, list[str]]:
             "The generator had time to spare: the server, the path or the think time was the limit."
         )
         return "unknown", [*sentences, why]
+    if facts.is_crowded:
+        return "both", [*sentences, _crowd(facts)]
     why = (
         "Neither was short of CPU: round trips (and think time) over so many connections are the "
         "limit; more connections or --pipeline would show what the server can do."
@@ -237,6 +274,13 @@ def _cpu_sentence(facts: _Facts) -> str:
 
 def _cores(cpu: float | None) -> str:
     return "unknown" if cpu is None else f"{100 * cpu:.0f} % of a core"
+
+
+def _crowd(facts: _Facts) -> str:
+    return (
+        f"No core of this machine was idle, and {100 * facts.others:.0f} % of one went to others "
+        "than these two (processes, the hypervisor, interrupts): measure again on a quiet machine."
+    )
 
 
 def _drops(facts: _Facts) -> str:
@@ -256,18 +300,32 @@ def cpu_share(
     the process was sampled. None where that leaves less than 0.1 s, for CPU time comes in ticks of
     10 ms.
     """
-    known = [
-        (t, user + system)
-        for t, user, system in zip(t_s, columns.user_s, columns.system_s, strict=True)
-        if user is not None and system is not None
+    used = [
+        None if user is None or system is None else user + system
+        for user, system in zip(columns.user_s, columns.system_s, strict=True)
     ]
+    return _growth(used, t_s, from_s, to_s)
+
+
+def idle_cores(
+    kernel: KernelColumns, t_s: Sequence[float], from_s: float, to_s: float
+) -> float | None:
+    """How many of this machine's cores were idle from `from_s` to `to_s`; None as in cpu_share."""
+    return _growth(kernel.idle_s, t_s, from_s, to_s)
+
+
+def _growth(
+    values: Sequence[float | None], t_s: Sequence[float], from_s: float, to_s: float
+) -> float | None:
+    """Growth a second within a window of what never falls."""
+    known = [(t, value) for t, value in zip(t_s, values, strict=False) if value is not None]
     if len(known) < 2:
         return None
-    times, used = [t for t, _ in known], [cpu for _, cpu in known]
+    times, totals = [t for t, _ in known], [total for _, total in known]
     start, end = max(from_s, times[0]), min(to_s, times[-1])
     if end - start < _SPAN_LEAST_S:
         return None
-    grown = _at(times, used, end) - _at(times, used, start)
+    grown = _at(times, totals, end) - _at(times, totals, start)
     return round(max(0.0, grown) / (end - start), 4)
 
 
