@@ -21,6 +21,7 @@ from c1m.loadgen.histogram import Histogram
 from c1m.report import figures, html
 from c1m.report.record import Asked, Latency, RunRecord
 from report_records import complete_record, short_record
+from report_request_records import publish_record, request_record
 
 BARE = "/* plotly */"  # in place of 4.8 MB of plotly's JavaScript
 
@@ -234,3 +235,62 @@ def test_the_command_refuses_before_it_reads(tmp_path: Path) -> None:
 
 def test_a_record_with_nothing_asked_has_bars_of_no_width() -> None:
     assert "width:0.00%" in html.render(RunRecord(asked=Asked(0)), BARE)
+
+
+@pytest.mark.parametrize("record", [request_record(), publish_record()], ids=["rate", "publish"])
+def test_the_page_of_a_run_with_requests_is_sound_and_loads_nothing(record: RunRecord) -> None:
+    page = html.render(record, BARE)
+    parser = Balance()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    assert parser.loads == []
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert all(f'id="plot-{figure["id"]}"' in page for figure in data_of(page))
+
+
+def test_what_the_page_shows_of_a_run_with_requests() -> None:
+    page = html.render(request_record(), BARE)
+    parts = (
+        "<h2>Thresholds: 1 of 3 hold</h2>",
+        '<tr class="fail"><td><b>FAIL</b></td><td class="left">p99 &lt; 50ms</td>',
+        '<tr class="ok"><td><b>ok</b></td>',
+        'class="verdict"><strong>SHORT: 99,990',
+        '<p class="bound">LOWER BOUND: the generator was saturated',
+        "<b>63,136/s</b><span>right replies a second</span>",
+        "<h2>Connections</h2>",
+        "<td>ready: first reply right</td><td>249,980</td><td>99.9920 %</td>",
+        "<h2>What is missing, and why</h2>",
+        "8 x ETIMEDOUT while connecting: the accept queue overflowed 9 times.",
+        "<h2>Requests</h2>",
+        "<td>wrong: garbled</td><td>4</td>",
+        "<h2>Stages</h2>",
+        "<td>hold 100k for 30s at 10k/s..50k/s</td><td>100,000</td><td>10k..50k/s</td>",
+        "<h2>Latency of requests</h2>",
+        "<td>p99</td><td>565 ms</td><td>959 us</td><td>589 x</td>",
+        "They differ from p99 on",
+        "<h2>Over the run</h2>",
+        "<h2>First faults</h2>",
+        "<code>b&#x27;&lt;/script&gt;&lt;b&gt;4\\n&#x27;</code>",
+        "<h2>Notes</h2>",
+        "<h2>What the limit was</h2><p><b>The generator was the limit.</b></p>",
+        "<h2>Latency: connections</h2>",
+        "<td>requests</td><td>open loop of 50,000/s, arrivals poisson",
+    )
+    places = [page.find(part) for part in parts]
+    assert -1 not in places, parts[places.index(-1)]
+    assert places == sorted(places)
+
+
+def test_a_page_without_requests_has_none_of_their_sections() -> None:
+    page = html.render(complete_record(), BARE)
+    for title in ("Requests", "Stages", "Thresholds", "First faults", "Notes", "What the limit"):
+        assert f"<h2>{title}" not in page
+    assert "<h2>Latency</h2>" in page
+    assert '<p class="bound">' not in page
+
+
+def test_only_chosen_buttons_are_on_a_plot() -> None:
+    """plotly's own choice has one that uploads the figures."""
+    assert "modeBarButtons: [buttons]" in html.render(RunRecord(), BARE)
+    assert "form-action 'none'" in html.render(RunRecord(), BARE)

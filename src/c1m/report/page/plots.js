@@ -6,6 +6,9 @@
   const colour = (name) =>
     getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
+  const isTouch = window.matchMedia("(pointer: coarse)").matches;
+  const isNarrow = () => window.innerWidth < 832;
+
   const translucent = (hex) => hex + "33";
 
   const bands = (layout) => {
@@ -31,8 +34,15 @@
     const all = layout.c1mBands;
     if (!all || !all.length) return annotations;
     const whole = all[all.length - 1].end - all[0].start;
-    const least = whole * (window.innerWidth < 832 ? 0.12 : 0.06);
+    const least = whole * (isNarrow() ? 0.12 : 0.06);
     return annotations.filter((_, i) => all[i].end - all[i].start >= least);
+  };
+
+  // Names of percentiles grow longer the rarer they are: on a phone every other one is left out.
+  const sparse = (own) => {
+    if (!own || !own.ticktext || own.ticktext.length < 6 || !isNarrow()) return own;
+    const last = own.ticktext.length - 1;
+    return { ...own, ticktext: own.ticktext.map((text, i) => ((last - i) % 2 ? "" : text)) };
   };
 
   const axis = (own) => ({
@@ -41,7 +51,8 @@
     title: { standoff: 8, ...(own || {}).title, font: { size: 12, color: colour("dim") } },
   });
 
-  const draw = () => {
+  // One after the other, with a breath between: a phone shows the first while it draws the next.
+  const draw = async () => {
     for (const figure of figures) {
       const traces = figure.traces.map((trace) => ({
         ...trace,
@@ -51,20 +62,53 @@
       }));
       const layout = {
         ...figure.layout, ...bands(figure.layout),
-        xaxis: axis(figure.layout.xaxis), yaxis: axis(figure.layout.yaxis),
+        xaxis: axis(sparse(figure.layout.xaxis)), yaxis: axis(figure.layout.yaxis),
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
         font: { size: 12, color: colour("ink"), family: getComputedStyle(document.body).fontFamily },
-        margin: { l: 50, r: 14, t: 24, b: traces.length > 1 ? 76 : 44 },
+        margin: { l: 50, r: 14, t: figure.layout.c1mBands ? 48 : 34, b: traces.length > 1 ? 76 : 44 },
         showlegend: traces.length > 1,
         legend: { orientation: "h", x: 0, xanchor: "left", yref: "container", y: 0,
                   yanchor: "bottom" },
         hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("rule"),
                       font: { color: colour("ink") } },
+        modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("dim"), activecolor: colour("ink") },
+        // A finger that is put on a plot scrolls the page; the buttons zoom.
+        dragmode: isTouch ? false : "zoom",
+        uirevision: "kept", // drawn again in other colours, it stays zoomed
       };
-      const options = { responsive: true, displaylogo: false, displayModeBar: false };
-      Plotly.react("plot-" + figure.id, traces, layout, options);
+      // Only these: plotly's own list has one that would send the figures to its maker.
+      const buttons = ["toImage", ...(isTouch ? [] : ["zoom2d"]), "pan2d", "zoomIn2d", "zoomOut2d",
+                       "resetScale2d"];
+      const options = {
+        responsive: true, displaylogo: false, displayModeBar: isTouch ? true : "hover",
+        modeBarButtons: [buttons], plotlyServerURL: "",
+      };
+      await Plotly.react("plot-" + figure.id, traces, layout, options);
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    document.documentElement.dataset.plots = "drawn";
+  };
+
+  // All plots over time show the same part of the run: zooming one zooms the others.
+  const timed = figures.filter((figure) => figure.layout.c1mTime);
+  const link = () => {
+    let isFollowing = false;
+    for (const figure of timed) {
+      const plot = document.getElementById("plot-" + figure.id);
+      plot.on("plotly_relayout", (change) => {
+        if (isFollowing) return;
+        const range = change["xaxis.range"] || [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+        const isWhole = change["xaxis.autorange"];
+        if (!isWhole && range[0] === undefined) return;
+        const same = isWhole ? { "xaxis.autorange": true } : { "xaxis.range": [...range] };
+        isFollowing = true;
+        const others = timed.filter((other) => other !== figure);
+        Promise.all(others.map((other) => Plotly.relayout("plot-" + other.id, same)))
+          .finally(() => { isFollowing = false; });
+      });
     }
   };
-  draw();
+
+  draw().then(link);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 })();
