@@ -52,7 +52,8 @@ def report(
     run = RunRecord.read(record)
     if not quiet:
         click.echo(text.summary(run))
-    written = exports.write(run, hgrm, csv)
+    written = [] if hgrm is None else exports.write_hgrm(run, hgrm)
+    written += [] if csv is None else exports.write_csv(run, csv)
     if not quiet and (written or html is not None):
         click.echo()
     for path in written:

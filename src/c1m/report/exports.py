@@ -5,7 +5,7 @@ distance, milliseconds), so its plotter and other tools read it. Both layouts ha
 (2,048 sub-buckets, 1,024 a doubling), so counts and values are those that HdrHistogram would have;
 its mean comes from the middles of the buckets, ours is exact.
 
-Text only, but for `write`, which writes it.
+Text, and two functions that write it.
 """
 
 from __future__ import annotations
@@ -132,13 +132,15 @@ def csv(record: RunRecord) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(record: RunRecord, hgrm_path: str | None, csv_path: str | None) -> list[str]:
-    """Write what has a path; returns the paths written. Raises UsageError where that fails."""
-    texts: dict[str, str] = {}
-    if hgrm_path is not None:
-        texts |= hgrm_files(record, hgrm_path)
-    if csv_path is not None:
-        texts[csv_path] = csv(record)
-    for path, text in texts.items():
-        files.write_text(path, text)
+def write_hgrm(record: RunRecord, path: str) -> list[str]:
+    """Write `hgrm_files`; returns the paths. Raises UsageError where that cannot be done."""
+    texts = hgrm_files(record, path)
+    for name, text in texts.items():
+        files.write_text(name, text)
     return list(texts)
+
+
+def write_csv(record: RunRecord, path: str) -> list[str]:
+    """Write `csv`; returns the path. Raises UsageError where that cannot be done."""
+    files.write_text(path, csv(record))
+    return [path]
