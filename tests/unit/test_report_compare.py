@@ -86,6 +86,34 @@ def test_a_run_too_short_for_a_series_must_differ_by_half() -> None:
     assert one_each(a, c)["request.p50"] == WORSE
 
 
+def test_memory_of_few_connections_is_not_told_from_the_processes_own() -> None:
+    def using(each: float, connections: int) -> RunRecord:
+        record = run(1, seconds=6)
+        return replace(
+            record,
+            memory=replace(record.memory, server_user_bytes_per_connection=each),
+            connections=replace(record.connections, peak_open=connections),
+        )
+
+    assert one_each(using(2752.0, 1_000), using(0.0, 1_000))["server_bytes"] == SAME
+    assert one_each(using(38.0, 1_000_000), using(38.9, 1_000_000))["server_bytes"] == SAME
+    assert one_each(using(38.0, 1_000_000), using(48.0, 1_000_000))["server_bytes"] == WORSE
+
+
+def test_a_p99_of_few_bad_seconds_is_judged_by_these_seconds() -> None:
+    """Every third second stalls: so few independent requests that order statistics end."""
+
+    def stalling(seed: int, by: float) -> RunRecord:
+        record = run(seed, seconds=12)
+        p99 = [ns * (by if i % 3 == 0 else 1) for i, ns in enumerate(record.series.p99_ns)]
+        series = replace(record.series, p99_ns=[round(ns) for ns in p99])
+        return replace(record, series=series)
+
+    found = one_each(stalling(1, 20), stalling(2, 20))
+    assert found["request.p99"] == SAME
+    assert found["request.p99.9"] == NOT_COMPARABLE
+
+
 @pytest.mark.parametrize("name", ["lost", "wrong", "missing", "unsent", "garbled", "doubled"])
 def test_what_must_not_be_is_worse_as_soon_as_it_is(name: str) -> None:
     good, bad = run(1), run(2)

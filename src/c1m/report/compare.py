@@ -205,7 +205,7 @@ def _log(metric: Metric, value: float) -> float:
         return math.log1p(value)
     if metric.kind == "share":
         value = 1 - value  # 99 % to 98 % is twice as many that did not
-    return math.log(max(value, 1e-9))
+    return math.log(max(value, 1.0 if metric.kind == "bytes" else 1e-9))
 
 
 def _middle(metric: Metric, values: Sequence[float]) -> float | None:
