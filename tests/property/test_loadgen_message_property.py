@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,20 +11,30 @@ from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
 from c1m.loadgen import message as message_module
-from c1m.loadgen.message import Message, matches
+from c1m.loadgen.message import Message, Numbers, matches
+
+PLACES = ["{n}", "{n}", "{seq}", "{seq}", "{random:1}", "{random:19}", "{{", "}}"]
 
 texts = st.text(st.characters(exclude_characters="{}", exclude_categories=["Cs"]), max_size=6)
-pieces_of_templates = st.lists(st.one_of(texts, st.sampled_from(["{n}", "{{", "}}"])), max_size=6)
+pieces_of_templates = st.lists(st.one_of(texts, st.sampled_from(PLACES)), max_size=6)
+PREFIXES = st.sampled_from([0, 0, 2, 4])
 templates = pieces_of_templates.map("".join).filter(bool)
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> tuple[Message, list[int]]:
-    """A message for `count` connections and some of their numbers, in any order."""
+def messages(draw: st.DrawFn) -> tuple[Message, Numbers, Numbers]:
+    """A message for `count` connections, some of their numbers in any order, any seqs."""
     count = draw(st.sampled_from([1, 2, 10, 11, 100, 101, 12345, 10**6, 10**7]))
     edges = [n for e in range(8) for n in (10**e - 1, 10**e) if n < count]
     numbers = st.one_of(st.integers(0, count - 1), st.sampled_from(edges))
-    return Message(draw(templates), count), draw(st.lists(numbers, max_size=12))
+    seqs = st.one_of(st.integers(0, 2**32 - 1), st.integers(0, 11))
+    rows = draw(st.lists(st.tuples(numbers, seqs), max_size=12))
+    made = Message(draw(templates), count, draw(st.integers(0, 3)), prefix=draw(PREFIXES))
+    return made, np.array([n for n, _ in rows], np.int64), np.array([s for _, s in rows], np.int64)
+
+
+def slow_of(message: Message, numbers: Numbers, seqs: Numbers) -> list[bytes]:
+    return [message.one(n, s) for n, s in zip(numbers.tolist(), seqs.tolist(), strict=True)]
 
 
 def scattered(draw: st.DrawFn, pieces: list[bytes]) -> Ragged:
@@ -40,21 +52,33 @@ def scattered(draw: st.DrawFn, pieces: list[bytes]) -> Ragged:
 
 
 @given(messages())
-def test_the_matrix_holds_what_one_makes(case: tuple[Message, list[int]]) -> None:
-    message, numbers = case
-    rows, lengths = message.matrix(np.array(numbers, np.int64))
-    slow = [message.one(number) for number in numbers]
-    assert message.lengths(np.array(numbers, np.int64)).tolist() == [len(one) for one in slow]
+def test_the_matrix_holds_what_one_makes(case: tuple[Message, Numbers, Numbers]) -> None:
+    message, numbers, seqs = case
+    rows, lengths = message.matrix(numbers, seqs)
+    slow = slow_of(message, numbers, seqs)
+    assert message.lengths(numbers, seqs).tolist() == [len(one) for one in slow]
+    sizes = zip(numbers.tolist(), seqs.tolist(), strict=True)
+    assert [message.size(n, s) for n, s in sizes] == [len(one) for one in slow]
     assert [rows[i, :n].tobytes() for i, n in enumerate(lengths.tolist())] == slow
     assert all(not rows[i, n:].any() for i, n in enumerate(lengths.tolist()))
-    assert message.pieces(np.array(numbers, np.int64)).pieces() == slow
+    assert message.pieces(numbers, seqs).pieces() == slow
     assert max(map(len, slow), default=0) <= message.size_max
 
 
-@given(templates, st.integers(0, 10**7))
-def test_the_text_with_its_number(template: str, number: int) -> None:
+@given(messages())
+def test_a_message_fits_its_pattern(case: tuple[Message, Numbers, Numbers]) -> None:
+    message, numbers, seqs = case
+    head, tail = message.ends
+    for one in slow_of(message, numbers, seqs):
+        assert message.pattern().fullmatch(one)
+        assert one.startswith(head) and one.endswith(tail)
+
+
+@given(templates, st.integers(0, 10**7), st.integers(0, 2**32 - 1))
+def test_the_text_with_its_number(template: str, number: int, seq: int) -> None:
+    template = re.sub("{random:[0-9]+}", "", template) + "."
     message = Message(template, 10**7 + 1)
-    assert message.one(number).decode() == template.format(n=number)
+    assert message.one(number, seq).decode() == template.format(n=number, seq=seq)
 
 
 @given(st.data())
@@ -75,22 +99,24 @@ def test_matches_is_its_slow_form(data: st.DataObject) -> None:
 @settings(deadline=None)
 @given(st.data(), messages(), st.sampled_from([0, 1 << 16, 1 << 27]), st.sampled_from([1, 4096]))
 def test_batches_are_equal_where_every_piece_is(
-    data: st.DataObject, case: tuple[Message, list[int]], kept_max: int, block_rows: int
+    data: st.DataObject, case: tuple[Message, Numbers, Numbers], kept_max: int, block_rows: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(message_module, "KEPT_BYTES_MAX", kept_max)
         patch.setattr(message_module, "BLOCK_ROWS", block_rows)
-        made, numbers = case
-        message = Message(made.template, 10 ** len(str(max(numbers, default=0))))
-        slow = [message.one(number) for number in numbers]
+        made, numbers, seqs = case
+        message = Message(made.template, 10 ** len(str(numbers.max(initial=0))))
+        slow = slow_of(message, numbers, seqs)
         for _ in range(3):  # other memories, and rows that are there already
             came = list(slow)
             for i in data.draw(st.lists(st.integers(0, max(len(came) - 1, 0)), max_size=2)):
                 if came:
                     came[i] = data.draw(st.sampled_from([*damaged(came[i]), came[i]]))
             ragged = scattered(data.draw, came)
-            assert message.equal(np.array(numbers, np.int64), ragged) == (came == slow)
-            assert message.pieces(np.array(numbers, np.int64)).pieces() == slow
+            assert message.equal(numbers, seqs, ragged) == (came == slow)
+            same = [a == b for a, b in zip(came, slow, strict=True)]
+            assert message.matching(numbers, seqs, ragged).tolist() == same
+            assert message.pieces(numbers, seqs).pieces() == slow
 
 
 def damaged(piece: bytes) -> list[bytes]:

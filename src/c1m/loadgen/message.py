@@ -1,28 +1,20 @@
 """Messages made from a template and compared, by whole batches. Pure.
 
-A template is text in which stands
-
-    {n}          the number of the connection, from 0
-    {seq}        which request of this connection it is, from 0
-    {random:64}  so many letters and digits, others for each connection and request, and the same
-                 for the same seed
-    {any:29}     in what is expected only: so many bytes that may be anything
-    {{ and }}    braces
-
-Bytes instead of text are sent as they are: nothing in them stands for anything else.
+What a template is: see template.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Ragged
 from c1m.errors import UsageError
-from c1m.loadgen.message_rows import MessageRows, stride_of
+from c1m.loadgen.message_rows import MessageRows, stride_of, windows_of
+from c1m.loadgen.template import Place, length_bytes, parse, pattern_of
+from c1m.loadgen.template import unescape as unescape
 
 Numbers = npt.NDArray[np.int64]
 MESSAGE_MAX = 1 << 20
@@ -32,10 +24,6 @@ BLOCK_BYTES = 1 << 20  # of long ones
 COMPARED_MAX = 1 << 18  # bytes compared at once (they are copied: what is near stays near)
 FEW = 8  # messages that are made one by one, where they are not kept
 
-_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_SIZED = re.compile(r"(random|any):([0-9]{1,7})")
-_ESCAPE = re.compile(r"\\(?:([nrt0\\])|x([0-9a-fA-F]{2}))")
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "\\": "\\"}
 _POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
 _FOUR = 10_000
 _TEXTS = (np.arange(_FOUR)[:, None] // [1000, 100, 10, 1] % 10 + ord("0")).astype(np.uint8)
@@ -45,29 +33,25 @@ _LETTERS = np.frombuffer(
 _SEQ_DIGITS = 10  # of the highest seq: they are uint32
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where something is put in: "n", "seq", "random" or "any"; `size` bytes of the last two."""
-
-    kind: str
-    size: int = 0
-
-
 class Message:
     """A template, ready for connections 0 .. `count` - 1. Raises UsageError for a bad one.
 
+    `prefix`: so many bytes before each message say how long it is, big-endian (0: none do).
     Where {n} is all that differs the messages are kept, made block by block when first asked for,
     if those of all connections take at most KEPT_BYTES_MAX; otherwise they are made every time.
     """
 
-    def __init__(self, template: str | bytes, count: int, seed: int = 0) -> None:
+    def __init__(
+        self, template: str | bytes, count: int, seed: int = 0, *, prefix: int = 0
+    ) -> None:
         self.template = template
-        self._seed = seed
-        self._parts, self._places = _parse(template)
+        self._seed, self._prefix = seed, prefix
+        self._parts, self._places = parse(template)
         kinds = [place.kind for place in self._places]
         self.has_n, self.has_seq = "n" in kinds, "seq" in kinds
         self.has_any = "any" in kinds
-        self._constant = sum(map(len, self._parts)) + sum(p.size for p in self._places)
+        self._is_fixed = not {"n", "seq", "random"} & set(kinds)  # the same but for {any}
+        self._constant = prefix + sum(map(len, self._parts)) + sum(p.size for p in self._places)
         self._n_places, self._seq_places = kinds.count("n"), kinds.count("seq")
         self._size_min = self._constant + self._n_places + self._seq_places
         digits = len(str(max(count - 1, 0)))
@@ -90,9 +74,12 @@ class Message:
         self._is_made = np.zeros(-(-kept // self._block), np.bool_)
         self._to_make = len(self._is_made)
 
-    def one(self, number: int, seq: int = 0) -> bytes:
-        """The message of one connection: the slow reference of all that follows."""
-        made = bytearray(self._parts[0])
+    def one(self, number: int, seq: int = 0, came: bytes = b"") -> bytes:
+        """The message of one connection: the slow reference of all that follows.
+
+        In the place of {any} it has the bytes that `came` has there, or zeros.
+        """
+        made = bytearray(self._prefix) + self._parts[0]
         for at, (place, part) in enumerate(zip(self._places, self._parts[1:], strict=True)):
             if place.kind == "n":
                 made += str(number).encode()
@@ -102,9 +89,15 @@ class Message:
                 numbers, seqs = np.array([number], np.int64), np.array([seq], np.int64)
                 made += self._random(numbers, seqs, at, place.size).tobytes()
             else:
-                made += bytes(place.size)
+                made += came[len(made) : len(made) + place.size].ljust(place.size, b"\0")
             made += part
+        made[: self._prefix] = length_bytes(len(made) - self._prefix, self._prefix)
         return bytes(made)
+
+    def size(self, number: int, seq: int) -> int:
+        """Bytes of one message: `len(self.one(number, seq))`."""
+        digits = self._n_places * len(str(number)) + self._seq_places * len(str(seq))
+        return self._constant + digits
 
     def lengths(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.int32]:
         """How long the messages of n connections are: int32[n]."""
@@ -137,12 +130,30 @@ class Message:
         if count > step:
             parts = [slice(at, at + step) for at in range(0, count, step)]
             return all(self.equal(numbers[p], seqs[p], data.take(p)) for p in parts)
+        if self.has_any and self._is_fixed:
+            return self._parts_equal(data)
         if self.has_any:
             return bool(self.matching(numbers, seqs, data).all())
         if self._kept is None and count <= FEW:
             return data.pieces() == list(map(self.one, numbers.tolist(), seqs.tolist()))
         rows, index = self._ready(numbers, seqs)
         return rows.equal(index, data)
+
+    def _parts_equal(self, data: Ragged) -> bool:
+        """`equal` of a template whose messages differ in {any} only."""
+        if np.count_nonzero(data.lengths != self._constant):
+            return False
+        at = self._prefix
+        parts = [(0, length_bytes(self._constant - at, at))]
+        for place, part in zip([Place("", 0), *self._places], self._parts, strict=True):
+            at += place.size
+            parts.append((at, part))
+            at += len(part)
+        return all(
+            windows_of(data.memory, len(part))[data.offsets + at].tobytes() == part * len(data)
+            for at, part in parts
+            if part and len(data)
+        )
 
     def matching(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
         """Which pieces are the message of their connection: bool[n]; for batches not all right."""
@@ -161,26 +172,19 @@ class Message:
 
     @property
     def ends(self) -> tuple[bytes, bytes]:
-        """The constant bytes that every message of this template begins and ends with."""
-        return self._parts[0], self._parts[-1]
+        """The constant bytes that every message begins with, and those that end every one.
+
+        The latter only where they are nowhere else in it, so that seeing them is seeing an end.
+        """
+        head, tail = self._parts[0], self._parts[-1]
+        is_end = len(self._parts) > 1 and not self.has_any
+        if not is_end or any(tail in part for part in self._parts[:-1]):
+            tail = b""
+        return (b"" if self._prefix else head), tail
 
     def pattern(self) -> re.Pattern[bytes]:
-        """What any message of this template looks like, with groups `n` and `seq` where it has
-        them: to tell whose a reply is. {random} is as long as it is, {any} is anything.
-        """
-        expression = re.escape(self._parts[0])
-        seen: set[str] = set()
-        for place, part in zip(self._places, self._parts[1:], strict=True):
-            if place.kind in ("n", "seq"):
-                again = place.kind in seen
-                name = place.kind.encode()
-                expression += b"(?P=%s)" % name if again else b"(?P<%s>[0-9]{1,10})" % name
-                seen.add(place.kind)
-            else:
-                kind = b"[A-Za-z0-9_-]" if place.kind == "random" else b"."
-                expression += b"%s{%d}" % (kind, place.size)
-            expression += re.escape(part)
-        return re.compile(expression, re.DOTALL)
+        """What any message of this template looks like: see `template.pattern_of`."""
+        return pattern_of(self._parts, self._places, self._prefix)
 
     def _ready(self, numbers: Numbers, seqs: Numbers) -> tuple[MessageRows, Numbers]:
         """Rows with these messages in them, and which rows these are."""
@@ -225,7 +229,8 @@ class Message:
     def _fill(self, numbers: Numbers, seqs: Numbers, n_width: int, seq_width: int) -> Bytes:
         """Messages whose numbers and seqs have so many digits."""
         columns: list[tuple[int, Bytes]] = []
-        row = bytearray(self._parts[0])
+        size = self._constant + self._n_places * n_width + self._seq_places * seq_width
+        row = bytearray(length_bytes(size - self._prefix, self._prefix) + self._parts[0])
         for at, (place, part) in enumerate(zip(self._places, self._parts[1:], strict=True)):
             if place.kind == "n":
                 columns.append((len(row), _decimal(numbers, n_width)))
@@ -247,7 +252,7 @@ class Message:
         the counter.
         """
         with np.errstate(over="ignore"):
-            key = _mix(numbers.astype(np.uint64) + np.uint64((self._seed + 1) << 32))
+            key = _mix(numbers.astype(np.uint64) + np.uint64((self._seed + 1 << 32) % 2**64))
             key = _mix(key ^ (seqs.astype(np.uint64) << np.uint64(16)) ^ np.uint64(place))
             counter = np.arange(-(-size // 8), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
             words = _mix(key[:, None] + counter[None, :])
@@ -256,7 +261,7 @@ class Message:
 
     def _anything(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.bool_]:
         """Which bytes of the messages may be anything: bool[n, m]."""
-        at = np.full(len(numbers), len(self._parts[0]), np.int64)
+        at = np.full(len(numbers), self._prefix + len(self._parts[0]), np.int64)
         free = np.zeros((len(numbers), int(self.lengths(numbers, seqs).max(initial=0))), np.bool_)
         columns = np.arange(free.shape[1])
         widths = {"n": _digits(numbers), "seq": _digits(seqs)}
@@ -266,21 +271,6 @@ class Message:
                 free |= (columns >= at[:, None]) & (columns < end[:, None])
             at = end + len(part)
         return free
-
-
-def unescape(text: str) -> str:
-    r"""What is typed on a command line: `\n`, `\r`, `\t`, `\0`, `\\` and `\xNN` as in Python.
-
-    Any other backslash stays one. Bytes that are no text by themselves become surrogates, as Python
-    has them in arguments and file names; a Message makes them bytes again.
-    """
-
-    def meant(match: re.Match[str]) -> str:
-        if match[1]:
-            return _ESCAPED[match[1]]
-        return bytes([int(match[2], 16)]).decode("utf-8", "surrogateescape")
-
-    return _ESCAPE.sub(meant, text)
 
 
 def matches(
@@ -329,31 +319,3 @@ def _decimal(numbers: Numbers, width: int) -> Bytes:
         text[:, group] = _TEXTS[numbers % _FOUR]
         numbers = numbers // _FOUR
     return text.reshape(len(numbers), groups * 4)[:, groups * 4 - width :]
-
-
-def _parse(template: str | bytes) -> tuple[list[bytes], list[Place]]:
-    """Constant parts, and what stands between two of them."""
-    if isinstance(template, bytes):
-        return [template], []
-    parts, places = [""], []
-    at = 0
-    for token in _TOKEN.finditer(template):
-        parts[-1] += template[at : token.start()]
-        at = token.end()
-        sized = _SIZED.fullmatch(token[1] or "")
-        if token[0] in ("{{", "}}"):
-            parts[-1] += token[0][0]
-        elif token[1] in ("n", "seq"):
-            places.append(Place(token[1]))
-            parts.append("")
-        elif sized is not None and int(sized[2]) > 0:
-            places.append(Place(sized[1], int(sized[2])))
-            parts.append("")
-        else:
-            raise UsageError(
-                f"The message has {token[0]!r}, which stands for nothing.",
-                "Use {n} for the connection's number, {seq} for the request's, {random:64} for 64 "
-                "letters, {{ and }} for braces.",
-            )
-    parts[-1] += template[at:]
-    return [part.encode("utf-8", "surrogateescape") for part in parts], places

@@ -82,9 +82,9 @@ class MessageRows:
     def _see(self, memory: Bytes) -> None:
         """An engine's memory is mostly the same every time; a view of it takes a microsecond."""
         self._seen = memory
-        self._head_windows = _windows(memory, self.size_min)
+        self._head_windows = windows_of(memory, self.size_min)
         if self.tail:
-            self._tail_windows = _windows(memory, self.tail)
+            self._tail_windows = windows_of(memory, self.tail)
 
 
 def stride_of(size_min: int, size_max: int) -> int:
@@ -97,7 +97,7 @@ def _tail_of(size_min: int, size_max: int) -> int | None:
     return tail if tail <= size_min else None
 
 
-def _windows(memory: Bytes, size: int) -> Records:
+def windows_of(memory: Bytes, size: int) -> Records:
     """A record of `size` bytes from each byte of the memory on: a view, to gather some from."""
     return np.ndarray((max(len(memory) - size + 1, 0),), f"V{size}", memory.data, strides=(1,))
 
