@@ -50,7 +50,8 @@ LEAF_IMPORTS = {
 PURE = [
     "addresses", "units", "limits", "ramp", "errors",
     "conn/*", "engine/base", "engine/ragged", "engine/user_data",
-    "loadgen/sources", "loadgen/message", "loadgen/exchange", "loadgen/scenario", "loadgen/echo_round", "loadgen/window",
+    "loadgen/sources", "loadgen/message", "loadgen/template", "loadgen/exchange", "loadgen/outcomes",
+    "loadgen/pipelined", "loadgen/scenario", "loadgen/echo_round", "loadgen/window",
     "loadgen/histogram", "loadgen/message_rows", "loadgen/closed_loop",
     "doctor/needs", "doctor/check", "doctor/checks/*",
     "report/derive", "report/codec", "report/figures", "report/text", "report/metrics",

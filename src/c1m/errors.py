@@ -27,6 +27,13 @@ class LimitError(UsageError):
     """More was asked than a limit of this machine allows."""
 
 
+class ScenarioError(UsageError):
+    """A user's scenario cannot go on: it raised, or said what no scenario can; with file:line.
+
+    In the middle of a run it ends the run in good order.
+    """
+
+
 class EngineUnavailable(C1mError):
     """An engine cannot run on this kernel or in this container; the message says why."""
 

@@ -10,7 +10,8 @@ run (`seq`), however often it is opened anew. Every request is resolved once, as
     MISSING    it was given up after the time-out, at the end, or with its connection
 
 so sent = right + wrong + missing + in flight, at any time. What comes beyond that is counted apart
-(`extras`): "doubled" replies, "late" ones (to requests given up before), bytes "unasked" for.
+(`extras`): "doubled" replies, "late" ones (to requests that were given up, lost with their
+connection or answered by something else before), bytes "unasked" for.
 
 How a reply is known: by its bytes. It is compared with the reply that its connection waits for; if
 it is another one and the scenario can tell whose (`identify`), it resolves the request it belongs
@@ -24,50 +25,52 @@ by a few operations over the batch; only what fails that is looked at piece by p
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
+from c1m.errors import ScenarioError
+from c1m.loadgen import pipelined
 from c1m.loadgen.message import Numbers
+from c1m.loadgen.outcomes import (
+    CROSSED,
+    FAULT_BYTES_MAX,
+    GARBLED,
+    MISSING,
+    OUTCOMES,
+    REORDERED,
+    RIGHT,
+    Fault,
+    Outcomes,
+    Resolved,
+    gathered,
+    joined,
+)
 
 if TYPE_CHECKING:
     from c1m.loadgen.scenario import Scenario
 
-RIGHT, GARBLED, CROSSED, REORDERED, MISSING = range(5)
-OUTCOMES = ("right", "garbled", "crossed", "reordered", "missing")
+__all__ = [
+    "CROSSED",
+    "GARBLED",
+    "MISSING",
+    "OUTCOMES",
+    "REORDERED",
+    "RIGHT",
+    "Exchange",
+    "Fault",
+    "Outcomes",
+    "Resolved",
+]
 
 FAULTS_KEPT = 10  # of each kind
-FAULT_BYTES_MAX = 200
-GIVEN_UP_MAX = 1 << 20  # requests given up that are remembered, to know their late replies
+GIVEN_UP_MAX = 1 << 18  # requests given up that are remembered, to know their late replies
+LOOK_BACK = 4  # requests of a connection that a reply which does not say whose it is may be of
 LONG_REPLY = 4096  # bytes: only looked at when they are all there
-
-Outcomes = npt.NDArray[np.uint8]
-
-
-@dataclass(slots=True)
-class Resolved:
-    """Requests that were resolved: numbers, seqs int64[n], outcomes uint8[n] (None: all RIGHT)."""
-
-    numbers: Numbers
-    seqs: Numbers
-    outcomes: Outcomes | None = None
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One reply that was not right; bytes cut to FAULT_BYTES_MAX."""
-
-    kind: str
-    number: int  # the connection it was seen on
-    seq: int
-    expected: bytes
-    received: bytes
+BEYOND_REPLY_MAX = 1 << 16  # bytes more than the right reply has in which none ends: garbage
+UNKNOWN_REPLY_MAX = 1 << 24  # where the right one's size is not known
 
 
 class Exchange:
@@ -84,8 +87,9 @@ class Exchange:
         self._kept: Counter[str] = Counter()
         self._is_odd = np.zeros(count, np.bool_)  # has an entry in one of the next two
         self._parts: dict[int, tuple[int, list[bytes]]] = {}  # bytes of a reply not whole yet
-        self._beyond: dict[int, set[int]] = {}  # seqs resolved above `oldest`
-        self._given_up: set[tuple[int, int]] = set()
+        # Seqs resolved above `oldest`, and whether their reply has come on their connection.
+        self._beyond: dict[int, dict[int, bool]] = {}
+        self._given_up: set[int] = set()  # keys of requests
         self._last = np.zeros(count, np.int32)  # scratch: each connection's last piece in a batch
         self._order = np.arange(64, dtype=np.int32)  # as long as the longest batch so far
 
@@ -110,31 +114,47 @@ class Exchange:
             return Resolved(numbers, seqs)
         return self._take_some(numbers, seqs, data)
 
+    def opened(self, numbers: Numbers) -> None:
+        """Connections that are open from now on, anew or for the first time."""
+
     def gone(self, numbers: Numbers) -> Resolved:
-        """Connections that ended: what they had in flight is MISSING."""
+        """Connections that the generator closes: what they had in flight is MISSING."""
         self._drop_parts(numbers)
         return self._abandon(numbers)
 
+    def ended(self, numbers: Numbers) -> Resolved:
+        """Connections that the server ended, or that broke. The same, for most scenarios."""
+        return self.gone(numbers)
+
     def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
-        """Requests that waited too long; GARBLED where bytes had come that were no reply."""
+        """Requests that waited too long; GARBLED where bytes had come that begin no right reply."""
         resolved: list[tuple[int, int, int]] = []
         for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
             if not self._is_waiting(number, seq):
                 continue
-            size, parts = self._parts.pop(number, (0, []))
-            outcome = GARBLED if size and seq == int(self.oldest[number]) else MISSING
-            self._fault(OUTCOMES[outcome], number, number, seq, b"".join(parts))
-            if len(self._given_up) < GIVEN_UP_MAX:
-                self._given_up.add((number, seq))
+            outcome, came = MISSING, b""
+            if number in self._parts and seq == int(self.oldest[number]):
+                came = b"".join(self._parts[number][1])
+                if not self.scenario.reply(number, seq).startswith(came):
+                    outcome = GARBLED
+                    del self._parts[number]
+            self._fault(OUTCOMES[outcome], number, number, seq, came)
+            self._forget(number, seq)
             self._resolve(number, seq, outcome, resolved)
             self._see_odd(number)
-        return _gathered(resolved)
+        return gathered(resolved)
+
+    def _forget(self, number: int, seq: int) -> None:
+        """This request's reply is not waited for any more: should it come, it is late."""
+        if len(self._given_up) < GIVEN_UP_MAX:
+            self._given_up.add(_key(number, seq))
 
     def _abandon(self, numbers: Numbers) -> Resolved:
         first, end = self.oldest[numbers].astype(np.int64), self.sent[numbers].astype(np.int64)
+        self._is_odd[numbers] = False
         counts = end - first
         if not counts.any():
-            return _gathered([])
+            return gathered([])
         owners = np.repeat(numbers, counts)
         starts = np.cumsum(counts) - counts
         seqs = np.repeat(first - starts, counts) + np.arange(len(owners))
@@ -147,14 +167,17 @@ class Exchange:
             for number in numbers.tolist():
                 self._beyond.pop(number, None)
         self.oldest[numbers] = self.sent[numbers]
-        self._is_odd[numbers] = False
         self.in_flight -= len(owners)
+        room = max(GIVEN_UP_MAX - len(self._given_up), 0)
+        self._given_up.update((owners[:room] << 32 | seqs[:room]).tolist())
         return Resolved(owners, seqs, np.full(len(owners), MISSING, np.uint8))
 
     def _drop_parts(self, numbers: Numbers) -> None:
-        if self._parts:
-            for number in numbers[self._is_odd[numbers]].tolist():
-                self._parts.pop(number, None)
+        for number in numbers[self._is_odd[numbers]].tolist() if self._parts else ():
+            _, parts = self._parts.pop(number, (0, []))
+            seq = int(self.oldest[number])
+            if parts and seq == int(self.sent[number]):
+                self._extra("unasked", number, number, max(seq - 1, 0), b"".join(parts))
 
     # --- a batch ------------------------------------------------------------------------------
 
@@ -170,7 +193,10 @@ class Exchange:
         self._last[numbers] = order
         if self._last.take(numbers).tobytes() != order.tobytes():
             return False
-        return self.scenario.are_right(numbers, seqs, data)
+        if not self.scenario.are_right(numbers, seqs, data):
+            return False
+        self.scenario.took(numbers, seqs, data)
+        return True
 
     def _order_of(self, count: int) -> npt.NDArray[np.int32]:
         if count > len(self._order):
@@ -184,14 +210,34 @@ class Exchange:
         whole &= ~self._several(numbers)
         which = np.flatnonzero(whole)
         right = self.scenario.which_right(numbers[which], seqs[which], data.take(which))
-        whole[which[~right]] = False
-        quick, at = numbers[whole], seqs[whole]
-        self.oldest[quick] += np.uint32(1)
-        self.in_flight -= len(quick)
+        quick = which[right]
+        done = np.zeros(len(numbers), np.int64)  # bytes of each piece that are seen to
+        done[quick] = data.lengths[quick]
+        parts = [self._are_taken(numbers[quick], seqs[quick], data.take(quick))]
+        if self.depth > 1:
+            which = which[~right]
+            waiting = self.sent[numbers[which]] - seqs[which]
+            which, waiting = which[waiting > 1], waiting[waiting > 1]
+            some = numbers[which], seqs[which], waiting, data.take(which)
+            of, later, replies = pipelined.split(self.scenario, *some)
+            of = which[of]
+            right = self.scenario.which_right(numbers[of], later, replies)
+            right &= ~np.isin(of, of[~right])  # one that is wrong: the piece is looked at in order
+            of, later, replies = of[right], later[right], replies.take(right)
+            np.add.at(done, of, replies.lengths)
+            parts.append(self._are_taken(numbers[of], later, replies))
         resolved: list[tuple[int, int, int]] = []
-        for i in np.flatnonzero(~whole).tolist():
-            self._take_piece(int(numbers[i]), data.piece(i), resolved)
-        return _joined(Resolved(quick, at), _gathered(resolved))
+        for i in np.flatnonzero(done < data.lengths).tolist():
+            self._take_piece(int(numbers[i]), data.piece(i)[done[i] :], resolved)
+        return joined(parts, gathered(resolved))
+
+    def _are_taken(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> Resolved:
+        """These replies are right and whole, and in order on each connection."""
+        np.add.at(self.oldest, numbers, np.uint32(1))
+        self.in_flight -= len(numbers)
+        if len(numbers):
+            self.scenario.took(numbers, seqs, data)
+        return Resolved(numbers, seqs)
 
     def _several(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
         """Which pieces are from a connection that has several in this batch."""
@@ -207,21 +253,40 @@ class Exchange:
         size, parts = self._parts.pop(number, (0, []))
         parts.append(piece)
         size += len(piece)
-        wanted = self.scenario.reply_size(number, int(self.oldest[number]))
+        wanted = self.scenario.reply_size(number, self._asked(number))
         if wanted > LONG_REPLY and size < wanted:
             self._parts[number] = (size, parts)  # joining them every time would cost a square
         else:
-            stream = b"".join(parts)
-            at = 0
-            while at < len(stream):
-                rest = stream[at:] if at else stream
-                length = self.scenario.frame(number, int(self.oldest[number]), rest)
-                if length == 0:
-                    self._parts[number] = (len(rest), [rest])
-                    break
-                self._take_reply(number, rest[:length], resolved)
-                at += length
+            self._take_stream(number, b"".join(parts), wanted, resolved)
         self._see_odd(number)
+
+    def _take_stream(
+        self, number: int, stream: bytes, wanted: int, resolved: list[tuple[int, int, int]]
+    ) -> None:
+        """One reply after the other; what is left of the last is kept."""
+        most = wanted + BEYOND_REPLY_MAX if wanted else UNKNOWN_REPLY_MAX
+        at, look = 0, max(2 * wanted, LONG_REPLY)  # cutting a reply off all that follows: a square
+        while at < len(stream):
+            rest = stream[at : at + look]
+            length = self.scenario.frame(number, self._asked(number), rest)
+            if not 0 <= length <= len(rest):
+                raise ScenarioError(
+                    f"The scenario's frame said that a reply has {length} bytes, of {len(rest)}.",
+                    "It is to return the bytes of the first whole reply, or 0.",
+                )
+            if length == 0 and at + look < len(stream) and look < most:
+                look *= 2
+                continue
+            if length == 0 and len(rest) <= most:
+                self._parts[number] = (len(rest), [rest])
+                return
+            self._take_reply(number, rest[:length] if length else rest, resolved)
+            at += length or len(rest)
+
+    def _asked(self, number: int) -> int:
+        """The seq whose reply is to come next, or the last one's if none is."""
+        seq = int(self.oldest[number])
+        return seq if seq < int(self.sent[number]) else max(seq - 1, 0)
 
     def _see_odd(self, number: int) -> None:
         self._is_odd[number] = number in self._parts or number in self._beyond
@@ -230,45 +295,58 @@ class Exchange:
         """One whole reply on a connection: find the request it belongs to."""
         seq = int(self.oldest[number])
         waits = seq < int(self.sent[number])
-        accepts = self.scenario.accepts
-        if waits and accepts(number, seq, reply):
-            outcome = REORDERED if number in self._beyond else RIGHT
-            if outcome == REORDERED:
-                self._fault("reordered", number, number, seq, reply)
-            self._resolve(number, seq, outcome, resolved)
+        if waits and self.scenario.accepts(number, seq, reply):
+            is_overtaken = any(self._beyond.get(number, {}).values())
+            outcome = REORDERED if is_overtaken else RIGHT
+            self._belongs(number, seq, outcome, number, reply, resolved)
             return
-        owner = self._owner_of(reply)
-        if owner is None:
-            if waits:
-                self._fault("garbled", number, number, seq, reply)
-                self._resolve(number, seq, GARBLED, resolved)
-            elif seq > 0 and accepts(number, seq - 1, reply):
-                self._extra("doubled", number, number, seq - 1, reply)
-            else:
-                self._extra("unasked", number, number, max(seq - 1, 0), reply)
+        owner = self._owner_of(number, reply)
+        if owner is None and waits:
+            self._fault("garbled", number, number, seq, reply)
+            self._forget(number, seq)
+            self._resolve(number, seq, GARBLED, resolved)
+        elif owner is None:
+            self._extra("unasked", number, number, max(seq - 1, 0), reply)
         elif not self._is_waiting(*owner):
-            kind = "late" if owner in self._given_up else "doubled"
-            self._given_up.discard(owner)
+            kind = "late" if _key(*owner) in self._given_up else "doubled"
+            self._given_up.discard(_key(*owner))
             self._extra(kind, number, *owner, reply)
-        elif owner[0] != number:
-            self._fault("crossed", number, *owner, reply)
-            self._resolve(*owner, CROSSED, resolved)
         else:  # ours, before an earlier one: that one is late if it still comes
-            self._resolve(*owner, RIGHT, resolved)
+            outcome = RIGHT if owner[0] == number else CROSSED
+            self._belongs(*owner, outcome, number, reply, resolved)
 
-    def _owner_of(self, reply: bytes) -> tuple[int, int] | None:
+    def _belongs(
+        self, number: int, seq: int, outcome: int, seen_on: int, reply: bytes,
+        resolved: list[tuple[int, int, int]],
+    ) -> None:  # fmt: skip
+        """A right reply that is not simply the next: its request is found, and resolved."""
+        if outcome != RIGHT:
+            self._fault(OUTCOMES[outcome], seen_on, number, seq, reply)
+        self.scenario.took(np.array([number]), np.array([seq]), Ragged.of([reply]))
+        self._resolve(number, seq, outcome, resolved)
+
+    def _owner_of(self, number: int, reply: bytes) -> tuple[int, int] | None:
         """(number, seq) of the request that this reply answers, if its bytes tell."""
         named = self.scenario.identify(reply)
-        if named is None or not 0 <= named[0] < len(self.sent):
-            return None
+        if named is None:
+            return self._own(number, reply)
         number, seq = named
+        if not 0 <= number < len(self.sent):
+            return None
         if seq is None:  # only whose it is: the one that waits, or the last
-            seq = int(self.oldest[number])
-            if seq == int(self.sent[number]):
-                seq -= 1
+            seq = self._asked(number)
         if not 0 <= seq < int(self.sent[number]):
             return None
         return (number, seq) if self.scenario.accepts(number, seq, reply) else None
+
+    def _own(self, number: int, reply: bytes) -> tuple[int, int] | None:
+        """A reply that does not say whose it is: of another request here, by its bytes."""
+        seq, sent = int(self.oldest[number]), int(self.sent[number])
+        near = [*range(seq + 1, sent), *range(seq - 1, max(seq - 1 - LOOK_BACK, -1), -1)]
+        fits = [(number, s) for s in near if self.scenario.accepts(number, s, reply)]
+        waiting = [one for one in fits if self._is_waiting(*one)]
+        given_up = [one for one in fits if _key(*one) in self._given_up]
+        return next(iter(waiting + given_up + fits), None)
 
     def _is_waiting(self, number: int, seq: int) -> bool:
         return int(self.oldest[number]) <= seq < int(self.sent[number]) and (
@@ -282,13 +360,13 @@ class Exchange:
         self.in_flight -= 1
         beyond = self._beyond.get(number)
         if seq != int(self.oldest[number]):
-            self._beyond.setdefault(number, set()).add(seq)
+            self._beyond.setdefault(number, {})[seq] = outcome in (RIGHT, REORDERED)
             self._is_odd[number] = True
             return
         seq += 1
         if beyond is not None:
             while seq in beyond:
-                beyond.remove(seq)
+                del beyond[seq]
                 seq += 1
             if not beyond:
                 del self._beyond[number]
@@ -305,7 +383,9 @@ class Exchange:
             return
         self._kept[kind] += 1
         expected = b""
-        if seen_on == number:
+        if kind == "unasked":
+            pass
+        elif seen_on == number:
             expected = self.scenario.reply(number, seq)
         elif int(self.oldest[seen_on]) < int(self.sent[seen_on]):
             expected = self.scenario.reply(seen_on, int(self.oldest[seen_on]))
@@ -314,17 +394,5 @@ class Exchange:
         )
 
 
-def _joined(quick: Resolved, slow: Resolved) -> Resolved:
-    outcomes: list[Outcomes] = [np.full(len(quick), RIGHT, np.uint8)]
-    if slow.outcomes is not None:
-        outcomes.append(slow.outcomes)
-    return Resolved(
-        np.concatenate((quick.numbers, slow.numbers)),
-        np.concatenate((quick.seqs, slow.seqs)),
-        np.concatenate(outcomes),
-    )
-
-
-def _gathered(resolved: list[tuple[int, int, int]]) -> Resolved:
-    rows = np.array(resolved, np.int64).reshape(-1, 3)
-    return Resolved(rows[:, 0], rows[:, 1], rows[:, 2].astype(np.uint8))
+def _key(number: int, seq: int) -> int:
+    return number << 32 | seq

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
-from c1m.loadgen.exchange import Exchange
+from c1m.loadgen.exchange import Exchange, Resolved
 from c1m.loadgen.message import Message, Numbers
+from c1m.loadgen.outcomes import gathered
 
 if TYPE_CHECKING:
     from c1m.report.measured import FanOut
@@ -26,16 +27,18 @@ class Scenario:
 
     A connection is a number from 0, its requests are counted from 0 (`seq`). Where two connections
     or two requests have different replies, `identify` should tell whose a reply is: only then can
-    replies be told that are another connection's, that come twice or in another order.
+    replies be told that are another connection's, that come twice or in another order. Where the
+    right reply cannot be said beforehand, give `accepts` and `frame` in the place of `replies`.
     """
 
     name = "own"
     is_silent = False  # says nothing: connections are only held
     reads = True  # False: nothing is read before the end of the last stage (a slow reader)
     wants_end = False  # the server is expected to end the connections (half-open peers)
+    speakers: int | None = None  # only connections 0 .. speakers - 1 say anything; None: all do
 
     def begin(self, connections: int, seed: int) -> None:
-        """Before anything is opened: how many connections there will be at most."""
+        """Before anything is opened, perhaps more than once: how many connections at most."""
 
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         """What connection numbers[i] says as its request seqs[i]: n pieces."""
@@ -51,13 +54,27 @@ class Scenario:
 
     def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
         """Which pieces are the whole right reply: bool[n]."""
-        expected = self.replies(numbers, seqs).pieces()
-        pairs = zip(data.pieces(), expected, strict=True)
-        return np.fromiter((came == due for came, due in pairs), np.bool_, len(expected))
+        if not len(numbers):
+            return np.zeros(0, np.bool_)
+        if self._has_replies():
+            expected = self.replies(numbers, seqs).pieces()
+            pairs = zip(data.pieces(), expected, strict=True)
+            return np.fromiter((came == due for came, due in pairs), np.bool_, len(expected))
+        rows = zip(numbers.tolist(), seqs.tolist(), data.pieces(), strict=True)
+        right = [self.frame(n, s, p) == len(p) and self.accepts(n, s, p) for n, s, p in rows]
+        return np.array(right, np.bool_)
+
+    def took(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> None:
+        """Right replies, each told once, those of a connection in the order in which they came."""
 
     def reply(self, number: int, seq: int) -> bytes:
-        """One right reply."""
+        """One right reply; b"" where there is none but by `accepts`."""
+        if not self._has_replies():
+            return b""
         return self.replies(np.array([number]), np.array([seq])).piece(0)
+
+    def _has_replies(self) -> bool:
+        return type(self).replies is not Scenario.replies
 
     def accepts(self, number: int, seq: int, reply: bytes) -> bool:
         """Whether this whole reply is right."""
@@ -66,6 +83,10 @@ class Scenario:
     def reply_size(self, number: int, seq: int) -> int:
         """Bytes of the right reply, 0 where that is not known before it is there."""
         return len(self.reply(number, seq))
+
+    def reply_sizes(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.int32] | None:
+        """The same of many, int32[n], where arrays can say it: for pipelines. None: they cannot."""
+        return None
 
     def frame(self, number: int, seq: int, stream: bytes) -> int:
         """Bytes of the first whole reply that `stream` begins with; 0: more must come.
@@ -117,60 +138,51 @@ class Templates(Scenario):
 
     def begin(self, connections: int, seed: int) -> None:
         request, reply = self._texts
-        self._request = Message(request, connections, seed)
+        size = self._prefix
+        self._request = Message(request, connections, seed, prefix=size)
         if self._request.has_any:
             raise UsageError(
                 "The message has {any:..}, which only what is expected can have.",
                 "Use {random:N} for letters of any kind.",
             )
-        self._reply = self._request if reply == request else Message(reply, connections, seed)
+        self._reply = self._request
+        if reply != request:
+            self._reply = Message(reply, connections, seed, prefix=size)
         self._pattern = self._reply.pattern()
-        has_identity = self._reply.has_n or self._reply.has_seq
-        self._identifies = has_identity and "n" in self._pattern.groupindex
+        self._ends = self._reply.ends
 
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
-        return self._prefixed(self._request.pieces(numbers, seqs))
+        return self._request.pieces(numbers, seqs)
 
     def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
-        return self._prefixed(self._reply.pieces(numbers, seqs))
-
-    def _prefixed(self, pieces: Ragged) -> Ragged:
-        if not self._prefix:
-            return pieces
-        size = self._prefix
-        return Ragged.of(len(p).to_bytes(size, "big") + p for p in pieces.pieces())
+        return self._reply.pieces(numbers, seqs)
 
     def are_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
-        if self._prefix:
-            return super().are_right(numbers, seqs, data)
         return self._reply.equal(numbers, seqs, data)
 
     def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
-        if self._prefix:
-            return super().which_right(numbers, seqs, data)
         return self._reply.matching(numbers, seqs, data)
 
     def reply(self, number: int, seq: int) -> bytes:
-        body = self._reply.one(number, seq)
-        return len(body).to_bytes(self._prefix, "big") + body if self._prefix else body
+        return self._reply.one(number, seq)
+
+    def reply_size(self, number: int, seq: int) -> int:
+        return self._reply.size(number, seq)
+
+    def reply_sizes(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.int32] | None:
+        return self._reply.lengths(numbers, seqs)
 
     def accepts(self, number: int, seq: int, reply: bytes) -> bool:
-        if not self._reply.has_any:
-            return reply == self.reply(number, seq)
-        where = np.array([number]), np.array([seq])
-        body = reply[self._prefix :]
-        is_sized = reply[: self._prefix] == len(body).to_bytes(self._prefix, "big")
-        return is_sized and bool(self._reply.matching(*where, Ragged.of([body])).all())
+        if len(reply) != self._reply.size(number, seq):
+            return False
+        return reply == self._reply.one(number, seq, reply)
 
     def frame(self, number: int, seq: int, stream: bytes) -> int:
         if self._prefix:
-            if len(stream) < self._prefix:
-                return 0
-            size = self._prefix + int.from_bytes(stream[: self._prefix], "big")
-            return size if len(stream) >= size else 0
+            return self._prefixed(stream)
         if self._by_line:
             return stream.find(b"\n") + 1
-        expected = self.reply(number, seq)
+        expected = self._reply.one(number, seq, stream)
         if stream.startswith(expected):
             return len(expected)
         if expected.startswith(stream):
@@ -180,9 +192,17 @@ class Templates(Scenario):
             return found.end() if found.start() == 0 else found.start()
         return self._garbage(stream, len(expected))
 
+    def _prefixed(self, stream: bytes) -> int:
+        if len(stream) < self._prefix:
+            return 0
+        size = self._prefix + int.from_bytes(stream[: self._prefix], "big")
+        if size > self._reply.size_max:  # no connection's reply: nobody knows where it ends
+            return len(stream)
+        return size if len(stream) >= size else 0
+
     def _garbage(self, stream: bytes, size: int) -> int:
         """No reply begins in `stream`, unless one of another connection that is not whole yet."""
-        head, tail = self._reply.ends
+        head, tail = self._ends
         end = stream.find(tail) + len(tail) if tail else 0
         if end > len(tail) or (tail and stream.startswith(tail)):
             return end
@@ -190,7 +210,7 @@ class Templates(Scenario):
         return 0 if is_other or len(stream) < size else size
 
     def identify(self, reply: bytes) -> tuple[int, int | None] | None:
-        match = self._pattern.fullmatch(reply, self._prefix) if self._identifies else None
+        match = self._pattern.fullmatch(reply) if self._reply.has_n else None
         if match is None:
             return None
         groups = match.groupdict()
@@ -198,10 +218,23 @@ class Templates(Scenario):
 
 
 class Hold(Scenario):
-    """Says nothing: opens connections and sees whether they stay open."""
+    """Says nothing: opens connections and sees whether they stay open. What comes is not judged."""
 
     name = "hold"
     is_silent = True
+
+    def exchange(self, count: int, depth: int) -> Exchange:
+        return _Unheard(self, count)
+
+
+class _Unheard(Exchange):
+    """Nothing is asked and nothing heard."""
+
+    def is_free(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(numbers), np.bool_)
+
+    def take(self, numbers: Numbers, data: Ragged) -> Resolved:
+        return gathered([])
 
 
 DEFAULT_MESSAGE = "client {n} message {seq}\n"
