@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo test lint setup clean bench bench-million bench-quick bench-peers
+.PHONY: demo test lint setup programs clean bench bench-million bench-quick bench-peers
 
 setup:
 	@./setup.sh
@@ -7,8 +7,11 @@ setup:
 demo: setup
 	@.venv/bin/c1m demo
 
-test: setup lint
+test: setup programs lint
 	.venv/bin/python -m pytest
+
+programs:
+	@./setup.sh programs
 
 lint: setup
 	.venv/bin/ruff check .

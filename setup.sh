@@ -1,7 +1,28 @@
 #!/bin/sh
 # Makes .venv with c1m and all its extras. Needs Python 3.11 or later with pip, or root on Debian.
+# `setup.sh programs` gets the programs that only the end-to-end tests drive instead.
 set -eu
 cd "$(dirname "$0")"
+
+# Quietly, and only for root on Debian: elsewhere the tests that need one are skipped and say so.
+if [ "${1:-}" = programs ]; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        exit 0
+    fi
+    wanted=
+    for program in chromium; do
+        command -v "$program" >/dev/null 2>&1 || wanted="$wanted $program"
+    done
+    if [ -n "$wanted" ]; then
+        echo "setup: installing$wanted with apt-get, for the tests"
+        # shellcheck disable=SC2086 # several words
+        { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+            --no-install-recommends $wanted; } >/dev/null 2>&1 ||
+            echo "setup:$wanted could not be installed; the tests that need it are skipped" >&2
+    fi
+    exit 0
+fi
+
 python=${PYTHON:-python3}
 stamp=.venv/.c1m-installed
 if [ -f "$stamp" ] && [ "$stamp" -nt pyproject.toml ] && .venv/bin/python -c 'import c1m' 2>/dev/null; then
