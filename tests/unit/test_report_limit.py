@@ -41,6 +41,7 @@ def judged(base: dict[str, Any], **changes: Any) -> Limit:
     return judge_limit(**{**base, **changes})
 
 
+SHORT: dict[str, Any] = {"rate_reached": 500.0, "generator_cpu": 0.96, "service_p50_ns": 200_000}
 CROWDED: dict[str, Any] = {"cores": 2, "idle": 0.05}
 
 # what changes in an open loop that kept its plan, who it was, a lower bound, a sentence's part
@@ -68,6 +69,14 @@ OPEN_CASES = [
     ({"server_cpu": 2.5}, "neither", False, "server 250 % of a core"),  # has several threads
     ({"server_cpu": 3.4, "cores": 4}, "server", False, "The server had no CPU to spare."),
     ({"server_cpu": 2.5, "cores": 4}, "neither", False, ""),
+    # short of its rate, the generator busy: is it the time to a reply?
+    ({**SHORT}, "generator", True, "wait until it comes round"),
+    ({**SHORT, "server_cpu": 0.92}, "both", True, "lower bound"),
+    ({**SHORT, "server_cpu": None}, "generator", True, "lower bound"),
+    ({**SHORT, "service_p50_ns": None}, "generator", True, "lower bound"),
+    ({**SHORT, "service_p50_ns": 5 * MS}, "server", False, "the server had CPU to spare"),
+    ({**SHORT, "generator_cpu": 0.9}, "server", False, "would carry more"),
+    ({**SHORT, "rate_reached": 1000.0}, "neither", False, "may not keep"),
     # no core idle, 0.85 of one with others: nobody's CPU share says anything
     ({**CROWDED, "rate_reached": 700.0}, "both", True, "85 % of one went to others"),
     ({**CROWDED}, "neither", False, "measure again on a quiet machine"),
@@ -130,6 +139,7 @@ shares = st.none() | st.floats(0, 8)
     waited=st.integers(0, 100), softnet_drops=st.integers(0, 20), p99_ns=st.none(),
     rate_reached=st.none() | st.floats(0, 1000), cores=st.none() | st.integers(1, 8),
     behind=st.booleans(), idle=st.none() | st.floats(0, 8),
+    service_p50_ns=st.none() | st.integers(0, 10**9),
 )  # fmt: skip
 def test_any_run_has_a_verdict_in_words(behind: bool, **facts: Any) -> None:
     limit = judge_limit(lag=BEHIND if behind else IN_TIME, rate_asked=1000.0, **facts)

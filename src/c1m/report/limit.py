@@ -6,6 +6,10 @@ The rules, from what a measurement is worth:
   every delay is the server's (or the path's), whatever CPU the generator burns: it is judged by its
   schedule lag. Requests that wait because their connection still has one in flight are the server's
   doing and count as `waited`, never as lag.
+- An open loop that falls short of its rate has become a closed one: every connection waits for a
+  reply, and the corrected latency grows without bound, so lag is small beside it. Then a generator
+  without CPU to spare is the limit too, if a good part of the time that a reply seems to take is
+  the generator coming round to it.
 - Closed loop. There is no schedule to be late for: a saturated generator only asks less. So it is
   judged by CPU: a process of one thread that takes a whole core could not have asked for more.
 - A server on another machine has no CPU time here: then only the generator can be acquitted.
@@ -49,6 +53,8 @@ RATE_KEPT = 0.99
 # Each packet dropped costs a retransmission of 200 ms or more: above this share p99.9 shows it.
 DROPS_SHARE_MAX = 0.001
 
+# Of the median time to a reply: a busy loop that comes round less often makes its own delay.
+ROUND_SHARE_MAX = 0.1
 # Of all cores; the kernel's own housekeeping takes about so much.
 IDLE_LEAST_SHARE = 0.05
 OTHERS_MOST = 0.2  # cores that others may have on a machine that is still called quiet
@@ -60,6 +66,7 @@ _SPAN_LEAST_S = 0.1  # ten ticks of CPU time: over less, a share is mostly round
 class _Facts:
     """What was measured, as `judge_limit` is given it, with the lag's p99."""
 
+    lag_p50_ns: int
     lag_p99_ns: int
     lag_max_ns: int
     generator_cpu: float | None
@@ -74,6 +81,18 @@ class _Facts:
     rate_reached: float | None
     cores: int | None
     idle: float | None
+    service_p50_ns: int | None
+
+    @property
+    def is_slow_loop(self) -> bool:
+        """Whether a generator without CPU to spare makes a good part of the replies' delay.
+
+        CPU alone proves nothing: with little to do it looks at each request by itself, with more
+        at many together. Where the time to a reply is not known it counts against the generator.
+        """
+        if self.service_p50_ns is None:
+            return self.generator_is_busy
+        return self.generator_is_busy and self.lag_p50_ns > ROUND_SHARE_MAX * self.service_p50_ns
 
     @property
     def others(self) -> float:
@@ -128,17 +147,19 @@ def judge_limit(
     rate_reached: float | None,
     cores: int | None = None,
     idle: float | None = None,
+    service_p50_ns: int | None = None,
 ) -> Limit:
     """The verdict. CPU in cores (1.0: one whole core; None: not known), rates per second.
 
     `lag`: ns that the generator was behind its schedule at each request; an open loop without any
-    is judged as a closed one;
-    `p99_ns` of the corrected latency; `late`, `sent`, `unsent`, `waited` as in measured.Requests;
-    `cores` of this machine, and how many of them were `idle` (`idle_cores`).
+    is judged as a closed one; `p99_ns` of the corrected latency, `service_p50_ns` of the
+    uncorrected one; `late`, `sent`, `unsent`, `waited` as in measured.Requests; `cores` of this
+    machine, and how many of them were `idle` (`idle_cores`).
     """
     facts = _Facts(
-        lag.quantile(0.99), lag.max, generator_cpu, server_cpu, late, sent, unsent, waited,
-        softnet_drops, p99_ns, rate_asked, rate_reached, cores, idle,
+        lag.quantile(0.5), lag.quantile(0.99), lag.max, generator_cpu, server_cpu, late, sent,
+        unsent, waited, softnet_drops, p99_ns, rate_asked, rate_reached, cores, idle,
+        service_p50_ns,
     )  # fmt: skip
     if sent == 0:
         who, sentences = "unknown", [f"None of {format_count(unsent)} requests due was sent."]
@@ -183,6 +204,10 @@ def _open_loop(facts: _Facts) -> tuple[str, list[str]]:
     )
     sentences = [kept, _cpu_sentence(facts)]
     short = _fell_short(facts)
+    if short and facts.is_slow_loop:
+        why = "But it had no CPU to spare, and replies that are there wait until it comes round."
+        who = "both" if facts.server_is_busy(NEARLY_BUSY) else "generator"
+        return who, [*sentences, *short, why]
     if facts.server_is_busy():
         return "server", [*sentences, *short, "The server had no CPU to spare."]
     if short and facts.is_crowded:
