@@ -50,7 +50,7 @@ def proc(tmp_path: Path) -> Path:
         "net/sockstat",
         "sockets: used 9\nTCP: inuse 5 orphan 0 tw 1 alloc 8 mem 3\nUDP: inuse 2 mem 77\n",
     )
-    write(tmp_path, "uptime", "350735.47 234388.90\n")
+    write(tmp_path, "stat", f"cpu  1 2 3 {40 * TICKS} {2 * TICKS} 6 7\ncpu0 9 9 9 9 9\n")
     write(tmp_path, "net/snmp", "Tcp: ActiveOpens RetransSegs\nTcp: 5 7\n")
     write(tmp_path, "net/netstat", "TcpExt: ListenOverflows Other\nTcpExt: 2 9\n")
     return tmp_path
@@ -75,7 +75,7 @@ def test_a_row_of_a_made_up_proc(proc: Path) -> None:
     assert samples.kernel.slab_bytes == [70 * 1024] * 2
     assert samples.kernel.tcp_mem_bytes == [3 * PAGE] * 2
     assert samples.kernel.used_bytes == [600 * 1024] * 2
-    assert samples.kernel.idle_s == [234_388.9] * 2
+    assert samples.kernel.idle_s == [42.0] * 2
     sampler.close()
     sampler.close()
 

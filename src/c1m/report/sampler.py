@@ -96,7 +96,7 @@ class Sampler:
         self._client = _open(root / "proc/self/stat")
         self._meminfo = _open(root / "proc/meminfo")
         self._sockstat = _open(root / "proc/net/sockstat")
-        self._uptime = _open(root / "proc/uptime")
+        self._stat = _open(root / "proc/stat")
         self._conntrack = _open(root / procfs.sysctl_path("net.netfilter.nf_conntrack_count"))
         self._highest: dict[str, int] = {}
         self._counters = _kernel_counters(root)
@@ -130,7 +130,7 @@ class Sampler:
             slab_bytes=memory.get(b"Slab", 0),
             tcp_mem_bytes=gauges.get("TCP.mem", 0) * _PAGE_BYTES,
             used_bytes=memory.get(b"MemTotal", 0) - memory.get(b"MemAvailable", 0),
-            idle_s=_idle(_read(self._uptime)),
+            idle_s=_idle(_read(self._stat)),
         )
 
     def _look_at_gauges(self) -> dict[str, int]:
@@ -182,7 +182,7 @@ class Sampler:
 
     def close(self) -> None:
         """Give the descriptors back; the rows stay. May be called twice."""
-        for name in ("_server", "_client", "_meminfo", "_sockstat", "_uptime", "_conntrack"):
+        for name in ("_server", "_client", "_meminfo", "_sockstat", "_stat", "_conntrack"):
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
             setattr(self, name, -1)
@@ -229,10 +229,16 @@ def _process(stat: bytes) -> _Process | None:
     )
 
 
-def _idle(uptime: bytes) -> float | None:
-    """The second number of /proc/uptime: seconds, the idle time of all cores added up."""
-    fields = uptime.split()
-    return float(fields[1]) if len(fields) == 2 else None
+def _idle(stat: bytes) -> float | None:
+    """The idle time of all cores added up: seconds, from the first line of /proc/stat.
+
+    idle and iowait together (fields 4 and 5): a core whose task waits in io_uring counts as iowait,
+    and is as free as any. /proc/uptime has idle alone.
+    """
+    fields = stat[: stat.find(b"\n")].split()
+    if len(fields) < 6 or fields[0] != b"cpu":
+        return None
+    return (int(fields[4]) + int(fields[5])) / _TICKS_PER_S
 
 
 def _columns(rows: list[_Process | None]) -> ProcessColumns:
