@@ -44,6 +44,7 @@ from c1m.loadgen.outcomes import (
     RIGHT,
     Fault,
     Outcomes,
+    Pushes,
     Resolved,
     gathered,
     joined,
@@ -62,6 +63,7 @@ __all__ = [
     "Exchange",
     "Fault",
     "Outcomes",
+    "Pushes",
     "Resolved",
 ]
 
@@ -116,6 +118,10 @@ class Exchange:
 
     def opened(self, numbers: Numbers) -> None:
         """Connections that are open from now on, anew or for the first time."""
+
+    def pushes(self) -> Pushes | None:
+        """Copies that came since this was asked last, for fan-out: to be asked after each take."""
+        return None
 
     def gone(self, numbers: Numbers) -> Resolved:
         """Connections that the generator closes: what they had in flight is MISSING."""

@@ -233,9 +233,9 @@ class Message:
         row = bytearray(length_bytes(size - self._prefix, self._prefix) + self._parts[0])
         for at, (place, part) in enumerate(zip(self._places, self._parts[1:], strict=True)):
             if place.kind == "n":
-                columns.append((len(row), _decimal(numbers, n_width)))
+                columns.append((len(row), decimal(numbers, n_width)))
             elif place.kind == "seq":
-                columns.append((len(row), _decimal(seqs, seq_width)))
+                columns.append((len(row), decimal(seqs, seq_width)))
             elif place.kind == "random":
                 columns.append((len(row), self._random(numbers, seqs, at, place.size)))
             row += bytes(place.size or (n_width if place.kind == "n" else seq_width)) + part
@@ -245,19 +245,7 @@ class Message:
         return rows
 
     def _random(self, numbers: Numbers, seqs: Numbers, place: int, size: int) -> Bytes:
-        """uint8[n, size] letters by connection, request, place and seed.
-
-        Counter-based, so that what is expected is made again instead of kept: splitmix64's output
-        function (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) over
-        the counter.
-        """
-        with np.errstate(over="ignore"):
-            key = _mix(numbers.astype(np.uint64) + np.uint64((self._seed + 1 << 32) % 2**64))
-            key = _mix(key ^ (seqs.astype(np.uint64) << np.uint64(16)) ^ np.uint64(place))
-            counter = np.arange(-(-size // 8), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-            words = _mix(key[:, None] + counter[None, :])
-        letters: Bytes = _LETTERS[words.view(np.uint8) & 63]
-        return letters[:, :size]
+        return random_letters(numbers, seqs, place, size, self._seed)
 
     def _anything(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.bool_]:
         """Which bytes of the messages may be anything: bool[n, m]."""
@@ -299,6 +287,22 @@ def matches(
     return same
 
 
+def random_letters(numbers: Numbers, seqs: Numbers, place: int, size: int, seed: int) -> Bytes:
+    """uint8[n, size] letters by connection, request, place (below 65,536) and seed.
+
+    Counter-based, so that what is expected is made again instead of kept: splitmix64's output
+    function (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) over the
+    counter.
+    """
+    with np.errstate(over="ignore"):
+        key = _mix(numbers.astype(np.uint64) + np.uint64((seed + 1 << 32) % 2**64))
+        key = _mix(key ^ (seqs.astype(np.uint64) << np.uint64(16)) ^ np.uint64(place))
+        counter = np.arange(-(-size // 8), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        words = _mix(key[:, None] + counter[None, :])
+    letters: Bytes = _LETTERS[words.view(np.uint8) & 63]
+    return letters[:, :size]
+
+
 def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -311,8 +315,8 @@ def _digits(numbers: Numbers) -> npt.NDArray[np.int64]:
     return np.searchsorted(_POWERS, numbers, side="right").astype(np.int64) + 1
 
 
-def _decimal(numbers: Numbers, width: int) -> Bytes:
-    """The numbers as text of `width` digits, by a table of all texts of four."""
+def decimal(numbers: Numbers, width: int) -> Bytes:
+    """The numbers as text of `width` digits: uint8[n, width]; by a table of all texts of four."""
     groups = -(-width // 4)
     text = np.empty((len(numbers), groups, 4), np.uint8)
     for group in range(groups - 1, -1, -1):

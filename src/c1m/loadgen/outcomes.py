@@ -29,6 +29,15 @@ class Resolved:
         return len(self.numbers)
 
 
+@dataclass(slots=True)
+class Pushes:
+    """Copies of publications that have come: `counts` int64[n] of publication (numbers, seqs)."""
+
+    numbers: Numbers
+    seqs: Numbers
+    counts: Numbers
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One reply that was not right; bytes cut to FAULT_BYTES_MAX."""

@@ -56,7 +56,7 @@ class Scenario:
         """Which pieces are the whole right reply: bool[n]."""
         if not len(numbers):
             return np.zeros(0, np.bool_)
-        if self._has_replies():
+        if self.has_replies():
             expected = self.replies(numbers, seqs).pieces()
             pairs = zip(data.pieces(), expected, strict=True)
             return np.fromiter((came == due for came, due in pairs), np.bool_, len(expected))
@@ -69,12 +69,18 @@ class Scenario:
 
     def reply(self, number: int, seq: int) -> bytes:
         """One right reply; b"" where there is none but by `accepts`."""
-        if not self._has_replies():
+        if not self.has_replies():
             return b""
         return self.replies(np.array([number]), np.array([seq])).piece(0)
 
-    def _has_replies(self) -> bool:
+    def has_replies(self) -> bool:
+        """Whether it says beforehand which reply is right."""
         return type(self).replies is not Scenario.replies
+
+    def judges(self) -> bool:
+        """Whether it can tell a right reply when it sees one."""
+        own = type(self)
+        return own.accepts is not Scenario.accepts and own.frame is not Scenario.frame
 
     def accepts(self, number: int, seq: int, reply: bytes) -> bool:
         """Whether this whole reply is right."""

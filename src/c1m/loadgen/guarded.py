@@ -1,0 +1,116 @@
+"""A user's scenario behind a guard: what it raises becomes one ScenarioError, with file and line.
+
+A mistake in the tenth minute of a run is told like one in the first second, and the run ends in
+good order with what it has measured. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.ragged import Ragged
+from c1m.errors import UsageError
+from c1m.loadgen.conversation import Talking, mistake
+from c1m.loadgen.exchange import Exchange
+from c1m.loadgen.message import Numbers
+from c1m.loadgen.scenario import Scenario
+
+if TYPE_CHECKING:
+    from c1m.report.measured import FanOut
+
+
+class Guarded(Scenario):
+    """Passes everything on to `inner`, and says where it raised."""
+
+    def __init__(self, inner: Scenario) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.is_silent, self.reads = inner.is_silent, inner.reads
+        self.wants_end, self.speakers = inner.wants_end, inner.speakers
+        self.takes_turns = isinstance(inner, Talking)
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except UsageError:
+            raise
+        except Exception as error:
+            raise mistake(error, f"{what} raised") from error
+
+    def begin(self, connections: int, seed: int) -> None:
+        with self._telling("begin"):
+            self.inner.begin(connections, seed)
+        self.is_silent, self.speakers = self.inner.is_silent, self.inner.speakers
+
+    def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        if self.takes_turns:  # what it says is known in a conversation only
+            raise NotImplementedError("a conversation has no requests by their numbers")
+        with self._telling("requests"):
+            return self.inner.requests(numbers, seqs)
+
+    def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        with self._telling("replies"):
+            return self.inner.replies(numbers, seqs)
+
+    def has_replies(self) -> bool:
+        return self.inner.has_replies()
+
+    def judges(self) -> bool:
+        return self.inner.judges()
+
+    def are_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
+        with self._telling("are_right"):
+            return self.inner.are_right(numbers, seqs, data)
+
+    def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
+        with self._telling("which_right"):
+            return self.inner.which_right(numbers, seqs, data)
+
+    def took(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> None:
+        with self._telling("took"):
+            self.inner.took(numbers, seqs, data)
+
+    def reply(self, number: int, seq: int) -> bytes:
+        with self._telling("reply"):
+            return self.inner.reply(number, seq)
+
+    def accepts(self, number: int, seq: int, reply: bytes) -> bool:
+        with self._telling("accepts"):
+            return self.inner.accepts(number, seq, reply)
+
+    def reply_size(self, number: int, seq: int) -> int:
+        with self._telling("reply_size"):
+            return self.inner.reply_size(number, seq)
+
+    def reply_sizes(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.int32] | None:
+        with self._telling("reply_sizes"):
+            return self.inner.reply_sizes(numbers, seqs)
+
+    def frame(self, number: int, seq: int, stream: bytes) -> int:
+        with self._telling("frame"):
+            return self.inner.frame(number, seq, stream)
+
+    def identify(self, reply: bytes) -> tuple[int, int | None] | None:
+        with self._telling("identify"):
+            return self.inner.identify(reply)
+
+    def notes(self) -> list[str]:
+        with self._telling("notes"):
+            return self.inner.notes()
+
+    def fan_out(self) -> FanOut | None:
+        with self._telling("fan_out"):
+            return self.inner.fan_out()
+
+    def exchange(self, count: int, depth: int) -> Exchange:
+        with self._telling("exchange"):
+            made = self.inner.exchange(count, depth)
+        if made.scenario is self.inner:
+            made.scenario = self
+        return made
