@@ -100,6 +100,20 @@ def test_memory_of_few_connections_is_not_told_from_the_processes_own() -> None:
     assert one_each(using(38.0, 1_000_000), using(48.0, 1_000_000))["server_bytes"] == WORSE
 
 
+def test_the_last_interval_which_is_short_is_no_noise() -> None:
+    def ending(record: RunRecord) -> RunRecord:
+        series = record.series
+        more = {name: [*getattr(series, name), 40] for name in ("right", "due", "sent")}
+        more |= {name: [*getattr(series, name), 1_000] for name in ("p50_ns", "p99_ns")}
+        series = replace(series, t_s=[*series.t_s, series.t_s[-1] + 0.02], **more)
+        hold = replace(record.stages[1], end_s=record.stages[1].end_s + 0.02)
+        return replace(record, series=series, stages=[record.stages[0], hold])
+
+    a, b = ending(run(1)), ending(run(2, rate=1_600, slower=1.25, cpu_us=13.0))
+    found = one_each(a, b)
+    assert found["rate"] == found["request.p50"] == found["server_cpu"] == WORSE
+
+
 def test_a_p99_of_few_bad_seconds_is_judged_by_these_seconds() -> None:
     """Every third second stalls: so few independent requests that order statistics end."""
 

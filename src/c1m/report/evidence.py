@@ -84,13 +84,12 @@ def _spread(metric: Metric, record: RunRecord, name: str) -> Spread | None:
         return _of_latency(metric, record, name.partition(".")[0])
     if metric.name == "connect_rate":
         return noise.of_series(noise.relative(np.array(record.ramp.per_1000_s, np.float64)))
-    values, groups = _busy(record)
-    right = np.array(record.series.right, np.float64)[values]
+    rows, groups = _busy(record)
+    starts, ends = _starts(record)[rows], np.array(record.series.t_s, np.float64)[rows]
+    right = np.array(record.series.right, np.float64)[rows]
     if metric.name == "rate":
-        return noise.of_series(noise.relative(right, groups), groups)
+        return noise.of_series(noise.relative(right / (ends - starts), groups), groups)
     assert metric.name == "server_cpu", f"{metric.name} has no series"
-    ends = np.array(record.series.t_s, np.float64)[values]
-    starts = ends - record.series.interval_s
     at = [metrics.server_cpu_at(record.samples, moments.tolist()) for moments in (starts, ends)]
     if at[0] is None or at[1] is None:
         return None
@@ -143,14 +142,23 @@ def _histogram(record: RunRecord, name: str) -> Histogram | None:
         return None
 
 
+def _starts(record: RunRecord) -> Floats:
+    """When each interval began, float[n] seconds: when the one before it ended."""
+    return np.concatenate([[0.0], record.series.t_s])[:-1]
+
+
 def _busy(record: RunRecord) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(rows, stages): the intervals that lie within a stage in which requests were due."""
+    """(rows, stages): the intervals that lie within a stage in which requests were due.
+
+    Not those that are far shorter than the others, as a run's last one is.
+    """
     series = record.series
-    ends: Floats = np.array(series.t_s, np.float64)
+    starts, ends = _starts(record), np.array(series.t_s, np.float64)
+    is_whole = ends - starts > 0.5 * series.interval_s
     rows, groups = [], []
-    slack = 0.02 * series.interval_s  # an interval's end is read a little after it
+    slack = 0.05 * series.interval_s  # an interval's end is read a little after it
     for number, (start, end) in enumerate(metrics.request_times(record)):
-        inside = (ends - series.interval_s >= start - slack) & (ends <= end + slack)
+        inside = is_whole & (starts >= start - slack) & (ends <= end + slack)
         rows.append(np.flatnonzero(inside))
         groups.append(np.full(len(rows[-1]), number))
     if not rows:
