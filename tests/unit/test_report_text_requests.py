@@ -10,7 +10,7 @@ from c1m.report import derive, text
 from c1m.report.measured import Explanation, FaultSeen, Latency, Limit, Requests, StageResult
 from c1m.report.record import Connections, RunRecord
 from c1m.report.text_layout import cut, sentence, short_rate
-from c1m.report.text_requests import request_seconds
+from c1m.report.text_requests import limit_sentences, request_seconds
 from report_records import complete_record, latency
 from report_request_records import hour_record, publish_record, request_record
 
@@ -193,7 +193,7 @@ def test_at_most_three_faults_of_a_kind_are_shown() -> None:
     ("limit", "says"),
     [
         (Limit("server", sentences=["Busy"]), ["limit The server was the limit.", "Busy."]),
-        (Limit("neither"), ["limit Neither was the limit: the plan was kept, and both had time"]),
+        (Limit("neither", sentences=["Kept."]), ["limit Neither was the limit.", "Kept."]),
         (Limit("both", kernel_drops=7), ["Measured: packets dropped by this machine 7."]),
         (Limit(generator_cpu=0.5), ["limit It is not known what the limit was."]),
     ],
@@ -202,6 +202,14 @@ def test_who_the_limit_was(limit: Limit, says: list[str]) -> None:
     lines = squeezed(replace(request_record(), limit=limit))
     assert all(any(line.startswith(part) for line in lines) for part in says)
     assert not any("LOWER BOUND" in line for line in lines)
+
+
+def test_figures_that_the_sentences_have_are_not_said_again() -> None:
+    said = ["p99 of its lag is 12 ms.", "CPU while requests ran: generator 97 %.", "3 drops."]
+    limit = replace(request_record().limit, sentences=said)
+    assert limit_sentences(limit) == ["The generator was the limit.", *said]
+    assert len(limit_sentences(replace(limit, sentences=[]))) == 2
+    assert limit_sentences(Limit()) == []
 
 
 def test_requests_ran_as_long_as_the_stages_that_had_any() -> None:

@@ -39,7 +39,7 @@ _WHO = {
     "generator": "The generator was the limit.",
     "server": "The server was the limit.",
     "both": "Generator and server both were at their limit.",
-    "neither": "Neither was the limit: the plan was kept, and both had time to spare.",
+    "neither": "Neither was the limit.",
     "unknown": "It is not known what the limit was.",
 }
 
@@ -186,19 +186,19 @@ def fault_place(one: FaultSeen) -> str:
 
 
 def limit_sentences(limit: Limit) -> list[str]:
-    """Who the limit was, why, and the figures behind it; [] where nothing is known."""
+    """Who the limit was, why, and figures that these sentences do not have; [] of nothing known."""
+    told = [sentence(text) for text in limit.sentences]
+    whole = " ".join(told)
     figures = []
-    if limit.generator_cpu is not None:
-        figures.append(f"generator {100 * limit.generator_cpu:.0f} % of a core")
-    if limit.server_cpu is not None:
-        figures.append(f"server {100 * limit.server_cpu:.0f} % of a core")
-    if limit.schedule_lag.count:
+    if "CPU" not in whole:
+        for name, cpu in (("generator", limit.generator_cpu), ("server", limit.server_cpu)):
+            figures += [] if cpu is None else [f"{name} {100 * cpu:.0f} % of a core"]
+    if limit.schedule_lag.count and "p99 of its lag" not in whole:
         lag, tail = limit.schedule_lag, limit.schedule_lag.percentiles_ns
         p99 = f"p99 {format_duration(tail['p99'])}, " if "p99" in tail else ""
         figures.append(f"generator behind its schedule {p99}max {format_duration(lag.max_ns)}")
-    if limit.kernel_drops:
+    if limit.kernel_drops and "drop" not in whole:
         figures.append(f"packets dropped by this machine {format_count(limit.kernel_drops)}")
-    told = [sentence(text) for text in limit.sentences]
     if limit.who == "unknown" and not told and not figures:
         return []
     measured = f"Measured: {'; '.join(figures)}." if figures else ""
