@@ -101,17 +101,33 @@ def test_rates_are_of_each_intervals_own_length() -> None:
     series = Series(interval_s=2.0, t_s=[2.0, 4.0, 4.5], due=[20, 40, 10], sent=[20, 40, 10],
                     right=[20, 38, 10], bad=[0, 2, 0])  # fmt: skip
     asked, right, bad = made(RunRecord(series=series))["requests"]["traces"]
-    assert asked["y"] == [10, 20, 20]
-    assert right["y"] == [10, 19, 20]
-    assert bad["y"] == [0, 1, 0]
+    assert asked["x"] == [0, 2, 4, 4.5]  # a step along each interval, from the first one's start
+    assert asked["y"] == [10, 10, 20, 20]
+    assert right["y"] == [10, 10, 19, 20]
+    assert bad["y"] == [0, 0, 1, 0]
 
 
 def test_a_second_without_replies_is_a_gap() -> None:
     series = Series(t_s=[1.0, 2.0, 3.0], p50_ns=[0, 5_000_000, 0], p99_ns=[0, 7_000_000, 0],
                     max_ns=[0, 9_000_000, 0])  # fmt: skip
     top = made(RunRecord(series=series))["latency-time"]["traces"][0]
-    assert top["y"] == [None, 9.0, None]
-    assert top["customdata"] == ["", "9 ms", ""]
+    assert top["x"] == [1, 1, 2, 3]
+    assert top["y"] == [None, 9.0, 9.0, None]
+    assert top["customdata"] == ["", "9 ms", "9 ms", ""]
+
+
+def test_a_second_between_two_gaps_is_seen_in_a_long_run_too() -> None:
+    n = 500
+    columns = {name: [0] * n for name in ("p50_ns", "p99_ns", "max_ns")}
+    for column in columns.values():
+        column[250] = 5_000_000
+    series = Series(t_s=[float(i + 1) for i in range(n)], **columns)
+    traces = made(RunRecord(series=series))["latency-time"]["traces"]
+    assert {trace["mode"] for trace in traces} == {"lines+markers"}
+    for column in columns.values():
+        column[251] = 5_000_000
+    traces = made(RunRecord(series=series))["latency-time"]["traces"]
+    assert {trace["mode"] for trace in traces} == {"lines"}
 
 
 def test_the_distribution_counts_every_request_once() -> None:
@@ -141,7 +157,16 @@ def test_requests_that_all_took_the_same(value: int) -> None:
 
 
 def test_ticks_of_no_value_at_all() -> None:
-    assert latency_ticks([None, 0])["ticktext"] == ["100 us", "1 ms"]
+    assert latency_ticks([None, 0])["ticktext"] == ["500 us", "1 ms", "2 ms"]
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=20))
+def test_every_value_is_in_sight_and_a_tick_too(values: list[float]) -> None:
+    axis = latency_ticks(values)
+    low, high = axis["range"]
+    assert low <= np.log10(min(values)) <= np.log10(max(values)) <= high
+    assert 1 <= len(axis["tickvals"]) == len(set(axis["ticktext"])) <= 16
+    assert all(low - 0.01 <= np.log10(tick) <= high + 0.01 for tick in axis["tickvals"])
 
 
 def test_an_hour_is_under_a_megabyte_and_keeps_its_worst_second() -> None:

@@ -100,18 +100,30 @@ def thinned(x: Sequence[float], columns: Sequence[Column]) -> tuple[list[Any], l
 
 
 def latency_ticks(values: Iterable[float | None]) -> dict[str, Any]:
-    """Range and ticks of a logarithmic axis of milliseconds: a tick at each power of ten."""
+    """Range and ticks of a logarithmic axis of milliseconds: a tick at each power of ten.
+
+    Where the axis has less than two of them, at 2 and 5 times each too.
+    """
     known = [value for value in values if value is not None and value > 0] or [1.0]
     low, high = math.log10(min(known)) - 0.1, math.log10(max(known)) + 0.1
-    if high - low < 1:  # show a decade at least, so that one tick is in sight
-        low, high = math.floor(low), max(high, math.floor(low) + 1)
-    ticks = []
-    for exponent in range(max(-6, math.ceil(low)), math.floor(high) + 1):
-        scale, unit = max(known for known in _TICK_UNITS if exponent >= round(math.log10(known[0])))
-        ticks.append((10.0**exponent, f"{10.0**exponent / scale:,.0f} {unit}"))
+    if high - low < 0.5:  # equal values: show some room around them
+        low, high = low - 0.25, high + 0.25
+    factors = (1, 2, 5) if math.floor(high) - math.ceil(low) < 1 else (1,)
+    ticks = [
+        (factor * 10.0**exponent, _tick_text(factor, exponent))
+        for exponent in range(max(-6, math.floor(low)), math.floor(high) + 1)
+        for factor in factors
+        if low <= exponent + math.log10(factor) <= high
+    ]
     return {
         "type": "log",
         "range": [round(low, 3), round(high, 3)],
         "tickvals": [value for value, _ in ticks],
         "ticktext": [label for _, label in ticks],
     }
+
+
+def _tick_text(factor: int, exponent: int) -> str:
+    """(5, -2) milliseconds -> "50 us"."""
+    scale, unit = max(known for known in _TICK_UNITS if exponent >= round(math.log10(known[0])))
+    return f"{factor * 10.0**exponent / scale:,.0f} {unit}"

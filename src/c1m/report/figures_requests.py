@@ -114,14 +114,15 @@ def in_flight(record: RunRecord) -> Figure | None:
 
 def _rates(series: Series, columns: Mapping[str, tuple[Sequence[int], str]]) -> list[Trace]:
     """One line a column, its counts divided by how long its interval was."""
-    widths = np.diff(np.array(series.t_s), prepend=max(0.0, series.t_s[0] - series.interval_s))
+    start_s = _start_s(series)
+    widths = np.diff(np.array(series.t_s), prepend=start_s)
     widths = np.maximum(widths, 1e-3)
     rates = [(np.array(column) / widths).tolist() for column, _ in columns.values()]
     t_s, kept = thinned(series.t_s, rates)
     traces = []
     for (name, (_, colour)), column in zip(columns.items(), kept, strict=True):
-        trace = line(name, t_s, [significant(value, 5) for value in column], colour)
-        trace["line"] |= _pen(t_s)
+        values = [significant(value, 5) for value in column]
+        trace = _drawn(name, t_s, values, colour, start_s)
         trace["hovertemplate"] = f"{name} %{{y:,.5~g}}/s<extra></extra>"
         traces.append(trace)
     return traces
@@ -141,20 +142,46 @@ def _milliseconds(
     every: list[Any] = []
     for (label, (_, colour)), column in zip(columns.items(), kept, strict=True):
         values = [None if v is None else significant(v / 1e6) for v in column]
-        trace = line(label, t_s, values, colour)
-        trace["line"] |= _pen(t_s)
-        trace["customdata"] = ["" if v is None else format_duration(v) for v in column]
+        trace = _drawn(label, t_s, values, colour, _start_s(series))
+        trace["customdata"] = ["" if v is None else format_duration(1e6 * v) for v in trace["y"]]
         trace["hovertemplate"] = f"{label} %{{customdata}}<extra></extra>"
         traces.append(trace)
         every += values
     return figure(name, title, note, traces, time_layout(record, latency_ticks(every)))
 
 
-def _pen(t_s: Sequence[float]) -> dict[str, Any]:
-    """A row's time is its interval's end: up at its beginning, then along it.
+def _start_s(series: Series) -> float:
+    """When the first interval began."""
+    return max(0.0, series.t_s[0] - series.interval_s)
 
-    Where there are many rows, a thin straight line from one to the next.
+
+def _drawn(
+    name: str, t_s: list[float], values: list[float | None], colour: str, start_s: float
+) -> Trace:
+    """A line over intervals, whose rows are at their ends. None is a gap.
+
+    Few rows are drawn as steps, each along its interval: after a gap, and at first, a point is
+    put where the interval began. Many are drawn as a thin line from one to the next, with dots
+    where a value between two gaps would be no line at all.
     """
-    if len(t_s) <= _STEPS_MAX:
-        return {"shape": "vh", "width": 1.8}
-    return {"shape": "linear", "width": 1.2}
+    if len(t_s) > _STEPS_MAX:
+        trace = line(name, t_s, values, colour)
+        trace["line"] = {"width": 1.2}
+        before, after = [None, *values[:-1]], [*values[1:], None]
+        alone = zip(before, values, after, strict=True)
+        if any(v is not None and a is b is None for a, v, b in alone):
+            trace["mode"] = "lines+markers"
+        return trace
+    x: list[float] = []
+    y: list[float | None] = []
+    begins, before_it = start_s, None
+    for end, value in zip(t_s, values, strict=True):
+        if value is not None and before_it is None:
+            x.append(begins)
+            y.append(value)
+        x.append(end)
+        y.append(value)
+        begins, before_it = end, value
+    trace = line(name, x, y, colour)
+    trace["line"] = {"width": 1.8, "shape": "vh"}
+    return trace
