@@ -22,6 +22,7 @@ from c1m.loadgen.backlog import Backlog
 from c1m.loadgen.connections import OPEN, Connections
 from c1m.loadgen.exchange import RIGHT, Exchange, Resolved
 from c1m.loadgen.message import Numbers
+from c1m.loadgen.outcomes import Pushes
 from c1m.loadgen.recorder import Recorder, Tally
 
 Times = npt.NDArray[np.int64]
@@ -54,6 +55,8 @@ class Traffic:
         self._spread = spread
         self._rng = rng
         self._depth = depth
+        speakers = exchange.scenario.speakers
+        self._speakers = count if speakers is None else speakers  # numbers from here on only hear
         self._intended = np.zeros(count * depth, np.int64)
         self._sent = np.full(count * depth, FAR, np.int64)
         self._purposes = np.zeros(count * depth, np.uint8)
@@ -64,6 +67,7 @@ class Traffic:
         self._arrivals: Arrivals | None = None
         self._think_ns: int | None = None
         self._thinking: deque[tuple[Times, Numbers]] = deque()  # due when, ascending; who
+        self._asks_ns = np.zeros(0, np.int64)  # when each thinks until; another time is outdated
 
     @property
     def first(self) -> Tally:
@@ -80,9 +84,11 @@ class Traffic:
         if think_ns is None:
             return
         numbers = self._connections.open_numbers()
+        numbers = numbers[numbers < self._speakers]
         if think_ns:  # not all at once: as if they had been at it before
+            self._asks_ns = np.zeros(len(self._connections.states), np.int64)
             due = now_ns + np.sort(self._rng.integers(0, think_ns, len(numbers)))
-            self._thinking.append((due, self._rng.permutation(numbers)))
+            self._think(due, self._rng.permutation(numbers))
         else:
             for _ in range(self._depth):
                 self._send_now(numbers[self.exchange.is_free(numbers)])
@@ -142,17 +148,29 @@ class Traffic:
     def _drawn(self, count: int) -> Numbers:
         """`count` open connections (the same more than once, perhaps); none where none is open."""
         connections = self._connections
+        below = min(connections.below, self._speakers)
         if not connections.counts.open:
             return np.zeros(0, np.int64)
-        numbers = self._spread.draw(count, connections.below)
+        numbers = self._spread.draw(count, below)
         for _ in range(REDRAWS):
             shut = np.flatnonzero(connections.states.take(numbers) != OPEN)
             if not len(shut):
                 return numbers
-            numbers[shut] = self._spread.draw(len(shut), connections.below)
+            numbers[shut] = self._spread.draw(len(shut), below)
         shut = np.flatnonzero(connections.states.take(numbers) != OPEN)
-        numbers[shut] = self._rng.choice(connections.open_numbers(), len(shut))
+        open_ = connections.open_numbers()
+        open_ = open_[open_ < below]
+        if len(shut) and not len(open_):
+            return open_
+        numbers[shut] = self._rng.choice(open_, len(shut))
         return numbers
+
+    def _think(self, until: Times, numbers: Numbers) -> None:
+        """They ask when their time (ascending) has come. What was set for them before is outdated:
+        a connection may have been closed, opened again and answered while its old entry waits."""
+        if len(numbers):
+            self._asks_ns[numbers] = until
+            self._thinking.append((until, numbers))
 
     def _after_thinking(self, now_ns: int) -> None:
         tally = self.recorder.tallies[self._purpose]
@@ -163,6 +181,7 @@ class Traffic:
                 self._thinking.appendleft((times[count:], numbers[count:]))
                 times, numbers = times[:count], numbers[:count]
             may = (self._connections.states.take(numbers) == OPEN) & self.exchange.is_free(numbers)
+            may &= self._asks_ns.take(numbers) == times
             times, numbers = times[may], numbers[may]
             tally.due += len(times)
             self.recorder.behind(tally, now_ns - times, now_ns - times)
@@ -171,9 +190,11 @@ class Traffic:
     # --- sending ------------------------------------------------------------------------------
 
     def greet(self, numbers: Numbers) -> None:
-        """The first request on connections that have just opened."""
-        self.first.due += len(numbers)
-        self._send(numbers, None, FIRST)
+        """The first request on connections that have just opened; nobody publishes so early."""
+        self.exchange.opened(numbers)
+        if self.exchange.scenario.speakers is None:
+            self.first.due += len(numbers)
+            self._send(numbers, None, FIRST)
 
     def send_all(self, numbers: Numbers, purpose: int) -> None:
         """One request on each of these connections, as far as they are free."""
@@ -210,13 +231,28 @@ class Traffic:
 
     def take(self, numbers: Numbers, data: Ragged, now_ns: int) -> None:
         """Pieces that came."""
-        self._resolved(self.exchange.take(numbers, data), now_ns)
+        resolved = self.exchange.take(numbers, data)
+        pushes = self.exchange.pushes()
+        if pushes is not None:
+            self._pushed(pushes, resolved, now_ns)
+        self._resolved(resolved, now_ns)
 
-    def gone(self, numbers: Numbers, now_ns: int) -> None:
-        """Connections that ended, or were closed."""
+    def _pushed(self, pushes: Pushes, resolved: Resolved, now_ns: int) -> None:
+        """Copies of publications that came: from the publication to each, and to the last."""
+        sent = self._sent.take(self._at(pushes.numbers, pushes.seqs))
+        self.recorder.pushes["push"].record(np.repeat(now_ns - sent, pushes.counts))
+        last = now_ns - self._sent[self._at(resolved.numbers, resolved.seqs)]
+        if resolved.outcomes is not None:
+            last = last[resolved.outcomes == RIGHT]
+        self.recorder.pushes["push_last"].record(last)
+
+    def gone(self, numbers: Numbers, now_ns: int, *, by_peer: bool = False) -> None:
+        """Connections that were closed, or that the peer ended."""
         if len(self._backlog):
             self.recorder.tallies[self._purpose].unsent += self._backlog.drop(numbers)
-        self._resolved(self.exchange.gone(numbers), now_ns)
+        exchange = self.exchange
+        resolved = exchange.ended(numbers) if by_peer else exchange.gone(numbers)
+        self._resolved(resolved, now_ns)
 
     def give_up_older_than(self, limit_ns: int, now_ns: int) -> int:
         """Resolve requests sent before `limit_ns`: their replies do not come. How many."""
@@ -261,7 +297,7 @@ class Traffic:
             for _ in range(self._depth):
                 self._send_now(numbers[self.exchange.is_free(numbers)])
         elif self._think_ns is not None:
-            self._thinking.append((np.full(len(numbers), now_ns + self._think_ns), numbers))
+            self._think(np.full(len(numbers), now_ns + self._think_ns), numbers)
 
     def _serve_backlog(self, numbers: Numbers) -> int:
         """Send what waits on these (distinct) connections, as many on each as it may have."""
