@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from c1m.addresses import Endpoint
 from c1m.loadgen.generator import Generator, Phase
@@ -56,6 +57,7 @@ def conclude(
         lost=counts.lost,
         closed=counts.closed,
         ready=counts.ready,
+        ended=counts.ended,
         connect_errnos=counts.connect_errnos,
         unfinished=counts.started - counts.opened - counts.failed,
     )
@@ -254,7 +256,11 @@ def _faults(generator: Generator) -> list[FaultSeen]:
 
 
 def _fan_out(generator: Generator) -> FanOut | None:
-    return generator.plan.scenario.fan_out()
+    counted = generator.plan.scenario.fan_out()
+    if counted is None:
+        return None
+    push, last = (Latency.of(h) for h in generator.recorder.pushes.values())
+    return replace(counted, push=push, last=last)
 
 
 def _limit(

@@ -40,6 +40,7 @@ class Counts:
     ready: int = 0  # their first reply was right
     lost: int = 0
     closed: int = 0  # by the plan, before the end
+    ended: int = 0  # by the server, where the scenario waits for that
     connect_errnos: Counter[int] = field(default_factory=Counter)
     lost_errnos: Counter[int] = field(default_factory=Counter)
 
@@ -182,13 +183,21 @@ class Connections:
         self.states[numbers] = CLOSED
         self.counts.open -= len(numbers)
 
-    def lost(self, slots: Slots, errnos: npt.NDArray[np.int32]) -> Numbers:
-        """Connections that ended without our doing: those of them that were open."""
+    def lost(
+        self, slots: Slots, errnos: npt.NDArray[np.int32], *, is_wanted: bool = False
+    ) -> Numbers:
+        """Connections that ended without our doing: those of them that were open.
+
+        `is_wanted`: the scenario waits for that, and none is lost by it.
+        """
         owners = self.numbers_of(slots)
         is_open = self.states[owners] == OPEN
         numbers: Numbers = owners[is_open]
         self.states[numbers] = LOST
         self.counts.open -= len(numbers)
+        if is_wanted:
+            self.counts.ended += len(numbers)
+            return numbers
         self.counts.lost += len(numbers)
         self.counts.lost_errnos.update(errnos[is_open].tolist())
         return numbers

@@ -110,6 +110,7 @@ class Generator:
         self._series_ns = self.start_ns + SERIES_NS
         self._expire_ns = self.start_ns + plan.timeout_ns
         self._moved_ns = self.start_ns  # when something last happened
+        self._hears = plan.scenario.reads and not plan.scenario.wants_end  # replies, before the end
         self._churned = 0
         self._is_closing = False
 
@@ -215,7 +216,8 @@ class Generator:
 
     def _under_way(self) -> int:
         """Connects that the server has not been heard of on yet."""
-        return self.connections.counts.connecting + self.traffic.first.in_flight
+        answers = self.traffic.first.in_flight if self._hears else 0
+        return self.connections.counts.connecting + answers
 
     def _timeout(self, phase: Phase, stage: Stage) -> int:
         """How long the engine may be waited for."""
@@ -305,12 +307,16 @@ class Generator:
     def _settle(self, phase: Phase) -> None:
         """Wait for the replies that are due, until they are given up."""
         exchange, scenario = self.traffic.exchange, self.plan.scenario
-        if not scenario.reads and phase.name == "settle":
+        if not self._hears and phase.name != "settle":
+            return
+        if not scenario.reads:
             self.engine.receive(self.connections.slots[self.connections.open_numbers()], True)
         self._moved_ns = self.clock.now_ns()
         limit = self.plan.timeout_ns
         if self.interrupted:
             limit = min(limit, INTERRUPTED_NS)
+        if scenario.wants_end:  # the stages were the time that the server had for it
+            limit = 0
         while exchange.in_flight and self.clock.now_ns() - self._moved_ns < limit:
             self._tick(SLEEP_NS // 5)
         now = self.clock.now_ns()
@@ -370,7 +376,9 @@ class Generator:
         if self._is_closing:  # the peer was quicker to end what this run was about to close
             self.connections.finished(slots)
         else:
-            self.traffic.gone(self.connections.lost(slots, errnos), now)
+            is_wanted = self.plan.scenario.wants_end
+            numbers = self.connections.lost(slots, errnos, is_wanted=is_wanted)
+            self.traffic.gone(numbers, now, by_peer=True)
 
     def _expire(self, now: int) -> None:
         """Give up connects and replies that are older than the time-out.
@@ -383,7 +391,8 @@ class Generator:
             return
         self._expire_ns = now + max(self.plan.timeout_ns // 8, SLEEP_NS)
         self.connections.give_up_older_than(limit)
-        self.traffic.give_up_older_than(limit, now)
+        if self._hears:
+            self.traffic.give_up_older_than(limit, now)
 
     def _see(self, now: int, *, is_last: bool = False) -> None:
         """A row of the series when a second is over, and a snapshot for whoever looks on."""

@@ -221,10 +221,10 @@ def broken_laws(record: RunRecord) -> list[str]:
     broken = []
     if c.attempted != ended:
         broken.append(f"attempted is {c.attempted}, but its ends add up to {ended}")
-    if c.opened != c.open_at_end + c.lost + c.closed:
+    if c.opened != c.open_at_end + c.lost + c.closed + c.ended:
         broken.append(
             f"opened is {c.opened}, not open_at_end {c.open_at_end} + lost {c.lost} + closed "
-            f"{c.closed}"
+            f"{c.closed} + ended {c.ended}"
         )
     if c.peak_open > c.opened:
         broken.append(f"peak_open {c.peak_open} is above opened {c.opened}")

@@ -115,7 +115,8 @@ def missing(asked: Asked, connections: Connections) -> int:
     Connections that the plan closed and opened again (churn, a storm) are attempted twice.
     """
     again = max(0, connections.attempted - asked.connections)
-    return asked.connections - connections.open_at_end - max(0, connections.closed - again)
+    gone = connections.open_at_end + connections.ended
+    return asked.connections - gone - max(0, connections.closed - again)
 
 
 def missing_rows(

@@ -146,6 +146,7 @@ def connections_of(
     unfinished: int = 0,
     closed: int = 0,
     ready: int = 0,
+    ended: int = 0,
 ) -> Connections:
     """Sort failed connects (counts by errno) into the record's kinds; `attempted` is their sum."""
     kinds = {
@@ -168,5 +169,6 @@ def connections_of(
         lost=lost,
         closed=closed,
         ready=ready,
+        ended=ended,
         **by_kind,
     )

@@ -90,7 +90,7 @@ class Connections:
     """Where every connection went. Two laws hold (`derive.broken_laws`):
 
     attempted = opened + refused + reset + timed_out + unreachable + failed + unfinished
-    opened = open_at_end + lost + closed
+    opened = open_at_end + lost + closed + ended
     """
 
     attempted: int = 0
@@ -105,6 +105,7 @@ class Connections:
     unfinished: int = 0  # still connecting when the run was stopped
     lost: int = 0  # opened, and ended before the run closed them
     closed: int = 0  # closed by the plan before the end: churn, storms, a stage with fewer
+    ended: int = 0  # ended by the server, where the scenario waits for that (half-open)
     ready: int = 0  # had their first reply, and it was right
 
 
