@@ -107,6 +107,14 @@ def test_rates_are_of_each_intervals_own_length() -> None:
     assert bad["y"] == [0, 0, 1, 0]
 
 
+def test_sent_is_drawn_where_it_is_not_what_was_due() -> None:
+    for sent, has_sent in ((100, False), (99, False), (90, True)):
+        series = Series(t_s=[1.0, 2.0], due=[100, 100], sent=[sent, 100], right=[90, 100],
+                        bad=[0, 0])  # fmt: skip
+        names = [trace["name"] for trace in made(RunRecord(series=series))["requests"]["traces"]]
+        assert names == ["asked (due)", *["sent"] * has_sent, "reached (right)"]
+
+
 def test_a_second_without_replies_is_a_gap() -> None:
     series = Series(t_s=[1.0, 2.0, 3.0], p50_ns=[0, 5_000_000, 0], p99_ns=[0, 7_000_000, 0],
                     max_ns=[0, 9_000_000, 0])  # fmt: skip

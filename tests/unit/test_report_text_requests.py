@@ -8,7 +8,7 @@ import pytest
 
 from c1m.report import derive, text
 from c1m.report.measured import Explanation, FaultSeen, Latency, Limit, Requests, StageResult
-from c1m.report.record import Connections, RunRecord
+from c1m.report.record import Connections, Round, RunRecord
 from c1m.report.text_layout import cut, sentence, short_rate
 from c1m.report.text_requests import limit_sentences, request_seconds
 from report_records import complete_record, latency
@@ -135,7 +135,11 @@ def test_the_funnel_of_a_run_that_was_stopped_early_and_of_one_that_only_holds()
     counts = Connections(attempted=60, opened=50, peak_open=50, open_at_end=50, unfinished=10)
     base = complete_record(1_000)
     stopped = replace(
-        base, stages=[StageResult("ramp")], connections=counts, rounds=[], latencies={}
+        base,
+        stages=[StageResult("ramp")],
+        connections=counts,
+        rounds=[Round("stampede")],  # there was nobody to send
+        latencies={},
     )
     assert text.funnel(stopped) == [
         ("asked", "1,000", "100 %", ""),

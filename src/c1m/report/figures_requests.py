@@ -23,6 +23,7 @@ from c1m.report.figures_parts import (
 from c1m.report.record import RunRecord, Series
 from c1m.units import format_duration
 
+_APART = 0.02  # of the highest rate: below, sent lies on due in the plot
 _STEPS_MAX = 240  # rows up to which an interval is drawn as a step
 
 
@@ -63,9 +64,11 @@ def requests(record: RunRecord) -> Figure | None:
     series = record.series
     if len(series.t_s) < 2 or not any(series.due):
         return None
-    columns = {"asked (due)": (series.due, "other"), "reached (right)": (series.right, "server")}
-    if series.sent != series.due:
+    columns = {"asked (due)": (series.due, "other")}
+    apart = max(abs(a - b) for a, b in zip(series.due, series.sent, strict=True))
+    if apart > _APART * max(series.due):
         columns["sent"] = (series.sent, "client")
+    columns["reached (right)"] = (series.right, "server")  # last: it lies over the others
     if any(series.bad):
         columns["wrong or missing"] = (series.bad, "bad")
     traces = _rates(series, columns)

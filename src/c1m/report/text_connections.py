@@ -48,7 +48,7 @@ def _by_stages(record: RunRecord) -> Iterator[Row]:
     short = kept - c.open_at_end
     yield ("still open at the end", format_count(c.open_at_end), still, less(short))
     for one in record.rounds:
-        if one.name != "first":
+        if one.name != "first" and one.sent:
             right = (
                 format_count(one.right),
                 share(one.right, one.sent),
