@@ -19,7 +19,8 @@ from c1m.engine.base import EngineStatistics, EventBatch, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import LimitError
 from c1m.loadgen.concluding import conclude
-from c1m.loadgen.generator import Generator, LoadPlan
+from c1m.loadgen.generator import Generator
+from c1m.loadgen.plan import LoadPlan
 from c1m.loadgen.registry import make_scenario
 from c1m.loadgen.scenario import Scenario
 from c1m.loadgen.sources import plan_addresses
@@ -33,7 +34,7 @@ from c1m.testing.manual_clock import ManualClock
 
 SECOND = 1_000_000_000
 TICK_NS = 1_000  # what a wait takes in which something was ready
-WAITS_MAX = 300_000  # more is a loop that does not sleep
+WAITS_MAX = 50_000  # more is a loop that does not sleep
 
 Batches = Callable[["Engine"], EventBatch | None]
 Replies = Callable[[int, bytes, int], int | None]  # slot, bytes, now -> when the reply comes
@@ -177,7 +178,7 @@ class Run:
         script: Batches | None = None,
         when: Replies | None = None,
         *,
-        defaults: Defaults = Defaults(),
+        defaults: Defaults | None = None,
         scenario: str | Scenario = "echo",
         message: str = "no {n} {seq};",
         window: int = 64,
@@ -189,7 +190,7 @@ class Run:
         seed: int = 0,
     ) -> None:
         made = [one for one in stages if isinstance(one, Stage)]
-        self.stages = made or parse_stages([str(one) for one in stages], defaults)
+        self.stages = made or parse_stages([str(one) for one in stages], defaults or Defaults())
         count = most_connections(self.stages)
         if isinstance(scenario, str):
             scenario = make_scenario(
