@@ -21,6 +21,7 @@ from c1m.errors import LimitError
 from c1m.loadgen.concluding import conclude
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.plan import LoadPlan
+from c1m.loadgen.planning import Planned
 from c1m.loadgen.registry import make_scenario
 from c1m.loadgen.scenario import Scenario
 from c1m.loadgen.sources import plan_addresses
@@ -229,7 +230,13 @@ class Run:
             self.generator.run()
         finally:
             self.sampler.close()
-        record = conclude(self.generator, [self.target], self.asked, Metadata(), "", [])
+        record = conclude(
+            self.generator,
+            Planned(self.generator.plan, [self.target], self.asked, []),
+            Metadata(),
+            "",
+            [],
+        )
         assert broken_laws(record) == []
         assert not self.engine.open, "left open"
         self._check_series(record)
@@ -242,8 +249,8 @@ class Run:
         tallies = self.generator.recorder.tallies
         sums = {
             "opened": counts.opened, "failed": counts.failed, "lost": counts.lost,
-            "closed": counts.closed, "due": sum(t.due for t in tallies),
-            "sent": sum(t.sent for t in tallies), "right": sum(t.right for t in tallies),
+            "closed": counts.closed, "due": sum(t.due for t in tallies[1:]),
+            "sent": sum(t.sent for t in tallies[1:]), "right": sum(t.right for t in tallies[1:]),
             "bad": sum(t.wrong + t.missing for t in tallies),
         }  # fmt: skip
         assert {name: sum(getattr(series, name)) for name in sums} == sums

@@ -51,7 +51,9 @@ PURE = [
     "addresses", "units", "limits", "ramp", "errors",
     "conn/*", "engine/base", "engine/ragged", "engine/user_data",
     "loadgen/sources", "loadgen/message", "loadgen/template", "loadgen/exchange", "loadgen/outcomes",
-    "loadgen/pipelined", "loadgen/scenario", "loadgen/window",
+    "loadgen/pipelined", "loadgen/scenario", "loadgen/odd_clients", "loadgen/resp",
+    "loadgen/resp_values", "loadgen/publish", "loadgen/conversation", "loadgen/guarded",
+    "loadgen/window",
     "loadgen/histogram", "loadgen/message_rows",
     "doctor/needs", "doctor/check", "doctor/checks/*",
     "report/derive", "report/codec", "report/figures*", "report/text*", "report/html_*",
@@ -77,7 +79,7 @@ KERNEL_ELSEWHERE = {
     "engine/epoll_connect": {"select"},
     "engine/uring_connect": {"socket"},  # constants: option numbers in submissions
     "engine/submissions": {"socket"},  # constants: MSG_ flags in submissions
-    "loadgen/run": {"socket"},  # asks the kernel for a route; nothing is sent
+    "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
     "cli/demo": {"socket"},  # looks for a free port
     "testing/fake_kernel": {"ctypes"},  # plays the kernel: reads the memory it was pointed at
     "testing/fake_operations": {"ctypes", "socket"},

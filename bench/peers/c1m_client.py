@@ -14,7 +14,8 @@ import sys
 from c1m.addresses import AF_INET, Endpoint
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
-from c1m.loadgen.generator import Generator, LoadPlan
+from c1m.loadgen.generator import Generator
+from c1m.loadgen.plan import LoadPlan
 from c1m.loadgen.scenario import Templates
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.stages import Stage

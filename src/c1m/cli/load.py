@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -280,7 +281,7 @@ def write_outputs(record: RunRecord, outputs: dict[str, str | None]) -> None:
     """Write what was asked for, and say where."""
     from c1m.report import exports, html
 
-    writers = {
+    writers: dict[str, Callable[[str], object]] = {
         "json": record.write,
         "report": lambda path: html.write_html(record, path),
         "hgrm": lambda path: exports.write_hgrm(record, path),

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from c1m.addresses import Endpoint
 from c1m.loadgen.generator import Generator, Phase
 from c1m.loadgen.histogram import Histogram
-from c1m.loadgen.planning import is_here, local_ports
+from c1m.loadgen.planning import Planned
 from c1m.loadgen.recorder import Tally
+from c1m.loadgen.targets import is_here, local_ports
 from c1m.report import derive
 from c1m.report.explain import Evidence, explanations
-from c1m.report.limit import cpu_share, judge_limit
+from c1m.report.limit import cpu_share, idle_cores, judge_limit
 from c1m.report.measured import (
     WRONG_KINDS,
     FanOut,
@@ -26,7 +26,8 @@ from c1m.report.measured import (
 )
 from c1m.report.reasons import connections_of, failures_of
 from c1m.report.record import (
-    Asked,
+    Connections,
+    Failure,
     Metadata,
     Ramp,
     ReplyFailure,
@@ -36,46 +37,29 @@ from c1m.report.record import (
 )
 from c1m.report.record import Phase as PhaseRecord
 from c1m.report.thresholds import Required, evaluate
+from c1m.units import format_count
 
 _FIRST_FAILURES = 10
 
 
 def conclude(
     generator: Generator,
-    targets: Sequence[Endpoint],
-    asked: Asked,
+    planned: Planned,
     conditions: Metadata,
     started: str,
     thresholds: Sequence[Required],
 ) -> RunRecord:
     """Everything that was asked, measured and found, with thresholds judged last."""
-    counts, samples = generator.connections.counts, generator.sampler.samples()
-    connections = connections_of(
-        opened=counts.opened,
-        peak_open=counts.peak_open,
-        open_at_end=counts.open_at_end,
-        lost=counts.lost,
-        closed=counts.closed,
-        ready=counts.ready,
-        ended=counts.ended,
-        connect_errnos=counts.connect_errnos,
-        unfinished=counts.started - counts.opened - counts.failed,
-    )
-    failures = [
-        *failures_of("connect", counts.connect_errnos),
-        *failures_of("open", counts.lost_errnos),
-    ]
-    stages = _stages(generator)
+    asked = planned.asked
+    samples, counters = generator.sampler.samples(), generator.sampler.kernel_counters()
+    connections, failures = _connections(generator)
+    stages, rounds, ramp = _stages(generator), _rounds(generator), _ramp(generator)
     requests = _together([stage.requests for stage in stages])
-    latencies = _latencies(generator)
     fan_out = _fan_out(generator)
     notes = generator.plan.scenario.notes()
-    also = [*generator.shortfalls, *notes]
+    also = [*generator.shortfalls, *notes, *_not_ended(generator)]
     if generator.interrupted:
         also.append("The run was interrupted before its end.")
-    rounds = _rounds(generator)
-    ramp = _ramp(generator)
-    counters = generator.sampler.kernel_counters()
     record = RunRecord(
         started=started,
         command=list(sys.argv),
@@ -88,7 +72,7 @@ def conclude(
         phases=[PhaseRecord(p.name, *_times(generator, p)) for p in generator.phases],
         ramp=ramp,
         rounds=rounds,
-        latencies={name: Latency.of(h) for name, h in latencies.items() if h.count},
+        latencies={n: Latency.of(h) for n, h in _latencies(generator).items() if h.count},
         samples=samples,
         memory=derive.memory_of(samples),
         kernel_counters=counters,
@@ -98,26 +82,55 @@ def conclude(
         series=generator.recorder.series.series(),
         faults=_faults(generator),
         limit=_limit(generator, samples, stages, requests, counters, conditions),
-        explanations=explanations(
-            asked,
-            connections,
-            failures,
-            Evidence(
-                kernel_counters=counters,
-                gauges=generator.sampler.gauges(),
-                samples=samples,
-                metadata=conditions,
-                ramp=ramp,
-                ports=local_ports(),
-                triples=generator.plan.addresses.triples,
-                is_server_here=all(is_here(t) for t in targets),
-            ),
-        ),
         fan_out=fan_out,
         notes=notes,
     )
+    evidence = Evidence(
+        kernel_counters=counters,
+        gauges=generator.sampler.gauges(),
+        samples=samples,
+        metadata=conditions,
+        ramp=ramp,
+        ports=local_ports(),
+        triples=generator.plan.addresses.triples,
+        is_server_here=all(is_here(t) for t in planned.targets),
+        findings=planned.findings,
+    )
+    record.explanations.extend(explanations(asked, connections, failures, evidence))
     record.thresholds.extend(evaluate(record, thresholds))
     return record
+
+
+def _connections(generator: Generator) -> tuple[Connections, list[Failure]]:
+    counts = generator.connections.counts
+    connections = connections_of(
+        opened=counts.opened,
+        peak_open=counts.peak_open,
+        open_at_end=counts.open_at_end,
+        lost=counts.lost,
+        closed=counts.closed,
+        ended=counts.ended,
+        ready=counts.ready,
+        connect_errnos=counts.connect_errnos,
+        unfinished=counts.started - counts.opened - counts.failed,
+    )
+    failures = [
+        *failures_of("connect", counts.connect_errnos),
+        *failures_of("open", counts.lost_errnos),
+    ]
+    return connections, failures
+
+
+def _not_ended(generator: Generator) -> list[str]:
+    """Where the server was to end the connections: those that it has not."""
+    counts = generator.connections.counts
+    if not generator.plan.scenario.wants_end or not counts.open_at_end:
+        return []
+    return [
+        f"The server ended {format_count(counts.ended)} of {format_count(counts.opened)} "
+        f"connections that said only half of a request; {format_count(counts.open_at_end)} were "
+        "open to the end."
+    ]
 
 
 def _times(generator: Generator, phase: Phase) -> tuple[float, float]:
@@ -198,7 +211,9 @@ def _latencies(generator: Generator) -> dict[str, Histogram]:
             stampede.merge(tally.corrected)
     return {
         "connect": generator.connections.latency,
-        "first": generator.traffic.first.corrected,
+        "ended" if generator.plan.scenario.wants_end else "first": (
+            generator.traffic.first.corrected
+        ),
         "request": corrected,
         "uncorrected": uncorrected,
         "stampede": stampede,
@@ -210,7 +225,7 @@ def _rounds(generator: Generator) -> list[Round]:
     """The first requests, whose time is the first ramp's, and the stampedes."""
     phases = [p for p in generator.phases if p.stage is not None]
     found = []
-    if generator.traffic.first.sent and phases:
+    if generator.traffic.first.sent and phases and not generator.plan.scenario.wants_end:
         found.append((generator.traffic.first, phases[0]))
     for phase in phases:
         if phase.name == "stampede" and phase.purpose is not None:
@@ -284,7 +299,8 @@ def _limit(
         * (stage.end_s - stage.start_s)
         for stage in loaded
     )
-    corrected = _latencies(generator)["request"]
+    latencies = _latencies(generator)
+    corrected, uncorrected = latencies["request"], latencies["uncorrected"]
     server, start, end = samples.server, spans[0][0], spans[-1][1]
     return judge_limit(
         lag=generator.recorder.lag,
@@ -300,4 +316,6 @@ def _limit(
         rate_asked=asked / busy_s if is_open and busy_s else None,
         rate_reached=requests.sent / busy_s if busy_s else None,
         cores=conditions.cores or None,
+        idle=idle_cores(samples.kernel, samples.t_s, start, end),
+        service_p50_ns=uncorrected.quantile(0.5) if uncorrected.count else None,
     )

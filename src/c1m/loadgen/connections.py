@@ -67,6 +67,7 @@ class Connections:
         self.slots = np.zeros(count, np.int32)
         self.latency = Histogram()  # of connects
         self.ramp = Ramp(now_ns)
+        self.is_ramp = True  # what opens now belongs to it
         self.wanted = 0
         self.is_full = False  # the engine has no slot left
         self.shortfalls: list[str] = []
@@ -141,7 +142,8 @@ class Connections:
         counts.opened += len(numbers)
         counts.open += len(numbers)
         counts.peak_open = max(counts.peak_open, counts.open)
-        self.ramp.add(len(numbers), now_ns)
+        if self.is_ramp:
+            self.ramp.add(len(numbers), now_ns)
         self.latency.record(now_ns - self._since_ns[numbers])
 
     def failed(self, numbers: Numbers, errnos: npt.NDArray[np.int32]) -> None:

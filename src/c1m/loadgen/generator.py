@@ -20,41 +20,20 @@ from c1m.errors import UsageError
 from c1m.kernel.timer_slack import precise_timers
 from c1m.loadgen.arrivals import Arrivals, Spread
 from c1m.loadgen.connections import BLOCK, OPEN, PEER_EOF, Connections
+from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan, end_of, wanted
 from c1m.loadgen.progress import snapshot_of
-from c1m.loadgen.recorder import Recorder
-from c1m.loadgen.scenario import Scenario
-from c1m.loadgen.sources import AddressPlan
+from c1m.loadgen.recorder import FIRST, Recorder
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.traffic import Traffic
-from c1m.loadgen.window import Window
 from c1m.report.sampler import Sampler
 from c1m.report.snapshot import Snapshot
 
-REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
 SLEEP_NS = 50_000_000
 SAMPLE_NS = 500_000_000
 SNAPSHOT_NS = 250_000_000
 SERIES_NS = 1_000_000_000
 GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
 INTERRUPTED_NS = 1_000_000_000  # what is in flight is waited for so long when a run is interrupted
-
-
-@dataclass(frozen=True, slots=True)
-class LoadPlan:
-    """What a run is to do; made and checked before anything is opened."""
-
-    connections: int  # the most that there are at once
-    stages: list[Stage]
-    scenario: Scenario  # begun for so many connections
-    addresses: AddressPlan
-    window: Window
-    timeout_ns: int  # a connect or a reply that takes longer is given up
-    pipeline: int = 1  # requests in flight on a connection at most
-    is_poisson: bool = False
-    zipf: float | None = None  # None: uniform over the connections
-    seed: int = 0
-    message_bytes: int = 64  # about: bounds what is made at once
-    target: str = ""
 
 
 @dataclass(slots=True)
@@ -161,8 +140,9 @@ class Generator:
     def _stage(self, phase: Phase) -> None:
         stage = phase.stage
         assert stage is not None
-        if stage.name == "ramp" and not self.connections.ramp.count:
+        if phase is self.phases[0]:
             self.connections.ramp.restart(phase.start_ns)
+        self.connections.is_ramp = phase is self.phases[0]  # later ones are not the same ramp
         self.plan.window.pace(stage.connect_rate, self.connections.counts.started, phase.start_ns)
         if stage.name in ("stampede", "storm"):
             self._settle(phase)
@@ -179,7 +159,7 @@ class Generator:
             self.traffic.due(now)
             self._tick(self._timeout(phase, stage))
         if phase.purpose is not None and stage.name != "stampede":
-            self._end_load(_end_of(phase, stage))
+            self._end_load(end_of(phase.start_ns, stage))
 
     def _begin_load(self, phase: Phase, stage: Stage) -> None:
         self._churned = 0
@@ -203,7 +183,7 @@ class Generator:
         self.traffic.end()
 
     def _is_over(self, phase: Phase, stage: Stage) -> bool:
-        if self.clock.now_ns() < _end_of(phase, stage) and stage.seconds is not None:
+        if self.clock.now_ns() < end_of(phase.start_ns, stage) and stage.seconds is not None:
             return False
         if stage.is_timed:
             return True
@@ -226,8 +206,8 @@ class Generator:
         due = self.traffic.next_ns()
         if due is not None:
             until = min(until, due)
-        if stage.seconds is not None and now < _end_of(phase, stage):
-            until = min(until, _end_of(phase, stage))
+        if stage.seconds is not None and now < end_of(phase.start_ns, stage):
+            until = min(until, end_of(phase.start_ns, stage))
         if self.connections.short or stage.churn_rate:
             until = min(until, now + SLEEP_NS // 50)
         return max(until - now, 0)
@@ -407,21 +387,11 @@ class Generator:
             self._on_progress(self._last)
 
     def _totals(self) -> tuple[tuple[int, int], tuple[int, ...]]:
+        """What the series is made of: first replies count only where they are bad."""
         counts, tallies = self.connections.counts, self.recorder.tallies
+        after = tallies[FIRST + 1 :]
         return (counts.open, self.traffic.exchange.in_flight), (
             counts.opened, counts.failed, counts.lost, counts.closed,
-            sum(t.due for t in tallies), sum(t.sent for t in tallies),
-            sum(t.right for t in tallies), sum(t.wrong + t.missing for t in tallies),
+            sum(t.due for t in after), sum(t.sent for t in after),
+            sum(t.right for t in after), sum(t.wrong + t.missing for t in tallies),
         )  # fmt: skip
-
-
-def wanted(stage: Stage, elapsed_s: float) -> int:
-    """How many connections a stage wants so long after it began."""
-    if stage.is_timed or stage.seconds is None:
-        return stage.connections_to
-    share = min(elapsed_s / stage.seconds, 1.0)
-    return stage.connections_from + round(share * (stage.connections_to - stage.connections_from))
-
-
-def _end_of(phase: Phase, stage: Stage) -> int:
-    return phase.start_ns + round((stage.seconds or 0) * 1e9)

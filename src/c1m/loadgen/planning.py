@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
-from c1m.doctor.diagnose import diagnose
-from c1m.doctor.needs import ports_before_scan
-from c1m.doctor.situation import parse_ports
-from c1m.engine.base import Engine
-from c1m.errors import LimitError, UsageError
-from c1m.kernel import procfs
-from c1m.kernel.sock_diag import accept_queue_of
+from c1m.addresses import Endpoint
+from c1m.doctor.check import Finding
+from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
-from c1m.loadgen.generator import REQUEST_BYTES_MAX, LoadPlan
-from c1m.loadgen.registry import make_scenario
+from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
+from c1m.loadgen.registry import make_scenario, rehearse
 from c1m.loadgen.scenario import Scenario
 from c1m.loadgen.sources import parse_sources, plan_addresses
 from c1m.loadgen.stages import (
@@ -29,12 +23,13 @@ from c1m.loadgen.stages import (
     parse_stages,
     simple_stages,
 )
-from c1m.loadgen.window import Window
+from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
 from c1m.report.record import Asked
 
-PLANNED_FOR = ("net.ipv4.ip_local_port_range",)  # plan_addresses knows better what it has
 PIPELINE_MAX = 1024
 STORM = "reconnect-storm"  # echo, with a storm between two holds
+SLOW = "slow-reader"
+SLOW_PIPELINE = 64  # requests whose replies a slow reader leaves unread
 ARRIVALS = ("constant", "poisson")
 
 
@@ -63,42 +58,40 @@ class Wishes:
     seed: int = 0
 
 
-def make_plan(wishes: Wishes) -> tuple[LoadPlan, list[Endpoint], Asked]:
-    """The plan, its targets, and what the record will say was asked.
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, its targets, what the record will say was asked, and what the doctor said."""
 
-    Raises UsageError, or LimitError where this machine cannot hold so many.
-    """
+    plan: LoadPlan
+    targets: list[Endpoint]
+    asked: Asked
+    findings: list[Finding]
+
+
+def make_plan(wishes: Wishes) -> Planned:
+    """Raises UsageError, or LimitError where this machine cannot hold so many."""
     zipf = parse_spread(wishes.spread)
     _check_numbers(wishes)
+    if wishes.scenario == SLOW:
+        wishes = _slow_reader(wishes)
     stages = _stages(wishes)
     count = most_connections(stages)
     if count < 1:
         raise UsageError("The plan opens no connection.", "Begin with a stage such as 'ramp 10k'.")
-    scenario = wishes.scenario
-    if isinstance(scenario, str):
-        name = "echo" if scenario == STORM else scenario
-        scenario = make_scenario(
-            name, message=wishes.message, expect=wishes.expect, connections=count, seed=wishes.seed
-        )
-    else:
-        scenario.begin(count, wishes.seed)
-    if scenario.is_silent and any(s.rate_from is not None or s.think_s is not None for s in stages):
-        raise UsageError(
-            f"The scenario {scenario.name!r} says nothing, so no rate can be kept with it.",
-            "Leave the rate and the think time out, or use another scenario.",
-        )
+    scenario = _scenario(wishes, count)
+    _check_load(scenario, stages)
     targets = [endpoint for text in wishes.targets for endpoint in resolve(text)]
     check_targets(targets)
     own = parse_sources(wishes.sources) if wishes.sources else []
     check_routes(targets, own)
-    check_fits(count, targets, wishes.engine)
+    findings = check_fits(count, targets, wishes.engine)
     size = _message_bytes(scenario, count)
     plan = LoadPlan(
         connections=count,
         stages=stages,
         scenario=scenario,
         addresses=plan_addresses(count, targets, own, local_ports()),
-        window=_window(targets, wishes.connect_window, REQUEST_BYTES_MAX // size),
+        window=window_for(targets, wishes.connect_window, REQUEST_BYTES_MAX // size),
         timeout_ns=wishes.timeout_ns,
         pipeline=wishes.pipeline,
         is_poisson=wishes.arrivals == "poisson",
@@ -107,7 +100,48 @@ def make_plan(wishes: Wishes) -> tuple[LoadPlan, list[Endpoint], Asked]:
         message_bytes=size,
         target=",".join(wishes.targets),
     )
-    return plan, targets, _asked(wishes, plan)
+    return Planned(plan, targets, _asked(wishes, plan), findings)
+
+
+def _scenario(wishes: Wishes, count: int) -> Scenario:
+    """The scenario asked for, begun for so many connections."""
+    scenario = wishes.scenario
+    if not isinstance(scenario, str):
+        rehearse(scenario, count, wishes.seed)
+        return scenario
+    return make_scenario(
+        "echo" if scenario == STORM else scenario,
+        message=wishes.message,
+        expect=wishes.expect,
+        connections=count,
+        seed=wishes.seed,
+        pipeline=wishes.pipeline,
+    )
+
+
+def _check_load(scenario: Scenario, stages: Sequence[Stage]) -> None:
+    """A scenario must be able to do what the stages ask of it, and be asked what it is for."""
+    has_load = any(s.rate_from is not None or s.think_s is not None for s in stages)
+    if scenario.is_silent and has_load:
+        raise UsageError(
+            f"The scenario {scenario.name!r} says nothing, so no rate can be kept with it.",
+            "Leave the rate and the think time out, or use another scenario.",
+        )
+    if scenario.speakers is not None and not has_load:
+        raise UsageError(
+            f"The scenario {scenario.name!r} was not told how often to publish.",
+            "Add --hold 30s --rate 10/s, or stages with a rate.",
+        )
+
+
+def _slow_reader(wishes: Wishes) -> Wishes:
+    """One that says little is no slow reader: unless told otherwise, many requests at once."""
+    is_told = wishes.rate is not None or wishes.think_ns is not None or wishes.stages
+    return replace(
+        wishes,
+        think_ns=wishes.think_ns if is_told or not wishes.hold_ns else 0,
+        pipeline=SLOW_PIPELINE if wishes.pipeline == 1 else wishes.pipeline,
+    )
 
 
 def _message_bytes(scenario: Scenario, count: int) -> int:
@@ -218,117 +252,3 @@ def _asked(wishes: Wishes, plan: LoadPlan) -> Asked:
         timeout_s=wishes.timeout_ns / 1e9,
         seed=wishes.seed,
     )
-
-
-def check_targets(targets: Sequence[Endpoint]) -> None:
-    """Raise UsageError for what can never be connected to."""
-    for target in targets:
-        if target.family != AF_UNIX and target.port == 0:
-            raise UsageError(f"{target} has port 0, which nobody listens on.", "Name a port.")
-        if target.family != AF_UNIX and target.host in ("0.0.0.0", "::"):
-            raise UsageError(
-                f"{target} stands for all addresses of this host, which is no target.",
-                "Use tcp://127.0.0.1:PORT for a server on this machine.",
-            )
-
-
-def check_routes(targets: Sequence[Endpoint], sources: Sequence[str]) -> None:
-    """Raise UsageError for a target without a route, or a source that is not of this host.
-
-    Connecting a datagram socket asks the kernel for the route and sends nothing.
-    """
-    for target in targets[:1] if len({t.host for t in targets}) == 1 else targets:
-        if target.family == AF_UNIX:
-            continue
-        with socket.socket(target.family, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((target.host, target.port))
-            except OSError as error:
-                raise UsageError(
-                    f"There is no way to {target}: {(error.strerror or str(error)).lower()}.",
-                    "Look at the routes with `ip route get ADDRESS`.",
-                ) from None
-    for source in sources:
-        family = AF_INET6 if ":" in source else AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind((source, 0))
-            except OSError:
-                raise UsageError(
-                    f"The source {source} is not an address of this host.",
-                    "Add it with `ip address add`, or leave it out of --source.",
-                ) from None
-
-
-def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> None:
-    """Raise LimitError, saying how many do fit, where this machine cannot hold so many.
-
-    The doctor's checks decide, but for what the plan of addresses finds out by itself.
-    """
-    role = "both" if all(is_here(t) for t in targets) else "client"
-    findings = diagnose(count, role, engine, [8001]).findings
-    hard = [f for f in findings if f.fits is not None and f.name not in PLANNED_FOR]
-    least = min(hard, key=lambda f: f.fits or 0, default=None)
-    if least is None or least.fits is None or least.fits >= count:
-        return
-    raise LimitError(
-        f"{count:,} connections were asked; this machine can hold about {least.fits:,} "
-        f"(what stops it is {least.name}).",
-        f"{least.remedy} `c1m doctor --connections {count}` says more.".strip(),
-    )
-
-
-def local_ports() -> int:
-    """Local ports that connect() finds quickly for one source and target."""
-    text = procfs.read_sysctl("net.ipv4.ip_local_port_range") or "32768 60999"
-    low, high = (int(part) for part in text.split())
-    reserved = parse_ports(procfs.read_sysctl("net.ipv4.ip_local_reserved_ports") or "")
-    return ports_before_scan(low, high, reserved)
-
-
-def is_here(target: Endpoint) -> bool:
-    """Whether a target is on this machine for sure."""
-    return target.family == AF_UNIX or target.host.startswith("127.") or target.host == "::1"
-
-
-def _window(targets: Sequence[Endpoint], asked: int | None, most: int) -> Window:
-    """As asked, else by the targets' accept queues; `most` is what memory for messages allows."""
-    if asked is not None and asked < 1:
-        raise UsageError(f"A connect window of {asked} starts nothing.", "Give at least 1.")
-    if asked is not None:
-        window = Window(asked, 1)
-        window.size = asked
-        return window
-    queue = None
-    if all(is_here(t) for t in targets):
-        queues = [accept_queue_of(t.path if t.family == AF_UNIX else t.port) for t in targets[:64]]
-        queue = min((q for q in queues if q is not None), default=None)
-    window = Window(queue, len(targets))
-    window.size = max(min(window.size, most), 1)
-    return window
-
-
-def server_pid_of(targets: Sequence[Endpoint]) -> int | None:
-    """The process behind a target on this machine, for its memory and CPU."""
-    first = targets[0]
-    if first.family not in (AF_INET, AF_INET6) or not is_here(first):
-        return None
-    holders = procfs.listener_holders(first.port)
-    return holders[0][0] if len(holders) == 1 else None
-
-
-def check_capacity(engine: Engine, count: int) -> None:
-    """Raise LimitError where the engine that was chosen cannot hold so many."""
-    reserve = 16 if engine.name == "epoll" else 0
-    fits = engine.capacity - reserve
-    if count > fits:
-        why = (
-            "its limit is RLIMIT_NOFILE"
-            if engine.name == "epoll"
-            else "that is all its tables hold"
-        )
-        raise LimitError(
-            f"{count:,} connections were asked; the {engine.name} engine can hold about {fits:,} "
-            f"here: {why}.",
-            "Raise the limit (ulimit -n) or use --engine uring." if engine.name == "epoll" else "",
-        )

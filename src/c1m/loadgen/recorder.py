@@ -19,6 +19,7 @@ from c1m.report.measured import Series
 
 Times = npt.NDArray[np.int64]
 
+FIRST = 0  # the purpose of connections' first requests
 LATE_NS = 10_000_000  # so far behind its schedule a generator is no longer the one that was asked
 SERIES_ROWS_MAX = 7_200  # two hours of seconds; then two are joined to one
 
@@ -131,7 +132,8 @@ class Recorder:
         tally.uncorrected.record(now_ns - sent)
         if purpose in self._loads:
             self.overall.record(corrected)
-        self.series.recent.record(corrected)
+        if purpose != FIRST:
+            self.series.recent.record(corrected)
 
     def behind(self, tally: Tally, lags: Times, of_sent: Times) -> None:
         """The generator has got to requests so long after they were due; `of_sent`: the lags of

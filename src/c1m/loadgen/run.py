@@ -11,8 +11,9 @@ from c1m.clock import SystemClock
 from c1m.engine.choose import choose
 from c1m.loadgen.concluding import conclude
 from c1m.loadgen.generator import Generator
-from c1m.loadgen.planning import Wishes, check_capacity, make_plan, server_pid_of
+from c1m.loadgen.planning import Wishes, make_plan
 from c1m.loadgen.scenario import Scenario
+from c1m.loadgen.targets import check_capacity, server_pid_of
 from c1m.report import metadata
 from c1m.report.record import RunRecord
 from c1m.report.sampler import Sampler
@@ -83,14 +84,25 @@ def load(
         connect_window=connect_window,
         seed=seed,
     )
+    return _run(wishes, require, server_pid, on_progress, on_signals)
+
+
+def _run(
+    wishes: Wishes,
+    require: Sequence[str],
+    server_pid: int | None,
+    on_progress: Callable[[Snapshot], None] | None,
+    on_signals: bool,
+) -> RunRecord:
     thresholds = [parse_threshold(text) for text in require]
-    plan, targets, asked = make_plan(wishes)
+    planned = make_plan(wishes)
     clock = SystemClock()
-    chosen = choose(engine)
+    chosen = choose(wishes.engine)
     try:
-        check_capacity(chosen, plan.connections)
-        sampler = Sampler(server_pid_of(targets) if server_pid is None else server_pid, clock)
-        generator = Generator(plan, chosen, clock, sampler, on_progress)
+        check_capacity(chosen, planned.plan.connections)
+        pid = server_pid_of(planned.targets) if server_pid is None else server_pid
+        sampler = Sampler(pid, clock)
+        generator = Generator(planned.plan, chosen, clock, sampler, on_progress)
         started = metadata.started_text()
         with _Signals(generator if on_signals else None):
             generator.run()
@@ -99,7 +111,7 @@ def load(
         chosen.shutdown()
     sampler.close()
     conditions = metadata.collect(chosen.name, chosen.reason, extra)
-    return conclude(generator, targets, asked, conditions, started, thresholds)
+    return conclude(generator, planned, conditions, started, thresholds)
 
 
 def _count(value: int | str | None) -> int | None:

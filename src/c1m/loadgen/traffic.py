@@ -23,12 +23,11 @@ from c1m.loadgen.connections import OPEN, Connections
 from c1m.loadgen.exchange import RIGHT, Exchange, Resolved
 from c1m.loadgen.message import Numbers
 from c1m.loadgen.outcomes import Pushes
-from c1m.loadgen.recorder import Recorder, Tally
+from c1m.loadgen.recorder import FIRST, Recorder, Tally
 
 Times = npt.NDArray[np.int64]
 
 FAR = np.iinfo(np.int64).max  # in the column of send times: nothing in flight there
-FIRST = 0  # the purpose of connections' first requests
 REDRAWS = 8  # tries to hit an open connection before all of them are listed
 
 

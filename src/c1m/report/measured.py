@@ -90,8 +90,9 @@ class Series:
     """What happened in each interval of `interval_s` seconds; columns of equal length.
 
     Counts are of the interval, `open` and `in_flight` at its end; latencies are corrected and of
-    the replies that came in it (0: none). Where intervals were joined to bound their number, counts
-    are sums and latencies the worst.
+    the replies that came in it (0: none). Connections' first requests are left out, but for those
+    that went wrong. Where intervals were joined to bound their number, counts are sums and
+    latencies the worst.
     """
 
     interval_s: float = 1.0

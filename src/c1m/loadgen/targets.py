@@ -1,0 +1,134 @@
+"""Where a run goes to: whether that can be, how many fit, and how quickly connects may follow."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
+from c1m.doctor.check import Finding
+from c1m.doctor.diagnose import diagnose
+from c1m.doctor.needs import ports_before_scan
+from c1m.doctor.situation import parse_ports
+from c1m.engine.base import Engine
+from c1m.errors import LimitError, UsageError
+from c1m.kernel import procfs
+from c1m.kernel.sock_diag import accept_queue_of
+from c1m.loadgen.window import Window
+
+PLANNED_FOR = ("net.ipv4.ip_local_port_range",)  # plan_addresses knows better what it has
+
+
+def check_targets(targets: Sequence[Endpoint]) -> None:
+    """Raise UsageError for what can never be connected to."""
+    for target in targets:
+        if target.family != AF_UNIX and target.port == 0:
+            raise UsageError(f"{target} has port 0, which nobody listens on.", "Name a port.")
+        if target.family != AF_UNIX and target.host in ("0.0.0.0", "::"):
+            raise UsageError(
+                f"{target} stands for all addresses of this host, which is no target.",
+                "Use tcp://127.0.0.1:PORT for a server on this machine.",
+            )
+
+
+def check_routes(targets: Sequence[Endpoint], sources: Sequence[str]) -> None:
+    """Raise UsageError for a target without a route, or a source that is not of this host.
+
+    Connecting a datagram socket asks the kernel for the route and sends nothing.
+    """
+    for target in targets[:1] if len({t.host for t in targets}) == 1 else targets:
+        if target.family == AF_UNIX:
+            continue
+        with socket.socket(target.family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((target.host, target.port))
+            except OSError as error:
+                raise UsageError(
+                    f"There is no way to {target}: {(error.strerror or str(error)).lower()}.",
+                    "Look at the routes with `ip route get ADDRESS`.",
+                ) from None
+    for source in sources:
+        family = AF_INET6 if ":" in source else AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((source, 0))
+            except OSError:
+                raise UsageError(
+                    f"The source {source} is not an address of this host.",
+                    "Add it with `ip address add`, or leave it out of --source.",
+                ) from None
+
+
+def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> list[Finding]:
+    """What the doctor says of so many. Raises LimitError, saying how many do fit, where this
+    machine cannot hold them.
+
+    The doctor's checks decide, but for what the plan of addresses finds out by itself.
+    """
+    role = "both" if all(is_here(t) for t in targets) else "client"
+    findings = diagnose(count, role, engine, [8001]).findings
+    hard = [f for f in findings if f.fits is not None and f.name not in PLANNED_FOR]
+    least = min(hard, key=lambda f: f.fits or 0, default=None)
+    if least is None or least.fits is None or least.fits >= count:
+        return list(findings)
+    raise LimitError(
+        f"{count:,} connections were asked; this machine can hold about {least.fits:,} "
+        f"(what stops it is {least.name}).",
+        f"{least.remedy} `c1m doctor --connections {count}` says more.".strip(),
+    )
+
+
+def local_ports() -> int:
+    """Local ports that connect() finds quickly for one source and target."""
+    text = procfs.read_sysctl("net.ipv4.ip_local_port_range") or "32768 60999"
+    low, high = (int(part) for part in text.split())
+    reserved = parse_ports(procfs.read_sysctl("net.ipv4.ip_local_reserved_ports") or "")
+    return ports_before_scan(low, high, reserved)
+
+
+def is_here(target: Endpoint) -> bool:
+    """Whether a target is on this machine for sure."""
+    return target.family == AF_UNIX or target.host.startswith("127.") or target.host == "::1"
+
+
+def window_for(targets: Sequence[Endpoint], asked: int | None, most: int) -> Window:
+    """As asked, else by the targets' accept queues; `most` is what memory for messages allows."""
+    if asked is not None and asked < 1:
+        raise UsageError(f"A connect window of {asked} starts nothing.", "Give at least 1.")
+    if asked is not None:
+        window = Window(asked, 1)
+        window.size = asked
+        return window
+    queue = None
+    if all(is_here(t) for t in targets):
+        queues = [accept_queue_of(t.path if t.family == AF_UNIX else t.port) for t in targets[:64]]
+        queue = min((q for q in queues if q is not None), default=None)
+    window = Window(queue, len(targets))
+    window.size = max(min(window.size, most), 1)
+    return window
+
+
+def server_pid_of(targets: Sequence[Endpoint]) -> int | None:
+    """The process behind a target on this machine, for its memory and CPU."""
+    first = targets[0]
+    if first.family not in (AF_INET, AF_INET6) or not is_here(first):
+        return None
+    holders = procfs.listener_holders(first.port)
+    return holders[0][0] if len(holders) == 1 else None
+
+
+def check_capacity(engine: Engine, count: int) -> None:
+    """Raise LimitError where the engine that was chosen cannot hold so many."""
+    reserve = 16 if engine.name == "epoll" else 0
+    fits = engine.capacity - reserve
+    if count > fits:
+        why = (
+            "its limit is RLIMIT_NOFILE"
+            if engine.name == "epoll"
+            else "that is all its tables hold"
+        )
+        raise LimitError(
+            f"{count:,} connections were asked; the {engine.name} engine can hold about {fits:,} "
+            f"here: {why}.",
+            "Raise the limit (ulimit -n) or use --engine uring." if engine.name == "epoll" else "",
+        )
