@@ -8,8 +8,8 @@
     kernel                                             the only package that meets the kernel
     conn, addresses, units, limits, ...                pure: no system call, no clock
 
-Public names: App and its batches, Server, serve, load, CloseReason, Ragged, RecordInbox,
-RunRecord and the errors.
+Public names: App and its batches, Server, serve, load, Scenario, Conversation, Say, Message,
+CloseReason, Ragged, RecordInbox, RunRecord and the errors.
 """
 
 from __future__ import annotations
@@ -29,8 +29,13 @@ if TYPE_CHECKING:
     from c1m.engine.ragged import Ragged as Ragged
     from c1m.errors import C1mError as C1mError
     from c1m.errors import LimitError as LimitError
+    from c1m.errors import ScenarioError as ScenarioError
     from c1m.errors import UsageError as UsageError
+    from c1m.loadgen.conversation import Conversation as Conversation
+    from c1m.loadgen.conversation import Say as Say
+    from c1m.loadgen.message import Message as Message
     from c1m.loadgen.run import load as load
+    from c1m.loadgen.scenario import Scenario as Scenario
     from c1m.report.record import RunRecord as RunRecord
     from c1m.server.app import App as App
     from c1m.server.app import CloseBatch as CloseBatch
@@ -45,12 +50,17 @@ _PLACES = {
     "C1mError": "c1m.errors",
     "CloseBatch": "c1m.server.app",
     "CloseReason": "c1m.conn.close_reasons",
+    "Conversation": "c1m.loadgen.conversation",
     "DataBatch": "c1m.server.app",
     "LimitError": "c1m.errors",
+    "Message": "c1m.loadgen.message",
     "OpenBatch": "c1m.server.app",
     "Ragged": "c1m.engine.ragged",
     "RecordInbox": "c1m.server.records",
     "RunRecord": "c1m.report.record",
+    "Say": "c1m.loadgen.conversation",
+    "Scenario": "c1m.loadgen.scenario",
+    "ScenarioError": "c1m.errors",
     "Server": "c1m.server.server",
     "UsageError": "c1m.errors",
     "load": "c1m.loadgen.run",

@@ -222,22 +222,23 @@ class TalkExchange(Exchange):
     def _step(self, number: int, step: Callable[[], Any]) -> str | None:
         """Let a talk go on; what it says about the reply where it is not content with it."""
         try:
-            said = step()
+            next_ = step()
         except StopIteration:
             del self._talks[number]
             return None
         except ABOUT_THE_REPLY as error:
             if number not in self._says and not int(self.sent[number] - self.oldest[number]):
                 raise mistake(error, "talk raised before it had said anything") from error
-            return f"{error} ({where(error)})" if str(error) else told(error)
+            said, _, _ = str(error).partition("\n")
+            return f"{said} ({where(error)})" if said else told(error)
         except Exception as error:
             raise mistake(error, "talk raised") from error
-        if not isinstance(said, Say):
+        if not isinstance(next_, Say):
             raise ScenarioError(
-                f"{_place(self._talks[number])}: talk yielded {said!r}, no c1m.Say.",
+                f"{_place(self._talks[number])}: talk yielded {next_!r}, no c1m.Say.",
                 "Write reply = yield c1m.Say(b'...', until=b'\\n').",
             )
-        self._says[number] = said
+        self._says[number] = next_
         return None
 
     def _garbled(

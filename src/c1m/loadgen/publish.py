@@ -341,7 +341,8 @@ class FanExchange(Exchange):
 
     def _leave(self, numbers: Numbers, *, is_ours: bool) -> Resolved:
         resolved: list[tuple[int, int, int]] = []
-        self._drop_parts(numbers)
+        for number in numbers[self._is_odd[numbers]].tolist():
+            self._parts.pop(number, None)  # half a copy is no copy
         self._is_odd[numbers] = False
         self._is_open[numbers] = False
         for publication in list(self._under_way):
