@@ -13,7 +13,7 @@ from c1m.engine.ragged import Ragged
 from c1m.loadgen import message as message_module
 from c1m.loadgen.message import Message, Numbers, matches
 
-PLACES = ["{n}", "{n}", "{seq}", "{seq}", "{random:1}", "{random:19}", "{{", "}}"]
+PLACES = ["%", "{n}", "{n}", "{seq}", "{seq}", "{random:1}", "{random:19}", "{{", "}}"]
 
 texts = st.text(st.characters(exclude_characters="{}", exclude_categories=["Cs"]), max_size=6)
 pieces_of_templates = st.lists(st.one_of(texts, st.sampled_from(PLACES)), max_size=6)

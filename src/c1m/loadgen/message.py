@@ -23,6 +23,7 @@ BLOCK_ROWS = 1 << 12  # kept messages are made in blocks: so many, or fewer
 BLOCK_BYTES = 1 << 20  # of long ones
 COMPARED_MAX = 1 << 18  # bytes compared at once (they are copied: what is near stays near)
 FEW = 8  # messages that are made one by one, where they are not kept
+FEW_FORMATTED = 256  # of those that are formatted: measured, arrays are quicker from 400 on
 
 _POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
 _FOUR = 10_000
@@ -52,6 +53,12 @@ class Message:
         self.has_any = "any" in kinds
         self._is_fixed = not {"n", "seq", "random"} & set(kinds)  # the same but for {any}
         self._constant = prefix + sum(map(len, self._parts)) + sum(p.size for p in self._places)
+        # Where only numbers are put in, formatting makes one message ten times as fast.
+        self._order = [kind == "n" for kind in kinds]
+        self._format, self._few = b"", FEW
+        if not prefix and set(kinds) <= {"n", "seq"}:
+            self._few = FEW_FORMATTED
+            self._format = b"%d".join(part.replace(b"%", b"%%") for part in self._parts)
         self._n_places, self._seq_places = kinds.count("n"), kinds.count("seq")
         self._size_min = self._constant + self._n_places + self._seq_places
         digits = len(str(max(count - 1, 0)))
@@ -79,6 +86,8 @@ class Message:
 
         In the place of {any} it has the bytes that `came` has there, or zeros.
         """
+        if self._format:
+            return self._format % tuple([number if is_n else seq for is_n in self._order])
         made = bytearray(self._prefix) + self._parts[0]
         for at, (place, part) in enumerate(zip(self._places, self._parts[1:], strict=True)):
             if place.kind == "n":
@@ -115,8 +124,8 @@ class Message:
 
     def pieces(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         """The messages as pieces to send."""
-        if self._kept is None and len(numbers) <= FEW:
-            return Ragged.of(map(self.one, numbers.tolist(), seqs.tolist()))
+        if self._kept is None and len(numbers) <= self._few:
+            return Ragged.of(self._each(numbers, seqs))
         rows, index = self._ready(numbers, seqs)
         return rows.pieces(index)
 
@@ -134,10 +143,19 @@ class Message:
             return self._parts_equal(data)
         if self.has_any:
             return bool(self.matching(numbers, seqs, data).all())
-        if self._kept is None and count <= FEW:
-            return data.pieces() == list(map(self.one, numbers.tolist(), seqs.tolist()))
+        if self._kept is None and count <= self._few:
+            view, ends = data.memory.data, (data.offsets + data.lengths).tolist()
+            came = [view[a:b].tobytes() for a, b in zip(data.offsets.tolist(), ends, strict=True)]
+            return came == self._each(numbers, seqs)
         rows, index = self._ready(numbers, seqs)
         return rows.equal(index, data)
+
+    def _each(self, numbers: Numbers, seqs: Numbers) -> list[bytes]:
+        """The messages one by one: for a few hundred quicker than by arrays."""
+        if not self._format:
+            return list(map(self.one, numbers.tolist(), seqs.tolist()))
+        values = [(numbers if is_n else seqs).tolist() for is_n in self._order]
+        return list(map(self._format.__mod__, zip(*values, strict=True)))
 
     def _parts_equal(self, data: Ragged) -> bool:
         """`equal` of a template whose messages differ in {any} only."""
