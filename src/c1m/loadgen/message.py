@@ -152,7 +152,7 @@ class Message:
 
     def _each(self, numbers: Numbers, seqs: Numbers) -> list[bytes]:
         """The messages one by one: for a few hundred quicker than by arrays."""
-        if not self._format:
+        if not self._format or not self._order:
             return list(map(self.one, numbers.tolist(), seqs.tolist()))
         values = [(numbers if is_n else seqs).tolist() for is_n in self._order]
         return list(map(self._format.__mod__, zip(*values, strict=True)))
