@@ -1,0 +1,277 @@
+"""Servers that answer lines with the same lines, and now and then do one thing wrong; each counts.
+
+Every server is a thread with one loop over plain sockets; what is wrong is in `answer`. A fault is
+made only after `quiet` right answers (so that every connection's first request is answered right),
+and at most `most` times: none is under way when a run ends, so counts can be equal exactly.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+RECEIVE_BYTES = 1 << 18
+
+
+class Client:
+    """A connection: its number in order of accepting, and the part of a line that has come."""
+
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self.sock = sock
+        self.number = number
+        self.rest = b""
+
+    def send(self, data: bytes) -> None:
+        """Short, so it never blocks; to a connection that has ended it says nothing."""
+        try:
+            self.sock.sendall(data)
+        except OSError:
+            self.rest = b""
+
+
+class LineServer:
+    """An echo of lines; a context manager. `url`: where it listens; `answered`: lines so far."""
+
+    spins = False  # look for work without sleeping: exact to some microseconds, takes a core
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self.clients: list[Client] = []
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._ids = itertools.count()
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener.setblocking(False)
+        self._waker, self._wakee = socket.socketpair()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._wakee, selectors.EVENT_READ)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="faulty server", daemon=True)
+        self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    # what may be wrong
+
+    def answer(self, client: Client, line: bytes) -> None:
+        """A whole line has come, newline included."""
+        client.send(line)
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do this then, from the loop."""
+        heapq.heappush(self._later, (time.perf_counter() + seconds, next(self._ids), work))
+
+    # the loop
+
+    def _run(self) -> None:
+        try:
+            while True:
+                for key, _ in self._selector.select(self._timeout()):
+                    if key.fileobj is self._wakee:
+                        return
+                    if key.fileobj is self._listener:
+                        self._accept()
+                    else:
+                        self._read(key.data)
+                while self._later and self._later[0][0] <= time.perf_counter():
+                    heapq.heappop(self._later)[2]()
+        except BaseException as error:  # told to the test by __exit__
+            self._error = error
+
+    def _timeout(self) -> float | None:
+        if self.spins and self.clients:
+            return 0
+        return max(self._later[0][0] - time.perf_counter(), 0) if self._later else None
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = Client(sock, len(self.clients))
+        self.clients.append(client)
+        self._selector.register(sock, selectors.EVENT_READ, client)
+
+    def _read(self, client: Client) -> None:
+        try:
+            data = client.sock.recv(RECEIVE_BYTES)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._selector.unregister(client.sock)
+            client.sock.close()
+            return
+        *lines, client.rest = (client.rest + data).split(b"\n")
+        for line in lines:
+            self.answered += 1
+            self.answer(client, line + b"\n")
+
+    def __enter__(self) -> LineServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._waker.send(b"x")
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        for client in self.clients:
+            client.sock.close()
+        for sock in (self._listener, self._waker, self._wakee):
+            sock.close()
+        self._selector.close()
+        if self._error is not None and error is None:
+            raise self._error
+
+
+class Freezes(LineServer):
+    """Does nothing at all for `seconds`, once, with the answer after the `quiet`-th."""
+
+    def __init__(self, quiet: int, seconds: float) -> None:
+        super().__init__()
+        self._quiet, self._seconds = quiet, seconds
+        self.froze_s = 0.0
+
+    def answer(self, client: Client, line: bytes) -> None:
+        if self.answered == self._quiet:
+            start = time.perf_counter()
+            time.sleep(self._seconds)
+            self.froze_s = time.perf_counter() - start
+        client.send(line)
+
+
+class Delays(LineServer):
+    """Answers so long after it has received; `delays_s` is what it really made of it."""
+
+    spins = True
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self.delays_s: list[float] = []
+
+    def answer(self, client: Client, line: bytes) -> None:
+        came = time.perf_counter()
+
+        def send() -> None:
+            self.delays_s.append(time.perf_counter() - came)
+            client.send(line)
+
+        self.later(self._seconds, send)
+
+
+class Faulty(LineServer):
+    """One fault in `every` lines after `quiet` ones, at most `most`; `faults` is their number."""
+
+    def __init__(self, every: int, quiet: int, most: int) -> None:
+        super().__init__()
+        self._every, self._quiet, self._most = every, quiet, most
+        self.faults = 0
+
+    def answer(self, client: Client, line: bytes) -> None:
+        since = self.answered - self._quiet
+        is_due = since > 0 and since % self._every == 0 and self.faults < self._most
+        if not is_due or not self.wrong(client, line):
+            client.send(line)
+
+    def wrong(self, client: Client, line: bytes) -> bool:
+        """Do it wrong, once, and count it; False: it cannot be done here."""
+        raise NotImplementedError
+
+
+class Drops(Faulty):
+    """Leaves an answer out."""
+
+    def wrong(self, client: Client, line: bytes) -> bool:
+        self.faults += 1
+        return True
+
+
+class Doubles(Faulty):
+    """Gives an answer twice: in one piece and, every other time, the second one by itself."""
+
+    def wrong(self, client: Client, line: bytes) -> bool:
+        if self.faults % 2:
+            client.send(line)
+            client.send(line)
+        else:
+            client.send(line + line)
+        self.faults += 1
+        return True
+
+
+class Garbles(Faulty):
+    """Changes one byte of an answer, another one every time, all but the newline."""
+
+    def wrong(self, client: Client, line: bytes) -> bool:
+        at = self.faults % (len(line) - 1)
+        client.send(line[:at] + bytes([line[at] ^ 1]) + line[at + 1 :])
+        self.faults += 1
+        return True
+
+
+class AnswersElsewhere(Faulty):
+    """Sends an answer on another connection than the one that asked."""
+
+    def wrong(self, client: Client, line: bytes) -> bool:
+        other = self.clients[(client.number + 1 + self.faults) % len(self.clients)]
+        if other is client or other.sock.fileno() < 0:
+            return False
+        other.send(line)
+        self.faults += 1
+        return True
+
+
+class Delaying(Faulty):
+    """Gives an answer `seconds` too late, the others go on meanwhile."""
+
+    def __init__(self, every: int, quiet: int, most: int, seconds: float) -> None:
+        super().__init__(every, quiet, most)
+        self._seconds = seconds
+
+    def wrong(self, client: Client, line: bytes) -> bool:
+        self.later(self._seconds, lambda: client.send(line))
+        self.faults += 1
+        return True
+
+
+class Swaps(Faulty):
+    """Swaps two answers: of two connections, or, `within` one, of two requests in a row."""
+
+    def __init__(self, every: int, quiet: int, most: int, *, within: bool) -> None:
+        super().__init__(every, quiet, most)
+        self._within = within
+        self.held: tuple[Client, bytes] | None = None  # the first of two; at the end, left out
+
+    def answer(self, client: Client, line: bytes) -> None:
+        if self.held is None or (self.held[0] is client) != self._within:
+            super().answer(client, line)
+            return
+        (other, earlier), self.held = self.held, None
+        client.send(line if self._within else earlier)
+        other.send(earlier if self._within else line)
+        self.faults += 1
+
+    def wrong(self, client: Client, line: bytes) -> bool:
+        if self.held is not None:
+            return False
+        self.held = (client, line)
+        return True
+
+
+class Closes(Faulty):
+    """Ends the connection instead of answering."""
+
+    def wrong(self, client: Client, line: bytes) -> bool:
+        client.sock.shutdown(socket.SHUT_RDWR)  # the loop reads the end, and closes
+        self.faults += 1
+        return True

@@ -1,0 +1,191 @@
+"""What servers are known to have done, and what `c1m load` says of it: faults, one by one.
+
+Each server counts its own faults (faulty_servers.py); the record has to have the same number under
+the right name, nothing else, and the first ones with their bytes; the summary has to name them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from c1m.report.measured import EXTRA_KINDS, WRONG_KINDS
+from c1m.report.record import RunRecord
+from c1m.units import format_count, format_duration
+from e2e import faulty_servers as servers
+from e2e.cli_helpers import load
+
+CONNECTIONS = 20
+# {random} makes every byte of a reply its own: a digit that is garbled makes no other's reply.
+MESSAGE = r"client {n} message {seq} {random:16}\n"
+LOOPS = {"closed": ("--think", "0s"), "open": ("--rate", "6k/s")}
+
+Counts = dict[str, int]
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The options of a closed and of an open loop."""
+    return LOOPS[request.param]
+
+
+def faults_of(record: RunRecord) -> Counts:
+    """All that was wrong with the stages' requests, by name, as far as there was any."""
+    counts = Counter(record.requests.faults)
+    counts["missing"] = record.requests.missing
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def run(
+    server: servers.Faulty, tmp_path: Path, engine: str, *options: object, hold: str = "500ms"
+) -> tuple[RunRecord, str]:
+    """A load on the server that leaves nothing but its faults to be found."""
+    with server:
+        status, record, said = load(
+            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", hold,
+            "--engine", engine, "--timeout", "500ms", "--message", MESSAGE, *options,
+        )  # fmt: skip
+    first = record.rounds[0]
+    assert (first.sent, first.right) == (CONNECTIONS, CONNECTIONS)
+    assert record.connections.open_at_end == CONNECTIONS and record.connections.lost == 0
+    assert server.faults > 0, f"only {server.answered} lines came in {hold}"
+    assert status == 1 and not record.verdict.complete
+    return record, said
+
+
+def check(record: RunRecord, said: str, expected: Counts) -> None:
+    """The record has exactly these faults, keeps the first of each, and the summary says so."""
+    assert faults_of(record) == expected
+    r = record.requests
+    assert r.wrong == sum(expected.get(kind, 0) for kind in WRONG_KINDS)
+    assert r.sent == r.right + r.wrong + r.missing
+    kept = Counter(fault.kind for fault in record.faults)
+    assert kept == {kind: min(count, 10) for kind, count in expected.items()}
+    for fault in record.faults:
+        wanted = ast.literal_eval(fault.expected)
+        assert re.fullmatch(rb"client \d+ message \d+ \S{16}\n", wanted) or wanted == b""
+        assert 0 <= fault.connection < CONNECTIONS
+    for kind, count in expected.items():
+        name = {**dict.fromkeys(WRONG_KINDS, "wrong: "), **dict.fromkeys(EXTRA_KINDS, "extra: ")}
+        assert re.search(rf"^  {name.get(kind, '')}{kind} +{count:,}\b", said, re.MULTILINE)
+        assert re.search(rf"^first faults(?:\n  .*)*\n  (?:[\d,]+ x )?{kind}\b", said, re.MULTILINE)
+
+
+def test_an_answer_left_out_in_ten_thousand(
+    tmp_path: Path, engine: str, loop: tuple[str, ...]
+) -> None:
+    server = servers.Drops(10_000, quiet=CONNECTIONS, most=1)
+    record, said = run(server, tmp_path, engine, *loop, hold="2500ms")
+    check(record, said, {"missing": 1})
+    assert ast.literal_eval(record.faults[0].received) == b""
+
+
+def test_answers_twice(tmp_path: Path, engine: str, loop: tuple[str, ...]) -> None:
+    server = servers.Doubles(100, quiet=CONNECTIONS, most=15)
+    record, said = run(server, tmp_path, engine, *loop)
+    check(record, said, {"doubled": server.faults})
+    assert all(fault.expected == fault.received for fault in record.faults)
+
+
+@pytest.mark.parametrize("scenario", ["echo", "lines"])
+def test_a_byte_changed(tmp_path: Path, engine: str, loop: tuple[str, ...], scenario: str) -> None:
+    server = servers.Garbles(50, quiet=CONNECTIONS, most=45)  # each byte of a line once
+    record, said = run(server, tmp_path, engine, *loop, "--scenario", scenario)
+    check(record, said, {"garbled": server.faults})
+    for fault in record.faults:
+        wanted, came = ast.literal_eval(fault.expected), ast.literal_eval(fault.received)
+        assert len(wanted) == len(came)
+        assert [a ^ b for a, b in zip(wanted, came, strict=True) if a != b] == [1]
+
+
+def test_answers_on_the_wrong_connection(
+    tmp_path: Path, engine: str, loop: tuple[str, ...]
+) -> None:
+    server = servers.AnswersElsewhere(100, quiet=CONNECTIONS, most=15)
+    record, said = run(server, tmp_path, engine, *loop)
+    check(record, said, {"crossed": server.faults})
+    for fault in record.faults:
+        assert not ast.literal_eval(fault.received).startswith(b"client %d " % fault.connection)
+
+
+def test_answers_of_two_connections_swapped(
+    tmp_path: Path, engine: str, loop: tuple[str, ...]
+) -> None:
+    server = servers.Swaps(100, quiet=CONNECTIONS, most=15, within=False)
+    record, said = run(server, tmp_path, engine, *loop)
+    left_out = {"missing": 1} if server.held else {}
+    check(record, said, {"crossed": 2 * server.faults, **left_out})
+
+
+def test_answers_of_one_connection_swapped(
+    tmp_path: Path, engine: str, loop: tuple[str, ...]
+) -> None:
+    server = servers.Swaps(100, quiet=CONNECTIONS, most=15, within=True)
+    record, said = run(server, tmp_path, engine, *loop, "--pipeline", 4)
+    left_out = {"missing": 1} if server.held else {}
+    check(record, said, {"reordered": server.faults, **left_out})
+    swapped = [fault for fault in record.faults if fault.kind == "reordered"]
+    assert all(fault.expected == fault.received for fault in swapped)
+
+
+def test_answers_after_the_time_out(tmp_path: Path, engine: str, loop: tuple[str, ...]) -> None:
+    server = servers.Delaying(100, quiet=CONNECTIONS, most=5, seconds=0.8)
+    record, said = run(server, tmp_path, engine, *loop, hold="1500ms")
+    check(record, said, {"missing": server.faults, "late": server.faults})
+
+
+def test_ends_connections_instead_of_answering(
+    tmp_path: Path, engine: str, loop: tuple[str, ...]
+) -> None:
+    server = servers.Closes(100, quiet=CONNECTIONS, most=5)
+    with server:
+        status, record, said = load(
+            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", "500ms", *loop,
+            "--engine", engine, "--timeout", "500ms",
+        )  # fmt: skip
+    assert status == 1 and server.faults > 0
+    assert faults_of(record) == {"missing": server.faults}
+    assert record.connections.lost == server.faults
+    assert record.connections.open_at_end == CONNECTIONS - server.faults
+    (failure,) = record.failures
+    assert (failure.phase, failure.count) == ("open", server.faults)
+    assert f"{server.faults} x EOF while open: Closed by the peer" in said
+
+
+def test_nothing_is_found_where_nothing_is_wrong(
+    tmp_path: Path, engine: str, loop: tuple[str, ...]
+) -> None:
+    with servers.LineServer() as server:
+        status, record, said = load(
+            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", "500ms", *loop,
+            "--engine", engine, "--pipeline", 4,
+        )  # fmt: skip
+    assert status == 0 and record.verdict.complete
+    assert faults_of(record) == {} and record.faults == []
+    assert record.requests.right == record.requests.sent == server.answered - CONNECTIONS > 0
+    assert "first faults" not in said
+
+
+def test_a_freeze_is_in_the_corrected_percentiles_only(tmp_path: Path, engine: str) -> None:
+    """20 connections at 1,000/s: in a freeze of 1.4 s 20 requests wait for their reply, and 1,380
+    to be sent. Counted from when they were sent, a third of a percent of all is slow."""
+    with servers.Freezes(quiet=3_000, seconds=1.4) as server:
+        status, record, said = load(
+            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", "6s", "--rate", "1k/s",
+            "--engine", engine,
+        )  # fmt: skip
+    froze_ns = server.froze_s * 1e9
+    assert status == 0 and record.requests.right == record.requests.due == 6_000
+    corrected, uncorrected = record.latencies["request"], record.latencies["uncorrected"]
+    p99, p99_of_sent = (each.percentiles_ns["p99"] for each in (corrected, uncorrected))
+    assert 0.85 * froze_ns < p99 < corrected.max_ns
+    assert p99_of_sent < 0.1 * froze_ns
+    assert uncorrected.max_ns > 0.95 * froze_ns  # it has seen the freeze, in 20 of 6,000
+    (row,) = re.findall(r"^  p99 .*", said, re.MULTILINE)
+    assert format_duration(p99) in row and format_duration(p99_of_sent) in row
+    assert record.requests.waited > 1_000
+    assert f"waited {format_count(record.requests.waited)} " in re.sub(" +", " ", said)
