@@ -20,9 +20,10 @@ from c1m.loadgen.sources import AddressPlan
 from c1m.loadgen.window import Window
 from c1m.ramp import Ramp
 
-FRESH, CONNECTING, OPEN, FAILED, LOST, CLOSED = range(6)
+FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(7)  # LEAVING: open, asks no more
 
 BLOCK = 1 << 16  # connections handed to the engine in one piece
+RETRIES = 1_000  # connects without a free slot, where some were closed just before
 PEER_EOF = 0  # in the place of an errno: the server closed
 ETIMEDOUT = 110
 
@@ -53,9 +54,9 @@ class Counts:
 class Connections:
     """Up to `count` connections on an engine.
 
-    `states` uint8[count], `slots` int32[count]. `wanted` is how many there should be: `may_open`
-    says how many more can be started now, `open` starts them. A connect that fails or a connection
-    that is lost is not tried again: it counts for what was wanted.
+    `states` uint8[count], `slots` int32[count]. `wanted` is how many there should be: `short` says
+    how many more are to be started, `open` starts them. A connect that fails or a connection that
+    is lost is not tried again: it counts for what was wanted, until fewer are.
     """
 
     def __init__(
@@ -68,7 +69,6 @@ class Connections:
         self.latency = Histogram()  # of connects
         self.ramp = Ramp(now_ns)
         self.is_ramp = True  # what opens now belongs to it
-        self.wanted = 0
         self.is_full = False  # the engine has no slot left
         self.shortfalls: list[str] = []
         self._engine = engine
@@ -77,7 +77,9 @@ class Connections:
         self._numbers = np.zeros(engine.capacity, np.int32)  # by slot
         self._fresh = 0  # numbers from here on were never opened
         self._again: list[Numbers] = []  # numbers that were closed and may be opened again
-        self._assigned = 0
+        self._missed: list[Numbers] = []  # numbers that failed or were lost and count as wanted
+        self._wanted = self._assigned = 0  # assigned: open, connecting or missed
+        self._retries = 0
 
     def numbers_of(self, slots: Slots) -> Numbers:
         """Whose these slots are: int64[n]."""
@@ -87,6 +89,20 @@ class Connections:
     def below(self) -> int:
         """Numbers from here on were never opened."""
         return self._fresh
+
+    @property
+    def wanted(self) -> int:
+        """How many there should be. Where that is fewer than there were, what failed or was lost is
+        missed no more."""
+        return self._wanted
+
+    @wanted.setter
+    def wanted(self, count: int) -> None:
+        self._wanted = count
+        forgiven = self._assigned - max(count, self.counts.open + self.counts.connecting)
+        if forgiven > 0:
+            self._assigned -= forgiven
+            self._again.append(_popped(self._missed, forgiven))
 
     @property
     def short(self) -> int:
@@ -107,9 +123,12 @@ class Connections:
         try:
             slots = self._engine.connect(sources, destinations)
         except LimitError as limit:
-            self.is_full = True
-            self.shortfalls.append(str(limit))
             self._again.append(numbers)
+            # What was closed a moment ago may hold its slot until the kernel has said so.
+            self.is_full = self._retries == 0
+            self._retries -= not self.is_full
+            if self.is_full and str(limit) not in self.shortfalls:
+                self.shortfalls.append(str(limit))
             return False
         self.slots[numbers] = slots
         self._numbers[slots] = numbers
@@ -121,18 +140,10 @@ class Connections:
         return True
 
     def _take_numbers(self, count: int) -> Numbers:
-        taken: list[Numbers] = []
-        while count and self._again:
-            some = self._again.pop()
-            if len(some) > count:
-                self._again.append(some[count:])
-                some = some[:count]
-            taken.append(some)
-            count -= len(some)
-        if count:
-            taken.append(np.arange(self._fresh, self._fresh + count))
-            self._fresh += count
-        return taken[0] if len(taken) == 1 else np.concatenate(taken)
+        again = min(count, sum(map(len, self._again)))
+        fresh = np.arange(self._fresh, self._fresh + count - again)
+        self._fresh += len(fresh)
+        return np.concatenate((_popped(self._again, again), fresh)) if again else fresh
 
     def connected(self, numbers: Numbers, now_ns: int) -> None:
         """Connects that succeeded."""
@@ -149,6 +160,7 @@ class Connections:
     def failed(self, numbers: Numbers, errnos: npt.NDArray[np.int32]) -> None:
         """Connects that did not."""
         self.states[numbers] = FAILED
+        self._missed.append(numbers)
         self.counts.connecting -= len(numbers)
         self.counts.connect_errnos.update(errnos.tolist())
 
@@ -170,6 +182,7 @@ class Connections:
         self.counts.closed += len(numbers)
         self._assigned -= len(numbers)
         self._again.append(numbers)
+        self.is_full, self._retries = False, RETRIES
         self._engine.close(self.slots[numbers], abort=abort)
 
     def finish(self, numbers: Numbers) -> None:
@@ -181,7 +194,7 @@ class Connections:
     def finished(self, slots: Slots) -> None:
         """Connections that the peer ended at the run's end: it was quicker."""
         numbers = self.numbers_of(slots)
-        numbers = numbers[self.states[numbers] == OPEN]
+        numbers = numbers[self.are_open(numbers)]
         self.states[numbers] = CLOSED
         self.counts.open -= len(numbers)
 
@@ -193,9 +206,10 @@ class Connections:
         `is_wanted`: the scenario waits for that, and none is lost by it.
         """
         owners = self.numbers_of(slots)
-        is_open = self.states[owners] == OPEN
+        is_open = self.are_open(owners)
         numbers: Numbers = owners[is_open]
         self.states[numbers] = LOST
+        self._missed.append(numbers)
         self.counts.open -= len(numbers)
         if is_wanted:
             self.counts.ended += len(numbers)
@@ -204,10 +218,36 @@ class Connections:
         self.counts.lost_errnos.update(errnos[is_open].tolist())
         return numbers
 
+    def are_open(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
+        """Which of these are open, leaving or not: bool[n]."""
+        states = self.states.take(numbers)
+        return (states == OPEN) | (states == LEAVING)
+
+    def leave(self, numbers: Numbers) -> None:
+        """These open connections are to be closed and ask no more."""
+        self.states[numbers] = LEAVING
+
+    def stay(self) -> None:
+        """Nobody leaves."""
+        self.states[self.states == LEAVING] = OPEN
+
     def open_numbers(self) -> Numbers:
-        """All that are open, ascending: a scan over the column."""
+        """All that are open and stay so, ascending: a scan over the column."""
         return np.flatnonzero(self.states[: self._fresh] == OPEN)
 
     def connecting_numbers(self) -> Numbers:
         """All whose connect is under way."""
         return np.flatnonzero(self.states[: self._fresh] == CONNECTING)
+
+
+def _popped(pieces: list[Numbers], count: int) -> Numbers:
+    """Take `count` numbers off the end of these; there are so many."""
+    taken: list[Numbers] = []
+    while count:
+        some = pieces.pop()
+        if len(some) > count:
+            pieces.append(some[:-count])
+            some = some[-count:]
+        taken.append(some)
+        count -= len(some)
+    return np.concatenate(taken)

@@ -19,6 +19,7 @@ from c1m.engine.base import Engine, EventBatch
 from c1m.errors import UsageError
 from c1m.kernel.timer_slack import precise_timers
 from c1m.loadgen.arrivals import Arrivals, Spread
+from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, OPEN, PEER_EOF, Connections
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan, end_of, wanted
 from c1m.loadgen.progress import snapshot_of
@@ -90,7 +91,7 @@ class Generator:
         self._expire_ns = self.start_ns + plan.timeout_ns
         self._moved_ns = self.start_ns  # when something last happened
         self._hears = plan.scenario.reads and not plan.scenario.wants_end  # replies, before the end
-        self._churned = 0
+        self.closing = Closing(self.connections, self.traffic, clock, self.rng, hears=self._hears)
         self._is_closing = False
 
     def interrupt(self) -> None:
@@ -130,6 +131,7 @@ class Generator:
         except UsageError as error:  # a scenario of the user's own has raised
             self.shortfalls.append(str(error))
             self.interrupted = True
+        self.closing.end()
         phase.extras = self.traffic.exchange.extras - before
         phase.end_ns = self.clock.now_ns()
         phase.open_at_end = self.connections.counts.open
@@ -155,14 +157,15 @@ class Generator:
             now = self.clock.now_ns()
             self.connections.wanted = wanted(stage, (now - phase.start_ns) / 1e9)
             self._keep(now)
-            self._churn(stage, now - phase.start_ns)
+            if stage.churn_rate:
+                self.closing.churn(stage.churn_rate, now - phase.start_ns)
             self.traffic.due(now)
             self._tick(self._timeout(phase, stage))
         if phase.purpose is not None and stage.name != "stampede":
             self._end_load(end_of(phase.start_ns, stage))
 
     def _begin_load(self, phase: Phase, stage: Stage) -> None:
-        self._churned = 0
+        self.closing.begin()
         if self.plan.scenario.is_silent or (stage.rate_from is None and stage.think_s is None):
             return
         phase.purpose = self.recorder.purpose(stage.name, is_load=True)
@@ -224,34 +227,7 @@ class Generator:
             if count and (count >= min(window.step, left) or not under_way):
                 connections.open(count, now_ns)
         elif connections.surplus:
-            self._close_some(connections.surplus)
-
-    def _close_some(self, count: int) -> None:
-        """Close the open connections of the highest numbers that have nothing in flight."""
-        numbers = self.connections.open_numbers()
-        exchange = self.traffic.exchange
-        idle = numbers[exchange.sent[numbers] == exchange.oldest[numbers]][-count:][-BLOCK:]
-        self._close(idle)
-
-    def _close(self, numbers: np.ndarray, *, abort: bool = False) -> None:
-        if len(numbers):
-            self.connections.close(numbers, abort=abort)
-            self.traffic.gone(numbers, self.clock.now_ns())
-
-    def _churn(self, stage: Stage, elapsed_ns: int) -> None:
-        """Close idle connections at the stage's rate; `_keep` opens as many again."""
-        if not stage.churn_rate:
-            return
-        count = int(stage.churn_rate * elapsed_ns / 1e9) - self._churned
-        if count <= 0 or not self.connections.below:
-            return
-        exchange = self.traffic.exchange
-        drawn = np.unique(self.rng.integers(0, self.connections.below, 2 * count + 8))
-        drawn = drawn[self.connections.states[drawn] == OPEN]
-        idle = drawn[exchange.sent[drawn] == exchange.oldest[drawn]]
-        some = self.rng.permutation(idle)[:count]
-        self._churned += len(some)
-        self._close(some)
+            self.closing.surplus()
 
     def _break_off(self, stage: Stage) -> None:
         """The storm: a share of the open connections is reset at once."""
@@ -259,7 +235,7 @@ class Generator:
         count = round(stage.share * len(numbers))
         some = numbers if stage.share == 1 else np.sort(self.rng.permutation(numbers)[:count])
         for start in range(0, len(some), BLOCK):
-            self._close(some[start : start + BLOCK], abort=True)
+            self.closing.close(some[start : start + BLOCK], abort=True)
             self._tick(0)
 
     def _stampede(self, phase: Phase) -> None:

@@ -1,0 +1,104 @@
+"""Which connections the plan closes, so that no reply is missing because of it: drains and churn.
+
+One is closed when it has nothing in flight. One that always has (in a closed loop without think
+time, or behind its schedule) is told to leave: it asks no more, and is closed once its replies are
+in.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from c1m.clock import Clock
+from c1m.loadgen.connections import BLOCK, LEAVING, OPEN, Connections
+from c1m.loadgen.message import Numbers
+from c1m.loadgen.traffic import Traffic
+
+
+class Closing:
+    """`begin` and `end` bracket a stage. `hears`: replies come, and are worth waiting for."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        traffic: Traffic,
+        clock: Clock,
+        rng: np.random.Generator,
+        *,
+        hears: bool,
+    ) -> None:
+        self._connections = connections
+        self._traffic = traffic
+        self._clock = clock
+        self._rng = rng
+        self._hears = hears
+        self._leaving: Numbers = np.zeros(0, np.int64)
+        self._churned = 0
+
+    def begin(self) -> None:
+        """A stage begins: nothing was churned in it."""
+        self._churned = 0
+
+    def end(self) -> None:
+        """A stage is over: who has not left stays."""
+        if len(self._leaving):
+            self._leaving = self._leaving[:0]
+            self._connections.stay()
+
+    def close(self, numbers: Numbers, *, abort: bool = False) -> None:
+        """Close those of these that are open, whatever they have in flight."""
+        numbers = numbers[self._connections.are_open(numbers)]
+        if len(numbers):
+            self._connections.close(numbers, abort=abort)
+            self._traffic.gone(numbers, self._clock.now_ns())
+
+    def surplus(self) -> None:
+        """Close those of the highest numbers, beyond what is wanted: the idle ones first."""
+        self._close_leaving()
+        count = self._connections.surplus - len(self._leaving)
+        if count <= 0:
+            return
+        numbers = self._connections.open_numbers()
+        are_idle = self._are_idle(numbers)
+        idle = numbers[are_idle][-count:]
+        if len(idle) < count:
+            self._leave(numbers[~are_idle][len(idle) - count :])
+        self.close(idle[-BLOCK:])
+
+    def churn(self, rate: float, elapsed_ns: int) -> None:
+        """Close connections at this rate, drawn at random; others are opened in their place."""
+        count = min(int(rate * elapsed_ns / 1e9) - self._churned, BLOCK)
+        if count > 0:
+            drawn = self._drawn(count)
+            self._churned += len(drawn)
+            self._leave(drawn)
+        self._close_leaving()
+
+    def _drawn(self, count: int) -> Numbers:
+        """As many of those that stay, or nearly."""
+        states, below = self._connections.states, self._connections.below
+        if 2 * count >= below:
+            drawn = self._connections.open_numbers()
+        else:
+            drawn = np.unique(self._rng.integers(0, below, 2 * count + 8))
+            drawn = drawn[states[drawn] == OPEN]
+        return self._rng.permutation(drawn)[:count]
+
+    def _leave(self, numbers: Numbers) -> None:
+        self._connections.leave(numbers)
+        self._leaving = np.concatenate((self._leaving, numbers))
+
+    def _close_leaving(self) -> None:
+        """Those that have their replies; who was lost meanwhile leaves no more."""
+        leaving = self._leaving
+        if len(leaving):
+            leaving = leaving[self._connections.states[leaving] == LEAVING]
+            are_idle = self._are_idle(leaving)
+            self._leaving = leaving[~are_idle]
+            self.close(leaving[are_idle])
+
+    def _are_idle(self, numbers: Numbers) -> np.ndarray:
+        exchange = self._traffic.exchange
+        if not self._hears:
+            return np.ones(len(numbers), np.bool_)
+        return exchange.sent[numbers] == exchange.oldest[numbers]
