@@ -8,6 +8,7 @@ in.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from c1m.clock import Clock
 from c1m.loadgen.connections import BLOCK, LEAVING, OPEN, Connections
@@ -97,8 +98,9 @@ class Closing:
             self._leaving = leaving[~are_idle]
             self.close(leaving[are_idle])
 
-    def _are_idle(self, numbers: Numbers) -> np.ndarray:
+    def _are_idle(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
         exchange = self._traffic.exchange
         if not self._hears:
             return np.ones(len(numbers), np.bool_)
-        return exchange.sent[numbers] == exchange.oldest[numbers]
+        idle: npt.NDArray[np.bool_] = exchange.sent[numbers] == exchange.oldest[numbers]
+        return idle

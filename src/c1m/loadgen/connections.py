@@ -221,7 +221,8 @@ class Connections:
     def are_open(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
         """Which of these are open, leaving or not: bool[n]."""
         states = self.states.take(numbers)
-        return (states == OPEN) | (states == LEAVING)
+        are: npt.NDArray[np.bool_] = (states == OPEN) | (states == LEAVING)
+        return are
 
     def leave(self, numbers: Numbers) -> None:
         """These open connections are to be closed and ask no more."""

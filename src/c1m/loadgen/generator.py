@@ -89,7 +89,8 @@ class Generator:
         self._sample_ns = self._snapshot_ns = 0
         self._series_ns = self.start_ns + SERIES_NS
         self._expire_ns = self.start_ns + plan.timeout_ns
-        self._moved_ns = self.start_ns  # when something last happened
+        self._only_waits = False  # for replies: nothing else is sent
+        self._moved_ns = self.start_ns  # then: when something last came that was waited for
         self._hears = plan.scenario.reads and not plan.scenario.wants_end  # replies, before the end
         self.closing = Closing(self.connections, self.traffic, clock, self.rng, hears=self._hears)
         self._is_closing = False
@@ -125,6 +126,7 @@ class Generator:
         phase = Phase(name, self.clock.now_ns(), stage=stage)
         self.phases.append(phase)
         self.sampler.sample(self.connections.counts.open, keep=True)
+        self._only_waits = name in ("settle", "stampede", "storm")
         before = Counter(self.traffic.exchange.extras)
         try:
             work(phase)
@@ -152,6 +154,7 @@ class Generator:
                 self._break_off(stage)
             else:
                 self._stampede(phase)
+            self._moved_ns = self.clock.now_ns()
         self._begin_load(phase, stage)
         while not self.interrupted and not self._is_over(phase, stage):
             now = self.clock.now_ns()
@@ -267,15 +270,17 @@ class Generator:
             return
         if not scenario.reads:
             self.engine.receive(self.connections.slots[self.connections.open_numbers()], True)
-        self._moved_ns = self.clock.now_ns()
-        limit = self.plan.timeout_ns
-        if self.interrupted:
-            limit = min(limit, INTERRUPTED_NS)
-        if scenario.wants_end:  # the stages were the time that the server had for it
-            limit = 0
-        while exchange.in_flight and self.clock.now_ns() - self._moved_ns < limit:
+        now = self._moved_ns = self.clock.now_ns()
+        # Of a scenario that waits for its end, the stages were the time that the server had for it.
+        limit = 0 if scenario.wants_end else self.plan.timeout_ns
+        interrupted_ns = None
+        while exchange.in_flight and now - self._moved_ns < limit:
+            if self.interrupted:
+                interrupted_ns = interrupted_ns or now
+                if now - interrupted_ns >= INTERRUPTED_NS:
+                    break
             self._tick(SLEEP_NS // 5)
-        now = self.clock.now_ns()
+            now = self.clock.now_ns()
         self.traffic.give_up_older_than(now + 1, now)
 
     def _close_all(self, phase: Phase) -> None:
@@ -297,7 +302,6 @@ class Generator:
         batch = self.engine.wait(timeout_ns)
         now = self.clock.now_ns()
         if len(batch):
-            self._moved_ns = now
             self._take(batch, now)
         if now >= self._sample_ns:
             self._sample_ns = now + SAMPLE_NS
@@ -310,7 +314,10 @@ class Generator:
     def _take(self, batch: EventBatch, now: int) -> None:
         connections, traffic = self.connections, self.traffic
         if len(batch.data_slots):
-            traffic.take(connections.numbers_of(batch.data_slots), batch.data, now)
+            numbers = connections.numbers_of(batch.data_slots)
+            if self._only_waits and traffic.hears(numbers).any():
+                self._moved_ns = now
+            traffic.take(numbers, batch.data, now)
         if batch.is_plain:
             return
         if len(batch.connected):
@@ -354,7 +361,9 @@ class Generator:
         """A row of the series when a second is over, and a snapshot for whoever looks on."""
         self._snapshot_ns = min(now + SNAPSHOT_NS, self._series_ns)
         if now >= self._series_ns or is_last:
-            self._series_ns += round(self.recorder.series.interval_s * 1e9)
+            interval_ns = round(self.recorder.series.interval_s * 1e9)
+            passed = max((now - self._series_ns) // interval_ns, 0)  # by a tick that took so long
+            self._series_ns += (passed + 1) * interval_ns
             gauges, totals = self._totals()
             t_s = (now - self.start_ns) / 1e9
             self.recent_ns = self.recorder.series.row(t_s, gauges, totals)

@@ -98,6 +98,14 @@ class Traffic:
         self._arrivals = self._think_ns = None
         self._thinking.clear()
 
+    def hears(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
+        """Which of these connections wait for something, or for publications: bool[n]."""
+        exchange = self.exchange
+        if exchange.scenario.speakers is not None:
+            return np.ones(len(numbers), np.bool_)
+        waits: npt.NDArray[np.bool_] = exchange.sent.take(numbers) != exchange.oldest.take(numbers)
+        return waits
+
     @property
     def waiting(self) -> int:
         """Requests that are due and wait for their connection."""
