@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import c1m
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
 from c1m.loadgen.exchange import OUTCOMES
-from c1m.loadgen.registry import SCENARIOS, make_scenario
+from c1m.loadgen.registry import SCENARIOS, make_scenario, own_scenario, rehearse
 from c1m.loadgen.scenario import Scenario, Templates
 
 
@@ -275,3 +276,18 @@ def test_where_a_prefixed_reply_ends(stream: bytes, frame: int) -> None:
     scenario = Templates("length-prefixed", "x", "ab", prefix=4)
     scenario.begin(100, 0)
     assert scenario.frame(3, 0, stream) == frame
+
+
+def test_objects_in_the_place_of_names() -> None:
+    def talk(n: int) -> Any:
+        yield c1m.Say(b"%d\n" % n, until=b"\n")
+
+    scenario = own_scenario(talk)
+    rehearse(scenario, 3, 0)
+    assert scenario.exchange(3, 1).requests(np.array([2]))[0].pieces() == [b"2\n"]
+    assert own_scenario(scenario) is scenario
+    echo = Templates("echo", "x", "x")
+    rehearse(own_scenario(echo), 3, 0)
+    for thing in (Templates, 5, lambda n: n):
+        with pytest.raises(UsageError, match="is no scenario"):
+            own_scenario(thing)  # type: ignore[arg-type]

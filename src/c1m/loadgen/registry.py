@@ -158,9 +158,24 @@ def load_scenario(place: str, *, message: Text | None, expect: Text | None) -> S
     found = _named(module, path, name[1:]) if name[1:] else _only(module, path)
     options = {"message": message, "expect": expect}
     made = _made(found, path, {k: v for k, v in options.items() if v is not None})
-    scenario = made if isinstance(made, Scenario) else Talking(made)
-    if scenario.name == Scenario.name:
-        scenario.name = place
+    return own_scenario(made, place)
+
+
+def own_scenario(thing: Scenario | Conversation | Callable[[int], Any], name: str = "") -> Scenario:
+    """A user's own, in either form, as the generator wants it; to be rehearsed.
+
+    Raises UsageError for what is no scenario.
+    """
+    if isinstance(thing, Guarded):
+        return thing
+    if not _is_scenario(thing) or inspect.isclass(thing):
+        raise UsageError(
+            f"{thing!r} is no scenario.",
+            "Give a name, a c1m.Scenario, a c1m.Conversation or a generator function.",
+        )
+    scenario = thing if isinstance(thing, Scenario) else Talking(thing)
+    if name and scenario.name == Scenario.name:
+        scenario.name = name
     return Guarded(scenario)
 
 
