@@ -59,15 +59,18 @@ class Arrivals:
             return np.zeros(0, np.int64)
         level = self._level(t)
         if self._rng is None:
-            # Level k is passed at or before t where k <= N(t); the end itself is no arrival.
-            end = min(math.floor(level + 1e-9) + 1, math.ceil(self._end_level - 1e-9))
+            # Level k is passed at or before t where k <= N(t), give or take what rounding to
+            # nanoseconds makes of it; the end itself is no arrival.
+            end = min(math.floor(level) + 2, math.ceil(self._end_level - 1e-9))
             levels = np.arange(self._passed, end, dtype=np.float64)
+            times = self._times(levels)
+            times = times[: int(np.searchsorted(times, now_ns, side="right"))]
         else:
             self._draw(level)
             count = int(np.searchsorted(self._levels, level, side="right"))
-            levels, self._levels = self._levels[:count], self._levels[count:]
-        self._passed += len(levels)
-        return self._times(levels)
+            times, self._levels = self._times(self._levels[:count]), self._levels[count:]
+        self._passed += len(times)
+        return times
 
     def next_ns(self) -> int | None:
         """When the next one is due; None: no more."""
@@ -110,4 +113,4 @@ class Spread:
             return self._rng.integers(0, below, count)
         wanted = self._rng.random(count) * self._sums[below - 1]
         drawn: npt.NDArray[np.int64] = np.searchsorted(self._sums[:below], wanted, side="right")
-        return drawn
+        return np.minimum(drawn, below - 1)  # a share just below 1 may be rounded to the whole sum
