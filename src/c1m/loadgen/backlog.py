@@ -26,6 +26,7 @@ class Backlog:
         self._times = np.zeros(1024, np.int64)
         self._next = np.zeros(1024, np.int32)
         self._free = np.arange(1023, NONE, -1, dtype=np.int32)  # a stack of nodes
+        self._free_count = 1024  # its height
         self._waiting = 0
 
     def __len__(self) -> int:
@@ -85,18 +86,19 @@ class Backlog:
         return count
 
     def _allocate(self, count: int) -> npt.NDArray[np.int32]:
-        if count > len(self._free):
+        if count > self._free_count:
             size = len(self._times)
             grown = max(2 * size, size + count)
             self._times = np.resize(self._times, grown)
             self._next = np.resize(self._next, grown)
-            self._free = np.concatenate(
-                (np.arange(grown - 1, size - 1, -1, dtype=np.int32), self._free)
-            )
-        nodes = self._free[len(self._free) - count :][::-1].copy()
-        self._free = self._free[: len(self._free) - count]
-        return nodes
+            unused, self._free = self._free[: self._free_count], np.zeros(grown, np.int32)
+            self._free_count += grown - size
+            self._free[: grown - size] = np.arange(grown - 1, size - 1, -1)
+            self._free[grown - size : self._free_count] = unused
+        self._free_count -= count
+        return self._free[self._free_count : self._free_count + count][::-1].copy()
 
     def _give_back(self, nodes: npt.NDArray[np.int32]) -> None:
-        self._free = np.concatenate((self._free, nodes))
+        self._free[self._free_count : self._free_count + len(nodes)] = nodes
+        self._free_count += len(nodes)
         self._waiting -= len(nodes)
