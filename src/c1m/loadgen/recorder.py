@@ -178,13 +178,13 @@ class SeriesMaker:
     def _halve(self) -> None:
         self.interval_s *= 2
         for name, column in self._columns.items():
-            pairs = zip(column[0::2], column[1::2], strict=False)
+            pairs = [column[i : i + 2] for i in range(0, len(column), 2)]  # the last may be alone
             if name in _COUNTS:
-                self._columns[name] = [a + b for a, b in pairs]
+                self._columns[name] = [sum(pair) for pair in pairs]
             elif name in _WORST:
-                self._columns[name] = [max(a, b) for a, b in pairs]
+                self._columns[name] = [max(pair) for pair in pairs]
             else:
-                self._columns[name] = [b for _, b in pairs]
+                self._columns[name] = [pair[-1] for pair in pairs]
 
     def series(self) -> Series:
         """All rows as columns."""

@@ -1,0 +1,47 @@
+"""Arrivals by example; against the integral of the rate in the property tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from c1m.loadgen.arrivals import Arrivals
+
+SECOND = 1_000_000_000
+
+
+def test_ten_a_second() -> None:
+    arrivals = Arrivals(7, 1.0, 10.0, 10.0)
+    assert arrivals.next_ns() == 7
+    assert arrivals.until(7).tolist() == [7]
+    assert arrivals.next_ns() == 7 + SECOND // 10
+    assert arrivals.until(7 + SECOND // 10 - 1).tolist() == []
+    assert arrivals.until(7 + SECOND // 2).tolist() == [7 + k * SECOND // 10 for k in range(1, 6)]
+    assert len(arrivals.until(100 * SECOND)) == 4 and arrivals.next_ns() is None
+
+
+def test_a_rate_that_rises_from_little() -> None:
+    """N(t) = t + 99 t^2 / 20: the k-th is at its inverse."""
+    times = Arrivals(0, 10.0, 1.0, 100.0).until(10 * SECOND) / 1e9
+    assert len(times) == 505
+    assert np.abs(times + 99 * times**2 / 20 - np.arange(505)).max() < 1e-6
+
+
+def test_a_rate_that_falls() -> None:
+    times = Arrivals(0, 10.0, 100.0, 1.0).until(10 * SECOND) / 1e9
+    assert len(times) == 505
+    assert np.abs(100 * times - 99 * times**2 / 20 - np.arange(505)).max() < 1e-6
+
+
+def test_none_is_given_before_it_is_due() -> None:
+    """At 1 in 1,000 s a billionth of an arrival is a microsecond."""
+    for before_ns in (1, 100, 900, 1_100):
+        arrivals = Arrivals(0, 3_000.0, 0.001, 0.001)
+        assert len(arrivals.until(1_000 * SECOND - before_ns)) == 1
+        assert arrivals.until(1_000 * SECOND).tolist() == [1_000 * SECOND]
+
+
+def test_poisson_arrivals_end_with_the_stage() -> None:
+    arrivals = Arrivals(0, 0.001, 1e6, 1e6, np.random.default_rng(0))
+    times = arrivals.until(SECOND)
+    assert 850 < len(times) < 1_150 and times[-1] <= 1_000_000
+    assert arrivals.next_ns() is None
