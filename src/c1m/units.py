@@ -31,8 +31,16 @@ _TIME_SCALE = {
 }
 
 
-def _number(digits: str) -> float:
-    return float(digits.replace("_", "").replace(",", ""))
+def _number(text: str, digits: str, scale: float) -> float:
+    """Digits times their unit. Raises UsageError beyond what an int64 holds: 292 years of ns."""
+    value = float(digits.replace("_", "").replace(",", "")) * scale
+    if value >= 2.0**63:
+        raise UsageError(f"{_shortened(text)!r} is too large.", "Ask for less.")
+    return value
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 30 else f"{text[:20]}...{text[-5:]}"
 
 
 def parse_count(text: str) -> int:
@@ -40,7 +48,7 @@ def parse_count(text: str) -> int:
     match = _COUNT.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{text!r} is not a count.", "Write for example 1000, 50k or 1M.")
-    value = _number(match[1]) * _COUNT_SCALE[match[2].lower()]
+    value = _number(text, match[1], _COUNT_SCALE[match[2].lower()])
     if value != int(value):
         raise UsageError(f"{text!r} is not a whole number.", "Write for example 1000, 50k or 1M.")
     return int(value)
@@ -51,7 +59,7 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{text!r} is not a size.", "Write for example 512, 64K or 1M.")
-    return int(_number(match[1]) * _SIZE_SCALE[match[2].lower()])
+    return int(_number(text, match[1], _SIZE_SCALE[match[2].lower()]))
 
 
 def parse_duration(text: str) -> int:
@@ -59,7 +67,7 @@ def parse_duration(text: str) -> int:
     match = _TIME.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{text!r} is not a duration.", "Write for example 100ms, 30s or 5m.")
-    return round(_number(match[1]) * _TIME_SCALE[match[2]])
+    return round(_number(text, match[1], _TIME_SCALE[match[2]]))
 
 
 def parse_rate(text: str) -> float:
@@ -70,7 +78,7 @@ def parse_rate(text: str) -> float:
         raise UsageError(f"{text!r} is not a rate.", "Write for example 500/s or 50k/s.")
     match = _COUNT.fullmatch(head.strip())
     assert match is not None
-    value = _number(match[1]) * _COUNT_SCALE[match[2].lower()] / seconds
+    value = _number(text, match[1], _COUNT_SCALE[match[2].lower()]) / seconds
     if value <= 0:
         raise UsageError(f"{text!r} is not above zero.", "Write for example 500/s or 50k/s.")
     return value
