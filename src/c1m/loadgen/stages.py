@@ -130,7 +130,8 @@ def most_connections(stages: Sequence[Stage]) -> int:
 
 def _with(stage: Stage, defaults: Defaults) -> Stage:
     """A stage with what it does not say itself; a rate and a think time exclude each other."""
-    if stage.connect_rate is None and (stage.seconds is None or stage.is_timed):
+    paces = stage.name != "storm" and (stage.seconds is None or stage.is_timed)
+    if stage.connect_rate is None and paces:
         stage = replace(stage, connect_rate=defaults.connect_rate)
     if not stage.is_timed:
         return stage
@@ -295,8 +296,14 @@ def _steps(text: str, value: str, given: dict[str, str], now: int) -> list[Stage
     if (high - low) / by > STAGES_MAX:
         raise UsageError(f"The stage {text!r} has over {STAGES_MAX} steps.", "Use larger ones.")
     seconds = _needed(text, given, "every")
-    if is_rate and "at" in given:
-        raise UsageError(f"The stage {text!r} has two rates.", "Leave one of them out.")
+    if is_rate and ("at" in given or "think" in given):
+        what = "two rates" if "at" in given else "a rate and a think time"
+        raise UsageError(f"The stage {text!r} has {what}.", "Leave one of them out.")
+    if not is_rate and low < now:
+        raise UsageError(
+            f"The stage {text!r} goes backwards, from {format_count(now)} connections.",
+            f"Write 'drain to {low}' before it.",
+        )
     each = [low + by * i for i in range(int((high - low) / by + 1e-9) + 1)]
     rate, to = _rates(text, given.get("at"))
     think = _think(text, given)
