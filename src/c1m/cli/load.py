@@ -143,6 +143,12 @@ def _has_target(command: click.Command, args: list[str]) -> bool:
     help="Requests in flight on a connection at most.",
 )
 @click.option(
+    "--publishers",
+    type=COUNT,
+    metavar="COUNT",
+    help="Connections that publish, of the scenario publish.  [default: 1]",
+)
+@click.option(
     "--connect-rate",
     type=RATE,
     metavar="RATE",

@@ -264,7 +264,7 @@ def _faults(generator: Generator) -> list[FaultSeen]:
     return [
         FaultSeen(
             fault.kind, (at_ns - generator.start_ns) / 1e9, fault.number, fault.seq,
-            repr(fault.expected), repr(fault.received),
+            repr(fault.expected), repr(fault.received), fault.note,
         )
         for fault, at_ns in zip(traffic.exchange.faults, traffic.fault_ns, strict=True)
     ]  # fmt: skip

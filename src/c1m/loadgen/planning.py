@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from c1m.addresses import Endpoint
 from c1m.doctor.check import Finding
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
+from c1m.loadgen.conversation import Conversation
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
-from c1m.loadgen.registry import make_scenario, rehearse
+from c1m.loadgen.registry import make_scenario, own_scenario, rehearse
 from c1m.loadgen.scenario import Scenario
 from c1m.loadgen.sources import parse_sources, plan_addresses
 from c1m.loadgen.stages import (
@@ -33,13 +35,16 @@ SLOW_PIPELINE = 64  # requests whose replies a slow reader leaves unread
 ARRIVALS = ("constant", "poisson")
 
 
+AnyScenario = str | Scenario | Conversation | Callable[[int], Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What was asked for, parsed but not checked: times in ns, rates per second."""
 
     targets: list[str]
     connections: int | None = None
-    scenario: str | Scenario = "echo"
+    scenario: AnyScenario = "echo"
     message: str | bytes | None = None
     expect: str | bytes | None = None
     hold_ns: int = 0
@@ -51,6 +56,7 @@ class Wishes:
     connect_rate: float | None = None
     stages: list[str] = field(default_factory=list)
     pipeline: int = 1
+    publishers: int | None = None
     sources: str = ""
     engine: str = "auto"
     timeout_ns: int = 30_000_000_000
@@ -107,8 +113,9 @@ def _scenario(wishes: Wishes, count: int) -> Scenario:
     """The scenario asked for, begun for so many connections."""
     scenario = wishes.scenario
     if not isinstance(scenario, str):
-        rehearse(scenario, count, wishes.seed)
-        return scenario
+        own = own_scenario(scenario)
+        rehearse(own, count, wishes.seed)
+        return own
     return make_scenario(
         "echo" if scenario == STORM else scenario,
         message=wishes.message,
@@ -116,6 +123,7 @@ def _scenario(wishes: Wishes, count: int) -> Scenario:
         connections=count,
         seed=wishes.seed,
         pipeline=wishes.pipeline,
+        publishers=wishes.publishers,
     )
 
 
@@ -169,7 +177,7 @@ def _stages(wishes: Wishes) -> list[Stage]:
             raise UsageError(
                 "A rate, a think time and churn need time to go on for.", "Add --hold 30s."
             )
-        is_own = isinstance(wishes.scenario, Scenario)
+        is_own = not isinstance(wishes.scenario, str)
         speaks = is_own or wishes.scenario not in ("hold", "half-open", "slow-reader", "publish")
         is_storm = wishes.scenario == STORM
         return simple_stages(

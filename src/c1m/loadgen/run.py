@@ -11,8 +11,7 @@ from c1m.clock import SystemClock
 from c1m.engine.choose import choose
 from c1m.loadgen.concluding import conclude
 from c1m.loadgen.generator import Generator
-from c1m.loadgen.planning import Wishes, make_plan
-from c1m.loadgen.scenario import Scenario
+from c1m.loadgen.planning import AnyScenario, Wishes, make_plan
 from c1m.loadgen.targets import check_capacity, server_pid_of
 from c1m.report import metadata
 from c1m.report.record import RunRecord
@@ -29,7 +28,7 @@ def load(
     target: str | Sequence[str],
     *,
     connections: int | str | None = None,
-    scenario: str | Scenario = "echo",
+    scenario: AnyScenario = "echo",
     hold: Duration = 0,
     rate: Rate | None = None,
     arrivals: str = "constant",
@@ -41,6 +40,7 @@ def load(
     message: str | bytes | None = None,
     expect: str | bytes | None = None,
     pipeline: int = 1,
+    publishers: int | None = None,
     require: Sequence[str] = (),
     sources: str = "",
     engine: str = "auto",
@@ -56,7 +56,8 @@ def load(
     Durations are "30s" or seconds, rates "50k/s" or per second. Without `rate`, `think`, `churn`
     and `stages`: every connection asks once when it is open and, after the hold, once more, all at
     the same moment. `stages` are as in loadgen/stages.py and replace `hold`. `scenario` is a name,
-    FILE.py:NAME, or a Scenario of your own. `require` are thresholds such as "p99 < 50ms"; whether
+    FILE.py:NAME, or a Scenario or Conversation of
+    your own. `require` are thresholds such as "p99 < 50ms"; whether
     they hold is in the record's `thresholds`. `connect_window`: at most so many connects under way
     (None: as many as the server's accept queue takes).
 
@@ -78,6 +79,7 @@ def load(
         connect_rate=_rate(connect_rate),
         stages=list(stages),
         pipeline=pipeline,
+        publishers=publishers,
         sources=sources,
         engine=engine,
         timeout_ns=_duration(timeout),

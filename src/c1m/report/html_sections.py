@@ -152,7 +152,8 @@ def faults(record: RunRecord) -> str:
         shown = "".join(
             f'<li><span class="dim">{escape(text_r.fault_place(one))}</span>'
             f'<div class="bytes"><span>expected</span>{html_parts.code(one.expected)}'
-            f"<span>received</span>{html_parts.code(one.received)}</div></li>"
+            f"<span>received</span>{html_parts.code(one.received)}</div>"
+            f"{escape(one.note)}</li>"
             for one in seen
         )
         made.append(f'<h3>{escape(title)}</h3><ul class="failures">{shown}</ul>')

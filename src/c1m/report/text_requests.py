@@ -174,6 +174,8 @@ def fault_lines(record: RunRecord) -> list[str]:
             lines += wrapped(f"{fault_place(one)}:", "    ", "      ")
             lines += wrapped(f"expected {one.expected or 'nothing'}", "      ", " " * 15)
             lines += wrapped(f"received {one.received or 'nothing'}", "      ", " " * 15)
+            if one.note:
+                lines += wrapped(one.note, "      ", " " * 6)
     return lines
 
 
