@@ -96,7 +96,7 @@ def missing(record: RunRecord) -> str:
         (text_connections.failure_text(failure), failure.remedy)
         for failure in text_connections.unexplained(record)
     ]  # fmt: skip
-    title = "What is missing, and why" if record.explanations else "Failures"
+    title = text_connections.missing_title(record).capitalize()
     made = f"<h2>{title}</h2>{html_parts.items('failures', rows)}" if rows else ""
     replies = [
         f"<tr><td>{escape(one.name)}</td><td>{format_count(reply.connection)}</td>"

@@ -89,7 +89,7 @@ def failure_text(failure: Failure) -> str:
 
 def explanation_text(one: Explanation) -> str:
     """'12 x ECONNREFUSED while connecting: ...', the count said once."""
-    says_count = one.what.startswith((str(one.count), format_count(one.count)))
+    says_count = str(one.count) in one.what or format_count(one.count) in one.what
     count = "" if says_count or not one.count else f"{format_count(one.count)}: "
     return sentence(f"{count}{one.what}: {one.cause}" if one.cause else f"{count}{one.what}")
 
@@ -100,6 +100,15 @@ def unexplained(record: RunRecord) -> list[Failure]:
     return [failure for failure in record.failures if failure.errno not in told]
 
 
+def missing_title(record: RunRecord) -> str:
+    """What the explanations are of: missing connections, or only what the kernel counted."""
+    c = record.connections
+    if not record.explanations:
+        return "failures"
+    is_short = c.attempted > c.opened or c.lost or c.peak_open < record.asked.connections
+    return "what is missing, and why" if is_short else "what the kernel noticed"
+
+
 def missing_lines(record: RunRecord) -> list[str]:
     """Every missing connection with its cause and its remedy; the first wrong replies of rounds."""
     rows = [(explanation_text(one), one.remedy) for one in record.explanations]
@@ -107,7 +116,7 @@ def missing_lines(record: RunRecord) -> list[str]:
     replies = [(one.name, reply) for one in record.rounds for reply in one.first_failures[:3]]
     if not rows and not replies:
         return ["failures  none"] if record.connections.attempted else []
-    lines = ["what is missing, and why"] if record.explanations else ["failures"]
+    lines = [missing_title(record)]
     for text, remedy in rows:
         lines += wrapped(text, "  ", "    ")
         lines += wrapped(f"-> {remedy}", "    ", "       ") if remedy else []
