@@ -136,7 +136,9 @@ class Slow:
         return next((key for key in near if key in self.given_up), near[0])
 
     def gone(self, number: int) -> None:
-        if self.streams[number] and not self.waiting[number]:
+        if self.streams[number] and self.waiting[number]:
+            self.give_up(number, self.waiting[number][0])
+        elif self.streams[number]:
             self.extras["unasked"] += 1
         self.streams[number] = b""
         for seq in list(self.waiting[number]):

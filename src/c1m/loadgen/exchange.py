@@ -48,6 +48,7 @@ from c1m.loadgen.outcomes import (
     Resolved,
     gathered,
     joined,
+    merged,
 )
 
 if TYPE_CHECKING:
@@ -124,9 +125,12 @@ class Exchange:
         return None
 
     def gone(self, numbers: Numbers) -> Resolved:
-        """Connections that the generator closes: what they had in flight is MISSING."""
+        """Connections that the generator closes: what they had in flight is MISSING, or GARBLED
+        where bytes had come that begin no right reply.
+        """
+        begun = self._give_up_begun(numbers)
         self._drop_parts(numbers)
-        return self._abandon(numbers)
+        return merged(begun, self._abandon(numbers))
 
     def ended(self, numbers: Numbers) -> Resolved:
         """Connections that the server ended, or that broke. The same, for most scenarios."""
@@ -149,6 +153,16 @@ class Exchange:
             self._resolve(number, seq, outcome, resolved)
             self._see_odd(number)
         return gathered(resolved)
+
+    def _give_up_begun(self, numbers: Numbers) -> Resolved:
+        """The requests of whose replies bytes have come: those bytes are kept with the fault."""
+        odd = numbers[self._is_odd[numbers]] if self._parts else numbers[:0]
+        begun = odd[self.oldest[odd] < self.sent[odd]]
+        begun = begun[[number in self._parts for number in begun.tolist()]]
+        resolved = self.give_up(begun, self.oldest[begun].astype(np.int64))
+        for number in begun.tolist():
+            self._parts.pop(number, None)
+        return resolved
 
     def _forget(self, number: int, seq: int) -> None:
         """This request's reply is not waited for any more: should it come, it is late."""

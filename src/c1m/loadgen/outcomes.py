@@ -62,6 +62,18 @@ def joined(right: Sequence[Resolved], others: Resolved) -> Resolved:
     )
 
 
+def merged(first: Resolved, second: Resolved) -> Resolved:
+    """Both, none of which is all RIGHT, as one: by number and seq."""
+    if not len(first):
+        return second
+    assert first.outcomes is not None and second.outcomes is not None
+    numbers = np.concatenate([first.numbers, second.numbers])
+    seqs = np.concatenate([first.seqs, second.seqs])
+    outcomes = np.concatenate([first.outcomes, second.outcomes])
+    order = np.lexsort((seqs, numbers))
+    return Resolved(numbers[order], seqs[order], outcomes[order])
+
+
 def gathered(resolved: Sequence[tuple[int, int, int]]) -> Resolved:
     """From (number, seq, outcome) each."""
     rows = np.array(resolved, np.int64).reshape(-1, 3)
