@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from c1m.loadgen.scenario import DEFAULT_MESSAGE
 from c1m.report.record import SCHEMA
 from e2e.cli_helpers import (
     Server,
@@ -39,7 +40,8 @@ def serve_and_load(
     figures = server.figures()
     assert (figures["opened"], figures["peak"]) == (count, count)
     assert figures["messages"] >= 2 * count
-    size = 2 * sum(len(record.asked.message.format(n=n).encode()) for n in range(count))
+    text = record.asked.message or DEFAULT_MESSAGE
+    size = sum(len(text.format(n=n, seq=seq).encode()) for n in range(count) for seq in (0, 1))
     assert figures["received_bytes"] == figures["sent_bytes"] == size
     assert f"{count:,} connections opened, at most {count:,} at once" in server.output
     return said
@@ -102,7 +104,7 @@ def test_rate_hold_and_message(tmp_path: Path) -> None:
     assert_complete(record, 300)
     asked = record.asked
     assert (asked.connections, asked.connect_rate_per_s, asked.hold_s) == (300, 600.0, 0.3)
-    assert [p.name for p in record.phases] == ["ramp", "hold", "stampede", "close"]
+    assert [p.name for p in record.phases] == ["ramp", "hold", "stampede", "settle", "close"]
     size = sum(len(f"{{{n}}} is grüß {n}\n".encode()) for n in range(300))
     assert server.figures()["received_bytes"] == 2 * size
 
