@@ -5,10 +5,14 @@ Plain data, as all of a record: `record.py` puts it together, and its rules hold
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from c1m.errors import UsageError
+
 if TYPE_CHECKING:  # load fills records and may import this module
+    import numpy.typing as npt
+
     from c1m.loadgen.histogram import Histogram
 
 # What can be wrong with a reply, by name. The first three are requests that were answered wrongly
@@ -47,6 +51,15 @@ class Latency:
             percentiles_ns=histogram.percentiles(),
             histogram=histogram.to_json(),
         )
+
+    def distribution(self) -> Histogram:
+        """The whole of it, for any quantile in ns: `latency.distribution().quantile(0.95)`.
+
+        Raises UsageError where the record's is of a layout that this c1m does not know.
+        """
+        from c1m.loadgen.histogram import Histogram  # NumPy: who only shows a record needs none
+
+        return Histogram.from_json(self.histogram) if self.histogram else Histogram()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,16 @@ class Series:
     p99_ns: list[int] = field(default_factory=list)
     max_ns: list[int] = field(default_factory=list)
     lag_max_ns: list[int] = field(default_factory=list)  # the generator behind its schedule
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """A column by name, float64[n] of `t_s`, int64[n] of others. Raises UsageError."""
+        import numpy as np  # who only shows a record needs none
+
+        column = getattr(self, name, None)
+        if not isinstance(column, list):
+            names = ", ".join(each.name for each in fields(self) if each.name != "interval_s")
+            raise UsageError(f"The series has no column {name!r}.", f"There are: {names}.")
+        return np.array(column, np.float64 if name == "t_s" else np.int64)
 
 
 @dataclass(frozen=True, slots=True)
