@@ -58,24 +58,42 @@ def test_buckets_equal_the_slow_form(values: list[int]) -> None:
     assert buckets_of(np.array(values, np.int64)).tolist() == slow
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", ["lognormal", "exponential", "uniform", "bimodal", "constant"])
-def test_distributions(name: str, seed: int) -> None:
+DISTRIBUTIONS = ["lognormal", "exponential", "uniform", "bimodal", "constant"]
+
+
+def drawn_from(name: str, seed: int, n: int) -> npt.NDArray[np.int64]:
+    """So many values of a distribution, in nanoseconds."""
     random = np.random.default_rng(seed)
-    n = 120_001
-    drawn = {
+    return {
         "lognormal": lambda: random.lognormal(13, 1.5, n),
         "exponential": lambda: random.exponential(2e6, n),
         "uniform": lambda: random.uniform(0, 1e9, n),
         "bimodal": lambda: np.where(random.random(n) < 0.9, 5e4, 3e9) * random.uniform(0.9, 1.1, n),
         "constant": lambda: np.full(n, 123_456_789.0),
-    }[name]()
-    values = drawn.astype(np.int64)
+    }[name]().astype(np.int64)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_distributions(name: str, seed: int) -> None:
+    values = drawn_from(name, seed, 120_001)
     histogram = of(values)
     check(histogram, values)
     for q in (0.5, 0.9, 0.99, 0.999):
         exact = int(np.quantile(values, q, method="inverted_cdf"))
         assert histogram.quantile(q) == pytest.approx(exact, rel=RELATIVE_ERROR_MAX)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_a_million_merged_equal_a_million_recorded_together(name: str) -> None:
+    """In parts of all sizes: some wait in the buffer, some are larger than it."""
+    values = drawn_from(name, 7, 1_000_000)
+    merged = Histogram()
+    for part in np.split(values, [1, 10, 1_000, 65_536, 65_537, 200_000, 500_000]):
+        merged.merge(of(part))
+    together = of(values)
+    assert merged.to_json() == together.to_json()
+    check(merged, values)
 
 
 @given(values_lists, values_lists)
