@@ -1,4 +1,4 @@
-"""`c1m load --scenario ping` against Debian's nginx: a fixed HTTP request, kept-alive connections."""
+"""`c1m load --scenario ping` against Debian's nginx: a fixed HTTP request, kept-alive."""
 
 from __future__ import annotations
 
