@@ -50,7 +50,8 @@ LEAF_IMPORTS = {
 PURE = [
     "addresses", "units", "limits", "ramp", "errors",
     "conn/*", "engine/base", "engine/ragged", "engine/user_data",
-    "loadgen/sources", "loadgen/message", "loadgen/template", "loadgen/exchange", "loadgen/outcomes",
+    "loadgen/sources", "loadgen/message", "loadgen/template", "loadgen/exchange",
+    "loadgen/outcomes", "loadgen/given_up",
     "loadgen/pipelined", "loadgen/scenario", "loadgen/odd_clients", "loadgen/resp",
     "loadgen/resp_values", "loadgen/publish", "loadgen/conversation", "loadgen/guarded",
     "loadgen/window",

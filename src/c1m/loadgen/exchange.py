@@ -33,6 +33,7 @@ import numpy.typing as npt
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError
 from c1m.loadgen import pipelined
+from c1m.loadgen.given_up import GivenUp
 from c1m.loadgen.message import Numbers
 from c1m.loadgen.outcomes import (
     CROSSED,
@@ -69,7 +70,6 @@ __all__ = [
 ]
 
 FAULTS_KEPT = 10  # of each kind
-GIVEN_UP_MAX = 1 << 18  # requests given up that are remembered, to know their late replies
 LOOK_BACK = 4  # requests of a connection that a reply which does not say whose it is may be of
 LONG_REPLY = 4096  # bytes: only looked at when they are all there
 BEYOND_REPLY_MAX = 1 << 16  # bytes more than the right reply has in which none ends: garbage
@@ -92,7 +92,7 @@ class Exchange:
         self._parts: dict[int, tuple[int, list[bytes]]] = {}  # bytes of a reply not whole yet
         # Seqs resolved above `oldest`, and whether their reply has come on their connection.
         self._beyond: dict[int, dict[int, bool]] = {}
-        self._given_up: set[int] = set()  # keys of requests
+        self._given_up = GivenUp(count)
         self._last = np.zeros(count, np.int32)  # scratch: each connection's last piece in a batch
         self._order = np.arange(64, dtype=np.int32)  # as long as the longest batch so far
 
@@ -149,10 +149,11 @@ class Exchange:
                     outcome = GARBLED
                     del self._parts[number]
             self._fault(OUTCOMES[outcome], number, number, seq, came)
-            self._forget(number, seq)
             self._resolve(number, seq, outcome, resolved)
             self._see_odd(number)
-        return gathered(resolved)
+        given_up = gathered(resolved)
+        self._given_up.add(given_up.numbers, given_up.seqs)
+        return given_up
 
     def _give_up_begun(self, numbers: Numbers) -> Resolved:
         """The requests of whose replies bytes have come: those bytes are kept with the fault."""
@@ -166,8 +167,7 @@ class Exchange:
 
     def _forget(self, number: int, seq: int) -> None:
         """This request's reply is not waited for any more: should it come, it is late."""
-        if len(self._given_up) < GIVEN_UP_MAX:
-            self._given_up.add(_key(number, seq))
+        self._given_up.add(np.array([number]), np.array([seq]))
 
     def _abandon(self, numbers: Numbers) -> Resolved:
         first, end = self.oldest[numbers].astype(np.int64), self.sent[numbers].astype(np.int64)
@@ -188,8 +188,7 @@ class Exchange:
                 self._beyond.pop(number, None)
         self.oldest[numbers] = self.sent[numbers]
         self.in_flight -= len(owners)
-        room = max(GIVEN_UP_MAX - len(self._given_up), 0)
-        self._given_up.update((owners[:room] << 32 | seqs[:room]).tolist())
+        self._given_up.add(owners, seqs)
         return Resolved(owners, seqs, np.full(len(owners), MISSING, np.uint8))
 
     def _drop_parts(self, numbers: Numbers) -> None:
@@ -328,8 +327,8 @@ class Exchange:
         elif owner is None:
             self._extra("unasked", number, number, max(seq - 1, 0), reply)
         elif not self._is_waiting(*owner):
-            kind = "late" if _key(*owner) in self._given_up else "doubled"
-            self._given_up.discard(_key(*owner))
+            kind = "late" if owner in self._given_up else "doubled"
+            self._given_up.discard(owner)
             self._extra(kind, number, *owner, reply)
         else:  # ours, before an earlier one: that one is late if it still comes
             outcome = RIGHT if owner[0] == number else CROSSED
@@ -365,7 +364,7 @@ class Exchange:
         near = [*range(seq + 1, sent), *range(seq - 1, max(seq - 1 - LOOK_BACK, -1), -1)]
         fits = [(number, s) for s in near if self.scenario.accepts(number, s, reply)]
         waiting = [one for one in fits if self._is_waiting(*one)]
-        given_up = [one for one in fits if _key(*one) in self._given_up]
+        given_up = [one for one in fits if one in self._given_up]
         return next(iter(waiting + given_up + fits), None)
 
     def _is_waiting(self, number: int, seq: int) -> bool:
@@ -412,7 +411,3 @@ class Exchange:
         self.faults.append(
             Fault(kind, seen_on, seq, expected[:FAULT_BYTES_MAX], reply[:FAULT_BYTES_MAX])
         )
-
-
-def _key(number: int, seq: int) -> int:
-    return number << 32 | seq
