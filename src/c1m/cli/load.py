@@ -14,6 +14,7 @@ from c1m.errors import UsageError
 
 if TYPE_CHECKING:
     from c1m.report.record import RunRecord
+    from c1m.report.snapshot import Snapshot
 
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
 
@@ -227,8 +228,15 @@ def load(
     check_outputs(outputs)
     observer = Observer()
     observer.start(best_mode(sys.stdout, quiet), metrics)
-    if observer.metrics_url and not quiet:
-        click.echo(f"metrics: {observer.metrics_url}", err=True)
+    is_told = quiet or not observer.metrics_url
+
+    def show(snapshot: Snapshot) -> None:
+        nonlocal is_told
+        if not is_told:  # not before the plan was found to be good
+            click.echo(f"metrics: {observer.metrics_url}", err=True)
+            is_told = True
+        observer.show(snapshot)
+
     try:
         record = run(
             list(target),
@@ -240,7 +248,7 @@ def load(
             sources=",".join(sources),
             timeout=timeout / 1e9,
             require=list(require),
-            on_progress=observer.show,
+            on_progress=show,
             on_signals=True,
             **options,
         )

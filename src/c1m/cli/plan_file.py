@@ -60,7 +60,8 @@ def _value(path: str, key: str, value: Any, parameter: click.Parameter) -> Any:
     """As it would stand on the command line: texts, or lists of them."""
     if isinstance(value, list) and (parameter.multiple or parameter.nargs == -1):
         return tuple(_plain(path, key, item) for item in value)
-    one = value if isinstance(value, bool) else _plain(path, key, value)
+    is_flag = isinstance(parameter, click.Option) and parameter.is_flag
+    one = value if is_flag and isinstance(value, bool) else _plain(path, key, value)
     return (one,) if parameter.multiple or parameter.nargs == -1 else one
 
 

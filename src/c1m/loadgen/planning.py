@@ -29,10 +29,13 @@ from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_p
 from c1m.report.record import Asked
 
 PIPELINE_MAX = 1024
+IN_FLIGHT_MAX = 100_000_000
 STORM = "reconnect-storm"  # echo, with a storm between two holds
 SLOW = "slow-reader"
 SLOW_PIPELINE = 64  # requests whose replies a slow reader leaves unread
 ARRIVALS = ("constant", "poisson")
+# A first stage that says itself how many it opens ("hold 10k for 5s", not "hold for 5s").
+_OPENS = re.compile(r"\s*(ramp\b|(hold|steps)\s+[0-9][0-9_,.kKmMgGbB]*(\s|$))", re.IGNORECASE)
 
 
 AnyScenario = str | Scenario | Conversation | Callable[[int], Any]
@@ -84,13 +87,14 @@ def make_plan(wishes: Wishes) -> Planned:
     count = most_connections(stages)
     if count < 1:
         raise UsageError("The plan opens no connection.", "Begin with a stage such as 'ramp 10k'.")
-    scenario = _scenario(wishes, count)
-    _check_load(scenario, stages)
     targets = [endpoint for text in wishes.targets for endpoint in resolve(text)]
     check_targets(targets)
     own = parse_sources(wishes.sources) if wishes.sources else []
     check_routes(targets, own)
-    findings = check_fits(count, targets, wishes.engine)
+    findings = check_fits(count, targets, wishes.engine)  # first: a scenario may keep columns
+    _check_pipeline(count, wishes.pipeline)
+    scenario = _scenario(wishes, count)
+    _check_load(scenario, stages)
     size = _message_bytes(scenario, count)
     plan = LoadPlan(
         connections=count,
@@ -187,7 +191,7 @@ def _stages(wishes: Wishes) -> list[Stage]:
     if wishes.hold_ns:
         raise UsageError("--hold does not go with stages.", "Write a stage 'hold for 30s'.")
     texts = list(wishes.stages)
-    if wishes.connections is not None and not texts[0].lstrip().startswith("ramp"):
+    if wishes.connections is not None and not _OPENS.match(texts[0]):
         texts.insert(0, f"ramp {wishes.connections}")
     stages = parse_stages(texts, defaults)
     if wishes.connections is not None and most_connections(stages) != wishes.connections:
@@ -213,6 +217,8 @@ def _check_numbers(wishes: Wishes) -> None:
             "A rate and a think time were given.",
             "A rate is an open loop, a think time a closed one: give one of them.",
         )
+    if wishes.hold_ns < 0:
+        raise UsageError("A hold below zero cannot be waited for.", "Use for example 30s.")
     if wishes.think_ns is not None and wishes.think_ns < 0:
         raise UsageError("A think time below zero cannot be waited for.", "Use for example 1s.")
     if wishes.timeout_ns <= 0:
@@ -224,6 +230,16 @@ def _check_numbers(wishes: Wishes) -> None:
     if wishes.arrivals not in ARRIVALS:
         raise UsageError(
             f"There are no arrivals {wishes.arrivals!r}.", f"Choose {' or '.join(ARRIVALS)}."
+        )
+
+
+def _check_pipeline(count: int, pipeline: int) -> None:
+    """Each request that may be in flight has a row of 17 bytes."""
+    if count * pipeline > IN_FLIGHT_MAX:
+        raise UsageError(
+            f"{count:,} connections with a pipeline of {pipeline:,} are {count * pipeline:,} "
+            f"requests in flight; at most {IN_FLIGHT_MAX:,} are kept track of.",
+            f"Use a pipeline of {max(IN_FLIGHT_MAX // count, 1):,}.",
         )
 
 
