@@ -301,3 +301,15 @@ def test_the_page_has_every_counter_and_gauge_in_the_tables_words() -> None:
         bound = f"`{gauge.limit}`" if gauge.limit else ""
         line = f"| `{gauge.name}` | {gauge.meaning} | {bound} | {gauge.remedy} |"
         assert line in page, line
+
+
+def test_connections_that_are_open_and_never_answered_are_explained() -> None:
+    connections, failures = short(opened=2_000)
+    asked = Asked(connections=2_000)
+    (row,) = explanations(asked, connections, failures, replace(HERE, unanswered=986))
+    assert (row.count, row.what) == (986, "986 connected, and never had a first reply")
+    assert "accept queue" in row.cause and "descriptors" not in row.cause
+    known = replace(HERE, unanswered=986, server_nofile=1_024)
+    (row,) = explanations(asked, connections, failures, known)
+    assert "It answered 1,014, and its process may have 1,024 descriptors" in row.cause
+    assert "ulimit -n" in row.remedy

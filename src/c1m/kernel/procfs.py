@@ -191,9 +191,11 @@ def _kilobytes(text: str | None) -> int:
     return int(words[0]) * 1024 if words else 0
 
 
-def process_limit(name: str, root: Path = ROOT) -> tuple[int, int] | None:
-    """(soft, hard) of a line of /proc/self/limits such as "Max locked memory"."""
-    for line in (read_text("proc/self/limits", root) or "").splitlines():
+def process_limit(
+    name: str, root: Path = ROOT, pid: int | str = "self"
+) -> tuple[int, int] | None:
+    """(soft, hard) of a line of /proc/PID/limits such as "Max locked memory"."""
+    for line in (read_text(f"proc/{pid}/limits", root) or "").splitlines():
         if line.startswith(name):
             words = line[len(name) :].split()
             soft, hard = (UNLIMITED if word == "unlimited" else int(word) for word in words[:2])
@@ -201,9 +203,9 @@ def process_limit(name: str, root: Path = ROOT) -> tuple[int, int] | None:
     return None
 
 
-def nofile(root: Path = ROOT) -> tuple[int, int]:
-    """RLIMIT_NOFILE of this process: (soft, hard) number of descriptors; (0, 0) if not told."""
-    return process_limit("Max open files", root) or (0, 0)
+def nofile(root: Path = ROOT, pid: int | str = "self") -> tuple[int, int]:
+    """RLIMIT_NOFILE of a process: (soft, hard) number of descriptors; (0, 0) if not told."""
+    return process_limit("Max open files", root, pid) or (0, 0)
 
 
 def has_capability(bit: int, root: Path = ROOT) -> bool:

@@ -48,6 +48,7 @@ def conclude(
     conditions: Metadata,
     started: str,
     thresholds: Sequence[Required],
+    server_nofile: int = 0,
 ) -> RunRecord:
     """Everything that was asked, measured and found, with thresholds judged last."""
     asked = planned.asked
@@ -95,6 +96,8 @@ def conclude(
         triples=generator.plan.addresses.triples,
         is_server_here=all(is_here(t) for t in planned.targets),
         findings=planned.findings,
+        unanswered=0 if generator.plan.scenario.wants_end else generator.traffic.first.missing,
+        server_nofile=server_nofile,
     )
     record.explanations.extend(explanations(asked, connections, failures, evidence))
     record.thresholds.extend(evaluate(record, thresholds))

@@ -9,6 +9,7 @@ from types import FrameType
 
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
+from c1m.kernel import procfs
 from c1m.loadgen.concluding import conclude
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.planning import AnyScenario, Wishes, make_plan
@@ -112,8 +113,9 @@ def _run(
     finally:
         chosen.shutdown()
     sampler.close()
+    server_nofile = 0 if pid is None else procfs.nofile(pid=pid)[0]
     conditions = metadata.collect(chosen.name, chosen.reason, extra)
-    return conclude(generator, planned, conditions, started, thresholds)
+    return conclude(generator, planned, conditions, started, thresholds, server_nofile)
 
 
 def _count(value: int | str | None) -> int | None:

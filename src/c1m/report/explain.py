@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 JOINED_SHARE_LEAST = 0.01  # of a row's connections; below, a counter is an accident beside it
 JOINED_MAX = 3  # counters told in one row
 GAUGE_NEAR_LIMIT = 0.95
+NEAR_LIMIT = 0.95  # of a process's descriptors: some are files, listeners and the like
 MEMORY_FULL = 0.97
 
 # Checks of the doctor whose remedy knows this machine better than the general one, by errno or
@@ -72,6 +73,8 @@ class Evidence:
     triples: int | None = None
     is_server_here: bool | None = None
     findings: Sequence[Finding] = ()
+    unanswered: int = 0  # connections that opened and never had a first reply
+    server_nofile: int = 0  # RLIMIT_NOFILE (soft) of the server's process; 0: not known
 
     def moved(self, counter: Counter) -> int:
         """By how much it moved; 0 where it says nothing about this run's server."""
@@ -106,6 +109,8 @@ def explanations(
         conntrack_highest=gauges.get("Conntrack.count", 0 if gauges else None),
         is_server_here=bool(evidence.is_server_here),
     )
+    if evidence.unanswered:
+        rows.append(_unanswered(connections, evidence))
     return [*rows, *met, *kernel_rows(evidence, told)]
 
 
@@ -189,6 +194,25 @@ def _unfinished(count: int, evidence: Evidence, told: set[str]) -> Explanation:
         general = "Give the ramp more time, or lower --connect-rate."
         remedy = next((one.remedy for one in joined if one.is_alarm), general)
     return Explanation(count, f"{format_count(count)} connects unfinished", cause, remedy)
+
+
+def _unanswered(connections: Connections, evidence: Evidence) -> Explanation:
+    """Connections that are open, and that the server has never said anything on."""
+    count, limit = evidence.unanswered, evidence.server_nofile
+    answered = connections.opened - count
+    cause = (
+        "The kernel completes connections before the server accepts them, so these may have waited "
+        "in its accept queue until the end."
+    )
+    remedy = "Look at the server's log and at its own limit of connections."
+    if limit and NEAR_LIMIT * limit <= answered <= limit:
+        cause += (
+            f" It answered {format_count(answered)}, and its process may have "
+            f"{format_count(limit)} descriptors open (RLIMIT_NOFILE)."
+        )
+        remedy = "Start the server with more: ulimit -n in its shell, LimitNOFILE= in its unit."
+    what = f"{format_count(count)} connected, and never had a first reply"
+    return Explanation(count, what, cause, remedy)
 
 
 def _joined(symptom: str, count: int, evidence: Evidence) -> list[Counter]:

@@ -105,7 +105,7 @@ def missing(record: RunRecord) -> str:
         for one in record.rounds
         for reply in one.first_failures
     ]
-    if replies:
+    if replies and not record.faults:  # there they are told better
         head = '<tr><th>round</th><th>connection</th><th class="left">expected</th>'
         head += '<th class="left">received</th></tr>'
         made += f"<h2>First wrong and missing replies</h2>{html_parts.scroll(head, replies)}"

@@ -106,6 +106,7 @@ def missing_title(record: RunRecord) -> str:
     if not record.explanations:
         return "failures"
     is_short = c.attempted > c.opened or c.lost or c.peak_open < record.asked.connections
+    is_short = is_short or any("never had a first reply" in one.what for one in record.explanations)
     return "what is missing, and why" if is_short else "what the kernel noticed"
 
 
@@ -114,6 +115,8 @@ def missing_lines(record: RunRecord) -> list[str]:
     rows = [(explanation_text(one), one.remedy) for one in record.explanations]
     rows += [(failure_text(failure), failure.remedy) for failure in unexplained(record)]
     replies = [(one.name, reply) for one in record.rounds for reply in one.first_failures[:3]]
+    if record.faults:  # there they are told better
+        replies = []
     if not rows and not replies:
         return ["failures  none"] if record.connections.attempted else []
     lines = [missing_title(record)]
