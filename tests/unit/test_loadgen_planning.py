@@ -1,0 +1,104 @@
+"""From wishes to a plan: which stages come of options, and what is refused before that."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c1m.errors import UsageError
+from c1m.loadgen.planning import IN_FLIGHT_MAX, Wishes, make_plan, parse_spread
+from c1m.loadgen.scenario import Scenario
+
+SECOND = 1_000_000_000
+
+
+def plan_of(**wishes: Any) -> list[tuple[str, int, int]]:
+    """Name, from, to of each stage."""
+    planned = make_plan(Wishes(["tcp://127.0.0.1:1"], **wishes))
+    assert planned.asked.stages == [stage.text for stage in planned.plan.stages]
+    assert planned.asked.connections == planned.plan.connections
+    return [(s.name, s.connections_from, s.connections_to) for s in planned.plan.stages]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "names"),
+    [
+        ({}, ["ramp", "stampede"]),
+        ({"hold_ns": SECOND}, ["ramp", "hold", "stampede"]),
+        ({"hold_ns": SECOND, "rate": 5.0}, ["ramp", "hold"]),
+        ({"hold_ns": SECOND, "think_ns": 0}, ["ramp", "hold"]),
+        ({"hold_ns": SECOND, "churn": 5.0}, ["ramp", "hold"]),
+        ({"scenario": "hold"}, ["ramp"]),
+        ({"scenario": "reconnect-storm", "hold_ns": SECOND}, ["ramp", "hold", "storm", "hold"]),
+    ],
+)
+def test_the_plan_without_stages(wishes: dict[str, Any], names: list[str]) -> None:
+    assert [name for name, _, _ in plan_of(connections=10, **wishes)] == names
+
+
+@pytest.mark.parametrize(
+    ("first", "has_ramp"),
+    [
+        ("ramp 10", False), (" Ramp 10 in 1s", False), ("hold 10 for 1s", False),
+        ("hold for 1s", True), ("steps 5..10 by 5 every 1s", False),
+        ("steps 5/s..10/s by 5/s every 1s", True), ("steps 5..10/s by 5 every 1s", True),
+        ("stampede", True), ("storm 50%", True), ("spike for 1s", True), ("drain", True),
+    ],
+)  # fmt: skip
+def test_connections_beside_stages_are_opened_first(first: str, has_ramp: bool) -> None:
+    stages = plan_of(connections=10, stages=[first])
+    assert (stages[0] == ("ramp", 0, 10) and len(stages) > 1) == has_ramp
+    assert max(to for _, _, to in stages) == 10
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        ({}, "not said how many"),
+        ({"connections": 0}, "0 connections"),
+        ({"connections": -1}, "-1 connections"),
+        ({"connections": 10, "rate": float("nan"), "hold_ns": 5}, "does nothing"),
+        ({"connections": 10, "rate": float("inf"), "hold_ns": 5}, "carry at most"),
+        ({"connections": 10, "rate": -1.0, "hold_ns": 5}, "does nothing"),
+        ({"connections": 10, "hold_ns": -5}, "below zero"),
+        ({"connections": 10, "think_ns": -5, "hold_ns": 5}, "below zero"),
+        ({"connections": 10, "timeout_ns": 0}, "time-out of 0"),
+        ({"connections": 10, "connect_window": 0}, "starts nothing"),
+        ({"connections": 10, "pipeline": 0}, "pipeline of 0"),
+        ({"connections": 10**6, "pipeline": 1000}, "Use a pipeline of 100"),
+        ({"connections": 10, "arrivals": "x"}, "no arrivals 'x'"),
+        ({"connections": 10, "stages": ["ramp 20"]}, "go up to 20"),
+        ({"stages": ["drain"]}, "opens no connection"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(wishes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        plan_of(**wishes)
+    assert re.search(said, str(raised.value)), raised.value
+
+
+def test_a_scenario_is_not_begun_for_more_than_fit() -> None:
+    class Columns(Scenario):
+        def begin(self, connections: int, seed: int) -> None:
+            raise AssertionError("it would make its columns")
+
+    with pytest.raises(UsageError, match="can hold about"):
+        plan_of(connections=10**12, scenario=Columns())
+
+
+def test_what_is_kept_of_requests_in_flight_fits_in_memory() -> None:
+    assert IN_FLIGHT_MAX * 17 < 2 << 30
+
+
+@given(st.text(alphabet="zipfuniorm:.0123456789- ", max_size=12))
+def test_a_spread_is_uniform_or_an_exponent(text: str) -> None:
+    try:
+        exponent = parse_spread(text)
+    except UsageError as error:
+        assert repr(text) in error.message
+        return
+    assert exponent is None if text == "uniform" else exponent is not None and exponent > 0
