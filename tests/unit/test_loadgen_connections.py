@@ -219,6 +219,13 @@ def test_a_second_stampede_and_one_after_a_drain() -> None:
     assert record.latencies["stampede"].count == 60
 
 
+def test_what_opens_after_a_stampede_is_not_missing_in_it() -> None:
+    run = made("ramp 10", "stampede", "ramp 20", "stampede", "hold 30 for 1s")
+    record = run.record()
+    assert [r.sent for r in record.rounds] == [30, 10, 20]
+    assert record.verdict.complete, record.verdict.shortfalls
+
+
 def test_a_stampede_waits_for_what_is_in_flight() -> None:
     run = made("ramp 30", "hold for 1s at 100/s", "stampede", when=after(700 * MS))
     record = run.record()
