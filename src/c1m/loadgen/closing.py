@@ -16,6 +16,9 @@ from c1m.loadgen.message import Numbers
 from c1m.loadgen.traffic import Traffic
 
 
+CHURN_STEP_S = 0.01  # fewer than come due in this are not worth a tick of their own
+
+
 class Closing:
     """`begin` and `end` bracket a stage. `hears`: replies come, and are worth waiting for."""
 
@@ -69,7 +72,7 @@ class Closing:
     def churn(self, rate: float, elapsed_ns: int) -> None:
         """Close connections at this rate, drawn at random; others are opened in their place."""
         count = min(int(rate * elapsed_ns / 1e9) - self._churned, BLOCK)
-        if count > 0:
+        if count >= max(int(rate * CHURN_STEP_S), 1):
             drawn = self._drawn(count)
             self._churned += len(drawn)
             self._leave(drawn)

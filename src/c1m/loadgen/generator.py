@@ -214,8 +214,10 @@ class Generator:
             until = min(until, due)
         if stage.seconds is not None and now < end_of(phase.start_ns, stage):
             until = min(until, end_of(phase.start_ns, stage))
-        if self.connections.short or stage.churn_rate:
+        if self.connections.short:
             until = min(until, now + SLEEP_NS // 50)
+        elif stage.churn_rate:
+            until = min(until, now + SLEEP_NS // 5)
         return max(until - now, 0)
 
     # --- connections --------------------------------------------------------------------------
