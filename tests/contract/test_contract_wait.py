@@ -22,6 +22,14 @@ def test_a_time_out_ends_a_wait(world: World) -> None:
     assert len(world.engine.wait(2_000_000)) == 0
 
 
+def test_time_outs_that_are_no_whole_milliseconds(world: World) -> None:
+    peer, conn = world.open()
+    for timeout_ns in (1, 999, 1_000, 400_000, 999_999, 1_000_001, 2_700_000):
+        assert len(world.engine.wait(timeout_ns)) == 0
+    peer.send(b"here")
+    world.pump(lambda: conn.data == b"here")
+
+
 def test_a_wake_before_the_wait_ends_it(world: World) -> None:
     world.engine.wake()
     world.engine.wake()
