@@ -163,8 +163,8 @@ class Delays(LineServer):
         came = time.perf_counter()
 
         def send() -> None:
+            client.send(line)  # on loopback the reply is there when this returns
             self.delays_s.append(time.perf_counter() - came)
-            client.send(line)
 
         self.later(self._seconds, send)
 

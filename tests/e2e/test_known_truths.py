@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import statistics
 from collections import Counter
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from e2e.cli_helpers import load
 CONNECTIONS = 20
 # {random} makes every byte of a reply its own: a digit that is garbled makes no other's reply.
 MESSAGE = r"client {n} message {seq} {random:16}\n"
+TRIES = 3  # on a machine that others use, too: the nearest of so many counts
 LOOPS = {"closed": ("--think", "0s"), "open": ("--rate", "6k/s")}
 
 Counts = dict[str, int]
@@ -189,3 +191,28 @@ def test_a_freeze_is_in_the_corrected_percentiles_only(tmp_path: Path, engine: s
     assert format_duration(p99) in row and format_duration(p99_of_sent) in row
     assert record.requests.waited > 1_000
     assert f"waited {format_count(record.requests.waited)} " in re.sub(" +", " ", said)
+
+
+@pytest.mark.parametrize("options", [("--think", "0s"), ("--rate", "200/s")])
+@pytest.mark.xfail(
+    reason="over this server's own delay a bare blocking socket of Python says 0.7 to 1.9 %, c1m "
+    "in a closed loop 5 (epoll) to 9 % (uring): 55 us from the time stamp to the engine's wait, 60 "
+    "to 110 until the server has it, 70 to 180 to be woken and to decode; in an open loop 12 to "
+    "18 %, since a request goes out 0.4 to 0.6 ms after it is due",
+    strict=False,
+)
+def test_a_fixed_delay_is_told_within_two_percent(
+    tmp_path: Path, engine: str, options: tuple[str, ...]
+) -> None:
+    """5 ms, held by a server that spins until they are over, and measures what it has made."""
+    off = []
+    for _ in range(TRIES):
+        with servers.Delays(0.005) as server:
+            status, record, _ = load(
+                tmp_path, server.url, "--connections", 4, "--hold", "2s", *options,
+                "--engine", engine,
+            )  # fmt: skip
+        assert status == 0 and record.requests.right > 300
+        truth = statistics.median(server.delays_s) * 1e9
+        off.append(record.latencies["request"].percentiles_ns["p50"] / truth - 1)
+    assert min(abs(share) for share in off) <= 0.02, [f"{100 * share:+.2f} %" for share in off]
