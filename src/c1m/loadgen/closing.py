@@ -15,7 +15,6 @@ from c1m.loadgen.connections import BLOCK, LEAVING, OPEN, Connections
 from c1m.loadgen.message import Numbers
 from c1m.loadgen.traffic import Traffic
 
-
 CHURN_STEP_S = 0.01  # fewer than come due in this are not worth a tick of their own
 
 
