@@ -284,7 +284,8 @@ class Traffic:
         self._sent[at] = FAR
         outcomes = resolved.outcomes
         self.recorder.resolved(purposes, outcomes, intended, sent, now_ns)
-        if np.count_nonzero(purposes) < len(purposes):  # FIRST is 0
+        is_reply = not self.exchange.scenario.wants_end
+        if is_reply and np.count_nonzero(purposes) < len(purposes):  # FIRST is 0
             is_ready = purposes == FIRST
             if outcomes is not None:
                 is_ready &= outcomes == RIGHT

@@ -20,6 +20,7 @@ _BINS_A_DECADE = 20
 _COLOURS = {
     "connect": "kernel",
     "first": "client",
+    "ended": "client",
     "stampede": "server",
     "corrected": "server",
     "uncorrected": "client",

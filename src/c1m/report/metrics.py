@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
     "request": "requests, from the intended send time",
     "uncorrected": "requests, from the actual send time",
     "first": "first replies",
+    "ended": "connections that the server ended, from half of a request on",
     "connect": "connects",
     "stampede": "replies in the stampede",
     "push": "pushes",

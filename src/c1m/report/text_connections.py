@@ -42,7 +42,9 @@ def _by_stages(record: RunRecord) -> Iterator[Row]:
         yield ("ready: first reply right", format_count(c.ready), ready, less(unready))
     if c.closed:
         yield ("closed by the plan", format_count(c.closed), "", "")
-    kept = c.opened - c.closed
+    if c.ended:
+        yield ("ended by the server", format_count(c.ended), share(c.ended, c.opened), "")
+    kept = c.opened - c.closed - c.ended
     is_drained = c.open_at_end == 0 and c.closed > 0  # the plan closed all: no share of anything
     still = "" if is_drained else share(c.open_at_end, kept)
     short = kept - c.open_at_end

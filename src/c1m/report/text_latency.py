@@ -16,7 +16,7 @@ _DIFFER = 1.1  # from this ratio on two figures are told to differ; a histogram'
 _IN_SPECTRUM = ("request", "uncorrected")
 
 # Where requests, pushes and the rest come in a table, whatever their order in the record.
-_NAMES = {"push_last": "push, last of each", "first": "first"}
+_NAMES = {"push_last": "push, last of each", "ended": "ended by the server"}
 
 
 def percentile_names(record: RunRecord) -> list[str]:
