@@ -191,9 +191,7 @@ def _kilobytes(text: str | None) -> int:
     return int(words[0]) * 1024 if words else 0
 
 
-def process_limit(
-    name: str, root: Path = ROOT, pid: int | str = "self"
-) -> tuple[int, int] | None:
+def process_limit(name: str, root: Path = ROOT, pid: int | str = "self") -> tuple[int, int] | None:
     """(soft, hard) of a line of /proc/PID/limits such as "Max locked memory"."""
     for line in (read_text(f"proc/{pid}/limits", root) or "").splitlines():
         if line.startswith(name):
