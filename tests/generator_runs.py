@@ -50,6 +50,7 @@ class Engine:
 
     name = "fake"
     reason = "for a test"
+    sends_in_wait = False
 
     def __init__(
         self, clock: ManualClock, script: Batches | None, when: Replies | None, capacity: int
@@ -189,6 +190,8 @@ class Run:
         is_poisson: bool = False,
         zipf: float | None = None,
         seed: int = 0,
+        awake_ns: int = 0,
+        spins: bool = False,
     ) -> None:
         made = [one for one in stages if isinstance(one, Stage)]
         self.stages = made or parse_stages([str(one) for one in stages], defaults or Defaults())
@@ -212,12 +215,14 @@ class Run:
             is_poisson=is_poisson,
             zipf=zipf,
             seed=seed,
+            spins=spins,
         )
         self.asked = Asked(count, message=message, stages=[stage.text for stage in self.stages])
         self.seen: list[Snapshot] = []
         self.generator = Generator(
             plan, self.engine, self.clock, self.sampler, self.seen.append  # type: ignore[arg-type]
         )  # fmt: skip
+        self.generator.awake_ns = awake_ns  # 0: the clock here moves as far as is slept for
 
     @property
     def phase(self) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from c1m.engine.base import EventBatch
 from c1m.report.record import RunRecord
-from generator_runs import SECOND, TICK_NS, Engine, Run
+from generator_runs import SECOND, TICK_NS, Engine, Run, slots_of
 
 MS = 1_000_000
 DELAY_NS = 5 * MS
@@ -269,3 +269,28 @@ def test_a_stage_of_no_connections_passes_its_time() -> None:
     assert record.phases[2].end_s - record.phases[2].start_s >= 3
     assert record.requests.right == 10
     assert (record.connections.opened, record.connections.closed) == (10, 5)
+
+
+@pytest.mark.parametrize("options", [{"awake_ns": 300_000}, {"spins": True}])
+def test_a_request_is_made_before_it_is_due_and_goes_out_when_it_is(
+    options: dict[str, int],
+) -> None:
+    """What is prepared is sent once, on time, and counted once, also where connections end."""
+    ended = False
+
+    def script(engine: Engine) -> EventBatch | None:
+        nonlocal ended
+        if not ended and run.phase == "hold" and run.generator.traffic._ready is not None:
+            ended = True  # just the connection whose request waits to be handed over
+            slot = int(run.generator.traffic._ready[2][0])
+            engine.open.discard(slot)
+            return EventBatch(closed=slots_of([slot]), closed_errnos=slots_of([errno.ECONNRESET]))
+        return None
+
+    run = Run(["ramp 4", "hold for 20ms at 500/s"], script, after(MS), **options)  # type: ignore[arg-type]
+    record = run.record()
+    assert ended
+    assert (record.requests.due, record.requests.sent, record.requests.missing) == (10, 10, 1)
+    assert record.requests.right == 9
+    assert record.limit.schedule_lag.max_ns <= 20_000
+    assert record.requests.late == record.requests.waited == 0

@@ -185,6 +185,12 @@ def _has_target(command: click.Command, args: list[str]) -> bool:
     metavar="PID",
     help="Measure this process as the server.  [default: found by its port on this machine]",
 )
+@click.option(
+    "--spin",
+    is_flag=True,
+    help="While there is load, look for replies instead of sleeping: no wake-up is in the "
+    "latencies, and a whole core is taken.",
+)
 @click.option("--seed", type=COUNT, default="0", metavar="N", help="Of everything random.")
 @click.option(
     "--require",

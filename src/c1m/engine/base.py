@@ -60,6 +60,7 @@ class EventBatch:
     blocked: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox over the high watermark
     drained: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox down to the low watermark
     is_plain: bool = False  # data and nothing else, for sure: no need to look at the other kinds
+    came_ns: int = 0  # monotonic: when the kernel handed it over, before any of it was looked at
 
     @classmethod
     def nothing(cls) -> EventBatch:
@@ -106,6 +107,7 @@ class Engine(Protocol):
     reason: str  # why this engine, as text for people
     capacity: int  # slots: every slot number is below it
     live_max: int  # accept no further while this many are live (set by the caller)
+    sends_in_wait: bool  # what `send` is given goes to the kernel in the next `wait`, not before
 
     def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
         """Listen on exactly these endpoints (an empty list stops all accepting).

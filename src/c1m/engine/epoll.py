@@ -39,6 +39,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from c1m.addresses import Endpoint, SockAddrs
+from c1m.clock import SystemClock
 from c1m.conn.outbox import Outbox
 from c1m.conn.states import ConnState
 from c1m.engine.base import EngineStatistics, EventBatch, Slots
@@ -80,6 +81,7 @@ class EpollEngine:
     """
 
     name = "epoll"
+    sends_in_wait = False
 
     def __init__(
         self,
@@ -223,16 +225,17 @@ class EpollEngine:
         if self._next.has_news():
             timeout_ns = 0
         events = self._poll(timeout_ns)
-        self._is_idle = not events
+        came_ns, self._is_idle = SystemClock.now_ns(), not events
         pieces, nbytes = self._serve(events)
         if self._broken:
             self._settle()
-        return self._next.take(pieces, nbytes)
+        batch = self._next.take(pieces, nbytes)
+        batch.came_ns = came_ns
+        return batch
 
     def _poll(self, timeout_ns: int) -> list[tuple[int, int]]:
-        """epoll_wait(2) counts in milliseconds, and Python rounds up: a request that is due would
-        go out half of one late. select(2) counts in microseconds; it sees to what is left.
-        """
+        """epoll_wait(2) counts in milliseconds, and Python rounds up: what is due would be late.
+        select(2) counts in microseconds; it sees to what is left."""
         if timeout_ns < 0 or self._epoll.fileno() >= SELECT_BELOW:
             return self._epoll.poll(None if timeout_ns < 0 else timeout_ns / 1e9, EVENTS_MAX)
         whole, rest = divmod(timeout_ns, 1_000_000)

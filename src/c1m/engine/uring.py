@@ -44,6 +44,7 @@ class UringEngine:
     """See engine.base.Engine. Raises EngineUnavailable where the kernel refuses io_uring."""
 
     name = "uring"
+    sends_in_wait = True
 
     def __init__(
         self,
@@ -233,6 +234,7 @@ class UringEngine:
             self._batch = batch = EventBatch.nothing()
             return batch
         batch.data_slots, batch.data, batch.is_plain = NO_SLOTS, NO_DATA, False
+        batch.came_ns = 0
         return batch
 
     def _has_work(self) -> bool:
@@ -246,7 +248,12 @@ class UringEngine:
         """One pass: submit, collect, settle, decode, recycle."""
         if self._closing and not self._output.has_unsettled():
             self._close_settled()
+        # What a poll has announced was there already, though only this pass fetches it.
+        was_there = self._watch.is_reading and batch.came_ns
+        self._watch.is_reading = False
         completions = self._rings.collect(sleep_ns)
+        if len(completions) and not was_there:
+            batch.came_ns = self._clock.now_ns()
         if self._early:
             completions = np.concatenate([*self._early, completions])
             self._early.clear()

@@ -59,6 +59,7 @@ class Watch:
         self.broken: dict[int, int] = {}
         self.next_sweep_ns = 0
         self.is_active = False  # data has come since the last sweep
+        self.is_reading = False  # receives are queued for what polls have announced
         self.promoted = 0
         self.parked = 0
 
@@ -139,6 +140,7 @@ class Watch:
         if len(later):
             self.read_later(later)
         self._table.flags[slots] |= READING
+        self.is_reading = True
         data = pack(slots, self._table.generations.take(slots), Op.READ)
         self._rings.push(slots, sub.receive_once(self._rings.files(slots), GROUP, data))
 

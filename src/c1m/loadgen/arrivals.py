@@ -56,6 +56,14 @@ class Arrivals:
 
     def until(self, now_ns: int) -> Times:
         """The arrivals since the last call that are due now, ascending: int64[n]."""
+        times = self.peek(now_ns)
+        self._passed += len(times)
+        if self._rng is not None:
+            self._levels = self._levels[len(times) :]
+        return times
+
+    def peek(self, now_ns: int) -> Times:
+        """What `until` would say, and will say again."""
         t = min((now_ns - self.start_ns) / 1e9, self.seconds)
         if t < 0:
             return np.zeros(0, np.int64)
@@ -70,8 +78,7 @@ class Arrivals:
         else:
             self._draw(level)
             count = int(np.searchsorted(self._levels, level, side="right"))
-            times, self._levels = self._times(self._levels[:count]), self._levels[count:]
-        self._passed += len(times)
+            times = self._times(self._levels[:count])
         return times
 
     def next_ns(self) -> int | None:

@@ -305,10 +305,13 @@ def _limit(
     latencies = _latencies(generator)
     corrected, uncorrected = latencies["request"], latencies["uncorrected"]
     server, start, end = samples.server, spans[0][0], spans[-1][1]
+    own_cpu = cpu_share(samples.client, samples.t_s, start, end)
+    if own_cpu is not None and end > start:  # what was burnt instead of sleeping is to spare
+        own_cpu = round(max(own_cpu - generator.spun_ns / 1e9 / (end - start), 0.0), 4)
     return judge_limit(
         lag=generator.recorder.lag,
         is_open_loop=is_open,
-        generator_cpu=cpu_share(samples.client, samples.t_s, start, end),
+        generator_cpu=own_cpu,
         server_cpu=None if server is None else cpu_share(server, samples.t_s, start, end),
         late=requests.late,
         sent=requests.sent,

@@ -26,6 +26,7 @@ class LoadPlan:
     is_poisson: bool = False
     zipf: float | None = None  # None: uniform over the connections
     seed: int = 0
+    spins: bool = False  # looks for replies instead of sleeping, while there is load
     message_bytes: int = 64  # about: bounds what is made at once
     target: str = ""
 

@@ -65,6 +65,7 @@ class Wishes:
     timeout_ns: int = 30_000_000_000
     connect_window: int | None = None
     seed: int = 0
+    spin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def make_plan(wishes: Wishes) -> Planned:
         is_poisson=wishes.arrivals == "poisson",
         zipf=zipf,
         seed=wishes.seed,
+        spins=wishes.spin,
         message_bytes=size,
         target=",".join(wishes.targets),
     )
@@ -275,4 +277,5 @@ def _asked(wishes: Wishes, plan: LoadPlan) -> Asked:
         pipeline=wishes.pipeline,
         timeout_s=wishes.timeout_ns / 1e9,
         seed=wishes.seed,
+        spin=wishes.spin,
     )

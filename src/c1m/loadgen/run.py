@@ -49,6 +49,7 @@ def load(
     connect_window: int | None = None,
     server_pid: int | None = None,
     seed: int = 0,
+    spin: bool = False,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_signals: bool = False,
 ) -> RunRecord:
@@ -86,6 +87,7 @@ def load(
         timeout_ns=_duration(timeout),
         connect_window=connect_window,
         seed=seed,
+        spin=spin,
     )
     return _run(wishes, require, server_pid, on_progress, on_signals)
 

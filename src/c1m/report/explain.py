@@ -99,7 +99,8 @@ def explanations(
     rows, told = _missing_rows(asked, connections, failures, evidence)
     gauges = evidence.gauges
     met = walls.recognise(
-        connections.peak_open,
+        # Where all have opened nothing stopped them, whatever the most at one moment was.
+        connections.peak_open if connections.opened < asked.connections else asked.connections,
         asked,
         evidence.ramp,
         evidence.ports,

@@ -148,11 +148,12 @@ def requests(record: RunRecord) -> str:
 def faults(record: RunRecord) -> str:
     """The first faults of each kind with their bytes."""
     made = []
+    code, nothing = html_parts.code, text_r.bytes_text
     for title, seen in text_r.fault_texts(record):
         shown = "".join(
             f'<li><span class="dim">{escape(text_r.fault_place(one))}</span>'
-            f'<div class="bytes"><span>expected</span>{html_parts.code(one.expected)}'
-            f"<span>received</span>{html_parts.code(one.received)}</div>"
+            f'<div class="bytes"><span>expected</span>{code(nothing(one.expected))}'
+            f"<span>received</span>{code(nothing(one.received))}</div>"
             f"{escape(one.note)}</li>"
             for one in seen
         )

@@ -57,6 +57,7 @@ class Asked:
     pipeline: int = 1
     timeout_s: float = 0.0
     seed: int = 0
+    spin: bool = False  # looked for replies instead of sleeping
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,11 +172,16 @@ def fault_lines(record: RunRecord) -> list[str]:
         lines += wrapped(title, "  ", "    ")
         for one in seen[:_FAULTS_A_KIND]:
             lines += wrapped(f"{fault_place(one)}:", "    ", "      ")
-            lines += wrapped(f"expected {one.expected or 'nothing'}", "      ", " " * 15)
-            lines += wrapped(f"received {one.received or 'nothing'}", "      ", " " * 15)
+            lines += wrapped(f"expected {bytes_text(one.expected)}", "      ", " " * 15)
+            lines += wrapped(f"received {bytes_text(one.received)}", "      ", " " * 15)
             if one.note:
                 lines += wrapped(one.note, "      ", " " * 6)
     return lines
+
+
+def bytes_text(shown: str) -> str:
+    """Bytes as a fault has them; 'nothing' for none."""
+    return "nothing" if shown in ("", "b''") else shown
 
 
 def fault_place(one: FaultSeen) -> str:
