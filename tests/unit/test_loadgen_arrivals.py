@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from c1m.loadgen.arrivals import Arrivals
 
@@ -45,3 +46,17 @@ def test_poisson_arrivals_end_with_the_stage() -> None:
     times = arrivals.until(SECOND)
     assert 850 < len(times) < 1_150 and times[-1] <= 1_000_000
     assert arrivals.next_ns() is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("rates", [(400.0, 400.0), (10.0, 900.0)])
+def test_what_is_next_is_due_when_it_is_said_to_be(seed: int, rates: tuple[float, float]) -> None:
+    """To the nanosecond, rounded as it is: whoever waits for it gets it then, and no other."""
+    arrivals = Arrivals(7, 1.0, *rates, np.random.default_rng(seed))
+    whole = Arrivals(7, 1.0, *rates, np.random.default_rng(seed)).until(7 + 10**9)
+    got: list[int] = []
+    while (due := arrivals.next_ns()) is not None:
+        assert len(arrivals.until(due - 1)) == 0
+        assert arrivals.peek(due).tolist() == [due] == arrivals.until(due).tolist()
+        got.append(due)
+    assert got == whole.tolist()

@@ -76,9 +76,12 @@ class Arrivals:
             times = self._times(levels)
             times = times[: int(np.searchsorted(times, now_ns, side="right"))]
         else:
+            # The same: what is due at a time as `next_ns` says it must be due then.
+            level = self._level(min(t + 2e-9, self.seconds))
             self._draw(level)
             count = int(np.searchsorted(self._levels, level, side="right"))
             times = self._times(self._levels[:count])
+            times = times[: int(np.searchsorted(times, now_ns, side="right"))]
         return times
 
     def next_ns(self) -> int | None:

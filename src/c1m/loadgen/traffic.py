@@ -66,6 +66,7 @@ class Traffic:
         self._purpose = FIRST
         self._next_ns: int | None = None  # when the next arrival is due
         self._ready: tuple[int, Numbers, Slots, Ragged] | None = None  # due, row, slot, request
+        self._chosen: Numbers | None = None  # the connection of the next arrival, where it is drawn
         self._unstamped: list[tuple[Numbers, bool]] = []  # rows of requests; whether due when sent
         self.fault_ns: list[int] = []  # when each of the exchange's faults was seen
         self._arrivals: Arrivals | None = None
@@ -103,7 +104,7 @@ class Traffic:
         self.due(now_ns)
         if self._ready is not None:
             self._launch(now_ns, at_once=True)
-        self._arrivals = self._think_ns = None
+        self._arrivals = self._think_ns = self._chosen = None
         self._thinking.clear()
 
     def hears(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
@@ -148,6 +149,10 @@ class Traffic:
         tally = self.recorder.tallies[self._purpose]
         tally.due += len(times)
         numbers = self._drawn(len(times))
+        if self._chosen is not None and len(numbers):
+            if len(self._chosen) and self._connections.states[self._chosen[0]] == OPEN:
+                numbers[0] = self._chosen[0]
+            self._chosen = None
         if not len(numbers):
             tally.unsent += len(times)
             return
@@ -176,11 +181,16 @@ class Traffic:
             return
         if self._ready is not None or len(self._backlog):
             return
-        numbers = self._drawn(1)
+        if self._chosen is None:  # once: an arrival does not look for a connection that is free
+            self._chosen = self._drawn(1)
+        numbers = self._chosen
         is_one = len(numbers) == 1 and bool(self.exchange.is_free(numbers)[0])
-        if not is_one or len(arrivals.peek(due)) > 1:
+        if not is_one or self._connections.states[numbers[0]] != OPEN:
+            return
+        if len(arrivals.peek(due)) != 1:
             return
         arrivals.until(due)
+        self._chosen = None
         self._next_ns = arrivals.next_ns()
         data, seqs = self.exchange.requests(numbers)
         at = self._at(numbers, seqs)
