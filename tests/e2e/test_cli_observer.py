@@ -38,6 +38,8 @@ class Run:
             stderr=subprocess.PIPE,
             env={**inherited, "TERM": "xterm-256color", "LANG": "C.UTF-8", **env},
             start_new_session=True,
+            # As from a terminal: what a shell starts in the background inherits it ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         os.close(terminal)
         self.shown = b""
