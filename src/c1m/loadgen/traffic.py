@@ -97,7 +97,7 @@ class Traffic:
             self._think(due, self._rng.permutation(numbers))
         else:
             for _ in range(self._depth):
-                self._send_now(numbers[self.exchange.is_free(numbers)])
+                self.send_all(numbers, self._purpose)
 
     def close_schedule(self, now_ns: int) -> None:
         """Nothing becomes due after now; what is due and waits may still be sent."""
@@ -192,14 +192,9 @@ class Traffic:
         arrivals.until(due)
         self._chosen = None
         self._next_ns = arrivals.next_ns()
-        data, seqs = self.exchange.requests(numbers)
-        at = self._at(numbers, seqs)
+        self.recorder.tallies[self._purpose].due += 1
+        at, data = self._made(numbers, self._purpose)
         self._intended[at] = self._sent[at] = due
-        self._purposes[at] = self._purpose
-        tally = self.recorder.tallies[self._purpose]
-        tally.due += 1
-        tally.sent += 1
-        tally.in_flight_peak = max(tally.in_flight_peak, tally.in_flight)
         self._ready = due, at, self._connections.slots.take(numbers), data
 
     def _launch(self, now_ns: int, *, at_once: bool = False) -> None:
@@ -211,10 +206,7 @@ class Traffic:
         self._ready = None
         if self._sent[at[0]] == FAR:
             return  # its connection has ended meanwhile, and it is resolved
-        self._sent[at] = max(now_ns, due)
-        if self._engine.sends_in_wait:
-            self._unstamped.append((at, False))
-        self._engine.send(slots, data)
+        self._hand_over(at, slots, data, max(now_ns, due), False)
         lag = np.array([max(now_ns - due, 0)])
         self.recorder.behind(self.recorder.tallies[self._purpose], lag, lag)
 
@@ -276,27 +268,34 @@ class Traffic:
         tally.due += len(numbers)
         self._send(numbers, None, purpose)
 
-    def _send_now(self, numbers: Numbers) -> None:
-        self.recorder.tallies[self._purpose].due += len(numbers)
-        self._send(numbers, None, self._purpose)
-
     def _send(self, numbers: Numbers, intended: Times | None, purpose: int) -> None:
         """One request on each of these (distinct, free) connections. `intended` None: there is no
         schedule, it is due when it is sent."""
         if not len(numbers):
             return
-        data, seqs = self.exchange.requests(numbers)
-        at = self._at(numbers, seqs)
+        at, data = self._made(numbers, purpose)
         now = self._clock.now_ns()
         self._intended[at] = now if intended is None else intended
-        self._sent[at] = now
-        if self._engine.sends_in_wait:
-            self._unstamped.append((at, intended is None))
+        self._hand_over(at, self._connections.slots.take(numbers), data, now, intended is None)
+
+    def _made(self, numbers: Numbers, purpose: int) -> tuple[Numbers, Ragged]:
+        """Requests, counted as sent: their rows, and what is to be said. Times are not set yet."""
+        data, seqs = self.exchange.requests(numbers)
+        at = self._at(numbers, seqs)
         self._purposes[at] = purpose
         tally = self.recorder.tallies[purpose]
         tally.sent += len(numbers)
         tally.in_flight_peak = max(tally.in_flight_peak, tally.in_flight)
-        self._engine.send(self._connections.slots.take(numbers), data)
+        return at, data
+
+    def _hand_over(
+        self, at: Numbers, slots: Slots, data: Ragged, now_ns: int, is_due_now: bool
+    ) -> None:
+        """Give requests to the engine; their send time counts from now, or from its wait."""
+        self._sent[at] = now_ns
+        if self._engine.sends_in_wait:
+            self._unstamped.append((at, is_due_now))
+        self._engine.send(slots, data)
 
     def stamp(self) -> None:
         """What was given to the engine since the last call goes out now."""
@@ -384,7 +383,7 @@ class Traffic:
             self.recorder.tallies[self._purpose].waited += waited
         if self._think_ns == 0:
             for _ in range(self._depth):
-                self._send_now(numbers[self.exchange.is_free(numbers)])
+                self.send_all(numbers, self._purpose)
         elif self._think_ns is not None:
             self._think(np.full(len(numbers), now_ns + self._think_ns), numbers)
 
