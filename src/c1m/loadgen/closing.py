@@ -101,8 +101,6 @@ class Closing:
             self.close(leaving[are_idle])
 
     def _are_idle(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
-        exchange = self._traffic.exchange
         if not self._hears:
             return np.ones(len(numbers), np.bool_)
-        idle: npt.NDArray[np.bool_] = exchange.sent[numbers] == exchange.oldest[numbers]
-        return idle
+        return ~self._traffic.exchange.have_in_flight(numbers)

@@ -166,7 +166,7 @@ class Connections:
 
     def give_up_older_than(self, limit_ns: int) -> int:
         """End connects that were started before `limit_ns`; how many that were."""
-        waiting = np.flatnonzero(self.states == CONNECTING)
+        waiting = self.connecting_numbers()
         waiting = waiting[self._since_ns[waiting] < limit_ns]
         if len(waiting):
             self._engine.close(self.slots[waiting])

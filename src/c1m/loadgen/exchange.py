@@ -101,6 +101,11 @@ class Exchange:
         free: npt.NDArray[np.bool_] = self.sent[numbers] - self.oldest[numbers] < self.depth
         return free
 
+    def have_in_flight(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
+        """Which of these connections wait for a reply: bool[n]."""
+        have: npt.NDArray[np.bool_] = self.sent.take(numbers) != self.oldest.take(numbers)
+        return have
+
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
         """What to send now on these connections, each once and free; and their seqs int64[n]."""
         seqs = self.sent.take(numbers).astype(np.int64)
@@ -158,7 +163,7 @@ class Exchange:
     def _give_up_begun(self, numbers: Numbers) -> Resolved:
         """The requests of whose replies bytes have come: those bytes are kept with the fault."""
         odd = numbers[self._is_odd[numbers]] if self._parts else numbers[:0]
-        begun = odd[self.oldest[odd] < self.sent[odd]]
+        begun = odd[self.have_in_flight(odd)]
         begun = begun[[number in self._parts for number in begun.tolist()]]
         resolved = self.give_up(begun, self.oldest[begun].astype(np.int64))
         for number in begun.tolist():

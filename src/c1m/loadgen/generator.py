@@ -117,7 +117,7 @@ class Generator:
         for stage in self.plan.stages:
             if self.interrupted:
                 break
-            self._phase(stage.name, stage, lambda phase: self._stage(phase))
+            self._phase(stage.name, stage, self._stage)
         self._phase("settle", None, self._settle)
         counts = self.connections.counts
         counts.open_at_end = counts.open

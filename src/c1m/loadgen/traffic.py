@@ -109,11 +109,9 @@ class Traffic:
 
     def hears(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
         """Which of these connections wait for something, or for publications: bool[n]."""
-        exchange = self.exchange
-        if exchange.scenario.speakers is not None:
+        if self.exchange.scenario.speakers is not None:
             return np.ones(len(numbers), np.bool_)
-        waits: npt.NDArray[np.bool_] = exchange.sent.take(numbers) != exchange.oldest.take(numbers)
-        return waits
+        return self.exchange.have_in_flight(numbers)
 
     @property
     def waiting(self) -> int:
