@@ -16,6 +16,7 @@ from c1m.report import derive
 from c1m.report.explain import Evidence, explanations
 from c1m.report.limit import cpu_share, idle_cores, judge_limit
 from c1m.report.measured import (
+    REQUEST_COUNTS,
     WRONG_KINDS,
     FanOut,
     FaultSeen,
@@ -56,7 +57,7 @@ def conclude(
     connections, failures = _connections(generator)
     stages, rounds, ramp = _stages(generator), _rounds(generator), _ramp(generator)
     requests = _together([stage.requests for stage in stages])
-    fan_out = _fan_out(generator)
+    fan_out, latencies = _fan_out(generator), _latencies(generator)
     notes = generator.plan.scenario.notes()
     also = [*generator.shortfalls, *notes, *_not_ended(generator)]
     if generator.interrupted:
@@ -73,7 +74,7 @@ def conclude(
         phases=[PhaseRecord(p.name, *_times(generator, p)) for p in generator.phases],
         ramp=ramp,
         rounds=rounds,
-        latencies={n: Latency.of(h) for n, h in _latencies(generator).items() if h.count},
+        latencies={n: Latency.of(h) for n, h in latencies.items() if h.count},
         samples=samples,
         memory=derive.memory_of(samples),
         kernel_counters=counters,
@@ -82,7 +83,7 @@ def conclude(
         stages=stages,
         series=generator.recorder.series.series(),
         faults=_faults(generator),
-        limit=_limit(generator, samples, stages, requests, counters, conditions),
+        limit=_limit(generator, latencies, samples, stages, requests, counters, conditions),
         fan_out=fan_out,
         notes=notes,
     )
@@ -194,11 +195,10 @@ def _requests(tally: Tally, extras: Counter[str]) -> Requests:
 
 
 def _together(several: Sequence[Requests]) -> Requests:
-    names = ("due", "sent", "right", "wrong", "missing", "unsent", "waited", "late")
     faults: Counter[str] = Counter()
     for one in several:
         faults.update(one.faults)
-    sums = {name: sum(getattr(one, name) for one in several) for name in names}
+    sums = {name: sum(getattr(one, name) for one in several) for name in REQUEST_COUNTS}
     return Requests(**sums, faults=dict(faults))
 
 
@@ -283,6 +283,7 @@ def _fan_out(generator: Generator) -> FanOut | None:
 
 def _limit(
     generator: Generator,
+    latencies: dict[str, Histogram],
     samples: Samples,
     stages: Sequence[StageResult],
     requests: Requests,
@@ -302,7 +303,6 @@ def _limit(
         * (stage.end_s - stage.start_s)
         for stage in loaded
     )
-    latencies = _latencies(generator)
     corrected, uncorrected = latencies["request"], latencies["uncorrected"]
     server, start, end = samples.server, spans[0][0], spans[-1][1]
     own_cpu = cpu_share(samples.client, samples.t_s, start, end)

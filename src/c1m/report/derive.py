@@ -9,7 +9,7 @@ import itertools
 import statistics
 from collections.abc import Sequence
 
-from c1m.report.measured import EXTRA_KINDS, WRONG_KINDS, FanOut, Requests
+from c1m.report.measured import EXTRA_KINDS, REQUEST_COUNTS, WRONG_KINDS, FanOut, Requests
 from c1m.report.record import (
     Asked,
     Connections,
@@ -27,7 +27,6 @@ _ALMOST_ALL = 0.999  # of the peak: a sample counts as "all are open"
 # The machine's used memory moves by tens of MB with whatever else runs: below so many connections
 # it says nothing about them.
 _RESOLVED_FROM = 10_000
-_SUMMED = ("due", "sent", "right", "wrong", "missing", "unsent", "waited", "late")  # of Requests
 
 
 def ramp_of(marks_s: Sequence[float], opened: int, seconds: float) -> Ramp:
@@ -274,7 +273,7 @@ def _broken_by_requests(where: str, r: Requests) -> list[str]:
         for name, value in (("waited", r.waited), ("late", r.late))
         if value > r.sent
     ]
-    counts = {name: getattr(r, name) for name in _SUMMED} | r.faults
+    counts = {name: getattr(r, name) for name in REQUEST_COUNTS} | r.faults
     return broken + [f"{where}: {name} is {n}, below 0" for name, n in counts.items() if n < 0]
 
 
@@ -283,8 +282,8 @@ def _broken_by_stages(record: RunRecord) -> list[str]:
     if not record.stages:
         return []
     stages, whole = [stage.requests for stage in record.stages], record.requests
-    sums = {name: sum(getattr(one, name) for one in stages) for name in _SUMMED}
-    totals = {name: getattr(whole, name) for name in _SUMMED}
+    sums = {name: sum(getattr(one, name) for one in stages) for name in REQUEST_COUNTS}
+    totals = {name: getattr(whole, name) for name in REQUEST_COUNTS}
     for kind in sorted({*whole.faults, *(kind for one in stages for kind in one.faults)}):
         sums[kind + " replies"] = sum(one.faults.get(kind, 0) for one in stages)
         totals[kind + " replies"] = whole.faults.get(kind, 0)

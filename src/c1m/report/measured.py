@@ -80,6 +80,10 @@ class Requests:
     faults: dict[str, int] = field(default_factory=dict)  # by kind, also extra replies
 
 
+# Its counts: those of the stages add up to the run's.
+REQUEST_COUNTS = ("due", "sent", "right", "wrong", "missing", "unsent", "waited", "late")
+
+
 @dataclass(frozen=True, slots=True)
 class StageResult:
     """One stage of the plan, from what was asked to what came of it. Times since the start."""
