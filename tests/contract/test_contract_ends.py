@@ -198,6 +198,22 @@ def test_a_reset_of_a_lingering_connection_is_not_told(world: World) -> None:
     assert now.sent_bytes + now.unsent_bytes == 8 << 20
 
 
+def test_a_reset_while_receiving_is_off_is_told_behind_the_data_before_it(world: World) -> None:
+    peer, conn = world.open()
+    world.settle()
+    world.receive(conn, on=False)
+    world.settle()
+    peer.send(b"last words")
+    world.settle()
+    peer.reset()
+    world.settle()
+    assert conn.errno is None
+    world.receive(conn, on=True)
+    world.pump(lambda: conn.errno is not None)
+    assert conn.data == b"last words"
+    assert conn.errno == errno.ECONNRESET
+
+
 def test_send_to_a_peer_that_is_gone(world: World) -> None:
     peer, conn = world.open()
     peer.close()

@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from c1m.conn import outbox as outbox_module
 from c1m.conn.outbox import Outbox
 
 HIGH = 40
@@ -21,18 +22,29 @@ class OutboxMachine(RuleBasedStateMachine):
         self.outbox = Outbox(HIGH, TOTAL_MAX)
         self.model: dict[int, bytes] = {}
         self.over: set[int] = set()
+        self.is_full = False
+        self._chunk, outbox_module.CHUNK = outbox_module.CHUNK, 7
+
+    def teardown(self) -> None:
+        outbox_module.CHUNK = self._chunk
 
     @rule(slot=SLOTS, data=st.binary(max_size=30))
     def append(self, slot: int, data: bytes) -> None:
         size = len(self.model.get(slot, b"")) + len(data)
         total = sum(map(len, self.model.values())) + len(data)
-        is_much = size > HIGH or total > TOTAL_MAX
-        passes = bool(data) and is_much and slot not in self.over
-        assert self.outbox.append(slot, data) == passes
         if data:
             self.model[slot] = self.model.get(slot, b"") + data
-        if passes:
-            self.over.add(slot)
+        passes: set[int] = set()
+        if data and total > TOTAL_MAX and not self.is_full:
+            self.is_full = True
+            passes = {*self.model}
+        elif data and (size > HIGH or self.is_full):
+            passes = {slot}
+        passes -= self.over
+        told = self.outbox.append(slot, memoryview(bytearray(data)))
+        assert {*told} == passes
+        assert len(told) == len(passes)
+        self.over |= passes
 
     @rule(slot=SLOTS, share=st.floats(0, 1))
     def consume(self, slot: int, share: float) -> None:
@@ -40,18 +52,24 @@ class OutboxMachine(RuleBasedStateMachine):
             return
         count = round(len(self.model[slot]) * share)
         left = self.model[slot][count:]
-        falls = slot in self.over and len(left) <= HIGH // 4
-        assert self.outbox.consume(slot, count) == falls
-        if falls:
-            self.over.remove(slot)
         self.model[slot] = left
         if not left:
             del self.model[slot]
+        self.look_whether_full()
+        falls = slot in self.over and len(left) <= (0 if self.is_full else HIGH // 4)
+        assert self.outbox.consume(slot, count) == falls
+        if falls:
+            self.over.remove(slot)
 
     @rule(slot=SLOTS)
     def drop(self, slot: int) -> None:
         assert self.outbox.drop(slot) == len(self.model.pop(slot, b""))
         self.over.discard(slot)
+        self.look_whether_full()
+
+    def look_whether_full(self) -> None:
+        if sum(map(len, self.model.values())) <= TOTAL_MAX // 4 * 3:
+            self.is_full = False
 
     @rule(slot=SLOTS, most=st.integers(1, 100))
     def head(self, slot: int, most: int) -> None:

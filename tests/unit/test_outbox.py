@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from c1m.conn.outbox import Outbox
+from c1m.conn.outbox import CHUNK, Outbox
+from c1m.limits import OUTBOX_TRIM_MIN
 
 
 def test_a_fresh_outbox_is_empty() -> None:
@@ -85,19 +86,60 @@ def test_with_a_watermark_of_0_every_byte_is_over_it_and_the_last_one_drains() -
     assert outbox.consume(5, 1)
 
 
-def test_above_the_bound_for_all_every_slot_that_adds_passes() -> None:
-    outbox = Outbox(100, total_max=150)
+def test_when_the_bound_for_all_is_passed_every_slot_with_output_passes() -> None:
+    outbox = Outbox(100, total_max=152)
     assert not outbox.append(1, b"x" * 90)
-    assert not outbox.append(2, b"x" * 60)
-    assert outbox.append(3, b"x")
-    assert outbox.append(1, b"x")
-    assert not outbox.append(3, b"x")
-    outbox.drop(1)
-    assert not outbox.append(2, b"x")
+    assert not outbox.append(2, b"x" * 62)
+    assert sorted(outbox.append(3, b"x")) == [1, 2, 3]
+    assert not outbox.append(1, b"x")
+    assert outbox.append(4, b"x") == (4,)
 
 
-def test_it_takes_views_without_a_copy() -> None:
+def test_above_the_bound_for_all_a_slot_falls_back_with_its_last_byte_only() -> None:
+    outbox = Outbox(100, total_max=200)
+    outbox.append(1, b"x" * 100)
+    outbox.append(2, b"x" * 90)
+    outbox.append(3, b"x" * 11)
+    assert not outbox.consume(3, 10)  # far below its low watermark
+    assert outbox.consume(3, 1)
+    assert outbox.append(3, b"x") == (3,)  # 191 pending, until 150 are left
+    outbox.consume(1, 41)
+    assert outbox.append(4, b"x") == ()
+    assert not outbox.consume(1, 33)
+    assert outbox.consume(1, 1)  # 25 left
+
+
+def test_it_copies_what_it_is_given() -> None:
     memory = bytearray(b"abcdef")
     outbox = Outbox(100)
     outbox.append(5, memoryview(memory)[1:4])
+    memory[:] = b"......"
     assert outbox.head(5, 99) == b"bcd"
+
+
+def test_many_small_pieces_take_few_chunks() -> None:
+    outbox = Outbox(1 << 20)
+    piece = bytes(range(100))
+    for _ in range(10_000):
+        outbox.append(5, piece)
+    assert len(outbox._pending[5].chunks) == -(-1_000_000 // CHUNK)
+    assert outbox.head(5, 1 << 20) == piece * 10_000
+
+
+def test_memory_goes_back_once_when_most_of_it_is_unused() -> None:
+    outbox = Outbox(1 << 30)
+    outbox.append(1, bytes(OUTBOX_TRIM_MIN))
+    outbox.append(2, bytes(OUTBOX_TRIM_MIN))
+    assert not outbox.has_shrunk()
+    outbox.drop(1)
+    assert not outbox.has_shrunk()  # half of it is in use
+    outbox.drop(2)
+    assert outbox.has_shrunk()
+    assert not outbox.has_shrunk()
+
+
+def test_a_little_that_has_gone_is_not_worth_it() -> None:
+    outbox = Outbox(1 << 30)
+    outbox.append(1, bytes(OUTBOX_TRIM_MIN - 1))
+    outbox.drop(1)
+    assert not outbox.has_shrunk()

@@ -46,6 +46,14 @@ APPS = {"echo": "sends every byte back"}
     help="On SIGINT or SIGTERM: wait at most so long for output that is owed.",
 )
 @click.option(
+    "--linger",
+    type=DURATION,
+    default="30s",
+    show_default=True,
+    metavar="TIME",
+    help="Reset a closed connection whose peer takes none of its output for so long.",
+)
+@click.option(
     "--backlog",
     type=COUNT,
     metavar="COUNT",
@@ -69,6 +77,7 @@ def serve(
     connections_max: int | None,
     outbox: int,
     drain: int,
+    linger: int,
     backlog: int | None,
     busy_poll: int,
     quiet: bool,
@@ -95,6 +104,7 @@ def serve(
         connections_max=connections_max,
         outbox_high=outbox,
         drain_ns=drain,
+        linger_ns=linger,
         backlog=BACKLOG if backlog is None else backlog,
         busy_poll_ns=busy_poll,
     )

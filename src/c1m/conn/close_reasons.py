@@ -16,6 +16,7 @@ class CloseReason(IntEnum):
     ERROR = 5  # any other errno
     IDLE = 6  # nothing came for the idle time-out
     DRAIN = 7  # the server was stopping
+    NOT_READ = 8  # we closed it, and the peer took nothing of its output until the linger time-out
 
 
 REASON_TEXT = {
@@ -26,6 +27,7 @@ REASON_TEXT = {
     CloseReason.ERROR: "failed",
     CloseReason.IDLE: "idle too long",
     CloseReason.DRAIN: "closed at shutdown",
+    CloseReason.NOT_READ: "closed by us, and reset because the peer did not read the rest",
 }
 
 _BY_ERRNO = {

@@ -20,8 +20,11 @@ The rules, which `tests/contract` holds every engine to:
 5.  `eof` says that the peer will send no more; the connection can still be sent to and must be
     closed by the caller. `closed` says that the connection is gone and its slot free.
 6.  `close` is graceful: what is in the outbox still goes out. The slot is gone for the caller at
-    once: no event about it follows. `close(abort=True)` drops the outbox and resets the peer.
-7.  Within one batch no slot is both in `closed` and in `opened`/`connected` again.
+    once: no event about it follows but, where the peer has taken none of it for `linger_ns`, its
+    slot in `expired`: it was reset. `close(abort=True)` drops the outbox and resets the peer, also
+    of a connection that was closed and lingers.
+7.  Within one batch no slot is both in `closed` and in `opened`/`connected` again. One in `expired`
+    may be: that is about the connection before.
 8.  When all slots are taken, connections wait in the kernel's accept queue; none is dropped.
 9.  opened + connected = live + lingering + closed, at any time (`statistics`).
 """
@@ -59,6 +62,7 @@ class EventBatch:
     closed_errnos: npt.NDArray[np.int32] = field(default_factory=lambda: NO_SLOTS)
     blocked: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox over the high watermark
     drained: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox down to the low watermark
+    expired: Slots = field(default_factory=lambda: NO_SLOTS)  # lingered too long: reset, slot free
     is_plain: bool = False  # data and nothing else, for sure: no need to look at the other kinds
     came_ns: int = 0  # monotonic: when the kernel handed it over, before any of it was looked at
 
@@ -74,11 +78,12 @@ class EventBatch:
         return (
             len(self.opened) + len(self.connected) + len(self.failed) + len(self.data_slots)
             + len(self.eof) + len(self.closed) + len(self.blocked) + len(self.drained)
+            + len(self.expired)
         )  # fmt: skip
 
 
 _NO = NO_SLOTS
-_NOTHING = (_NO, _NO, _NO, _NO, _NO, _NO, Ragged.empty(), _NO, _NO, _NO, _NO, _NO)
+_NOTHING = (_NO, _NO, _NO, _NO, _NO, _NO, Ragged.empty(), _NO, _NO, _NO, _NO, _NO, _NO)
 
 
 @dataclass(slots=True)

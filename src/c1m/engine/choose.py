@@ -8,6 +8,7 @@ from typing import Any
 from c1m.engine.base import Engine
 from c1m.errors import EngineUnavailable, UsageError
 from c1m.kernel.limits import raise_nofile
+from c1m.limits import LINGER_NS, OUTBOX_HIGH
 
 ENGINES = ("auto", "uring", "epoll")
 
@@ -16,7 +17,8 @@ def choose(
     name: str = "auto",
     *,
     live_max: int | None = None,
-    outbox_high: int = 1 << 20,
+    outbox_high: int = OUTBOX_HIGH,
+    linger_ns: int = LINGER_NS,
     busy_poll_ns: int = 0,
     **options: Any,
 ) -> Engine:
@@ -35,7 +37,11 @@ def choose(
     raise_nofile()  # needs no privilege: the soft limit is only a default
     if busy_poll_ns:
         options["tuning"] = replace(options.get("tuning", Tuning()), busy_poll_ns=busy_poll_ns)
-    common: dict[str, Any] = {"live_max": live_max, "outbox_high": outbox_high}
+    common: dict[str, Any] = {
+        "live_max": live_max,
+        "outbox_high": outbox_high,
+        "linger_ns": linger_ns,
+    }
     if name == "epoll":
         return EpollEngine(reason="asked for", **common)
     try:

@@ -40,6 +40,7 @@ import numpy as np
 
 from c1m.addresses import Endpoint, SockAddrs
 from c1m.clock import SystemClock
+from c1m.conn.lingering import Lingering
 from c1m.conn.outbox import Outbox
 from c1m.conn.states import ConnState
 from c1m.engine.base import EngineStatistics, EventBatch, Slots
@@ -48,12 +49,15 @@ from c1m.engine.epoll_batch import NextBatch
 from c1m.engine.epoll_connect import open_sockets, start_connects
 from c1m.engine.ragged import Ragged
 from c1m.kernel import socket_calls
+from c1m.kernel.libc import trim
+from c1m.limits import LINGER_NS, OUTBOX_HIGH
 
 EVENTS_MAX = 1024  # connections one tick may serve
 ARENA_SIZE = EVENTS_MAX * 4096  # bytes one tick may read: a page each, or more of fewer
 FLUSH_MAX = 1 << 18  # bytes of one outbox that one tick hands to the kernel
 CAPACITY_MAX = 1 << 22  # rows, where RLIMIT_NOFILE is "unlimited"
 SELECT_BELOW = 1024  # FD_SETSIZE: select(2) takes no descriptor from here on
+TRIM_NS = 1_000_000_000  # memory is given back at most once in this time
 RESERVE = 64  # descriptors left to the rest of the process
 
 FREE = int(ConnState.FREE)
@@ -76,7 +80,8 @@ class EpollEngine:
     """See `engine.base.Engine`. The slot of a connection is its descriptor.
 
     `live_max`: accept no further above it (at most the soft RLIMIT_NOFILE less a reserve);
-    `outbox_high`: unsent bytes of a connection at which it is reported as blocked;
+    `outbox_high`: unsent bytes of a connection at which it is reported as blocked; `linger_ns`: a
+    closed connection whose peer takes nothing of its output for so long is reset;
     `receive_size`: bytes read from one connection in one tick at most; `reason`: for people.
     """
 
@@ -87,7 +92,8 @@ class EpollEngine:
         self,
         *,
         live_max: int | None = None,
-        outbox_high: int = 1 << 20,
+        outbox_high: int = OUTBOX_HIGH,
+        linger_ns: int = LINGER_NS,
         receive_size: int = 65536,
         reason: str = "asked for",
     ) -> None:
@@ -104,6 +110,8 @@ class EpollEngine:
         self._interests = bytearray(self.capacity)  # what epoll was asked for
         self._muted = bytearray(self.capacity)  # 1: the caller has turned receiving off
         self._outbox = Outbox(outbox_high)
+        self._lingering = Lingering(linger_ns)
+        self._next_trim_ns = 0
         self._counts = EngineStatistics()
         self._released: list[int] = []  # descriptors to close at the next wait
         self._is_idle = False  # the last wait brought nothing
@@ -157,8 +165,9 @@ class EpollEngine:
                 sent += taken
                 if taken == length:
                     continue
-            if self._outbox.append(slot, bytes(memory[start + taken : start + length])):
-                self._next.blocked.add(slot)
+            passed = self._outbox.append(slot, memory[start + taken : start + length])
+            if passed:
+                self._next.blocked.update(each for each in passed if states[each] in USABLE)
             self._watch(slot)
         counts.sent_bytes += sent
 
@@ -180,6 +189,7 @@ class EpollEngine:
                 self._states[slot] = LINGERING
                 self._counts.live -= 1
                 self._counts.lingering += 1
+                self._lingering.add(slot, self._outbox.size(slot), SystemClock.now_ns())
                 self._watch(slot)
                 continue
             if abort:
@@ -220,8 +230,10 @@ class EpollEngine:
             self._close_released()
         if self._broken or self._next.failed:
             self._settle()
-        if self._acceptor.is_armed != (self._counts.live < self.live_max):
-            self._acceptor.update(self.live_max - self._counts.live, retry=may_retry)
+        if len(self._lingering):
+            self._expire()
+        if self._acceptor.is_armed != (self._room() > 0):
+            self._acceptor.update(self._room(), retry=may_retry)
         if self._next.has_news():
             timeout_ns = 0
         events = self._poll(timeout_ns)
@@ -229,9 +241,17 @@ class EpollEngine:
         pieces, nbytes = self._serve(events)
         if self._broken:
             self._settle()
+        if came_ns >= self._next_trim_ns:
+            self._next_trim_ns = came_ns + TRIM_NS
+            if self._outbox.has_shrunk():
+                trim()
         batch = self._next.take(pieces, nbytes)
         batch.came_ns = came_ns
         return batch
+
+    def _room(self) -> int:
+        """How many more connections are welcome; those that linger still have their descriptors."""
+        return self.live_max - self._counts.live - self._counts.lingering
 
     def _poll(self, timeout_ns: int) -> list[tuple[int, int]]:
         """epoll_wait(2) counts in milliseconds, and Python rounds up: what is due would be late.
@@ -296,7 +316,7 @@ class EpollEngine:
 
     def _accept(self, listener: int) -> None:
         index = self._acceptor.indices[listener]
-        fds = self._acceptor.accept(listener, self.live_max - self._counts.live, self.capacity)
+        fds = self._acceptor.accept(listener, self._room(), self.capacity)
         for fd in fds:
             self._states[fd] = OPEN
             self._interests[fd] = IN
@@ -346,6 +366,16 @@ class EpollEngine:
 
     # ---- ends
 
+    def _expire(self) -> None:
+        """Reset those that were closed and whose peers have not taken what they are owed."""
+        now_ns = SystemClock.now_ns()
+        if now_ns >= self._lingering.next_ns:
+            expired = self._lingering.expire(now_ns, self._outbox.size)
+            for slot in expired:
+                socket_calls.reset_on_close(slot)
+                self._release(slot)
+            self._next.expired += expired
+
     def _break(self, slot: int, code: int) -> None:
         """A send has failed: drop the output; the input may go on (see `_settle`)."""
         self._counts.unsent_bytes += self._outbox.drop(slot)
@@ -369,11 +399,15 @@ class EpollEngine:
                 self._end(slot, code)
 
     def _hang_up(self, slot: int) -> None:
-        """The connection is over in both directions, and its input is not being read."""
-        code = self._broken.get(slot) or socket_calls.pending_error(slot)
+        """The connection is over in both directions, and its input is not being read.
+
+        What is still unread of it is kept, and the error behind it: reading will meet both.
+        """
+        is_unread = self._states[slot] == OPEN
+        code = self._broken.get(slot) or (0 if is_unread else socket_calls.pending_error(slot))
         if code or self._states[slot] == LINGERING:
             self._end(slot, code)
-        else:  # a unix peer's close(2): epoll would report it for ever
+        else:  # epoll would report it for ever
             self._epoll.unregister(slot)
             self._interests[slot] = UNWATCHED
 
@@ -393,7 +427,9 @@ class EpollEngine:
         else:
             counts.unsent_bytes += self._outbox.drop(slot)
             counts.live -= state in USABLE
-            counts.lingering -= state == LINGERING
+            if state == LINGERING:
+                counts.lingering -= 1
+                self._lingering.remove(slot)
             counts.closed += 1
         self._broken.pop(slot, None)
         self._states[slot] = FREE

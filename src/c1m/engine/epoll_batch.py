@@ -31,6 +31,7 @@ class NextBatch:
         self.closed: dict[int, int] = {}  # slot -> errno
         self.blocked: set[int] = set()
         self.drained: set[int] = set()
+        self.expired: list[int] = []
         self._memory = np.empty(arena_size, np.uint8)  # taken up only as it is read into
         self.arena = self._memory.data
         self._slots = np.zeros(pieces_max, np.int32)
@@ -41,7 +42,7 @@ class NextBatch:
 
     def has_news(self) -> bool:
         """Whether there is something to say without asking the kernel."""
-        return bool(self.blocked or self.failed or self.closed)
+        return bool(self.blocked or self.failed or self.closed or self.expired)
 
     def forget(self, slot: int) -> None:
         """The caller has closed the slot: nothing about it may follow."""
@@ -57,7 +58,7 @@ class NextBatch:
         plain.data = Ragged(self._memory, data.offsets, data.lengths, data.address, nbytes)
         if not (
             self.opened or self.connected or self.failed or self.eof
-            or self.closed or self.blocked or self.drained
+            or self.closed or self.blocked or self.drained or self.expired
         ):  # fmt: skip
             return plain
         # Void is a slot that was blocked and drained at once, or that is gone.
@@ -67,10 +68,11 @@ class NextBatch:
             _array(self.connected), _array(self.failed), _array(self.failed.values()),
             plain.data_slots, plain.data, _array(self.eof),
             _array(self.closed), _array(self.closed.values()),
-            _array(self.blocked - void), _array(self.drained - void),
+            _array(self.blocked - void), _array(self.drained - void), _array(self.expired),
         )  # fmt: skip
         self.opened, self.connected, self.failed = {}, [], {}
         self.eof, self.closed, self.blocked, self.drained = [], {}, set(), set()
+        self.expired = []
         return batch
 
     def _make_plain(self, pieces: int) -> EventBatch:

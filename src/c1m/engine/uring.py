@@ -16,6 +16,7 @@ import numpy as np
 
 from c1m.addresses import Endpoint, SockAddrs
 from c1m.clock import Clock, SystemClock
+from c1m.conn.lingering import Lingering
 from c1m.conn.states import ConnEvent, ConnState
 from c1m.conn.table import IS_OPEN, ConnTable, distinct
 from c1m.engine import submissions as sub
@@ -33,6 +34,7 @@ from c1m.kernel import uring_abi as abi
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.ring import Completions
 from c1m.kernel.uring_probe import probe
+from c1m.limits import LINGER_NS, OUTBOX_HIGH
 
 NO_DATA = Ragged.empty()
 MARKED_EACH = 64  # of larger batches only each eighth marks its connections as busy: who brings 16
@@ -50,7 +52,8 @@ class UringEngine:
         self,
         *,
         live_max: int | None = None,
-        outbox_high: int = 1 << 20,
+        outbox_high: int = OUTBOX_HIGH,
+        linger_ns: int = LINGER_NS,
         tuning: Tuning | None = None,
         kernel: Kernel | None = None,
         clock: Clock | None = None,
@@ -63,7 +66,9 @@ class UringEngine:
         self._live_max = self.capacity if live_max is None else live_max
         self.table = ConnTable(self.capacity)
         self._statistics = EngineStatistics()
-        self._output = Output(self._rings, self.table, self._statistics, outbox_high)
+        self._output = Output(
+            self._rings, self.table, self._statistics, outbox_high, Lingering(linger_ns)
+        )
         self._watch = Watch(self._rings, self.table, self._output.lost)
         self._input = Input(
             self._rings, self.table, self._statistics, self._watch, self._output.lost
@@ -124,6 +129,8 @@ class UringEngine:
         connecting = slots[self.table.states[slots] == ConnState.CONNECTING]
         if len(connecting):
             self._lives.connect_failed(connecting)
+        if abort and self._statistics.lingering:
+            self._reset_lingering(slots[self.table.states[slots] == ConnState.LINGERING])
         slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
         if not len(slots):
             return
@@ -180,8 +187,12 @@ class UringEngine:
         if self._rings.is_low():
             self._settle_now()
             self._input.recycle()
+        if now >= self._output.lingering.next_ns:
+            self._expire(now)
         if now >= self._watch.next_sweep_ns:
             self._watch.sweep(now)
+            if self._output.outbox.has_shrunk():
+                self._rings.kernel.trim()
             if self._rings.has_grown() and self._is_empty():
                 self._begin_afresh(batch)
                 if len(batch):
@@ -336,9 +347,26 @@ class UringEngine:
             if unsettled.any():
                 self._closing.append(slots[unsettled])
                 slots = slots[~unsettled]
-        done = slots[~self._output.is_pending(slots)]
+        is_pending = self._output.is_pending(slots)
+        self._output.linger(slots[is_pending], self._clock)
+        done = slots[~is_pending]
         self._statistics.lingering -= len(done)
         self._lives.free(done)
+
+    def _expire(self, now_ns: int) -> None:
+        """Reset those whose peers have not taken what they are owed; the batch tells."""
+        expired = np.array(self._output.expire(now_ns), np.int32)
+        self._reset_lingering(expired)
+        self._output.expired.append(expired)
+
+    def _reset_lingering(self, slots: Slots) -> None:
+        """Connections that the caller has closed end at once."""
+        if not len(slots):
+            return
+        self._closing = [closing[~np.isin(closing, slots)] for closing in self._closing]
+        self._statistics.lingering -= len(slots)
+        self._lives.reset_on_close(slots)
+        self._lives.free(slots)
 
     def _report_output(self, batch: EventBatch) -> None:
         """Events that sending brought: watermarks, and connections lost on the way."""
@@ -363,3 +391,6 @@ class UringEngine:
         if output.drained:
             batch.drained = self._lives.still_open(output.drained)
             output.drained = []
+        if output.expired:
+            batch.expired = np.concatenate(output.expired)
+            output.expired = []

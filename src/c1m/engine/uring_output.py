@@ -18,6 +18,8 @@ import errno
 import numpy as np
 import numpy.typing as npt
 
+from c1m.clock import Clock
+from c1m.conn.lingering import Lingering
 from c1m.conn.outbox import Outbox
 from c1m.conn.states import ConnState
 from c1m.conn.table import HAS_OUTBOX, IS_OPEN, SENDABLE, ConnTable
@@ -42,9 +44,15 @@ class Output:
     """Everything that goes out. `blocked`, `drained`, `lost` collect events for the engine."""
 
     def __init__(
-        self, rings: RingSet, table: ConnTable, statistics: EngineStatistics, outbox_high: int
+        self,
+        rings: RingSet,
+        table: ConnTable,
+        statistics: EngineStatistics,
+        outbox_high: int,
+        lingering: Lingering,
     ) -> None:
         self.outbox = Outbox(outbox_high)
+        self.lingering = lingering
         self._rings = rings
         self._table = table
         self._statistics = statistics
@@ -59,6 +67,7 @@ class Output:
         self.lost: list[tuple[int, int]] = []  # slot, errno
         self.broken: list[tuple[int, int]] = []  # the same, told by sends: input may be unread
         self.flushed: list[int] = []  # outbox is empty now
+        self.expired: list[Slots] = []  # lingered too long and were reset
 
     def is_unsettled(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Which slots have a send of this tick whose outcome is not known yet."""
@@ -72,7 +81,9 @@ class Output:
     def has_reports(self) -> bool:
         """Whether sending has brought something to tell."""
         # One list at a time: nearly always all are empty.
-        return bool(self.lost or self.blocked or self.drained or self.broken or self.flushed)
+        return bool(
+            self.lost or self.blocked or self.drained or self.broken or self.flushed or self.expired
+        )
 
     def is_pending(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Which slots have something in the outbox."""
@@ -188,13 +199,24 @@ class Output:
         """Behind what is in the outbox already; to slots that are gone: nowhere."""
         for i, slot in enumerate(slots.tolist()):
             if state[i] & IS_OPEN:
-                self._append(slot, data.piece(i))
+                start = int(data.offsets[i])
+                self._append(slot, data.memory.data[start : start + int(data.lengths[i])])
             else:
                 self._statistics.unsent_bytes += int(data.lengths[i])
 
-    def _append(self, slot: int, data: bytes) -> None:
-        if self.outbox.append(slot, data):
-            self.blocked.append(slot)
+    def _append(self, slot: int, data: memoryview) -> None:
+        self.blocked.extend(self.outbox.append(slot, data))
+
+    def linger(self, slots: Slots, clock: Clock) -> None:
+        """These were closed with output pending: from now on they have `lingering.limit_ns`."""
+        if len(slots):
+            now_ns = clock.now_ns()
+            for slot in slots.tolist():
+                self.lingering.add(slot, self.outbox.size(slot), now_ns)
+
+    def expire(self, now_ns: int) -> list[int]:
+        """Those whose time is over."""
+        return self.lingering.expire(now_ns, self.outbox.size)
 
     def settle(self, completions: Completions) -> None:
         """Take note of the sends that did not go whole; all others of this tick did.
@@ -220,7 +242,7 @@ class Output:
                 self._statistics.unsent_bytes += length
                 self.broken.append((slot, -result))
                 continue
-            self._append(slot, data.memory[start + taken : start + length].tobytes())
+            self._append(slot, data.memory.data[start + taken : start + length])
             self._start(slot)
         self.all_went()
 
@@ -311,6 +333,9 @@ class Output:
         Memory that the kernel is sending from stays ours until it says that it is done.
         """
         self._forget_events(slots)
+        if len(self.lingering):
+            for slot in slots.tolist():
+                self.lingering.remove(slot)
         if not len(self.outbox):
             return
         for slot in slots[(self._table.flags[slots] & HAS_OUTBOX) != 0].tolist():

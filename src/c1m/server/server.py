@@ -31,7 +31,7 @@ from c1m.engine.choose import choose
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
-from c1m.limits import BACKLOG, BUSY_POLL_NS, DRAIN_NS, OUTBOX_HIGH, TICK_NS_MAX
+from c1m.limits import BACKLOG, BUSY_POLL_NS, DRAIN_NS, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
 from c1m.ramp import Ramp
 from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch
 from c1m.server.stats import ServerStatistics
@@ -50,8 +50,9 @@ class Server:
     `listen` is one endpoint or several ("tcp://127.0.0.1:8001", "tcp://0.0.0.0:8001-8030",
     "tcp://[::1]:8001", "unix:///run/x.sock"). `busy_poll_ns`: for so long the uring engine looks
     for more before it sleeps, while that pays: lower latency, more processor time (0: it sleeps at
-    once; the epoll engine always does). Raises UsageError, with nothing left behind, where
-    one of them cannot be listened on.
+    once; the epoll engine always does). `linger_ns`: a connection that was closed and whose peer
+    takes nothing of its output for so long is reset and counted as NOT_READ. Raises UsageError,
+    with nothing left behind, where one of them cannot be listened on.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Server:
         backlog: int = BACKLOG,
         busy_poll_ns: int = BUSY_POLL_NS,
         drain_ns: int = DRAIN_NS,
+        linger_ns: int = LINGER_NS,
         clock: Clock | None = None,
     ) -> None:
         if connections_max is not None and connections_max < 1:
@@ -83,6 +85,7 @@ class Server:
                 engine,
                 live_max=connections_max,
                 outbox_high=outbox_high,
+                linger_ns=linger_ns,
                 busy_poll_ns=busy_poll_ns,
             )
             if isinstance(engine, str)
@@ -106,6 +109,7 @@ class Server:
         """Columns of no connection, which have no memory yet."""
         self._live = np.zeros(self.capacity, np.uint8)  # CLOSED, OPEN or AT_EOF
         self._holds = np.zeros(self.capacity, np.uint8)  # PAUSED, BLOCKED or both
+        self._ended_by = np.zeros(self.capacity, np.uint8)  # CloseReason of slots that we closed
         self._top = 0  # no slot from here on is in use
 
     # --- what an application calls --------------------------------------------------------------
@@ -135,7 +139,12 @@ class Server:
         return len(slots)
 
     def close(self, slots: Slots, *, abort: bool = False) -> None:
-        """Close connections: after their output, or at once with a reset."""
+        """Close connections: after their output, or at once with a reset.
+
+        A connection that was closed and whose output is still going out can be aborted, too.
+        """
+        if abort:
+            self.engine.close(slots[self._live[slots] == CLOSED], abort=True)
         at_eof = self._live[slots] == AT_EOF
         self._end(slots[at_eof], CloseReason.PEER_EOF, abort=abort)
         self._end(slots[~at_eof], CloseReason.LOCAL, abort=abort)
@@ -183,6 +192,10 @@ class Server:
             statistics.messages += len(batch.data_slots)
             self.app.on_data(DataBatch(batch.data_slots, batch.data), self)
             return
+        if len(batch.expired):
+            reasons, counts = np.unique(self._ended_by[batch.expired], return_counts=True)
+            for code, count in zip(reasons.tolist(), counts.tolist(), strict=True):
+                statistics.count_not_read(CloseReason(code), count)
         if len(batch.opened):
             self._live[batch.opened] = OPEN
             self._top = max(self._top, int(batch.opened.max()) + 1)
@@ -243,6 +256,7 @@ class Server:
         slots = distinct(slots[self._live[slots] != CLOSED])
         self._live[slots] = CLOSED
         self._holds[slots] = 0
+        self._ended_by[slots] = reason
         self._has_ended = True
         self.statistics.count_closed(reason, len(slots))
         self.engine.close(slots, abort=abort)

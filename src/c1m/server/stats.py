@@ -31,3 +31,8 @@ class ServerStatistics:
         """Connections ended."""
         self.closed[reason] += count
         self.live -= count
+
+    def count_not_read(self, reason: CloseReason, count: int) -> None:
+        """Connections that were counted as closed for `reason` have lingered too long."""
+        self.closed[reason] -= count
+        self.closed[CloseReason.NOT_READ] += count
