@@ -36,6 +36,7 @@ def test_abort_wins_over_a_close_before_it(world: World) -> None:
     assert now.sent_bytes + now.unsent_bytes == SIZE
     peer.is_reading = True
     world.pump(peer.has_ended)
+    assert peer.error == errno.ECONNRESET
     assert len(peer.received) < SIZE
 
 
@@ -64,6 +65,7 @@ def test_a_peer_that_takes_nothing_is_reset_after_the_linger_time(make_world: Ma
     assert now.sent_bytes + now.unsent_bytes == SIZE
     peer.is_reading = True
     world.pump(peer.has_ended)
+    assert peer.error == errno.ECONNRESET
     assert len(peer.received) < SIZE
 
 

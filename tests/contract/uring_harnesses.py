@@ -133,17 +133,6 @@ class MemoryPeerListener(PeerListener):
         self._listener.close()
 
 
-class OldestHarness(SocketHarness):
-    """A ring of Linux 6.1 has no setsockopt (6.7), so a close cannot be made a reset."""
-
-    lacks = MappingProxyType(
-        dict.fromkeys(
-            ("test_abort_of_an_idle_connection", "test_abort_resets_the_peer_and_drops_the_outbox"),
-            "a ring of Linux 6.1 cannot reset a connection",
-        )
-    )
-
-
 def real_kernel(is_oldest: bool = False) -> RealKernel:
     """The real kernel; skips the test where it has no io_uring for us."""
     try:
@@ -166,6 +155,6 @@ def make(kind: str) -> Harness:
             lambda **options: UringEngine(kernel=real_kernel(), tuning=SMALL, **options)
         )
     assert kind == "oldest"
-    return OldestHarness(
+    return SocketHarness(
         lambda **options: UringEngine(kernel=real_kernel(True), tuning=PLAIN, **options)
     )

@@ -136,7 +136,7 @@ class UringEngine:
             return
         self._statistics.live -= len(slots)
         if abort:
-            self._lives.reset_on_close(slots)
+            self._lives.reset(slots)
             self._lives.free(slots)
             return
         self._statistics.lingering += len(slots)
@@ -365,7 +365,7 @@ class UringEngine:
             return
         self._closing = [closing[~np.isin(closing, slots)] for closing in self._closing]
         self._statistics.lingering -= len(slots)
-        self._lives.reset_on_close(slots)
+        self._lives.reset(slots)
         self._lives.free(slots)
 
     def _report_output(self, batch: EventBatch) -> None:

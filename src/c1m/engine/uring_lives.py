@@ -118,10 +118,9 @@ class Lives:
         self._statistics.lingering -= len(lingering)
         self.free(np.concatenate((gone, lingering)))
 
-    def reset_on_close(self, slots: Slots) -> None:
-        """Where the kernel cannot set options in a ring the close is an ordinary one."""
-        if self._rings.kernel.features.direct_socket:
-            self._rings.push(slots, sub.reset_on_close(self._rings.files(slots)))
+    def reset(self, slots: Slots) -> None:
+        """Send a RST; the connections are to be freed next."""
+        self._rings.push(slots, sub.disconnect(self._rings.files(slots)))
 
     def free(self, slots: Slots) -> None:
         """The connections are gone: stop what is armed, close, give the slots back."""

@@ -22,6 +22,8 @@ READS_MAX = 32  # reads of one wake, then other requests have their turn (MULTIS
 CQE_NONEMPTY = 4  # there is more in the socket
 _ACCEPT_ERRORS = (errno.ECONNABORTED, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO)
 
+AF_UNSPEC = bytes(2)
+
 Outcome = Done | Wait
 
 
@@ -192,6 +194,9 @@ def connect(request: Request) -> Outcome:
     if request.is_armed:
         result = sock.connect_result()
         return Wait(POLLOUT) if result is None else Done(-result)
+    if ctypes.string_at(sqe.addr, 2) == AF_UNSPEC:  # dissolves the association: a RST
+        sock.resets_on_close = True
+        return Done(0)
     try:
         sock.connect(unpack(sock.family, ctypes.string_at(sqe.addr, sqe.off)))
     except BlockingIOError:  # EINPROGRESS: the answer comes later
