@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo test lint setup programs clean bench bench-million bench-quick bench-peers
+.PHONY: demo test lint format docs setup programs clean bench bench-million bench-quick bench-peers
 
 setup:
 	@./setup.sh
@@ -17,6 +17,15 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+format: setup
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+# The pages, and the API reference from the docstrings, as build/docs/index.html. Warnings are errors.
+docs: setup
+	.venv/bin/mkdocs build --strict --quiet
+	@echo "docs: open build/docs/index.html"
 
 # The peers are packages of the extra `bench`; gcc is needed, Go is compared where it is installed.
 # More: bench/README.md.
