@@ -182,7 +182,7 @@ class Run:
         *,
         defaults: Defaults | None = None,
         scenario: str | Scenario = "echo",
-        message: str = "no {n} {seq};",
+        message: str | None = "no {n} {seq};",
         window: int = 64,
         timeout_ns: int = SECOND,
         capacity: int = 200,
@@ -217,7 +217,9 @@ class Run:
             seed=seed,
             spins=spins,
         )
-        self.asked = Asked(count, message=message, stages=[stage.text for stage in self.stages])
+        self.asked = Asked(
+            count, message=message or "", stages=[stage.text for stage in self.stages]
+        )
         self.seen: list[Snapshot] = []
         self.generator = Generator(
             plan, self.engine, self.clock, self.sampler, self.seen.append  # type: ignore[arg-type]

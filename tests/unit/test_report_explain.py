@@ -29,6 +29,7 @@ from c1m.report.record import (
     RunRecord,
     Samples,
 )
+from c1m.report.roots import Silence
 
 METADATA = Metadata(
     memory_bytes=8 << 30,
@@ -235,19 +236,62 @@ def test_the_doctor_has_the_checks_that_are_asked_for() -> None:
         assert key in BY_NAME or hasattr(errno, key)
 
 
-def test_a_server_that_ended_explains_what_followed() -> None:
+def told(evidence: Evidence, asked: int = 1_000, **run: object) -> list[Explanation]:
+    connections, failures = short(**run)  # type: ignore[arg-type]
+    return explanations(Asked(connections=asked), connections, failures, evidence)
+
+
+def test_a_server_that_ended_is_told_once_before_what_followed() -> None:
     alive = ProcessColumns([1, 1, None, None], [0.0] * 4, [0.0] * 4)
     samples = Samples(t_s=[0.0, 1.0, 12.3, 14.0], open=[0, 5, 5, 0], server=alive)
     evidence = replace(HERE, samples=samples)
-    refused, reset = rows_of(
-        evidence, connect={errno.ECONNREFUSED: 100}, lost={errno.ECONNRESET: 900}
-    )
+    root, refused, full, reset = told(
+        evidence,
+        connect={errno.ECONNREFUSED: 60, errno.EMFILE: 40}, lost={errno.ECONNRESET: 900},
+    )  # fmt: skip
+    assert (root.count, root.what) == (0, "the server's process ended 12.3 s after the start")
+    assert "dmesg" in root.remedy and "no remedy of its own" in root.cause
     for row in (refused, reset):
-        assert "The server's process ended 12.3 s after the start." in row.cause
-        assert "dmesg" in row.remedy
+        assert "process ended" not in row.cause and row.remedy == ""
+    assert full.remedy, "that the client has no descriptor is not the server's doing"
+    (alone,) = told(evidence, connect={errno.ECONNREFUSED: 100})
+    assert "The server's process ended 12.3 s after the start." in alone.cause
+    assert "dmesg" in alone.remedy
     back = replace(samples, server=ProcessColumns([1, None, 1, 1], [0.0] * 4, [0.0] * 4))
-    (row,) = rows_of(replace(HERE, samples=back), connect={errno.ECONNREFUSED: 100})
+    (row,) = told(replace(HERE, samples=back), connect={errno.ECONNREFUSED: 100})
     assert "process ended" not in row.cause
+
+
+# of a core, while the server answered no connect for 10 s; what is said of it
+SILENT = [(0.8, "It spins: its process used 8.00 s"), (0.0, "did nothing in the 10.0 s"), (0.1, "")]
+
+
+@pytest.mark.parametrize(("share", "says"), SILENT)
+@pytest.mark.parametrize("nofile", [0, 1_840, 4_000])
+def test_a_server_that_takes_no_more_is_told_once(share: float, says: str, nofile: int) -> None:
+    used = ProcessColumns([1] * 3, [0.0, 0.0, 10 * share], [0.0] * 3)
+    samples = Samples(t_s=[0.0, 5.0, 15.0], open=[0, 1_000, 1_000], server=used)
+    evidence = replace(
+        HERE, samples=samples, silence=Silence("ramp 4k", 5.0, 15.0), unanswered=200,
+        server_nofile=nofile,
+    )  # fmt: skip
+    rows = told(evidence, 4_000, connect={errno.ETIMEDOUT: 70}, opened=2_000)
+    is_full = nofile == 1_840
+    is_known = is_full or says
+    assert len(rows) == (4 if is_known else 3)
+    if not is_known:
+        assert all(row.remedy for row in rows)
+        return
+    root, *others = rows
+    assert root.what == "the server took no more connections after 1,800"
+    assert says in root.cause and ("RLIMIT_NOFILE" in root.cause) == is_full
+    assert ("ulimit -n" in root.remedy) == is_full
+    assert ("listener alone" in root.remedy) == (is_full and share > 0.5)
+    assert all(row.remedy == "" for row in others)
+    assert [row.what.split(" ", 1)[1] for row in others] == [
+        "connects never begun", "x ETIMEDOUT while connecting",
+        "connected, and never had a first reply",
+    ]  # fmt: skip
 
 
 def test_connects_that_never_began() -> None:
@@ -310,6 +354,6 @@ def test_connections_that_are_open_and_never_answered_are_explained() -> None:
     assert (row.count, row.what) == (986, "986 connected, and never had a first reply")
     assert "accept queue" in row.cause and "descriptors" not in row.cause
     known = replace(HERE, unanswered=986, server_nofile=1_024)
-    (row,) = explanations(asked, connections, failures, known)
+    (row,) = explanations(asked, connections, failures, known)  # alone: told in its row
     assert "It answered 1,014, and its process may have 1,024 descriptors" in row.cause
     assert "ulimit -n" in row.remedy

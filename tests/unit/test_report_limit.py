@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.loadgen.histogram import Histogram
-from c1m.report.limit import cpu_share, idle_cores, judge_limit, lag_bound_ns
+from c1m.report.limit import judge_limit, lag_bound_ns
 from c1m.report.measured import Limit
+from c1m.report.processor import cpu_share, idle_cores
 from c1m.report.record import KernelColumns, ProcessColumns
 
 MS = 1_000_000

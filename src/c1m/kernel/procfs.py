@@ -4,9 +4,9 @@ Every function takes `root`, the directory that /proc and /sys are in, so that t
 at a made-up tree. A file that is absent, unreadable or of an unknown form gives None, {} or 0,
 never an exception: containers hide files, and what is not known is reported as unknown.
 
-Source of the formats: Documentation/filesystems/proc.rst, admin-guide/cgroup-v1/memory.rst and
-admin-guide/cgroup-v2.rst of the Linux kernel; for softnet_stat, softnet_seq_show() in
-net/core/net-procfs.c.
+Source of the formats: Documentation/filesystems/proc.rst, admin-guide/cgroup-v1/memory.rst,
+admin-guide/cgroup-v2.rst and scheduler/sched-bwc.rst of the Linux kernel; for softnet_stat,
+softnet_seq_show() in net/core/net-procfs.c.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def cgroup_memory(root: Path = ROOT) -> tuple[int | None, int | None]:
     (inactive_file). Version 1 and 2.
     """
     tightest: tuple[int, int] | None = None
-    for directory, is_v2 in _memory_groups(root):
+    for directory, is_v2 in _groups("memory", root):
         limit = _cgroup_number(directory, "memory.max" if is_v2 else "memory.limit_in_bytes")
         used = _cgroup_number(directory, "memory.current" if is_v2 else "memory.usage_in_bytes")
         if limit is None or used is None or limit >= _CGROUP_V1_NO_LIMIT:
@@ -248,21 +248,62 @@ def cgroup_memory(root: Path = ROOT) -> tuple[int | None, int | None]:
     return tightest or (None, None)
 
 
-def _memory_groups(root: Path) -> Iterator[tuple[Path, bool]]:
-    """Directories of this process' memory cgroups, from its own upwards; True: version 2."""
+@dataclass(frozen=True, slots=True)
+class CpuQuota:
+    """A cgroup's CPU quota, and how often the kernel has stopped the group for it so far."""
+
+    cores: float  # CPU time a period, over the period
+    period_s: float
+    periods: int  # in which the group ran
+    throttled: int  # in which it was stopped
+    stopped_s: float  # of all its cores together
+
+
+def cpu_groups(root: Path = ROOT, pid: int | str = "self") -> list[tuple[Path, bool]]:
+    """The directories of a process' CPU cgroups, from its own upwards; True: version 2."""
+    return list(_groups("cpu", root, pid))
+
+
+def cpu_quota(directory: Path, is_v2: bool) -> CpuQuota | None:
+    """The quota of one of `cpu_groups`; None where it has none, or is not there any more."""
+    if is_v2:
+        quota, period = [*(read_text("cpu.max", directory) or "").split(), "", ""][:2]
+    else:
+        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        quota, period = ((read_text(name, directory) or "").strip() for name in names)
+    if not (quota.isdigit() and period.isdigit() and int(period)):  # "max", or -1: no quota
+        return None
+    stat = dict(_numbers(read_text("cpu.stat", directory)))
+    stopped_us = stat.get("throttled_usec", stat.get("throttled_time", 0) / 1000)
+    return CpuQuota(
+        int(quota) / int(period), int(period) / 1e6, stat.get("nr_periods", 0),
+        stat.get("nr_throttled", 0), stopped_us / 1e6,
+    )  # fmt: skip
+
+
+def _numbers(text: str | None) -> Iterator[tuple[str, int]]:
+    """From lines of a name and a number."""
+    for line in (text or "").splitlines():
+        words = line.split()
+        if len(words) == 2 and words[1].isdigit():
+            yield words[0], int(words[1])
+
+
+def _groups(controller: str, root: Path, pid: int | str = "self") -> Iterator[tuple[Path, bool]]:
+    """Directories of a process' cgroups of a controller, from its own upwards; True: version 2."""
     own: dict[bool, str] = {}  # is_v2 -> path within the hierarchy
-    for line in (read_text("proc/self/cgroup", root) or "").splitlines():
+    for line in (read_text(f"proc/{pid}/cgroup", root) or "").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
             own[True] = path
-        elif "memory" in controllers.split(","):
+        elif controller in controllers.split(","):
             own[False] = path
     for line in (read_text("proc/self/mountinfo", root) or "").splitlines():
         head, _, tail = line.partition(" - ")
         mount, kind = head.split(), tail.split()
         is_v2 = kind[:1] == ["cgroup2"]
-        is_v1 = kind[:1] == ["cgroup"] and "memory" in kind[-1].split(",")
+        is_v1 = kind[:1] == ["cgroup"] and controller in kind[-1].split(",")
         if not (is_v1 or is_v2) or is_v2 not in own or len(mount) < 5:
             continue
         # A container may see its own group as the mount's top; then mount[3] is that group.
@@ -284,11 +325,7 @@ def _cgroup_number(directory: Path, name: str) -> int | None:
 
 
 def _inactive_file(directory: Path, name: str) -> int:
-    for line in (read_text("memory.stat", directory) or "").splitlines():
-        words = line.split()
-        if words[:1] == [name]:
-            return int(words[1])
-    return 0
+    return dict(_numbers(read_text("memory.stat", directory))).get(name, 0)
 
 
 def kernel_version(root: Path = ROOT) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from c1m.loadgen.recorder import Tally
 from c1m.loadgen.targets import is_here, local_ports
 from c1m.report import derive
 from c1m.report.explain import Evidence, explanations
-from c1m.report.limit import cpu_share, idle_cores, judge_limit
+from c1m.report.limit import judge_limit
 from c1m.report.measured import (
     REQUEST_COUNTS,
     WRONG_KINDS,
@@ -25,6 +25,7 @@ from c1m.report.measured import (
     Requests,
     StageResult,
 )
+from c1m.report.processor import cpu_share, idle_cores
 from c1m.report.reasons import connections_of, failures_of
 from c1m.report.record import (
     Connections,
@@ -37,6 +38,8 @@ from c1m.report.record import (
     Samples,
 )
 from c1m.report.record import Phase as PhaseRecord
+from c1m.report.roots import Silence, server_ended
+from c1m.report.stillness import pauses_of
 from c1m.report.thresholds import Required, evaluate
 from c1m.units import format_count
 
@@ -99,6 +102,7 @@ def conclude(
         findings=planned.findings,
         unanswered=0 if generator.plan.scenario.wants_end else generator.traffic.first.missing,
         server_nofile=server_nofile,
+        silence=_silence(generator),
     )
     record.explanations.extend(explanations(asked, connections, failures, evidence))
     record.thresholds.extend(evaluate(record, thresholds))
@@ -167,6 +171,7 @@ def _stage(generator: Generator, phase: Phase, extras: Counter[str]) -> StageRes
         name=stage.name,
         text=stage.text,
         start_s=start_s,
+        stood_still_s=(phase.end_ns - phase.moved_ns) / 1e9 if phase.stood_still else 0.0,
         end_s=end_s,
         connections_from=stage.connections_from,
         connections_to=stage.connections_to,
@@ -281,6 +286,27 @@ def _fan_out(generator: Generator) -> FanOut | None:
     return replace(counted, push=push, last=last)
 
 
+def _silence(generator: Generator) -> Silence | None:
+    """The first stage in which connects were waited for in vain at its end for the time-out."""
+    for phase in generator.phases:
+        is_long = phase.end_ns - phase.moved_ns >= generator.plan.timeout_ns
+        if phase.stage is not None and phase.gave_up and is_long:
+            start_s = (phase.moved_ns - generator.start_ns) / 1e9
+            return Silence(phase.stage.text, start_s, _times(generator, phase)[1])
+    return None
+
+
+def _asking_spans(generator: Generator) -> list[tuple[float, float]]:
+    """From when to when (s) requests were made: stages with load, as long as they were planned."""
+    spans = []
+    for phase in generator.phases:
+        if phase.purpose is not None and generator.recorder.is_load(phase.purpose):
+            assert phase.stage is not None
+            (start_s, end_s), seconds = _times(generator, phase), phase.stage.seconds
+            spans.append((start_s, min(end_s, start_s + (seconds or 0.0))))
+    return spans
+
+
 def _limit(
     generator: Generator,
     latencies: dict[str, Histogram],
@@ -304,12 +330,19 @@ def _limit(
         for stage in loaded
     )
     corrected, uncorrected = latencies["request"], latencies["uncorrected"]
+    p50 = uncorrected.quantile(0.5) if uncorrected.count else None
     server, start, end = samples.server, spans[0][0], spans[-1][1]
+    recorder, sampler = generator.recorder, generator.sampler
+    pauses = pauses_of(
+        generator.watch.gaps, _asking_spans(generator), samples, p50,
+        requests.right / busy_s if busy_s else 0.0,
+    )  # fmt: skip
+    ended_s = server_ended(samples)
     own_cpu = cpu_share(samples.client, samples.t_s, start, end)
     if own_cpu is not None and end > start:  # what was burnt instead of sleeping is to spare
         own_cpu = round(max(own_cpu - generator.spun_ns / 1e9 / (end - start), 0.0), 4)
     return judge_limit(
-        lag=generator.recorder.lag,
+        lag=recorder.lag,
         is_open_loop=is_open,
         generator_cpu=own_cpu,
         server_cpu=None if server is None else cpu_share(server, samples.t_s, start, end),
@@ -323,5 +356,11 @@ def _limit(
         rate_reached=requests.sent / busy_s if busy_s else None,
         cores=conditions.cores or None,
         idle=idle_cores(samples.kernel, samples.t_s, start, end),
-        service_p50_ns=uncorrected.quantile(0.5) if uncorrected.count else None,
+        service_p50_ns=p50,
+        lag_after=recorder.lag_after if recorder.lag_after.count else None,
+        late_after=recorder.late_after,
+        pauses=pauses,
+        server_ended_s=ended_s if ended_s is not None and ended_s < end else None,
+        generator_quota=sampler.client_quota.found(),
+        server_quota=sampler.server_quota.found(),
     )

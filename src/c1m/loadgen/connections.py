@@ -79,6 +79,7 @@ class Connections:
         self._again: list[Numbers] = []  # numbers that were closed and may be opened again
         self._missed: list[Numbers] = []  # numbers that failed or were lost and count as wanted
         self._wanted = self._assigned = 0  # assigned: open, connecting or missed
+        self._waived = 0  # wanted, and not to be started any more
         self._retries = 0
 
     def numbers_of(self, slots: Slots) -> Numbers:
@@ -92,8 +93,8 @@ class Connections:
 
     @property
     def wanted(self) -> int:
-        """How many there should be. Where that is fewer than there were, what failed or was lost is
-        missed no more."""
+        """How many there should be. Where that is fewer than there were, what failed, was lost or
+        was waived is missed no more."""
         return self._wanted
 
     @wanted.setter
@@ -103,11 +104,16 @@ class Connections:
         if forgiven > 0:
             self._assigned -= forgiven
             self._again.append(_popped(self._missed, forgiven))
+        self._waived = min(self._waived, max(count - self._assigned, 0))
 
     @property
     def short(self) -> int:
         """How many more are to be started."""
-        return 0 if self.is_full else max(self.wanted - self._assigned, 0)
+        return 0 if self.is_full else max(self.wanted - self._assigned - self._waived, 0)
+
+    def waive(self) -> None:
+        """Those that are wanted and were not started are not started any more: nobody answers."""
+        self._waived += self.short
 
     @property
     def surplus(self) -> int:

@@ -16,18 +16,22 @@ import numpy as np
 
 from c1m.clock import Clock
 from c1m.engine.base import Engine, EventBatch
+from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.timer_slack import precise_timers
 from c1m.loadgen.arrivals import Arrivals, Spread
 from c1m.loadgen.closing import Closing
-from c1m.loadgen.connections import BLOCK, OPEN, PEER_EOF, Connections
+from c1m.loadgen.connections import BLOCK, ETIMEDOUT, OPEN, PEER_EOF, Connections
+from c1m.loadgen.message import Numbers
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan, end_of, wanted
 from c1m.loadgen.progress import snapshot_of
 from c1m.loadgen.recorder import FIRST, Recorder
 from c1m.loadgen.stages import Stage
+from c1m.loadgen.stillness import STILL_NS, Watch
 from c1m.loadgen.traffic import Traffic
 from c1m.report.sampler import Sampler
 from c1m.report.snapshot import Snapshot
+from c1m.units import format_count, format_duration
 
 SLEEP_NS = 50_000_000
 SAMPLE_NS = 500_000_000
@@ -48,6 +52,9 @@ class Phase:
     stage: Stage | None = None
     purpose: int | None = None
     open_at_end: int = 0
+    moved_ns: int = 0  # its last progress
+    gave_up: bool = False  # something since then
+    stood_still: bool = False  # it was ended because of that
     extras: Counter[str] = field(default_factory=Counter)  # replies beyond those due, by kind
 
 
@@ -90,9 +97,10 @@ class Generator:
         self._sample_ns = self._snapshot_ns = 0
         self._series_ns = self.start_ns + SERIES_NS
         self._expire_ns = self.start_ns + plan.timeout_ns
-        self._only_waits = False  # for replies: nothing else is sent
-        self._moved_ns = self.start_ns  # then: when something last came that was waited for
-        self._hears = plan.scenario.reads and not plan.scenario.wants_end  # replies, before the end
+        self.watch = Watch(self.start_ns)
+        scenario = plan.scenario
+        self._hears = scenario.reads and not scenario.wants_end  # replies, before the end
+        self._greets = self._hears and not scenario.is_silent and scenario.speakers is None
         self.closing = Closing(self.connections, self.traffic, clock, self.rng, hears=self._hears)
         self._is_closing = False
         self.awake_ns = AWAKE_NS  # before a request is due
@@ -129,7 +137,7 @@ class Generator:
         phase = Phase(name, self.clock.now_ns(), stage=stage)
         self.phases.append(phase)
         self.sampler.sample(self.connections.counts.open, keep=True)
-        self._only_waits = name in ("settle", "stampede", "storm")
+        self.watch.begin(phase.start_ns)
         before = Counter(self.traffic.exchange.extras)
         try:
             work(phase)
@@ -138,7 +146,8 @@ class Generator:
             self.interrupted = True
         self.closing.end()
         phase.extras = self.traffic.exchange.extras - before
-        phase.end_ns = self.clock.now_ns()
+        phase.end_ns, phase.moved_ns = self.clock.now_ns(), self.watch.moved_ns
+        phase.gave_up = self.watch.gave_up
         phase.open_at_end = self.connections.counts.open
         self.sampler.sample(self.connections.counts.open, keep=True)
 
@@ -157,7 +166,7 @@ class Generator:
                 self._break_off(stage)
             else:
                 self._stampede(phase)
-            self._moved_ns = self.clock.now_ns()
+            self.watch.begin(self.clock.now_ns())
         self._begin_load(phase, stage)
         while not self.interrupted and not self._is_over(phase, stage):
             now = self.clock.now_ns()
@@ -196,16 +205,37 @@ class Generator:
         self.traffic.end()
 
     def _is_over(self, phase: Phase, stage: Stage) -> bool:
-        if self.clock.now_ns() < end_of(phase.start_ns, stage) and stage.seconds is not None:
-            return False
+        """By its time; without one when it is done, or when it stands still for the time-out."""
+        has_time = self.clock.now_ns() < end_of(phase.start_ns, stage)
         if stage.is_timed:
-            return True
-        if stage.name == "stampede":
+            return not has_time
+        if stage.name == "stampede":  # what is not read is not answered
             assert phase.purpose is not None
-            return not self.recorder.tallies[phase.purpose].in_flight
+            return not (self._hears and self.recorder.tallies[phase.purpose].in_flight)
         connections = self.connections
+        if self.watch.is_still and not connections.surplus:
+            connections.wanted = stage.connections_to
+            if connections.short or self._under_way():
+                self._stand_still(phase, stage)
+                return True
+        if has_time:
+            return False
         connections.wanted = stage.connections_to
         return not (connections.short or connections.surplus or self._under_way())
+
+    def _stand_still(self, phase: Phase, stage: Stage) -> None:
+        """The stage ends, with the reason; what it has not begun is not begun later either."""
+        connections = self.connections
+        heard = "no connect was answered"
+        if self._greets:
+            heard = "nothing came on a connection that had not been answered before"
+        self.shortfalls.append(
+            f"The stage {stage.text!r} stood still for "
+            f"{format_duration(self.clock.now_ns() - self.watch.moved_ns)} and was ended: {heard}, "
+            f"and {format_count(connections.short)} connects were not begun."
+        )
+        phase.stood_still = True
+        connections.waive()
 
     def _under_way(self) -> int:
         """Connects that the server has not been heard of on yet."""
@@ -245,6 +275,8 @@ class Generator:
             under_way = self._under_way()
             count = min(window.may_start(connections.counts.started, under_way, now_ns), left)
             if count and (count >= min(window.step, left) or not under_way):
+                if not under_way:
+                    self.watch.moved_ns = now_ns  # it stood still for nobody
                 connections.open(count, now_ns)
         elif connections.surplus:
             self.closing.surplus()
@@ -287,17 +319,22 @@ class Generator:
             return
         if not scenario.reads:
             self.engine.receive(self.connections.slots[self.connections.open_numbers()], True)
-        now = self._moved_ns = self.clock.now_ns()
+        now = self.clock.now_ns()
+        self.watch.begin(now)
         # Of a scenario that waits for its end, the stages were the time that the server had for it.
         limit = 0 if scenario.wants_end else self.plan.timeout_ns
         interrupted_ns = None
-        while exchange.in_flight and now - self._moved_ns < limit:
+        while exchange.in_flight and now - self.watch.moved_ns < limit:
             if self.interrupted:
                 interrupted_ns = interrupted_ns or now
                 if now - interrupted_ns >= INTERRUPTED_NS:
                     break
             self._tick(SLEEP_NS // 5)
             now = self.clock.now_ns()
+        watch = self.watch
+        is_waiting = bool(exchange.in_flight) or watch.gave_up
+        if phase.name == "settle" and is_waiting and now - watch.heard_ns > STILL_NS:
+            self._keep_gap(False, watch.heard_ns, now, exchange.in_flight)
         self.traffic.give_up_older_than(now + 1, now)
 
     def _close_all(self, phase: Phase) -> None:
@@ -319,8 +356,17 @@ class Generator:
         """Wait once and take what came; whether anything did."""
         if self.engine.sends_in_wait:
             self.traffic.stamp()
+        watch, recorder = self.watch, self.recorder
+        if not self.traffic.exchange.in_flight and not watch.gave_up:
+            watch.heard_ns = watch.ticked_ns  # nothing is waited for
         batch = self.engine.wait(timeout_ns)
         now = self.clock.now_ns()
+        if now - watch.ticked_ns > timeout_ns + STILL_NS:
+            self._keep_gap(True, watch.ticked_ns, now)
+            watch.heard_ns = now  # it could not hear
+        watch.ticked_ns = now
+        if recorder.is_after_gap and now > watch.recovers_ns:
+            recorder.is_after_gap = False
         if len(batch):
             # What the engine made of it since then is not the server's doing.
             self._take(batch, batch.came_ns or now)
@@ -337,20 +383,25 @@ class Generator:
         connections, traffic = self.connections, self.traffic
         if len(batch.data_slots):
             numbers = connections.numbers_of(batch.data_slots)
-            if self._only_waits and traffic.hears(numbers).any():
-                self._moved_ns = now
-            traffic.take(numbers, batch.data, now)
+            if now - self.watch.heard_ns > STILL_NS:
+                self._break_silence(numbers, batch.data, now)
+            elif traffic.take(numbers, batch.data, now):
+                self.watch.heard(now)
         if batch.is_plain:
             return
         if len(batch.connected):
             numbers = connections.numbers_of(batch.connected)
             connections.connected(numbers, now)
+            if not self._greets:  # the kernel alone may have opened it: where it can, it is heard
+                self.watch.moved_ns = now
             if not self.plan.scenario.reads:
                 self.engine.receive(batch.connected, False)
             if not self.plan.scenario.is_silent:
                 traffic.greet(numbers)
         if len(batch.failed):
             connections.failed(connections.numbers_of(batch.failed), batch.failed_errnos)
+            if (batch.failed_errnos != ETIMEDOUT).any():
+                self.watch.moved_ns = now
         if len(batch.eof):
             self._lost(batch.eof, np.full(len(batch.eof), PEER_EOF, np.int32), now)
             self.engine.close(batch.eof)
@@ -363,21 +414,46 @@ class Generator:
         else:
             is_wanted = self.plan.scenario.wants_end
             numbers = self.connections.lost(slots, errnos, is_wanted=is_wanted)
+            if len(numbers):
+                self.watch.moved_ns = now
             self.traffic.gone(numbers, now, by_peer=True)
+
+    def _break_silence(self, numbers: Numbers, data: Ragged, now: int) -> None:
+        """Something comes after a long time of nothing: the server stood still where it answers
+        what it had all the time, and not where it left out a few replies and nothing was asked."""
+        watch, traffic, extras = self.watch, self.traffic, self.traffic.exchange.extras
+        waiting, late, sent_ns = (
+            traffic.exchange.in_flight, extras["late"], traffic.oldest_sent(numbers),
+        )  # fmt: skip
+        is_whole = traffic.take(numbers, data, now)
+        is_late = extras["late"] > late
+        if is_late or (is_whole and sent_ns <= (watch.heard_ns + now) // 2):
+            self._keep_gap(False, watch.heard_ns, now, waiting)
+        if is_whole:
+            watch.heard(now)
+        elif is_late:
+            watch.heard_ns = now
+
+    def _keep_gap(self, is_ours: bool, start_ns: int, end_ns: int, waiting: int = 0) -> None:
+        self.watch.keep(is_ours, start_ns, end_ns, waiting)
+        self.recorder.is_after_gap |= not is_ours  # what it was late by itself stays its own
+        self.sampler.sample(self.connections.counts.open, keep=True)
 
     def _expire(self, now: int) -> None:
         """Give up connects and replies that are older than the time-out.
 
-        In a stampede a reply waits for those of all others: there the time-out is for silence.
+        In a stampede a reply waits for those of all others: there the time-out is for no reply.
         """
         limit = now - self.plan.timeout_ns
         stage = self.phases[-1].stage
-        if stage is not None and stage.name == "stampede" and self._moved_ns > limit:
+        if stage is not None and stage.name == "stampede" and self.watch.moved_ns > limit:
             return
         self._expire_ns = now + max(self.plan.timeout_ns // 8, SLEEP_NS)
-        self.connections.give_up_older_than(limit)
+        given_up = self.connections.give_up_older_than(limit)
         if self._hears:
-            self.traffic.give_up_older_than(limit, now)
+            given_up += self.traffic.give_up_older_than(limit, now)
+        if given_up:
+            self.watch.given_up(limit)
 
     def _see(self, now: int, *, is_last: bool = False) -> None:
         """A row of the series when a second is over, and a snapshot for whoever looks on."""

@@ -78,6 +78,9 @@ class Recorder:
         self.tallies: list[Tally] = []
         self.overall = Histogram()  # corrected, right, of all stages' load: for whoever looks on
         self.lag = Histogram()  # when the generator got to a request, after it was due
+        self.lag_after = Histogram()  # the same, while it caught up on what a gap had left
+        self.late_after = 0  # how many it got to late then
+        self.is_after_gap = False
         self.series = SeriesMaker()
         self.pushes = {"push": Histogram(), "push_last": Histogram()}
         self._loads: set[int] = set()
@@ -138,9 +141,14 @@ class Recorder:
     def behind(self, tally: Tally, lags: Times, of_sent: Times) -> None:
         """The generator has got to requests so long after they were due; `of_sent`: the lags of
         those that it could send then."""
-        self.lag.record(lags)
+        late = int(np.count_nonzero(of_sent > LATE_NS))
+        tally.late += late
+        if self.is_after_gap:
+            self.lag_after.record(lags)
+            self.late_after += late
+        else:
+            self.lag.record(lags)
         self.series.lag_max_ns = max(self.series.lag_max_ns, int(lags.max(initial=0)))
-        tally.late += int(np.count_nonzero(of_sent > LATE_NS))
 
 
 class SeriesMaker:

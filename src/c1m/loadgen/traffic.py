@@ -107,11 +107,13 @@ class Traffic:
         self._arrivals = self._think_ns = self._chosen = None
         self._thinking.clear()
 
-    def hears(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
-        """Which of these connections wait for something, or for publications: bool[n]."""
+    def oldest_sent(self, numbers: Numbers) -> int:
+        """When the oldest request was sent of those that these connections wait for (or all
+        publishers, whom all hear); FAR where they wait for none."""
         if self.exchange.scenario.speakers is not None:
-            return np.ones(len(numbers), np.bool_)
-        return self.exchange.have_in_flight(numbers)
+            numbers = np.arange(self._speakers)
+        at = self._at(numbers, self.exchange.oldest.take(numbers).astype(np.int64))
+        return int(self._sent.take(at).min(initial=FAR))
 
     @property
     def waiting(self) -> int:
@@ -314,13 +316,14 @@ class Traffic:
 
     # --- receiving ----------------------------------------------------------------------------
 
-    def take(self, numbers: Numbers, data: Ragged, now_ns: int) -> None:
-        """Pieces that came."""
+    def take(self, numbers: Numbers, data: Ragged, now_ns: int) -> bool:
+        """Pieces that came; whether any reply or copy is whole by them."""
         resolved = self.exchange.take(numbers, data)
         pushes = self.exchange.pushes()
         if pushes is not None:
             self._pushed(pushes, resolved, now_ns)
         self._resolved(resolved, now_ns)
+        return len(resolved) > 0 or (pushes is not None and len(pushes.counts) > 0)
 
     def _pushed(self, pushes: Pushes, resolved: Resolved, now_ns: int) -> None:
         """Copies of publications that came: from the publication to each, and to the last."""

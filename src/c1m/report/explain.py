@@ -15,14 +15,14 @@ those that only an accepting machine counts say nothing here about a server else
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from c1m.report import walls
-from c1m.report.counters import COUNTERS, GAUGE_BY_NAME, GAUGES, Counter
+from c1m.report import roots, walls
+from c1m.report.counters import BY_NAME, COUNTERS, GAUGE_BY_NAME, GAUGES, Counter
 from c1m.report.measured import Explanation
 from c1m.report.record import Asked, Connections, Failure, Metadata, Ramp, Samples
-from c1m.units import NS_PER_S, format_bytes, format_count, format_duration
+from c1m.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from c1m.doctor.check import Finding
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 JOINED_SHARE_LEAST = 0.01  # of a row's connections; below, a counter is an accident beside it
 JOINED_MAX = 3  # counters told in one row
 GAUGE_NEAR_LIMIT = 0.95
-NEAR_LIMIT = 0.95  # of a process's descriptors: some are files, listeners and the like
 MEMORY_FULL = 0.97
 
 # Checks of the doctor whose remedy knows this machine better than the general one, by errno or
@@ -51,8 +50,6 @@ DOCTORS: Mapping[str, tuple[str, ...]] = {
     "Conntrack.early_drop": ("net.netfilter.nf_conntrack_max",),
 }
 
-# Symptoms of a server whose process has ended.
-_GONE = {"ECONNREFUSED", "ECONNRESET", "EOF", "EPIPE", "ETIMEDOUT"}
 _WHEN = {"connect": "while connecting", "open": "while open"}
 
 
@@ -75,6 +72,7 @@ class Evidence:
     findings: Sequence[Finding] = ()
     unanswered: int = 0  # connections that opened and never had a first reply
     server_nofile: int = 0  # RLIMIT_NOFILE (soft) of the server's process; 0: not known
+    silence: roots.Silence | None = None  # in which the server answered no connect
 
     def moved(self, counter: Counter) -> int:
         """By how much it moved; 0 where it says nothing about this run's server."""
@@ -97,6 +95,8 @@ def explanations(
 ) -> list[Explanation]:
     """All rows; [] for a run in which nothing is missing and nothing was dropped or delayed."""
     rows, told = _missing_rows(asked, connections, failures, evidence)
+    if evidence.unanswered:
+        rows.append(("unanswered", _unanswered(evidence.unanswered)))
     gauges = evidence.gauges
     met = walls.recognise(
         # Where all have opened nothing stopped them, whatever the most at one moment was.
@@ -110,9 +110,22 @@ def explanations(
         conntrack_highest=gauges.get("Conntrack.count", 0 if gauges else None),
         is_server_here=bool(evidence.is_server_here),
     )
-    if evidence.unanswered:
-        rows.append(_unanswered(connections, evidence))
-    return [*rows, *met, *kernel_rows(evidence, told)]
+    root = roots.find(
+        evidence.samples, evidence.silence, connections, evidence.unanswered, evidence.server_nofile
+    )
+    explained = roots.told_once(root, rows)
+    seen = kernel_rows(evidence, told)
+    if root is not None and len(explained) > len(rows):  # it is told by itself
+        seen = [_following(root, row) for row in seen]
+    return [*explained, *met, *seen]
+
+
+def _following(root: roots.Root, row: Explanation) -> Explanation:
+    """A listener's counter, without a remedy where it only counts what follows from the root."""
+    counter = BY_NAME.get(row.what.split()[0])
+    if counter is None or not counter.of_server or root.symptoms.isdisjoint(counter.explains):
+        return row
+    return replace(row, remedy="")
 
 
 def missing(asked: Asked, connections: Connections) -> int:
@@ -129,28 +142,31 @@ def missing_rows(
     asked: Asked, connections: Connections, failures: Sequence[Failure], evidence: Evidence
 ) -> list[Explanation]:
     """Rows whose counts add up to `missing`; one of them may be below zero, and says why."""
-    return _missing_rows(asked, connections, failures, evidence)[0]
+    return [row for _, row in _missing_rows(asked, connections, failures, evidence)[0]]
 
 
 def _missing_rows(
     asked: Asked, connections: Connections, failures: Sequence[Failure], evidence: Evidence
-) -> tuple[list[Explanation], set[str]]:
-    """The rows, and the names of the counters that they tell."""
+) -> tuple[list[tuple[str, Explanation]], set[str]]:
+    """The rows by their symptoms (as in roots.py), and the names of the counters that they tell."""
     c, told = connections, set[str]()
     never = max(0, asked.connections - c.attempted)
-    rows = [_never_begun(never, asked)] if never else []
+    rows = [("never begun", _never_begun(never, asked))] if never else []
     for phase, total in (("connect", c.attempted - c.opened - c.unfinished), ("open", c.lost)):
         own = [failure for failure in failures if failure.phase == phase]
-        rows += [_failure_row(failure, evidence, told) for failure in own]
+        rows += [
+            (f"{phase} {failure.errno}", _failure_row(failure, evidence, told)) for failure in own
+        ]
         if rest := total - sum(failure.count for failure in own):
             what = f"{format_count(rest)} {_WHEN[phase]}, without an errno"
-            rows.append(Explanation(rest, what, "The record does not say why."))
+            rows.append((phase, Explanation(rest, what, "The record does not say why.")))
     if c.unfinished:
-        rows.append(_unfinished(c.unfinished, evidence, told))
+        rows.append(("connect unfinished", _unfinished(c.unfinished, evidence, told)))
     instead = max(0, c.attempted - asked.connections - c.closed)
     if instead:
         what = f"{format_count(instead)} further connects in the place of others"
-        rows.append(Explanation(-instead, what, "They were tried after others had failed."))
+        row = Explanation(-instead, what, "They were tried after others had failed.")
+        rows.append(("instead", row))
     return rows, told
 
 
@@ -160,8 +176,8 @@ def _never_begun(count: int, asked: Asked) -> Explanation:
     return Explanation(
         count,
         f"{format_count(count)} connects never begun",
-        "The run ended before their turn: it was stopped, or its plan had no time or no room for "
-        "them.",
+        "The run ended before their turn: it was stopped, stood still, or its plan had no time or "
+        "no room for them.",
         remedy,
     )
 
@@ -170,10 +186,9 @@ def _failure_row(failure: Failure, evidence: Evidence, told: set[str]) -> Explan
     """One errno of one phase, with what this machine knows about it."""
     joined = _joined(f"{failure.phase} {failure.errno}", failure.count, evidence)
     told.update(counter.name for counter in joined)
-    special, remedy = _specific(failure, evidence)
+    special = _specific(failure, evidence)
     cause = " ".join([_sentence(failure.text), *special, *_told(joined, evidence)]).strip()
-    if not remedy:
-        remedy = evidence.doctors_remedy(failure.errno, *(counter.name for counter in joined))
+    remedy = evidence.doctors_remedy(failure.errno, *(counter.name for counter in joined))
     if not remedy:
         # What only tells that something is amiss (no alarm) has no better remedy than the errno's.
         remedy = next((one.remedy for one in joined if one.is_alarm), failure.remedy)
@@ -197,23 +212,15 @@ def _unfinished(count: int, evidence: Evidence, told: set[str]) -> Explanation:
     return Explanation(count, f"{format_count(count)} connects unfinished", cause, remedy)
 
 
-def _unanswered(connections: Connections, evidence: Evidence) -> Explanation:
+def _unanswered(count: int) -> Explanation:
     """Connections that are open, and that the server has never said anything on."""
-    count, limit = evidence.unanswered, evidence.server_nofile
-    answered = connections.opened - count
-    cause = (
+    return Explanation(
+        count,
+        f"{format_count(count)} connected, and never had a first reply",
         "The kernel completes connections before the server accepts them, so these may have waited "
-        "in its accept queue until the end."
+        "in its accept queue until the end.",
+        "Look at the server's log and at its own limit of connections.",
     )
-    remedy = "Look at the server's log and at its own limit of connections."
-    if limit and NEAR_LIMIT * limit <= answered <= limit:
-        cause += (
-            f" It answered {format_count(answered)}, and its process may have "
-            f"{format_count(limit)} descriptors open (RLIMIT_NOFILE)."
-        )
-        remedy = "Start the server with more: ulimit -n in its shell, LimitNOFILE= in its unit."
-    what = f"{format_count(count)} connected, and never had a first reply"
-    return Explanation(count, what, cause, remedy)
 
 
 def _joined(symptom: str, count: int, evidence: Evidence) -> list[Counter]:
@@ -239,16 +246,10 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "." if text else ""
 
 
-def _specific(failure: Failure, evidence: Evidence) -> tuple[list[str], str]:
-    """What the run's own figures add to an errno: sentences, and a remedy where it is another."""
-    metadata = evidence.metadata
-    sentences, remedy = [], ""
-    ended = _server_ended(evidence.samples)
-    if failure.errno in _GONE and ended is not None:
-        when = format_duration(ended * NS_PER_S)
-        sentences.append(f"The server's process ended {when} after the start.")
-        remedy = "See why it ended: its own log, and dmesg for a kill for want of memory."
-    elif failure.errno == "EADDRNOTAVAIL":
+def _specific(failure: Failure, evidence: Evidence) -> list[str]:
+    """What the run's own figures add to an errno: sentences."""
+    metadata, sentences = evidence.metadata, []
+    if failure.errno == "EADDRNOTAVAIL":
         sentences += _ports(evidence)
     elif failure.errno == "EMFILE" and metadata.nofile_soft:
         sentences.append(f"RLIMIT_NOFILE is {format_count(metadata.nofile_soft)} here.")
@@ -259,16 +260,7 @@ def _specific(failure: Failure, evidence: Evidence) -> tuple[list[str], str]:
         if used >= MEMORY_FULL * metadata.memory_bytes:
             have = f"{format_bytes(used)} of {format_bytes(metadata.memory_bytes)}"
             sentences.append(f"The machine's memory was full: {have}.")
-    return sentences, remedy
-
-
-def _server_ended(samples: Samples) -> float | None:
-    """When (s) the server's process was seen to be gone for good; None: it was not."""
-    rss = samples.server.rss_bytes if samples.server else []
-    if not rss or rss[-1] is not None or all(value is None for value in rss):
-        return None
-    last_alive = max(i for i, value in enumerate(rss) if value is not None)
-    return samples.t_s[last_alive + 1]
+    return sentences
 
 
 def _ports(evidence: Evidence) -> list[str]:

@@ -15,6 +15,9 @@ The rules, from what a measurement is worth:
 - A server on another machine has no CPU time here: then only the generator can be acquitted.
 - Where no core of this machine was idle and others than the two had a part of them, CPU shares say
   nothing about either: the machine was the limit, which is the generator's side.
+- Who stood still, ended, or was held back by a CPU quota is told first: what else is seen follows
+  from that (stillness.py, quota.py). What went out late while the generator caught up after
+  the server had stood still, for as long as that had lasted, is not held against it.
 - Packets that this machine's own queues dropped come back as delay that is nobody's but this
   machine's: the generator's side.
 
@@ -24,17 +27,14 @@ to do more than the figures say.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from c1m.report.measured import Latency, Limit
-from c1m.report.record import KernelColumns, ProcessColumns
-from c1m.units import NS_PER_MS, format_count, format_duration, format_rate
-
-if TYPE_CHECKING:
-    from c1m.loadgen.histogram import Histogram
+from c1m.loadgen.histogram import Histogram
+from c1m.report.measured import Latency, Limit, Pause, Throttling
+from c1m.report.quota import is_held_back, quota_sentences
+from c1m.report.stillness import pause_sentence
+from c1m.units import NS_PER_MS, NS_PER_S, format_count, format_duration, format_rate
 
 # Below this a late request is the scheduler's or a timer's doing and seen by nobody.
 LAG_P99_NS_MAX = 10 * NS_PER_MS
@@ -59,8 +59,6 @@ ROUND_SHARE_MAX = 0.1
 IDLE_LEAST_SHARE = 0.05
 OTHERS_MOST = 0.2  # cores that others may have on a machine that is still called quiet
 
-_SPAN_LEAST_S = 0.1  # ten ticks of CPU time: over less, a share is mostly rounding
-
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
@@ -82,6 +80,15 @@ class _Facts:
     cores: int | None
     idle: float | None
     service_p50_ns: int | None
+    pauses: Sequence[Pause] = ()
+    server_ended_s: float | None = None
+    generator_quota: Throttling | None = None
+    server_quota: Throttling | None = None
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether somebody stood still or ended: then no other reason is looked for."""
+        return self.server_ended_s is not None or bool(self.pauses)
 
     @property
     def is_slow_loop(self) -> bool:
@@ -116,13 +123,16 @@ class _Facts:
 
     @property
     def generator_is_busy(self) -> bool:
-        return self.generator_cpu is not None and self.generator_cpu >= BUSY
+        is_busy = self.generator_cpu is not None and self.generator_cpu >= BUSY
+        return is_busy or is_held_back(self.generator_quota)
 
     def server_is_busy(self, from_share: float = BUSY) -> bool:
         """Whether the server had no CPU to spare: its one core, or all that the machine has left.
 
         With several threads and an unknown number of cores it is not known, and not claimed.
         """
+        if is_held_back(self.server_quota):
+            return True
         if self.server_cpu is None:
             return False
         if self.server_cpu <= ONE_CORE:
@@ -148,18 +158,25 @@ def judge_limit(
     cores: int | None = None,
     idle: float | None = None,
     service_p50_ns: int | None = None,
+    lag_after: Histogram | None = None,
+    late_after: int = 0,
+    pauses: Sequence[Pause] = (),
+    server_ended_s: float | None = None,
+    generator_quota: Throttling | None = None,
+    server_quota: Throttling | None = None,
 ) -> Limit:
     """The verdict. CPU in cores (1.0: one whole core; None: not known), rates per second.
 
     `lag`: ns that the generator was behind its schedule at each request; an open loop without any
     is judged as a closed one; `p99_ns` of the corrected latency, `service_p50_ns` of the
     uncorrected one; `late`, `sent`, `unsent`, `waited` as in measured.Requests; `cores` of this
-    machine, and how many of them were `idle` (`idle_cores`).
+    machine, and how many of them were `idle` (`idle_cores`). `lag_after`, `late_after`: of the lag
+    (beside `lag`) and of `late` (in it) what came while it caught up after the server's `pauses`.
     """
     facts = _Facts(
-        lag.quantile(0.5), lag.quantile(0.99), lag.max, generator_cpu, server_cpu, late, sent,
-        unsent, waited, softnet_drops, p99_ns, rate_asked, rate_reached, cores, idle,
-        service_p50_ns,
+        lag.quantile(0.5), lag.quantile(0.99), lag.max, generator_cpu, server_cpu,
+        late - late_after, sent, unsent, waited, softnet_drops, p99_ns, rate_asked, rate_reached,
+        cores, idle, service_p50_ns, pauses, server_ended_s, generator_quota, server_quota,
     )  # fmt: skip
     if sent == 0:
         who, sentences = "unknown", [f"None of {format_count(unsent)} requests due was sent."]
@@ -167,6 +184,7 @@ def judge_limit(
         who, sentences = _open_loop(facts)
     else:
         who, sentences = _closed_loop(facts)
+    who, sentences = _with_roots(facts, who, sentences)
     is_lower_bound = who in ("generator", "both")
     if softnet_drops:
         sentences.append(_drops(facts))
@@ -175,15 +193,54 @@ def judge_limit(
             is_lower_bound = True
     if is_lower_bound:
         sentences.append("So these figures are a lower bound: the server may be able to do more.")
+    whole = lag
+    if lag_after is not None:
+        whole = Histogram()
+        whole.merge(lag)
+        whole.merge(lag_after)
     return Limit(
         who=who,
         is_lower_bound=is_lower_bound,
         sentences=sentences,
         generator_cpu=generator_cpu,
         server_cpu=server_cpu,
-        schedule_lag=Latency.of(lag),
+        schedule_lag=Latency.of(whole),
         kernel_drops=softnet_drops,
+        pauses=list(pauses),
+        generator_quota=generator_quota,
+        server_quota=server_quota,
     )
+
+
+def _with_roots(facts: _Facts, who: str, sentences: list[str]) -> tuple[str, list[str]]:
+    """The verdict with what explains the rest of it put first."""
+    both = {"generator", "server"}
+    sides = both if who == "both" else both & {who}
+    first: list[str] = []
+    for side in ("server", "generator"):
+        own = [pause for pause in facts.pauses if pause.who == side]
+        if own:
+            first.append(pause_sentence(own))
+            sides.add(side)
+    if facts.server_ended_s is not None:
+        when = format_duration(facts.server_ended_s * NS_PER_S)
+        first.append(f"The server's process ended {when} after the start.")
+        sides.add("server")
+    held = {
+        side: quota
+        for side, quota in (("generator", facts.generator_quota), ("server", facts.server_quota))
+        if quota is not None and is_held_back(quota)
+    }
+    same = len({quota.group for quota in held.values()}) < len(held)  # they share it
+    for side, quota in held.items():
+        if side in sides and not (same and side == "server"):
+            told = "generator, with the server in its cgroup," if same else side
+            first = [*quota_sentences(told, quota), *first]
+    if len(sides) == 2:
+        who = "both"
+    elif sides:
+        who = sides.pop()
+    return who, [*first, *sentences]
 
 
 def lag_bound_ns(p99_ns: int | None) -> int:
@@ -204,6 +261,8 @@ def _open_loop(facts: _Facts) -> tuple[str, list[str]]:
     )
     sentences = [kept, _cpu_sentence(facts)]
     short = _fell_short(facts)
+    if facts.is_explained:
+        return "neither", [*sentences, *short]  # `_with_roots` says who
     if short and facts.is_slow_loop:
         why = "But it had no CPU to spare, and replies that are there wait until it comes round."
         who = "both" if facts.server_is_busy(NEARLY_BUSY) else "generator"
@@ -243,7 +302,7 @@ def _behind(facts: _Facts) -> list[str]:
     if facts.late > LATE_SHARE_MAX * facts.sent:
         sentences.append(
             f"{format_count(facts.late)} of {format_count(facts.sent)} requests went out more than "
-            f"{format_duration(LAG_P99_NS_MAX)} late because the generator was busy with others."
+            f"{format_duration(LAG_P99_NS_MAX)} late because the generator was behind."
         )
     return sentences
 
@@ -270,6 +329,8 @@ def _closed_loop(facts: _Facts) -> tuple[str, list[str]]:
     sentences = [_cpu_sentence(facts)]
     if facts.generator_cpu is None:
         return "unknown", [*sentences, "So it is not known whether the generator was the limit."]
+    if facts.is_explained and not facts.generator_is_busy:
+        return "neither", sentences  # `_with_roots` says who
     if facts.generator_is_busy:
         if facts.server_is_busy(NEARLY_BUSY):
             return "both", [*sentences, "Both took all the CPU that they can."]
@@ -314,50 +375,3 @@ def _drops(facts: _Facts) -> str:
         "dropped), and each comes back as a delay of 200 ms or more: raise "
         "net.core.netdev_max_backlog."
     )
-
-
-def cpu_share(
-    columns: ProcessColumns, t_s: Sequence[float], from_s: float, to_s: float
-) -> float | None:
-    """CPU, in cores, that a process used from `from_s` to `to_s` (times as in `t_s`, rising).
-
-    Between two samples CPU time is taken to grow evenly; the window is cut to the time in which
-    the process was sampled. None where that leaves less than 0.1 s, for CPU time comes in ticks of
-    10 ms.
-    """
-    used = [
-        None if user is None or system is None else user + system
-        for user, system in zip(columns.user_s, columns.system_s, strict=True)
-    ]
-    return _growth(used, t_s, from_s, to_s)
-
-
-def idle_cores(
-    kernel: KernelColumns, t_s: Sequence[float], from_s: float, to_s: float
-) -> float | None:
-    """How many of this machine's cores were idle from `from_s` to `to_s`; None as in cpu_share."""
-    return _growth(kernel.idle_s, t_s, from_s, to_s)
-
-
-def _growth(
-    values: Sequence[float | None], t_s: Sequence[float], from_s: float, to_s: float
-) -> float | None:
-    """Growth a second within a window of what never falls."""
-    known = [(t, value) for t, value in zip(t_s, values, strict=False) if value is not None]
-    if len(known) < 2:
-        return None
-    times, totals = [t for t, _ in known], [total for _, total in known]
-    start, end = max(from_s, times[0]), min(to_s, times[-1])
-    if end - start < _SPAN_LEAST_S:
-        return None
-    grown = _at(times, totals, end) - _at(times, totals, start)
-    return round(max(0.0, grown) / (end - start), 4)
-
-
-def _at(times: Sequence[float], values: Sequence[float], t: float) -> float:
-    """The value at `t`, within the times, on the straight line between its neighbours."""
-    after = min(max(1, bisect_left(times, t)), len(times) - 1)
-    before = after - 1
-    span = times[after] - times[before]
-    part = (t - times[before]) / span if span > 0 else 1.0
-    return values[before] + part * (values[after] - values[before])

@@ -24,7 +24,7 @@ WRONG_KINDS = {
 }
 EXTRA_KINDS = {
     "doubled": "a reply that had come already",
-    "late": "a reply that had been given up",
+    "late": "a reply after its request was given up or answered wrongly",
     "unasked": "bytes that nobody had asked for",
 }
 
@@ -97,6 +97,7 @@ class StageResult:
     open_at_end: int = 0
     rate_from_per_s: float | None = None  # None: no open loop in this stage
     rate_to_per_s: float | None = None
+    stood_still_s: float = 0.0  # it was ended since nothing had come for so long; 0: it was not
     requests: Requests = field(default_factory=Requests)
     latency: Latency = field(default_factory=Latency)  # corrected: from the intended send time
     uncorrected: Latency = field(default_factory=Latency)  # from the actual send time
@@ -154,6 +155,29 @@ class FaultSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """A time in which one end stood still, while requests ran; seconds since the run's start."""
+
+    who: str = "server"  # or "generator"
+    start_s: float = 0.0
+    seconds: float = 0.0
+    waiting: int = 0  # requests in flight at its end
+    cpu: float | None = None  # cores that its process used meanwhile; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """A CPU quota that stopped a process during the run: of its cgroup, or one above it."""
+
+    group: str = ""  # the cgroup's directory
+    cores: float = 0.0  # the quota
+    period_s: float = 0.0
+    periods: int = 0  # in which the group ran
+    throttled: int = 0  # in which it was stopped, its quota used up
+    stopped_s: float = 0.0  # of all its cores together
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """Whether the generator or the server bounded what was measured.
 
@@ -168,6 +192,9 @@ class Limit:
     server_cpu: float | None = None
     schedule_lag: Latency = field(default_factory=Latency)  # how late it got to each request
     kernel_drops: int = 0  # packets dropped from this machine's backlogs
+    pauses: list[Pause] = field(default_factory=list)  # the longest, the earliest first
+    generator_quota: Throttling | None = None  # None: no CPU quota stopped it
+    server_quota: Throttling | None = None
 
 
 @dataclass(frozen=True, slots=True)

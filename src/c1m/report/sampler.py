@@ -22,6 +22,7 @@ from typing import NamedTuple
 from c1m.clock import Clock
 from c1m.kernel import procfs
 from c1m.report import counters
+from c1m.report.quota import QuotaWatch
 from c1m.report.record import KernelColumns, ProcessColumns, Samples
 from c1m.units import NS_PER_S
 
@@ -100,6 +101,8 @@ class Sampler:
         self._conntrack = _open(root / procfs.sysctl_path("net.netfilter.nf_conntrack_count"))
         self._highest: dict[str, int] = {}
         self._counters = _kernel_counters(root)
+        self.client_quota = QuotaWatch("self", root)
+        self.server_quota = QuotaWatch(server_pid, root)
 
     def sample(self, open_connections: int, *, keep: bool = False) -> None:
         """Append a row. `keep`: also where this one would be passed over (a phase's end)."""

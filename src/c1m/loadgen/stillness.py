@@ -1,0 +1,53 @@
+"""What a generator notices of anybody standing still, itself included. Pure.
+
+A *stage* stands still when something is under way and nothing of it has come to an end for the
+time-out: then it is over (`moved_ns`, `is_still`).
+
+An *end* stood still when no reply came on any connection for STILL_NS though some were waited for
+(the server, or the path), or when the generator was not awake for so long (itself). Both are kept
+as gaps; whether a gap is told, and what to make of it, `report.stillness` decides at the end.
+"""
+
+from __future__ import annotations
+
+from c1m.report.stillness import Gap
+
+STILL_NS = 500_000_000  # a sampler's interval: over less, processor time says nothing
+GAPS_MAX = 32  # the longest are kept
+
+
+class Watch:
+    """The times that matter; the generator's loop sets them. All in monotonic nanoseconds."""
+
+    def __init__(self, start_ns: int) -> None:
+        self.gaps: list[Gap] = []
+        self.recovers_ns = start_ns  # so long lateness may be what the server's gap has left
+        self._start_ns = start_ns
+        self.begin(start_ns)
+        self.heard_ns = start_ns  # last whole reply, or when the first was waited for since
+        self.ticked_ns = start_ns  # when the generator was last awake
+        self.gave_up = False  # something since the last reply
+
+    def begin(self, now_ns: int) -> None:
+        """A stage begins to wait: for connects, or for replies."""
+        self.moved_ns = now_ns  # its last progress
+        self.is_still = False
+
+    def heard(self, now_ns: int) -> None:
+        """A reply or a copy is whole."""
+        self.moved_ns = self.heard_ns = now_ns
+        self.gave_up = False
+
+    def given_up(self, limit_ns: int) -> None:
+        """What was begun before `limit_ns` has come to no end."""
+        self.gave_up = True
+        self.is_still = self.moved_ns <= limit_ns
+
+    def keep(self, is_ours: bool, start_ns: int, end_ns: int, waiting: int) -> None:
+        """A gap is over, or the run is, with so many requests in flight."""
+        start_s, end_s = (start_ns - self._start_ns) / 1e9, (end_ns - self._start_ns) / 1e9
+        self.gaps.append(Gap(is_ours, start_s, end_s, waiting))
+        if not is_ours:
+            self.recovers_ns = 2 * end_ns - start_ns
+        if len(self.gaps) > GAPS_MAX:
+            self.gaps.remove(min(self.gaps, key=lambda gap: gap.seconds))
