@@ -216,7 +216,7 @@ def _with_roots(facts: _Facts, who: str, sentences: list[str]) -> tuple[str, lis
     """The verdict with what explains the rest of it put first."""
     both = {"generator", "server"}
     sides = both if who == "both" else both & {who}
-    first: list[str] = []
+    first, last = list[str](), list[str]()
     for side in ("server", "generator"):
         own = [pause for pause in facts.pauses if pause.who == side]
         if own:
@@ -233,14 +233,16 @@ def _with_roots(facts: _Facts, who: str, sentences: list[str]) -> tuple[str, lis
     }
     same = len({quota.group for quota in held.values()}) < len(held)  # they share it
     for side, quota in held.items():
-        if side in sides and not (same and side == "server"):
+        if not (same and side == "server"):
             told = "generator, with the server in its cgroup," if same else side
-            first = [*quota_sentences(told, quota), *first]
+            said = quota_sentences(told, quota)
+            # Who kept the plan all the same was not the limit; it is said at the end.
+            first, last = ([*said, *first], last) if side in sides else (first, [*last, *said])
     if len(sides) == 2:
         who = "both"
     elif sides:
         who = sides.pop()
-    return who, [*first, *sentences]
+    return who, [*first, *sentences, *last]
 
 
 def lag_bound_ns(p99_ns: int | None) -> int:
