@@ -219,6 +219,15 @@ class Garbles(Faulty):
         return True
 
 
+class Truncates(Faulty):
+    """Sends the first half of an answer, and never the rest."""
+
+    def wrong(self, client: Client, line: bytes) -> bool:
+        client.send(line[: len(line) // 2])
+        self.faults += 1
+        return True
+
+
 class AnswersElsewhere(Faulty):
     """Sends an answer on another connection than the one that asked."""
 

@@ -110,6 +110,17 @@ def test_a_byte_changed(tmp_path: Path, engine: str, loop: tuple[str, ...], scen
         assert [a ^ b for a, b in zip(wanted, came, strict=True) if a != b] == [1]
 
 
+def test_an_answer_that_is_cut_off(tmp_path: Path, engine: str, loop: tuple[str, ...]) -> None:
+    """It is missing, with what came of it; the next one on its connection is right."""
+    server = servers.Truncates(100, quiet=CONNECTIONS, most=5)
+    record, said = run(server, tmp_path, engine, *loop, hold="1500ms")
+    check(record, said, {"missing": server.faults})
+    for fault in record.faults:
+        wanted, came = ast.literal_eval(fault.expected), ast.literal_eval(fault.received)
+        assert came == wanted[: len(wanted) // 2]
+    assert record.doubts == [], "each says which request it is for, and ends in a newline"
+
+
 def test_answers_on_the_wrong_connection(
     tmp_path: Path, engine: str, loop: tuple[str, ...]
 ) -> None:

@@ -58,7 +58,8 @@ RIGHT_1 = (1, 0, "right")
         ([b"no 1 seq 0;no 2 seq 0;"], [RIGHT_1, (2, 0, "crossed")], {}),
         ([b"NO 1 SEQ 0;"], [(1, 0, "garbled")], {}),
         ([b"NO 1 SEQ 0;no 1 seq 0;"], [(1, 0, "garbled")], {"late": 1}),
-        ([b"x", b"no 1 seq 0;"], [(1, 0, "garbled")], {"late": 1}),
+        ([b"x", b"no 1 seq 0;"], [RIGHT_1], {"unasked": 1}),
+        ([b"no 1 s", b"no 1 seq 0;"], [RIGHT_1], {"unasked": 1}),
         ([b"no 1 seq 0;no 1 seq 1;"], [RIGHT_1], {"unasked": 1}),
         ([b"no 7 seq 0;"], [(1, 0, "garbled")], {}),
     ],
@@ -156,6 +157,71 @@ def test_a_slow_reply_that_is_given_up_half_way_is_late_when_it_is_whole() -> No
     exchange.requests(np.array([1]))
     assert take(exchange, (1, b"eq 0;no 1 seq 1;")) == [(1, 1, "right")]
     assert exchange.extras == {"late": 1}
+
+
+@pytest.mark.parametrize("template", [ECHO, "pong;", "<{random:8}>", "{n}:{seq}", "no end {n}"])
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_truncated_reply_is_missing_and_nothing_else(template: str, is_own: bool) -> None:
+    """The next one is right, however it is cut; what had come of the other is in its row."""
+    exchange = an_exchange(template)
+    if is_own:
+        exchange = OwnEcho(exchange.scenario).exchange(3, 1)
+        exchange.requests(np.arange(3))
+    whole = exchange.scenario.reply(1, 0)
+    assert take(exchange, (1, whole[:2])) == []
+    assert rows(exchange.give_up(np.array([1]), np.array([0]))) == [(1, 0, "missing")]
+    assert exchange.faults[0].received == whole[:2]
+    exchange.requests(np.array([1]))
+    following = exchange.scenario.reply(1, 1)
+    came = take(exchange, (1, following[:3])) + take(exchange, (1, following[3:]))
+    assert came == [(1, 1, "right")]
+    assert not exchange.extras and len(exchange.faults) == 1
+    assert rows(exchange.gone(np.array([1]))) == [] and not exchange.extras
+
+
+class OwnEcho(Scenario):
+    """A scenario that says what is right, and nothing about ends."""
+
+    def __init__(self, of: Scenario) -> None:
+        self._of = of
+
+    def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        return self._of.requests(numbers, seqs)
+
+    def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        return self._of.replies(numbers, seqs)
+
+
+def test_a_truncated_reply_of_the_last_request_is_told_once() -> None:
+    exchange = an_exchange()
+    take(exchange, (1, b"no 1 s"))
+    exchange.give_up(np.array([1]), np.array([0]))
+    assert rows(exchange.ended(np.array([1]))) == [] and not exchange.extras
+
+
+def test_a_reply_that_is_slow_over_two_time_outs_is_late_once() -> None:
+    exchange = an_exchange()
+    take(exchange, (1, b"no 1"))
+    for seq in range(2):
+        assert rows(exchange.give_up(np.array([1]), np.array([seq]))) == [(1, seq, "missing")]
+        exchange.requests(np.array([1]))
+        assert take(exchange, (1, b" seq"[2 * seq :][:2])) == []
+    assert take(exchange, (1, b" 0;no 1 seq 2;")) == [(1, 2, "right")]
+    assert exchange.extras == {"late": 1}
+
+
+def test_with_several_in_flight_what_is_cut_off_stands_for_its_own_request() -> None:
+    exchange = an_exchange(depth=3, asked=3)
+    assert take(exchange, (1, b"no 1 sno 1 seq 1;no 1 seq 2;")) == [
+        (1, 0, "garbled"), (1, 1, "right"), (1, 2, "right"),
+    ]  # fmt: skip
+    assert not exchange.extras
+
+
+def test_a_number_at_the_end_may_be_a_longer_ones() -> None:
+    exchange = an_exchange("no {n}", count=60)
+    assert take(exchange, (5, b"no 50")) == [(50, 0, "crossed")]
+    assert take(exchange, (7, b"no 7"), (8, b"no 8")) == [(7, 0, "right"), (8, 0, "right")]
 
 
 def test_garbage_that_does_not_end_is_garbled_when_given_up() -> None:

@@ -111,6 +111,25 @@ def test_doubled_garbled_and_unasked() -> None:
     assert kinds == ["unasked", "doubled", "garbled", "doubled", "late"]
 
 
+@pytest.mark.parametrize("cut", [1, 6, 11])
+def test_a_copy_that_is_cut_off_is_missing_and_nothing_else(cut: int) -> None:
+    publish, fan = a_fan(4)
+    news = say(fan)
+    hear(fan, (1, news[:cut]), (2, news), (3, news))
+    assert names(fan.give_up(np.array([0]), np.array([0]))) == ["missing"]
+    news = say(fan)
+    assert hear(fan, (1, news[:5]), (2, news), (3, news)) == []
+    assert hear(fan, (1, news[5:])) == ["right"]
+    assert not fan.extras and fan.garbled == 0 and counts(publish) == (2, 6, 5)
+
+
+def test_bytes_before_a_copy_are_unasked_for() -> None:
+    _, fan = a_fan(2)
+    news = say(fan)
+    assert hear(fan, (1, b"?" + news)) == ["right"]
+    assert fan.extras == {"unasked": 1} and fan.garbled == 0
+
+
 def test_what_is_given_up_is_missing_and_late_when_it_comes() -> None:
     publish, fan = a_fan(4)
     news = say(fan)

@@ -89,6 +89,7 @@ def conclude(
         limit=_limit(generator, latencies, samples, stages, requests, counters, conditions),
         fan_out=fan_out,
         notes=notes,
+        doubts=_doubts(generator),
     )
     evidence = Evidence(
         kernel_counters=counters,
@@ -276,6 +277,13 @@ def _faults(generator: Generator) -> list[FaultSeen]:
         )
         for fault, at_ns in zip(traffic.exchange.faults, traffic.fault_ns, strict=True)
     ]  # fmt: skip
+
+
+def _doubts(generator: Generator) -> list[str]:
+    """What the scenario cannot tell of replies that are wrong; [] where none is."""
+    bad = sum(tally.wrong + tally.missing for tally in generator.recorder.tallies)
+    extras = generator.traffic.exchange.extras.total()
+    return generator.plan.scenario.doubts() if bad or extras else []
 
 
 def _fan_out(generator: Generator) -> FanOut | None:

@@ -119,6 +119,13 @@ class Talking(Scenario):
         if self._conversation is not None:
             self._conversation.begin(connections, seed)
 
+    def doubts(self) -> list[str]:
+        """See Scenario."""
+        return [
+            "A talk begins anew after a reply that was missing or garbled, and takes what still "
+            "comes for its first reply."
+        ]
+
     def notes(self) -> list[str]:
         """See Scenario."""
         return [] if self._conversation is None else self._conversation.notes()

@@ -13,6 +13,11 @@ so sent = right + wrong + missing + in flight, at any time. What comes beyond th
 (`extras`): "doubled" replies, "late" ones (to requests that were given up, lost with their
 connection or answered by something else before), bytes "unasked" for.
 
+Where replies have no end of their own (echo: what is wrong with one may be its length), bytes that
+are no reply are a part of none if the right one comes whole behind them: they are "unasked". So is
+the beginning of a reply that was given up, if the next one's follows in the place of its rest; that
+was told when it was given up.
+
 How a reply is known: by its bytes. It is compared with the reply that its connection waits for; if
 it is another one and the scenario can tell whose (`identify`), it resolves the request it belongs
 to, wherever that was sent. So two replies swapped between connections are two CROSSED and nothing
@@ -90,6 +95,8 @@ class Exchange:
         self._kept: Counter[str] = Counter()
         self._is_odd = np.zeros(count, np.bool_)  # has an entry in one of the next two
         self._parts: dict[int, tuple[int, list[bytes]]] = {}  # bytes of a reply not whole yet
+        self._begun: dict[int, int] = {}  # where these begin one that was given up: its seq
+        self._has_ends = scenario.has_ends()
         # Seqs resolved above `oldest`, and whether their reply has come on their connection.
         self._beyond: dict[int, dict[int, bool]] = {}
         self._given_up = GivenUp(count)
@@ -153,6 +160,8 @@ class Exchange:
                 if not self.scenario.reply(number, seq).startswith(came):
                     outcome = GARBLED
                     del self._parts[number]
+                elif not self._has_ends:
+                    self._begun.setdefault(number, seq)
             self._fault(OUTCOMES[outcome], number, number, seq, came)
             self._resolve(number, seq, outcome, resolved)
             self._see_odd(number)
@@ -168,6 +177,7 @@ class Exchange:
         resolved = self.give_up(begun, self.oldest[begun].astype(np.int64))
         for number in begun.tolist():
             self._parts.pop(number, None)
+            self._begun.pop(number, None)
         return resolved
 
     def _forget(self, number: int, seq: int) -> None:
@@ -200,6 +210,8 @@ class Exchange:
         for number in numbers[self._is_odd[numbers]].tolist() if self._parts else ():
             _, parts = self._parts.pop(number, (0, []))
             seq = int(self.oldest[number])
+            if self._begun.pop(number, None) is not None:
+                continue  # told when it was given up
             if parts and seq == int(self.sent[number]):
                 self._extra("unasked", number, number, max(seq - 1, 0), b"".join(parts))
 
@@ -275,6 +287,15 @@ class Exchange:
     def _take_piece(self, number: int, piece: bytes, resolved: list[tuple[int, int, int]]) -> None:
         """A piece that is not simply the whole reply: a part, several, something wrong."""
         size, parts = self._parts.pop(number, (0, []))
+        begun = self._begun.pop(number, None) if self._begun else None
+        if begun is not None:
+            came = b"".join([*parts, piece])
+            whole = self.scenario.reply(number, begun)
+            if whole.startswith(came):  # it is only slow, and still not whole
+                self._parts[number], self._begun[number] = (len(came), [came]), begun
+                return
+            if not came.startswith(whole):
+                size, parts = 0, []  # its rest will not come
         parts.append(piece)
         size += len(piece)
         wanted = self.scenario.reply_size(number, self._asked(number))
@@ -292,6 +313,11 @@ class Exchange:
         at, look = 0, max(2 * wanted, LONG_REPLY)  # cutting a reply off all that follows: a square
         while at < len(stream):
             rest = stream[at : at + look]
+            before = 0 if self._has_ends else self._before_the_reply(number, rest)
+            if before:
+                self._extra("unasked", number, number, self._asked(number), rest[:before])
+                at += before
+                continue
             length = self.scenario.frame(number, self._asked(number), rest)
             if not 0 <= length <= len(rest):
                 raise ScenarioError(
@@ -306,6 +332,14 @@ class Exchange:
                 return
             self._take_reply(number, rest[:length] if length else rest, resolved)
             at += length or len(rest)
+
+    def _before_the_reply(self, number: int, stream: bytes) -> int:
+        """Bytes before the one reply that is waited for here, if they are no reply themselves."""
+        seq = int(self.oldest[number])
+        if int(self.sent[number]) != seq + 1:
+            return 0
+        before = max(stream.find(self.scenario.reply(number, seq)), 0)
+        return 0 if before and self.scenario.frame(number, seq, stream[:before]) else before
 
     def _asked(self, number: int) -> int:
         """The seq whose reply is to come next, or the last one's if none is."""

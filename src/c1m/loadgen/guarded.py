@@ -96,6 +96,13 @@ class Guarded(Scenario):
         with self._telling("frame"):
             return self.inner.frame(number, seq, stream)
 
+    def has_ends(self) -> bool:
+        return self.inner.has_ends()
+
+    def doubts(self) -> list[str]:
+        with self._telling("doubts"):
+            return self.inner.doubts()
+
     def identify(self, reply: bytes) -> tuple[int, int | None] | None:
         with self._telling("identify"):
             return self.inner.identify(reply)

@@ -200,6 +200,15 @@ class Message:
             tail = b""
         return (b"" if self._prefix else head), tail
 
+    @property
+    def ends_in_number(self) -> bool:
+        """Whether nothing ends a message but its number, and none could be of the next one's."""
+        head = self._parts[0]
+        kind = self._places[-1].kind if self._places else ""
+        return (
+            kind in ("n", "seq") and not self._parts[-1] and not head[:1].isdigit() and head != b""
+        )
+
     def pattern(self) -> re.Pattern[bytes]:
         """What any message of this template looks like: see `template.pattern_of`."""
         return pattern_of(self._parts, self._places, self._prefix)

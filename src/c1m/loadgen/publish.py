@@ -85,6 +85,10 @@ class Publish(Scenario):
         """The copies of these publications."""
         return self.copies.replies(numbers, seqs)
 
+    def doubts(self) -> list[str]:
+        """See Scenario."""
+        return self.copies.doubts()
+
     def exchange(self, count: int, depth: int) -> Exchange:
         """Its own: a request has many replies."""
         assert self.speakers is not None
@@ -269,6 +273,10 @@ class FanExchange(Exchange):
         while at < len(stream):
             rest = stream[at:] if at else stream
             due = self._due(number)
+            before = self._before_the_copy(number, due, rest)
+            if before:
+                at += before
+                continue
             if due is None:
                 length = len(rest)  # nothing was published yet
             elif rest.startswith(due.copy):
@@ -281,6 +289,19 @@ class FanExchange(Exchange):
             self._take_copy(number, rest[:length] if length else rest, resolved)
             at += length or len(rest)
         self._is_odd[number] = number in self._parts
+
+    def _before_the_copy(self, number: int, due: Publication | None, stream: bytes) -> int:
+        """Bytes before the whole copy that is due here and that are none themselves: unasked for,
+        unless they begin one that was given up, which was told then."""
+        if due is None or due.states[number] != AWAITED:
+            return 0
+        before = max(stream.find(due.copy), 0)
+        if not before or self._publish.copies.frame(due.number, due.seq, stream[:before]):
+            return 0
+        rest, past = stream[:before], self._past.values()
+        if not any(p.copy.startswith(rest) and p.states[number] == AWAITED for p in past):
+            self._extra("unasked", number, number, 0, rest)
+        return before
 
     def _due(self, number: int) -> Publication | None:
         """What this connection should hear next, or else what was published last."""

@@ -21,6 +21,16 @@ from c1m.loadgen.outcomes import gathered
 if TYPE_CHECKING:
     from c1m.report.measured import FanOut
 
+NO_ENDS = (
+    "Where a wrong reply ends cannot be told: these have no end of their own, as a line or a "
+    "length gives one. So one that is cut off, too long or another's may count as garbled, "
+    "missing, unasked for and late together."
+)
+NO_SEQS = (
+    "Replies do not say which request they are for: one that comes after its time-out counts for "
+    "the next request of its connection."
+)
+
 
 class Scenario:
     """Derive from this for a scenario of your own; give `requests` and `replies`.
@@ -101,6 +111,15 @@ class Scenario:
         """
         size = self.reply_size(number, seq)
         return size if len(stream) >= size else 0
+
+    def has_ends(self) -> bool:
+        """Whether `frame` knows where a wrong reply ends: by a line, a length, a protocol."""
+        return type(self).frame is not Scenario.frame
+
+    def doubts(self) -> list[str]:
+        """What cannot be told of replies that are wrong, for whoever reads of such: sentences."""
+        is_judged = not (self.is_silent or self.wants_end)
+        return [NO_ENDS] if is_judged and not self.has_ends() else []
 
     def identify(self, reply: bytes) -> tuple[int, int | None] | None:
         """(number, seq) of the request that a reply says it belongs to; None: it does not say.
@@ -190,13 +209,22 @@ class Templates(Scenario):
             return stream.find(b"\n") + 1
         expected = self._reply.one(number, seq, stream)
         if stream.startswith(expected):
-            return len(expected)
+            found = self._pattern.match(stream) if self._reply.ends_in_number else None
+            return found.end() if found else len(expected)  # "no 5" begins "no 50", too
         if expected.startswith(stream):
             return 0
         found = self._pattern.search(stream)
         if found is not None:
             return found.end() if found.start() == 0 else found.start()
         return self._garbage(stream, len(expected))
+
+    def has_ends(self) -> bool:
+        return self._by_line or self._prefix > 0
+
+    def doubts(self) -> list[str]:
+        tells_ends = self.has_ends() or self._ends[1]
+        doubts = [] if tells_ends else [NO_ENDS + " End the message with \\n, or use lines."]
+        return doubts if self._reply.has_seq else [*doubts, NO_SEQS]
 
     def _prefixed(self, stream: bytes) -> int:
         if len(stream) < self._prefix:

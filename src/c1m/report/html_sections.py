@@ -158,7 +158,8 @@ def faults(record: RunRecord) -> str:
             for one in seen
         )
         made.append(f'<h3>{escape(title)}</h3><ul class="failures">{shown}</ul>')
-    return f"<h2>First faults</h2>{''.join(made)}" if made else ""
+    doubts = "".join(f"<p>{escape(doubt)}</p>" for doubt in record.doubts)
+    return f"<h2>First faults</h2>{doubts}{''.join(made)}" if made else ""
 
 
 def notes(record: RunRecord) -> str:

@@ -250,6 +250,7 @@ class RunRecord:
     explanations: list[Explanation] = field(default_factory=list)  # of what is missing
     fan_out: FanOut | None = None
     notes: list[str] = field(default_factory=list)  # what a scenario found at the end
+    doubts: list[str] = field(default_factory=list)  # why what was wrong may be named wrongly
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""

@@ -31,6 +31,7 @@ LOWER_BOUND = (
     "LOWER BOUND: the generator was saturated, so the server may be able to do more than these "
     "figures say."
 )
+_DOUBT = " (or another: see faults)"  # kind
 _PLAIN_STAGES = 3  # ramp, hold, stampede without requests: the funnel has told it all
 _STAGE_COLUMNS = 32
 _FAULTS_A_KIND = 3
@@ -68,15 +69,15 @@ def _request_rows(record: RunRecord) -> Iterator[Row]:
     elapsed = request_seconds(record)
     reached = f"{rate(r.right, elapsed)} over {seconds(elapsed)}" if elapsed else ""
     yield ("right", format_count(r.right), share(r.right, r.sent), reached)
-    told = 0
+    told, doubt = 0, _DOUBT if record.doubts else ""
     for kind, words in WRONG_KINDS.items():
         if count := r.faults.get(kind, 0):
             told += count
-            yield (f"wrong: {kind}", format_count(count), share(count, r.sent), words)
+            yield (f"wrong: {kind}", format_count(count), share(count, r.sent), words + doubt)
     if r.wrong > told:
         yield ("wrong", format_count(r.wrong - told), share(r.wrong - told, r.sent), "")
     rows = [
-        ("missing", r.missing, r.sent, "no reply in time, or its connection ended"),
+        ("missing", r.missing, r.sent, "no reply in time, or its connection ended" + doubt),
         ("unsent", r.unsent, due, "due, not sent before its stage ended"),
         ("waited", r.waited, due, "for the reply before, on the same connection"),
         ("late", r.late, due, "by over 10 ms, because the generator was behind"),
@@ -86,7 +87,7 @@ def _request_rows(record: RunRecord) -> Iterator[Row]:
             yield (name, format_count(count), share(count, whole), words)
     extra = {k: n for k, n in r.faults.items() if n and k not in WRONG_KINDS}
     for kind, count in extra.items():
-        yield (f"extra: {kind}", format_count(count), "", EXTRA_KINDS.get(kind, ""))
+        yield (f"extra: {kind}", format_count(count), "", EXTRA_KINDS.get(kind, "") + doubt)
 
 
 def reached_per_s(stage: StageResult) -> float:
@@ -168,6 +169,8 @@ def fault_lines(record: RunRecord) -> list[str]:
     if not kinds:
         return []
     lines = ["first faults"]
+    for doubt in record.doubts:
+        lines += wrapped(doubt, "  ", "    ")
     for title, seen in kinds:
         lines += wrapped(title, "  ", "    ")
         for one in seen[:_FAULTS_A_KIND]:
