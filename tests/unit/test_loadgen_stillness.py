@@ -198,6 +198,13 @@ def test_a_server_that_is_asked_little_does_not_stand_still() -> None:
     assert run.record().limit.pauses == []
 
 
+@pytest.mark.parametrize("scenario", ["slow-reader", "half-open"])
+def test_clients_that_do_not_listen_hear_no_standing_still(scenario: str) -> None:
+    run = Run(["ramp 4", "hold for 5s at 2/s"], scenario=scenario, pipeline=20)
+    run.engine.when = lambda slot, data, now: None if run.phase == "hold" else now
+    assert run.record().limit.pauses == []
+
+
 def test_replies_that_are_left_out_are_no_standing_still() -> None:
     count = 0
 

@@ -300,7 +300,7 @@ def _silence(generator: Generator) -> Silence | None:
         is_long = phase.end_ns - phase.moved_ns >= generator.plan.timeout_ns
         if phase.stage is not None and phase.gave_up and is_long:
             start_s = (phase.moved_ns - generator.start_ns) / 1e9
-            return Silence(phase.stage.text, start_s, _times(generator, phase)[1])
+            return Silence(start_s, _times(generator, phase)[1], phase.stood_still)
     return None
 
 

@@ -357,7 +357,7 @@ class Generator:
         if self.engine.sends_in_wait:
             self.traffic.stamp()
         watch, recorder = self.watch, self.recorder
-        if not self.traffic.exchange.in_flight and not watch.gave_up:
+        if not (self._hears and (self.traffic.exchange.in_flight or watch.gave_up)):
             watch.heard_ns = watch.ticked_ns  # nothing is waited for
         batch = self.engine.wait(timeout_ns)
         now = self.clock.now_ns()

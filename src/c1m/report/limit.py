@@ -173,6 +173,13 @@ def judge_limit(
     machine, and how many of them were `idle` (`idle_cores`). `lag_after`, `late_after`: of the lag
     (beside `lag`) and of `late` (in it) what came while it caught up after the server's `pauses`.
     """
+    whole = lag
+    if lag_after is not None:
+        whole = Histogram()
+        whole.merge(lag)
+        whole.merge(lag_after)
+    if not any(pause.who == "server" for pause in pauses):  # then it is held against it
+        lag, late_after = whole, 0
     facts = _Facts(
         lag.quantile(0.5), lag.quantile(0.99), lag.max, generator_cpu, server_cpu,
         late - late_after, sent, unsent, waited, softnet_drops, p99_ns, rate_asked, rate_reached,
@@ -193,11 +200,6 @@ def judge_limit(
             is_lower_bound = True
     if is_lower_bound:
         sentences.append("So these figures are a lower bound: the server may be able to do more.")
-    whole = lag
-    if lag_after is not None:
-        whole = Histogram()
-        whole.merge(lag)
-        whole.merge(lag_after)
     return Limit(
         who=who,
         is_lower_bound=is_lower_bound,

@@ -30,11 +30,14 @@ _GONE = _NOT_BEGUN | {
 
 
 class Silence(NamedTuple):
-    """From when to when (s) a stage waited for connects, or their first replies, and none came."""
+    """From when to when (s) a stage waited for connects, or their first replies, and none came.
 
-    stage: str
+    `is_end`: it was ended for that, with more to begin; else that was all that it waited for.
+    """
+
     start_s: float
     end_s: float
+    is_end: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,9 @@ def find(
         )
     answered = connections.peak_open - unanswered
     is_full = bool(server_nofile) and NEAR_LIMIT * server_nofile <= answered <= server_nofile
-    used = _meanwhile(samples, silence)
-    if not is_full and (silence is None or not used):
+    used = _meanwhile(samples, silence, is_full=is_full)
+    # One that leaves a few connects unanswered may have nothing else to do, and still takes others.
+    if not is_full and not (used and silence is not None and silence.is_end):
         return None
     causes, remedy = [], "Look at the server's log and at its own limit of connections."
     if is_full:
@@ -88,8 +92,9 @@ def find(
     )
 
 
-def _meanwhile(samples: Samples, silence: Silence | None) -> str:
-    """What the server's process did while it answered nothing; "" where that is not known."""
+def _meanwhile(samples: Samples, silence: Silence | None, *, is_full: bool) -> str:
+    """What the server's process did while it answered nothing; "" where that is not known, or as it
+    should be: at its limit it has nothing to do."""
     if silence is None or samples.server is None:
         return ""
     cpu = cpu_share(samples.server, samples.t_s, silence.start_s, silence.end_s)
@@ -99,8 +104,12 @@ def _meanwhile(samples: Samples, silence: Silence | None) -> str:
     used, whole = (format_duration(s * NS_PER_S) for s in (cpu * seconds, seconds))
     if cpu < IDLE:
         return (
-            f"Its process did nothing in the {whole} in which no connect was answered: it is "
-            "stopped, or waits for something else."
+            ""
+            if is_full
+            else (
+                f"Its process did nothing in the {whole} in which no connect was answered: it is "
+                "stopped, or waits for something else."
+            )
         )
     return (
         f"It spins: its process used {used} of processor time in the {whole} in which no connect "

@@ -65,7 +65,7 @@ def pauses_of(
         process = samples.client if gap.is_ours else samples.server
         times = samples.t_s, gap.start_s, gap.end_s
         cpu = None if process is None else cpu_share(process, *times)
-        if gap.is_ours and cpu is not None and cpu >= AWAKE:
+        if gap.is_ours and (cpu is None or cpu >= AWAKE):
             continue
         who = "generator" if gap.is_ours else "server"
         pauses.append(Pause(who, round(gap.start_s, 3), round(gap.seconds, 3), gap.waiting, cpu))
