@@ -24,7 +24,11 @@ class UsageError(C1mError):
 
 
 class LimitError(UsageError):
-    """More was asked than a limit of this machine allows."""
+    """More was asked than a limit of this machine allows. `free`: so much of it can be had."""
+
+    def __init__(self, message: str, remedy: str = "", free: int = 0) -> None:
+        super().__init__(message, remedy)
+        self.free = free
 
 
 class ScenarioError(UsageError):

@@ -82,7 +82,7 @@ def test_without_descriptors_connections_wait_and_the_loop_does_not_spin(
     spare.give_back(5)
     world.settle()
     assert len(world.log.conns) == 5
-    assert world.engine.statistics().extra["shortages"] >= 1
+    assert world.engine.statistics().refused["connection"] >= 1
     # Out of the epoll set: these waits end by their time, or this test would see no idle ones.
     before = world.engine.statistics().ticks
     world.settle()

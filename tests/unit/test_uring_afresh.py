@@ -11,6 +11,7 @@ from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_peer import Peer
 
 SECOND = 1_000_000_000
+MS = 1_000_000
 PEERS = 150
 
 
@@ -30,6 +31,9 @@ class Bench:
 
     def settle(self) -> None:
         for _ in range(100):
+            self.kernel.clock.advance(
+                MS
+            )  # an accept that was refused is tried again a little later
             batch = self.engine.wait(0)
             if len(batch.data_slots):
                 self.engine.send(batch.data_slots, batch.data)

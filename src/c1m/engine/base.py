@@ -25,7 +25,10 @@ The rules, which `tests/contract` holds every engine to:
     of a connection that was closed and lingers.
 7.  Within one batch no slot is both in `closed` and in `opened`/`connected` again. One in `expired`
     may be: that is about the connection before.
-8.  When all slots are taken, connections wait in the kernel's accept queue; none is dropped.
+8.  When all slots are taken, connections wait in the kernel's accept queue; none is dropped. So
+    they do when the kernel refuses what further ones need (descriptors, rings, memory): whoever is
+    there is served, accepting pauses and is tried again when something was closed and after a
+    while, and `statistics` counts and names it.
 9.  opened + connected = live + lingering + closed, at any time (`statistics`).
 """
 
@@ -102,6 +105,8 @@ class EngineStatistics:
     unsent_bytes: int = 0  # lost with connections that ended before they could go out
     outbox_bytes: int = 0
     ticks: int = 0  # calls of wait
+    refused: dict[str, int] = field(default_factory=dict)  # what the kernel refused, how often
+    refusal: str = ""  # the last of that in a sentence
     extra: dict[str, int] = field(default_factory=dict)  # an engine's own counters, by name
 
 
@@ -122,10 +127,15 @@ class Engine(Protocol):
         """
         ...
 
+    def room(self) -> int:
+        """Connections that fit, those that are there included, as far as limits tell now."""
+        ...
+
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
         """Start n connects; row i from sources[i] (port 0: the kernel's choice) to destinations[i].
 
-        Returns n slots. Raises LimitError, with nothing started, when n slots are not free.
+        Returns n slots. Raises LimitError, with nothing started, when n slots are not free; its
+        `free` says how many are.
         """
         ...
 

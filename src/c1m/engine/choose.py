@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from c1m.engine.base import Engine
-from c1m.errors import EngineUnavailable, UsageError
+from c1m.errors import EngineUnavailable, LimitError, UsageError
 from c1m.kernel.limits import raise_nofile
 from c1m.limits import LINGER_NS, OUTBOX_HIGH
 
@@ -24,11 +24,13 @@ def choose(
 ) -> Engine:
     """The engine asked for, or for `auto` uring where the kernel has it and epoll elsewhere.
 
+    An engine is there when it has what its first connections need: the uring engine a whole ring
+    with its table and buffers, after what is done with one was tried on a small one.
+
     `busy_poll_ns`: how long the uring engine looks for more before it sleeps; the epoll engine
     does not. `options` go to the uring engine. Raises UsageError when the one asked for cannot run
     here.
     """
-    from c1m.engine.epoll import EpollEngine
     from c1m.engine.rings import Tuning
     from c1m.engine.uring import UringEngine
 
@@ -43,7 +45,7 @@ def choose(
         "linger_ns": linger_ns,
     }
     if name == "epoll":
-        return EpollEngine(reason="asked for", **common)
+        return _epoll("asked for", common)
     try:
         why = "asked for" if name == "uring" else "this kernel has all that it needs"
         return UringEngine(reason=why, **common, **options)
@@ -53,4 +55,15 @@ def choose(
                 f"The uring engine was asked for. {refusal.message}",
                 f"{refusal.remedy} Or use --engine epoll.".strip(),
             ) from None
-        return EpollEngine(reason=f"instead of uring: {refusal.message}", **common)
+        why = refusal.message
+    return _epoll(f"instead of uring: {why}", common)
+
+
+def _epoll(reason: str, options: dict[str, Any]) -> Engine:
+    from c1m.engine.epoll import EpollEngine
+
+    try:
+        return EpollEngine(reason=reason, **options)
+    except EngineUnavailable as refusal:
+        but = "" if reason == "asked for" else f" (It was chosen {reason.rstrip('.')}.)"
+        raise LimitError(f"{refusal.message}{but}", refusal.remedy) from None

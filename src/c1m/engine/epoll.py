@@ -35,6 +35,7 @@ import os
 import resource
 import select
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -48,9 +49,12 @@ from c1m.engine.epoll_accept import Acceptor
 from c1m.engine.epoll_batch import NextBatch
 from c1m.engine.epoll_connect import open_sockets, start_connects
 from c1m.engine.ragged import Ragged
+from c1m.errors import EngineUnavailable
 from c1m.kernel import socket_calls
 from c1m.kernel.libc import trim
 from c1m.limits import LINGER_NS, OUTBOX_HIGH
+from c1m.kernel.limits import descriptors_left
+from c1m.kernel.refusals import refusal
 
 EVENTS_MAX = 1024  # connections one tick may serve
 ARENA_SIZE = EVENTS_MAX * 4096  # bytes one tick may read: a page each, or more of fewer
@@ -58,7 +62,8 @@ FLUSH_MAX = 1 << 18  # bytes of one outbox that one tick hands to the kernel
 CAPACITY_MAX = 1 << 22  # rows, where RLIMIT_NOFILE is "unlimited"
 SELECT_BELOW = 1024  # FD_SETSIZE: select(2) takes no descriptor from here on
 TRIM_NS = 1_000_000_000  # memory is given back at most once in this time
-RESERVE = 64  # descriptors left to the rest of the process
+RESERVE = 64  # descriptors left to the rest of the process, but at most half of them
+DESCRIPTORS_LEAST = 2  # a listener and a connection
 
 FREE = int(ConnState.FREE)
 CONNECTING = int(ConnState.CONNECTING)
@@ -99,25 +104,37 @@ class EpollEngine:
     ) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.capacity = CAPACITY_MAX if soft < 0 else min(soft, CAPACITY_MAX)
-        most = max(1, self.capacity - RESERVE)
+        most = max(1, self.capacity - min(RESERVE, self.capacity // 2))
         self.live_max = most if live_max is None else min(live_max, most)
         self.reason = f"{reason} (a descriptor a connection: {self.capacity:,} at most, ulimit -n)"
-        self._epoll = select.epoll()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._wake_fd, IN)
-        self._acceptor = Acceptor(self._epoll)
-        self._states = bytearray(self.capacity)  # ConnState
-        self._interests = bytearray(self.capacity)  # what epoll was asked for
-        self._muted = bytearray(self.capacity)  # 1: the caller has turned receiving off
         self._outbox = Outbox(outbox_high)
         self._lingering = Lingering(linger_ns)
         self._next_trim_ns = 0
         self._counts = EngineStatistics()
         self._released: list[int] = []  # descriptors to close at the next wait
-        self._is_idle = False  # the last wait brought nothing
         self._broken: dict[int, int] = {}  # open for the caller, but a send met this errno
         self._receive_size = receive_size
-        self._next = NextBatch(EVENTS_MAX, ARENA_SIZE)
+        with ExitStack() as made:
+            try:
+                self._epoll = made.enter_context(select.epoll())
+                self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+                made.callback(os.close, self._wake_fd)
+                self._epoll.register(self._wake_fd, IN)
+                self._states = bytearray(self.capacity)  # ConnState
+                self._interests = bytearray(self.capacity)  # what epoll was asked for
+                self._muted = bytearray(self.capacity)  # 1: the caller has turned receiving off
+                self._next = NextBatch(EVENTS_MAX, ARENA_SIZE)
+                if descriptors_left() < DESCRIPTORS_LEAST:
+                    raise OSError(errno.EMFILE, "")
+            except (OSError, MemoryError) as error:
+                raise EngineUnavailable(*refusal("room for the epoll engine", error)) from None
+            made.pop_all()
+        self._acceptor = Acceptor(self._epoll)
+
+    def room(self) -> int:
+        """Connections that fit: those that are there, and one for each descriptor that is left."""
+        there = self._counts.live + self._counts.lingering + self._counts.connecting
+        return min(there + descriptors_left(), self.live_max)
 
     # ---- what the caller asks for
 
@@ -205,8 +222,12 @@ class EpollEngine:
 
     def statistics(self) -> EngineStatistics:
         """The counters now."""
-        extra = {"shortages": self._acceptor.shortages, "turned_away": self._acceptor.turned_away}
-        return dataclasses.replace(self._counts, outbox_bytes=self._outbox.total, extra=extra)
+        extra = {"turned_away": self._acceptor.turned_away}
+        shortage = self._acceptor.shortage
+        return dataclasses.replace(
+            self._counts, outbox_bytes=self._outbox.total, extra=extra,
+            refused=dict(shortage.counts), refusal=shortage.text,
+        )  # fmt: skip
 
     def shutdown(self) -> None:
         """End everything that is left; may be called twice."""
@@ -225,19 +246,24 @@ class EpollEngine:
     def wait(self, timeout_ns: int) -> EventBatch:
         """Serve one block of events; a negative time-out waits without end."""
         self._counts.ticks += 1
-        may_retry = self._is_idle or bool(self._released)
-        if self._released:
+        shortage, has_room = self._acceptor.shortage, bool(self._released)
+        if has_room:
             self._close_released()
+        if shortage.until_ns and (has_room or not shortage.holds(SystemClock.now_ns())):
+            shortage.may_be_over()
+            self._open_or_pause()
         if self._broken or self._next.failed:
             self._settle()
         if len(self._lingering):
             self._expire()
-        if self._acceptor.is_armed != (self._room() > 0):
-            self._acceptor.update(self._room(), retry=may_retry)
-        if self._next.has_news():
+        is_open = self._welcome() > 0 and not shortage.until_ns
+        if self._acceptor.is_armed != is_open:
+            self._open_or_pause()
+        if self._next.has_news() or self._next.opened:
             timeout_ns = 0
-        events = self._poll(timeout_ns)
-        came_ns, self._is_idle = SystemClock.now_ns(), not events
+        poll = self._poll_while_short if shortage.until_ns else self._poll
+        events = poll(timeout_ns)
+        came_ns = SystemClock.now_ns()
         pieces, nbytes = self._serve(events)
         if self._broken:
             self._settle()
@@ -249,9 +275,28 @@ class EpollEngine:
         batch.came_ns = came_ns
         return batch
 
-    def _room(self) -> int:
+    def _welcome(self) -> int:
         """How many more connections are welcome; those that linger still have their descriptors."""
         return self.live_max - self._counts.live - self._counts.lingering
+
+    def _poll_while_short(self, timeout_ns: int) -> list[tuple[int, int]]:
+        """The same while accepting pauses: when the pause is over it is tried again."""
+        shortage, begin_ns = self._acceptor.shortage, SystemClock.now_ns()
+        while shortage.until_ns:
+            pause_ns = max(shortage.until_ns - begin_ns, 0)
+            if 0 <= timeout_ns <= pause_ns:
+                break
+            events = self._poll(pause_ns)
+            if events:
+                return events
+            then_ns, begin_ns = begin_ns, SystemClock.now_ns()
+            if timeout_ns > 0:
+                timeout_ns = max(timeout_ns - (begin_ns - then_ns), 0)
+            shortage.may_be_over()
+            self._open_or_pause()
+            if self._next.opened:
+                return []
+        return self._poll(timeout_ns)
 
     def _poll(self, timeout_ns: int) -> list[tuple[int, int]]:
         """epoll_wait(2) counts in milliseconds, and Python rounds up: what is due would be late.
@@ -314,9 +359,15 @@ class EpollEngine:
             self._hang_up(slot)
         return False
 
+    def _open_or_pause(self) -> None:
+        """Accept or do not, as there is room; who was accepted and had to wait goes first."""
+        self._acceptor.update(self._welcome())
+        for listener in self._acceptor.waiting():
+            self._accept(listener)
+
     def _accept(self, listener: int) -> None:
         index = self._acceptor.indices[listener]
-        fds = self._acceptor.accept(listener, self._room(), self.capacity)
+        fds = self._acceptor.accept(listener, self._welcome(), self.capacity)
         for fd in fds:
             self._states[fd] = OPEN
             self._interests[fd] = IN
@@ -451,6 +502,12 @@ class EpollEngine:
         now = self._interests[slot]
         if wanted == now or (not wanted and now == UNWATCHED):
             return
-        change = self._epoll.register if now == UNWATCHED else self._epoll.modify
-        change(slot, wanted)
+        if now == UNWATCHED:
+            try:
+                self._epoll.register(slot, wanted)
+            except OSError as error:  # ENOSPC, ENOMEM: its output has no way to go out
+                self._broken.setdefault(slot, error.errno or errno.EIO)
+                return
+        else:
+            self._epoll.modify(slot, wanted)
         self._interests[slot] = wanted

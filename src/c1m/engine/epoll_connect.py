@@ -11,6 +11,7 @@ import numpy as np
 from c1m.addresses import SockAddrs
 from c1m.errors import LimitError
 from c1m.kernel import socket_calls
+from c1m.kernel.refusals import refusal
 
 
 def open_sockets(family: int, count: int, capacity: int) -> list[int]:
@@ -23,10 +24,11 @@ def open_sockets(family: int, count: int, capacity: int) -> list[int]:
             continue
         for opened in [fd, *fds] if fd >= 0 else fds:
             os.close(opened)
+        why, remedy = refusal("further connection", -fd if fd < 0 else errno.EMFILE)
         raise LimitError(
-            f"{count:,} connects were asked for and {len(fds):,} descriptors are free "
-            f"(the limit of this process is {capacity:,}).",
-            "Ask for fewer, or raise the limit: ulimit -n.",
+            f"{why} {len(fds):,} of {count:,} connects could begin.",
+            remedy,
+            free=len(fds),
         )
     return fds
 

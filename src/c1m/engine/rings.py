@@ -7,28 +7,41 @@ RLIMIT_NOFILE nor than 2**20: a small server has one ring, a million connections
 
 A ring either accepts (the kernel chooses places in its table) or connects (we choose): mixed, the
 two would step on each other.
+
+A further ring may be refused: it locks memory and takes a descriptor. Then nothing is left behind,
+those that are there go on, and it is asked for again after a pause (`shortage`). The first is made
+with the set, so that who chooses this engine knows that there is one; it waits at rest, because the
+thread that runs the engine may be another one than that which made it.
 """
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from c1m.clock import Clock, SystemClock
+from c1m.engine.busy_poll import BusyPoll
+from c1m.engine.shortage import Shortage
 from c1m.engine.submissions import Words, poll
 from c1m.engine.user_data import Op, pack_one
 from c1m.errors import LimitError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing, Ids
 from c1m.kernel.real import Kernel
-from c1m.kernel.ring import Completions, RingLike
+from c1m.kernel.refusals import refusal
+from c1m.kernel.ring import Completions, RingLike, whole_pages
 
 Slots = npt.NDArray[np.int32]
 
 COMPLETIONS_FIRST = 1 << 12  # of one tick over all rings; grows to what comes
 POLLIN = 1
 BUFFERS_MIN = 2  # of a ring
+RING = "ring"  # what is short, in a Shortage
+FIRST_TRIES = 25  # at the first ring, with a pause of FIRST_PAUSE_NS between them: the rings of a
+FIRST_PAUSE_NS = 10_000_000  # process that has just ended count for some 30 ms longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,57 +74,42 @@ class Place:
     unused: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
-class BusyPoll:
-    """Looks at a ring for a while instead of sleeping at once, as long as that pays.
-
-    To be woken costs some ten microseconds and leaves cold caches. Where the next request comes
-    sooner than that it is cheaper to look for it; where it does not, looking is lost time. So each
-    look in vain doubles the number of sleeps until the next look, up to PAUSE_MAX.
-    """
-
-    PAUSE_MAX = 64
-
-    def __init__(self, kernel: Kernel, time_ns: int) -> None:
-        self._kernel = kernel
-        self._time_ns = time_ns
-        self._pause = 0  # sleeps between two looks
-        self._left = 0  # until the next one
-
-    def may_start(self) -> bool:
-        """Whether to look before this sleep."""
-        self._left -= 1
-        return self._left < 0
-
-    def finds(self, ring: RingLike) -> bool:
-        """Look; whether there is something."""
-        found = self._kernel.look(ring, self._time_ns)
-        self._pause = 0 if found else min(2 * self._pause + 1, self.PAUSE_MAX)
-        self._left = self._pause
-        return found
-
-
 class RingSet:
     """The rings of one engine."""
 
-    def __init__(self, kernel: Kernel, tuning: Tuning) -> None:
+    def __init__(self, kernel: Kernel, tuning: Tuning, clock: Clock | None = None) -> None:
+        """Raises LimitError where the kernel gives no ring, OSError where it gives no memory."""
         self.kernel = kernel
         self.tuning = tuning
+        self.shortage = Shortage()
+        self.clock = clock or SystemClock()
         allowed = min(kernel.files_max(), abi.FILES_MAX)
         self.files_per_ring = min(tuning.files_per_ring or allowed, allowed, tuning.capacity)
         self.capacity = tuning.capacity // self.files_per_ring * self.files_per_ring
         # A ring of few files needs few buffers, and where RLIMIT_NOFILE is small there are many.
         self.buffers_each = max(min(tuning.buffers_each, self.files_per_ring // 32), BUFFERS_MIN)
         self.places: list[Place] = []
-        self.arena = BufferArena(tuning.buffers_max, tuning.buffer_size)
+        self.arena = BufferArena(tuning.buffers_max, tuning.buffer_size, kernel.memory)
         self._completions: Completions = np.zeros((COMPLETIONS_FIRST, 4), np.uint32)
         self._watching = False
         self._busy_poll = BusyPoll(kernel, tuning.busy_poll_ns) if tuning.busy_poll_ns else None
         self._brought = 0  # completions of the last collection
         self.woken = False
+        self._first: Place | None = self._make_first()  # at rest, until it is needed
+
+    def room(self) -> int:
+        """Connections that fit, as far as limits tell: of this process, and of its user now."""
+        there = self.places or ([self._first] if self._first is not None else [])
+        if not there:
+            return 0
+        ring = there[0].ring
+        entries = whole_pages(self._entries(self.buffers_each) * abi.BUFFER.itemsize)
+        rings = len(there) + self.kernel.rings_left(ring, ring.locked_bytes + entries)
+        return min(rings * self.files_per_ring, self.capacity)
 
     def can_add(self) -> bool:
         """Whether there is room for one more ring."""
-        return (
+        return self._first is not None or (
             len(self.places) * self.files_per_ring < self.capacity
             and self.arena.left() >= BUFFERS_MIN
         )
@@ -126,46 +124,95 @@ class RingSet:
         self.arena.begin_afresh()
         self._completions = np.zeros((COMPLETIONS_FIRST, 4), np.uint32)
         self._watching = False
+        self.shortage.ends()
+
+    def may_add(self) -> bool:
+        """Whether one more ring may be asked for: there is room, and none was refused just now."""
+        return self.can_add() and not self.shortage.holds(self.clock.now_ns())
 
     def add(self, accepts: bool) -> Place:
-        """One more ring. Raises LimitError when capacity or the kernel allow no more."""
-        index = len(self.places)
+        """One more ring. Raises LimitError when capacity or the kernel allow no more.
+
+        In the pause after a refusal the kernel is not asked again.
+        """
         if not self.can_add():
             raise LimitError(f"All {self.capacity:,} slots of this engine are in use.")
-        tuning = self.tuning
+        if self.shortage.holds(self.clock.now_ns()):
+            raise LimitError(self.shortage.text, self.shortage.remedy)
+        index = len(self.places)
+        made: Place | None = None
         try:
-            ring = self.kernel.ring(index, tuning.sq_entries, tuning.cq_entries)
+            made, self._first = self._first or self._make(index), None
+            self._begin(made, accepts)
+        except (OSError, MemoryError) as error:
+            if made is not None:
+                self._unmake(made)
+            raise self._refused(index, error) from None
+        self.shortage.ends()
+        self.places.append(made)
+        return made
+
+    def _refused(self, index: int, error: OSError | MemoryError) -> LimitError:
+        text, remedy = refusal(f"io_uring number {index + 1}", error)
+        self.shortage.refused(RING, text, remedy, self.clock.now_ns())
+        return LimitError(text, remedy)
+
+    def _make_first(self) -> Place:
+        tries = 1
+        while True:
+            try:
+                return self._make(0)
+            except (OSError, MemoryError) as error:
+                passes = isinstance(error, OSError) and error.errno == errno.ENOMEM
+                if not passes or tries == FIRST_TRIES:
+                    raise self._refused(0, error) from None
+            tries += 1
+            self.kernel.sleep(FIRST_PAUSE_NS)
+
+    def _make(self, index: int) -> Place:
+        """A whole ring with its table and buffers, at rest. Raises OSError, with nothing left."""
+        tuning = self.tuning
+        ring = self.kernel.ring(index, tuning.sq_entries, tuning.cq_entries, True)
+        try:
             arg = np.zeros(1, abi.FILES_REGISTER)
             arg["nr"], arg["flags"] = self.files_per_ring, abi.FILES_SPARSE
             ring.register(abi.REGISTER_FILES2, arg, abi.FILES_REGISTER.itemsize)
-        except OSError as error:
-            raise LimitError(
-                f"The kernel gives no io_uring number {index + 1}: {error.strerror or error}.",
-                "Raise the locked-memory limit (ulimit -l) or ask for fewer connections.",
-            ) from None
-        # The more rings there are the less is left, and the less each further one gets.
-        rest = max(self.arena.left() // 64, BUFFERS_MIN)
-        count = tuning.buffers_first if index == 0 else min(self.buffers_each, rest)
-        entries = min(max(1024, 4 * count), abi.BUFFER_RING_MAX)
-        place = Place(ring, BufferRing(ring, self.arena, count, entries), accepts, 0)
-        place.free = self.files_per_ring
+            # The more rings there are the less is left, and the less each further one gets.
+            rest = max(self.arena.left() // 64, BUFFERS_MIN)
+            count = tuning.buffers_first if index == 0 else min(self.buffers_each, rest)
+            buffers = BufferRing(ring, self.arena, count, self._entries(count), self.kernel.memory)
+        except BaseException:
+            ring.close()
+            raise
+        return Place(ring, buffers, False, self.files_per_ring)
+
+    @staticmethod
+    def _entries(buffers: int) -> int:
+        """Of the buffer ring of a ring that keeps so many buffers."""
+        return min(max(1024, 4 * buffers), abi.BUFFER_RING_MAX)
+
+    def _begin(self, place: Place, accepts: bool) -> None:
+        """Start a ring that accepts or connects, from now on in this thread. Raises OSError."""
+        place.accepts = accepts
         if not accepts:
             place.unused = np.arange(self.files_per_ring - 1, -1, -1, dtype=np.int32)
-        self.places.append(place)
-        if index == 0:
+        ring = place.ring
+        ring.start()
+        if not self.places:
             # One pool of helper threads serves all rings of a thread; nothing here needs it.
             ring.register(abi.REGISTER_IOWQ_MAX_WORKERS, np.ones(2, np.uint32), 2)
             ring.push(poll(self.kernel.wake_fd(), POLLIN, pack_one(0, 0, Op.WAKE)))
-        else:
-            self._watch_all()
-        return place
-
-    def _watch_all(self) -> None:
-        """Several rings cannot be slept on by entering one of them: use the kernel's doorbell."""
+            return
+        # Several rings cannot be slept on by entering one of them: use the kernel's doorbell.
         if not self._watching:
-            self._watching = True
             self.kernel.watch(self.places[0].ring)
-        self.kernel.watch(self.places[-1].ring)
+            self._watching = True
+        self.kernel.watch(ring)
+
+    def _unmake(self, place: Place) -> None:
+        """Give a ring back that nothing has happened on."""
+        place.ring.close()
+        place.buffers.give_up()
 
     def place_of(self, slot: int) -> Place:
         """The ring that holds a slot."""
@@ -219,9 +266,13 @@ class RingSet:
             if not self.can_add():
                 raise LimitError(
                     f"{count:,} more connections were asked; {free:,} of this engine's "
-                    f"{self.capacity:,} slots are free."
+                    f"{self.capacity:,} slots are free.",
+                    free=free,
                 )
-            free += self.add(accepts=False).free
+            try:
+                free += self.add(accepts=False).free
+            except LimitError as limit:
+                raise LimitError(limit.message, limit.remedy, free) from None
         taken: list[Slots] = []
         for index, place in enumerate(self.places):
             n = 0 if place.accepts else min(count, place.free)
@@ -396,4 +447,7 @@ class RingSet:
     def _close_rings(self) -> None:
         for place in self.places:
             place.ring.close()
+        if self._first is not None:
+            self._first.ring.close()
+            self._first = None
         self.places.clear()

@@ -10,6 +10,7 @@ uring_connect, uring_lives (beginnings and ends).
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,8 +31,10 @@ from c1m.engine.uring_lives import Lives
 from c1m.engine.uring_output import Output
 from c1m.engine.uring_watch import BUSY, Watch
 from c1m.engine.user_data import OP, Op, pack_one
+from c1m.errors import EngineUnavailable, LimitError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.real import Kernel, RealKernel
+from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Completions
 from c1m.kernel.uring_probe import probe
 from c1m.limits import LINGER_NS, OUTBOX_HIGH
@@ -40,6 +43,24 @@ NO_DATA = Ragged.empty()
 MARKED_EACH = 64  # of larger batches only each eighth marks its connections as busy: who brings 16
 # messages a second is seen in one of them before three seconds are over
 PASSES_MAX = 8  # that a cancelled accept may take to end
+
+
+def _first_ring(kernel: Kernel, tuning: Tuning, clock: Clock) -> RingSet:
+    """The rings, of which the first is there. Raises EngineUnavailable."""
+    try:
+        return RingSet(kernel, tuning, clock)
+    except LimitError as error:
+        kernel.shutdown()
+        raise EngineUnavailable(error.message, error.remedy) from None
+    except (OSError, MemoryError) as error:
+        kernel.shutdown()
+        raise EngineUnavailable(*refusal("memory for the uring engine", error)) from None
+
+
+def _sooner(timeout_ns: int, other_ns: int) -> int:
+    """The shorter of two sleeps, where the first may be without end (below zero)."""
+    other_ns = max(other_ns, 1)
+    return other_ns if timeout_ns < 0 else min(timeout_ns, other_ns)
 
 
 class UringEngine:
@@ -61,9 +82,21 @@ class UringEngine:
     ) -> None:
         self.reason = reason
         self._clock = clock or SystemClock()
-        self._rings = RingSet(kernel or RealKernel(probe()), tuning or Tuning())
+        self._rings = _first_ring(kernel or RealKernel(probe()), tuning or Tuning(), self._clock)
         self.capacity = self._rings.capacity
         self._live_max = self.capacity if live_max is None else live_max
+        try:
+            self._make_parts(outbox_high)
+        except MemoryError as error:
+            self._rings.shutdown()
+            raise EngineUnavailable(*refusal("memory for the uring engine", error)) from None
+        self._closing: list[Slots] = []  # closed by the caller, output of this tick not settled
+        self._early: list[Completions] = []  # came while settling in the middle of a tick
+        self._is_shut = False
+        self._few = self._rings.tuning.few
+        self._batch = EventBatch.nothing()
+
+    def _make_parts(self, outbox_high: int) -> None:
         self.table = ConnTable(self.capacity)
         self._statistics = EngineStatistics()
         self._output = Output(
@@ -79,11 +112,6 @@ class UringEngine:
             self._rings, self.table, self._statistics, self._output, self._watch,
             self._acceptor, self._connector,
         )  # fmt: skip
-        self._closing: list[Slots] = []  # closed by the caller, output of this tick not settled
-        self._early: list[Completions] = []  # came while settling in the middle of a tick
-        self._is_shut = False
-        self._few = self._rings.tuning.few
-        self._batch = EventBatch.nothing()
 
     @property
     def live_max(self) -> int:
@@ -94,6 +122,10 @@ class UringEngine:
     def live_max(self, value: int) -> None:
         self._live_max = value
         self._acceptor.is_stale = True
+
+    def room(self) -> int:
+        """See Engine.room."""
+        return min(self._rings.room(), self._live_max)
 
     # --- what the caller asks for -------------------------------------------------------------
 
@@ -159,6 +191,9 @@ class UringEngine:
             "promoted": self._watch.promoted,
             "parked": self._watch.parked,
         }
+        shortages = (self._rings.shortage, self._acceptor.shortage)
+        statistics.refused = sum((s.counts for s in shortages), Counter())
+        statistics.refusal = next((s.text for s in shortages if s.text), "")
         return statistics
 
     def shutdown(self) -> None:
@@ -197,15 +232,21 @@ class UringEngine:
                 self._begin_afresh(batch)
                 if len(batch):
                     return batch
+        retry_ns = self._acceptor.retry_ns
         while True:
-            if self._acceptor.is_stale:
+            if self._acceptor.is_stale or (retry_ns and now >= retry_ns):
                 live = self._statistics.live + self._statistics.lingering
                 self._acceptor.arm(self._live_max - live)
-            self._collect(batch, 0 if self._has_work() else timeout_ns)
+                retry_ns = self._acceptor.retry_ns
+            sleep_ns = 0 if self._has_work() else timeout_ns
+            if retry_ns and sleep_ns:
+                sleep_ns = _sooner(sleep_ns, retry_ns - now)
+            self._collect(batch, sleep_ns)
             if len(batch) or self._rings.woken or timeout_ns == 0:
                 break
+            now = self._clock.now_ns()
             if timeout_ns > 0:
-                timeout_ns = max(deadline - self._clock.now_ns(), 0)
+                timeout_ns = max(deadline - now, 0)
         self._rings.woken = False
         return batch
 

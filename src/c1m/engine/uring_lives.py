@@ -48,11 +48,12 @@ class Lives:
         """Completions of accepts to new connections."""
         results = accepts[:, 2].view(np.int32)
         done = accepts[(results >= 0)]
-        for index, _, _, flags in accepts[(accepts[:, 3] & abi.CQE_MORE) == 0].tolist():
-            self._acceptor.completed(index, more=bool(flags & abi.CQE_MORE))
+        if len(done):
+            self._acceptor.succeeded()
+        for index, _, result, _ in accepts[(accepts[:, 3] & abi.CQE_MORE) == 0].tolist():
+            self._acceptor.ended(index, (1 << 32) - result if result >> 31 else 0)
         if not len(done):
             return
-        self._acceptor.is_stale = True
         rings = (done[:, 1] >> GENERATION_SHIFT).astype(np.int32)
         slots = rings * np.int32(self._rings.files_per_ring) + done[:, 2].view(np.int32)
         self._table.open(slots, ConnEvent.ACCEPT)
@@ -135,4 +136,4 @@ class Lives:
         self._rings.push(slots, sub.close(self._rings.files(slots)))
         self._table.free(slots)
         self._rings.give_places_back(slots)
-        self._acceptor.is_stale = True
+        self._acceptor.room_came()

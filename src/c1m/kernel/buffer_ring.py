@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from c1m.kernel.ring import RingLike
 
 Ids = npt.NDArray[np.uint16]
+Memory = Callable[[int], mmap.mmap]
 
 _ENTRY = np.dtype("V16")  # one whole entry
 _FIELDS = struct.Struct("<QIH")  # all of it but the last two bytes
@@ -33,14 +35,19 @@ LENT_MAX = 8192  # buffers, over all rings: what a burst may touch, 8 MiB
 GROUP = 0  # the buffer group id every ring uses: groups are per ring
 
 
+def anonymous(length: int) -> mmap.mmap:
+    """Page-aligned memory of this process alone; raises OSError."""
+    return mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
 class BufferArena:
     """`count` buffers of `size` bytes in one anonymous mapping; pages cost memory once touched."""
 
-    def __init__(self, count: int, size: int) -> None:
+    def __init__(self, count: int, size: int, memory: Memory = anonymous) -> None:
         assert 0 < count <= abi.BUFFER_IDS_MAX
         self.count = count
         self.size = size
-        self._mapping = mmap.mmap(-1, count * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._mapping = memory(count * size)
         self.memory = np.frombuffer(self._mapping, np.uint8)
         self.address = self.memory.ctypes.data
         self._make_columns()
@@ -96,15 +103,22 @@ class BufferArena:
 class BufferRing:
     """The queue of buffers of one ring. `free` of its `owned` buffers are the kernel's to pick.
 
-    `base` is how many it keeps when all have come back; more are lent.
+    `base` is how many it keeps when all have come back; more are lent. Raises OSError.
     """
 
-    def __init__(self, ring: RingLike, arena: BufferArena, count: int, entries: int) -> None:
+    def __init__(
+        self,
+        ring: RingLike,
+        arena: BufferArena,
+        count: int,
+        entries: int,
+        memory: Memory = anonymous,
+    ) -> None:
         assert entries <= abi.BUFFER_RING_MAX and entries & (entries - 1) == 0
         self._arena = arena
         # The kernel wants page-aligned memory and keeps reading it until the ring is gone: the
         # mapping lives as long as this object, which the engine keeps beside the ring.
-        self._mapping = mmap.mmap(-1, max(entries * 16, mmap.PAGESIZE))
+        self._mapping = memory(max(entries * 16, mmap.PAGESIZE))
         self.entries = np.frombuffer(self._mapping, _ENTRY, entries)
         self._ready = arena.entries.view(_ENTRY)
         self._mask = entries - 1
@@ -121,6 +135,11 @@ class BufferRing:
         self.free = 0
         self.base = 0
         self.grow(count)
+
+    def give_up(self) -> None:
+        """Its ring is closed and has never been used: nobody has any of its buffers."""
+        self._arena.put(self.entries.view(abi.BUFFER)["bid"][: self.owned].copy())
+        self.owned = self.free = self.base = 0
 
     def grow(self, count: int) -> None:
         """Keep up to `count` more buffers, as many as there are."""

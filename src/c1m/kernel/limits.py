@@ -10,6 +10,8 @@ import numpy as np
 from c1m.kernel import libc
 from c1m.kernel import uring_abi as abi
 
+DESCRIPTORS_MAX = 1 << 30  # where RLIMIT_NOFILE is "unlimited"
+
 
 def raise_nofile() -> tuple[int, int]:
     """Raise the soft RLIMIT_NOFILE to the hard one, which needs no privilege; returns both."""
@@ -17,6 +19,26 @@ def raise_nofile() -> tuple[int, int]:
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def descriptors_left() -> int:
+    """How many more descriptors this process may open, by its soft RLIMIT_NOFILE.
+
+    Without /proc those that are open are not known: then all above the lowest that is free count.
+    """
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        soft = DESCRIPTORS_MAX
+    try:
+        lowest = os.open("/", os.O_PATH)
+    except OSError:
+        return 0
+    os.close(lowest)
+    try:
+        used = len(os.listdir("/proc/self/fd")) - 1  # the one that lists them is gone again
+    except OSError:
+        used = lowest
+    return max(soft - used, 0)
 
 
 def try_io_uring() -> int:

@@ -6,10 +6,13 @@ the seam between them.
 
 from __future__ import annotations
 
+import mmap
 import os
+import resource
 import select
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,14 +20,20 @@ import numpy as np
 
 from c1m.addresses import Endpoint, unpack
 from c1m.clock import SystemClock
-from c1m.kernel import libc, procfs, sockets
+from c1m.errors import EngineUnavailable
+from c1m.kernel import libc, sockets
 from c1m.kernel import uring_abi as abi
+from c1m.kernel.buffer_ring import anonymous
+from c1m.kernel.limits import descriptors_left
+from c1m.kernel.locked import left_to_lock
+from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Ring, RingLike
 from c1m.kernel.uring_probe import Features
 
 # Linux 4.2: bind to the address alone; connect() then picks a port that is free for this very
 # destination instead of one that is free for all.
 IP_BIND_ADDRESS_NO_PORT = 24
+RESERVE = 16  # descriptors that no ring may take: listeners, files that are read for a moment
 
 
 @dataclass(slots=True)
@@ -44,8 +53,19 @@ class Kernel(Protocol):
         """How many direct descriptors one ring may have."""
         ...
 
-    def ring(self, index: int, sq_entries: int, cq_entries: int) -> RingLike:
-        """A new ring; raises OSError."""
+    def ring(self, index: int, sq_entries: int, cq_entries: int, at_rest: bool = False) -> RingLike:
+        """A new ring, which with `at_rest` must be started before it is used; raises OSError."""
+        ...
+
+    def rings_left(self, ring: RingLike, locked_bytes: int) -> int:
+        """How many more rings there may be that lock so much memory each, buffer rings included.
+
+        As far as limits tell; `ring` is one that is there.
+        """
+        ...
+
+    def memory(self, length: int) -> mmap.mmap:
+        """Page-aligned memory for buffers; raises OSError."""
         ...
 
     def watch(self, ring: RingLike) -> None:
@@ -100,23 +120,41 @@ class RealKernel:
     is in its queue until the thread itself enters; an eventfd registered with the ring does, at
     every first piece of deferred work. One eventfd serves all rings. In an edge-triggered epoll it
     never needs to be read.
+
+    Raises EngineUnavailable where there is no descriptor for the doorbell.
     """
 
     def __init__(self, features: Features) -> None:
         self.features = features
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll = select.epoll()
-        self._epoll.register(self._bell, select.EPOLLIN | select.EPOLLET)
-        self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
         self._listeners: dict[int, socket.socket] = {}
+        with ExitStack() as made:
+            try:
+                self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                made.callback(os.close, self._bell)
+                self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                made.callback(os.close, self._wake)
+                self._epoll = made.enter_context(select.epoll())
+                self._epoll.register(self._bell, select.EPOLLIN | select.EPOLLET)
+                self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
+            except OSError as error:
+                raise EngineUnavailable(*refusal("doorbell for io_uring", error)) from None
+            made.pop_all()
 
     def files_max(self) -> int:
         # Kernel: a table larger than the soft RLIMIT_NOFILE is refused with EMFILE.
-        return min(procfs.nofile()[0], abi.FILES_MAX)
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return abi.FILES_MAX if soft == resource.RLIM_INFINITY else min(soft, abi.FILES_MAX)
 
-    def ring(self, index: int, sq_entries: int, cq_entries: int) -> RingLike:
-        return Ring(index, sq_entries, cq_entries, self.features.no_sqarray)
+    def ring(self, index: int, sq_entries: int, cq_entries: int, at_rest: bool = False) -> RingLike:
+        return Ring(index, sq_entries, cq_entries, self.features.no_sqarray, at_rest)
+
+    def rings_left(self, ring: RingLike, locked_bytes: int) -> int:
+        left = max(descriptors_left() - RESERVE, 0)
+        lockable = left_to_lock(ring)
+        return left if lockable is None else min(left, lockable // locked_bytes)
+
+    def memory(self, length: int) -> mmap.mmap:
+        return anonymous(length)
 
     def watch(self, ring: RingLike) -> None:
         ring.register(abi.REGISTER_EVENTFD, np.array([self._bell], np.int32), 1)

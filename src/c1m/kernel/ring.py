@@ -10,11 +10,14 @@ Facts
 - TASKRUN may stay set with nothing left to do, so a drain ends when a call brought nothing new.
 - A full completion queue loses nothing (FEAT_NODROP): the kernel keeps a list, says so by
   CQ_OVERFLOW and moves it into the queue at the next enter with GETEVENTS.
+- With SINGLE_ISSUER only one thread may use a ring: the one that made it or, where it was made at
+  rest (R_DISABLED), the one that starts it. Until then anybody may register things with it.
 """
 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import struct
 from typing import Protocol
@@ -35,11 +38,17 @@ Rows = npt.NDArray[np.uint64]  # submissions as [n, 8] words of 8 bytes: one pla
 Completions = npt.NDArray[np.uint32]  # completions as [n, 4]: slot, tag, result, flags
 
 
+def whole_pages(size: int) -> int:
+    """Bytes of memory that so many take."""
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
 class RingLike(Protocol):
     """What an engine needs of a ring; the fake kernel has one too."""
 
     index: int
     cq_entries: int
+    locked_bytes: int  # what it counts for against RLIMIT_MEMLOCK, without its buffer ring
     pending: int  # submissions written and not yet handed over
 
     def push(self, rows: Rows) -> None:
@@ -78,15 +87,29 @@ class RingLike(Protocol):
         """io_uring_register with an array as the argument; raises OSError."""
         ...
 
+    def start(self) -> None:
+        """Make this thread the one that uses a ring that was made at rest; raises OSError."""
+        ...
+
     def close(self) -> None:
         """Give the ring back."""
         ...
 
 
 class Ring:
-    """A ring of the real kernel. Raises OSError where the kernel refuses it."""
+    """A ring of the real kernel. Raises OSError where the kernel refuses it.
 
-    def __init__(self, index: int, sq_entries: int, cq_entries: int, no_sqarray: bool) -> None:
+    `at_rest`: it can be used only after `start`.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        sq_entries: int,
+        cq_entries: int,
+        no_sqarray: bool,
+        at_rest: bool = False,
+    ) -> None:
         self.index = index
         self.pending = 0
         self._params = np.zeros(1, abi.PARAMS)
@@ -95,6 +118,7 @@ class Ring:
             abi.SETUP_CQSIZE | abi.SETUP_CLAMP | abi.SETUP_SUBMIT_ALL | abi.SETUP_SINGLE_ISSUER
             | abi.SETUP_DEFER_TASKRUN | abi.SETUP_TASKRUN_FLAG
             | (abi.SETUP_NO_SQARRAY if no_sqarray else 0)
+            | (abi.SETUP_R_DISABLED if at_rest else 0)
         )  # fmt: skip
         self.fd = libc.io_uring_setup(sq_entries, self._params.ctypes.data)
         try:
@@ -111,6 +135,7 @@ class Ring:
         array_end = 0 if no_sqarray else int(sq["array"]) + 4 * self.sq_entries
         self._ring_bytes = max(int(cq["cqes"]) + abi.CQE.itemsize * self.cq_entries, array_end)
         self._sqes_bytes = abi.SQE.itemsize * self.sq_entries
+        self.locked_bytes = whole_pages(self._ring_bytes) + whole_pages(self._sqes_bytes)
         self._ring_address = libc.map_shared(self.fd, self._ring_bytes, abi.OFF_SQ_RING)
         try:
             self._sqes_address = libc.map_shared(self.fd, self._sqes_bytes, abi.OFF_SQES)
@@ -232,6 +257,9 @@ class Ring:
 
     def register(self, opcode: int, arg: npt.NDArray[np.generic], count: int) -> int:
         return libc.io_uring_register(self.fd, opcode, arg.ctypes.data, count)
+
+    def start(self) -> None:
+        libc.io_uring_register(self.fd, abi.REGISTER_ENABLE_RINGS, 0, 0)
 
     def close(self) -> None:
         if self.fd < 0:

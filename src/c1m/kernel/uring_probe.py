@@ -6,6 +6,7 @@ Everything up to Linux 6.1 is needed; what came later has a fall-back and is nam
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import socket
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import numpy as np
 
 from c1m.errors import EngineUnavailable
 from c1m.kernel import uring_abi as abi
+from c1m.kernel.buffer_ring import BufferArena, BufferRing
+from c1m.kernel.refusals import ERRNOS, refusal
 from c1m.kernel.ring import Ring
 
 NEEDED_OPS = {
@@ -48,15 +51,19 @@ def probe() -> Features:
     try:
         ring, no_sqarray = _small_ring()
     except OSError as error:
-        raise EngineUnavailable(_refusal(error), _remedy(error)) from None
+        raise EngineUnavailable(*_refusal(error)) from None
     try:
-        return _features(ring, no_sqarray)
+        features = _features(ring, no_sqarray)
+        _receive(ring)
     except OSError as error:
+        if error.errno in ERRNOS:
+            raise EngineUnavailable(*refusal("io_uring", error)) from None
         raise EngineUnavailable(
             f"io_uring is there but lacks something c1m needs ({error.strerror or error})."
         ) from None
     finally:
         ring.close()
+    return features
 
 
 def _small_ring() -> tuple[Ring, bool]:
@@ -97,6 +104,32 @@ def _direct_socket_works(ring: Ring) -> bool:
     return count == 2 and bool((into[:2, 2] == 0).all())
 
 
+def _receive(ring: Ring) -> None:
+    """Receive into a provided buffer, on a socket in the table, as the engine does."""
+    said = b"c1m"
+    arena = BufferArena(2, 64)
+    buffers = BufferRing(ring, arena, 2, 2)
+    near, far = socket.socketpair()
+    with near, far:
+        far.send(said)
+        fds = np.array([near.fileno()], np.int32)
+        arg = np.zeros(1, abi.FILES_UPDATE)
+        arg["offset"], arg["fds"] = 1, fds.ctypes.data
+        ring.register(abi.REGISTER_FILES_UPDATE, arg, 1)
+    row = _sqe(
+        abi.OP_RECV, flags=abi.FIXED_FILE | abi.BUFFER_SELECT, ioprio=abi.RECV_MULTISHOT, fd=1
+    )
+    ring.push(np.array([row]).view(np.uint64).reshape(1, 8))
+    ring.drain(1, 0, 0)
+    into = np.zeros((4, 4), np.uint32)  # all zero, which is no data, where nothing comes
+    ring.reap(into)
+    del buffers  # the kernel has looked at its memory until now
+    length, flags = into[0, 2:].tolist()
+    at = (flags >> abi.CQE_BUFFER_SHIFT) * arena.size
+    if arena.memory[at : at + length].tobytes() != said:
+        raise EngineUnavailable("io_uring is there but what it receives is not what was sent.")
+
+
 def _sqe(opcode: int, **fields: int) -> np.void:
     row = np.zeros(1, abi.SQE)
     row["opcode"] = opcode
@@ -105,7 +138,14 @@ def _sqe(opcode: int, **fields: int) -> np.void:
     return row[0]  # type: ignore[no-any-return]
 
 
-def _refusal(error: OSError) -> str:
+def _refusal(error: OSError) -> tuple[str, str]:
+    """Why there is no ring at all, and what to do."""
+    if error.errno in ERRNOS:
+        return refusal("io_uring", error)
+    return _told(error), _remedy(error)
+
+
+def _told(error: OSError) -> str:
     try:
         with open("/proc/sys/kernel/io_uring_disabled") as file:
             disabled = file.read().strip()
@@ -118,13 +158,9 @@ def _refusal(error: OSError) -> str:
 
 
 def _remedy(error: OSError) -> str:
-    import errno
-
     if error.errno == errno.EPERM:
         return (
             "Allow it with 'sysctl kernel.io_uring_disabled=0', or in a container with a seccomp "
             "profile that permits io_uring_setup, io_uring_enter and io_uring_register."
         )
-    if error.errno == errno.ENOMEM:
-        return "Raise the locked-memory limit (ulimit -l, LimitMEMLOCK=)."
     return "Use Linux 6.1 or later, or the epoll engine."

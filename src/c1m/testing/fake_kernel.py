@@ -12,7 +12,7 @@ import ctypes
 import errno
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from c1m.addresses import AF_INET, Endpoint, unpack
 from c1m.errors import UsageError
 from c1m.kernel import uring_abi as abi
+from c1m.kernel.buffer_ring import anonymous
 from c1m.kernel.real import Listener
 from c1m.kernel.ring import RingLike
 from c1m.kernel.uring_probe import Features
@@ -31,6 +32,10 @@ from c1m.testing.fake_ring import FakeRing
 from c1m.testing.fake_sockets import error
 from c1m.testing.faults import Chance, Faults
 from c1m.testing.manual_clock import ManualClock
+from c1m.testing.refusals import REGISTRATIONS, Refusals
+
+if TYPE_CHECKING:
+    import mmap
 
 FOREVER_S = 10.0  # a sleep without end waits so long for a `wake` from another thread
 
@@ -41,7 +46,7 @@ class FakeKernel:
     files_max: direct descriptors of one ring. rings_max: rings before the kernel refuses (ENOMEM).
     cq_entries_max: bound for completion queues, whatever is asked. socket_buffer: bytes that wait
     in a socket. ports: ephemeral ports for each source, destination and port. network: another
-    kernel's, to be on the same host.
+    kernel's, to be on the same host. What an engine needs may be refused at any call: `refuse`.
     `chance.counts` says what happened: faults by their name, and "dropped_accepts" (connections
     lost to a full table), "replaced_files", "bad_files", "out_of_buffers",
     "full_submission_queue", "overflowed_completions", "ended_by_overflow".
@@ -66,6 +71,7 @@ class FakeKernel:
         self.clock = clock or ManualClock()
         self.chance = Chance(seed, Faults(**faults))
         self.network = network or Network(socket_buffer, ports)
+        self.refusals = Refusals()
         self.rings: list[FakeRing] = []
         self.has_run = False  # an engine has been made on it
         self._files_max = files_max
@@ -85,13 +91,22 @@ class FakeKernel:
     def files_max(self) -> int:
         return self._files_max
 
-    def ring(self, index: int, sq_entries: int, cq_entries: int) -> FakeRing:
+    def ring(self, index: int, sq_entries: int, cq_entries: int, at_rest: bool = False) -> FakeRing:
+        self.refusals.call("ring")
         if len(self.rings) >= self._rings_max:
             raise error(errno.ENOMEM)
-        ring = FakeRing(self, index, sq_entries, min(cq_entries, self._cq_entries_max))
+        cq_entries = min(cq_entries, self._cq_entries_max)
+        ring = FakeRing(self, index, sq_entries, cq_entries, at_rest)
         self.rings.append(ring)
         self.has_run = True
         return ring
+
+    def rings_left(self, ring: RingLike, locked_bytes: int) -> int:
+        return self._rings_max - len(self.rings)
+
+    def memory(self, length: int) -> mmap.mmap:
+        self.refusals.call("memory")
+        return anonymous(length)
 
     def watch(self, ring: RingLike) -> None:
         ring.register(abi.REGISTER_EVENTFD, np.array([self._bell_fd], np.int32), 1)
@@ -130,6 +145,7 @@ class FakeKernel:
             self._close(listener.fd)
 
     def socket(self, family: int, source: bytes | None) -> int:
+        self.refusals.call("socket")
         made = self.network.socket(family)
         if source is not None:
             self.network.bind(made, unpack(family, source))
@@ -150,6 +166,13 @@ class FakeKernel:
                 self._close(fd)
 
     # --- what tests use -------------------------------------------------------------------------
+
+    def refuse(self, call: str, first: int, times: int = 1, code: int = errno.ENOMEM) -> None:
+        """Refuse the `first`th call of this name (from 1) and the next ones, `times` in all.
+
+        The names are those of `testing.refusals.CALLS`.
+        """
+        self.refusals.refuse(call, first, times, code)
 
     def peer(
         self, endpoint: Endpoint, source: Endpoint | None = None, buffers: int | None = None
@@ -225,6 +248,7 @@ class FakeKernel:
     ) -> None:
         """io_uring_register. Raises OSError."""
         first: Any = arg[0]
+        self.refusals.call(REGISTRATIONS.get(opcode, ""))
         if opcode == abi.REGISTER_FILES2:
             assert arg.dtype == abi.FILES_REGISTER and count == abi.FILES_REGISTER.itemsize
             size = int(first["nr"])

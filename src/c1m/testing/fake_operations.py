@@ -39,6 +39,8 @@ def accept(request: Request) -> Outcome:
         if listener.queue and ring.chance.strikes("accept_error"):
             return Done(-ring.chance.random.choice(_ACCEPT_ERRORS))
         try:
+            if listener.queue:
+                ring.refusals.call("accept")
             accepted = listener.accept()
         except BlockingIOError:
             return Wait(POLLIN)
@@ -175,6 +177,7 @@ def open_socket(request: Request) -> Outcome:
     """A socket in a place of the table; a file that is there is replaced."""
     sqe, ring = request.sqe, request.ring
     assert sqe.off == socket.SOCK_STREAM and sqe.file_index > 0
+    ring.refusals.call("open socket")
     ring.table.put(sqe.file_index - 1, ring.network.socket(sqe.fd))
     return Done(0)
 

@@ -44,12 +44,18 @@ class Cqe(NamedTuple):
 class FakeRing:
     """Satisfies kernel.ring.RingLike."""
 
-    def __init__(self, kernel: FakeKernel, index: int, sq_entries: int, cq_entries: int) -> None:
+    locked_bytes = 0
+
+    def __init__(
+        self, kernel: FakeKernel, index: int, sq_entries: int, cq_entries: int, at_rest: bool
+    ) -> None:
         self.index = index
+        self.at_rest = at_rest
         self.pending = 0
         self.sq_entries = 1 << (sq_entries - 1).bit_length()
         self.cq_entries = 1 << (cq_entries - 1).bit_length()
         self.chance = kernel.chance
+        self.refusals = kernel.refusals
         self.network = kernel.network
         self.table = FileTable(self.chance.counts)
         self.buffers: dict[int, ProvidedBuffers] = {}
@@ -117,6 +123,11 @@ class FakeRing:
         self._kernel.register(self, opcode, arg, count)
         return 0
 
+    def start(self) -> None:
+        self.refusals.call("start")
+        assert self.at_rest, "it was started before"
+        self.at_rest = False
+
     def close(self) -> None:
         if self.is_closed:
             return
@@ -137,6 +148,7 @@ class FakeRing:
     def _enter(self, least: int, get_events: bool, timeout_ns: int = 0) -> None:
         """io_uring_enter: all submissions, then with `get_events` the passes that collect."""
         assert not self.is_closed, "the ring is closed"
+        assert not self.at_rest, "the ring was not started"
         blocks, self._sq = self._sq, []
         submitted, self.pending = self.pending, 0
         for block in blocks:

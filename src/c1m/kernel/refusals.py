@@ -1,0 +1,65 @@
+"""What the kernel refuses, in sentences: which limit it was and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+
+from c1m.units import format_bytes
+
+ERRNOS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC))
+"""Errnos that tell of a resource that is used up, and may be there again later."""
+
+
+def refusal(what: str, error: OSError | MemoryError | int) -> tuple[str, str]:
+    """Message and remedy for `what` ("io_uring number 2") that was refused with this errno.
+
+    Python's own MemoryError counts as ENOMEM.
+    """
+    code = errno.ENOMEM
+    if isinstance(error, int):
+        code = error
+    elif isinstance(error, OSError):
+        code = error.errno or 0
+    why, remedy = _reason(code, "io_uring" in what)
+    return f"The kernel gives no {what}: {why}.", remedy
+
+
+def _reason(code: int, is_ring: bool) -> tuple[str, str]:
+    if code == errno.EMFILE:
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return (
+            f"RLIMIT_NOFILE is {soft:,}, and no descriptor is left"
+            + " or its table is larger" * is_ring,
+            "Raise it: ulimit -n, LimitNOFILE=.",
+        )
+    if code == errno.ENFILE:
+        return "this machine's table of open files is full", "Raise the sysctl fs.file-max."
+    if code == errno.ENOSPC:
+        return "this user watches too much with epoll", "Raise fs.epoll.max_user_watches."
+    if code == errno.ENOMEM:
+        return _memory(is_ring)
+    return os.strerror(code) if code else "it does not say why", ""
+
+
+def _memory(is_ring: bool) -> tuple[str, str]:
+    """ENOMEM: the limit that it most likely was."""
+    if is_space_bounded():
+        space = resource.getrlimit(resource.RLIMIT_AS)[0]
+        return (
+            f"the address space (RLIMIT_AS) is {format_bytes(space)}",
+            "Raise it: ulimit -v, LimitAS=.",
+        )
+    locked = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    if is_ring and locked != resource.RLIM_INFINITY:
+        return (
+            f"RLIMIT_MEMLOCK is {format_bytes(locked)} for all rings of this user",
+            "Raise it: ulimit -l, LimitMEMLOCK=.",
+        )
+    return "this machine has none left", "Free some memory, or ask for fewer connections."
+
+
+def is_space_bounded() -> bool:
+    """Whether the address space has a limit."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
