@@ -90,7 +90,7 @@ def serve(
     """
     from c1m.apps.echo import Echo
     from c1m.cli.live import Live
-    from c1m.cli.server_text import Progress, final_figures, final_text
+    from c1m.cli.server_text import Progress, final_figures, final_text, refusal_text
     from c1m.limits import BACKLOG, REPORT_NS
     from c1m.report.files import check_writable, write_text
     from c1m.server.server import Server, stop_on_signals
@@ -113,10 +113,16 @@ def serve(
         click.echo(line)
     live = Live(quiet=quiet)
     progress = Progress(server.clock.now_ns())
+    is_told = False
 
     def report(running: Server) -> int:
+        nonlocal is_told
         now = running.clock.now_ns()
         live.show(progress.line(running, now))
+        if running.statistics.refusal and not is_told:
+            is_told = True
+            live.done()
+            click.echo(f"c1m: {refusal_text(running)}", err=True)
         return now + REPORT_NS
 
     server.run(report)
@@ -134,7 +140,7 @@ def _hello(app: str, server: Any) -> list[str]:
     lines = [
         f"{app}: listening on {', '.join(shown).replace(', ...,', ' ...')}",
         f"engine {engine.name} ({engine.reason}), one thread, "
-        f"room for {min(engine.live_max, engine.capacity):,} connections",
+        f"room for {engine.room():,} connections",
     ]
     if engine.name == "epoll":
         lines.append(

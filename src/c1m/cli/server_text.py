@@ -26,6 +26,7 @@ class Progress:
         messages = (statistics.messages - self._messages) / seconds
         self._then_ns, self._opened, self._messages = now_ns, statistics.opened, statistics.messages
         step = server.ramp.last_step_ms()
+        refused = sum(statistics.refused.values())
         sample = process_sample()
         return "  ".join(
             [
@@ -36,8 +37,17 @@ class Progress:
                 f"in {format_bytes(statistics.received_bytes)}",
                 f"out {format_bytes(statistics.sent_bytes)}",
                 f"memory {format_bytes(sample.rss_bytes)}" if sample else "",
+                f"{format_count(refused)} times refused room" if refused else "",
             ]
         ).rstrip()
+
+
+def refusal_text(server: Server) -> str:
+    """What is to be said once when the kernel has refused what further connections need."""
+    return (
+        f"{server.statistics.refusal} The connections that are there stay and are served; further "
+        "ones wait in the accept queue, and accepting is tried again."
+    )
 
 
 def final_figures(server: Server) -> dict[str, Any]:
@@ -53,6 +63,8 @@ def final_figures(server: Server) -> dict[str, Any]:
         "received_bytes": statistics.received_bytes,
         "sent_bytes": statistics.sent_bytes,
         "unsent_bytes": statistics.unsent_bytes,
+        "refused": statistics.refused,
+        "refusal": statistics.refusal,
         "engine": {"name": server.engine.name, "reason": server.engine.reason},
         "threads": sample.threads if sample else None,
         "rss_peak_bytes": sample.peak_rss_bytes if sample else None,
@@ -81,6 +93,10 @@ def final_text(server: Server) -> str:
             else ""
         )
     )
+    for what, count in statistics.refused.items():
+        lines.append(f"  {format_count(count):>12}  times the kernel refused a further {what}")
+    if statistics.refusal:
+        lines.append(f"  {statistics.refusal}")
     if sample is not None:
         lines.append(
             f"memory at most {format_bytes(sample.peak_rss_bytes)}, CPU "

@@ -317,6 +317,8 @@ class Server:
         self.statistics.received_bytes = engine.received_bytes
         self.statistics.sent_bytes = engine.sent_bytes
         self.statistics.unsent_bytes = engine.unsent_bytes
+        self.statistics.refused = engine.refused
+        self.statistics.refusal = engine.refusal
         return self.statistics
 
 

@@ -20,6 +20,8 @@ class ServerStatistics:
     sent_bytes: int = 0
     unsent_bytes: int = 0  # owed to connections that ended first
     ticks: int = 0
+    refused: dict[str, int] = field(default_factory=dict)  # what the kernel refused, how often
+    refusal: str = ""  # the last of that in a sentence
 
     def count_opened(self, count: int) -> None:
         """Connections were accepted."""
