@@ -5,6 +5,7 @@ Exit status: 0 all as asked, 1 something was short, 2 bad usage.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -12,6 +13,7 @@ import sys
 import click
 
 from c1m.errors import C1mError, UsageError
+from c1m.kernel.refusals import is_space_bounded, refusal
 
 COMMANDS = {
     "serve": "Hold connections: an echo server.",
@@ -60,6 +62,21 @@ def _in_one_line(error: click.UsageError) -> str:
     return f"{said} Try `{path} --help`."
 
 
+def _refused(error: BaseException) -> str | None:
+    """What this process lacks, in a sentence; None for an error that tells of something else.
+
+    Facts: where the address space is used up, an import fails in any of these ways: the memory is
+    not there, a library is not mapped, or a file that is compiled has a syntax error.
+    """
+    code = getattr(error, "errno", None)
+    if isinstance(error, OSError) and code in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return " ".join(refusal("more of what c1m needs", error))
+    may_be = ImportError | SyntaxError | SystemError
+    if isinstance(error, MemoryError) or (isinstance(error, may_be) and is_space_bounded()):
+        return " ".join(refusal("more memory", MemoryError()))
+    return None
+
+
 def main() -> None:
     """Run the command line; never returns."""
     try:
@@ -81,3 +98,9 @@ def main() -> None:
         # Whoever read our output has gone; Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (OSError, MemoryError, ImportError, SyntaxError, SystemError) as error:
+        said = _refused(error)
+        if said is None:
+            raise
+        click.echo(f"c1m: {said}", err=True)
+        sys.exit(2)
