@@ -104,17 +104,22 @@ def diagnose(
 ) -> Diagnosis:
     """Hold what `connections` need against a situation (default: this machine's, read now).
 
-    `engine` "auto" is uring where it works, else epoll. `sources` are the addresses the client has
-    (on loopback it has 127.0.0.0/8). Raises UsageError for a request that makes no sense.
+    `engine` "auto" is uring where it works and may lock the memory of a ring, else epoll. `sources`
+    are the addresses the client has (on loopback it has 127.0.0.0/8). Raises UsageError for a
+    request that makes no sense.
     """
     _validate(connections, role, engine, listen_ports, sources)
     if situation is None:
         from c1m.doctor.situation import read_situation
 
         situation = read_situation()
+    ports = tuple(sorted(set(listen_ports)))
     if engine == "auto":
-        engine = "uring" if situation.uring_works else "epoll"
-    request = Request(connections, role, engine, tuple(sorted(set(listen_ports))), sources)
+        # An engine is chosen before anything is open, by whether there is a first ring.
+        first = Request(1, role, "uring", ports, sources)
+        is_locked_out = io_uring.memlock_is_short(first, situation)
+        engine = "uring" if situation.uring_works and not is_locked_out else "epoll"
+    request = Request(connections, role, engine, ports, sources)
     found = (check(request, situation) for check in CHECKS)
     return Diagnosis(request, tuple(finding for finding in found if finding is not None))
 

@@ -23,6 +23,8 @@ RING_SLOTS_MAX = 1 << 20
 PROCESS_DESCRIPTORS = 64
 # Queues and buffer ring of one io_uring: 512 x 64 B, 2,048 x 16 B and a page, 1,024 x 16 B.
 RING_BYTES = 21 * 4096
+# The first ring of a process has a buffer ring of 8,192 x 16 B.
+FIRST_RING_BYTES = 49 * 4096
 # The uring engine's own bounds: 65,536 provided buffers in all, busy rings take up to half;
 # a further ring gets up to 256 of them, but no more than a 64th of the rest; slots over all rings.
 RINGS_MAX = 430
@@ -205,7 +207,9 @@ def epoll_watches(request: Request) -> int:
 
 def locked_bytes(request: Request, nofile: int) -> int:
     """Ring memory that RLIMIT_MEMLOCK counts per user (Linux 6.14 and later, no CAP_IPC_LOCK)."""
-    return request.ends * rings(request, nofile) * RING_BYTES
+    further = max(rings(request, nofile) - 1, 0)
+    first = FIRST_RING_BYTES if request.engine == "uring" else 0
+    return request.ends * (first + further * RING_BYTES)
 
 
 def memory(request: Request, slabs: Mapping[str, int], nofile: int) -> Memory:

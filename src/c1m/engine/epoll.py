@@ -52,9 +52,9 @@ from c1m.engine.ragged import Ragged
 from c1m.errors import EngineUnavailable
 from c1m.kernel import socket_calls
 from c1m.kernel.libc import trim
-from c1m.limits import LINGER_NS, OUTBOX_HIGH
 from c1m.kernel.limits import descriptors_left
 from c1m.kernel.refusals import refusal
+from c1m.limits import LINGER_NS, OUTBOX_HIGH
 
 EVENTS_MAX = 1024  # connections one tick may serve
 ARENA_SIZE = EVENTS_MAX * 4096  # bytes one tick may read: a page each, or more of fewer

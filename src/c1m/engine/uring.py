@@ -86,7 +86,7 @@ class UringEngine:
         self.capacity = self._rings.capacity
         self._live_max = self.capacity if live_max is None else live_max
         try:
-            self._make_parts(outbox_high)
+            self._make_parts(outbox_high, linger_ns)
         except MemoryError as error:
             self._rings.shutdown()
             raise EngineUnavailable(*refusal("memory for the uring engine", error)) from None
@@ -96,7 +96,7 @@ class UringEngine:
         self._few = self._rings.tuning.few
         self._batch = EventBatch.nothing()
 
-    def _make_parts(self, outbox_high: int) -> None:
+    def _make_parts(self, outbox_high: int, linger_ns: int) -> None:
         self.table = ConnTable(self.capacity)
         self._statistics = EngineStatistics()
         self._output = Output(

@@ -104,6 +104,7 @@ def conclude(
         unanswered=0 if generator.plan.scenario.wants_end else generator.traffic.first.missing,
         server_nofile=server_nofile,
         silence=_silence(generator),
+        refusal=generator.connections.refusal,
     )
     record.explanations.extend(explanations(asked, connections, failures, evidence))
     record.thresholds.extend(evaluate(record, thresholds))

@@ -23,7 +23,8 @@ from c1m.ramp import Ramp
 FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(7)  # LEAVING: open, asks no more
 
 BLOCK = 1 << 16  # connections handed to the engine in one piece
-RETRIES = 1_000  # connects without a free slot, where some were closed just before
+REFUSED_NS = 1_000_000_000  # how long a refusal must last before no more connects are begun: what
+# was closed a moment ago is given back a little later, by other processes too
 PEER_EOF = 0  # in the place of an errno: the server closed
 ETIMEDOUT = 110
 
@@ -69,7 +70,8 @@ class Connections:
         self.latency = Histogram()  # of connects
         self.ramp = Ramp(now_ns)
         self.is_ramp = True  # what opens now belongs to it
-        self.is_full = False  # the engine has no slot left
+        self.is_full = False  # the engine has no slot left, or the kernel nothing for another one
+        self.refusal: LimitError | None = None  # the limit that was met
         self.shortfalls: list[str] = []
         self._engine = engine
         self._addresses = addresses
@@ -80,7 +82,7 @@ class Connections:
         self._missed: list[Numbers] = []  # numbers that failed or were lost and count as wanted
         self._wanted = self._assigned = 0  # assigned: open, connecting or missed
         self._waived = 0  # wanted, and not to be started any more
-        self._retries = 0
+        self._refused_ns: int | None = None  # since when nothing more could be begun
 
     def numbers_of(self, slots: Slots) -> Numbers:
         """Whose these slots are: int64[n]."""
@@ -123,19 +125,21 @@ class Connections:
     # --- opening ------------------------------------------------------------------------------
 
     def open(self, count: int, now_ns: int) -> bool:
-        """Start `count` connects; False where the engine has no room for them."""
+        """Start `count` connects, or as many as there is room for; False where there is none.
+
+        Where that goes on for REFUSED_NS no more are begun, until some are closed.
+        """
         numbers = self._take_numbers(count)
         sources, destinations = self._addresses.rows(numbers)
         try:
             slots = self._engine.connect(sources, destinations)
         except LimitError as limit:
             self._again.append(numbers)
-            # What was closed a moment ago may hold its slot until the kernel has said so.
-            self.is_full = self._retries == 0
-            self._retries -= not self.is_full
-            if self.is_full and str(limit) not in self.shortfalls:
-                self.shortfalls.append(str(limit))
+            if 0 < limit.free < count:
+                return self.open(limit.free, now_ns)
+            self._refused(limit, now_ns)
             return False
+        self._refused_ns = None
         self.slots[numbers] = slots
         self._numbers[slots] = numbers
         self.states[numbers] = CONNECTING
@@ -144,6 +148,14 @@ class Connections:
         self.counts.started += count
         self.counts.connecting += count
         return True
+
+    def _refused(self, limit: LimitError, now_ns: int) -> None:
+        if self._refused_ns is None:
+            self._refused_ns = now_ns
+        self.is_full = now_ns - self._refused_ns >= REFUSED_NS
+        if self.is_full and self.refusal is None:
+            self.refusal = limit
+            self.shortfalls.append(str(limit))
 
     def _take_numbers(self, count: int) -> Numbers:
         again = min(count, sum(map(len, self._again)))
@@ -188,7 +200,7 @@ class Connections:
         self.counts.closed += len(numbers)
         self._assigned -= len(numbers)
         self._again.append(numbers)
-        self.is_full, self._retries = False, RETRIES
+        self.is_full, self._refused_ns = False, None
         self._engine.close(self.slots[numbers], abort=abort)
 
     def finish(self, numbers: Numbers) -> None:

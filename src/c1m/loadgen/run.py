@@ -111,7 +111,8 @@ def _run(
         started = metadata.started_text()
         with _Signals(generator if on_signals else None):
             generator.run()
-        extra = dict(chosen.statistics().extra)  # while its rings are there
+        statistics = chosen.statistics()  # while its rings are there
+        extra = statistics.extra | {f"refused_{k}": n for k, n in statistics.refused.items()}
     finally:
         chosen.shutdown()
     sampler.close()

@@ -16,7 +16,8 @@ from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
 from c1m.loadgen.window import Window
 
-PLANNED_FOR = ("net.ipv4.ip_local_port_range",)  # plan_addresses knows better what it has
+# plan_addresses knows better what ports it has, and the engine that is chosen what fits into it.
+PLANNED_FOR = ("net.ipv4.ip_local_port_range", "io_uring", "memlock", "nofile (hard)", "rings")
 
 
 def check_targets(targets: Sequence[Endpoint]) -> None:
@@ -63,7 +64,8 @@ def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> list[Fin
     """What the doctor says of so many. Raises LimitError, saying how many do fit, where this
     machine cannot hold them.
 
-    The doctor's checks decide, but for what the plan of addresses finds out by itself.
+    The doctor's checks decide, but for what is found out by itself: by the plan of addresses, and
+    by the engine (`check_capacity`).
     """
     role = "both" if all(is_here(t) for t in targets) else "client"
     findings = diagnose(count, role, engine, [8001]).findings
@@ -119,16 +121,21 @@ def server_pid_of(targets: Sequence[Endpoint]) -> int | None:
 
 def check_capacity(engine: Engine, count: int) -> None:
     """Raise LimitError where the engine that was chosen cannot hold so many."""
-    reserve = 16 if engine.name == "epoll" else 0
-    fits = engine.capacity - reserve
-    if count > fits:
+    fits = engine.room()
+    if count <= fits:
+        return
+    if engine.name == "epoll":
+        why = "each takes a descriptor, and RLIMIT_NOFILE bounds those"
+        remedy = "Raise it (ulimit -n) or use --engine uring."
+    else:
         why = (
-            "its limit is RLIMIT_NOFILE"
-            if engine.name == "epoll"
-            else "that is all its tables hold"
+            "a ring holds no more than RLIMIT_NOFILE, and RLIMIT_MEMLOCK bounds the rings of all "
+            "processes of this user"
         )
-        raise LimitError(
-            f"{count:,} connections were asked; the {engine.name} engine can hold about {fits:,} "
-            f"here: {why}.",
-            "Raise the limit (ulimit -n) or use --engine uring." if engine.name == "epoll" else "",
-        )
+        remedy = "Raise them (ulimit -n, ulimit -l)."
+    raise LimitError(
+        f"{count:,} connections were asked; the {engine.name} engine ({engine.reason}) can hold "
+        f"about {fits:,} here: {why}.",
+        f"{remedy} `c1m doctor --connections {count}` says more.",
+        fits,
+    )

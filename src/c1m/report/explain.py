@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from c1m.errors import LimitError
 from c1m.report import roots, walls
 from c1m.report.counters import BY_NAME, COUNTERS, GAUGE_BY_NAME, GAUGES, Counter
 from c1m.report.measured import Explanation
@@ -73,6 +74,7 @@ class Evidence:
     unanswered: int = 0  # connections that opened and never had a first reply
     server_nofile: int = 0  # RLIMIT_NOFILE (soft) of the server's process; 0: not known
     silence: roots.Silence | None = None  # in which the server answered no connect
+    refusal: LimitError | None = None  # the limit of this machine at which connects stopped
 
     def moved(self, counter: Counter) -> int:
         """By how much it moved; 0 where it says nothing about this run's server."""
@@ -151,7 +153,7 @@ def _missing_rows(
     """The rows by their symptoms (as in roots.py), and the names of the counters that they tell."""
     c, told = connections, set[str]()
     never = max(0, asked.connections - c.attempted)
-    rows = [("never begun", _never_begun(never, asked))] if never else []
+    rows = [("never begun", _never_begun(never, asked, evidence.refusal))] if never else []
     for phase, total in (("connect", c.attempted - c.opened - c.unfinished), ("open", c.lost)):
         own = [failure for failure in failures if failure.phase == phase]
         rows += [
@@ -170,14 +172,17 @@ def _missing_rows(
     return rows, told
 
 
-def _never_begun(count: int, asked: Asked) -> Explanation:
+def _never_begun(count: int, asked: Asked, refusal: LimitError | None) -> Explanation:
+    what = f"{format_count(count)} connects never begun"
+    if refusal is not None:
+        return Explanation(count, what, refusal.message, refusal.remedy)
     remedy = "Give the ramp more time"
     remedy += "." if asked.connect_rate_per_s is None else ", or raise --connect-rate."
     return Explanation(
         count,
-        f"{format_count(count)} connects never begun",
-        "The run ended before their turn: it was stopped, stood still, or its plan had no time or "
-        "no room for them.",
+        what,
+        "The run ended before their turn: it was stopped, stood still, or its plan had no time for "
+        "them.",
         remedy,
     )
 

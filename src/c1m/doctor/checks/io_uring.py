@@ -65,9 +65,22 @@ def _refusal(situation: Situation) -> tuple[str, str, tuple[Fix, ...]]:
     return f"This kernel is too old for it{told}.", f"Use Linux 6.1 or later. {epoll}", ()
 
 
+def memlock_is_short(request: Request, situation: Situation) -> bool:
+    """Whether the rings that a request needs may not be locked."""
+    have = situation.memlock_bytes
+    if have is None or not _is_counted(situation):
+        return False
+    return needs.locked_bytes(request, situation.hard_nofile) > have
+
+
+def _is_counted(situation: Situation) -> bool:
+    """Whether rings count against RLIMIT_MEMLOCK."""
+    return not situation.has_ipc_lock and situation.kernel >= MEMLOCK_SINCE
+
+
 def memlock(request: Request, situation: Situation) -> Finding | None:
     """RLIMIT_MEMLOCK, where rings count against it: Linux 6.14 and later, no CAP_IPC_LOCK."""
-    if request.engine != "uring" or situation.has_ipc_lock or situation.kernel < MEMLOCK_SINCE:
+    if request.engine != "uring" or not _is_counted(situation):
         return None
     have = situation.memlock_bytes
     if have is None:
@@ -80,7 +93,8 @@ def memlock(request: Request, situation: Situation) -> Finding | None:
         lambda r: needs.locked_bytes(r, nofile),
         have,
         unit="bytes",
-        text=f"{format_bytes(needs.RING_BYTES)} for each ring, of all rings of this user.",
+        text=f"{format_bytes(needs.FIRST_RING_BYTES)} for the first ring of a process, "
+        f"{format_bytes(needs.RING_BYTES)} for each further one, of all rings of this user.",
         remedy=f"Raise it: ulimit -l {-(-needed // 1024)}, LimitMEMLOCK={needed}; or raise nofile, "
         "which makes fewer rings.",
     )
