@@ -18,7 +18,7 @@ import c1m
 
 SOURCE = Path(c1m.__file__).parent
 
-LEAVES = {"errors", "limits", "clock", "units", "addresses", "ramp"}
+LEAVES = {"errors", "limits", "clock", "units", "addresses", "ramp", "files"}
 
 # A layer -> the layers that it may import besides itself and the leaves.
 MAY_IMPORT = {
@@ -44,6 +44,7 @@ LEAF_IMPORTS = {
     "units": {"errors"},
     "addresses": {"errors"},
     "ramp": {"limits"},
+    "files": {"errors", "limits"},
 }
 
 # No system call and no clock: arithmetic that runs anywhere.

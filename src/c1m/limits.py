@@ -13,6 +13,8 @@ BUSY_POLL_NS = 50_000  # how long a server looks for more before it sleeps: abou
 # be woken, so that at worst the looking costs as much again as sleeping would have
 RAMP_STEP = 1_000  # connections: the ramp is timed in steps of this many
 RAMP_STRIDE = 50_000  # and in strides of this many, for the flatness of the whole ramp
+TEXT_BYTES_MAX = 1 << 20  # of a plan, a message, a record of changes: read whole, written by hand
+RECORD_BYTES_MAX = 1 << 26  # of a record: a run of a million connections makes 0.4 MB
 TICK_NS_MAX = 100_000_000  # the longest sleep of a server: signals and timers are seen after it
 
 assert OUTBOX_HIGH <= OUTBOX_TOTAL_MAX

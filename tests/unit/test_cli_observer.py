@@ -32,7 +32,7 @@ open({path!r}, "wb").write(sys.stdin.buffer.read())
 def stand_in(code: str, monkeypatch: pytest.MonkeyPatch) -> Observer:
     """An observer whose other process runs `code`, in the mode of a dashboard."""
     monkeypatch.setattr(module, "_COMMAND", (sys.executable, "-c", code))
-    monkeypatch.setattr(module, "best_mode", lambda: "dashboard")
+    monkeypatch.setattr(module, "best_mode", lambda *_: "dashboard")
     made = Observer()
     made.start("dashboard")
     return made

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from c1m.cli.main import c1m
+from c1m.cli.commands import c1m
 from c1m.report.derive import broken_laws
 from c1m.report.record import RunRecord
 from e2e import odd_servers

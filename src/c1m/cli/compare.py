@@ -55,7 +55,8 @@ def compare(
 
     Exit status: 0 nothing is worse beyond noise, 1 something is, 2 bad usage.
     """
-    from c1m.report import codec, files
+    from c1m.cli.outputs import Writing, check_outputs
+    from c1m.report import codec
     from c1m.report.compare import BETTER, WORSE
     from c1m.report.compare import compare as compare_records
     from c1m.report.compare_text import comparison_text, headline
@@ -63,8 +64,7 @@ def compare(
     from c1m.report.thresholds import parse_share
 
     a, b = sides(records)
-    if json_path is not None:
-        files.check_writable(json_path)
+    stream = check_outputs({"json": json_path})
     within = None if tolerance is None else parse_share(tolerance)
     result = compare_records(
         [RunRecord.read(path) for path in a],
@@ -73,10 +73,10 @@ def compare(
         within,
     )
     result = replace(result, a=a, b=b)
-    click.echo(headline(result) if quiet else comparison_text(result))
-    if json_path is not None:
-        text = json.dumps(codec.encode(result), allow_nan=False, indent=1)
-        files.write_text(json_path, text + "\n")
+    writing = Writing()
+    writing.text(json_path, json.dumps(codec.encode(result), allow_nan=False, indent=1) + "\n")
+    click.echo(headline(result) if quiet else comparison_text(result), file=stream)
+    writing.end()
     fails = bool(result.having(WORSE))
     if fail_on == "any":
         fails |= bool(result.having(BETTER)) or any(one.is_alarming for one in result.conditions)

@@ -55,6 +55,7 @@ def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
 
     Exit status: 0 all as asked, 1 something was short, 2 bad usage.
     """
+    from c1m.cli.outputs import Writing
     from c1m.report import html, text
 
     html.check_available()
@@ -65,16 +66,19 @@ def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
         record = _load(server, count, hold, engine)
     finally:
         figures = server.stop()
+    writing = Writing()
+    writing.record(
+        record, {"report": str(directory / "report.html"), "json": str(directory / "run.json")}
+    )
     click.echo(text.summary(record))
     _say_server(figures, server)
-    record.write(directory / "run.json")
-    html.write_html(record, directory / "report.html")
-    click.echo(f"report: {directory / 'report.html'}   record: {directory / 'run.json'}")
+    click.echo("   ".join(f"{what}: {path}" for path, what in writing.written.items()))
+    writing.end()
     sys.exit(0 if record.verdict.complete and figures is not None else 1)
 
 
 def _directory(out: str) -> Path:
-    from c1m.report.files import check_writable
+    from c1m.files import check_writable
 
     directory = Path(out)
     try:
@@ -189,7 +193,7 @@ def _load(server: _Server, count: int, hold: int, engine: str) -> RunRecord:
         f"client: c1m load {server.url} --connections {count} --hold {hold / 1e9:g}s"
         f"   (server: process {server.pid}, {threads} thread{'s' if threads != 1 else ''})"
     )
-    with Observer() as observer:
+    with Observer(sys.stdout) as observer:
         observer.start(best_mode(sys.stdout))
         return load(
             server.url,

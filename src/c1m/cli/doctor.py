@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import click
 
+from c1m import files
 from c1m.addresses import parse_url
 from c1m.cli.options import COUNT, engine_option
 from c1m.doctor import fixes, text
@@ -91,9 +92,9 @@ def doctor(
         diagnosis = _fix(diagnosis, yes, state_dir, as_json)
     elif sysctl:
         title = f"c1m doctor: {diagnosis.request.connections:,} connections, role {role}"
-        click.echo(fixes.render_sysctl(fixes.plan(diagnosis.findings), title), nl=False)
+        _print_data(fixes.render_sysctl(fixes.plan(diagnosis.findings), title))
     elif as_json:
-        click.echo(json.dumps(diagnosis.as_dict(), indent=2))
+        _print_data(json.dumps(diagnosis.as_dict(), indent=2) + "\n")
     else:
         width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
         click.echo(text.render(diagnosis, colour=_has_colour(), width=width), color=True)
@@ -138,7 +139,7 @@ def _fix(diagnosis: Diagnosis, yes: bool, state_dir: str | None, as_json: bool) 
             "changes": [asdict(change) for change in changes],
             **diagnosis.as_dict(),
         }
-        click.echo(json.dumps(content, indent=2))
+        _print_data(json.dumps(content, indent=2) + "\n")
         return diagnosis
     click.echo(text.render_changes(changes, done=yes))
     if yes and changes:
@@ -154,12 +155,17 @@ def _revert(state_dir: str | None, as_json: bool) -> None:
     reverted = fixes.revert(state)
     is_left = any(item.outcome == "foreign" for item in reverted)
     if as_json:
-        click.echo(json.dumps([asdict(item) for item in reverted], indent=2))
+        _print_data(json.dumps([asdict(item) for item in reverted], indent=2) + "\n")
     else:
         click.echo(text.render_reverted(reverted))
         if is_left:
             click.echo(f"What was left stays in the record; to forget it, remove {state}.")
     sys.exit(1 if is_left else 0)
+
+
+def _print_data(text: str) -> None:
+    """What was asked for as data is whole on standard output, or an error."""
+    files.write_text(files.STANDARD, text)
 
 
 def _has_colour() -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import selectors
 import shutil
 import sys
 from typing import TextIO
 
 import click
+
+from c1m.cli.streams import takes_a_line
 
 
 def can_draw(stream: TextIO) -> bool:
@@ -46,19 +47,3 @@ class Live:
         if self.is_terminal and self._last:
             click.echo(file=self._stream)
         self._last = ""
-
-
-def takes_a_line(stream: TextIO) -> bool:
-    """Whether a write of one line returns at once.
-
-    Facts. poll(2) says that a pipe takes more while 4,096 bytes are free, and that a terminal does
-    while its output is not stopped; a file always does. A pipe without a reader says so too: the
-    write then tells.
-    """
-    try:
-        descriptor = stream.fileno()
-    except (OSError, ValueError):  # a stream in memory
-        return True
-    with selectors.PollSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_WRITE)
-        return bool(selector.select(0))

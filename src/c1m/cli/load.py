@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from c1m.cli.options import COUNT, DURATION, RATE, engine_option
-from c1m.errors import UsageError
+from c1m.cli.streams import say
 
 if TYPE_CHECKING:
-    from c1m.report.record import RunRecord
     from c1m.report.snapshot import Snapshot
 
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
@@ -227,19 +224,20 @@ def load(
 ) -> None:
     """See _HELP."""
     from c1m.cli.observer import Observer, best_mode
+    from c1m.cli.outputs import Writing, check_outputs
     from c1m.loadgen.run import load as run
     from c1m.report import text
 
     outputs = {"json": json_path, "report": report_path, "hgrm": hgrm_path, "csv": csv_path}
-    check_outputs(outputs)
-    observer = Observer()
-    observer.start(best_mode(sys.stdout, quiet), metrics)
+    stream = check_outputs(outputs)
+    observer = Observer(stream)
+    observer.start(best_mode(stream, quiet), metrics)
     is_told = quiet or not observer.metrics_url
 
     def show(snapshot: Snapshot) -> None:
         nonlocal is_told
         if not is_told:  # not before the plan was found to be good
-            click.echo(f"metrics: {observer.metrics_url}", err=True)
+            say(f"metrics: {observer.metrics_url}", sys.stderr)
             is_told = True
         observer.show(snapshot)
 
@@ -260,8 +258,12 @@ def load(
         )
     finally:
         observer.close()
-    click.echo(text.summary(record))
-    write_outputs(record, outputs)
+    writing = Writing()
+    writing.record(record, outputs)
+    click.echo(text.summary(record), file=stream)
+    for path, what in writing.written.items():
+        click.echo(f"{what}: {path}", file=stream)
+    writing.end()
     holds = all(threshold.holds for threshold in record.thresholds)
     # Thresholds say what is wanted: where there are some, nothing else decides.
     is_good = holds if record.thresholds else record.verdict.complete
@@ -269,46 +271,10 @@ def load(
 
 
 def message_of(text: str | None) -> str | bytes | None:
-    """`@FILE` -> its bytes; else the text with its escapes."""
-    from c1m.loadgen.message import unescape
+    """`@FILE` -> its bytes (`@-`: of standard input); else the text with its escapes."""
+    from c1m.files import read_bytes
+    from c1m.loadgen.message import MESSAGE_MAX, unescape
 
     if text is None or not text.startswith("@"):
         return None if text is None else unescape(text)
-    try:
-        return Path(text[1:]).read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"The message's file {text[1:]} cannot be read: "
-            f"{(error.strerror or str(error)).lower()}.",
-            "Give the path of a file behind the @.",
-        ) from None
-
-
-def check_outputs(outputs: dict[str, str | None]) -> None:
-    """Raise UsageError, before the run, for what could not be written after it."""
-    from c1m.report.files import check_writable
-
-    for path in outputs.values():
-        if path is not None:
-            check_writable(path)
-    if outputs.get("report") is not None:
-        from c1m.report import html
-
-        html.check_available()
-
-
-def write_outputs(record: RunRecord, outputs: dict[str, str | None]) -> None:
-    """Write what was asked for, and say where."""
-    from c1m.report import exports, html
-
-    writers: dict[str, Callable[[str], object]] = {
-        "json": record.write,
-        "report": lambda path: html.write_html(record, path),
-        "hgrm": lambda path: exports.write_hgrm(record, path),
-        "csv": lambda path: exports.write_csv(record, path),
-    }
-    names = {"json": "record", "report": "report", "hgrm": "spectrum", "csv": "series"}
-    for kind, path in outputs.items():
-        if path is not None:
-            writers[kind](path)
-            click.echo(f"{names[kind]}: {path}")
+    return read_bytes(text[1:], MESSAGE_MAX)

@@ -1,4 +1,4 @@
-"""`c1m`: the commands, each imported when it is called; errors become one sentence and a status.
+"""`c1m`: where the command line begins, before anything that may not be installed is imported.
 
 Exit status: 0 all as asked, 1 something was short, 2 bad usage.
 """
@@ -6,60 +6,11 @@ Exit status: 0 all as asked, 1 something was short, 2 bad usage.
 from __future__ import annotations
 
 import errno
-import importlib
-import os
+import importlib.util
 import sys
 
-import click
-
-from c1m.errors import C1mError, UsageError
+from c1m.cli.streams import guard
 from c1m.kernel.refusals import is_space_bounded, refusal
-
-COMMANDS = {
-    "serve": "Hold connections: an echo server.",
-    "load": "Open connections to a server, check and measure every one of them.",
-    "doctor": "Say what a number of connections needs on this machine.",
-    "demo": "Doctor, server and client together: a million connections here and now.",
-    "compare": "Say what changed between two runs, and whether it is more than noise.",
-    "report": "Show the record of a run again, or make its HTML.",
-}
-
-
-class Commands(click.Group):
-    """Finds commands by name and imports only the one that is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = getattr(importlib.import_module(f"c1m.cli.{cmd_name}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="c1m", message="c1m %(version)s")
-def c1m() -> None:
-    """A million and more concurrent TCP connections in one Python thread.
-
-    \b
-    Try:  c1m demo
-    or:   c1m serve echo --listen tcp://127.0.0.1:8001
-          c1m load tcp://127.0.0.1:8001 --connections 1M
-    """
-
-
-def _in_one_line(error: click.UsageError) -> str:
-    """What is wrong with the command line, and where its options are told."""
-    path = error.ctx.command_path if error.ctx is not None else "c1m"
-    said = " ".join(error.format_message().split())
-    return f"{said} Try `{path} --help`."
 
 
 def _refused(error: BaseException) -> str | None:
@@ -79,28 +30,20 @@ def _refused(error: BaseException) -> str | None:
 
 def main() -> None:
     """Run the command line; never returns."""
-    try:
-        # Not standalone: Click would answer bad usage in three lines of its own making.
-        sys.exit(c1m.main(standalone_mode=False) or 0)
-    except C1mError as error:
-        click.echo(f"c1m: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-    except click.UsageError as error:
-        if len(sys.argv) < 2:  # newer versions of Click raise to show the help
-            error.show()
-        else:
-            click.echo(f"c1m: {_in_one_line(error)}", err=True)
+    guard()
+    if importlib.util.find_spec("click") is None:
+        sys.stderr.write(
+            "c1m: The commands need click, which is not installed. "
+            "Install it with: pip install 'c1m[cli]'\n"
+        )
         sys.exit(2)
-    except click.Abort:
-        click.echo("c1m: interrupted.", err=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    try:
+        from c1m.cli.commands import run
+
+        run()
     except (OSError, MemoryError, ImportError, SyntaxError, SystemError) as error:
         said = _refused(error)
         if said is None:
             raise
-        click.echo(f"c1m: {said}", err=True)
+        sys.stderr.write(f"c1m: {said}\n")
         sys.exit(2)

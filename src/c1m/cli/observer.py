@@ -25,11 +25,10 @@ import sys
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
-import click
-
 from c1m.cli import prometheus
-from c1m.cli.live import can_draw, takes_a_line
+from c1m.cli.live import can_draw
 from c1m.cli.plain import PlainLines
+from c1m.cli.streams import say, takes_a_line
 from c1m.errors import C1mError, UsageError
 from c1m.report import codec
 from c1m.report.snapshot import Snapshot
@@ -60,7 +59,8 @@ class Observer:
     plain lines. `dropped` counts snapshots that the observer's process was too slow for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
         self.mode: Mode = "quiet"
         self.metrics_url = ""
         self.dropped = 0
@@ -78,22 +78,23 @@ class Observer:
         if metrics is not None:
             prometheus.parse_address(metrics)
             prometheus.check_available()
-        self.mode = best_mode() if mode == "dashboard" else mode
+        self.mode = best_mode(self._stream) if mode == "dashboard" else mode
         if self.mode == "dashboard" or metrics is not None:
             self._start_process(metrics)
         if self.mode == "plain":
-            self._plain = PlainLines()
+            self._plain = PlainLines(self._stream)
 
     def _start_process(self, metrics: str | None) -> None:
         command = [*_COMMAND]
         command += ["--draw"] if self.mode == "dashboard" else []
         command += ["--metrics", metrics] if metrics is not None else []
+        drawn_on = None if self._stream is sys.stdout else self._stream
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
-                stdout=None if self.mode == "dashboard" else subprocess.DEVNULL,
+                stdout=drawn_on if self.mode == "dashboard" else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
         finally:
@@ -122,7 +123,7 @@ class Observer:
         raise C1mError(f"The process that serves metrics did not start: {_why(said)}")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show a moment of the run; never waits. Raises BrokenPipeError like a print of a line."""
+        """Show a moment of the run; never waits."""
         if self._process is not None:
             self._send(snapshot)
         if self._plain is not None:
@@ -150,10 +151,9 @@ class Observer:
         """The observer's process has died: say so once, and go on with plain lines."""
         status, said = self._end_process(kill=True)
         lost = "the dashboard" if self.mode == "dashboard" else "metrics"
-        if takes_a_line(sys.stderr):
-            click.echo(f"c1m: {lost} ended ({_ending(status)}{_why(said, ': ')}).", err=True)
+        say(f"c1m: {lost} ended ({_ending(status)}{_why(said, ': ')}).", sys.stderr)
         if self.mode == "dashboard":
-            self.mode, self._plain = "plain", PlainLines()
+            self.mode, self._plain = "plain", PlainLines(self._stream)
 
     def close(self) -> None:
         """Leave the last picture, or line, on the terminal. May wait for it, but not for long."""
@@ -161,10 +161,8 @@ class Observer:
             self._send_last()
             status, said = self._end_process(kill=False)
             if status:
-                what = (
-                    f"c1m: what showed the run ended badly ({_ending(status)}{_why(said, ': ')})."
-                )
-                click.echo(what, err=True)
+                why = f"{_ending(status)}{_why(said, ': ')}"
+                say(f"c1m: what showed the run ended badly ({why}).", sys.stderr)
         if self._plain is not None:
             self._plain.close()
             self._plain = None
@@ -189,10 +187,10 @@ class Observer:
             process.wait()
         with process.stderr as stderr:
             said = stderr.read()
-        if process.returncode < 0 and self.mode == "dashboard" and takes_a_line(sys.stdout):
+        if process.returncode < 0 and self.mode == "dashboard" and takes_a_line(self._stream):
             # Killed: it could not give the terminal back.
-            sys.stdout.write(_GIVE_BACK)
-            sys.stdout.flush()
+            self._stream.write(_GIVE_BACK)
+            self._stream.flush()
         return process.returncode, said
 
     def __enter__(self) -> Observer:

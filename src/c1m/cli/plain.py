@@ -57,7 +57,7 @@ class PlainLines:
         self._shown_s = -math.inf
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show this snapshot, or leave it out. Raises BrokenPipeError where the reader has gone."""
+        """Show this snapshot, or leave it out."""
         said = _said(snapshot)
         if not self._live.is_terminal and not self._is_due(snapshot, said):
             return

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from c1m.errors import UsageError
-from c1m.report.files import read_text
+from c1m.files import read_text
 
 PLURALS = {"stages": "stage", "require": "require", "sources": "source", "targets": "target"}
 NOT_HERE = {"plan", "help"}
@@ -30,7 +30,7 @@ def read_plan(path: str, command: click.Command) -> dict[str, Any]:
     text = read_text(path)
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # beside TOMLDecodeError: what Python refuses
         raise UsageError(f"{path} is not TOML: {error}.", "See `c1m load --help`.") from None
     known = _parameters(command)
     found: dict[str, Any] = {}

@@ -29,35 +29,30 @@ def report(
     schema: bool,
     quiet: bool,
 ) -> None:
-    """Show what `c1m load --json RECORD.json` measured."""
-    from c1m.report import exports, text
-    from c1m.report import html as html_report
-    from c1m.report.files import check_writable
+    """Show what `c1m load --json RECORD.json` measured. RECORD.json may be - (standard input)."""
+    from c1m import files
+    from c1m.cli.outputs import Writing, check_outputs
+    from c1m.report import text
     from c1m.report.record import RunRecord
     from c1m.report.schema import schema_text
 
     if schema:
-        click.echo(schema_text(), nl=False)
+        files.write_text(files.STANDARD, schema_text())
         return
     if record is None:
         raise UsageError(
             "RECORD.json, the record to show, is missing.",
             "Give a file that `c1m load --json FILE` wrote.",
         )
-    if html is not None:
-        html_report.check_available()
-    for path in (html, hgrm, csv):
-        if path is not None:
-            check_writable(path)
+    outputs = {"hgrm": hgrm, "csv": csv, "html": html}
+    stream = check_outputs(outputs)
     run = RunRecord.read(record)
+    writing = Writing()
+    writing.record(run, outputs)
     if not quiet:
-        click.echo(text.summary(run))
-    written = [] if hgrm is None else exports.write_hgrm(run, hgrm)
-    written += [] if csv is None else exports.write_csv(run, csv)
-    if not quiet and (written or html is not None):
-        click.echo()
-    for path in written:
-        click.echo(f"written: {path}")
-    if html is not None:
-        html_report.write_html(run, html)
-        click.echo(f"Report: {html}")
+        click.echo(text.summary(run), file=stream)
+        if writing.written:
+            click.echo(file=stream)
+    for path, what in writing.written.items():
+        click.echo(f"{'Report' if what == 'report' else 'written'}: {path}", file=stream)
+    writing.end()

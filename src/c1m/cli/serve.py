@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from c1m.cli.options import COUNT, DURATION, SIZE, engine_option
+from c1m.cli.streams import say
 
 APPS = {"echo": "sends every byte back"}
 
@@ -90,13 +91,12 @@ def serve(
     """
     from c1m.apps.echo import Echo
     from c1m.cli.live import Live
+    from c1m.cli.outputs import Writing, check_outputs
     from c1m.cli.server_text import Progress, final_figures, final_text, refusal_text
     from c1m.limits import BACKLOG, REPORT_NS
-    from c1m.report.files import check_writable, write_text
     from c1m.server.server import Server, stop_on_signals
 
-    if json_path is not None:
-        check_writable(json_path)
+    stream = check_outputs({"json": json_path})
     server = Server(
         Echo(),
         list(listen),
@@ -110,8 +110,8 @@ def serve(
     )
     stop_on_signals(server)
     for line in _hello(app, server):
-        click.echo(line)
-    live = Live(quiet=quiet)
+        say(line, stream)
+    live = Live(stream, quiet)
     progress = Progress(server.clock.now_ns())
     is_told = False
 
@@ -126,10 +126,11 @@ def serve(
         return now + REPORT_NS
 
     server.run(report)
+    writing = Writing()
+    writing.text(json_path, json.dumps(final_figures(server), indent=2) + "\n")
     live.done()
-    click.echo(final_text(server))
-    if json_path is not None:
-        write_text(json_path, json.dumps(final_figures(server), indent=2) + "\n")
+    click.echo(final_text(server), file=stream)
+    writing.end()
 
 
 def _hello(app: str, server: Any) -> list[str]:

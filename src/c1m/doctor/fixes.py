@@ -16,9 +16,10 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
+from c1m import files
 from c1m.doctor.check import SHORT, Finding
 from c1m.errors import C1mError, UsageError
 from c1m.kernel import procfs
@@ -172,15 +173,19 @@ def _outcome(entries: Sequence[Entry], present: str | None) -> str:
 def load(state: Path) -> list[Entry]:
     """The record, oldest entry first; [] when there is none. Raises UsageError when unreadable."""
     try:
-        content = json.loads(state.read_text())
+        content = files.read_json(state)
         if content["version"] != STATE_VERSION:
             raise ValueError(f"version {content['version']}")
-        return [Entry(e["sysctl"], e["before"], e["after"]) for e in content["changes"]]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        entries = [Entry(e["sysctl"], e["before"], e["after"]) for e in content["changes"]]
+        if not all(isinstance(text, str) for e in entries for text in astuple(e)):
+            raise ValueError("a change is no text")
+        return entries
+    except (UsageError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return []
+        why = error.message if isinstance(error, UsageError) else error
         raise UsageError(
-            f"The record of changes {state} cannot be read ({error}).",
+            f"The record of changes {state} cannot be read ({why}).",
             "Move it away if you do not need it.",
         ) from None
 

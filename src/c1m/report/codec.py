@@ -1,9 +1,9 @@
 """Dataclasses to JSON values and back, by their type annotations.
 
 Knows what records are made of: dataclasses, lists, dicts with text keys, optional values, str, int,
-float, bool and Any. Reading is strict in kind (a text is no number) and says where it stumbled;
-fields that are absent take their default, fields that are unknown are passed over, so that a later
-c1m of the same schema may add some.
+float, bool and Any. Reading is strict in kind (a text is no number) and in range (integers of 63
+bits), and says where it stumbled; fields that are absent take their default, fields that are
+unknown are passed over, so that a later c1m of the same schema may add some.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 T = TypeVar("T")
+_INTEGER_END = 1 << 63  # what arrays of counts and sizes hold
+_FLOAT_END = 1 << 1023  # every integer below it is a float
 
 
 def encode(value: Any) -> Any:
@@ -87,10 +89,12 @@ def _decode_plain(kind: Any, value: Any, place: str) -> Any:
             return math.nan  # what `encode` made of a float that was not finite
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         _expect(is_number, value, "a number", place)
+        _expect(type(value) is float or abs(value) < _FLOAT_END, value, "a number", place)
         return float(value)
     if kind is int:
         is_integer = isinstance(value, int) and not isinstance(value, bool)
         _expect(is_integer, value, "an integer", place)
+        _expect(abs(value) < _INTEGER_END, value, "an integer of 63 bits", place)
     elif kind is bool:
         _expect(isinstance(value, bool), value, "true or false", place)
     else:

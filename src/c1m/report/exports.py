@@ -5,7 +5,7 @@ distance, milliseconds), so its plotter and other tools read it. Both layouts ha
 (2,048 sub-buckets, 1,024 a doubling), so counts and values are those that HdrHistogram would have;
 its mean comes from the middles of the buckets, ours is exact.
 
-Text, and two functions that write it.
+Text; who writes it is the command's business.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import PurePath
 
 import numpy as np
 
+from c1m import files
 from c1m.errors import UsageError
 from c1m.loadgen.histogram import Histogram, highest_in
-from c1m.report import files, metrics
+from c1m.report import metrics
 from c1m.report.measured import Latency
 from c1m.report.record import RunRecord
 from c1m.units import NS_PER_MS
@@ -102,11 +103,12 @@ def _deviation(histogram: Histogram) -> float:
 def hgrm_files(record: RunRecord, path: str) -> dict[str, str]:
     """Path -> text: `path` with the latencies by which the run is judged (the requests' from the
     intended send time, or what it has instead, as `metrics.default_distribution` says), and beside
-    it, for requests, NAME-uncorrected.hgrm with those from the actual send time."""
+    it, for requests, NAME-uncorrected.hgrm with those from the actual send time (none beside
+    standard output)."""
     name = metrics.default_distribution(record)
     texts = {path: hgrm(metrics.distribution(record, name))}
     uncorrected = metrics.distribution(record, "uncorrected")
-    if name == "request" and uncorrected.count:
+    if name == "request" and uncorrected.count and path != files.STANDARD:
         texts[uncorrected_path(path)] = hgrm(uncorrected)
     return texts
 
@@ -130,17 +132,3 @@ def csv(record: RunRecord) -> str:
     rows = zip(*kept.values(), strict=True)
     lines = [",".join(kept), *(",".join(map(repr, row)) for row in rows)]
     return "\n".join(lines) + "\n"
-
-
-def write_hgrm(record: RunRecord, path: str) -> list[str]:
-    """Write `hgrm_files`; returns the paths. Raises UsageError where that cannot be done."""
-    texts = hgrm_files(record, path)
-    for name, text in texts.items():
-        files.write_text(name, text)
-    return list(texts)
-
-
-def write_csv(record: RunRecord, path: str) -> list[str]:
-    """Write `csv`; returns the path. Raises UsageError where that cannot be done."""
-    files.write_text(path, csv(record))
-    return [path]

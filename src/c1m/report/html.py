@@ -13,9 +13,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from c1m import files
 from c1m.errors import UsageError
-from c1m.report import figures, files, html_sections
-from c1m.report.files import check_writable
+from c1m.files import check_writable
+from c1m.report import figures, html_sections
 from c1m.report.record import RunRecord
 from c1m.units import format_count
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from c1m import files
 from c1m.errors import UsageError
-from c1m.report import codec, files
+from c1m.limits import RECORD_BYTES_MAX
+from c1m.report import codec
 from c1m.report.measured import (
     Explanation,
     FanOut,
@@ -257,6 +259,10 @@ class RunRecord:
         data: dict[str, Any] = codec.encode(self)
         return data
 
+    def text(self) -> str:
+        """The record as a line of JSON."""
+        return json.dumps(self.to_json(), allow_nan=False) + "\n"
+
     @classmethod
     def from_json(cls, data: Any) -> RunRecord:
         """What `to_json` gave. Raises UsageError for another schema or a damaged record."""
@@ -275,19 +281,13 @@ class RunRecord:
             ) from error
 
     def write(self, path: str | Path) -> None:
-        """Write as JSON. Raises UsageError where that cannot be done."""
-        files.write_text(path, json.dumps(self.to_json(), allow_nan=False) + "\n")
+        """Write as JSON (`-`: to standard output). Raises UsageError where that cannot be done."""
+        files.write_text(path, self.text())
 
     @classmethod
     def read(cls, path: str | Path) -> RunRecord:
-        """Read what `write` wrote. Raises UsageError for anything else."""
-        text = files.read_text(path)
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise UsageError(
-                f"{path} is not JSON: {error}.", "Give a file that `c1m load --json FILE` wrote."
-            ) from error
+        """Read what `write` wrote (`-`: standard input). Raises UsageError for anything else."""
+        data = files.read_json(path, RECORD_BYTES_MAX)
         try:
             return cls.from_json(data)
         except UsageError as error:

@@ -1,0 +1,106 @@
+"""Standard output and error may go away; what is said there is less than the run or the server.
+
+`guard` makes `sys.stdout` and `sys.stderr` streams that never raise: one that cannot be written to
+is let go of, and what would have been said there is left out. Data that was asked for on standard
+output does not pass through them (files.py).
+
+Facts. Python ignores SIGPIPE, so a pipe without a reader answers EPIPE; a full disk answers ENOSPC,
+a terminal that was hung up EIO. What a buffered writer could not write it tries again at the
+interpreter's end, and Python then ends with status 120. The number of a descriptor that is closed
+goes to whatever is opened next: were 1 closed, progress would be written into a connection. A pipe
+that somebody has made non-blocking answers EAGAIN while it is full.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import selectors
+import sys
+from typing import Any, TextIO
+
+STDOUT, STDERR = 1, 2
+_READER_LEFT = {errno.EPIPE, errno.EIO, errno.EBADF}  # has gone, or never was: no news to anybody
+
+
+class _Stream(io.FileIO):
+    """Descriptor 1 or 2. The first write that fails is the last that is tried."""
+
+    _is_lost = False
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        try:
+            while not self._is_lost:
+                count = super().write(data)
+                if count is not None:
+                    return count
+                _is_taken(self.fileno(), None)
+        except OSError as error:
+            self._is_lost = True
+            if self.fileno() == STDOUT and error.errno not in _READER_LEFT:
+                why = (error.strerror or str(error)).lower()
+                say(f"c1m: Standard output cannot be written to any more: {why}.", sys.stderr)
+        return size
+
+
+def guard() -> None:
+    """To be called once, before anything is opened or said."""
+    _fill_gaps()
+    for name, descriptor in (("stdout", STDOUT), ("stderr", STDERR)):
+        before: TextIO | None = getattr(sys, name)  # None: it was closed when Python started
+        raw = _Stream(descriptor, "w", closefd=False)
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=None if before is None else before.encoding,
+            errors=_errors(before),
+            line_buffering=descriptor == STDERR or raw.isatty(),
+        )
+        setattr(sys, name, stream)
+
+
+def _errors(before: TextIO | None) -> str:
+    """A sign that an encoding does not have must not end a run."""
+    errors = None if before is None else before.errors
+    return "replace" if errors in (None, "strict") else str(errors)
+
+
+def _fill_gaps() -> None:
+    """Fill the places of closed descriptors with what has nothing to read and cannot be written to:
+    the reading end of a pipe that has no writer."""
+    while True:
+        reader, writer = os.pipe()
+        os.close(writer)
+        if reader > STDERR:
+            os.close(reader)
+            return
+        os.set_inheritable(reader, True)
+
+
+def say(line: str, stream: TextIO | None = None) -> None:
+    """Say a line while something is running: it is left out where its reader is stalled."""
+    stream = stream or sys.stdout
+    if takes_a_line(stream):
+        stream.write(line + "\n")
+        stream.flush()
+
+
+def takes_a_line(stream: TextIO) -> bool:
+    """Whether a write of one line returns at once.
+
+    Facts. poll(2) says that a pipe takes more while 4,096 bytes are free, and that a terminal does
+    while its output is not stopped; a file always does. A pipe without a reader says so too: the
+    write then tells.
+    """
+    try:
+        return _is_taken(stream.fileno(), 0)
+    except (OSError, ValueError):  # a stream in memory
+        return True
+
+
+def _is_taken(descriptor: int, timeout_s: float | None) -> bool:
+    """Whether a descriptor takes more, within a time (None: as long as it needs)."""
+    with selectors.PollSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_WRITE)
+        return bool(selector.select(timeout_s))

@@ -1,0 +1,157 @@
+"""Files that a user names: whether one can be written, told before a run; writing and reading them.
+
+`-` is standard output where something is written, standard input where it is read. Every file that
+is read has a bound, since a device or a pipe may have no end.
+
+Data for standard output goes to its descriptor: it is whole there or an error, whereas what is said
+to people goes through `sys.stdout` and may get lost (cli/streams.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import math
+import os
+import selectors
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+from c1m.errors import UsageError
+from c1m.limits import TEXT_BYTES_MAX
+
+STANDARD = "-"
+
+
+def check_writable(path: str | Path) -> None:
+    """Make sure that a file can be written to `path`; leaves nothing behind, changes nothing.
+
+    Raises UsageError with the kernel's reason. It really opens the file, because only that tells of
+    a read-only file system, of permissions that root passes over, and of names that are too long.
+    """
+    if path == STANDARD:
+        _write_output("")  # closed, it refuses even that
+        return
+    if not str(path):
+        raise UsageError("A file without a name cannot be written.", "Give its path, or - .")
+    path = Path(path)
+    if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
+        raise UsageError(f"{path} is a directory, no file to write.", "Add a file name to it.")
+    if not os.path.isdir(path.parent):
+        raise UsageError(
+            f"{path} cannot be written: there is no directory {path.parent}.",
+            f"Make it with: mkdir -p {path.parent}",
+        )
+    is_new = not os.path.lexists(path)
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a pipe without a reader
+    try:
+        os.close(os.open(path, flags | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o666))
+        if is_new:
+            path.unlink()
+    except (OSError, ValueError) as error:
+        raise _cannot("written", path, error) from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a whole file. Raises UsageError with the kernel's reason."""
+    if path == STANDARD:
+        _write_output(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _cannot("written", path, error) from error
+
+
+def _write_output(text: str) -> None:
+    """Raises UsageError. A pipe that somebody has made non-blocking refuses what does not fit."""
+    try:
+        stream = _there(sys.stdout)
+        try:
+            descriptor = stream.fileno()
+        except io.UnsupportedOperation:  # a stream in memory
+            stream.write(text)
+            return
+        stream.flush()
+        left = memoryview(text.encode())
+        with selectors.PollSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_WRITE)
+            os.write(descriptor, b"")
+            while left:
+                selector.select()
+                with contextlib.suppress(BlockingIOError):
+                    left = left[os.write(descriptor, left) :]
+    except OSError as error:
+        raise _cannot("written", STANDARD, error) from error
+
+
+def _there(stream: TextIO | None) -> TextIO:
+    if stream is None:  # closed when Python started
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return stream
+
+
+def read_bytes(path: str | Path, bytes_max: int = TEXT_BYTES_MAX) -> bytes:
+    """A whole file. Raises UsageError with the kernel's reason, or where it is longer."""
+    try:
+        if path == STANDARD:
+            data = _there(sys.stdin).buffer.read(bytes_max + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(bytes_max + 1)
+    except (OSError, ValueError) as error:
+        raise _cannot("read", path, error) from error
+    if len(data) > bytes_max:
+        raise UsageError(
+            f"{_name(path, 'input')} has more than {bytes_max:,} bytes, which are the most that "
+            "are read.",
+            "Give another file.",
+        )
+    return data
+
+
+def read_text(path: str | Path, bytes_max: int = TEXT_BYTES_MAX) -> str:
+    """A whole file of text. Raises UsageError as `read_bytes` does, and for what is no text."""
+    try:
+        return read_bytes(path, bytes_max).decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{_name(path, 'input')} is not text: {error}.", "Give a file of UTF-8."
+        ) from error
+
+
+def read_json(path: str | Path, bytes_max: int = TEXT_BYTES_MAX) -> Any:
+    """JSON as it is defined: without NaN, Infinity and 1e999, and no deeper than Python reads.
+
+    Raises UsageError for anything else.
+    """
+    text = read_text(path, bytes_max)
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except ValueError as error:
+        why = str(error)
+    except RecursionError:
+        why = "it is nested too deeply"
+    raise UsageError(f"{_name(path, 'input')} is not JSON: {why}.", "Give a file of JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no number")
+    return number
+
+
+def _cannot(done: str, path: str | Path, error: OSError | ValueError) -> UsageError:
+    name = _name(path, "output" if done == "written" else "input")
+    why = error.strerror if isinstance(error, OSError) else None
+    return UsageError(
+        f"{name} cannot be {done}: {(why or str(error)).lower()}.", "Give another path."
+    )
+
+
+def _name(path: str | Path, standard: str) -> str:
+    return f"Standard {standard}" if path == STANDARD else str(path)
