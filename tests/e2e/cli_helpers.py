@@ -36,10 +36,12 @@ def run(
     )
 
 
-def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """A command in the background, its output in pipes."""
+def start(
+    *arguments: object, cwd: Path | None = None, before: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """A command in the background, its output in pipes. `before`: what starts it."""
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [*before, *COMMAND, *map(str, arguments)],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -111,11 +113,19 @@ class Server:
     `urls`: where it says it listens; `pid`; `figures()`: what --json wrote, after its end.
     """
 
-    def __init__(self, tmp_path: Path, *arguments: object, listen: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        *arguments: object,
+        listen: Sequence[str] = (),
+        before: Sequence[str] = (),
+    ) -> None:
         self.figures_path = tmp_path / "server.json"
         listens = listen or ["tcp://127.0.0.1:0"]
         flags = [word for url in listens for word in ("--listen", url)]
-        self.process = start("serve", "echo", *flags, "--json", self.figures_path, *arguments)
+        self.process = start(
+            "serve", "echo", *flags, "--json", self.figures_path, *arguments, before=before
+        )
         self.pid = self.process.pid
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline()

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM to both ends: a good end at the first, an end at once at the second."""
+"""SIGINT, SIGTERM, SIGHUP to both ends: a good end at the first, an end at once at the second."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from c1m.report.derive import broken_laws
 from c1m.report.record import RunRecord
 from e2e.cli_helpers import PATIENCE_S, Server, finish, start
 
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 
 def read_until(process: subprocess.Popen[str], pattern: str) -> str:
@@ -164,3 +164,28 @@ def test_a_second_signal_ends_a_client_at_once(tmp_path: Path) -> None:
         os.kill(client.pid, signal.SIGTERM)
         finish(client)
     assert client.returncode == -signal.SIGTERM
+
+
+def test_both_hang_ups_of_a_closed_terminal_are_one_request(tmp_path: Path) -> None:
+    """The shell sends one and the kernel another."""
+    path = tmp_path / "run.json"
+    with Server(tmp_path) as server:
+        client = start("load", server.url, "--connections", 20, "--hold", "1h", "--json", path)
+        read_until(client, r"\bhold\b.* 20 open")
+        for pid in (client.pid, server.pid):
+            os.kill(pid, signal.SIGHUP)
+            os.kill(pid, signal.SIGHUP)
+        _, errors = finish(client)
+        assert server.wait() == 0
+    assert (client.returncode, errors) == (1, "")
+    assert RunRecord.read(path).connections.opened == 20
+    assert server.figures()["opened"] == 20
+
+
+def test_nohup_stays(tmp_path: Path) -> None:
+    with Server(tmp_path, before=["nohup"]) as server:
+        os.kill(server.pid, signal.SIGHUP)
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as sock:
+            sock.sendall(b"still there")
+            assert sock.recv(100) == b"still there"
+        assert server.stop() == 0

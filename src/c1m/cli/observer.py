@@ -6,8 +6,9 @@ are written by the run's process itself (`plain.py`).
 
 Facts. A write of at most 4,096 bytes into a pipe is whole or refused (PIPE_BUF); a longer one may
 be cut, and its rest must go before anything else. A pipe holds 64 KiB, that is some thirty
-snapshots. Python ignores SIGPIPE: a pipe whose reader has died answers EPIPE. Ctrl-C reaches the
-observer too; SIGINT is blocked while it is started, so that none comes before it is ready for that.
+snapshots. Python ignores SIGPIPE: a pipe whose reader has died answers EPIPE. Ctrl-C and the end of
+a terminal reach the observer too; SIGINT and SIGHUP are blocked while it is started, so that none
+comes before it is ready for that.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Observer:
         command += ["--draw"] if self.mode == "dashboard" else []
         command += ["--metrics", metrics] if metrics is not None else []
         drawn_on = None if self._stream is sys.stdout else self._stream
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
         try:
             self._process = subprocess.Popen(
                 command,

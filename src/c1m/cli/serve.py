@@ -44,7 +44,7 @@ APPS = {"echo": "sends every byte back"}
     default="10s",
     show_default=True,
     metavar="TIME",
-    help="On SIGINT or SIGTERM: wait at most so long for output that is owed.",
+    help="At the end: wait at most so long for output that is owed.",
 )
 @click.option(
     "--linger",
@@ -84,7 +84,7 @@ def serve(
     quiet: bool,
     json_path: str | None,
 ) -> None:
-    """Serve APP until SIGINT or SIGTERM. APP is: echo (sends every byte back).
+    """Serve APP until SIGINT, SIGTERM or SIGHUP. APP is: echo (sends every byte back).
 
     Then it stops accepting, sends what is owed, closes every connection, prints the final figures
     and exits with status 0. A second signal ends it at once.

@@ -6,9 +6,10 @@ It answers once on standard error, in one line of JSON: that it is ready, or why
 it goes on until its input ends, and leaves the last picture on the terminal. `observer.py` is the
 other end.
 
-Facts. Ctrl-C reaches every process of the terminal's foreground group, so SIGINT is ignored here:
-the run ends in good order and closes the pipe. In the alternate screen each picture begins at the
-upper left, so a terminal that changes its size leaves nothing behind.
+Facts. Ctrl-C reaches every process of the terminal's foreground group, and so does the SIGHUP of a
+terminal that is closed, so both are ignored here: the run ends in good order and closes the pipe.
+In the alternate screen each picture begins at the upper left, so a terminal that changes its size
+leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ class Screen:
 
 def main(arguments: Sequence[str]) -> int:
     """Run until standard input ends; the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     parser = argparse.ArgumentParser("c1m.cli.viewer")
     parser.add_argument("--draw", action="store_true")
     parser.add_argument("--metrics")

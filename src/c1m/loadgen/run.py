@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any
 
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
-from c1m.kernel import procfs
+from c1m.kernel import procfs, signals
 from c1m.loadgen.concluding import conclude
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.planning import AnyScenario, Wishes, make_plan
@@ -134,24 +134,22 @@ def _rate(value: Rate | None) -> float | None:
 
 
 class _Signals:
-    """SIGINT and SIGTERM end a run with the results so far; a second one ends the process."""
+    """SIGINT, SIGTERM and SIGHUP end a run with the results so far; a second one ends the process,
+    if it is not a SIGHUP."""
 
     def __init__(self, generator: Generator | None) -> None:
         self._generator = generator
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
         is_main = threading.current_thread() is threading.main_thread()
         if self._generator is not None and is_main:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._first)
+            signals.on_ending(self._first, self._before)
 
     def _first(self, number: int, frame: FrameType | None) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)  # type: ignore[arg-type]
+        signals.await_second(self._before)
         assert self._generator is not None
         self._generator.interrupt()
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        signals.put_back(self._before)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -30,6 +29,7 @@ from c1m.engine.base import Engine, EventBatch
 from c1m.engine.choose import choose
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
+from c1m.kernel import signals
 from c1m.kernel.sockets import resolve
 from c1m.limits import BACKLOG, BUSY_POLL_NS, DRAIN_NS, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
 from c1m.ramp import Ramp
@@ -323,7 +323,8 @@ class Server:
 
 
 def stop_on_signals(server: Server) -> Callable[[], None]:
-    """SIGINT and SIGTERM stop the server in good order; a second one ends the process at once.
+    """SIGINT, SIGTERM and SIGHUP stop the server in good order; a second one, if it is not a
+    SIGHUP, ends the process at once.
 
     Returns a function that puts back the handlers that were there. Only a process's main thread
     gets signals: in any other one this does nothing.
@@ -331,25 +332,21 @@ def stop_on_signals(server: Server) -> Callable[[], None]:
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
 
+    before: dict[int, Any] = {}
+
     def first(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, second)
+        signals.await_second(dict.fromkeys(before, second))
         server.stop()
 
     def second(number: int, frame: FrameType | None) -> None:
         os._exit(128 + number)
 
-    before = [(number, signal.signal(number, first)) for number in (signal.SIGINT, signal.SIGTERM)]
-
-    def put_back() -> None:
-        for number, handler in before:
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    return put_back
+    signals.on_ending(first, before)
+    return lambda: signals.put_back(before)
 
 
 def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatistics:
-    """Serve an App, or any asyncio.Protocol class, until SIGINT or SIGTERM.
+    """Serve an App, or any asyncio.Protocol class, until SIGINT, SIGTERM or SIGHUP.
 
     `app` is an App object, or a callable that makes asyncio.Protocol objects (a Protocol class
     does). `options` are those of Server. Returns the final counters. Outside the main thread there
