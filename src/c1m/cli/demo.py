@@ -102,12 +102,14 @@ def _how_many(asked: int | None, engine: str) -> int:
     wanted = asked if asked is not None else 1_000_000
     diagnosis = diagnose(wanted, "both", engine)
     fits = diagnosis.fits
+    if fits is None:
+        click.echo("doctor: how many connections fit here is not known")
+        return wanted
     click.echo(
-        f"doctor: {format_count(fits) if fits is not None else 'any number of'} connections fit "
-        f"here (both ends on this machine, engine {diagnosis.request.engine}); "
-        f"what stops more is {diagnosis.first_limit}"
+        f"doctor: {format_count(fits)} connections fit here (both ends on this machine, engine "
+        f"{diagnosis.request.engine}); what stops more is {diagnosis.first_limit}"
     )
-    if fits is None or fits >= wanted:
+    if fits >= wanted:
         return wanted
     first = next(f for f in diagnosis.findings if f.name == diagnosis.first_limit)
     if asked is not None or fits < 1:
@@ -188,10 +190,9 @@ def _load(server: _Server, count: int, hold: int, engine: str) -> RunRecord:
     from c1m.cli.observer import Observer, best_mode
     from c1m.loadgen.run import load
 
-    threads = server.threads()
     click.echo(
         f"client: c1m load {server.url} --connections {count} --hold {hold / 1e9:g}s"
-        f"   (server: process {server.pid}, {threads} thread{'s' if threads != 1 else ''})"
+        f"   (server: process {server.pid}{_threads(server.threads(), ', ')})"
     )
     with Observer(sys.stdout) as observer:
         observer.start(best_mode(sys.stdout))
@@ -214,6 +215,10 @@ def _say_server(figures: dict[str, Any] | None, server: _Server) -> None:
     click.echo(
         f"server's own count: {format_count(figures['opened'])} opened, at most "
         f"{format_count(figures['peak'])} at once, {format_count(closed)} closed, "
-        f"{format_count(figures['messages'])} messages; {figures['threads']} thread"
-        + ("s" if figures["threads"] != 1 else "")
+        f"{format_count(figures['messages'])} messages{_threads(figures['threads'], '; ')}"
     )
+
+
+def _threads(count: int | None, before: str) -> str:
+    """', 1 thread'; nothing where it is not known."""
+    return "" if count is None else f"{before}{count} thread{'s' if count != 1 else ''}"

@@ -12,12 +12,17 @@ softnet_seq_show() in net/core/net-procfs.c.
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path("/")
 UNLIMITED = (1 << 63) - 1  # what "unlimited" in /proc/PID/limits becomes
+_OWN_LIMITS = {
+    "Max open files": resource.RLIMIT_NOFILE,
+    "Max locked memory": resource.RLIMIT_MEMLOCK,
+}
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -192,7 +197,14 @@ def _kilobytes(text: str | None) -> int:
 
 
 def process_limit(name: str, root: Path = ROOT, pid: int | str = "self") -> tuple[int, int] | None:
-    """(soft, hard) of a line of /proc/PID/limits such as "Max locked memory"."""
+    """(soft, hard) of a line of /proc/PID/limits such as "Max locked memory".
+
+    One's own limits are asked of getrlimit(2): a chroot or a container may have no /proc.
+    """
+    if pid == "self" and root == ROOT:
+        limits = resource.getrlimit(_OWN_LIMITS[name])
+        soft, hard = (UNLIMITED if n == resource.RLIM_INFINITY else n for n in limits)
+        return soft, hard
     for line in (read_text(f"proc/{pid}/limits", root) or "").splitlines():
         if line.startswith(name):
             words = line[len(name) :].split()

@@ -217,7 +217,7 @@ def conditions(record: RunRecord) -> str:
     machine = {
         "kernel": m.kernel,
         "processor": f"{m.cores} x {m.cpu}",
-        "memory": format_bytes(m.memory_bytes),
+        "memory": text_machine.memory_text(m.memory_bytes),
         "nofile soft, hard": f"{format_count(m.nofile_soft)}, {format_count(m.nofile_hard)}",
         "versions": f"c1m {m.c1m}, Python {m.python}, NumPy {m.numpy}",
     }

@@ -25,7 +25,7 @@ from c1m.report.text_latency import (
     spectrum_rows,
 )
 from c1m.report.text_layout import WIDTH, Row, named, sentence, share, short_rate, table, wrapped
-from c1m.report.text_machine import MEMORY_HEAD, counter_lines, cpu_text, memory_rows
+from c1m.report.text_machine import MEMORY_HEAD, counter_lines, cpu_text, memory_rows, memory_text
 from c1m.report.text_requests import (
     FAN_OUT_HEAD,
     LOWER_BOUND,
@@ -38,7 +38,7 @@ from c1m.report.text_requests import (
     request_rows,
     stage_rows,
 )
-from c1m.units import format_bytes, format_count, format_duration, format_rate
+from c1m.units import format_count, format_duration, format_rate
 
 __all__ = [
     "WIDTH", "Row", "cpu_text", "funnel", "headline", "latency_rows", "memory_rows",
@@ -142,7 +142,7 @@ def _conditions(record: RunRecord) -> list[str]:
         ("engine", f"{m.engine.name}: {m.engine.reason}" if m.engine.reason else m.engine.name),
         (
             "machine",
-            f"{m.kernel}, {m.cores} x {m.cpu}, {format_bytes(m.memory_bytes)}, "
+            f"{m.kernel}, {m.cores} x {m.cpu}, {memory_text(m.memory_bytes)}, "
             f"nofile {format_count(m.nofile_soft)}",
         ),
         ("versions", f"c1m {m.c1m}, Python {m.python}, NumPy {m.numpy}; {record.started}"),

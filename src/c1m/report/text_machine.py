@@ -23,19 +23,24 @@ def memory_rows(record: RunRecord) -> list[Row]:
             row = (format_bytes(rss[0]), format_bytes(max(rss)), _bytes_each(each))
             rows.append((f"{name} (resident)", *row, cpu_text(process)))
     kernel = samples.kernel
-    if kernel.used_bytes:
+    if any(kernel.used_bytes):  # without /proc they are 0
         rows.append(("machine (used)", *_from_to(kernel.used_bytes), "", ""))
     if memory.kernel_bytes_per_connection is not None:
         ends = "sockets, both ends" if samples.server is not None else "sockets"
         rows.append(
             (f"kernel ({ends})", "", "", _bytes_each(memory.kernel_bytes_per_connection), "")
         )
-    if kernel.slab_bytes:
+    if any(kernel.slab_bytes):
         each_slab = _bytes_each(memory.slab_bytes_per_connection)
         rows.append(("kernel slab", *_from_to(kernel.slab_bytes), each_slab, ""))
-    if kernel.tcp_mem_bytes:
+    if any(kernel.tcp_mem_bytes) or any(kernel.used_bytes):
         rows.append(("TCP buffers", *_from_to(kernel.tcp_mem_bytes), "", ""))
     return rows
+
+
+def memory_text(memory_bytes: int) -> str:
+    """A machine's memory; 0 is what a record has where /proc could not be read."""
+    return format_bytes(memory_bytes) if memory_bytes else "memory not known"
 
 
 def _from_to(column: Sequence[int]) -> tuple[str, str]:
