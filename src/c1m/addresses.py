@@ -30,7 +30,9 @@ assert (SOCKADDR_IN.itemsize, SOCKADDR_IN6.itemsize, SOCKADDR_UN.itemsize) == (1
 
 PORTS_MAX = 4096  # listeners one range may ask for
 
-_TCP = re.compile(r"tcp://(\[[^\]]*\]|[^:/\[\]]*):([0-9]+)(?:-([0-9]+))?/?")
+_TCP = re.compile(r"tcp://(\[[^\]]*\]|[^:/\[\]]*):([0-9]{1,9})(?:-([0-9]{1,9}))?/?")
+# The last label is a number: decimal, octal or hexadecimal.
+_NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
 _FORMS = "Write tcp://HOST:PORT, tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or unix:///path."
 
 
@@ -99,6 +101,7 @@ def parse_url(text: str) -> tuple[str, str, int, int]:
         raise UsageError(
             f"{text!r} names no host.", "Use tcp://0.0.0.0:PORT for all addresses of this host."
         )
+    check_host(host)
     for port in (first, last):
         if port > 65535:
             raise UsageError(f"Port {port} in {text!r} is above 65535.", _FORMS)
@@ -123,6 +126,19 @@ def family_of(host: str) -> int | None:
         return AF_INET if ipaddress.ip_address(host.partition("%")[0]).version == 4 else AF_INET6
     except ValueError:
         return None
+
+
+def check_host(host: str) -> None:
+    """Raise UsageError for a host of numbers that is no address as everybody writes it.
+
+    No name ends in a number (RFC 1123, 2.1), and the C library reads 010.0.0.1 as 8.0.0.1 (octal),
+    127.1 as 127.0.0.1 and 1 as 0.0.0.1.
+    """
+    if _NUMERIC.search(host) and family_of(host) is None:
+        raise UsageError(
+            f"{host!r} is not an address.",
+            "Write four numbers of 0 to 255, without zeros before them: 127.0.0.1.",
+        )
 
 
 def pack(endpoint: Endpoint) -> bytes:

@@ -2,41 +2,94 @@
 
 Counts are decimal (1k = 1,000; 1M = 1,000,000), sizes binary (1K = 1KiB = 1,024 bytes), times are
 integers of nanoseconds, rates are floats per second.
+
+A number is digits, with a point before decimals: 1500, 1.5. Its whole part may be in groups of
+three, by commas or by underscores: 1,000,000. A comma anywhere else is refused, because for half of
+the world it is the decimal point, and so are groups that begin with a 0: 0,500. What is read is
+exact: 1.0005k of what is counted, half a byte or a part of a nanosecond are refused, not rounded.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import NamedTuple
 
 from c1m.errors import UsageError
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 
-_COUNT = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kKmMgGbB]?)")
-_COUNT_SCALE = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "b": 1_000_000_000}
-_SIZE = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kKmMgG]?)(?:i?[bB])?")
-_SIZE_SCALE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_TIME = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]+)?)\s*(ns|us|µs|ms|s|m|min|h|)")
-_TIME_SCALE = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "ms": NS_PER_MS,
-    "": NS_PER_S,
-    "s": NS_PER_S,
-    "m": 60 * NS_PER_S,
-    "min": 60 * NS_PER_S,
-    "h": 3600 * NS_PER_S,
-}
+DIGITS_MAX = 40  # an int64 has 19
+_GROUPS = r"[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?:_[0-9]{3})+)"
+_NUMBER = re.compile(rf"((?:{_GROUPS}|[0-9]+)(?:\.[0-9]+)?)\s*([a-zA-Zµ%]*)")
 
 
-def _number(text: str, digits: str, scale: float) -> float:
-    """Digits times their unit. Raises UsageError beyond what an int64 holds: 292 years of ns."""
-    value = float(digits.replace("_", "").replace(",", "")) * scale
-    if value >= 2.0**63:
-        raise UsageError(f"{_shortened(text)!r} is too large.", "Ask for less.")
+class _Kind(NamedTuple):
+    """What is read: what it is called, right forms of it, and what its units count for."""
+
+    what: str
+    forms: str
+    scales: Mapping[str, Fraction | int]
+    is_cased: bool = False  # 5M is no duration: minutes, or a million of something
+
+
+_COUNT = _Kind(
+    "count",
+    "Write for example 1000, 50k or 1M.",
+    {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "b": 1_000_000_000},
+)
+_SIZE = _Kind(
+    "size",
+    "Write for example 512, 64K or 1M.",
+    {
+        letter + rest: 1 << bits
+        for letter, bits in (("", 0), ("k", 10), ("m", 20), ("g", 30))
+        for rest in ("", "b", "ib")[: 3 if letter else 2]
+    },
+)
+_TIME = _Kind(
+    "duration",
+    "Write for example 100ms, 30s or 5m.",
+    {
+        "ns": 1, "us": 1_000, "µs": 1_000, "ms": NS_PER_MS, "s": NS_PER_S, "": NS_PER_S,
+        "m": 60 * NS_PER_S, "min": 60 * NS_PER_S, "h": 3600 * NS_PER_S,
+    },
+    is_cased=True,
+)  # fmt: skip
+_RATE = _COUNT._replace(what="rate", forms="Write for example 500/s or 50k/s.")
+_SHARE = _Kind("share", "Write for example 99.9% or 0.999.", {"": 1, "%": Fraction(1, 100)})
+_PLAIN = _Kind("number", "Write for example 1 or 1.5.", {"": 1})
+_PER_S = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def _read(text: str, kind: _Kind, whole: str = "") -> Fraction:
+    """A number times its unit, exactly. `whole`: the text that it is a part of.
+
+    Raises UsageError for anything else, and beyond what an int64 holds: 292 years of ns.
+    """
+    said = _shortened(whole or text)
+    text = text.strip()
+    match = _NUMBER.fullmatch(text)
+    unit = "?" if match is None else match[2] if kind.is_cased else match[2].lower()
+    if match is None or unit not in kind.scales:
+        commas = "Commas stand between groups of three digits only, decimals behind a point. "
+        raise UsageError(f"{said!r} is not a {kind.what}.", commas * ("," in text) + kind.forms)
+    digits = re.sub("[,_]", "", match[1])
+    if len(digits) > DIGITS_MAX:
+        raise UsageError(f"{said!r} is too large, or has too many decimals.", kind.forms)
+    value = Fraction(digits) * kind.scales[unit]
+    if value >= 1 << 63:
+        raise UsageError(f"{said!r} is too large.", "Ask for less.")
     return value
+
+
+def _whole(text: str, kind: _Kind, of: str = "") -> int:
+    value = _read(text, kind)
+    if value.denominator != 1:
+        raise UsageError(f"{_shortened(text)!r} is not a whole number{of}.", kind.forms)
+    return int(value)
 
 
 def _shortened(text: str) -> str:
@@ -45,43 +98,49 @@ def _shortened(text: str) -> str:
 
 def parse_count(text: str) -> int:
     """`1M`, `50k`, `1,000`, `2.5M` -> an int. Raises UsageError for anything else."""
-    match = _COUNT.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{text!r} is not a count.", "Write for example 1000, 50k or 1M.")
-    value = _number(text, match[1], _COUNT_SCALE[match[2].lower()])
-    if value != int(value):
-        raise UsageError(f"{text!r} is not a whole number.", "Write for example 1000, 50k or 1M.")
-    return int(value)
+    return _whole(text, _COUNT)
 
 
 def parse_size(text: str) -> int:
     """`64`, `64K`, `64KiB`, `1M` -> bytes (binary multiples). Raises UsageError."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{text!r} is not a size.", "Write for example 512, 64K or 1M.")
-    return int(_number(text, match[1], _SIZE_SCALE[match[2].lower()]))
+    return _whole(text, _SIZE, " of bytes")
 
 
-def parse_duration(text: str) -> int:
+def parse_mean_size(text: str) -> float:
+    """The same of what may be a part of a byte, as a mean is: `38.5`, `1.3K`."""
+    return float(_read(text, _SIZE))
+
+
+def parse_duration(text: str, *, needs_unit: bool = False) -> int:
     """`30s`, `1.5s`, `100ms`, `5m`, `1h`, `30` (seconds) -> nanoseconds. Raises UsageError."""
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{text!r} is not a duration.", "Write for example 100ms, 30s or 5m.")
-    return round(_number(text, match[1], _TIME_SCALE[match[2]]))
+    if needs_unit and text.strip()[-1:].isdigit():
+        raise UsageError(f"{_shortened(text)} of what?", _TIME.forms)
+    return _whole(text, _TIME, " of nanoseconds")
 
 
-def parse_rate(text: str) -> float:
+def parse_rate(text: str, *, may_be_zero: bool = False) -> float:
     """`50k/s`, `50k`, `300/m` -> a float per second. Raises UsageError."""
-    head, slash, per = text.strip().partition("/")
-    seconds = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}.get(per.strip())
-    if seconds is None or (slash and not per.strip()) or _COUNT.fullmatch(head.strip()) is None:
-        raise UsageError(f"{text!r} is not a rate.", "Write for example 500/s or 50k/s.")
-    match = _COUNT.fullmatch(head.strip())
-    assert match is not None
-    value = _number(text, match[1], _COUNT_SCALE[match[2].lower()]) / seconds
-    if value <= 0:
-        raise UsageError(f"{text!r} is not above zero.", "Write for example 500/s or 50k/s.")
-    return value
+    head, slash, per = text.partition("/")
+    seconds = _PER_S.get(per.strip()) if slash else 1
+    if seconds is None:
+        raise UsageError(f"{_shortened(text)!r} is not a rate.", _RATE.forms)
+    value = _read(head, _RATE, text) / seconds
+    if not (value or may_be_zero):
+        raise UsageError(f"{_shortened(text)!r} is not above zero.", _RATE.forms)
+    return float(value)
+
+
+def parse_share(text: str) -> float:
+    """`99.9%` or `0.999` -> 0.999. Raises UsageError for anything else, and above all of them."""
+    value = _read(text, _SHARE)
+    if value > 1:
+        raise UsageError(f"{_shortened(text)} is more than all of them.", _SHARE.forms)
+    return float(value)
+
+
+def parse_number(text: str) -> float:
+    """`1.5`, without a unit. Raises UsageError."""
+    return float(_read(text, _PLAIN))
 
 
 def format_count(value: float) -> str:

@@ -61,7 +61,7 @@ def compare(
     from c1m.report.compare import compare as compare_records
     from c1m.report.compare_text import comparison_text, headline
     from c1m.report.record import RunRecord
-    from c1m.report.thresholds import parse_share
+    from c1m.units import parse_share
 
     a, b = sides(records)
     stream = check_outputs({"json": json_path})

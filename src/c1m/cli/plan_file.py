@@ -10,7 +10,9 @@ What is given on the command line beside it goes before the file.
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -66,7 +68,9 @@ def _value(path: str, key: str, value: Any, parameter: click.Parameter) -> Any:
 
 
 def _plain(path: str, key: str, value: Any) -> str:
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{Decimal(repr(value)):f}"  # all digits: 1e-05 would be no number behind an option
+    if isinstance(value, str | int) and not isinstance(value, bool):
         return str(value)
     raise UsageError(
         f"In {path}, {key!r} is {value!r}.", "Give a text or a number, as on the command line."

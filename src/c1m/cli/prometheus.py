@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from c1m.addresses import check_host
 from c1m.errors import UsageError
 from c1m.report.snapshot import Snapshot
 
 HOST = "127.0.0.1"  # where no host is named: figures of a run are nobody else's business
-_ADDRESS = re.compile(r"(?:(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]\s]*):)?([0-9]+)")
+_ADDRESS = re.compile(r"(?:(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]\s]*):)?([0-9]{1,9})")
 _FORMS = "Write :9100 (this machine only), 0.0.0.0:9100 (for others too) or HOST:PORT."
 
 # The histogram's buckets end at 2**10 ns (about a microsecond) to 2**37 ns (137 s). Always the
@@ -135,7 +136,9 @@ def parse_address(text: str) -> tuple[str, int]:
     port = int(match[2])
     if port > 65535:
         raise UsageError(f"Port {port} for metrics is above 65535.", _FORMS)
-    return (match[1] or HOST).strip("[]"), port
+    host = (match[1] or HOST).strip("[]")
+    check_host(host)
+    return host, port
 
 
 def check_available() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from c1m.loadgen.stages import (
 )
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
 from c1m.report.record import Asked
+from c1m.units import parse_number
 
 PIPELINE_MAX = 1024
 IN_FLIGHT_MAX = 100_000_000
@@ -247,12 +249,14 @@ def _check_pipeline(count: int, pipeline: int) -> None:
 
 def parse_spread(text: str) -> float | None:
     """`uniform` -> None, `zipf` -> 1.0, `zipf:1.2` -> 1.2. Raises UsageError."""
-    match = re.fullmatch(r"zipf(?::([0-9]+(?:\.[0-9]+)?))?", text)
     if text == "uniform":
         return None
-    if match is None or float(match[1] or 1) <= 0:
-        raise UsageError(f"There is no spread {text!r}.", "Choose uniform, zipf or zipf:1.2.")
-    return float(match[1] or 1)
+    kind, colon, exponent = text.partition(":")
+    with suppress(UsageError):
+        value = parse_number(exponent) if colon else 1.0
+        if kind == "zipf" and value > 0:
+            return value
+    raise UsageError(f"There is no spread {text!r}.", "Choose uniform, zipf or zipf:1.2.")
 
 
 def _asked(wishes: Wishes, plan: LoadPlan) -> Asked:

@@ -28,6 +28,7 @@ NEVER = -1
 
 _VALUE = re.compile(rb"\$[0-9]+\r\n([0-9]{10})-([0-9]{10})-[A-Za-z0-9_-]{16}\r\n")
 _INTEGER = re.compile(rb":([0-9]{1,18})\r\n")
+_LENGTH = re.compile(rb"-?[0-9]{1,18}")  # what int() takes beyond that is no length: --5, 1_0
 
 
 def reply_size(stream: bytes) -> int:
@@ -43,7 +44,7 @@ def reply_size(stream: bytes) -> int:
             return 0
         kind, text = stream[at : at + 1], stream[at + 1 : end]
         at, due = end + 2, due - 1
-        if kind not in b"$*" or not text.lstrip(b"-").isdigit():
+        if kind not in b"$*" or not _LENGTH.fullmatch(text):
             continue
         size = int(text)
         if kind == b"*":

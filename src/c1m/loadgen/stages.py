@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from c1m.units import (
     parse_count,
     parse_duration,
     parse_rate,
+    parse_share,
 )
 
 STAGES_MAX = 200  # each keeps its own distributions
@@ -224,11 +226,27 @@ def _rates(text: str, value: str | None) -> tuple[float | None, float | None]:
     """`50k/s` or `10k/s..50k/s`."""
     if value is None:
         return None, None
-    first, dots, last = value.partition("..")
-    if dots and "/" not in first:
-        first += "/" + last.partition("/")[2] if "/" in last else ""
-    low: float = _in_stage(text, parse_rate, first)
-    return low, (_in_stage(text, parse_rate, last) if dots else low)
+    ends = _with_unit(text, *value.split("..", 1))
+    low: float = _in_stage(text, parse_rate, ends[0])
+    return low, _in_stage(text, parse_rate, ends[-1])
+
+
+def _with_unit(text: str, *rates: str) -> list[str]:
+    """Rates of one unit; where only one of them has it, it is that of all: `10..50/m`."""
+    units = {rate.partition("/")[2] for rate in rates if "/" in rate}
+    if len(units) > 1:
+        several = " and per ".join(sorted(units))
+        raise UsageError(f"The stage {text!r} has rates per {several}.", "Write them in one unit.")
+    unit = "".join(f"/{one}" for one in units)
+    return [rate if "/" in rate else rate + unit for rate in rates]
+
+
+def _rate(text: str, value: str | None) -> float | None:
+    """One rate that does not change."""
+    if value is None:
+        return None
+    rate: float = _in_stage(text, parse_rate, value)
+    return rate
 
 
 def _think(text: str, given: dict[str, str]) -> float | None:
@@ -259,7 +277,7 @@ def _ramp(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]
             f"Write 'ramp {now}..{last}', or leave the beginning out.",
         )
     seconds = _seconds(text, given.get("in"))
-    rate, _ = _rates(text, given.get("at"))
+    rate = _rate(text, given.get("at"))
     if seconds is not None and rate is not None:
         raise UsageError(
             f"The stage {text!r} says twice how fast.", "Give either 'in TIME' or 'at RATE'."
@@ -270,7 +288,7 @@ def _ramp(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]
 def _hold(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]:
     count = _count(text, value) if value else now
     low, high = _rates(text, given.get("at"))
-    churn, _ = _rates(text, given.get("churn"))
+    churn = _rate(text, given.get("churn"))
     return [
         Stage(
             "hold", text, now, count, _needed(text, given, "for"), rate_from=low, rate_to=high,
@@ -283,12 +301,10 @@ def _steps(text: str, value: str, given: dict[str, str], now: int) -> list[Stage
     first, dots, last = value.partition("..")
     if not dots or "by" not in given:
         raise UsageError(f"The stage {text!r} does not say which steps.", _FORMS)
-    is_rate = "/" in last
+    is_rate = "/" in value
     parse = parse_rate if is_rate else parse_count
-    if is_rate and "/" not in first:
-        first += "/" + last.partition("/")[2]
-    low, high = _in_stage(text, parse, first), _in_stage(text, parse, last)
-    by = _in_stage(text, parse, given["by"])
+    written = _with_unit(text, first, last, given["by"]) if is_rate else (first, last, given["by"])
+    low, high, by = (_in_stage(text, parse, one) for one in written)
     if by <= 0 or high < low:
         raise UsageError(
             f"The stage {text!r} goes backwards or nowhere.", "Steps go up, by more than nothing."
@@ -357,9 +373,11 @@ def _stampede(text: str, value: str, given: dict[str, str], now: int) -> list[St
 
 
 def _storm(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", value or "100%")
-    share = float(match[1]) / 100 if match else 0.0
-    if not 0 < share <= 1:
+    value, share = value or "100%", 0.0
+    if value.endswith("%"):
+        with suppress(UsageError):
+            share = parse_share(value)
+    if not share:
         raise UsageError(f"The stage {text!r} has {value!r} where a share stands.", "Write '50%'.")
     return [Stage("storm", text, now, now, share=share)]
 

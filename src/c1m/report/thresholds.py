@@ -14,13 +14,14 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from c1m.errors import UsageError
 from c1m.report import metrics
 from c1m.report.measured import Threshold
 from c1m.report.metrics import Metric
 from c1m.report.record import RunRecord
-from c1m.units import parse_count, parse_duration, parse_rate, parse_size
+from c1m.units import parse_count, parse_duration, parse_mean_size, parse_rate, parse_share
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -32,8 +33,6 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 _FLAGS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _FORM = re.compile(r"\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*([^<>=!]+?)\s*")
-_NUMBER = re.compile(r"[0-9][0-9_]*(?:\.[0-9]+)?")
-_ZERO = re.compile(r"0+(?:\.0+)?")
 _ADVICE = {
     "time": "a time, with its unit (ns, us, ms, s, m, h): 50ms",
     "count": "a count: 100 or 10k",
@@ -84,31 +83,6 @@ def _bound(text: str, metric: Metric, value: str) -> float:
         ) from error
 
 
-def _time(value: str) -> float:
-    if _NUMBER.fullmatch(value):
-        raise UsageError(f"{value} of what?")
-    return parse_duration(value)
-
-
-def _rate(value: str) -> float:
-    return 0.0 if _ZERO.fullmatch(value.removesuffix("/s")) else parse_rate(value)
-
-
-def parse_share(value: str) -> float:
-    """'99.9%' or '0.999' -> 0.999. Raises UsageError for anything else."""
-    number = value.removesuffix("%").strip()
-    if not _NUMBER.fullmatch(number):
-        raise UsageError(f"{value!r} is not a share.", "Write for example 99.9% or 0.999.")
-    share = float(number) / 100 if value.endswith("%") else float(number)
-    if share > 1:
-        raise UsageError(f"{value} is more than all of them.", "Write for example 99.9% or 0.999.")
-    return share
-
-
-def _bytes(value: str) -> float:
-    return float(value) if _NUMBER.fullmatch(value) else parse_size(value)
-
-
 def _flag(value: str) -> float:
     if value.lower() not in _FLAGS:
         raise UsageError(f"{value!r} is neither yes nor no.")
@@ -116,11 +90,11 @@ def _flag(value: str) -> float:
 
 
 _PARSERS: dict[str, Callable[[str], float]] = {
-    "time": _time,
+    "time": partial(parse_duration, needs_unit=True),
     "count": parse_count,
-    "rate": _rate,
+    "rate": partial(parse_rate, may_be_zero=True),
     "share": parse_share,
-    "bytes": _bytes,
+    "bytes": parse_mean_size,
     "flag": _flag,
 }
 
