@@ -60,7 +60,7 @@ PURE = [
     "doctor/needs", "doctor/check", "doctor/checks/*",
     "report/derive", "report/codec", "report/figures*", "report/text*", "report/html_*",
     "report/metrics",
-    "report/thresholds", "report/conditions", "report/noise", "report/evidence", "report/compare",
+    "report/thresholds", "report/conditions", "report/noise", "report/intervals", "report/compare",
     "report/compare_text", "report/schema",
 ]  # fmt: skip
 # pathlib is not here: a path is text until somebody opens it, which only system modules do.

@@ -32,8 +32,8 @@ _BETWEEN = "vs"
 @click.option(
     "--tolerance",
     metavar="SHARE",
-    help="Smaller changes are no difference, e.g. 5%.  [default: 10% of what one run repeats, 50% "
-    "of what it does once; with several records a side, 2%]",
+    help="Smaller changes are no difference, e.g. 5%.  [default: 2%; with fewer than three records "
+    "a side, a factor of three]",
 )
 @click.option("--json", "json_path", metavar="FILE", help="Also write the comparison as JSON.")
 @click.option("--quiet", is_flag=True, help="Print only what came of it, in one line.")
@@ -47,13 +47,15 @@ def compare(
 ) -> None:
     """Say what changed from A to B, by how much, and whether it is more than noise.
 
-    Each side is a record that `c1m load --json` wrote, or several of the same run:
+    Each side is a record that `c1m load --json` wrote, or several of the same run, made in turns.
+    From three a side on it can tell a change from noise:
 
     \b
-    c1m compare before.json after.json
     c1m compare before/*.json vs after/*.json
+    c1m compare before.json after.json
 
-    Exit status: 0 nothing is worse beyond noise, 1 something is, 2 bad usage.
+    Exit status: 0 nothing is worse beyond noise, or it cannot be judged, 1 something is worse,
+    2 bad usage.
     """
     from c1m.cli.outputs import Writing, check_outputs
     from c1m.report import codec

@@ -1,17 +1,16 @@
 """Two builds, two machines, two settings: what changed, by how much, and is it more than noise.
 
-Each side is one record or several of the same run. What can be said depends on that:
+What can be said depends on how many records a side has:
 
-- One record a side. A run repeats itself only within: its seconds, its requests. The noise within
-  is known by `noise.py`'s batch means and order statistics, that from run to run is not; so a
-  change must pass both the statistics and a tolerance, 10 % where the run has a series for the
-  figure, 50 % where it happens once (connects, first replies, a stampede). Runs of one build on one
-  quiet machine were seen to differ by 20 % in the p99 of connects, by half in the p99.9.
-- Several. A figure of a run is one observation, and the statistics are between runs: permutations
-  where there are enough to reach the level, else Welch's t; the tolerance is 2 %.
+- Three or more: whether a figure changed by more than runs of one build do is decided by dealing
+  the runs to the sides in other ways (`noise.shares`), for all figures of the table together.
+  Changes of less than 2 % are none.
+- Fewer: how runs of one build differ is not known. What differs is told and not judged, but for
+  figures with a series (`intervals.py`) that differ by more than a factor of three and whose
+  intervals lie apart by more than they vary.
 
-In both cases all figures of the table together give a false alarm in at most one comparison of 20.
-What must not happen at all (lost, wrong, missing, ...) is worse as soon as it happens.
+What must not happen at all (lost, wrong, missing, ...) is no estimate: it is worse as soon as it
+happens on one side only.
 
 Where the generator was the limit, a rate is a lower bound and a latency an upper one: verdicts that
 do not follow from bounds are not given.
@@ -25,24 +24,24 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from c1m.report import conditions, metrics, noise
+from c1m.report import conditions, intervals, metrics, noise
 from c1m.report.conditions import Condition
-from c1m.report.evidence import Evidence, single_run
 from c1m.report.measured import EXTRA_KINDS, WRONG_KINDS
 from c1m.report.metrics import Metric
 from c1m.report.record import RunRecord
 
 SCHEMA = "c1m-compare/1"
-LEVEL = 0.05  # of a false alarm, for the whole table
-TOLERANCE_RUNS = 0.02  # several records a side
+TOLERANCE = 0.02  # three records a side or more
+TOLERANCE_FEW = 2.0  # fewer: a neighbour on the same core makes half the rate, twice the latency
 
-BETTER, WORSE, SAME, NOT_COMPARABLE = "better", "worse", "same within noise", "not comparable"
+BETTER, WORSE, SAME = "better", "worse", "same within noise"
+NOT_JUDGED, NOT_COMPARABLE = "not judged", "not comparable"
 
 _HIGHER_IS_BETTER = {
     "attempted", "opened", "ready", "open", "peak", "sent", "right", "rate", "connect_rate",
     "opened_share", "right_share", "reach", "complete",
 }  # fmt: skip
-_BOUNDED = ("rate", "request.", "uncorrected.")  # what a saturated generator bounds
+_BOUNDED = ("rate", "request.", "uncorrected.", "unsent")  # what a saturated generator bounds
 _TAIL = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max")
 # The table: (its part, the figures of it)
 TABLE = (
@@ -64,8 +63,8 @@ _ALWAYS_SHOWN = ("failed", "lost", "wrong", "missing", "complete")
 class Difference:
     """One figure of both sides. With several records a side its geometric mean (a count's mean).
 
-    `change` is b / a - 1, None where that has no meaning; `probability` that of so large a
-    difference by chance alone, raised for the number of figures judged; None: not by statistics.
+    `change` is b / a - 1, None where that has no meaning; `probability`: in which share of all ways
+    to deal the runs some figure stands out as this one does; None: it was not decided by that.
     """
 
     part: str
@@ -99,12 +98,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A row that statistics will judge."""
+    """A row that is to be judged, with its values turned so that larger ones are worse."""
 
     row: Difference
+    metric: Metric
     a: list[float]  # logarithms, one a record
     b: list[float]
-    evidence: Evidence | None  # of single runs
 
 
 def compare(
@@ -116,7 +115,8 @@ def compare(
     """Compare two sides of at least one record each.
 
     `only`: names of figures, instead of the whole table (fewer figures are told apart better);
-    `tolerance`: instead of those above. Raises UsageError for an unknown name.
+    `tolerance`: smaller changes are none, instead of those above. Raises UsageError for an unknown
+    name.
     """
     assert a and b
     wanted = [("", metrics.find(name)) for name in only]
@@ -129,8 +129,10 @@ def compare(
         if one is not None:
             rows.append(one)
     candidates = [one for one in rows if isinstance(one, _Candidate)]
-    is_single = len(a) == len(b) == 1
-    judged = iter(_judge(candidates, len(a), len(b), tolerance, is_single))
+    if has_few(len(a), len(b)):
+        judged = iter([_by_intervals(one, a, b, tolerance) for one in candidates])
+    else:
+        judged = iter(_by_deals(candidates, tolerance))
     told = [next(judged) if isinstance(one, _Candidate) else one for one in rows]
     limits = [_is_limited(side) for side in (a, b)]
     return Comparison(
@@ -139,6 +141,11 @@ def compare(
         method=_method(len(a), len(b), len(candidates), tolerance),
         rows=[_bounded(row, *limits) for row in told],
     )
+
+
+def has_few(n: int, m: int) -> bool:
+    """Whether n and m records are too few to tell how runs differ."""
+    return not any(noise.levels(n, m))
 
 
 def _examine(
@@ -165,13 +172,7 @@ def _examine(
         clear = _clear(metric, row, left, right)
         if clear is not None:
             return clear
-    logs_a, logs_b = ([_log(metric, value) for value in side] for side in (left, right))
-    is_single = len(a) == len(b) == 1
-    evidence = single_run(metric, a[0], b[0], name) if is_single else None
-    if is_single and evidence is None:
-        why = "A single run does not tell how much this varies: give several a side."
-        return replace(row, verdict=NOT_COMPARABLE, why=why)
-    return _Candidate(row, logs_a, logs_b, evidence)
+    return _Candidate(row, metric, *([_badness(metric, v) for v in side] for side in (left, right)))
 
 
 def _is_bad(metric: Metric) -> bool:
@@ -200,12 +201,15 @@ def _clear(
     return replace(row, change=None, verdict=verdict)
 
 
-def _log(metric: Metric, value: float) -> float:
-    if metric.kind == "count":
-        return math.log1p(value)
+def _badness(metric: Metric, value: float) -> float:
+    """The value's logarithm, turned so that more is worse."""
     if metric.kind == "share":
-        value = 1 - value  # 99 % to 98 % is twice as many that did not
-    return math.log(max(value, 1.0 if metric.kind == "bytes" else 1e-9))
+        return math.log(max(1 - value, 1e-9))  # 99 % to 98 % is twice as many that did not
+    if metric.kind == "count":
+        log = math.log1p(value)
+    else:
+        log = math.log(max(value, 1.0 if metric.kind == "bytes" else 1e-9))
+    return -log if metric.name in _HIGHER_IS_BETTER else log
 
 
 def _middle(metric: Metric, values: Sequence[float]) -> float | None:
@@ -216,35 +220,47 @@ def _middle(metric: Metric, values: Sequence[float]) -> float | None:
     return math.exp(sum(math.log(value) for value in values) / len(values))
 
 
-def _judge(
-    candidates: Sequence[_Candidate], n: int, m: int, tolerance: float | None, is_single: bool
-) -> list[Difference]:
-    """Verdicts by probability and tolerance, in the candidates' order."""
+def _by_deals(candidates: Sequence[_Candidate], tolerance: float | None) -> list[Difference]:
+    """Verdicts by dealing the runs in other ways, in the candidates' order."""
     if not candidates:
         return []
+    within = TOLERANCE if tolerance is None else tolerance
     a, b = (np.array([getattr(one, side) for one in candidates]).T for side in "ab")
-    if is_single:
-        ps = noise.holm([one.evidence.probability for one in candidates if one.evidence])
-    elif noise.least_permuted(n, m) <= LEVEL:
-        ps = noise.permuted(a, b, TOLERANCE_RUNS / 2).tolist()
-    else:
-        ps = noise.holm(noise.between_runs(a, b).tolist())
+    rises = b.mean(axis=0) - a.mean(axis=0)
+    worse, better = noise.shares(a, b, TOLERANCE / 2), noise.shares(-a, -b, TOLERANCE / 2)
+    levels = noise.levels(len(a), len(b))
     told = []
-    for one, p, change in zip(candidates, ps, (b.mean(axis=0) - a.mean(axis=0)), strict=True):
-        within = one.evidence.tolerance if one.evidence is not None else TOLERANCE_RUNS
-        within = within if tolerance is None else tolerance
-        verdict = SAME
-        if p < LEVEL and abs(change) > math.log1p(within):
-            metric = metrics.find(one.row.name)
-            is_better = (change > 0) == (metric.name in _HIGHER_IS_BETTER)
-            if metric.kind == "share":
-                is_better = change < 0  # of what is short of all
-            verdict = BETTER if is_better else WORSE
-        why = one.evidence.why if one.evidence is not None else ""
-        told.append(
-            replace(one.row, probability=round(p, 6), tolerance=within, verdict=verdict, why=why)
-        )
+    for i, (one, rise) in enumerate(zip(candidates, rises.tolist(), strict=True)):
+        share, level = (worse[i], levels[0]) if rise > 0 else (better[i], levels[1])
+        row = replace(one.row, probability=round(float(share), 6), tolerance=within)
+        if share <= (level or noise.LEVEL) and abs(rise) > math.log1p(within):
+            row = replace(row, verdict=WORSE if rise > 0 else BETTER)
+        if row.verdict == BETTER and not level:
+            row = replace(row, verdict=NOT_JUDGED, why="So few runs tell what is worse only.")
+        told.append(row)
     return told
+
+
+def _by_intervals(
+    one: _Candidate, a: Sequence[RunRecord], b: Sequence[RunRecord], tolerance: float | None
+) -> Difference:
+    """The verdict on too few runs by what they have inside."""
+    within = TOLERANCE_FEW if tolerance is None else tolerance
+    row = replace(one.row, tolerance=within)
+    rise = float(np.mean(one.b) - np.mean(one.a))
+    if abs(rise) <= math.log1p(TOLERANCE):
+        return row
+    sides = [intervals.of_side(one.metric, side, row.name) for side in (a, b)]
+    if sides[0] is None or sides[1] is None:
+        why = f"No series of {intervals.INTERVALS_MIN} intervals tells how much it varies."
+        return replace(row, verdict=NOT_JUDGED, why=why)
+    apart = noise.apart(np.log(sides[0]), np.log(sides[1]))
+    if not apart:
+        return row
+    if apart > 1 and abs(rise) > math.log1p(within):
+        return replace(row, verdict=WORSE if rise > 0 else BETTER)
+    why = "More than they vary within the runs, and not enough to say so from so few runs."
+    return replace(row, verdict=NOT_JUDGED, why=why)
 
 
 def _is_limited(side: Sequence[RunRecord]) -> bool:
@@ -253,7 +269,7 @@ def _is_limited(side: Sequence[RunRecord]) -> bool:
 
 def _bounded(row: Difference, a_is_limited: bool, b_is_limited: bool) -> Difference:
     """The server of a limited side may do better than its figures: drop what does not follow."""
-    if not row.name.startswith(_BOUNDED) or row.verdict == NOT_COMPARABLE:
+    if not row.name.startswith(_BOUNDED) or row.verdict in (NOT_JUDGED, NOT_COMPARABLE):
         return row
     follows = {
         WORSE: not b_is_limited,
@@ -284,26 +300,20 @@ def _warnings(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> list[str]:
 
 def _method(n: int, m: int, figures: int, tolerance: float | None) -> str:
     """What the verdicts rest on, in words."""
-    if n == m == 1:
-        within = "10 % (figures with a series) or 50 % (the others)"
-        how = (
-            "one record a side: batch means of its intervals and order statistics of its "
-            "histograms, Holm's correction. How runs differ from each other is not known; four "
-            "records a side would tell."
+    within = tolerance if tolerance is not None else TOLERANCE_FEW if has_few(n, m) else TOLERANCE
+    if has_few(n, m):
+        return (
+            f"{n} and {m} records do not tell how runs of one build differ: give three or more a "
+            "side, made in turns (A B A B ...). Worse or better are told here only figures with a "
+            "series whose intervals lie apart by more than they vary within either side, and that "
+            f"changed by more than a factor of {1 + within:g}; and what must not happen at all."
         )
-    else:
-        within = f"{100 * TOLERANCE_RUNS:g} %"
-        how = f"{n} and {m} records: "
-        if noise.least_permuted(n, m) <= LEVEL:
-            how += "permutations of the runs, with the largest t of all figures."
-        else:
-            how += (
-                "Welch's t on the runs' figures, Holm's correction. So few runs tell only large "
-                "changes; from four a side on permutations are used."
-            )
-    if tolerance is not None:
-        within = f"{100 * tolerance:g} %"
-    return (
-        f"More than noise: a chance below {LEVEL:g} for all {figures} figures together, and a "
-        f"change of more than {within}. By {how}"
+    method = (
+        f"More than noise: dealing the {n} and {m} runs to the sides in other ways makes some of "
+        f"the {figures} figures stand out nearly as much in at most 1 of 20 deals; and a change of "
+        f"more than {100 * within:g} %. A build compared with itself differs in at most 1 "
+        "comparison of 20."
     )
+    if not noise.levels(n, m)[1]:
+        method += " So few runs tell what is worse only; four a side tell what is better, too."
+    return method
