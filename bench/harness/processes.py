@@ -27,9 +27,9 @@ class RunFailed(Exception):
 
 
 class Server:
-    """A process that listens on a port of 127.0.0.1, pinned to one core."""
+    """A process that listens on a port of 127.0.0.1, pinned to one core (None: to none)."""
 
-    def __init__(self, command: Sequence[str], port: int, cpu: int) -> None:
+    def __init__(self, command: Sequence[str], port: int, cpu: int | None = None) -> None:
         self.port = port
         begin = time.monotonic()
         self.process = start(command, cpu, stdout=subprocess.DEVNULL)
@@ -73,11 +73,12 @@ class Server:
         stop(self.process)
 
 
-def start(command: Sequence[str], cpu: int, **options: Any) -> subprocess.Popen[bytes]:
-    """Start pinned to `cpu`; the kernel kills it should this process die."""
+def start(command: Sequence[str], cpu: int | None, **options: Any) -> subprocess.Popen[bytes]:
+    """Start pinned to `cpu` (None: to none); the kernel kills it should this process die."""
 
     def prepare() -> None:
-        os.sched_setaffinity(0, {cpu})
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     return subprocess.Popen(

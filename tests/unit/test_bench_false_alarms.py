@@ -1,0 +1,55 @@
+"""The measurement of false alarms: which runs it makes, and how they are dealt to the sides."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+sys.path.insert(0, str(BENCH))
+try:
+    import false_alarms
+finally:
+    sys.path.remove(str(BENCH))
+
+
+def test_runs_of_worse_builds_are_made_between_those_of_the_build() -> None:
+    runs = list(false_alarms.wanted())
+    counts = Counter((length, name) for length, name, _ in runs)
+    assert counts["short", "same"] == false_alarms.PAIRS + 2 * 5 - 1
+    assert counts["short", "work"] == counts["short", "delay"] == 26
+    assert counts["long", "same"] == false_alarms.LONG
+    assert len(set(runs)) == len(runs)
+    before = {later: earlier for earlier, later in pairwise(runs)}
+    for turn, name in enumerate(false_alarms.WORSE_BUILDS):
+        first = (turn + 1) * false_alarms.EVERY - 1
+        for number in range(26):
+            run = before["short", name, number]
+            assert run == ("short", "same", first + 2 * false_alarms.EVERY * number)
+
+
+def test_sides_take_turns_in_every_window() -> None:
+    runs: Any = list(range(209))
+    windows = list(false_alarms.in_turns(runs, 5))
+    assert len(windows) == 200
+    assert windows[0] == ([0, 2, 4, 6, 8], [1, 3, 5, 7, 9])
+    assert windows[-1][1][-1] == 208
+    assert len(list(false_alarms.in_turns(runs, 1))) == 200
+
+
+def test_single_runs_are_compared_with_those_near_them() -> None:
+    runs: Any = list(range(24))
+    pairs = [(a, b) for [a], [b] in false_alarms.one_each(runs)]
+    assert len(set(pairs)) == len(pairs) == 200
+    assert pairs[0] == (0, 1) and max(b - a for a, b in pairs) == 12
+
+
+def test_a_worse_run_is_compared_with_the_one_before_it() -> None:
+    runs: Any = list(range(100))
+    worse: Any = ["w0", "w1", "w2"]
+    assert list(false_alarms.against(runs, worse, 3, 2)) == [
+        ([3, 11], ["w0", "w1"]), ([11, 19], ["w1", "w2"]),
+    ]  # fmt: skip
