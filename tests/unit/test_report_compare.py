@@ -229,8 +229,15 @@ def test_where_the_generator_was_the_limit_only_what_follows_is_said(
     assert len(sentences) == (a_limit is not None) + (b_limit is not None)
 
 
-def test_unsent_requests_of_a_generator_that_was_the_limit_are_not_the_servers() -> None:
-    assert one_each(run(1), run(2, unsent=5, limit=GENERATOR))["unsent"] == NOT_COMPARABLE
+def test_what_a_generator_at_its_limit_did_not_send_is_not_the_servers() -> None:
+    short = run(2, unsent=5, limit=GENERATOR)
+    short = replace(short, verdict=Verdict(False, ["5 of 60,000 requests were not sent."]))
+    found = one_each(run(1), short)
+    assert found["unsent"] == found["complete"] == NOT_COMPARABLE
+    lost = replace(short, connections=replace(short.connections, lost=2))
+    assert one_each(run(1), lost)["lost"] == WORSE
+    assert one_each(run(1, limit=GENERATOR), run(2, limit=GENERATOR))["complete"] == SAME
+    assert one_each(run(1), replace(short, limit=Limit("server")))["complete"] == WORSE
 
 
 def test_several_records_a_side_are_judged_by_dealing_them() -> None:

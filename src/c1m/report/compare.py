@@ -41,7 +41,8 @@ _HIGHER_IS_BETTER = {
     "attempted", "opened", "ready", "open", "peak", "sent", "right", "rate", "connect_rate",
     "opened_share", "right_share", "reach", "complete",
 }  # fmt: skip
-_BOUNDED = ("rate", "request.", "uncorrected.", "unsent")  # what a saturated generator bounds
+_BOUNDED = ("rate", "request.", "uncorrected.")  # what a saturated generator bounds
+_ITS_OWN = ("unsent", "complete")  # what it may be short of by itself
 _TAIL = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max")
 # The table: (its part, the figures of it)
 TABLE = (
@@ -269,12 +270,15 @@ def _is_limited(side: Sequence[RunRecord]) -> bool:
 
 def _bounded(row: Difference, a_is_limited: bool, b_is_limited: bool) -> Difference:
     """The server of a limited side may do better than its figures: drop what does not follow."""
-    if not row.name.startswith(_BOUNDED) or row.verdict in (NOT_JUDGED, NOT_COMPARABLE):
+    is_its_own = row.name in _ITS_OWN
+    if not (is_its_own or row.name.startswith(_BOUNDED)):
+        return row
+    if row.verdict in (NOT_JUDGED, NOT_COMPARABLE):
         return row
     follows = {
         WORSE: not b_is_limited,
         BETTER: not a_is_limited,
-        SAME: not (a_is_limited or b_is_limited),
+        SAME: is_its_own or not (a_is_limited or b_is_limited),
     }
     if follows[row.verdict]:
         return row
