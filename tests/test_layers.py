@@ -18,7 +18,7 @@ import c1m
 
 SOURCE = Path(c1m.__file__).parent
 
-LEAVES = {"errors", "limits", "clock", "units", "addresses", "ramp", "files"}
+LEAVES = {"errors", "limits", "clock", "units", "addresses", "ramp", "files", "arguments"}
 
 # A layer -> the layers that it may import besides itself and the leaves.
 MAY_IMPORT = {
@@ -45,11 +45,12 @@ LEAF_IMPORTS = {
     "addresses": {"errors"},
     "ramp": {"limits"},
     "files": {"errors", "limits"},
+    "arguments": {"errors", "units"},
 }
 
 # No system call and no clock: arithmetic that runs anywhere.
 PURE = [
-    "addresses", "units", "limits", "ramp", "errors",
+    "addresses", "arguments", "units", "limits", "ramp", "errors",
     "conn/*", "engine/base", "engine/ragged", "engine/user_data",
     "loadgen/sources", "loadgen/message", "loadgen/template", "loadgen/exchange",
     "loadgen/outcomes", "loadgen/given_up",

@@ -33,6 +33,7 @@ PORTS_MAX = 4096  # listeners one range may ask for
 _TCP = re.compile(r"tcp://(\[[^\]]*\]|[^:/\[\]]*):([0-9]{1,9})(?:-([0-9]{1,9}))?/?")
 # The last label is a number: decimal, octal or hexadecimal.
 _NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
+_ADDRESS = re.compile("[^\0\ud800-\udfff]*")  # the kernel ends names at a zero byte; and no UTF-8
 _FORMS = "Write tcp://HOST:PORT, tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or unix:///path."
 
 
@@ -77,6 +78,8 @@ def parse_url(text: str) -> tuple[str, str, int, int]:
 
     The host may be a name: who resolves it is the caller. Raises UsageError in one sentence.
     """
+    if not _ADDRESS.fullmatch(text):
+        raise UsageError(f"{text!r} has a character that no address has.", _FORMS)
     if text.startswith("unix://"):
         path = text[len("unix://") :]
         if not path.startswith("/"):

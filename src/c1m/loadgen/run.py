@@ -5,24 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
+from c1m import arguments
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
 from c1m.kernel import procfs, signals
 from c1m.loadgen.concluding import conclude
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.planning import AnyScenario, Wishes, make_plan
+from c1m.loadgen.registry import own_scenario
 from c1m.loadgen.targets import check_capacity, server_pid_of
 from c1m.report import metadata
 from c1m.report.record import RunRecord
 from c1m.report.sampler import Sampler
 from c1m.report.snapshot import Snapshot
 from c1m.report.thresholds import parse as parse_threshold
-from c1m.units import parse_count, parse_duration, parse_rate
 
 Duration = str | float
 Rate = str | float
+Given = TypeVar("Given")
+
+PID_MAX = 1 << 22  # the kernel's bound for pid_max on 64 bits
 
 
 def load(
@@ -36,14 +40,14 @@ def load(
     spread: str = "uniform",
     think: Duration | None = None,
     churn: Rate | None = None,
-    stages: Sequence[str] = (),
+    stages: str | Sequence[str] | None = None,
     connect_rate: Rate | None = None,
     message: str | bytes | None = None,
     expect: str | bytes | None = None,
     pipeline: int = 1,
     publishers: int | None = None,
-    require: Sequence[str] = (),
-    sources: str = "",
+    require: str | Sequence[str] | None = None,
+    sources: str | Sequence[str] | None = None,
     engine: str = "auto",
     timeout: Duration = "30s",
     connect_window: int | None = None,
@@ -67,29 +71,34 @@ def load(
     way is in the record, never an exception.
     """
     wishes = Wishes(
-        targets=[target] if isinstance(target, str) else list(target),
-        connections=_count(connections),
-        scenario=scenario,
+        targets=arguments.texts("target", target),
+        connections=_perhaps(arguments.count, "connections", connections),
+        scenario=scenario if isinstance(scenario, str) else own_scenario(scenario),
         message=message,
         expect=expect,
-        hold_ns=_duration(hold),
-        rate=_rate(rate),
-        arrivals=arrivals,
-        spread=spread,
-        think_ns=None if think is None else _duration(think),
-        churn=_rate(churn),
-        connect_rate=_rate(connect_rate),
-        stages=list(stages),
-        pipeline=pipeline,
-        publishers=publishers,
-        sources=sources,
-        engine=engine,
-        timeout_ns=_duration(timeout),
-        connect_window=connect_window,
-        seed=seed,
-        spin=spin,
+        hold_ns=arguments.duration_ns("hold", hold),
+        rate=_perhaps(arguments.rate, "rate", rate),
+        arrivals=arguments.text("arrivals", arrivals),
+        spread=arguments.text("spread", spread),
+        think_ns=_perhaps(arguments.duration_ns, "think", think),
+        churn=_perhaps(arguments.rate, "churn", churn),
+        connect_rate=_perhaps(arguments.rate, "connect_rate", connect_rate),
+        stages=_perhaps(arguments.texts, "stages", stages) or [],
+        pipeline=arguments.count("pipeline", pipeline),
+        publishers=_perhaps(arguments.count, "publishers", publishers),
+        sources=",".join(_perhaps(arguments.texts, "sources", sources) or []),
+        engine=arguments.text("engine", engine),
+        timeout_ns=arguments.duration_ns("timeout", timeout),
+        connect_window=_perhaps(arguments.count, "connect_window", connect_window),
+        seed=arguments.count("seed", seed),
+        spin=arguments.flag("spin", spin),
     )
-    return _run(wishes, require, server_pid, on_progress, on_signals)
+    if server_pid is not None:
+        server_pid = arguments.integer("server_pid", server_pid, 1, PID_MAX)
+    arguments.function("on_progress", on_progress)
+    arguments.flag("on_signals", on_signals)
+    required = _perhaps(arguments.texts, "require", require) or []
+    return _run(wishes, required, server_pid, on_progress, on_signals)
 
 
 def _run(
@@ -121,16 +130,8 @@ def _run(
     return conclude(generator, planned, conditions, started, thresholds, server_nofile)
 
 
-def _count(value: int | str | None) -> int | None:
-    return parse_count(value) if isinstance(value, str) else value
-
-
-def _duration(value: Duration) -> int:
-    return parse_duration(value) if isinstance(value, str) else round(value * 1e9)
-
-
-def _rate(value: Rate | None) -> float | None:
-    return parse_rate(value) if isinstance(value, str) else value
+def _perhaps(check: Callable[[str, Any], Given], name: str, given: Any) -> Given | None:
+    return None if given is None else check(name, given)
 
 
 class _Signals:

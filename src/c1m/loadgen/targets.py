@@ -22,6 +22,8 @@ PLANNED_FOR = ("net.ipv4.ip_local_port_range", "io_uring", "memlock", "nofile (h
 
 def check_targets(targets: Sequence[Endpoint]) -> None:
     """Raise UsageError for what can never be connected to."""
+    if not targets:
+        raise UsageError("There is no target.", "Name one, as in tcp://127.0.0.1:8001.")
     for target in targets:
         if target.family != AF_UNIX and target.port == 0:
             raise UsageError(f"{target} has port 0, which nobody listens on.", "Name a port.")

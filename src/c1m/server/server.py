@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c1m import arguments
 from c1m.addresses import Endpoint
 from c1m.clock import Clock, SystemClock
 from c1m.conn.close_reasons import CloseReason, reason_of
@@ -34,12 +35,14 @@ from c1m.kernel.sockets import resolve
 from c1m.limits import BACKLOG, BUSY_POLL_NS, DRAIN_NS, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
 from c1m.ramp import Ramp
 from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch
+from c1m.server.checks import check_app, check_clock, check_engine
 from c1m.server.stats import ServerStatistics
 
 Slots = npt.NDArray[np.int32]
 Payload = bytes | Ragged
 
 CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
+TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
 TOP_KEPT = 1 << 16  # slots whose columns keep their memory when nobody is connected
 PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
 
@@ -52,7 +55,8 @@ class Server:
     for more before it sleeps, while that pays: lower latency, more processor time (0: it sleeps at
     once; the epoll engine always does). `linger_ns`: a connection that was closed and whose peer
     takes nothing of its output for so long is reset and counted as NOT_READ. Raises UsageError,
-    with nothing left behind, where one of them cannot be listened on.
+    with nothing left behind, where one of them cannot be listened on, and for arguments that
+    cannot be meant.
     """
 
     def __init__(
@@ -69,41 +73,48 @@ class Server:
         linger_ns: int = LINGER_NS,
         clock: Clock | None = None,
     ) -> None:
-        if connections_max is not None and connections_max < 1:
-            raise UsageError(f"A server for {connections_max} connections holds nothing.")
-        wanted = [listen] if isinstance(listen, str) else list(listen)
-        endpoints = [endpoint for text in wanted for endpoint in resolve(text)]
+        check_app(app)
+        if connections_max is not None:
+            connections_max = arguments.count("connections_max", connections_max)
+            if connections_max == 0:
+                raise UsageError("A server for 0 connections (connections_max) holds nothing.")
+        endpoints = [e for url in arguments.texts("listen", listen) for e in resolve(url)]
         if not endpoints:
             raise UsageError("There is nothing to listen on.", "Name at least one endpoint.")
         self.app = app
-        self.clock = clock or SystemClock()
-        self.drain_ns = drain_ns
-        self.outbox_high = outbox_high
+        self.clock = check_clock(clock) or SystemClock()
+        self.drain_ns = arguments.integer("drain_ns", drain_ns)
+        self.outbox_high = arguments.integer("outbox_high", outbox_high)
+        backlog = arguments.integer("backlog", backlog, most=arguments.INT_MAX)
+        busy_poll_ns = arguments.integer("busy_poll_ns", busy_poll_ns)
+        linger_ns = arguments.integer("linger_ns", linger_ns)
         self.statistics = ServerStatistics()
+        self.ramp = Ramp(self.clock.now_ns())
         self.engine: Engine = (
             choose(
                 engine,
                 live_max=connections_max,
-                outbox_high=outbox_high,
+                outbox_high=self.outbox_high,
                 linger_ns=linger_ns,
                 busy_poll_ns=busy_poll_ns,
             )
             if isinstance(engine, str)
-            else engine
+            else check_engine(engine)
         )
         self.capacity = self.engine.capacity
         try:
             self.endpoints: list[Endpoint] = self.engine.listen(endpoints, backlog)
-        except UsageError:
+        except BaseException:
             self.engine.shutdown()
             raise
-        self.ramp = Ramp(self.clock.now_ns())
         self._begin_afresh()
         self._has_ended = False  # the application has closed connections in this tick
         self._has_on_tick = type(app).on_tick is not App.on_tick
         self._due_ns: int | None = None  # when the application wants its next on_tick
         self._stopping = False
         self._stopped = False
+        # A doorbell that is rung while it is taken down may be somebody else's descriptor by then.
+        self._bell = threading.RLock()
 
     def _begin_afresh(self) -> None:
         """Columns of no connection, which have no memory yet."""
@@ -163,17 +174,23 @@ class Server:
 
     def wake(self) -> None:
         """Make the current or the next tick come at once; may be called from another thread."""
-        self.engine.wake()
+        with self._bell:
+            if not self._stopped:
+                self.engine.wake()
 
     def stop(self) -> None:
         """Ask the loop to end; may be called from a signal handler or another thread."""
         self._stopping = True
-        self.engine.wake()
+        self.wake()
 
     # --- the loop -------------------------------------------------------------------------------
 
     def tick(self, timeout_ns: int = TICK_NS_MAX) -> int:
         """One pass; returns the number of events it brought."""
+        if self._stopped:
+            raise UsageError("This server has ended.", "Make a new one.")
+        if type(timeout_ns) is not int or not 0 <= timeout_ns <= TIMEOUT_NS_MAX:
+            timeout_ns = arguments.integer("timeout_ns", timeout_ns, most=TIMEOUT_NS_MAX)
         if self._due_ns is not None:
             timeout_ns = min(timeout_ns, max(self._due_ns - self.clock.now_ns(), 0))
         batch = self.engine.wait(timeout_ns)
@@ -182,7 +199,10 @@ class Server:
         if self._top > TOP_KEPT and self.statistics.live == 0:
             self._begin_afresh()
         if self._has_on_tick:
-            self._due_ns = self.app.on_tick(self.clock.now_ns(), self)
+            due_ns = self.app.on_tick(self.clock.now_ns(), self)
+            if due_ns is not None and type(due_ns) is not int:
+                due_ns = arguments.integer("What on_tick returned", due_ns)
+            self._due_ns = due_ns
         return len(batch)
 
     def _dispatch(self, batch: EventBatch) -> None:
@@ -267,19 +287,20 @@ class Server:
         `on_report(server)` is called now and then and returns the monotonic nanoseconds at which it
         wants to be called next.
         """
+        arguments.function("on_report", on_report)
         gc.collect()
         gc.freeze()  # what is there now lives to the end: no collection looks at it again
-        self.app.on_start(self)
-        report_ns = self.clock.now_ns()
         try:
+            self.app.on_start(self)
+            report_ns = self.clock.now_ns()
             while not self._stopping:
                 self.tick()
                 if on_report is not None and self.clock.now_ns() >= report_ns:
                     report_ns = on_report(self)
             self.drain()
         finally:
-            self.shutdown()
             gc.unfreeze()
+            self.shutdown()
 
     def drain(self) -> None:
         """Stop accepting, answer what has come, flush what is owed, up to the deadline; close all.
@@ -304,9 +325,10 @@ class Server:
 
     def shutdown(self) -> None:
         """End at once what is left and give everything back. May be called twice."""
-        if self._stopped:
-            return
-        self._stopped = True
+        with self._bell:
+            if self._stopped:
+                return
+            self._stopped = True
         self._end(self.live_slots(), CloseReason.DRAIN, abort=False)
         self.engine.shutdown()
         self.update_statistics()
@@ -352,14 +374,8 @@ def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatis
     does). `options` are those of Server. Returns the final counters. Outside the main thread there
     are no signals: use Server there, and its `stop`.
     """
-    if not isinstance(app, App):
-        if not callable(app):
-            raise UsageError(
-                f"{app!r} is neither a c1m.App nor an asyncio.Protocol class.",
-                "Pass an object whose class derives from c1m.App.",
-            )
-        if isinstance(app, type) and issubclass(app, App):
-            raise UsageError(f"{app.__name__} is a class.", f"Pass an object: {app.__name__}().")
+    is_class = isinstance(app, type) and issubclass(app, App)
+    if callable(app) and not isinstance(app, App) and not is_class:
         from c1m.asyncio_protocol import ProtocolApp
 
         app = ProtocolApp(app)
