@@ -51,7 +51,7 @@ LEAF_IMPORTS = {
 # No system call and no clock: arithmetic that runs anywhere.
 PURE = [
     "addresses", "arguments", "units", "limits", "ramp", "errors",
-    "conn/*", "engine/base", "engine/ragged", "engine/user_data",
+    "conn/*", "engine/base", "engine/ragged", "engine/given", "engine/user_data",
     "loadgen/sources", "loadgen/message", "loadgen/template", "loadgen/exchange",
     "loadgen/outcomes", "loadgen/given_up",
     "loadgen/pipelined", "loadgen/scenario", "loadgen/odd_clients", "loadgen/resp",

@@ -13,7 +13,9 @@ import pytest
 
 import c1m
 from c1m.apps.echo import Echo
+from e2e.library_runs import WAIT_S, eventually, serving
 
+MB = 1 << 20
 LISTEN = "tcp://127.0.0.1:0"
 
 
@@ -122,6 +124,8 @@ def test_a_server_that_has_ended_says_so(engine: str) -> None:
     for call in (server.tick, server.run, server.drain):
         with pytest.raises(c1m.UsageError, match="has ended"):
             call()
+    server.send([0], b"x")
+    server.close([0])
     assert server.broadcast(b"x") == 0
     server.stop()
     server.wake()
@@ -153,3 +157,56 @@ def test_a_server_may_be_woken_while_it_ends(engine: str) -> None:
         for thread in threads:
             thread.join()
         assert failures == []
+
+
+def test_a_pause_of_slots_that_are_free_does_not_last(engine: str) -> None:
+    """The next connection on such a slot is read from, also after its output has drained."""
+
+    class Answering(c1m.App):
+        drained = 0
+
+        def on_data(self, batch: c1m.DataBatch, server: c1m.Server) -> None:
+            server.send(batch.slots, bytes(MB) * 8)
+
+        def on_drained(self, slots: Any, server: c1m.Server) -> None:
+            self.drained += 1
+
+    app = Answering()
+    with serving(app, engine=engine) as run:
+        run.server.pause(range(100))
+        with socket.create_connection((run.host, run.port)) as sock:
+            sock.settimeout(WAIT_S)
+            for round_ in (1, 2):
+                sock.sendall(b"x")
+                left = 8 * MB
+                while left:
+                    left -= len(sock.recv(min(left, MB)))
+                eventually(lambda round_=round_: app.drained == round_, "on_drained")
+
+
+def test_what_came_cannot_be_written_to(engine: str) -> None:
+    """The engine's columns go back to it as they are, so nobody looks at them again."""
+    seen: list[Any] = []
+
+    class Meddling(c1m.App):
+        def on_data(self, batch: c1m.DataBatch, server: c1m.Server) -> None:
+            for column in (batch.slots, batch.data.offsets, batch.data.lengths):
+                with pytest.raises(ValueError, match="read-only"):
+                    column[0] = 7
+            with pytest.raises(AttributeError):
+                batch.data.lengths = batch.data.lengths * 2
+            few = batch.data.take(slice(0, 1))
+            too_long = c1m.Ragged(few.memory, few.offsets, few.lengths + len(few.memory))
+            with pytest.raises(c1m.UsageError, match="Piece 0 of data"):
+                server.send(batch.slots[:1], too_long)
+            seen.append(len(batch))
+            server.send(batch.slots, batch.data)
+
+    with serving(Meddling(), engine=engine) as run:
+        socks = [socket.create_connection((run.host, run.port), WAIT_S) for _ in range(40)]
+        for number, sock in enumerate(socks):
+            sock.sendall(b"%d" % number)
+        for number, sock in enumerate(socks):
+            assert sock.recv(10) == b"%d" % number
+            sock.close()
+    assert sum(seen) == 40

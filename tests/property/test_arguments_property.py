@@ -34,7 +34,7 @@ ODD: st.SearchStrategy[Any] = st.one_of(
 )  # fmt: skip
 
 SERVER = [name for name in inspect.signature(c1m.Server).parameters if name != "self"]
-LOAD = [n for n in inspect.signature(c1m.load).parameters if n not in ("message", "expect")]
+LOAD = list(inspect.signature(c1m.load).parameters)
 
 
 def names_it(error: c1m.UsageError, name: str, value: Any) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged, starts_of
+from c1m.errors import UsageError
 
 PIECES = st.lists(st.binary(max_size=20), max_size=20)
 
@@ -85,3 +89,90 @@ def test_starts_of_is_the_sum_of_what_is_before(lengths: list[int]) -> None:
     starts = starts_of(np.array(lengths, np.int32))
     assert starts.tolist() == [sum(lengths[:i]) for i in range(len(lengths))]
     assert starts.dtype == np.int64
+
+
+@given(st.binary(max_size=40), st.lists(st.integers(-5, 45), max_size=80), st.data())
+def test_a_check_is_that_every_piece_is_inside(
+    memory: bytes, starts: list[int], data: st.DataObject
+) -> None:
+    """Also beyond so many pieces that they are looked at as arrays."""
+    lengths = [data.draw(st.integers(-2, max(len(memory) - at, 0))) for at in starts]
+    ragged = Ragged(memory, starts, lengths)  # type: ignore[arg-type]
+    outside = [not (0 <= a <= a + n <= len(memory)) for a, n in zip(starts, lengths, strict=True)]
+    if not any(outside):
+        ragged.check()
+        return
+    with pytest.raises(UsageError, match=f"Piece {outside.index(True)} of these has"):
+        ragged.check("these")
+
+
+@pytest.mark.parametrize("few", [True, False])
+@pytest.mark.parametrize("at", [-(2**63), -1, 5, 2**40, 2**63 - 1])
+@pytest.mark.parametrize("length", [-(2**31), -1, 1, 2**31 - 1])
+def test_numbers_that_wrap_are_outside_too(at: int, length: int, few: bool) -> None:
+    rows = 1 if few else 100
+    with pytest.raises(UsageError, match="is not inside its memory of 4 bytes"):
+        Ragged(b"abcd", [0] * rows + [at], [0] * rows + [length]).check()  # type: ignore[arg-type]
+
+
+@given(PIECES)
+def test_columns_of_other_kinds_are_taken(pieces: list[bytes]) -> None:
+    ragged = Ragged.of(pieces)
+    joined = b"".join(pieces)
+    for memory in (joined, bytearray(joined), memoryview(joined), np.repeat(ragged.memory, 2)[::2]):
+        for offsets in (ragged.offsets.tolist(), ragged.offsets.astype(">u4")):
+            check(Ragged(memory, offsets, tuple(ragged.lengths.tolist())), pieces)  # type: ignore[arg-type]
+    check(Ragged.of(map(memoryview, pieces)), pieces)
+    check(Ragged.of([bytearray(p) for p in pieces]), pieces)
+
+
+def test_pieces_of_wider_elements_are_their_bytes() -> None:
+    numbers = np.array([1, 2], "<u4")
+    check(Ragged.of([b"a", memoryview(numbers)]), [b"a", numbers.tobytes()])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Ragged("text", [], []), "memory of a Ragged is 'text'"),  # type: ignore[arg-type]
+        (lambda: Ragged(np.zeros((2, 2), np.uint8), [], []), r"uint8\[2, 2\], no bytes"),  # type: ignore[arg-type]
+        (lambda: Ragged(b"ab", [0, 1], [1]), "2 offsets and 1 lengths"),  # type: ignore[arg-type]
+        (lambda: Ragged(b"ab", [0.5], [1]), "offsets is float64"),  # type: ignore[arg-type]
+        (lambda: Ragged(b"ab", [0], [2**31]), "lengths has a number that is no int32"),  # type: ignore[arg-type]
+        (lambda: Ragged(b"ab", [2**63], [1]), "offsets has a number that is no int64"),  # type: ignore[arg-type]
+        (lambda: Ragged(b"ab", [2**70], [1]), "offsets is object"),  # type: ignore[arg-type]
+        (lambda: Ragged(b"ab", "0", [1]), "offsets is of type str"),  # type: ignore[arg-type]
+        (lambda: Ragged.of(["text"]), "pieces is no row of byte strings"),  # type: ignore[list-item]
+        (lambda: Ragged.of(b"text"), "pieces is no row of byte strings"),  # type: ignore[arg-type]
+        (lambda: Ragged.of(None), "pieces is no row of byte strings"),  # type: ignore[arg-type]
+        (lambda: Ragged.repeat("x", 2), "payload is of type str, not bytes. Encode it"),  # type: ignore[arg-type]
+        (lambda: Ragged.repeat(b"x", -1), "repeated -1 times"),
+        (lambda: Ragged.repeat(b"x", 1.5), "repeated 1.5 times"),  # type: ignore[arg-type]
+        (lambda: Ragged.of([b"ab"]).take(0), "cannot be taken by 0"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_meant_is_told(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        make()
+
+
+def test_a_piece_too_long_for_its_column() -> None:
+    long = memoryview(np.zeros(1 << 31, np.uint8))  # never touched: no memory
+    for make in (lambda: Ragged.repeat(long, 1), lambda: Ragged.of([long])):
+        with pytest.raises(UsageError, match="2,147,483,647"):
+            make()
+
+
+def test_which_arrays_a_ragged_has_cannot_change() -> None:
+    ragged = Ragged.of([b"a", b"b"])
+    for name in ("memory", "offsets", "lengths", "address"):
+        with pytest.raises(AttributeError):
+            setattr(ragged, name, None)
+
+
+def test_a_released_memoryview_is_no_memory() -> None:
+    view = memoryview(b"abc")
+    view.release()
+    for make in (lambda: Ragged(view, [], []), lambda: Ragged.repeat(view, 1)):  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="has no bytes"):
+            make()

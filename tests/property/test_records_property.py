@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -64,3 +66,38 @@ def test_a_dtype_without_a_size_is_refused() -> None:
     for dtype in ("O", "V0"):
         with pytest.raises(c1m.UsageError, match="fixed size"):
             RecordInbox(dtype, 10)
+
+
+@pytest.mark.parametrize(
+    ("slots", "data", "words"),
+    [
+        ([-1], [b"ab"], r"slots\[0\] is -1"),
+        ([SLOTS], [b"ab"], r"slots are 0 to 5"),
+        ([1.5], [b"ab"], "slots is float64"),
+        ([0, 1], [b"ab"], "1 pieces were given for 2"),
+        ([0], Ragged(b"ab", [1], [2]), "Piece 0 of data"),  # type: ignore[arg-type]
+        ([0], "ab", "data is of type str"),
+    ],
+)
+def test_arrays_that_cannot_be_meant_are_told(slots: Any, data: Any, words: str) -> None:
+    inbox = RecordInbox("<u2", SLOTS)
+    with pytest.raises(c1m.UsageError, match=words):
+        inbox.take(slots, data)
+    assert len(inbox) == 0
+    if "slots" in words:
+        with pytest.raises(c1m.UsageError, match=words):
+            inbox.forget(slots)
+
+
+def test_what_can_be_meant_is_taken() -> None:
+    inbox = RecordInbox("<u2", SLOTS)
+    owners, records = inbox.take([3, 4], [b"\1\0\2\0\3", bytearray(b"\4\0")])  # type: ignore[arg-type]
+    assert (owners.tolist(), records.tolist()) == ([4, 3, 3], [4, 1, 2])
+    assert inbox.forget([3]) == 1  # type: ignore[arg-type]
+
+
+def test_an_inbox_of_what_is_no_dtype_is_refused() -> None:
+    with pytest.raises(c1m.UsageError, match="dtype is none of NumPy's"):
+        RecordInbox("no such", 5)
+    with pytest.raises(c1m.UsageError, match="capacity is -1"):
+        RecordInbox("u1", -1)

@@ -185,6 +185,11 @@ def test_the_only_scenario_needs_no_name(tmp_path: Path) -> None:
         ),
         (
             "import c1m\nclass A(c1m.Scenario):\n    def requests(self, n, s):\n"
+            "        return c1m.Ragged(b'abc', [0, 1], [2, 3])\n", ":A",
+            "A: Piece 1 of what requests returned .* not inside its memory of 3 bytes",
+        ),
+        (
+            "import c1m\nclass A(c1m.Scenario):\n    def requests(self, n, s):\n"
             "        return self.nothing\n", ":A", r"my_test.py:4: AttributeError.*requests raised",
         ),
         (
@@ -225,6 +230,21 @@ def test_a_mistake_in_the_middle_of_a_run_is_told_with_its_place(tmp_path: Path)
     exchange.requests(one)
     with pytest.raises(ScenarioError, match=r"my_test.py:1\d: AssertionError .* raised"):
         exchange.take(one, Ragged.of([b"0:1\n"]))
+
+
+def test_a_piece_beyond_its_memory_is_not_sent_in_the_middle_of_a_run() -> None:
+    class Growing(c1m.Scenario):
+        def requests(self, numbers: np.ndarray, seqs: np.ndarray) -> Ragged:
+            return Ragged(b"abcd", np.zeros(len(seqs), np.int64), seqs * 4 + 4)  # type: ignore[arg-type]
+
+        replies = requests
+
+    exchange = own_scenario(Growing()).exchange(1, 1)
+    one = np.array([0])
+    exchange.requests(one)
+    exchange.take(one, Ragged.of([b"abcd"]))
+    with pytest.raises(ScenarioError, match=r"what requests returned .* length 8"):
+        exchange.requests(one)
 
 
 def test_half_open_is_right_when_the_server_ends_it() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from c1m.engine.base import NO_SLOTS, EventBatch, Slots
-from c1m.engine.ragged import Ragged
+from c1m.engine.ragged import Ragged, read_only
 
 _NO = NO_SLOTS
 
@@ -76,8 +76,10 @@ class NextBatch:
         return batch
 
     def _make_plain(self, pieces: int) -> EventBatch:
-        data = Ragged(self._memory, self._offsets[:pieces], self._lengths[:pieces])
-        batch = EventBatch(data_slots=self._slots[:pieces], data=data, is_plain=pieces > 0)
+        offsets, lengths = read_only(self._offsets[:pieces]), read_only(self._lengths[:pieces])
+        data = Ragged(self._memory, offsets, lengths)
+        slots = read_only(self._slots[:pieces])
+        batch = EventBatch(data_slots=slots, data=data, is_plain=pieces > 0)
         self._plain[pieces] = batch
         return batch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from c1m.engine.base import Slots
-from c1m.engine.ragged import Lengths, Offsets
+from c1m.engine.ragged import Lengths, Offsets, read_only
 
 
 class FewPieces:
@@ -26,5 +26,7 @@ class FewPieces:
         """The first `count` slots, offsets and lengths: valid until they are filled again."""
         if count not in self._views:
             slots, offsets, lengths = self._columns
-            self._views[count] = slots[:count], offsets[:count], lengths[:count]
+            self._views[count] = (
+                read_only(slots[:count]), read_only(offsets[:count]), read_only(lengths[:count]),
+            )  # fmt: skip
         return self._views[count]

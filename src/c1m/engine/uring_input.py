@@ -16,7 +16,7 @@ from c1m.conn.states import ConnEvent, ConnState
 from c1m.conn.table import AT_END, POLL_ARMED, READING, RECEIVE_ARMED, ConnTable, distinct
 from c1m.engine.base import EngineStatistics, EventBatch, Slots
 from c1m.engine.few_pieces import FewPieces
-from c1m.engine.ragged import Ragged
+from c1m.engine.ragged import Ragged, read_only
 from c1m.engine.rings import RingSet
 from c1m.engine.uring_watch import BUSY, Watch
 from c1m.engine.user_data import GENERATION_SHIFT, Op
@@ -193,8 +193,9 @@ class Input:
             offsets = np.concatenate((batch.data.offsets, offsets))
             lengths = np.concatenate((batch.data.lengths, lengths))
             total += batch.data.nbytes()
-        batch.data_slots = slots
-        batch.data = Ragged(arena.memory, offsets, lengths, arena.address, total)
+        batch.data_slots = read_only(slots)
+        columns = read_only(offsets), read_only(lengths)
+        batch.data = Ragged(arena.memory, *columns, arena.address, total)
 
     def _receives_ended(self, ended: Completions, batch: EventBatch) -> None:
         """Multishot receives that will bring no more: end of stream, error, or just begin again."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
-from c1m.errors import UsageError
+from c1m.errors import ScenarioError, UsageError
 from c1m.loadgen.conversation import Talking, mistake
 from c1m.loadgen.exchange import Exchange
 from c1m.loadgen.message import Numbers
@@ -52,11 +52,13 @@ class Guarded(Scenario):
         if self.takes_turns:  # what it says is known in a conversation only
             raise NotImplementedError("a conversation has no requests by their numbers")
         with self._telling("requests"):
-            return self.inner.requests(numbers, seqs)
+            pieces = self.inner.requests(numbers, seqs)
+        return check_pieces(self.name, "requests", pieces, len(numbers))
 
     def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         with self._telling("replies"):
-            return self.inner.replies(numbers, seqs)
+            pieces = self.inner.replies(numbers, seqs)
+        return check_pieces(self.name, "replies", pieces, len(numbers))
 
     def has_replies(self) -> bool:
         return self.inner.has_replies()
@@ -121,3 +123,30 @@ class Guarded(Scenario):
         if made.scenario is self.inner:
             made.scenario = self
         return made
+
+
+def check_pieces(name: str, method: str, pieces: object, count: int) -> Ragged:
+    """What a scenario's method returned: a piece with a byte in it for each connection.
+
+    Raises ScenarioError for all else, as for a piece that is not inside its memory: it would be
+    sent.
+    """
+    if not isinstance(pieces, Ragged):
+        raise ScenarioError(
+            f"{name}: {method} returned {type(pieces).__name__}, no c1m.Ragged.",
+            "Use c1m.Ragged.of(list of bytes).",
+        )
+    if len(pieces) != count:
+        raise ScenarioError(
+            f"{name}: {method} returned {len(pieces)} pieces for {count} connections.",
+            "Return one for each.",
+        )
+    try:
+        pieces.check(f"what {method} returned")
+    except UsageError as error:
+        raise ScenarioError(f"{name}: {error.message}", error.remedy) from None
+    if count and int(pieces.lengths.min()) < 1:
+        raise ScenarioError(
+            f"{name}: {method} returned a piece without a byte.", "Return at least one."
+        )
+    return pieces

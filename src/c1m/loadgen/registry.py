@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
 from c1m.loadgen.conversation import Conversation, Talking, told
-from c1m.loadgen.guarded import Guarded
+from c1m.loadgen.guarded import Guarded, check_pieces
 from c1m.loadgen.odd_clients import HALF_MESSAGE, SLOW_MESSAGE, HalfOpen, SlowReader
 from c1m.loadgen.publish import PUBLICATION, Publish
 from c1m.loadgen.resp import Resp
@@ -293,12 +292,12 @@ def rehearse(scenario: Scenario, connections: int, seed: int) -> None:
 def _rehearse_batch(scenario: Scenario, count: int) -> None:
     name = scenario.name
     numbers, seqs = np.arange(count), np.zeros(count, np.int64)
-    _check_pieces(name, "requests", scenario.requests(numbers, seqs), count)
+    check_pieces(name, "requests", scenario.requests(numbers, seqs), count)
     if scenario.wants_end:
         return
     if scenario.has_replies():
         replies = scenario.replies(numbers, seqs)
-        _check_pieces(name, "replies", replies, count)
+        check_pieces(name, "replies", replies, count)
         right = scenario.which_right(numbers, seqs, replies)
         if not isinstance(right, np.ndarray) or right.shape != (count,) or not right.all():
             raise ScenarioError(
@@ -309,21 +308,4 @@ def _rehearse_batch(scenario: Scenario, count: int) -> None:
         raise ScenarioError(
             f"{name} does not say which replies are right.",
             "Give it replies(numbers, seqs), or accepts and frame.",
-        )
-
-
-def _check_pieces(name: str, method: str, pieces: object, count: int) -> None:
-    if not isinstance(pieces, Ragged):
-        raise ScenarioError(
-            f"{name}: {method} returned {type(pieces).__name__}, no c1m.Ragged.",
-            "Use c1m.Ragged.of(list of bytes).",
-        )
-    if len(pieces) != count:
-        raise ScenarioError(
-            f"{name}: {method} returned {len(pieces)} pieces for {count} connections.",
-            "Return one for each.",
-        )
-    if count and int(pieces.lengths.min()) < 1:
-        raise ScenarioError(
-            f"{name}: {method} returned a piece without a byte.", "Return at least one."
         )

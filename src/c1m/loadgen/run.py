@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from c1m import arguments
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
+from c1m.engine.ragged import Buffer, bytes_of
 from c1m.kernel import procfs, signals
 from c1m.loadgen.concluding import conclude
 from c1m.loadgen.generator import Generator
@@ -42,8 +43,8 @@ def load(
     churn: Rate | None = None,
     stages: str | Sequence[str] | None = None,
     connect_rate: Rate | None = None,
-    message: str | bytes | None = None,
-    expect: str | bytes | None = None,
+    message: str | Buffer | None = None,
+    expect: str | Buffer | None = None,
     pipeline: int = 1,
     publishers: int | None = None,
     require: str | Sequence[str] | None = None,
@@ -74,8 +75,8 @@ def load(
         targets=arguments.texts("target", target),
         connections=_perhaps(arguments.count, "connections", connections),
         scenario=scenario if isinstance(scenario, str) else own_scenario(scenario),
-        message=message,
-        expect=expect,
+        message=_message("message", message),
+        expect=_message("expect", expect),
         hold_ns=arguments.duration_ns("hold", hold),
         rate=_perhaps(arguments.rate, "rate", rate),
         arrivals=arguments.text("arrivals", arrivals),
@@ -132,6 +133,10 @@ def _run(
 
 def _perhaps(check: Callable[[str, Any], Given], name: str, given: Any) -> Given | None:
     return None if given is None else check(name, given)
+
+
+def _message(name: str, given: str | Buffer | None) -> str | bytes | None:
+    return given if given is None or isinstance(given, str) else bytes_of(name, given)
 
 
 class _Signals:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c1m import arguments
+from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Ragged, starts_of
 from c1m.errors import UsageError
 
@@ -42,16 +44,21 @@ class RecordInbox:
 
     `take` in on_data; `forget` in on_eof and on_close, and for connections that the application
     closes itself. Half a record (less than `itemsize` bytes a connection) is kept in a dict by
-    slot, so connections without one cost nothing. Raises UsageError for a dtype without a size.
+    slot, so connections without one cost nothing. Raises UsageError for a dtype without a size, and
+    as `Server.send` does for arrays that cannot be meant.
     """
 
     def __init__(self, dtype: npt.DTypeLike, capacity: int) -> None:
-        self.dtype = np.dtype(dtype)
+        try:
+            self.dtype = np.dtype(dtype)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"dtype is none of NumPy's ({error}).", "Use np.dtype(...).") from None
+        self._capacity = arguments.integer("capacity", capacity, most=arguments.INT_MAX)
         if self.dtype.itemsize == 0 or self.dtype.hasobject:
             raise UsageError(
                 f"{self.dtype} has no fixed size in bytes.", "Use a dtype of plain numbers."
             )
-        self._has_half = np.zeros(capacity, np.bool_)
+        self._has_half = np.zeros(self._capacity, np.bool_)
         self._halves: dict[int, bytes] = {}
 
     def __len__(self) -> int:
@@ -63,6 +70,8 @@ class RecordInbox:
 
         Records of one slot are in order. They are a copy: the caller's to keep.
         """
+        slots = given_slots(slots, self._capacity)
+        data = given_pieces(data, len(slots))
         size = self.dtype.itemsize
         is_odd = data.lengths % size != 0
         if self._halves:
@@ -96,6 +105,7 @@ class RecordInbox:
 
     def forget(self, slots: Slots) -> int:
         """These connections have ended; returns the bytes of half records that are lost."""
+        slots = given_slots(slots, self._capacity)
         if not self._halves:
             return 0
         gone = slots[self._has_half[slots]]

@@ -28,7 +28,8 @@ from c1m.conn.close_reasons import CloseReason, reason_of
 from c1m.conn.table import distinct
 from c1m.engine.base import Engine, EventBatch
 from c1m.engine.choose import choose
-from c1m.engine.ragged import Ragged
+from c1m.engine.given import given_pieces, given_slots
+from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
 from c1m.kernel import signals
 from c1m.kernel.sockets import resolve
@@ -39,7 +40,8 @@ from c1m.server.checks import check_app, check_clock, check_engine
 from c1m.server.stats import ServerStatistics
 
 Slots = npt.NDArray[np.int32]
-Payload = bytes | Ragged
+Payload = Buffer | Ragged | Sequence[Buffer]
+AnySlots = Slots | Sequence[int] | int
 
 CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
 TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
@@ -108,6 +110,7 @@ class Server:
             self.engine.shutdown()
             raise
         self._begin_afresh()
+        self._came = EventBatch.nothing()  # what this tick brought: its arrays are the engine's
         self._has_ended = False  # the application has closed connections in this tick
         self._has_on_tick = type(app).on_tick is not App.on_tick
         self._due_ns: int | None = None  # when the application wants its next on_tick
@@ -125,48 +128,56 @@ class Server:
 
     # --- what an application calls --------------------------------------------------------------
 
-    def send(self, slots: Slots, data: Payload) -> None:
+    def send(self, slots: AnySlots, data: Payload) -> None:
         """Send piece i of `data` to slots[i], or the same bytes to all of them.
 
         Everything is taken; what the kernel does not take at once waits in order. Bytes for a
-        connection that has ended are counted as unsent.
+        connection that has ended are counted as unsent. Raises UsageError, with nothing sent, for
+        slots that are none of this server's and for pieces that are not inside their memory.
         """
-        if isinstance(data, bytes):
-            data = Ragged.repeat(data, len(slots))
-        elif len(data) != len(slots):
-            raise UsageError(f"{len(data)} pieces were given for {len(slots)} connections.")
+        if data is not self._came.data or slots is not self._came.data_slots:
+            slots = given_slots(slots, self.capacity)
+            data = given_pieces(data, len(slots))
         self.engine.send(slots, data)
 
-    def broadcast(self, data: bytes, *, skip_blocked: bool = True) -> int:
+    def broadcast(self, data: Buffer, *, skip_blocked: bool = True) -> int:
         """Send the same bytes to every open connection; returns to how many.
 
         Those whose unsent output is over the high watermark are left out, so that who does not read
         costs no memory; `skip_blocked=False` sends to them too.
         """
+        payload = bytes_of("data", data)
         slots = self.live_slots()
         if skip_blocked:
             slots = slots[(self._holds[slots] & BLOCKED) == 0]
-        self.send(slots, data)
+        self.engine.send(slots, Ragged.repeat(payload, len(slots)))
         return len(slots)
 
-    def close(self, slots: Slots, *, abort: bool = False) -> None:
+    def close(self, slots: AnySlots, *, abort: bool = False) -> None:
         """Close connections: after their output, or at once with a reset.
 
         A connection that was closed and whose output is still going out can be aborted, too.
         """
+        slots = given_slots(slots, self.capacity)
         if abort:
             self.engine.close(slots[self._live[slots] == CLOSED], abort=True)
         at_eof = self._live[slots] == AT_EOF
         self._end(slots[at_eof], CloseReason.PEER_EOF, abort=abort)
         self._end(slots[~at_eof], CloseReason.LOCAL, abort=abort)
 
-    def pause(self, slots: Slots) -> None:
+    def pause(self, slots: AnySlots) -> None:
         """Stop reading from connections; what is on its way already may still come."""
-        self._hold(slots, PAUSED)
+        self._hold(self._open_ones(slots), PAUSED)
 
-    def resume(self, slots: Slots) -> None:
+    def resume(self, slots: AnySlots) -> None:
         """Read from them again, those that are blocked as soon as their output has drained."""
-        self._release(slots, PAUSED)
+        self._release(self._open_ones(slots), PAUSED)
+
+    def _open_ones(self, slots: AnySlots) -> Slots:
+        """Each once, without those that have ended: their slots may soon be other connections'."""
+        those = distinct(given_slots(slots, self.capacity))
+        open_ones: Slots = those[self._live[those] != CLOSED]
+        return open_ones
 
     def live_slots(self) -> Slots:
         """All open connections, ascending: int32[live]."""
@@ -195,6 +206,7 @@ class Server:
             timeout_ns = min(timeout_ns, max(self._due_ns - self.clock.now_ns(), 0))
         batch = self.engine.wait(timeout_ns)
         self.statistics.ticks += 1
+        self._came = batch
         self._dispatch(batch)
         if self._top > TOP_KEPT and self.statistics.live == 0:
             self._begin_afresh()
