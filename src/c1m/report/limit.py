@@ -173,11 +173,7 @@ def judge_limit(
     machine, and how many of them were `idle` (`idle_cores`). `lag_after`, `late_after`: of the lag
     (beside `lag`) and of `late` (in it) what came while it caught up after the server's `pauses`.
     """
-    whole = lag
-    if lag_after is not None:
-        whole = Histogram()
-        whole.merge(lag)
-        whole.merge(lag_after)
+    whole = lag if lag_after is None else _merged(lag, lag_after)
     if not any(pause.who == "server" for pause in pauses):  # then it is held against it
         lag, late_after = whole, 0
     facts = _Facts(
@@ -212,6 +208,13 @@ def judge_limit(
         generator_quota=generator_quota,
         server_quota=server_quota,
     )
+
+
+def _merged(first: Histogram, second: Histogram) -> Histogram:
+    whole = Histogram()
+    whole.merge(first)
+    whole.merge(second)
+    return whole
 
 
 def _with_roots(facts: _Facts, who: str, sentences: list[str]) -> tuple[str, list[str]]:
