@@ -356,37 +356,37 @@ class Generator:
         """Wait once and take what came; whether anything did."""
         if self.engine.sends_in_wait:
             self.traffic.stamp()
-        watch, recorder = self.watch, self.recorder
-        if not (self._hears and (self.traffic.exchange.in_flight or watch.gave_up)):
-            watch.heard_ns = watch.ticked_ns  # nothing is waited for
+        watch = self.watch
         batch = self.engine.wait(timeout_ns)
         now = self.clock.now_ns()
         if now - watch.ticked_ns > timeout_ns + STILL_NS:
             self._keep_gap(True, watch.ticked_ns, now)
             watch.heard_ns = now  # it could not hear
         watch.ticked_ns = now
-        if recorder.is_after_gap and now > watch.recovers_ns:
-            recorder.is_after_gap = False
         if len(batch):
             # What the engine made of it since then is not the server's doing.
             self._take(batch, batch.came_ns or now)
+        elif not (self._hears and (self.traffic.exchange.in_flight or watch.gave_up)):
+            watch.heard_ns = now  # nothing is waited for
         if now >= self._sample_ns:
             self._sample_ns = now + SAMPLE_NS
             self.sampler.sample(self.connections.counts.open)
         if now >= self._expire_ns:
             self._expire(now)
         if now >= self._snapshot_ns:
+            self.recorder.is_after_gap &= now < watch.recovers_ns
             self._see(now)
         return len(batch) > 0
 
     def _take(self, batch: EventBatch, now: int) -> None:
         connections, traffic = self.connections, self.traffic
         if len(batch.data_slots):
-            numbers = connections.numbers_of(batch.data_slots)
-            if now - self.watch.heard_ns > STILL_NS:
+            numbers, watch = connections.numbers_of(batch.data_slots), self.watch
+            if now - watch.heard_ns > STILL_NS:
                 self._break_silence(numbers, batch.data, now)
             elif traffic.take(numbers, batch.data, now):
-                self.watch.heard(now)
+                watch.heard_ns = watch.moved_ns = now
+                watch.gave_up = False
         if batch.is_plain:
             return
         if len(batch.connected):
@@ -430,8 +430,8 @@ class Generator:
         if is_late or (is_whole and sent_ns <= (watch.heard_ns + now) // 2):
             self._keep_gap(False, watch.heard_ns, now, waiting)
         if is_whole:
-            watch.heard(now)
-        elif is_late:
+            watch.moved_ns, watch.gave_up = now, False
+        if is_whole or is_late:
             watch.heard_ns = now
 
     def _keep_gap(self, is_ours: bool, start_ns: int, end_ns: int, waiting: int = 0) -> None:

@@ -33,11 +33,6 @@ class Watch:
         self.moved_ns = now_ns  # its last progress
         self.is_still = False
 
-    def heard(self, now_ns: int) -> None:
-        """A reply or a copy is whole."""
-        self.moved_ns = self.heard_ns = now_ns
-        self.gave_up = False
-
     def given_up(self, limit_ns: int) -> None:
         """What was begun before `limit_ns` has come to no end."""
         self.gave_up = True

@@ -323,7 +323,7 @@ class Traffic:
         if pushes is not None:
             self._pushed(pushes, resolved, now_ns)
         self._resolved(resolved, now_ns)
-        return len(resolved) > 0 or (pushes is not None and len(pushes.counts) > 0)
+        return len(resolved.numbers) > 0 or (pushes is not None and len(pushes.counts) > 0)
 
     def _pushed(self, pushes: Pushes, resolved: Resolved, now_ns: int) -> None:
         """Copies of publications that came: from the publication to each, and to the last."""
