@@ -7,7 +7,11 @@ import sys
 
 import click
 
-from c1m.errors import C1mError, UsageError
+from c1m.errors import C1mError, LimitError, UsageError
+from c1m.kernel.refusals import address_space, refusal
+
+# Below this NumPy's library ends the process by itself, with a message of its own.
+SPACE_LEAST = 100 << 20
 
 COMMANDS = {
     "serve": "Hold connections: an echo server.",
@@ -28,6 +32,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if address_space() < SPACE_LEAST:
+            raise LimitError(*refusal("more memory", MemoryError()))
         command = getattr(importlib.import_module(f"c1m.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command

@@ -10,7 +10,7 @@ import importlib.util
 import sys
 
 from c1m.cli.streams import guard
-from c1m.kernel.refusals import is_space_bounded, refusal
+from c1m.kernel.refusals import UNLIMITED, address_space, refusal
 
 
 def _refused(error: BaseException) -> str | None:
@@ -23,7 +23,9 @@ def _refused(error: BaseException) -> str | None:
     if isinstance(error, OSError) and code in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return " ".join(refusal("more of what c1m needs", error))
     may_be = ImportError | SyntaxError | SystemError
-    if isinstance(error, MemoryError) or (isinstance(error, may_be) and is_space_bounded()):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, may_be) and address_space() < UNLIMITED
+    ):
         return " ".join(refusal("more memory", MemoryError()))
     return None
 

@@ -30,6 +30,7 @@ from c1m.engine.user_data import Op, pack_one
 from c1m.errors import LimitError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing, Ids
+from c1m.kernel.locked import may_ever_lock
 from c1m.kernel.real import Kernel
 from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Completions, RingLike, whole_pages
@@ -40,8 +41,10 @@ COMPLETIONS_FIRST = 1 << 12  # of one tick over all rings; grows to what comes
 POLLIN = 1
 BUFFERS_MIN = 2  # of a ring
 RING = "ring"  # what is short, in a Shortage
-FIRST_TRIES = 25  # at the first ring, with a pause of FIRST_PAUSE_NS between them: the rings of a
-FIRST_PAUSE_NS = 10_000_000  # process that has just ended count for some 30 ms longer
+# Pauses before the first ring is tried again. What a ring has locked counts for some 30 ms longer
+# than it is there, on a busy machine for more: rings of a process that has just ended, and those
+# that were given back because they could not be made whole.
+FIRST_PAUSES_NS = (10_000_000, 20_000_000, 40_000_000, 80_000_000, 160_000_000, 320_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +161,16 @@ class RingSet:
         return LimitError(text, remedy)
 
     def _make_first(self) -> Place:
-        tries = 1
-        while True:
+        for pause_ns in (*FIRST_PAUSES_NS, None):
             try:
                 return self._make(0)
             except (OSError, MemoryError) as error:
-                passes = isinstance(error, OSError) and error.errno == errno.ENOMEM
-                if not passes or tries == FIRST_TRIES:
+                is_locked = isinstance(error, OSError) and error.errno == errno.ENOMEM
+                may_pass = is_locked and may_ever_lock(self._first_bytes())
+                if pause_ns is None or not may_pass:
                     raise self._refused(0, error) from None
-            tries += 1
-            self.kernel.sleep(FIRST_PAUSE_NS)
+            self.kernel.sleep(pause_ns)
+        raise AssertionError("the last try returns or raises")
 
     def _make(self, index: int) -> Place:
         """A whole ring with its table and buffers, at rest. Raises OSError, with nothing left."""
@@ -185,6 +188,16 @@ class RingSet:
             ring.close()
             raise
         return Place(ring, buffers, False, self.files_per_ring)
+
+    def _first_bytes(self) -> int:
+        """What the first ring locks: submissions, completions and their heads, its buffer ring."""
+        tuning = self.tuning
+        entries = self._entries(tuning.buffers_first)
+        return (
+            whole_pages(tuning.sq_entries * abi.SQE.itemsize)
+            + whole_pages(tuning.cq_entries * abi.CQE.itemsize + 64)
+            + whole_pages(entries * abi.BUFFER.itemsize)
+        )
 
     @staticmethod
     def _entries(buffers: int) -> int:

@@ -27,6 +27,12 @@ _GROUP = 0xFFFF  # no buffer ring of the engine has this id
 _PAGE = mmap.PAGESIZE
 
 
+def may_ever_lock(length: int) -> bool:
+    """Whether so much is within the limit, where nobody else of this user has locked anything."""
+    soft = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    return soft == resource.RLIM_INFINITY or length <= soft
+
+
 def left_to_lock(ring: RingLike) -> int | None:
     """Bytes that further rings of this user may take; None: nothing counts them here."""
     soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)

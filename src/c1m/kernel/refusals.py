@@ -8,6 +8,7 @@ import resource
 
 from c1m.units import format_bytes
 
+UNLIMITED = 1 << 63
 ERRNOS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC))
 """Errnos that tell of a resource that is used up, and may be there again later."""
 
@@ -45,8 +46,8 @@ def _reason(code: int, is_ring: bool) -> tuple[str, str]:
 
 def _memory(is_ring: bool) -> tuple[str, str]:
     """ENOMEM: the limit that it most likely was."""
-    if is_space_bounded():
-        space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    space = address_space()
+    if space < UNLIMITED:
         return (
             f"the address space (RLIMIT_AS) is {format_bytes(space)}",
             "Raise it: ulimit -v, LimitAS=.",
@@ -60,6 +61,7 @@ def _memory(is_ring: bool) -> tuple[str, str]:
     return "this machine has none left", "Free some memory, or ask for fewer connections."
 
 
-def is_space_bounded() -> bool:
-    """Whether the address space has a limit."""
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+def address_space() -> int:
+    """Bytes of address space that this process may have, UNLIMITED where that has no limit."""
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return UNLIMITED if space == resource.RLIM_INFINITY else space
