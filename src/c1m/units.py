@@ -74,8 +74,8 @@ def _read(text: str, kind: _Kind, whole: str = "") -> Fraction:
     match = _NUMBER.fullmatch(text)
     unit = "?" if match is None else match[2] if kind.is_cased else match[2].lower()
     if match is None or unit not in kind.scales:
-        commas = "Commas stand between groups of three digits only, decimals behind a point. "
-        raise UsageError(f"{said!r} is not a {kind.what}.", commas * ("," in text) + kind.forms)
+        why = ": decimals stand behind a point, commas between groups of three digits only"
+        raise UsageError(f"{said!r} is not a {kind.what}{why * (',' in text)}.", kind.forms)
     digits = re.sub("[,_]", "", match[1])
     if len(digits) > DIGITS_MAX:
         raise UsageError(f"{said!r} is too large, or has too many decimals.", kind.forms)

@@ -68,6 +68,8 @@ def test_what_is_understood(text: str, name: str, op: str, bound: float) -> None
     ("text", "says"),
     [
         ("p99 < 50", r"'p99 < 50': 50 of what\? p99 is measured as a time, with its unit"),
+        ("p50 < 1,5s", r"'1,5s' is not a duration: decimals stand behind a point, commas"),
+        ("p99 < 1,000", r"1,000 of what\?"),
         ("p99.9 < 5%", r"p99.9 is measured as a time"),
         ("lst == 0", r"no figure 'lst': did you mean 'lost'\? There are: p50 .* lost "),
         ("conect.p99 < 1ms", r"did you mean 'connect.p99'\?"),
