@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from c1m.addresses import AF_INET, Endpoint
 from c1m.engine import uring
 from c1m.engine.base import Engine
 from c1m.engine.choose import ENGINES, choose
-from c1m.errors import EngineUnavailable, UsageError
+from c1m.errors import EngineUnavailable, LimitError, UsageError
+from c1m.kernel.real import RealKernel
 
 REFUSAL = "This kernel's io_uring is switched off (kernel.io_uring_disabled is 2)."
 
@@ -79,3 +85,54 @@ def test_options_reach_the_engine(name: str, chosen: list[Engine]) -> None:
     chosen.append(choose(name, live_max=7))
     assert chosen[0].live_max == 7
     assert chosen[0].capacity >= 7
+
+
+@pytest.mark.usefixtures("without_uring")
+def test_neither_engine_is_one_sentence_with_both_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("select.epoll", refuse)
+    with pytest.raises(LimitError, match="The kernel gives no room for the epoll engine") as caught:
+        choose()
+    assert REFUSAL in caught.value.message and "ulimit -n" in caught.value.remedy
+
+
+def test_auto_has_a_whole_ring_before_it_says_uring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its buffers are the last of it; what was made before them is given back."""
+    try:
+        uring.UringEngine(reason="").shutdown()
+    except EngineUnavailable as refusal:
+        pytest.skip(f"no io_uring here: {refusal}")
+    before = len(os.listdir("/proc/self/fd"))
+
+    memory = RealKernel.memory
+
+    def refuse(kernel: RealKernel, length: int) -> Any:
+        if length < 1 << 20:  # a buffer ring; the buffers themselves are larger
+            raise OSError(errno.EMFILE, "refused")
+        return memory(kernel, length)
+
+    monkeypatch.setattr(RealKernel, "memory", refuse)
+    engine = choose("auto")
+    assert engine.name == "epoll"
+    assert engine.reason.startswith("instead of uring: The kernel gives no io_uring number 1: ")
+    engine.shutdown()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_engine_that_is_made_in_one_thread_runs_in_another(chosen: list[Engine]) -> None:
+    chosen.append(choose())
+    engine = chosen[0]
+    (endpoint,) = engine.listen([Endpoint(AF_INET, "127.0.0.1", 0)], 16)
+    opened: list[int] = []
+
+    def run() -> None:
+        opened.extend(engine.wait(5_000_000_000).opened.tolist())
+        engine.shutdown()
+
+    with socket.create_connection(("127.0.0.1", endpoint.port)):
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    assert len(opened) == 1

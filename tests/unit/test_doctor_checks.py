@@ -7,11 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from c1m.doctor import needs
 from c1m.doctor.check import OK, SHORT, UNKNOWN, Finding, with_room
 from c1m.doctor.diagnose import CHECKS, Diagnosis, diagnose
 from c1m.doctor.situation import Situation, format_ports, parse_ports
 from c1m.doctor.text import render, summary
-from c1m.errors import UsageError
+from c1m.engine.rings import RingSet, Tuning
+from c1m.errors import EngineUnavailable, UsageError
+from c1m.kernel.real import RealKernel
+from c1m.kernel.uring_probe import probe
 
 GIB = 1 << 30
 
@@ -347,3 +351,29 @@ def test_the_table_of_established_connections_bounds_nothing_but_is_named_when_d
     assert "thash_entries=2097152" in finding.remedy
     assert not found(diagnose(M, situation=machine(established_chains=1 << 21)), name).remedy
     assert name not in {f.name for f in diagnose(M, situation=machine()).findings}
+
+
+@pytest.mark.parametrize(
+    ("role", "kib", "engine"),
+    [("server", 195, "epoll"), ("server", 196, "uring"), ("both", 391, "epoll"),
+     ("both", 392, "uring")],
+)  # fmt: skip
+def test_auto_is_epoll_where_no_first_ring_may_be_locked(role: str, kib: int, engine: str) -> None:
+    locked = machine(has_ipc_lock=False, memlock_bytes=kib << 10)
+    assert diagnose(1000, role, "auto", situation=locked).request.engine == engine
+    old = replace(locked, kernel=(6, 13))
+    assert diagnose(1000, role, "auto", situation=old).request.engine == "uring"
+
+
+def test_what_a_ring_locks_is_what_the_engine_makes() -> None:
+    try:
+        kernel = RealKernel(probe())
+    except EngineUnavailable as reason:
+        pytest.skip(str(reason))
+    rings = RingSet(kernel, Tuning())
+    first = rings._first
+    assert first is not None
+    buffers = [rings._entries(n) * 16 for n in (rings.tuning.buffers_first, rings.buffers_each)]
+    made = [first.ring.locked_bytes + nbytes for nbytes in buffers]
+    rings.shutdown()
+    assert made == [needs.FIRST_RING_BYTES, needs.RING_BYTES]

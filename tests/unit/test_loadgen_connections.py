@@ -6,7 +6,9 @@ import errno
 
 import pytest
 
-from c1m.engine.base import EventBatch
+from c1m.addresses import SockAddrs
+from c1m.engine.base import EventBatch, Slots
+from c1m.errors import LimitError
 from c1m.loadgen import generator as generator_module
 from generator_runs import SECOND, Engine, Run
 
@@ -187,6 +189,26 @@ def test_a_full_engine_has_room_again_when_connections_were_closed() -> None:
     record = run.record()
     assert record.stages[2].open_at_end == 50
     assert record.verdict.shortfalls.count("No slot is left.") == 1
+
+
+def test_as_many_are_begun_as_there_is_room_for_and_the_limit_is_named() -> None:
+    """Refused for a second, not for a moment: then the ramp is over, and the plan goes on."""
+    run = made("ramp 100", "hold for 1s", capacity=100, window=64)
+    engine, connect = run.engine, run.engine.connect
+
+    def bounded(sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
+        free = 70 - len(engine.open) - len(engine.connecting)
+        if len(destinations) > free:
+            raise LimitError("No ring is left.", "Raise it.", free)
+        return connect(sources, destinations)
+
+    engine.connect = bounded  # type: ignore[method-assign]
+    record = run.record()
+    assert record.connections.attempted == record.connections.open_at_end == 70
+    assert record.verdict.shortfalls[0] == "No ring is left. Raise it."
+    (never,) = [row for row in record.explanations if "never begun" in row.what]
+    assert (never.count, never.cause, never.remedy) == (30, "No ring is left.", "Raise it.")
+    assert 1 <= record.phases[0].end_s < 1.5
 
 
 def test_slots_that_are_given_back_late_are_waited_for() -> None:

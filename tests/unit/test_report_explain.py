@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from c1m.doctor.check import OK, Finding
 from c1m.doctor.diagnose import diagnose
 from c1m.doctor.situation import Situation
+from c1m.errors import LimitError
 from c1m.report import derive, reasons
 from c1m.report.counters import BY_NAME, COUNTERS, GAUGES
 from c1m.report.explain import DOCTORS, Evidence, explanations, kernel_rows, missing, missing_rows
@@ -306,6 +307,13 @@ def test_connects_that_never_began() -> None:
     connections, failures = short()
     (paced,) = missing_rows(asked, connections, failures, HERE)
     assert "--connect-rate" in paced.remedy
+
+
+def test_connects_that_a_limit_refused_name_it() -> None:
+    limit = LimitError("The kernel gives no io_uring number 3.", "Raise ulimit -l.", 12)
+    (row,) = rows_of(replace(HERE, refusal=limit), asked=5_000)
+    assert (row.count, row.what) == (4_100, "4,100 connects never begun")
+    assert (row.cause, row.remedy) == (limit.message, limit.remedy)
 
 
 def test_alarms_are_told_though_nothing_is_missing() -> None:

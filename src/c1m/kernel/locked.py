@@ -9,7 +9,7 @@ Facts
 - The page of a buffer ring that is unregistered is given back at once; a closed ring's later.
 
 Choice: a ring registers one page for a moment, with a lowered soft limit, a dozen times: the least
-limit at which that is granted says what was locked before. It takes some 20 us, and the lowered
+limit at which that is granted says what was locked before. It takes some 200 us, and the lowered
 limit concerns this process only.
 """
 

@@ -41,6 +41,8 @@ def _reason(code: int, is_ring: bool) -> tuple[str, str]:
         return "this user watches too much with epoll", "Raise fs.epoll.max_user_watches."
     if code == errno.ENOMEM:
         return _memory(is_ring)
+    if code == errno.ENOBUFS:
+        return "the kernel has no memory for its buffers", "Look at net.ipv4.tcp_mem and memory."
     return os.strerror(code) if code else "it does not say why", ""
 
 
