@@ -6,12 +6,15 @@ memory and a microsecond an event), and why App has batches. What is like asynci
 - the order of callbacks (connection_made, data_received*, eof_received?, connection_lost), none of
   them called from within a call on the transport but pause_writing;
 - pause_writing and resume_writing by watermarks, pause_reading and resume_reading;
-- an exception in a callback is logged (logger "c1m") and ends that connection only.
+- an exception in data_received or eof_received ends that connection, after what was written; one in
+  another callback ends nothing. Both are logged (logger "c1m"), an OSError of the former at debug
+  level. Any exception is meant, but for SystemExit and KeyboardInterrupt, which end the server.
 
 What is not: there is no event loop, so asyncio.get_running_loop(), tasks and futures are not to be
 had; BufferedProtocol and write_eof are not supported; the watermarks are the server's
 (`outbox_high` and a quarter of it); abort() sends a reset; connection_lost(None) after close()
-comes at the end of the tick and does not wait for the output, which still goes out.
+comes at the end of the tick and does not wait for the output, which still goes out. So does what
+was written before an exception, of which asyncio drops what the kernel has not taken.
 
 What is written in a tick is collected and handed to the server as one batch at its end.
 """
@@ -41,13 +44,13 @@ WRITE_MAX = 1 << 30  # bytes one connection may be given in one tick: lengths ar
 _AT_START = np.zeros(1, np.int64)
 
 Buffer = bytes | bytearray | memoryview
-Call = Callable[..., object]
 
 
 class ServerTransport(asyncio.Transport):
     """The transport of one connection. Used in the server's thread only."""
 
     __slots__ = (
+        "__dict__", "__weakref__",  # as asyncio's have them: weak keys, a user's own attributes
         "_app", "_endpoint", "_has_eof", "_is_blocked", "_is_closing", "_is_reading",
         "_is_write_paused", "_kept", "_protocol", "_slot", "_written", "_written_bytes",
     )  # fmt: skip
@@ -113,7 +116,16 @@ class ServerTransport(asyncio.Transport):
         return self._app._outbox_high // 4, self._app._outbox_high
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Accepted and without effect: the limits are the server's (`outbox_high`)."""
+        """Without effect: the limits are the server's (`outbox_high`).
+
+        Raises ValueError, as asyncio does, for limits that nobody could keep.
+        """
+        if high is None:
+            high = self._app._outbox_high if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"these are no limits: high {high!r}, low {low!r}")
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -191,11 +203,13 @@ class ProtocolApp(App):
     def __init__(self, factory: Callable[[], Any]) -> None:
         if isinstance(factory, type):
             _check(factory)
+        elif not callable(factory):
+            raise UsageError(f"{factory!r} makes no protocols.", "Give a Protocol class.")
         self._factory = factory
         self._transports: dict[int, ServerTransport] = {}
         # Work for the end of this tick:
         self._to_send: list[ServerTransport] = []
-        self._to_end: list[tuple[ServerTransport, Exception | None, bool]] = []
+        self._to_end: list[tuple[ServerTransport, BaseException | None, bool]] = []
         self._to_deliver: list[ServerTransport] = []
         self._unsure: list[ServerTransport] = []  # paused by one tick's writes: did they fit?
         self._server: Server
@@ -213,11 +227,12 @@ class ProtocolApp(App):
             try:
                 protocol = self._factory()
                 _check(protocol)
-            except Exception as error:
-                self._failed(transport, self._factory, error)
+            except BaseException as error:
+                self._failed(transport, "the factory of protocols", error)
+                self._end(transport, None, abort=False)
                 continue
             transport._protocol = protocol
-            self._call(transport, protocol.connection_made, transport)
+            self._call(transport, "connection_made", transport)
 
     def on_data(self, batch: DataBatch, server: Server) -> None:
         data, transports = batch.data, self._transports
@@ -238,10 +253,10 @@ class ProtocolApp(App):
             if transport._is_closing or transport._kept or not transport._is_reading:
                 self._deliver(transport, piece)
                 continue
-            try:  # _deliver and _call in one: two calls less for each message
+            try:  # _deliver and _receive in one: two calls less for each message
                 transport._protocol.data_received(piece)
-            except Exception as error:
-                self._failed(transport, transport._protocol.data_received, error)
+            except BaseException as error:
+                self._fatal(transport, "data_received", error)
 
     def on_blocked(self, slots: Slots, server: Server) -> None:
         for transport in self._of(slots):
@@ -287,24 +302,40 @@ class ProtocolApp(App):
         found = (self._transports.get(slot) for slot in slots.tolist())
         return [t for t in found if t is not None and not t._is_closing]
 
-    def _call(self, transport: ServerTransport, method: Call, *arguments: object) -> object:
+    def _call(self, transport: ServerTransport, name: str, *arguments: object) -> None:
+        """Call the protocol; the connection goes on whatever it raises, as with asyncio."""
         try:
-            return method(*arguments)
-        except Exception as error:
-            self._failed(transport, method, error)
-            return None
+            getattr(transport._protocol, name)(*arguments)
+        except BaseException as error:
+            self._failed(transport, name, error)
 
-    def _failed(self, transport: ServerTransport, method: Call, error: Exception) -> None:
-        """A callback raised: that connection ends, and the log says why."""
-        name = getattr(method, "__qualname__", repr(method))
-        logger.error("%s failed; its connection is closed (%r).", name, transport, exc_info=error)
-        self._end(transport, error, abort=True)
+    def _failed(self, transport: ServerTransport, name: str, error: BaseException) -> None:
+        """A callback raised. Raises again what is meant for the process: as with asyncio it ends
+        the loop, and what was written until then still goes out.
+        """
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self._send(self._server)
+            raise error
+        if transport._protocol is not None:
+            name = f"{type(transport._protocol).__qualname__}.{name}"
+        logger.error("%s failed (%r).", name, transport, exc_info=error)
+
+    def _fatal(self, transport: ServerTransport, name: str, error: BaseException) -> None:
+        """A callback that takes input raised: the connection ends, after what was written."""
+        if isinstance(error, OSError):  # as if the socket had said so
+            logger.debug("%s failed (%r).", name, transport, exc_info=error)
+        else:
+            self._failed(transport, name, error)
+        self._end(transport, error, abort=False)
 
     def _deliver(self, transport: ServerTransport, data: bytes) -> None:
         if transport._is_closing:
             return
         if transport._is_reading and not transport._kept:
-            self._call(transport, transport._protocol.data_received, data)
+            try:
+                transport._protocol.data_received(data)
+            except BaseException as error:
+                self._fatal(transport, "data_received", error)
         else:
             transport._kept.append(data)
 
@@ -314,8 +345,11 @@ class ProtocolApp(App):
         if transport._kept:  # resumed in this tick: after the data
             transport._has_eof = True
             return
-        if not self._call(transport, transport._protocol.eof_received):
-            transport.close()
+        try:
+            if not transport._protocol.eof_received():
+                transport.close()
+        except BaseException as error:
+            self._fatal(transport, "eof_received", error)
 
     def _deliver_kept(self) -> None:
         resumed, self._to_deliver = self._to_deliver, []
@@ -331,23 +365,23 @@ class ProtocolApp(App):
 
     def _pause_writing(self, transport: ServerTransport) -> None:
         transport._is_write_paused = True
-        self._call(transport, transport._protocol.pause_writing)
+        self._call(transport, "pause_writing")
 
     def _resume_writing(self, transport: ServerTransport) -> None:
         if transport._is_write_paused and not transport._is_closing:
             transport._is_write_paused = False
-            self._call(transport, transport._protocol.resume_writing)
+            self._call(transport, "resume_writing")
 
-    def _lost(self, transport: ServerTransport, error: Exception | None) -> None:
+    def _lost(self, transport: ServerTransport, error: BaseException | None) -> None:
         transport._written = []
         transport._written_bytes = 0
         transport._kept = []
         if transport._protocol is not None:
-            self._call(transport, transport._protocol.connection_lost, error)
+            self._call(transport, "connection_lost", error)
 
     # --- from the protocols to the server -----------------------------------------------------
 
-    def _end(self, transport: ServerTransport, error: Exception | None, *, abort: bool) -> None:
+    def _end(self, transport: ServerTransport, error: BaseException | None, *, abort: bool) -> None:
         if abort:
             transport._written = []
         if not transport._is_closing:
@@ -373,7 +407,7 @@ class ProtocolApp(App):
             if transport._is_write_paused and not transport._is_blocked:
                 self._unsure.append(transport)
         if slots:
-            server.send(np.array(slots, np.int32), _ragged(pieces))
+            server.engine.send(np.array(slots, np.int32), _ragged(pieces))
 
     def _close(self, server: Server) -> None:
         """Close what the protocols wanted closed, and tell them."""
@@ -403,7 +437,8 @@ def _ragged(pieces: list[bytes]) -> Ragged:
     if len(pieces) > 1:
         return Ragged.of(pieces)
     memory = np.frombuffer(pieces[0], np.uint8)
-    return Ragged(memory, _AT_START, np.array([len(memory)], np.int32))
+    lengths = np.array([len(memory)], np.int32)
+    return Ragged(memory, _AT_START, lengths, memory.ctypes.data)
 
 
 def _error_of(reason: int) -> OSError | None:

@@ -212,7 +212,8 @@ def test_an_exception_ends_that_connection_only(
     if where in ("connection_made", "data_received", "eof_received"):
         failed = next(p for p in Faulty.made if p.is_faulty)
         assert len(failed.lost) == 1
-        assert isinstance(failed.lost[0], RuntimeError)
+        # As asyncio has it: what takes input ends its connection, what does not, does not.
+        assert isinstance(failed.lost[0], RuntimeError) == (where != "connection_made")
 
 
 def test_a_slow_reader_pauses_the_writing(serve: Serve) -> None:
@@ -312,13 +313,13 @@ def test_writes_of_a_tick_go_as_one_batch(serve: Serve) -> None:
 
     run = serve(Chatty)
     batches: list[list[bytes]] = []
-    plain_send = run.server.send
+    plain_send = run.server.engine.send
 
     def send(slots: Any, data: Any) -> None:
         batches.append(data.pieces())
         plain_send(slots, data)
 
-    run.server.send = send  # type: ignore[method-assign]
+    run.server.engine.send = send  # type: ignore[method-assign]
     with connect(run) as sock:
         sock.sendall(b"abc")
         assert read_all(sock) == b"abc-ok"
@@ -402,8 +403,7 @@ def test_no_loop_is_running(serve: Serve, caplog: pytest.LogCaptureFixture) -> N
     run = serve(Looping)
     with connect(run) as sock:
         sock.sendall(b"x")
-        with pytest.raises(ConnectionResetError):
-            sock.recv(1)
+        assert sock.recv(1) == b""
     assert "no running event loop" in caplog.text
 
 
@@ -413,11 +413,12 @@ def test_what_is_no_protocol_is_refused(caplog: pytest.LogCaptureFixture) -> Non
             ProtocolApp(factory)
     with pytest.raises(c1m.UsageError, match="BufferedProtocol"):
         c1m.serve(asyncio.BufferedProtocol, "tcp://127.0.0.1:0")
+    with pytest.raises(c1m.UsageError, match="makes no protocols"):
+        ProtocolApp(5)  # type: ignore[arg-type]
     with pytest.raises(c1m.UsageError, match="neither"):
         c1m.serve(asyncio.Protocol(), "tcp://127.0.0.1:0")
     with pytest.raises(c1m.UsageError, match=r"App\(\)"):
         c1m.serve(c1m.App, "tcp://127.0.0.1:0")
     with serving(ProtocolApp(lambda: asyncio.BufferedProtocol())) as run, connect(run) as sock:
-        with pytest.raises(ConnectionResetError):
-            sock.recv(1)
+        assert sock.recv(1) == b""
         eventually(lambda: "BufferedProtocol" in caplog.text, "a message in the log")
