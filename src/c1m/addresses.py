@@ -30,11 +30,13 @@ assert (SOCKADDR_IN.itemsize, SOCKADDR_IN6.itemsize, SOCKADDR_UN.itemsize) == (1
 
 PORTS_MAX = 4096  # listeners one range may ask for
 
-_TCP = re.compile(r"tcp://(\[[^\]]*\]|[^:/\[\]]*):([0-9]{1,9})(?:-([0-9]{1,9}))?/?")
+_TCP = re.compile(r"(\[[^\]]*\]|[^:/\[\]]*):([0-9]{1,9})(?:-([0-9]{1,9}))?/?")
 # The last label is a number: decimal, octal or hexadecimal.
 _NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
-_ADDRESS = re.compile("[^\0\ud800-\udfff]*")  # the kernel ends names at a zero byte; and no UTF-8
-_FORMS = "Write tcp://HOST:PORT, tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or unix:///path."
+_FORMS = (
+    "Write tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or "
+    "unix:///path."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,15 @@ class SockAddrs:
 def parse_url(text: str) -> tuple[str, str, int, int]:
     """An endpoint's text -> (scheme, host or path, first port, last port); ports 0 for unix.
 
-    The host may be a name: who resolves it is the caller. Raises UsageError in one sentence.
+    A scheme may be written in capitals; without one it is tcp. The host may be a name: who resolves
+    it is the caller. Raises UsageError in one sentence.
     """
-    if not _ADDRESS.fullmatch(text):
-        raise UsageError(f"{text!r} has a character that no address has.", _FORMS)
-    if text.startswith("unix://"):
-        path = text[len("unix://") :]
+    if not text.isprintable():  # a zero byte, a line break, bytes that are no text
+        raise UsageError(f"{text!r} is not an endpoint.", _FORMS)
+    scheme, separator, place = text.partition("://")
+    scheme, place = (scheme.lower(), place) if separator else ("tcp", text)
+    if scheme == "unix":
+        path = place
         if not path.startswith("/"):
             raise UsageError(f"{text!r} has no absolute path.", "Write unix:///run/c1m.sock.")
         if len(path.encode()) > SUN_PATH_MAX:
@@ -91,10 +96,9 @@ def parse_url(text: str) -> tuple[str, str, int, int]:
                 "Use a shorter path.",
             )
         return "unix", path, 0, 0
-    scheme, separator, _ = text.partition("://")
-    if separator and scheme != "tcp":
+    if scheme != "tcp":
         raise UsageError(f"The scheme of {text!r} is unknown.", _FORMS)
-    match = _TCP.fullmatch(text)
+    match = _TCP.fullmatch(place)
     if match is None:
         raise UsageError(f"{text!r} is not an endpoint.", _FORMS)
     host = match[1].strip("[]")

@@ -13,7 +13,6 @@ import contextlib
 import errno
 import io
 import json
-import math
 import os
 import selectors
 import sys
@@ -24,6 +23,7 @@ from c1m.errors import UsageError
 from c1m.limits import TEXT_BYTES_MAX
 
 STANDARD = "-"
+NUMBER_END = 2.0**63
 
 
 def check_writable(path: str | Path) -> None:
@@ -61,7 +61,7 @@ def write_text(path: str | Path, text: str) -> None:
         _write_output(text)
         return
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        Path(path).write_bytes(_encoded(text))
     except OSError as error:
         raise _cannot("written", path, error) from error
 
@@ -76,7 +76,7 @@ def _write_output(text: str) -> None:
             stream.write(text)
             return
         stream.flush()
-        left = memoryview(text.encode())
+        left = memoryview(_encoded(text))
         with selectors.PollSelector() as selector:
             selector.register(descriptor, selectors.EVENT_WRITE)
             os.write(descriptor, b"")
@@ -86,6 +86,11 @@ def _write_output(text: str) -> None:
                     left = left[os.write(descriptor, left) :]
     except OSError as error:
         raise _cannot("written", STANDARD, error) from error
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; what a command line had that is no text (Python makes surrogates of it) as \\udcff."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _there(stream: TextIO | None) -> TextIO:
@@ -124,13 +129,14 @@ def read_text(path: str | Path, bytes_max: int = TEXT_BYTES_MAX) -> str:
 
 
 def read_json(path: str | Path, bytes_max: int = TEXT_BYTES_MAX) -> Any:
-    """JSON as it is defined: without NaN, Infinity and 1e999, and no deeper than Python reads.
+    """JSON as it is defined: without NaN and Infinity, no deeper than Python reads, and with
+    numbers below 2**63.
 
     Raises UsageError for anything else.
     """
     text = read_text(path, bytes_max)
     try:
-        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+        return json.loads(text, parse_float=_number, parse_constant=_number)
     except ValueError as error:
         why = str(error)
     except RecursionError:
@@ -138,10 +144,11 @@ def read_json(path: str | Path, bytes_max: int = TEXT_BYTES_MAX) -> Any:
     raise UsageError(f"{_name(path, 'input')} is not JSON: {why}.", "Give a file of JSON.")
 
 
-def _finite(text: str) -> float:
+def _number(text: str) -> float:
+    """Nanoseconds since 1970 have twenty digits: what is far from that is no figure of ours."""
     number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is no number")
+    if not abs(number) < NUMBER_END:
+        raise ValueError(f"{text[:40]} is no number that is read here")
     return number
 
 

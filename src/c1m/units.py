@@ -11,6 +11,7 @@ exact: 1.0005k of what is counted, half a byte or a part of a nanosecond are ref
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
@@ -161,7 +162,9 @@ def format_bytes(value: float) -> str:
 
 
 def format_duration(ns: float) -> str:
-    """Nanoseconds for people: 850 ns, 12.3 us, 4.56 ms, 33.1 s, 5 min 03 s."""
+    """Nanoseconds for people: 850 ns, 12.3 us, 4.56 ms, 33.1 s, 5 min 03 s; - for NaN."""
+    if math.isnan(ns):
+        return "-"
     if abs(ns) < 1_000:
         return f"{ns:.0f} ns"
     if abs(ns) < NS_PER_MS:

@@ -53,7 +53,8 @@ SERVE = ("serve", "echo", "--listen")
     [
         (("load", "http://127.0.0.1:80", "--connections", "1"), "scheme .* unknown"),
         ((*SERVE, "udp://127.0.0.1:8001"), "scheme .* unknown"),
-        ((*SERVE, "127.0.0.1:8001"), "is not an endpoint"),
+        ((*SERVE, "127.0.0.1"), "is not an endpoint"),
+        (("load", "http://127.0.0.1:80"), "scheme .* unknown"),  # before what else is missing
         ((*SERVE, "tcp://127.0.0.1:8009-8001"), "backwards"),
         ((*SERVE, "tcp://127.0.0.1:70000"), "above 65535"),
         ((*SERVE, "tcp://:8001"), "names no host"),

@@ -106,6 +106,14 @@ def test_too_few_sources_say_how_many_fit_and_how_many_are_needed(
     assert f"Give {more} source addresses" in caught.value.remedy
 
 
+def test_a_remedy_is_one_that_is_there() -> None:
+    """lo has one IPv6 address: more sources cannot be given there."""
+    with pytest.raises(LimitError) as caught:
+        plan_addresses(250, [Endpoint(AF_INET6, "::1", 8001)], [], 100)
+    assert "--source" not in caught.value.remedy
+    assert "Use 127.0.0.1" in caught.value.remedy and "on 3 ports" in caught.value.remedy
+
+
 def test_even_loopback_has_an_end_and_it_is_found_without_making_the_rows() -> None:
     with pytest.raises(LimitError, match=r"carry [0-9,]+ ") as caught:
         plan_addresses(10**12, LOOPBACK, [], 1)

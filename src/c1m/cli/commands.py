@@ -55,11 +55,16 @@ def c1m() -> None:
     """
 
 
-def _in_one_line(error: click.UsageError) -> str:
-    """What is wrong with the command line, and where its options are told."""
-    path = error.ctx.command_path if error.ctx is not None else "c1m"
-    said = " ".join(error.format_message().split())
-    return f"{said} Try `{path} --help`."
+def _path(error: click.UsageError) -> str:
+    """The command whose options it is about."""
+    return error.ctx.command_path if error.ctx is not None else "c1m"
+
+
+def _complain(text: str) -> None:
+    """One line, whatever the names have in them that it is about."""
+    line = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode-escape").decode() for c in line)
+    click.echo(f"c1m: {shown}", err=True)
 
 
 def run() -> None:
@@ -68,14 +73,14 @@ def run() -> None:
         # Not standalone: Click would answer bad usage in three lines of its own making.
         sys.exit(c1m.main(standalone_mode=False) or 0)
     except C1mError as error:
-        click.echo(f"c1m: {error}", err=True)
+        _complain(str(error))
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except click.UsageError as error:
         if len(sys.argv) < 2:  # newer versions of Click raise to show the help
             error.show()
         else:
-            click.echo(f"c1m: {_in_one_line(error)}", err=True)
+            _complain(f"{error.format_message()} Try `{_path(error)} --help`.")
         sys.exit(2)
     except click.Abort:
-        click.echo("c1m: interrupted.", err=True)
+        _complain("interrupted.")
         sys.exit(1)

@@ -139,14 +139,17 @@ class _Server:
                 command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         self.pid = self._process.pid
-        self._wait_until_it_listens()
+        try:
+            self._wait_until_it_listens()
+        except BaseException:  # Ctrl-C too: it is in a group of its own
+            self._process.kill()
+            self._process.wait()
+            raise
 
     def _wait_until_it_listens(self) -> None:
         deadline = time.monotonic() + START_S
         while "listening on" not in self.log_path.read_text():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self._process.kill()
-                self._process.wait()
                 said = self.log_path.read_text().strip() or "It said nothing."
                 raise C1mError(f"The server did not start. {said}", f"See {self.log_path}.")
             time.sleep(0.01)

@@ -46,7 +46,7 @@ WIDTH_MAX = 110
 )
 @click.option(
     "--sources",
-    type=COUNT,
+    type=COUNT.within(0, LOOPBACK_SOURCES),
     metavar="COUNT",
     help="Addresses that the client connects from.  [default: 127.0.0.0/8 on loopback, else 1]",
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from c1m.cli.options import COUNT, DURATION, RATE, engine_option
+from c1m.cli.options import COUNT, DURATION, PID_MAX, RATE, engine_option
 from c1m.cli.streams import say
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
 
-TARGET is tcp://HOST:PORT, tcp://HOST:FIRST-LAST or unix:///path, or several of them.
+TARGET is tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST or unix:///path, or several of them.
 
 \b
 How many and how fast:
@@ -43,14 +43,16 @@ class Load(click.Command):
     ) -> click.Context:
         from c1m.cli.plan_file import read_plan
 
-        path = _plan_in(args)
+        path, targets = _plan_in(args), ()
         if path is not None:
             plan = read_plan(path, self)
             targets = plan.pop("target", ())
             extra["default_map"] = plan
-            if targets and not _has_target(self, args):
-                args = [*args, *targets]
-        return super().make_context(info_name, args, parent, **extra)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.params["target"] = context.params["target"] or targets
+        if not context.params["target"] and not context.resilient_parsing:
+            raise click.MissingParameter(ctx=context, param=self.params[0])
+        return context
 
 
 def _plan_in(args: list[str]) -> str | None:
@@ -62,13 +64,8 @@ def _plan_in(args: list[str]) -> str | None:
     return None
 
 
-def _has_target(command: click.Command, args: list[str]) -> bool:
-    """Whether the command line names a target itself, by the forms that targets have."""
-    return any(arg.startswith(("tcp://", "unix://")) for arg in args)
-
-
 @click.command(cls=Load, help=_HELP)
-@click.argument("target", nargs=-1, required=True)
+@click.argument("target", nargs=-1, metavar="TARGET...")
 @click.option("--connections", type=COUNT, metavar="COUNT", help="How many, e.g. 10k or 1M.")
 @click.option(
     "--hold",
@@ -178,7 +175,7 @@ def _has_target(command: click.Command, args: list[str]) -> bool:
 )
 @click.option(
     "--server-pid",
-    type=int,
+    type=click.IntRange(1, PID_MAX),
     metavar="PID",
     help="Measure this process as the server.  [default: found by its port on this machine]",
 )
@@ -188,7 +185,9 @@ def _has_target(command: click.Command, args: list[str]) -> bool:
     help="While there is load, look for replies instead of sleeping: no wake-up is in the "
     "latencies, and a whole core is taken.",
 )
-@click.option("--seed", type=COUNT, default="0", metavar="N", help="Of everything random.")
+@click.option(
+    "--seed", type=COUNT.within(0, 1 << 53), default="0", metavar="N", help="Of everything random."
+)
 @click.option(
     "--require",
     multiple=True,
@@ -249,7 +248,7 @@ def load(
             think=None if think is None else think / 1e9,
             message=message_of(message),
             expect=message_of(expect),
-            sources=",".join(sources),
+            sources=",".join(_named(sources)),
             timeout=timeout / 1e9,
             require=list(require),
             on_progress=show,
@@ -268,6 +267,15 @@ def load(
     # Thresholds say what is wanted: where there are some, nothing else decides.
     is_good = holds if record.thresholds else record.verdict.complete
     sys.exit(0 if is_good else 1)
+
+
+def _named(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """As they are. Raises UsageError for one that names no address: it would ask for nothing."""
+    from c1m.loadgen.sources import parse_sources
+
+    for text in sources:
+        parse_sources(text)
+    return sources
 
 
 def message_of(text: str | None) -> str | bytes | None:

@@ -1,4 +1,6 @@
-"""Option types that several commands share."""
+"""Option types that several commands share. Each has a range: no number goes to the kernel, or into
+a column, that does not fit there.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +9,61 @@ from typing import Any
 
 import click
 
-from c1m.units import parse_count, parse_duration, parse_rate, parse_size
+from c1m.errors import UsageError
+from c1m.units import (
+    format_count,
+    format_duration,
+    parse_count,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
+
+HOUR_NS = 3600 * 1_000_000_000
+PID_MAX = 1 << 22  # PID_MAX_LIMIT in the kernel's include/linux/threads.h
+INT_MAX = (1 << 31) - 1  # a C int, as listen(2) and many a counter take it
 
 
 class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A number with a unit, parsed by one of c1m.units' functions."""
+    """A number with a unit, parsed by one of c1m.units' functions, from `least` to `most`."""
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        parse: Callable[[str], Any],
+        least: float,
+        most: float,
+        shown: Callable[[float], str] = format_count,
+    ) -> None:
         self.name = name
         self._parse = parse
+        self._least, self._most = least, most
+        self._shown = shown
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return self._parse(value) if isinstance(value, str) else value
+        number = self._parse(value) if isinstance(value, str) else value
+        if self._least <= number <= self._most:
+            return number
+        what = "small" if number < self._least else "large"
+        raise UsageError(
+            f"{value} is too {what} for {'this' if param is None else param.opts[-1]}.",
+            f"Give {self._shown(self._least)} to {self._shown(self._most)}.",
+        )
+
+    def within(self, least: float, most: float) -> Unit:
+        """The same unit with another range."""
+        return Unit(self.name, self._parse, least, most, self._shown)
 
 
-COUNT = Unit("count", parse_count)
-SIZE = Unit("size", parse_size)
-DURATION = Unit("duration", parse_duration)
-RATE = Unit("rate", parse_rate)
+def _shown_duration(ns: float) -> str:
+    return f"{ns / HOUR_NS:,.0f}h" if ns >= HOUR_NS else format_duration(ns)
+
+
+COUNT = Unit("count", parse_count, 0, INT_MAX)
+SIZE = Unit("size", parse_size, 0, 1 << 40)
+# Added to the clock it is still an int64.
+DURATION = Unit("duration", parse_duration, 0, 1_000_000 * HOUR_NS, _shown_duration)
+RATE = Unit("rate", parse_rate, 0, 1e12)
 
 engine_option = click.option(
     "--engine",

@@ -72,7 +72,8 @@ class Writing:
         try:
             for name, text in texts(path).items():
                 files.write_text(name, text)
-                self.written[name] = what
+                if name != files.STANDARD:
+                    self.written[name] = what
         except C1mError as error:
             self._failures.append(error)
 

@@ -9,6 +9,7 @@ import click
 
 from c1m.cli.options import COUNT, DURATION, SIZE, engine_option
 from c1m.cli.streams import say
+from c1m.limits import BACKLOG, REPORT_NS, TICK_NS_MAX
 
 APPS = {"echo": "sends every byte back"}
 
@@ -20,8 +21,8 @@ APPS = {"echo": "sends every byte back"}
     multiple=True,
     required=True,
     metavar="URL",
-    help="tcp://HOST:PORT, tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or unix:///path. May be given "
-    "more than once.",
+    help="tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or "
+    "unix:///path. May be given more than once.",
 )
 @engine_option
 @click.option(
@@ -62,7 +63,7 @@ APPS = {"echo": "sends every byte back"}
 )
 @click.option(
     "--busy-poll",
-    type=DURATION,
+    type=DURATION.within(0, TICK_NS_MAX),
     default="50us",
     show_default=True,
     metavar="TIME",
@@ -93,7 +94,6 @@ def serve(
     from c1m.cli.live import Live
     from c1m.cli.outputs import Writing, check_outputs
     from c1m.cli.server_text import Progress, final_figures, final_text, refusal_text
-    from c1m.limits import BACKLOG, REPORT_NS
     from c1m.server.server import Server, stop_on_signals
 
     stream = check_outputs({"json": json_path})

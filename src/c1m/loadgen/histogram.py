@@ -227,9 +227,14 @@ class Histogram:
             np.add.at(histogram._counts, used, counts)
             if histogram.count != data["count"]:
                 raise ValueError(f"its counts add up to {histogram.count}, not {data['count']}")
+            least, most, total, clamped = (data[n] for n in ("min", "max", "sum", "clamped"))
+            if not all(type(n) is int and n >= 0 for n in (least, most, total, clamped)):
+                raise ValueError("min, max, sum and clamped are no counts")
             if len(used):
-                histogram._min, histogram._max = int(data["min"]), int(data["max"])
-            histogram._sum, histogram._clamped = int(data["sum"]), int(data["clamped"])
+                if not least <= most <= VALUE_MAX:
+                    raise ValueError(f"it goes from {least} to {most}")
+                histogram._min, histogram._max = least, most
+            histogram._sum, histogram._clamped = total, clamped
         except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
             raise UsageError(
                 f"A histogram is damaged: {error}.", "Make the record again."

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from c1m.addresses import Endpoint
+from c1m.addresses import Endpoint, parse_url
 from c1m.doctor.check import Finding
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
@@ -82,6 +82,8 @@ class Planned:
 
 def make_plan(wishes: Wishes) -> Planned:
     """Raises UsageError, or LimitError where this machine cannot hold so many."""
+    for text in wishes.targets:
+        parse_url(text)  # before all else: what is no target is not mended by further options
     zipf = parse_spread(wishes.spread)
     _check_numbers(wishes)
     if wishes.scenario == SLOW:

@@ -16,7 +16,7 @@ from c1m.loadgen.concluding import conclude
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.planning import AnyScenario, Wishes, make_plan
 from c1m.loadgen.registry import own_scenario
-from c1m.loadgen.targets import check_capacity, server_pid_of
+from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
 from c1m.report import metadata
 from c1m.report.record import RunRecord
 from c1m.report.sampler import Sampler
@@ -110,6 +110,8 @@ def _run(
     on_signals: bool,
 ) -> RunRecord:
     thresholds = [parse_threshold(text) for text in require]
+    if server_pid is not None:
+        check_server_pid(server_pid)
     planned = make_plan(wishes)
     clock = SystemClock()
     chosen = choose(wishes.engine)

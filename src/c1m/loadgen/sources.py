@@ -119,31 +119,40 @@ def plan_addresses(
                 "The sources are not of the target's address family.",
                 "Use IPv4 sources for an IPv4 target and IPv6 ones for an IPv6 target.",
             )
-        _enough(connections, len(sources), len(targets), ports)
+        _enough(connections, len(sources), targets, ports)
         rows = pack_many(family, sources, [0] * len(sources))
     elif needed > 1 and _is_loopback4(targets):
         needed = min(needed, LOOPBACK_LAST - LOOPBACK_FIRST + 1)
-        _enough(connections, needed, len(targets), ports)
+        _enough(connections, needed, targets, ports)
         numbers = np.arange(LOOPBACK_FIRST, LOOPBACK_FIRST + needed, dtype=np.uint32)
         rows = pack_ipv4(numbers, np.zeros(needed, np.uint16))
     else:
-        _enough(connections, 1, len(targets), ports)
+        _enough(connections, 1, targets, ports)
         return AddressPlan(packed, None, -(-connections // len(targets)), len(targets))
     triples = len(rows) * len(targets)
     return AddressPlan(packed, rows, -(-connections // triples), triples)
 
 
-def _enough(connections: int, sources: int, targets: int, ports: int) -> None:
-    fits = sources * targets * ports
-    if connections > fits:
-        more = -(-connections // (ports * targets))
-        raise LimitError(
-            f"{connections:,} connections were asked; {sources:,} source address(es) and "
-            f"{targets:,} target port(s) carry {fits:,} ({ports:,} ports each, half of "
-            "net.ipv4.ip_local_port_range, beyond which connect() becomes slow).",
-            f"Give {more:,} source addresses with --source, let the server listen on more ports, "
-            "or widen net.ipv4.ip_local_port_range.",
-        )
+def _enough(connections: int, sources: int, targets: Sequence[Endpoint], ports: int) -> None:
+    """Raise LimitError, with a remedy that is there: lo has one IPv6 address, ::1."""
+    fits = sources * len(targets) * ports
+    if connections <= fits:
+        return
+    more_sources = -(-connections // (ports * len(targets)))
+    more_ports = -(-connections // (ports * sources))
+    remedies = [
+        f"Give {more_sources:,} source addresses with --source",
+        f"let the server listen on {more_ports:,} ports",
+        "widen net.ipv4.ip_local_port_range",
+    ]
+    if targets[0].family == AF_INET6 and all(t.host == "::1" for t in targets):
+        remedies[0] = "Use 127.0.0.1, which has sources enough (::1 is lo's only IPv6 address)"
+    raise LimitError(
+        f"{connections:,} connections were asked; {sources:,} source address(es) and "
+        f"{len(targets):,} target port(s) carry {fits:,} ({ports:,} ports each, half of "
+        "net.ipv4.ip_local_port_range, beyond which connect() becomes slow).",
+        f"{', '.join(remedies[:-1])}, or {remedies[-1]}.",
+    )
 
 
 def _is_loopback4(targets: Sequence[Endpoint]) -> bool:

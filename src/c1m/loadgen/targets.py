@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 
@@ -119,6 +120,21 @@ def server_pid_of(targets: Sequence[Endpoint]) -> int | None:
         return None
     holders = procfs.listener_holders(first.port)
     return holders[0][0] if len(holders) == 1 else None
+
+
+def check_server_pid(pid: int) -> None:
+    """Raise UsageError for a process that is not there. Signal 0 asks, and needs no /proc."""
+    try:
+        if pid < 1:  # the kernel's words for groups of processes
+            raise ProcessLookupError
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        raise UsageError(
+            f"There is no process {pid} on this machine to measure as the server.",
+            "Leave --server-pid out, and it is found by its port.",
+        ) from None
+    except PermissionError:
+        pass  # it is there, and somebody else's
 
 
 def check_capacity(engine: Engine, count: int) -> None:

@@ -2,8 +2,9 @@
 
 Knows what records are made of: dataclasses, lists, dicts with text keys, optional values, str, int,
 float, bool and Any. Reading is strict in kind (a text is no number) and in range (integers of 63
-bits), and says where it stumbled; fields that are absent take their default, fields that are
-unknown are passed over, so that a later c1m of the same schema may add some.
+bits, those of a field from 0: counts, sizes, numbers of things), and says where it stumbled; fields
+that are absent take their default, fields that are unknown are passed over, so that a later c1m of
+the same schema may add some.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import numpy as np
 
 T = TypeVar("T")
 _INTEGER_END = 1 << 63  # what arrays of counts and sizes hold
-_FLOAT_END = 1 << 1023  # every integer below it is a float
 
 
 def encode(value: Any) -> Any:
@@ -61,6 +61,8 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
         return None if value is None else _decode(inner, value, place)
     if origin is list:
         _expect(isinstance(value, list), value, "a list", place)
+        if arguments[0] is float:  # a column: only a single figure may not be known
+            _expect(None not in value, None, "a number", f"an item of {place}")
         return [_decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value)]
     if origin is dict:
         _expect(isinstance(value, dict), value, "an object", place)
@@ -78,6 +80,8 @@ def _decode_dataclass(kind: Any, value: Any, place: str) -> Any:
         where = f"{place}.{field.name}".lstrip(".")
         if field.name in value:
             given[field.name] = _decode(hints[field.name], value[field.name], where)
+            if hints[field.name] is int:
+                _expect(given[field.name] >= 0, given[field.name], "a count", where)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where} is missing")
     return kind(**given)
@@ -89,7 +93,7 @@ def _decode_plain(kind: Any, value: Any, place: str) -> Any:
             return math.nan  # what `encode` made of a float that was not finite
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         _expect(is_number, value, "a number", place)
-        _expect(type(value) is float or abs(value) < _FLOAT_END, value, "a number", place)
+        _expect(type(value) is float or abs(value) < _INTEGER_END, value, "in range", place)
         return float(value)
     if kind is int:
         is_integer = isinstance(value, int) and not isinstance(value, bool)

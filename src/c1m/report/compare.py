@@ -207,7 +207,7 @@ def _badness(metric: Metric, value: float) -> float:
     if metric.kind == "share":
         return math.log(max(1 - value, 1e-9))  # 99 % to 98 % is twice as many that did not
     if metric.kind == "count":
-        log = math.log1p(value)
+        log = math.log1p(max(value, 0.0))  # less only where a record contradicts itself
     else:
         log = math.log(max(value, 1.0 if metric.kind == "bytes" else 1e-9))
     return -log if metric.name in _HIGHER_IS_BETTER else log

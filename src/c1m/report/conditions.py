@@ -67,7 +67,7 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(value) or "-"
     if isinstance(value, int | float):
-        return format_count(value) if value == round(value) else f"{value:g}"
+        return format_count(value) if float(value).is_integer() else f"{value:g}"
     return "-" if value is None or value == "" else str(value)
 
 

@@ -96,10 +96,11 @@ def _cpu_shares(
     """(time, % of a core in all, % in the kernel), over steps long enough for procfs' ticks.
 
     Element i is the share from its time to the next one's; the last is there twice, to draw it.
+    Nothing, where the process's columns are empty.
     """
     rows = [
         (t, user, system)
-        for t, user, system in zip(t_s, process.user_s, process.system_s, strict=True)
+        for t, user, system in zip(t_s, process.user_s, process.system_s, strict=False)
         if user is not None and system is not None
     ]
     if len(rows) < 2:

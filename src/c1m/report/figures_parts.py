@@ -94,7 +94,12 @@ def kept_rows(columns: Sequence[Column], rows_max: int = ROWS_MAX) -> npt.NDArra
 
 
 def thinned(x: Sequence[float], columns: Sequence[Column]) -> tuple[list[Any], list[list[Any]]]:
-    """(x, columns) of the rows of `kept_rows`: the same for all, so that hovering tells all."""
+    """(x, columns) of the rows of `kept_rows`: the same for all, so that hovering tells all.
+
+    None, where one of them is empty.
+    """
+    if not all(map(len, (x, *columns))):
+        return [], [[] for _ in columns]
     kept = kept_rows(columns).tolist()
     return [x[i] for i in kept], [[column[i] for i in kept] for column in columns]
 

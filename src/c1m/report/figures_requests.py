@@ -65,7 +65,7 @@ def requests(record: RunRecord) -> Figure | None:
     if len(series.t_s) < 2 or not any(series.due):
         return None
     columns = {"asked (due)": (series.due, "other")}
-    apart = max(abs(a - b) for a, b in zip(series.due, series.sent, strict=True))
+    apart = max(abs(a - b) for a, b in zip(series.due, series.sent, strict=False))
     if apart > _APART * max(series.due):
         columns["sent"] = (series.sent, "client")
     columns["reached (right)"] = (series.right, "server")  # last: it lies over the others

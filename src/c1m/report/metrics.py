@@ -267,7 +267,7 @@ def server_cpu_at(samples: Samples, t_s: list[float]) -> list[float] | None:
     """CPU seconds of the server's process at these times, between its samples; None: not known."""
     if samples.server is None:
         return None
-    columns = zip(samples.t_s, samples.server.user_s, samples.server.system_s, strict=True)
+    columns = zip(samples.t_s, samples.server.user_s, samples.server.system_s, strict=False)
     rows = [(t, u + s) for t, u, s in columns if u is not None and s is not None]
     if len(rows) < 2:
         return None

@@ -10,7 +10,7 @@ Within schema "c1m-run/1" fields may be added, never renamed or given another me
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +274,10 @@ class RunRecord:
                 "Give a file that `c1m load --json FILE` wrote.",
             )
         try:
-            return codec.decode(cls, data)
+            record = codec.decode(cls, data)
+            _check_columns(record.samples)
+            _check_columns(record.series)
+            return record
         except ValueError as error:
             raise UsageError(
                 f"The record is damaged: {error}.", "Run again to make a new one."
@@ -292,3 +295,18 @@ class RunRecord:
             return cls.from_json(data)
         except UsageError as error:
             raise UsageError(f"{path}: {error.message}", error.remedy) from error
+
+
+def _check_columns(table: Any, rows: int = 0) -> None:
+    """Columns over time are of one length, or empty: an earlier c1m did not have all of them.
+
+    Raises ValueError. `rows`: the length, where the table is part of another.
+    """
+    for name in (column.name for column in fields(table)):
+        column = getattr(table, name)
+        if isinstance(column, list) and column:
+            rows = rows or len(column)
+            if len(column) != rows:
+                raise ValueError(f"the column {name} has {len(column)} rows, not {rows}")
+        elif is_dataclass(column):
+            _check_columns(column, rows)

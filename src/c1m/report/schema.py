@@ -3,7 +3,7 @@
 Types come from their annotations, descriptions from their docstrings and from the comments behind
 their fields, so that the published schema cannot say something else than the code. As the reader
 does, it lets unknown fields pass (a later c1m may add some) and takes absent ones for their
-defaults. A number may be null: what was not finite cannot be written as JSON.
+defaults. A single number may be null: what was not finite cannot be written as JSON.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
             return {**inner, "type": [inner["type"], "null"]}
         return inner if "type" in inner else {"anyOf": [inner, {"type": "null"}]}
     if origin is list:
-        return {"type": "array", "items": _of(arguments[0], definitions)}
+        items = {"type": "number"} if arguments[0] is float else _of(arguments[0], definitions)
+        return {"type": "array", "items": items}
     if origin is dict:
         return {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -78,6 +79,8 @@ def _of_dataclass(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
     assert dataclasses.is_dataclass(kind)
     for field in dataclasses.fields(kind):
         properties[field.name] = _of(hints[field.name], definitions)
+        if hints[field.name] is int:
+            properties[field.name]["minimum"] = 0
         if field.name in comments:
             properties[field.name]["description"] = comments[field.name]
         if field.default is not dataclasses.MISSING:

@@ -33,7 +33,7 @@ def memory_rows(record: RunRecord) -> list[Row]:
     if any(kernel.slab_bytes):
         each_slab = _bytes_each(memory.slab_bytes_per_connection)
         rows.append(("kernel slab", *_from_to(kernel.slab_bytes), each_slab, ""))
-    if any(kernel.tcp_mem_bytes) or any(kernel.used_bytes):
+    if kernel.tcp_mem_bytes and any(kernel.used_bytes):
         rows.append(("TCP buffers", *_from_to(kernel.tcp_mem_bytes), "", ""))
     return rows
 

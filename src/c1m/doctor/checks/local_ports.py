@@ -64,8 +64,9 @@ def _remedy(request: Request, situation: Situation, have: int) -> tuple[str, tup
     if widest and needs.triples(request, widest) > have:
         pairs = needs.triples(request, widest)
         words.append(
-            f"Use {pairs:,} pairs of a source address and a target port, for example --sources "
-            f"{-(-pairs // len(request.listen_ports))} (load: --source), or listen on more ports."
+            f"Use {pairs:,} pairs of a source address and a target port: listen on "
+            f"{-(-pairs // request.sources):,} ports, or connect from "
+            f"{-(-pairs // len(request.listen_ports)):,} addresses (--sources; load: --source)."
         )
     return " ".join(words), tuple(fixes)
 
