@@ -27,6 +27,7 @@ import logging
 import os
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -162,7 +163,9 @@ class ServerTransport(asyncio.Transport):
         self._app._end(self, None, abort=False)
 
     def abort(self) -> None:
-        """Close at once: the output is dropped and the peer gets a reset."""
+        """Close at once, also what was closed before and is still sending: the output is dropped
+        and the peer gets a reset.
+        """
         self._app._end(self, None, abort=True)
 
     # --- about the connection -----------------------------------------------------------------
@@ -207,6 +210,8 @@ class ProtocolApp(App):
             raise UsageError(f"{factory!r} makes no protocols.", "Give a Protocol class.")
         self._factory = factory
         self._transports: dict[int, ServerTransport] = {}
+        # Closed, perhaps still sending; until its slot is a new connection's.
+        self._closed: WeakValueDictionary[int, ServerTransport] = WeakValueDictionary()
         # Work for the end of this tick:
         self._to_send: list[ServerTransport] = []
         self._to_end: list[tuple[ServerTransport, BaseException | None, bool]] = []
@@ -224,6 +229,7 @@ class ProtocolApp(App):
         for slot, listener in zip(batch.slots.tolist(), batch.listeners.tolist(), strict=True):
             transport = ServerTransport(self, slot, endpoints[listener])
             self._transports[slot] = transport
+            self._closed.pop(slot, None)
             try:
                 protocol = self._factory()
                 _check(protocol)
@@ -388,9 +394,11 @@ class ProtocolApp(App):
             transport._is_closing = True
             self._to_end.append((transport, error, abort))
         elif abort:
-            for i, (ending, _, _) in enumerate(self._to_end):
+            for i, (ending, why, _) in enumerate(self._to_end):
                 if ending is transport:
-                    self._to_end[i] = (transport, error, True)
+                    self._to_end[i] = (transport, why, True)
+            if self._closed.get(transport._slot) is transport:
+                self._server.close(transport._slots(), abort=True)
 
     def _send(self, server: Server) -> None:
         """What was written since the last time, as one batch."""
@@ -418,6 +426,7 @@ class ProtocolApp(App):
                 server.close(np.array(slots, np.int32), abort=abort)
         for transport, error, _ in ending:
             self._transports.pop(transport._slot, None)
+            self._closed[transport._slot] = transport
             self._lost(transport, error)
 
 

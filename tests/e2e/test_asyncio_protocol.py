@@ -326,6 +326,32 @@ def test_writes_of_a_tick_go_as_one_batch(serve: Serve) -> None:
     assert batches == [[b"abc-ok"]]
 
 
+def test_abort_wins_over_a_close_long_before_it(serve: Serve) -> None:
+    class Farewell(Recorder):
+        def data_received(self, data: bytes) -> None:
+            if data == b"large":
+                self.transport.write(bytes(16 << 20))
+                self.transport.close()
+            else:
+                type(self).made[0].transport.abort()
+                self.transport.abort()
+
+    run = serve(Farewell)
+    with contextlib.closing(socket.socket()) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect((run.host, run.port))
+        sock.sendall(b"large")
+        eventually(lambda: Farewell.made and Farewell.made[0].lost, "it was closed")
+        assert run.server.engine.statistics().lingering == 1
+        with socket.create_connection((run.host, run.port)) as other:
+            other.sendall(b"now")
+            eventually(lambda: run.server.engine.statistics().lingering == 0, "it was aborted")
+        assert Farewell.made[0].lost == [None]
+        with pytest.raises(ConnectionResetError):
+            while sock.recv(1 << 20):
+                pass
+
+
 def test_abort_resets(serve: Serve) -> None:
     class Aborting(Recorder):
         def data_received(self, data: bytes) -> None:

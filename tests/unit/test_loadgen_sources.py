@@ -94,7 +94,7 @@ def test_given_sources_are_used_also_where_one_would_do() -> None:
         ([], ELSEWHERE, "14,116", "71"),
         (["10.0.0.1", "10.0.0.2"], ELSEWHERE, "28,232", "71"),
         (["127.0.0.2"], LOOPBACK, "14,116", "71"),
-        ([], [Endpoint(AF_INET6, "::1", 8001), Endpoint(AF_INET6, "::1", 8002)], "28,232", "36"),
+        ([], [Endpoint(AF_INET6, "2001:db8::1", port) for port in (8001, 8002)], "28,232", "36"),
     ],
 )
 def test_too_few_sources_say_how_many_fit_and_how_many_are_needed(
