@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from c1m.errors import ScenarioError, UsageError
+from c1m.limits import TEXT_BYTES_MAX
 from c1m.loadgen.conversation import Conversation, Talking, told
 from c1m.loadgen.guarded import Guarded, check_pieces
 from c1m.loadgen.odd_clients import HALF_MESSAGE, SLOW_MESSAGE, HalfOpen, SlowReader
@@ -182,6 +183,8 @@ def _run(path: str) -> ModuleType:
     """The file as a module; what stands beside it can be imported."""
     if not os.path.isfile(path):
         raise UsageError(f"There is no file {path}.", "Name a Python file, as in my_test.py:Shop.")
+    if os.path.getsize(path) > TEXT_BYTES_MAX:
+        raise UsageError(f"{path} has more than {TEXT_BYTES_MAX:,} bytes.", "Name a Python file.")
     name = "c1m_scenario_" + os.path.basename(path).removesuffix(".py")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
