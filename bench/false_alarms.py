@@ -30,9 +30,9 @@ from typing import Any
 from harness import build, conditions
 from harness.processes import Server
 
+from c1m.loadgen.metadata import started_text
 from c1m.report.compare import BETTER, SAME, WORSE, compare
-from c1m.report.metadata import started_text
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 
 SCHEMA = 1
 PAIRS = 200
@@ -153,7 +153,7 @@ def judge(records: Path) -> dict[str, Any]:
 
 def medians(records: Path) -> dict[str, dict[str, float]]:
     """What the builds differ by in truth: the medians of the watched figures over all runs."""
-    from c1m.report import metrics
+    from c1m.results import catalogue as metrics
 
     told: dict[str, dict[str, float]] = {}
     for name in BUILDS:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import c1m
-from c1m.engine.base import EventBatch
+from c1m.engine.contract import EventBatch
 
 PIECES = (1, 8, 32, 64, 1_000)
 CALLS = 500

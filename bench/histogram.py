@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from harness import build, conditions
 
-from c1m.loadgen.histogram import Histogram
-from c1m.report.metadata import started_text
+from c1m.loadgen.metadata import started_text
+from c1m.results.histogram import Histogram
 
 SCHEMA = 1
 MILLION = 1_000_000

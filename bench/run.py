@@ -17,7 +17,7 @@ from harness.workloads import WARM_UP_S, Workload, from_name
 from million import figures, lives, namespace
 
 from c1m.errors import UsageError
-from c1m.report.metadata import started_text
+from c1m.loadgen.metadata import started_text
 from c1m.units import parse_count
 
 RESULTS = build.BENCH / "results"

@@ -15,22 +15,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from c1m.addresses import AF_INET, Endpoint, SockAddrs
-from c1m.engine.base import EngineStatistics, EventBatch, Slots
+from c1m.engine.contract import EngineStatistics, EventBatch, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import LimitError
-from c1m.loadgen.concluding import conclude
+from c1m.loadgen.conclusion import conclude
 from c1m.loadgen.generator import Generator
+from c1m.loadgen.pacing import Window
 from c1m.loadgen.plan import LoadPlan
 from c1m.loadgen.planning import Planned
-from c1m.loadgen.registry import make_scenario
-from c1m.loadgen.scenario import Scenario
+from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.stages import Defaults, Stage, most_connections, parse_stages
-from c1m.loadgen.window import Window
-from c1m.report.derive import broken_laws
-from c1m.report.record import Asked, Metadata, RunRecord
-from c1m.report.sampler import Sampler
-from c1m.report.snapshot import Snapshot
+from c1m.results.derive import broken_laws
+from c1m.results.record import Asked, Metadata, RunRecord
+from c1m.results.snapshot import Snapshot
+from c1m.scenarios.base import Scenario
+from c1m.scenarios.loader import make_scenario
 from c1m.testing.manual_clock import ManualClock
 
 SECOND = 1_000_000_000

@@ -10,9 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from c1m.loadgen.histogram import Histogram
-from c1m.report.measured import Latency, Limit, Requests, Series, StageResult
-from c1m.report.record import (
+from c1m.results.histogram import Histogram
+from c1m.results.record import (
     Asked,
     Connections,
     KernelColumns,
@@ -24,6 +23,7 @@ from c1m.report.record import (
     Samples,
     Verdict,
 )
+from c1m.results.requests import Latency, Limit, Requests, Series, StageResult
 from report_records import METADATA
 
 RAMP_S = 5

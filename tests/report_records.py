@@ -6,9 +6,10 @@ import errno
 
 import numpy as np
 
-from c1m.loadgen.histogram import Histogram
-from c1m.report import derive, reasons
-from c1m.report.record import (
+from c1m.limits import reasons
+from c1m.results import derive
+from c1m.results.histogram import Histogram
+from c1m.results.record import (
     Asked,
     EngineUsed,
     KernelColumns,

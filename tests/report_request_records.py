@@ -10,9 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from c1m.loadgen.histogram import Histogram
-from c1m.report import derive, reasons
-from c1m.report.measured import (
+from c1m.limits import reasons
+from c1m.results import derive
+from c1m.results.histogram import Histogram
+from c1m.results.record import Asked, Phase, Round, RunRecord
+from c1m.results.requests import (
     Explanation,
     FanOut,
     FaultSeen,
@@ -23,7 +25,6 @@ from c1m.report.measured import (
     StageResult,
     Threshold,
 )
-from c1m.report.record import Asked, Phase, Round, RunRecord
 from report_records import METADATA, latency, samples
 
 FREEZE_NS = 1_400_000_000

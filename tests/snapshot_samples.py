@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from c1m.cli.observer import Observer
-from c1m.report.snapshot import Snapshot
+from c1m.cli.live.observer import Observer
+from c1m.results.snapshot import Snapshot
 
 ASKED = 1_000_000
 STAGES = ("ramp 0..1M in 20s", "hold 1M for 60s at 50k/s", "storm 50%", "drain in 10s")

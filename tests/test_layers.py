@@ -18,51 +18,53 @@ import c1m
 
 SOURCE = Path(c1m.__file__).parent
 
-LEAVES = {"errors", "limits", "clock", "units", "addresses", "ramp", "files", "arguments"}
+LEAVES = {"errors", "bounds", "clock", "units", "addresses", "files", "arguments"}
 
-# A layer -> the layers that it may import besides itself and the leaves.
+# A layer -> the layers that it may import besides itself and the leaves, from the bottom up.
 MAY_IMPORT = {
     "kernel": set(),
-    "conn": set(),
-    "engine": {"kernel", "conn"},
-    "server": {"engine", "conn", "kernel", "asyncio_protocol"},
-    "asyncio_protocol": {"server", "engine", "conn"},
-    "apps": {"server", "engine", "conn"},
-    "doctor": {"kernel"},
-    "report": {"kernel", "loadgen.histogram"},
-    "loadgen": {"engine", "conn", "kernel", "doctor", "report"},
-    "cli": {"apps", "conn", "doctor", "kernel", "loadgen", "report", "server"},
-    "testing": {"kernel", "engine", "conn"},
+    "results": set(),
+    "engine": {"kernel"},
+    "limits": {"kernel", "results"},
+    "scenarios": {"engine", "results"},
+    "server": {"engine", "kernel", "results"},
+    "asyncio_protocol": {"server", "engine"},
+    "serving": {"server", "asyncio_protocol", "kernel"},
+    "apps": {"server"},
+    "loadgen": {"engine", "kernel", "limits", "results", "scenarios"},
+    "report": {"results"},
+    "cli": {
+        "apps", "kernel", "limits", "loadgen", "report", "results", "scenarios", "server",
+        "serving",
+    },
+    "testing": {"kernel"},
     "__main__": {"cli"},
-}
+}  # fmt: skip
 
 # Leaves import leaves, and only these.
 LEAF_IMPORTS = {
     "errors": set(),
-    "limits": set(),
+    "bounds": set(),
     "clock": set(),
     "units": {"errors"},
     "addresses": {"errors"},
-    "ramp": {"limits"},
-    "files": {"errors", "limits"},
+    "files": {"errors", "bounds"},
     "arguments": {"errors", "units"},
 }
 
 # No system call and no clock: arithmetic that runs anywhere.
 PURE = [
-    "addresses", "arguments", "units", "limits", "ramp", "errors",
-    "conn/*", "engine/base", "engine/ragged", "engine/given", "engine/user_data",
-    "loadgen/sources", "loadgen/message", "loadgen/template", "loadgen/exchange",
-    "loadgen/outcomes", "loadgen/given_up",
-    "loadgen/pipelined", "loadgen/scenario", "loadgen/odd_clients", "loadgen/resp",
-    "loadgen/resp_values", "loadgen/publish", "loadgen/conversation", "loadgen/guarded",
-    "loadgen/window",
-    "loadgen/histogram", "loadgen/message_rows",
-    "doctor/needs", "doctor/check", "doctor/checks/*",
-    "report/derive", "report/codec", "report/figures*", "report/text*", "report/html_*",
-    "report/metrics",
-    "report/thresholds", "report/conditions", "report/noise", "report/intervals", "report/compare",
-    "report/compare_text", "report/schema",
+    "addresses", "arguments", "units", "bounds", "errors",
+    "engine/contract", "engine/given", "engine/lingering", "engine/outbox", "engine/ragged",
+    "engine/states", "engine/uring/table", "engine/uring/user_data",
+    "server/close_reasons", "server/stats",
+    "results/*",
+    "scenarios/*",
+    "limits/check", "limits/checks/*", "limits/counters", "limits/diagnosis", "limits/known",
+    "limits/needs", "limits/reasons", "limits/roots",
+    "loadgen/pacing", "loadgen/sources", "loadgen/stillness",
+    "report/compare", "report/compare_text", "report/figures*", "report/html_*",
+    "report/intervals", "report/noise", "report/text*",
 ]  # fmt: skip
 # pathlib is not here: a path is text until somebody opens it, which only system modules do.
 MEETS_THE_SYSTEM = {
@@ -71,17 +73,20 @@ MEETS_THE_SYSTEM = {
     "threading", "time", "datetime", "pathlib", "shutil",
 }  # fmt: skip
 IMPURE_WITH_REASON = {
-    ("doctor/checks/io_uring", "os"): "os.strerror, a table of texts",
-    ("report/reasons", "os"): "os.strerror, a table of texts",
+    ("limits/checks/io_uring", "os"): "os.strerror, a table of texts",
+    ("limits/reasons", "os"): "os.strerror, a table of texts",
+    ("results/record", "pathlib"): "read and written where a path says",
+    ("scenarios/loader", "os"): "a user's scenario is a file",
+    ("scenarios/loader", "sys"): "what stands beside it can be imported",
 }
 
 KERNEL_ONLY = {"ctypes", "mmap", "socket", "select", "resource", "fcntl"}
 KERNEL_ELSEWHERE = {
-    "engine/epoll": {"select", "resource"},  # Python's own epoll; the limit it ends at
-    "engine/epoll_accept": {"select", "socket"},  # the reactor's callbacks work on them
-    "engine/epoll_connect": {"select"},
-    "engine/uring_connect": {"socket"},  # constants: option numbers in submissions
-    "engine/submissions": {"socket"},  # constants: MSG_ flags in submissions
+    "engine/epoll/engine": {"select", "resource"},  # Python's own epoll; the limit it ends at
+    "engine/epoll/accept": {"select", "socket"},  # the reactor's callbacks work on them
+    "engine/epoll/connect": {"select"},
+    "engine/uring/connect": {"socket"},  # constants: option numbers in submissions
+    "engine/uring/submissions": {"socket"},  # constants: MSG_ flags in submissions
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
     "cli/demo": {"socket"},  # looks for a free port
     "testing/fake_kernel": {"ctypes"},  # plays the kernel: reads the memory it was pointed at
@@ -91,7 +96,7 @@ KERNEL_ELSEWHERE = {
 
 
 class Imports(ast.NodeVisitor):
-    """Names of the modules that a file imports when it runs: "c1m.engine.base", "os"."""
+    """Names of the modules that a file imports when it runs: "c1m.engine.contract", "os"."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -157,16 +162,15 @@ def test_imports_go_one_way(name: str) -> None:
         assert {m for m in ours(name) if not is_in(m, allowed)} == set()
 
 
-def test_there_is_no_circle_of_layers() -> None:
-    above = {layer: {n.partition(".")[0] for n in below} for layer, below in MAY_IMPORT.items()}
-    # Two known pairs: a record holds histograms, and a server makes its asyncio adapter.
-    above["report"] -= {"loadgen"}
-    above["server"] -= {"asyncio_protocol"}
-    while above:
-        ground = [layer for layer, below in above.items() if not below & set(above)]
-        assert ground, f"a circle among {sorted(above)}"
-        for layer in ground:
-            del above[layer]
+def test_there_is_no_circle_of_layers_or_of_files() -> None:
+    layers = {layer: set(below) for layer, below in MAY_IMPORT.items()}
+    files = {name: {m.replace(".", "/") for m in ours(name)} - {name} for name in FILES}
+    for above in (layers, files):
+        while above:
+            ground = [one for one, below in above.items() if not below & set(above)]
+            assert ground, f"a circle among {sorted(above)}"
+            for one in ground:
+                del above[one]
 
 
 def test_server_and_load_do_not_know_each_other() -> None:
@@ -178,7 +182,7 @@ def test_server_and_load_do_not_know_each_other() -> None:
 
 def test_only_choose_names_both_engines() -> None:
     for name in FILES:
-        engines = ours(name) & {"engine.uring", "engine.epoll"}
+        engines = ours(name) & {"engine.uring.engine", "engine.epoll.engine"}
         assert name == "engine/choose" or not engines, name
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from c1m.report import metadata
-from c1m.report.codec import encode
+from c1m.loadgen import metadata
+from c1m.results.codec import encode
 from harness import build
 from harness.peers import Peer
 from harness.processes import Server, start, stop

@@ -23,19 +23,19 @@ import numpy as np
 from harness.accounts import account, growth
 
 from c1m.addresses import AF_INET, Endpoint
-from c1m.engine.base import Engine, EventBatch, Slots
+from c1m.bounds import RAMP_STEP
 from c1m.engine.choose import choose
+from c1m.engine.contract import Engine, EventBatch, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import C1mError
 from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
-from c1m.limits import RAMP_STEP
-from c1m.loadgen.exchange import RIGHT, Exchange
-from c1m.loadgen.histogram import Histogram
-from c1m.loadgen.scenario import Templates
+from c1m.loadgen.pacing import Window
 from c1m.loadgen.sources import plan_addresses
-from c1m.loadgen.window import Window
-from c1m.ramp import Ramp
+from c1m.results.histogram import Histogram
+from c1m.results.ramp import Ramp
+from c1m.scenarios.base import Templates
+from c1m.scenarios.matching import RIGHT, Exchange
 from million.turns import Numbers, Turns
 
 PORTS = 14_000  # of a source that connect() finds quickly: half of the kernel's default range

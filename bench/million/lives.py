@@ -28,8 +28,8 @@ from harness.measure import Machine, memory
 from harness.processes import RunFailed, Server, start, stop
 from harness.workloads import WARM_UP_S
 
+from c1m.bounds import RAMP_STEP, RAMP_STRIDE
 from c1m.kernel import procfs
-from c1m.limits import RAMP_STEP, RAMP_STRIDE
 from million import bare
 from million.figures import ORDERS
 

@@ -15,13 +15,13 @@ from c1m.addresses import AF_INET, Endpoint
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
 from c1m.loadgen.generator import Generator
+from c1m.loadgen.pacing import Window
 from c1m.loadgen.plan import LoadPlan
-from c1m.loadgen.scenario import Templates
+from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.stages import Stage
-from c1m.loadgen.window import Window
-from c1m.report.limit import cpu_share
-from c1m.report.sampler import Sampler
+from c1m.results.verdict import cpu_share
+from c1m.scenarios.base import Templates
 
 CONNECT_WINDOW = 256
 PORTS = 14_000

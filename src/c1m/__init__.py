@@ -1,12 +1,14 @@
 """c1m: a million and more concurrent TCP connections in one Python thread.
 
-    cli      -> loadgen, doctor, report, apps, server     parse, call, print
-    apps     -> server                                 echo, and examples of the array style
-    server   -> engine, conn                           the tick and the application's callbacks
-    loadgen  -> engine, conn, doctor, report           plans, opens, checks, measures
-    engine   -> kernel, conn                           one contract: uring, epoll
-    kernel                                             the only package that meets the kernel
-    conn, addresses, units, limits, ...                pure: no system call, no clock
+From the top down; each imports what is below it, and a test holds them to that:
+
+    cli         commands: parse, call, print                 report      text, HTML, comparison
+    loadgen     plans, opens, checks, measures               apps        echo
+    serving     `c1m.serve`                                  server      ticks, an App's callbacks
+    scenarios   what is said, and what replies are right     limits      what bounds a machine
+    engine      one contract: uring, epoll                   results     what a run is: the record
+    kernel      the only package that meets the kernel
+    errors, bounds, clock, units, addresses, files, arguments: leaves
 
 Public names: App and its batches, Server, serve, load, Scenario, Conversation, Say, Message,
 CloseReason, Ragged, RecordInbox, RunRecord and the errors.
@@ -25,46 +27,46 @@ if "numpy" not in sys.modules:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
-    from c1m.conn.close_reasons import CloseReason as CloseReason
     from c1m.engine.ragged import Ragged as Ragged
     from c1m.errors import C1mError as C1mError
     from c1m.errors import LimitError as LimitError
     from c1m.errors import ScenarioError as ScenarioError
     from c1m.errors import UsageError as UsageError
-    from c1m.loadgen.conversation import Conversation as Conversation
-    from c1m.loadgen.conversation import Say as Say
-    from c1m.loadgen.message import Message as Message
     from c1m.loadgen.run import load as load
-    from c1m.loadgen.scenario import Scenario as Scenario
-    from c1m.report.record import RunRecord as RunRecord
+    from c1m.results.record import RunRecord as RunRecord
+    from c1m.scenarios.base import Scenario as Scenario
+    from c1m.scenarios.conversation import Conversation as Conversation
+    from c1m.scenarios.conversation import Say as Say
+    from c1m.scenarios.messages import Message as Message
     from c1m.server.app import App as App
     from c1m.server.app import CloseBatch as CloseBatch
     from c1m.server.app import DataBatch as DataBatch
     from c1m.server.app import OpenBatch as OpenBatch
+    from c1m.server.close_reasons import CloseReason as CloseReason
     from c1m.server.records import RecordInbox as RecordInbox
     from c1m.server.server import Server as Server
-    from c1m.server.server import serve as serve
+    from c1m.serving import serve as serve
 
 _PLACES = {
     "App": "c1m.server.app",
     "C1mError": "c1m.errors",
     "CloseBatch": "c1m.server.app",
-    "CloseReason": "c1m.conn.close_reasons",
-    "Conversation": "c1m.loadgen.conversation",
+    "CloseReason": "c1m.server.close_reasons",
+    "Conversation": "c1m.scenarios.conversation",
     "DataBatch": "c1m.server.app",
     "LimitError": "c1m.errors",
-    "Message": "c1m.loadgen.message",
+    "Message": "c1m.scenarios.messages",
     "OpenBatch": "c1m.server.app",
     "Ragged": "c1m.engine.ragged",
     "RecordInbox": "c1m.server.records",
-    "RunRecord": "c1m.report.record",
-    "Say": "c1m.loadgen.conversation",
-    "Scenario": "c1m.loadgen.scenario",
+    "RunRecord": "c1m.results.record",
+    "Say": "c1m.scenarios.conversation",
+    "Scenario": "c1m.scenarios.base",
     "ScenarioError": "c1m.errors",
     "Server": "c1m.server.server",
     "UsageError": "c1m.errors",
     "load": "c1m.loadgen.run",
-    "serve": "c1m.server.server",
+    "serve": "c1m.serving",
 }
 
 __all__ = sorted(_PLACES)

@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+from c1m.bounds import TEXT_BYTES_MAX
 from c1m.errors import UsageError
-from c1m.limits import TEXT_BYTES_MAX
 
 STANDARD = "-"
 NUMBER_END = 2.0**63

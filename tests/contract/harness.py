@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from c1m.addresses import AF_INET, Endpoint
-from c1m.engine.base import Engine
+from c1m.engine.contract import Engine
 from contract.peers import Peer, PeerListener, SocketPeer, SocketPeerListener
 
 LOOPBACK = Endpoint(AF_INET, "127.0.0.1", 0)
@@ -108,8 +108,8 @@ def _on_uring(kind: str) -> Callable[[], Harness]:
 
 
 HARNESSES: dict[str, Callable[[], Harness] | None] = {
-    "epoll": _on_sockets("c1m.engine.epoll", "EpollEngine"),
-    "uring": _on_sockets("c1m.engine.uring", "UringEngine"),
+    "epoll": _on_sockets("c1m.engine.epoll.engine", "EpollEngine"),
+    "uring": _on_sockets("c1m.engine.uring.engine", "UringEngine"),
     "uring-fake": _on_uring("fake"),
     "uring-arrays": _on_uring("arrays"),
     "uring-faulty": _on_uring("faulty"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from c1m.engine.base import EventBatch
+from c1m.engine.contract import EventBatch
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from c1m.limits import LINGER_NS
+from c1m.bounds import LINGER_NS
 from contract.conftest import MakeWorld
 from contract.log import Conn
 from contract.peers import Peer

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from c1m.addresses import Endpoint
-from c1m.engine.base import Engine
-from c1m.engine.rings import Tuning
-from c1m.engine.uring import UringEngine
+from c1m.engine.contract import Engine
+from c1m.engine.uring.engine import UringEngine
+from c1m.engine.uring.rings import Tuning
 from c1m.errors import EngineUnavailable
 from c1m.kernel.real import RealKernel
 from c1m.kernel.uring_probe import OLDEST, probe

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from c1m.addresses import Endpoint, SockAddrs
-from c1m.engine.base import EventBatch
+from c1m.engine.contract import EventBatch
 from c1m.engine.ragged import Ragged
 from contract.harness import LOOPBACK, Harness
 from contract.log import Conn, Log

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from c1m.report.derive import broken_laws
-from c1m.report.record import RunRecord
+from c1m.results.derive import broken_laws
+from c1m.results.record import RunRecord
 
 COMMAND = [sys.executable, "-m", "c1m"]
 PATIENCE_S = 120  # for a command to end: a stuck one is a failure, not a measure

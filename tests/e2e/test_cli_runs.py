@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from c1m.loadgen.scenario import DEFAULT_MESSAGE
-from c1m.report.record import SCHEMA
+from c1m.results.record import SCHEMA
+from c1m.scenarios.base import DEFAULT_MESSAGE
 from e2e.cli_helpers import (
     Server,
     assert_complete,

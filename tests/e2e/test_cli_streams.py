@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 from e2e.cli_helpers import COMMAND, PATIENCE_S, Server, free_ports
 from report_records import complete_record
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from c1m.kernel import procfs
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 from e2e.cli_helpers import COMMAND, PATIENCE_S
 from e2e.process_server import ProcessServer
 

@@ -16,7 +16,7 @@ import pytest
 
 from c1m.errors import EngineUnavailable
 from c1m.kernel import uring_probe
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 from e2e.cli_helpers import COMMAND, PATIENCE_S, finish
 from e2e.ordinary_user import KIB, new_user, run_as, start_as
 
@@ -225,7 +225,8 @@ def test_more_than_the_room_is_refused_before_anything_is_opened(tmp_path: Path)
 HOLDS = """
 import os, sys
 from c1m.apps.echo import Echo
-from c1m.server.server import Server, stop_on_signals
+from c1m.server.server import Server
+from c1m.serving import stop_on_signals
 server = Server(Echo(), "tcp://127.0.0.1:0", engine="epoll")
 held = [os.dup(0) for _ in range(150)]
 stop_on_signals(server)

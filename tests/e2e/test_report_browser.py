@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from c1m.report import figures, html
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 from e2e.devtools import Browser, Page, find
 from report_records import complete_record, short_record
 from report_request_records import hour_record, publish_record, request_record

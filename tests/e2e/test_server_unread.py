@@ -15,7 +15,7 @@ import pytest
 
 import c1m
 from c1m.apps.echo import Echo
-from c1m.conn.outbox import Outbox
+from c1m.engine.outbox import Outbox
 from e2e.library_runs import WAIT_S
 
 MB = 1 << 20

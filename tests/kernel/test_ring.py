@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from c1m.addresses import AF_INET, Endpoint, pack
-from c1m.engine import submissions as sub
 from c1m.engine.ragged import Ragged
+from c1m.engine.uring import submissions as sub
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import GROUP, BufferArena, BufferRing
 from c1m.kernel.real import Kernel

@@ -13,7 +13,7 @@ import pytest
 
 from c1m.addresses import AF_INET, Endpoint, SockAddrs, pack_many
 from c1m.engine.ragged import Ragged
-from c1m.engine.rings import Tuning
+from c1m.engine.uring.rings import Tuning
 from contract.peers import Peer
 from contract.sample import noise
 from contract.world import World, echo

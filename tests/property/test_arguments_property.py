@@ -16,7 +16,7 @@ import c1m
 from c1m.apps.echo import Echo
 from c1m.loadgen import run
 from c1m.loadgen.planning import Wishes, make_plan
-from c1m.report.thresholds import parse as parse_threshold
+from c1m.results.thresholds import parse as parse_threshold
 
 ODD: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from c1m.engine.base import EventBatch
+from c1m.engine.contract import EventBatch
 from c1m.errors import UsageError
 from c1m.loadgen.stages import Defaults, Stage, parse_stages
 from generator_runs import SECOND, Engine, Run, slots_of

@@ -22,23 +22,23 @@ from hypothesis import strategies as st
 
 from c1m import units
 from c1m.addresses import parse_url
-from c1m.cli import prometheus
 from c1m.cli.compare import compare as compare_command
 from c1m.cli.demo import demo
 from c1m.cli.doctor import _targets, doctor
+from c1m.cli.live import prometheus
 from c1m.cli.load import load
 from c1m.cli.options import COUNT, DURATION, RATE, SIZE, Unit
 from c1m.cli.plan_file import read_plan
 from c1m.cli.report import report
 from c1m.cli.serve import serve
 from c1m.errors import UsageError
-from c1m.loadgen import template
 from c1m.loadgen.planning import parse_spread
-from c1m.loadgen.resp import reply_size
 from c1m.loadgen.sources import parse_sources
 from c1m.loadgen.stages import Defaults, parse_stages
-from c1m.loadgen.template import Place
-from c1m.report import thresholds
+from c1m.results import thresholds
+from c1m.scenarios import template
+from c1m.scenarios.resp import reply_size
+from c1m.scenarios.template import Place
 
 DIGITS = "0123456789"
 K, M, G = 1_000, 1_000_000, 1_000_000_000

@@ -16,7 +16,7 @@ from c1m.errors import UsageError
 from c1m.report import exports, html, text
 from c1m.report.compare import compare
 from c1m.report.compare_text import comparison_text
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 from measured_records import run
 from report_records import complete_record, short_record
 

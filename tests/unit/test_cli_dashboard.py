@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c1m.report.snapshot import Snapshot
+from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy, run
 
 pytest.importorskip("rich")
 
-from c1m.cli.dashboard import Picture, joined_octaves, percent, short_count, short_time
-from c1m.cli.history import POINTS_MAX, History
-from c1m.cli.plots import bar, chart
+from c1m.cli.live.dashboard import Picture, joined_octaves, percent, short_count, short_time
+from c1m.cli.live.history import POINTS_MAX, History
+from c1m.cli.live.plots import bar, chart
 
 
 def picture(

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.cli import observer as module
-from c1m.cli.observer import Observer, as_line, best_mode
-from c1m.cli.viewer import Lines
+from c1m.cli.live import observer as module
+from c1m.cli.live.observer import Observer, as_line, best_mode
+from c1m.cli.live.viewer import Lines
 from c1m.errors import C1mError, UsageError
-from c1m.report import codec
-from c1m.report.snapshot import Snapshot
+from c1m.results import codec
+from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy
 
 TAKES_ALL_LATER = """

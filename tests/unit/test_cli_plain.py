@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from c1m.cli.live import Live, can_draw
-from c1m.cli.plain import PlainLines, plain_line
-from c1m.report.snapshot import Snapshot
+from c1m.cli.live.line import Live, can_draw
+from c1m.cli.live.plain import PlainLines, plain_line
+from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy, run
 
 

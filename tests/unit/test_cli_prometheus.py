@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.cli import prometheus
-from c1m.cli.prometheus import Exporter, buckets, families, parse_address
+from c1m.cli.live import prometheus
+from c1m.cli.live.prometheus import Exporter, buckets, families, parse_address
 from c1m.errors import UsageError
-from c1m.report.snapshot import Snapshot
+from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy
 
 exposition = pytest.importorskip("prometheus_client.exposition")
@@ -144,7 +144,7 @@ def test_counters_end_in_total_and_gauges_do_not() -> None:
 
 
 def test_the_document_names_the_kinds_of_faults() -> None:
-    from c1m.report.measured import EXTRA_KINDS, WRONG_KINDS
+    from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS
 
     text = DOCUMENT.read_text()
     assert all(kind in text for kind in (*WRONG_KINDS, *EXTRA_KINDS))

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from c1m.addresses import AF_INET, Endpoint, pack_many
-from c1m.engine.base import EventBatch
-from c1m.engine.rings import Tuning
+from c1m.engine.contract import EventBatch
+from c1m.engine.uring.rings import Tuning
 from c1m.errors import LimitError
 from c1m.kernel.uring_probe import OLDEST, Features
 from c1m.testing.fake_network import Network

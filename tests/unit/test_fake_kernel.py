@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from c1m.addresses import AF_INET, Endpoint, pack_many
-from c1m.engine.rings import Tuning
-from c1m.engine.uring import UringEngine
+from c1m.engine.uring.engine import UringEngine
+from c1m.engine.uring.rings import Tuning
 from c1m.errors import LimitError, UsageError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from c1m.addresses import SockAddrs
-from c1m.engine.base import EventBatch, Slots
+from c1m.engine.contract import EventBatch, Slots
 from c1m.errors import LimitError
 from c1m.loadgen import generator as generator_module
 from generator_runs import SECOND, Engine, Run

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from c1m.engine.base import EventBatch
+from c1m.engine.contract import EventBatch
 from c1m.loadgen import generator as generator_module
 from c1m.loadgen.stages import Defaults, simple_stages
 from generator_runs import SECOND, Engine, Run, slots_of

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from c1m.cli.commands import c1m
-from c1m.report.derive import broken_laws
-from c1m.report.record import RunRecord
+from c1m.results.derive import broken_laws
+from c1m.results.record import RunRecord
 from e2e import odd_servers
 
 COUNT = 60

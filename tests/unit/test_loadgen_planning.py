@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from c1m.errors import UsageError
 from c1m.loadgen.planning import IN_FLIGHT_MAX, Wishes, make_plan, parse_spread
-from c1m.loadgen.scenario import Scenario
+from c1m.scenarios.base import Scenario
 
 SECOND = 1_000_000_000
 

@@ -10,9 +10,9 @@ import errno
 
 import pytest
 
-from c1m.engine.base import EventBatch
-from c1m.loadgen.odd_clients import SlowReader
-from c1m.report.limit import judge_limit
+from c1m.engine.contract import EventBatch
+from c1m.results.verdict import judge_limit
+from c1m.scenarios.misbehaving import SlowReader
 from generator_runs import SECOND, Engine, Run, slots_of
 
 TIMEOUT_S = 1.0

@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from c1m.engine.base import EventBatch
-from c1m.report.record import RunRecord
+from c1m.engine.contract import EventBatch
+from c1m.results.record import RunRecord
 from generator_runs import SECOND, TICK_NS, Engine, Run, slots_of
 
 MS = 1_000_000

@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 from c1m.cli.compare import compare as command
 from c1m.cli.compare import sides
 from c1m.errors import UsageError
-from c1m.report import conditions
 from c1m.report.compare import (
     BETTER,
     NOT_COMPARABLE,
@@ -24,8 +23,9 @@ from c1m.report.compare import (
     compare,
 )
 from c1m.report.compare_text import comparison_text, headline
-from c1m.report.measured import FanOut, Limit
-from c1m.report.record import EngineUsed, RunRecord, Verdict
+from c1m.results import conditions
+from c1m.results.record import EngineUsed, RunRecord, Verdict
+from c1m.results.requests import FanOut, Limit
 from measured_records import run
 from report_records import METADATA, complete_record, short_record
 

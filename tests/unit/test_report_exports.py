@@ -14,10 +14,10 @@ from click.testing import CliRunner, Result
 
 from c1m.cli.report import report
 from c1m.errors import UsageError
-from c1m.loadgen.histogram import Histogram
 from c1m.report import exports
-from c1m.report.measured import Latency
-from c1m.report.record import RunRecord
+from c1m.results.histogram import Histogram
+from c1m.results.record import RunRecord
+from c1m.results.requests import Latency
 from measured_records import run
 from report_records import complete_record
 

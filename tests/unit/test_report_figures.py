@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.loadgen.histogram import Histogram
 from c1m.report import figures, html
 from c1m.report.figures_parts import ROWS_MAX, Column, kept_rows, latency_ticks, thinned
-from c1m.report.measured import Latency, Series
-from c1m.report.record import RunRecord, Samples
+from c1m.results.histogram import Histogram
+from c1m.results.record import RunRecord, Samples
+from c1m.results.requests import Latency, Series
 from report_records import complete_record
 from report_request_records import FREEZE_NS, hour_record, publish_record, request_record
 

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 
 from c1m.cli.report import report
 from c1m.errors import UsageError
-from c1m.loadgen.histogram import Histogram
 from c1m.report import figures, html
-from c1m.report.record import Asked, Latency, RunRecord
+from c1m.results.histogram import Histogram
+from c1m.results.record import Asked, Latency, RunRecord
 from report_records import complete_record, short_record
 from report_request_records import publish_record, request_record
 

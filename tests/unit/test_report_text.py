@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from c1m.report import text
-from c1m.report.record import Asked, Ramp, RunRecord
+from c1m.results.record import Asked, Ramp, RunRecord
 from report_records import complete_record, short_record
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from c1m.report import derive, text
-from c1m.report.measured import Explanation, FaultSeen, Latency, Limit, Requests, StageResult
-from c1m.report.record import Connections, Round, RunRecord
+from c1m.report import text
 from c1m.report.text_layout import cut, sentence, short_rate
 from c1m.report.text_requests import limit_sentences, request_seconds
+from c1m.results import derive
+from c1m.results.record import Connections, Round, RunRecord
+from c1m.results.requests import Explanation, FaultSeen, Latency, Limit, Requests, StageResult
 from report_records import complete_record, latency
 from report_request_records import hour_record, publish_record, request_record
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from c1m.addresses import AF_INET, Endpoint, pack_many
-from c1m.engine.rings import Tuning
-from c1m.engine.uring import UringEngine
+from c1m.engine.uring.engine import UringEngine
+from c1m.engine.uring.rings import Tuning
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_peer import Peer
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from c1m.addresses import AF_INET, Endpoint
-from c1m.conn.table import POLL_ARMED, RECEIVE_ARMED
-from c1m.engine.rings import Tuning
-from c1m.engine.uring import UringEngine
-from c1m.engine.uring_watch import BUSY
+from c1m.engine.uring.engine import UringEngine
+from c1m.engine.uring.rings import Tuning
+from c1m.engine.uring.table import POLL_ARMED, RECEIVE_ARMED
+from c1m.engine.uring.watch import BUSY
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_peer import Peer
 

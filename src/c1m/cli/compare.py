@@ -58,11 +58,11 @@ def compare(
     2 bad usage.
     """
     from c1m.cli.outputs import Writing, check_outputs
-    from c1m.report import codec
     from c1m.report.compare import BETTER, WORSE
     from c1m.report.compare import compare as compare_records
     from c1m.report.compare_text import comparison_text, headline
-    from c1m.report.record import RunRecord
+    from c1m.results import codec
+    from c1m.results.record import RunRecord
     from c1m.units import parse_share
 
     a, b = sides(records)

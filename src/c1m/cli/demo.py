@@ -19,7 +19,7 @@ from c1m.errors import C1mError, UsageError
 from c1m.units import format_count
 
 if TYPE_CHECKING:
-    from c1m.report.record import RunRecord
+    from c1m.results.record import RunRecord
 
 PORT_FIRST = 8001
 PORT_LAST = 8999  # below the ephemeral range, where no client of this machine takes it
@@ -95,7 +95,7 @@ def _directory(out: str) -> Path:
 
 def _how_many(asked: int | None, engine: str) -> int:
     """What the doctor says of this machine, in three lines; the number to open."""
-    from c1m.doctor.diagnose import diagnose
+    from c1m.limits.forecast import diagnose
 
     if asked is not None and asked < 1:
         raise UsageError(f"{asked} connections were asked.", "Ask for at least one.")
@@ -190,7 +190,7 @@ def _free_port() -> int:
 
 
 def _load(server: _Server, count: int, hold: int, engine: str) -> RunRecord:
-    from c1m.cli.observer import Observer, best_mode
+    from c1m.cli.live.observer import Observer, best_mode
     from c1m.loadgen.run import load
 
     click.echo(

@@ -12,11 +12,12 @@ import click
 
 from c1m import files
 from c1m.addresses import parse_url
+from c1m.cli import doctor_text as text
 from c1m.cli.options import COUNT, engine_option
-from c1m.doctor import fixes, text
-from c1m.doctor.diagnose import Diagnosis, diagnose
-from c1m.doctor.needs import LOOPBACK_SOURCES
 from c1m.errors import UsageError
+from c1m.limits import fixes
+from c1m.limits.forecast import Diagnosis, diagnose
+from c1m.limits.needs import LOOPBACK_SOURCES
 
 WIDTH_MAX = 110
 

@@ -11,7 +11,7 @@ from c1m.cli.options import COUNT, DURATION, PID_MAX, RATE, engine_option
 from c1m.cli.streams import say
 
 if TYPE_CHECKING:
-    from c1m.report.snapshot import Snapshot
+    from c1m.results.snapshot import Snapshot
 
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
 
@@ -222,7 +222,7 @@ def load(
     **options: Any,
 ) -> None:
     """See _HELP."""
-    from c1m.cli.observer import Observer, best_mode
+    from c1m.cli.live.observer import Observer, best_mode
     from c1m.cli.outputs import Writing, check_outputs
     from c1m.loadgen.run import load as run
     from c1m.report import text
@@ -281,7 +281,7 @@ def _named(sources: tuple[str, ...]) -> tuple[str, ...]:
 def message_of(text: str | None) -> str | bytes | None:
     """`@FILE` -> its bytes (`@-`: of standard input); else the text with its escapes."""
     from c1m.files import read_bytes
-    from c1m.loadgen.message import MESSAGE_MAX, unescape
+    from c1m.scenarios.messages import MESSAGE_MAX, unescape
 
     if text is None or not text.startswith("@"):
         return None if text is None else unescape(text)

@@ -14,7 +14,7 @@ from c1m import files
 from c1m.errors import C1mError, UsageError
 
 if TYPE_CHECKING:
-    from c1m.report.record import RunRecord
+    from c1m.results.record import RunRecord
 
 Paths = Mapping[str, str | None]  # an option's name without dashes -> the file it was given
 

@@ -33,8 +33,8 @@ def report(
     from c1m import files
     from c1m.cli.outputs import Writing, check_outputs
     from c1m.report import text
-    from c1m.report.record import RunRecord
-    from c1m.report.schema import schema_text
+    from c1m.results.record import RunRecord
+    from c1m.results.schema import schema_text
 
     if schema:
         files.write_text(files.STANDARD, schema_text())

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from c1m.bounds import BACKLOG, REPORT_NS, TICK_NS_MAX
 from c1m.cli.options import COUNT, DURATION, SIZE, engine_option
 from c1m.cli.streams import say
-from c1m.limits import BACKLOG, REPORT_NS, TICK_NS_MAX
 
 APPS = {"echo": "sends every byte back"}
 
@@ -91,10 +91,11 @@ def serve(
     and exits with status 0. A second signal ends it at once.
     """
     from c1m.apps.echo import Echo
-    from c1m.cli.live import Live
+    from c1m.cli.live.line import Live
     from c1m.cli.outputs import Writing, check_outputs
     from c1m.cli.server_text import Progress, final_figures, final_text, refusal_text
-    from c1m.server.server import Server, stop_on_signals
+    from c1m.server.server import Server
+    from c1m.serving import stop_on_signals
 
     stream = check_outputs({"json": json_path})
     server = Server(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from c1m.conn.close_reasons import REASON_TEXT
 from c1m.kernel.procfs import process_sample
+from c1m.server.close_reasons import REASON_TEXT
 from c1m.server.server import Server
 from c1m.units import format_bytes, format_count, format_duration, format_rate
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from c1m.engine.base import Engine
+from c1m.bounds import LINGER_NS, OUTBOX_HIGH
+from c1m.engine.contract import Engine
 from c1m.errors import EngineUnavailable, LimitError, UsageError
 from c1m.kernel.limits import raise_nofile
-from c1m.limits import LINGER_NS, OUTBOX_HIGH
 
 ENGINES = ("auto", "uring", "epoll")
 
@@ -31,8 +31,8 @@ def choose(
     does not. `options` go to the uring engine. Raises UsageError when the one asked for cannot run
     here.
     """
-    from c1m.engine.rings import Tuning
-    from c1m.engine.uring import UringEngine
+    from c1m.engine.uring.engine import UringEngine
+    from c1m.engine.uring.rings import Tuning
 
     if name not in ENGINES:
         raise UsageError(f"There is no engine {name!r}.", f"Choose one of {', '.join(ENGINES)}.")
@@ -60,7 +60,7 @@ def choose(
 
 
 def _epoll(reason: str, options: dict[str, Any]) -> Engine:
-    from c1m.engine.epoll import EpollEngine
+    from c1m.engine.epoll.engine import EpollEngine
 
     try:
         return EpollEngine(reason=reason, **options)

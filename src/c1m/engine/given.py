@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from c1m.engine.base import Slots
+from c1m.engine.contract import Slots
 from c1m.engine.ragged import FEW, Ragged, bytes_of, whole_numbers
 from c1m.errors import UsageError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from c1m.loadgen.message import Numbers
+from c1m.scenarios.messages import Numbers
 
 NONE = -1
 

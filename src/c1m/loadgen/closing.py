@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from c1m.clock import Clock
 from c1m.loadgen.connections import BLOCK, LEAVING, OPEN, Connections
-from c1m.loadgen.message import Numbers
 from c1m.loadgen.traffic import Traffic
+from c1m.scenarios.messages import Numbers
 
 CHURN_STEP_S = 0.01  # fewer than come due in this are not worth a tick of their own
 

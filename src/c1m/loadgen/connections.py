@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from c1m.engine.base import Engine, Slots
+from c1m.engine.contract import Engine, Slots
 from c1m.errors import LimitError
-from c1m.loadgen.histogram import Histogram
-from c1m.loadgen.message import Numbers
+from c1m.loadgen.pacing import Window
 from c1m.loadgen.sources import AddressPlan
-from c1m.loadgen.window import Window
-from c1m.ramp import Ramp
+from c1m.results.histogram import Histogram
+from c1m.results.ramp import Ramp
+from c1m.scenarios.messages import Numbers
 
 FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(7)  # LEAVING: open, asks no more
 

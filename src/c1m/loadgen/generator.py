@@ -15,22 +15,22 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from c1m.clock import Clock
-from c1m.engine.base import Engine, EventBatch
+from c1m.engine.contract import Engine, EventBatch
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.timer_slack import precise_timers
 from c1m.loadgen.arrivals import Arrivals, Spread
 from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, ETIMEDOUT, OPEN, PEER_EOF, Connections
-from c1m.loadgen.message import Numbers
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan, end_of, wanted
 from c1m.loadgen.progress import snapshot_of
 from c1m.loadgen.recorder import FIRST, Recorder
+from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.stillness import STILL_NS, Watch
 from c1m.loadgen.traffic import Traffic
-from c1m.report.sampler import Sampler
-from c1m.report.snapshot import Snapshot
+from c1m.results.snapshot import Snapshot
+from c1m.scenarios.messages import Numbers
 from c1m.units import format_count, format_duration
 
 SLEEP_NS = 50_000_000

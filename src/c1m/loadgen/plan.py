@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from c1m.loadgen.scenario import Scenario
+from c1m.loadgen.pacing import Window
 from c1m.loadgen.sources import AddressPlan
 from c1m.loadgen.stages import Stage
-from c1m.loadgen.window import Window
+from c1m.scenarios.base import Scenario
 
 REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
 

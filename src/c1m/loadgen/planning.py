@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 
 from c1m.addresses import Endpoint, parse_url
-from c1m.doctor.check import Finding
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
-from c1m.loadgen.conversation import Conversation
+from c1m.limits.check import Finding
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
-from c1m.loadgen.registry import make_scenario, own_scenario, rehearse
-from c1m.loadgen.scenario import Scenario
 from c1m.loadgen.sources import parse_sources, plan_addresses
 from c1m.loadgen.stages import (
     Defaults,
@@ -27,7 +24,10 @@ from c1m.loadgen.stages import (
     simple_stages,
 )
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
-from c1m.report.record import Asked
+from c1m.results.record import Asked
+from c1m.scenarios.base import Scenario
+from c1m.scenarios.conversation import Conversation
+from c1m.scenarios.loader import make_scenario, own_scenario, rehearse
 from c1m.units import parse_number
 
 PIPELINE_MAX = 1024

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from c1m.report.reasons import errno_name
-from c1m.report.snapshot import Snapshot
+from c1m.limits.reasons import errno_name
+from c1m.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from c1m.loadgen.generator import Generator

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from c1m.loadgen.exchange import MISSING, OUTCOMES, RIGHT, Outcomes
-from c1m.loadgen.histogram import Histogram
-from c1m.report.measured import Series
+from c1m.results.histogram import Histogram
+from c1m.results.requests import Series
+from c1m.scenarios.matching import MISSING, OUTCOMES, RIGHT, Outcomes
 
 Times = npt.NDArray[np.int64]
 

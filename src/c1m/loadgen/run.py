@@ -12,16 +12,16 @@ from c1m.clock import SystemClock
 from c1m.engine.choose import choose
 from c1m.engine.ragged import Buffer, bytes_of
 from c1m.kernel import procfs, signals
-from c1m.loadgen.concluding import conclude
+from c1m.loadgen import metadata
+from c1m.loadgen.conclusion import conclude
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.planning import AnyScenario, Wishes, make_plan
-from c1m.loadgen.registry import own_scenario
+from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
-from c1m.report import metadata
-from c1m.report.record import RunRecord
-from c1m.report.sampler import Sampler
-from c1m.report.snapshot import Snapshot
-from c1m.report.thresholds import parse as parse_threshold
+from c1m.results.record import RunRecord
+from c1m.results.snapshot import Snapshot
+from c1m.results.thresholds import parse as parse_threshold
+from c1m.scenarios.loader import own_scenario
 
 Duration = str | float
 Rate = str | float

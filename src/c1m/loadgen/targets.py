@@ -7,15 +7,15 @@ import socket
 from collections.abc import Sequence
 
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
-from c1m.doctor.check import Finding
-from c1m.doctor.diagnose import diagnose
-from c1m.doctor.needs import ports_before_scan
-from c1m.doctor.situation import parse_ports
-from c1m.engine.base import Engine
+from c1m.engine.contract import Engine
 from c1m.errors import LimitError, UsageError
 from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
-from c1m.loadgen.window import Window
+from c1m.limits.check import Finding
+from c1m.limits.forecast import diagnose
+from c1m.limits.needs import ports_before_scan
+from c1m.limits.situation import parse_ports
+from c1m.loadgen.pacing import Window
 
 # plan_addresses knows better what ports it has, and the engine that is chosen what fits into it.
 PLANNED_FOR = ("net.ipv4.ip_local_port_range", "io_uring", "memlock", "nofile (hard)", "rings")

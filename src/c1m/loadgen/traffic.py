@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.clock import Clock
-from c1m.engine.base import Engine, Slots
+from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.loadgen.arrivals import Arrivals, Spread
 from c1m.loadgen.backlog import Backlog
 from c1m.loadgen.connections import OPEN, Connections
-from c1m.loadgen.exchange import RIGHT, Exchange, Resolved
-from c1m.loadgen.message import Numbers
-from c1m.loadgen.outcomes import Pushes
 from c1m.loadgen.recorder import FIRST, Recorder, Tally
+from c1m.scenarios.matching import RIGHT, Exchange, Resolved
+from c1m.scenarios.messages import Numbers
+from c1m.scenarios.outcomes import Pushes
 
 Times = npt.NDArray[np.int64]
 

@@ -24,11 +24,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from c1m.report import conditions, intervals, metrics, noise
-from c1m.report.conditions import Condition
-from c1m.report.measured import EXTRA_KINDS, WRONG_KINDS
-from c1m.report.metrics import Metric
-from c1m.report.record import RunRecord
+from c1m.report import intervals, noise
+from c1m.results import catalogue as metrics
+from c1m.results import conditions
+from c1m.results.catalogue import Metric
+from c1m.results.conditions import Condition
+from c1m.results.record import RunRecord
+from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS
 
 SCHEMA = "c1m-compare/1"
 TOLERANCE = 0.02  # three records a side or more

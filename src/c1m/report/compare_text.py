@@ -8,7 +8,6 @@ from __future__ import annotations
 import textwrap
 from itertools import groupby
 
-from c1m.report import metrics
 from c1m.report.compare import (
     BETTER,
     NOT_COMPARABLE,
@@ -18,6 +17,7 @@ from c1m.report.compare import (
     Comparison,
     Difference,
 )
+from c1m.results import catalogue as metrics
 
 _WIDTH = 96
 _HEAD = ("figure", "A", "B", "change", "verdict")

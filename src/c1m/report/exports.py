@@ -18,10 +18,10 @@ import numpy as np
 
 from c1m import files
 from c1m.errors import UsageError
-from c1m.loadgen.histogram import Histogram, highest_in
-from c1m.report import metrics
-from c1m.report.measured import Latency
-from c1m.report.record import RunRecord
+from c1m.results import catalogue as metrics
+from c1m.results.histogram import Histogram, highest_in
+from c1m.results.record import RunRecord
+from c1m.results.requests import Latency
 from c1m.units import NS_PER_MS
 
 TICKS_PER_HALF_DISTANCE = 5

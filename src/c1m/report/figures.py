@@ -17,7 +17,7 @@ from c1m.report.figures_requests import (
     requests,
     trouble,
 )
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 from c1m.units import format_count, format_duration
 
 __all__ = ["Figure", "connections", "cpu", "figures", "latency", "ramp"]

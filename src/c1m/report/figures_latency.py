@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c1m.loadgen.histogram import Histogram, highest_in
 from c1m.report.figures_parts import Figure, Trace, figure, latency_ticks, line, rounded
-from c1m.report.record import Latency, RunRecord
 from c1m.report.text_latency import other_latencies, spectrum_of
+from c1m.results.histogram import Histogram, highest_in
+from c1m.results.record import Latency, RunRecord
 from c1m.units import format_count, format_duration
 
 _CURVE_POINTS_A_DECADE = 24

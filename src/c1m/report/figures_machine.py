@@ -16,7 +16,7 @@ from c1m.report.figures_parts import (  # fmt: skip
     thinned,
     time_layout,
 )
-from c1m.report.record import ProcessColumns, RunRecord
+from c1m.results.record import ProcessColumns, RunRecord
 from c1m.units import format_bytes
 
 _CPU_STEPS_MAX = 300  # points of the CPU plot: procfs counts in hundredths of a second

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 
 Figure = dict[str, Any]  # id, title, note, traces, layout
 Trace = dict[str, Any]

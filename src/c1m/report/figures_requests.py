@@ -20,7 +20,7 @@ from c1m.report.figures_parts import (
     thinned,
     time_layout,
 )
-from c1m.report.record import RunRecord, Series
+from c1m.results.record import RunRecord, Series
 from c1m.units import format_duration
 
 _APART = 0.02  # of the highest rate: below, sent lies on due in the plot

@@ -17,7 +17,7 @@ from c1m import files
 from c1m.errors import UsageError
 from c1m.files import check_writable
 from c1m.report import figures, html_sections
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 from c1m.units import format_count
 
 __all__ = ["check_available", "check_writable", "render", "write_html"]

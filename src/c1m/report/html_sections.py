@@ -9,7 +9,7 @@ from html import escape
 
 from c1m.report import html_parts, text, text_connections, text_latency, text_machine
 from c1m.report import text_requests as text_r
-from c1m.report.record import RunRecord
+from c1m.results.record import RunRecord
 from c1m.units import NS_PER_S, format_bytes, format_count, format_duration, format_rate
 
 _STAGE_COLUMNS = 80  # of a stage's text: it is broken into lines here, not cut

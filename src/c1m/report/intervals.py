@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from c1m.report import metrics
-from c1m.report.metrics import Metric
-from c1m.report.record import RunRecord
+from c1m.results import catalogue as metrics
+from c1m.results.catalogue import Metric
+from c1m.results.record import RunRecord
 
 Floats = npt.NDArray[np.float64]
 

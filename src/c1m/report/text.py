@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from c1m.report.record import Asked, RunRecord, Threshold
 from c1m.report.text_connections import (
     FUNNEL_HEAD,
     RAMP_HEAD,
@@ -38,6 +37,7 @@ from c1m.report.text_requests import (
     request_rows,
     stage_rows,
 )
+from c1m.results.record import Asked, RunRecord, Threshold
 from c1m.units import format_count, format_duration, format_rate
 
 __all__ = [

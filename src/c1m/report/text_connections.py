@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from c1m.report.record import Explanation, Failure, RunRecord
 from c1m.report.text_layout import Row, less, rate, seconds, sentence, share, wrapped
+from c1m.results.record import Explanation, Failure, RunRecord
 from c1m.units import NS_PER_S, format_count, format_duration, format_rate
 
 FUNNEL_HEAD: Row = ("connections", "count", "share", "short")

@@ -6,9 +6,9 @@ lies between is the coordinated omission of a generator that only measures while
 
 from __future__ import annotations
 
-from c1m.report.record import Latency, RunRecord
 from c1m.report.text_layout import Row, wrapped
 from c1m.report.text_requests import has_requests
+from c1m.results.record import Latency, RunRecord
 from c1m.units import format_count, format_duration
 
 SPECTRUM_HEAD: Row = ("latency of requests", "corrected", "uncorrected", "")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from c1m.report.record import ProcessColumns, RunRecord
 from c1m.report.text_layout import Row, named
+from c1m.results.record import ProcessColumns, RunRecord
 from c1m.units import format_bytes, format_count
 
 MEMORY_HEAD: Row = ("memory and CPU", "at start", "highest", "/connection", "CPU time")

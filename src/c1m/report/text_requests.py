@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from c1m.report.measured import EXTRA_KINDS, WRONG_KINDS, FaultSeen, Limit, StageResult
-from c1m.report.record import RunRecord
 from c1m.report.text_layout import (
     Row,
     cut,
@@ -21,6 +19,8 @@ from c1m.report.text_layout import (
     short_rate,
     wrapped,
 )
+from c1m.results.record import RunRecord
+from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS, FaultSeen, Limit, StageResult
 from c1m.units import format_count, format_duration, format_rate
 
 REQUESTS_HEAD: Row = ("requests", "count", "share", "")

@@ -10,8 +10,8 @@ import inspect
 from typing import Any
 
 from c1m.clock import Clock
-from c1m.engine.base import Engine
 from c1m.engine.choose import ENGINES
+from c1m.engine.contract import Engine
 from c1m.errors import UsageError
 from c1m.server.app import App
 

@@ -12,31 +12,27 @@ pending is read from. So memory is bounded however fast a peer sends and however
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m import arguments
 from c1m.addresses import Endpoint
+from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
 from c1m.clock import Clock, SystemClock
-from c1m.conn.close_reasons import CloseReason, reason_of
-from c1m.conn.table import distinct
-from c1m.engine.base import Engine, EventBatch
 from c1m.engine.choose import choose
+from c1m.engine.contract import Engine, EventBatch
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
+from c1m.engine.uring.table import distinct
 from c1m.errors import UsageError
-from c1m.kernel import signals
 from c1m.kernel.sockets import resolve
-from c1m.limits import BACKLOG, BUSY_POLL_NS, DRAIN_NS, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
-from c1m.ramp import Ramp
+from c1m.results.ramp import Ramp
 from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch
 from c1m.server.checks import check_app, check_clock, check_engine
+from c1m.server.close_reasons import CloseReason, reason_of
 from c1m.server.stats import ServerStatistics
 
 Slots = npt.NDArray[np.int32]
@@ -354,47 +350,3 @@ class Server:
         self.statistics.refused = engine.refused
         self.statistics.refusal = engine.refusal
         return self.statistics
-
-
-def stop_on_signals(server: Server) -> Callable[[], None]:
-    """SIGINT, SIGTERM and SIGHUP stop the server in good order; a second one, if it is not a
-    SIGHUP, ends the process at once.
-
-    Returns a function that puts back the handlers that were there. Only a process's main thread
-    gets signals: in any other one this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return lambda: None
-
-    before: dict[int, Any] = {}
-
-    def first(number: int, frame: FrameType | None) -> None:
-        signals.await_second(dict.fromkeys(before, second))
-        server.stop()
-
-    def second(number: int, frame: FrameType | None) -> None:
-        os._exit(128 + number)
-
-    signals.on_ending(first, before)
-    return lambda: signals.put_back(before)
-
-
-def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatistics:
-    """Serve an App, or any asyncio.Protocol class, until SIGINT, SIGTERM or SIGHUP.
-
-    `app` is an App object, or a callable that makes asyncio.Protocol objects (a Protocol class
-    does). `options` are those of Server. Returns the final counters. Outside the main thread there
-    are no signals: use Server there, and its `stop`.
-    """
-    is_class = isinstance(app, type) and issubclass(app, App)
-    if callable(app) and not isinstance(app, App) and not is_class:
-        from c1m.asyncio_protocol import ProtocolApp
-
-        app = ProtocolApp(app)
-    server = Server(app, listen, **options)
-    put_back = stop_on_signals(server)
-    try:
-        server.run()
-    finally:
-        put_back()
-    return server.statistics

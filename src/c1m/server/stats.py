@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from c1m.conn.close_reasons import CloseReason
+from c1m.server.close_reasons import CloseReason
 
 
 @dataclass(slots=True)

@@ -1,0 +1,315 @@
+"""The picture of a running load: a snapshot and a history in, lines of styled text out.
+
+Colours only underline what words and bars say already, so that it reads the same in monochrome.
+Not here: where the snapshots come from and when to draw (`viewer.py`), what fits (`layout.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.text import Text
+
+from c1m.cli.live.history import History
+from c1m.cli.live.layout import Block, beside, blank, fit
+from c1m.cli.live.plots import bar, chart
+from c1m.results.snapshot import Snapshot
+from c1m.units import format_bytes, format_count, format_duration, format_rate
+
+TWO_COLUMNS = 76  # from this width on
+LAG_NS = 10_000_000  # a generator later than this spoils what it measures
+PERCENTILES = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999")
+
+_BAR = "cyan"
+_BAD = "bold red"
+_NUMBER = 13  # columns for a count of requests
+_CONNECTIONS = 11  # for one of connections
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Draws one moment. `is_ascii`: the terminal has no block characters."""
+
+    snapshot: Snapshot
+    history: History
+    is_ascii: bool = False
+    metrics_url: str = ""
+
+    def lines(self, width: int, height: int) -> list[Text]:
+        """At most `height` lines of `width` columns, the most important parts first."""
+        funnel, requests = Block(1, 8, 8, self._funnel), Block(2, 8, 8, self._requests)
+        opened, rates = Block(8, 3, 12, self._open_chart), Block(9, 3, 12, self._rate_chart)
+        used = [i for i, count in enumerate(self.snapshot.octaves) if count] or [0]
+        spread = Block(6, 6, max(6, used[-1] - used[0] + 2), self._octaves)
+        table = Block(5, 6, max(6, 1 + len(self._percentile_names())), self._percentiles)
+        middle = [funnel, requests, table, spread, opened, rates]
+        if width >= TWO_COLUMNS:
+            middle = [
+                beside(funnel, requests), blank(10), beside(opened, rates), blank(11),
+                beside(spread, table), blank(12),
+            ]  # fmt: skip
+        kinds = sum(map(bool, [*self.snapshot.errnos.values(), *self.snapshot.faults.values()]))
+        ends = [
+            Block(3, 1, 2 if kinds > 2 else 1, self._errors),
+            Block(7, 1, 1, self._memory),
+            Block(4, 1, 1, self._generator),
+        ]
+        hint = Block(13, 1, 1, self._hint)
+        top = [Block(0, 1, 1, self._title), Block(0, 1, 1, self._stage)]
+        return fit([*top, *middle, *ends, hint], width, height)
+
+    def _overflow(self) -> Literal["crop", "ellipsis"]:
+        return "crop" if self.is_ascii else "ellipsis"
+
+    # --- the run --------------------------------------------------------------------------------
+
+    def _title(self, width: int, rows: int) -> list[Text]:
+        s = self.snapshot
+        right = f" {format_duration(round(s.elapsed_s, 1) * 1e9)} "
+        left = Text(f" c1m load  {printable(s.target)}  {printable(s.scenario)}")
+        left.truncate(max(width - len(right), 0), overflow=self._overflow(), pad=True)
+        left.append(right)
+        left.stylize("bold reverse")
+        return [left]
+
+    def _stage(self, width: int, rows: int) -> list[Text]:
+        s = self.snapshot
+        share = self.history.stage_share(s)
+        if s.is_last:
+            left = "done"
+        elif s.stage_left_s is None:
+            left = "until it is done"
+        else:
+            left = f"{format_duration(math.ceil(s.stage_left_s) * 1e9)} left"
+        cells = 0 if share is None else min(24, max(width // 4, 8))
+        line = Text(f" stage {s.stage_number} of {s.stages}  ")
+        line.append(printable(s.stage), "bold")
+        line.truncate(max(width - cells - len(left) - 4, 0), overflow=self._overflow())
+        line.append("  ")
+        if share is not None:
+            line.append(bar(share, cells, self.is_ascii).replace(" ", "░"), _BAR)
+            line.append(" ")
+        line.append(left)
+        return [line]
+
+    def _hint(self, width: int, rows: int) -> list[Text]:
+        metrics = f"   metrics {self.metrics_url}" if self.metrics_url else ""
+        said = "" if self.snapshot.is_last else "Ctrl-C ends the run with the results so far"
+        return [Text(f" {said}{metrics}", "dim")]
+
+    # --- connections ----------------------------------------------------------------------------
+
+    def _funnel(self, width: int, rows: int) -> list[Text]:
+        """From attempted to lost; shares are of what was asked, or attempted where that is more."""
+        s = self.snapshot
+        whole = max(s.asked, s.attempted)
+        lines = [_heading("connections", f"{format_count(s.asked)} asked")]
+        for name, count, of, style in (
+            ("attempted", s.attempted, whole, _BAR),
+            ("connected", s.opened, whole, _BAR),
+            ("ready", s.ready, whole, _BAR),
+            ("open now", s.open, s.asked, "green"),
+            ("failed", s.failed, whole, _BAD),
+            ("lost", s.lost, whole, _BAD),
+            ("closed", s.closed, whole, _BAR),
+        ):
+            share = count / of if of else 0.0
+            told = (_BAD if style == _BAD else "") if count else "dim"
+            line = _row(name, f"{format_count(count):>{_CONNECTIONS}}", told)
+            cells = width - len(line.plain) - 9
+            line.append("  ").append(bar(share, max(cells, 0), self.is_ascii), style)
+            line.append(f"{percent(share):>7}", "" if count else "dim")
+            lines.append(line)
+        return lines
+
+    def _open_chart(self, width: int, rows: int) -> list[Text]:
+        s, h = self.snapshot, self.history
+        top = float(max(s.asked, 1, *h.open))
+        said = f"{format_rate(s.connects_per_s)} opening" if s.connects_per_s else ""
+        if s.last_step_ms is not None and s.connects_per_s:
+            said += f", last 1,000 in {number(s.last_step_ms)} ms"
+        lines = [_heading("open over time", said)]
+        return lines + self._chart(h.open, top, width, rows - 1, "green")
+
+    def _chart(
+        self, values: list[float], top: float, width: int, rows: int, style: str
+    ) -> list[Text]:
+        """An area chart with its upper edge and the end of its time axis told beside it."""
+        labels = [""] * rows
+        labels[-1] = f"0-{short_time(self.history.span_s())}"
+        labels[0] = short_count(top)
+        left = max(len(label) for label in labels) + 1
+        columns = self.history.columns(values, max(width - left - 1, 1))
+        drawn = chart(columns, rows, top, self.is_ascii).split("\n")
+        return [
+            Text().append(f" {label:>{left - 1}} ", "dim").append(cells, style)
+            for label, cells in zip(labels, drawn, strict=True)
+        ]
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def _requests(self, width: int, rows: int) -> list[Text]:
+        s = self.snapshot
+        asked = "as fast as replies come"
+        if s.rate_asked_per_s is not None:
+            asked = f"{format_rate(s.rate_asked_per_s)} asked"
+        lines = [_heading("requests", asked)]
+        for name, count, rate, style in (
+            ("due", s.due, None, ""),
+            ("sent", s.sent, s.sent_per_s, ""),
+            ("right", s.right, s.right_per_s, "green"),
+            ("wrong", s.wrong, None, _BAD),
+            ("missing", s.missing, None, _BAD),
+            ("unsent", s.unsent, None, "bold yellow"),
+            ("in flight", s.in_flight, None, ""),
+        ):
+            told = style if count else "dim"
+            line = _row(name, f"{format_count(count):>{_NUMBER}}", told)
+            if rate is not None and math.isfinite(rate):
+                line.append(f"{format_rate(rate):>{_NUMBER}}", told)
+            lines.append(line)
+        return lines
+
+    def _rate_chart(self, width: int, rows: int) -> list[Text]:
+        s, h = self.snapshot, self.history
+        asked = s.rate_asked_per_s or 0.0
+        top = max(v for v in (1.0, asked, *h.right_per_s) if math.isfinite(v))
+        lines = [_heading("right replies a second", f"{format_rate(s.right_per_s)} now")]
+        return lines + self._chart(h.right_per_s, top, width, rows - 1, _BAR)
+
+    def _percentiles(self, width: int, rows: int) -> list[Text]:
+        s = self.snapshot
+        lines = [_heading("latency", f"{'whole run':>13}{'last second':>13}")]
+        for name in self._percentile_names()[-(rows - 1) :]:
+            line = Text(f" {name:<9}")
+            for values in (s.percentiles_ns, s.recent_ns):
+                value = values.get(name)
+                line.append(f"{format_duration(value) if value is not None else '-':>13}")
+            lines.append(line)
+        return lines
+
+    def _percentile_names(self) -> list[str]:
+        """Those that the replies carry, and the usual ones without a value."""
+        known = {"p50", "p90", "p99", "max", *self.snapshot.percentiles_ns}
+        return [name for name in (*PERCENTILES, "max") if name in known]
+
+    def _octaves(self, width: int, rows: int) -> list[Text]:
+        """Replies by latency: a bar for each doubling, neighbours joined where rows are few."""
+        lines = [_heading("latencies", "from when they were due")]
+        joined = joined_octaves(self.snapshot.octaves, rows - 1)
+        if not joined:
+            return [*lines, Text(" no replies yet", "dim")]
+        most, whole = max(c for _, c in joined), sum(c for _, c in joined)
+        for end_ns, count in joined:
+            line = Text(f" < {format_duration(end_ns):<8}")
+            cells = max(width - len(line.plain) - 8, 0)
+            line.append(bar(count / most, cells, self.is_ascii), _BAR)
+            line.append(f"{percent(count / whole):>7}", "" if count else "dim")
+            lines.append(line)
+        return lines
+
+    # --- what is wrong, and what it costs -------------------------------------------------------
+
+    def _errors(self, width: int, rows: int) -> list[Text]:
+        s = self.snapshot
+        found = [(n, c) for some in (s.errnos, s.faults) for n, c in some.items() if c]
+        found.sort(key=lambda pair: -pair[1])
+        line = _label("errors")
+        if not found:
+            return [line.append("none")]
+        line.append(", ".join(f"{format_count(c)} x {printable(n)}" for n, c in found), _BAD)
+        if len(line.plain) <= width:
+            return [line]
+        cut = line.plain.rfind(", ", 0, width) + 2 if rows > 1 else 0
+        if cut < 2:
+            line.truncate(width - 1, overflow=self._overflow())
+            return [line]
+        rest = Text(" " * 11).append(line.plain[cut:], _BAD)
+        rest.truncate(width - 1, overflow=self._overflow())
+        return [line[:cut], rest]
+
+    def _memory(self, width: int, rows: int) -> list[Text]:
+        s = self.snapshot
+        line = _label("memory")
+        for name, size in (
+            ("server", s.server_rss_bytes),
+            ("client", s.client_rss_bytes),
+            ("slab", s.slab_bytes),
+            ("machine", s.used_bytes),
+        ):
+            if size is not None:
+                line.append(f"{name} ", "dim").append(f"{format_bytes(size)}  ")
+        return [line]
+
+    def _generator(self, width: int, rows: int) -> list[Text]:
+        s = self.snapshot
+        line = _label("generator")
+        if s.rate_asked_per_s is None and s.lag_max_ns == 0:
+            return [line.append("keeps no schedule in this stage", "dim")]
+        said = f"at most {format_duration(s.lag_max_ns)} behind schedule in the last second"
+        is_late = s.lag_max_ns > LAG_NS
+        line.append(said, "bold yellow" if is_late else "")
+        return [line.append(": too slow" if is_late else "", "bold yellow")]
+
+
+def joined_octaves(octaves: list[int], rows: int) -> list[tuple[int, int]]:
+    """(end in ns, replies below it) for each row, from the first octave in use to the last.
+
+    `octaves[i]` counts latencies from 2**i to below 2**(i + 1). Where there are more than `rows`,
+    as many neighbours are joined as it takes.
+    """
+    used = [i for i, count in enumerate(octaves) if count]
+    if not used or rows < 1:
+        return []
+    first, last = used[0], used[-1]
+    step = -(-(last - first + 1) // rows)
+    ends = range(first + step, last + step + 1, step)
+    return [(1 << end, sum(octaves[end - step : end])) for end in ends]
+
+
+def percent(share: float) -> str:
+    """0.9996 -> '99.9 %': cut, not rounded, so that 100 % is all and 0 % is none."""
+    if share <= 0 or share >= 1:
+        return f"{round(share * 100)} %"
+    if share < 0.001:
+        return "<0.1 %"
+    return f"{math.floor(share * 1000) / 10:.1f} %"
+
+
+def short_count(value: float) -> str:
+    """1234567 -> '1.23M', for the edge of a chart."""
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{sign}"
+    return f"{value:.3g}"
+
+
+def short_time(seconds: float) -> str:
+    """90 -> '90 s', 600 -> '10 min', for the end of a chart."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def number(value: float) -> str:
+    """Three digits where that is few, whole numbers above."""
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def printable(text: str) -> str:
+    """What a user wrote, without what would move the terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _heading(name: str, said: str = "") -> Text:
+    return Text().append(f" {name}", "bold").append(f"  {said}" if said else "", "dim")
+
+
+def _label(name: str) -> Text:
+    return Text().append(f" {name:<10}", "bold")
+
+
+def _row(name: str, count: str, style: str) -> Text:
+    return Text().append(f" {name:<10}{count}", style)

@@ -1,0 +1,229 @@
+"""Shows a running load without the run paying for it: another process draws and serves metrics.
+
+The run's process makes a line of JSON of each snapshot and writes it into a pipe that never blocks;
+where the observer's process (`viewer.py`) is slow, the snapshot is dropped. Off a terminal, lines
+are written by the run's process itself (`plain.py`).
+
+Facts. A write of at most 4,096 bytes into a pipe is whole or refused (PIPE_BUF); a longer one may
+be cut, and its rest must go before anything else. A pipe holds 64 KiB, that is some thirty
+snapshots. Python ignores SIGPIPE: a pipe whose reader has died answers EPIPE. Ctrl-C and the end of
+a terminal reach the observer too; SIGINT and SIGHUP are blocked while it is started, so that none
+comes before it is ready for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import operator
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any, Literal, TextIO
+
+from c1m.cli.live import prometheus
+from c1m.cli.live.line import can_draw
+from c1m.cli.live.plain import PlainLines
+from c1m.cli.streams import say, takes_a_line
+from c1m.errors import C1mError, UsageError
+from c1m.results import codec
+from c1m.results.snapshot import Snapshot
+
+Mode = Literal["dashboard", "plain", "quiet"]
+
+CLOSE_S = 3.0  # how long the last picture may take
+LAST_S = 1.0  # of these: how long a full pipe may take to hold the last snapshot
+_COMMAND = (
+    sys.executable,
+    "-P",
+    "-m",
+    "c1m.cli.live.viewer",
+)  # -P: no modules out of this directory
+_NAMES = tuple(field.name for field in dataclasses.fields(Snapshot))
+_values = operator.attrgetter(*_NAMES)
+_encode = json.JSONEncoder(separators=(",", ":"), default=codec.encode).encode
+_GIVE_BACK = "\x1b[?1049l\x1b[?25h"  # leave the alternate screen, show the cursor
+
+
+def best_mode(stream: TextIO | None = None, quiet: bool = False) -> Mode:
+    """What suits a stream: the dashboard on a terminal that can draw it, else plain lines."""
+    if quiet:
+        return "quiet"
+    is_drawn = can_draw(stream or sys.stdout) and importlib.util.find_spec("rich") is not None
+    return "dashboard" if is_drawn else "plain"
+
+
+class Observer:
+    """Shows snapshots. `start`, `show` as often as there is news, `close`; or a `with` block.
+
+    `mode` is what is in force: a dashboard that cannot be drawn, or whose process has died, is
+    plain lines. `dropped` counts snapshots that the observer's process was too slow for.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self.mode: Mode = "quiet"
+        self.metrics_url = ""
+        self.dropped = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
+        self._rest = b""  # of a line that was cut
+        self._last = b""  # the run's last snapshot, where it was dropped
+        self._plain: PlainLines | None = None
+
+    def start(self, mode: Mode, metrics: str | None = None) -> None:
+        """Begin to show. `metrics`: where to serve them (":9100", "HOST:PORT"), or None.
+
+        Raises UsageError, with nothing left running, where metrics cannot be served there.
+        """
+        if metrics is not None:
+            prometheus.parse_address(metrics)
+            prometheus.check_available()
+        self.mode = best_mode(self._stream) if mode == "dashboard" else mode
+        if self.mode == "dashboard" or metrics is not None:
+            self._start_process(metrics)
+        if self.mode == "plain":
+            self._plain = PlainLines(self._stream)
+
+    def _start_process(self, metrics: str | None) -> None:
+        command = [*_COMMAND]
+        command += ["--draw"] if self.mode == "dashboard" else []
+        command += ["--metrics", metrics] if metrics is not None else []
+        drawn_on = None if self._stream is sys.stdout else self._stream
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=drawn_on if self.mode == "dashboard" else subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        assert self._process.stdin is not None
+        self._pipe = self._process.stdin.fileno()
+        os.set_blocking(self._pipe, False)
+        if metrics is not None:
+            self._await_answer()
+
+    def _await_answer(self) -> None:
+        """Take the line that says whether metrics are served. Raises UsageError if not."""
+        assert self._process is not None and self._process.stderr is not None
+        line = self._process.stderr.readline()
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:
+            answer = {}
+        if answer.get("ready"):
+            self.metrics_url = answer["metrics"]
+            return
+        said = line + self._process.stderr.read()
+        self._end_process(kill=True)
+        if "error" in answer:
+            raise UsageError(answer["error"], answer["remedy"])
+        raise C1mError(f"The process that serves metrics did not start: {_why(said)}")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show a moment of the run; never waits."""
+        if self._process is not None:
+            self._send(snapshot)
+        if self._plain is not None:
+            self._plain.show(snapshot)
+
+    def _send(self, snapshot: Snapshot) -> None:
+        try:
+            if self._rest:
+                self._rest = self._rest[os.write(self._pipe, self._rest) :]
+            if self._rest and not snapshot.is_last:
+                self.dropped += 1
+                return
+            line = as_line(snapshot)
+            if self._rest:
+                self.dropped, self._last = self.dropped + 1, line
+                return
+            self._rest = line[os.write(self._pipe, line) :]
+        except BlockingIOError:
+            self.dropped += 1
+            self._last = as_line(snapshot) if snapshot.is_last else b""
+        except OSError:  # EPIPE: it has died
+            self._fall_back()
+
+    def _fall_back(self) -> None:
+        """The observer's process has died: say so once, and go on with plain lines."""
+        status, said = self._end_process(kill=True)
+        lost = "the dashboard" if self.mode == "dashboard" else "metrics"
+        say(f"c1m: {lost} ended ({_ending(status)}{_why(said, ': ')}).", sys.stderr)
+        if self.mode == "dashboard":
+            self.mode, self._plain = "plain", PlainLines(self._stream)
+
+    def close(self) -> None:
+        """Leave the last picture, or line, on the terminal. May wait for it, but not for long."""
+        if self._process is not None:
+            self._send_last()
+            status, said = self._end_process(kill=False)
+            if status:
+                why = f"{_ending(status)}{_why(said, ': ')}"
+                say(f"c1m: what showed the run ended badly ({why}).", sys.stderr)
+        if self._plain is not None:
+            self._plain.close()
+            self._plain = None
+
+    def _send_last(self) -> None:
+        """What a slow reader has not taken of the end; by then waiting costs the run nothing."""
+        left = self._rest + self._last
+        with selectors.PollSelector() as selector, contextlib.suppress(OSError):
+            selector.register(self._pipe, selectors.EVENT_WRITE)
+            while left and selector.select(LAST_S):
+                left = left[os.write(self._pipe, left) :]
+
+    def _end_process(self, kill: bool) -> tuple[int, bytes]:
+        """Close the pipe and wait for the process; its status, and what it complained of."""
+        process, self._process = self._process, None
+        assert process is not None and process.stdin is not None and process.stderr is not None
+        process.stdin.close()
+        try:
+            process.wait(0.2 if kill else CLOSE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        with process.stderr as stderr:
+            said = stderr.read()
+        if process.returncode < 0 and self.mode == "dashboard" and takes_a_line(self._stream):
+            # Killed: it could not give the terminal back.
+            self._stream.write(_GIVE_BACK)
+            self._stream.flush()
+        return process.returncode, said
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def as_line(snapshot: Snapshot) -> bytes:
+    """One line of JSON: what codec.encode makes of it, in a tenth of the time.
+
+    A snapshot is flat, so only the NumPy scalars in it need the codec.
+    """
+    return _encode(dict(zip(_NAMES, _values(snapshot), strict=True))).encode() + b"\n"
+
+
+def _ending(status: int) -> str:
+    return f"status {status}" if status >= 0 else f"signal {-status}"
+
+
+def _why(said: bytes, before: str = "") -> str:
+    """The last line that a process complained with."""
+    lines = [line for line in said.decode(errors="replace").split("\n") if line.strip()]
+    return f"{before}{lines[-1].strip()}" if lines and not lines[-1].startswith('{"ready"') else ""

@@ -1,0 +1,177 @@
+"""The observer's process: reads snapshots from its standard input, draws them, serves metrics.
+
+    python -m c1m.cli.live.viewer [--draw] [--metrics HOST:PORT] < snapshots, one JSON a line
+
+It answers once on standard error, in one line of JSON: that it is ready, or why it cannot be. Then
+it goes on until its input ends, and leaves the last picture on the terminal. `observer.py` is the
+other end.
+
+Facts. Ctrl-C reaches every process of the terminal's foreground group, and so does the SIGHUP of a
+terminal that is closed, so both are ignored here: the run ends in good order and closes the pipe.
+In the alternate screen each picture begins at the upper left, so a terminal that changes its size
+leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import selectors
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from c1m.clock import SystemClock
+from c1m.errors import UsageError
+from c1m.results import codec
+from c1m.results.snapshot import Snapshot
+
+DRAW_NS = 200_000_000  # at most five pictures a second
+RESIZE_S = 0.25  # how often the terminal's size is looked at
+LAST_ROWS = 40  # of the picture that stays
+NICE = 10  # where processors are short the run comes first
+READ_BYTES = 1 << 16
+
+
+class Lines:
+    """Snapshots out of a stream of bytes that comes in any pieces."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> list[Snapshot]:
+        """The snapshots that are whole now. Raises ValueError for what is none."""
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        return [codec.decode(Snapshot, json.loads(line)) for line in whole]
+
+
+class Screen:
+    """The dashboard on the terminal that standard output is."""
+
+    def __init__(self, metrics_url: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        from c1m.cli.live.history import History
+
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a name that this terminal has no signs for
+        self._console = Console(highlight=False)
+        self._live = Live(
+            console=self._console, screen=True, auto_refresh=False,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        self._history = History()
+        self._latest: Snapshot | None = None
+        self._metrics_url = metrics_url
+        # The kernel's own console has a font of 256 or 512 signs, without eighths of blocks.
+        self._is_ascii = (
+            not self._console.encoding.startswith("utf") or os.environ.get("TERM") == "linux"
+        )
+        self._drawn_ns = 0
+        self._is_new = False
+        self._size: tuple[int, int] = self._console.size
+        self._clock = SystemClock()
+
+    def start(self) -> None:
+        """Take the terminal's alternate screen."""
+        self._live.start()
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Remember a snapshot; `draw_if_due` shows it."""
+        self._history.add(snapshot)
+        self._latest, self._is_new = snapshot, True
+
+    def draw_if_due(self) -> float:
+        """Draw what is new or has another size now; seconds until it should be asked again."""
+        is_resized = self._console.size != self._size
+        if self._latest is None or not (self._is_new or is_resized):
+            return RESIZE_S
+        now = self._clock.now_ns()
+        wait_ns = self._drawn_ns + DRAW_NS - now
+        if wait_ns > 0 and not is_resized:
+            return wait_ns / 1e9
+        self._size, self._drawn_ns, self._is_new = self._console.size, now, False
+        self._live.update(self._picture(self._console.height), refresh=True)
+        return RESIZE_S
+
+    def finish(self) -> None:
+        """Give the terminal back, with the last picture on it."""
+        self._live.stop()
+        if self._latest is not None:
+            self._console.print(self._picture(min(self._console.height - 2, LAST_ROWS)))
+
+    def _picture(self, rows: int) -> Any:
+        from rich.text import Text
+
+        from c1m.cli.live.dashboard import Picture
+
+        assert self._latest is not None
+        picture = Picture(self._latest, self._history, self._is_ascii, self._metrics_url)
+        lines = picture.lines(self._console.width, rows)
+        return Text("\n", no_wrap=True, overflow="crop", end="").join(lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run until standard input ends; the exit status."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    parser = argparse.ArgumentParser("c1m.cli.live.viewer")
+    parser.add_argument("--draw", action="store_true")
+    parser.add_argument("--metrics")
+    wanted = parser.parse_args(arguments)
+    exporter, url = None, ""
+    try:
+        if wanted.metrics is not None:
+            from c1m.cli.live.prometheus import Exporter
+
+            exporter = Exporter(wanted.metrics)
+            url = exporter.url
+    except UsageError as error:
+        _answer({"error": error.message, "remedy": error.remedy})
+        return 2
+    screen = Screen(url) if wanted.draw else None
+    _answer({"ready": True, "metrics": url})
+    os.nice(NICE)
+    if screen is None:
+        _follow(None, exporter)
+        return 0
+    screen.start()
+    try:
+        _follow(screen, exporter)
+    finally:
+        screen.finish()
+    return 0
+
+
+def _answer(said: dict[str, Any]) -> None:
+    sys.stderr.write(json.dumps(said) + "\n")
+    sys.stderr.flush()
+
+
+def _follow(screen: Screen | None, exporter: Any) -> None:
+    """Take snapshots until the input ends. What came at once is drawn once."""
+    lines = Lines()
+    descriptor = sys.stdin.fileno()
+    wait_s: float | None = None if screen is None else 0.0
+    with selectors.PollSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while True:
+            if selector.select(wait_s):
+                piece = os.read(descriptor, READ_BYTES)
+                if not piece:
+                    return
+                for snapshot in lines.feed(piece):
+                    if screen is not None:
+                        screen.add(snapshot)
+                    if exporter is not None:
+                        exporter.latest = snapshot
+            if screen is not None:
+                wait_s = screen.draw_if_due()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

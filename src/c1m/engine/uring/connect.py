@@ -1,0 +1,95 @@
+"""Outgoing connections of the uring engine.
+
+A connection is four submissions on one place of the table: SOCKET, setsockopt
+IP_BIND_ADDRESS_NO_PORT, BIND (both only with a source address) and CONNECT. The first three run
+inline, in the order in which they were submitted, and are silent when they succeed; linking them
+would only cost. If one of them fails, its completion tells the true reason, and the connect is
+counted as failed whatever it says itself.
+
+Where the kernel cannot make sockets in a ring (before 6.11), they are made by system calls and
+moved into the table.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.addresses import SockAddrs
+from c1m.engine.uring import submissions as sub
+from c1m.engine.uring.rings import RingSet
+from c1m.engine.uring.table import ConnTable
+from c1m.engine.uring.user_data import Op, pack
+from c1m.kernel.real import IP_BIND_ADDRESS_NO_PORT
+
+Slots = npt.NDArray[np.int32]
+
+
+class Connector:
+    """Starts connects; `errors` holds why a preparation failed, by slot."""
+
+    def __init__(self, rings: RingSet, table: ConnTable) -> None:
+        self._rings = rings
+        self._table = table
+        self.errors: dict[int, int] = {}
+        self._one = np.ones(1, np.int32)  # the option's value: read by the kernel when issued
+        self._addresses: list[SockAddrs] = []  # alive until submitted
+
+    def start(self, slots: Slots, sources: SockAddrs | None, destinations: SockAddrs) -> None:
+        """Start a connect on each slot, which must be in state CONNECTING."""
+        generations = self._table.generations[slots]
+        setup = pack(slots, generations, Op.SETUP)
+        if self._rings.kernel.features.direct_socket:
+            self._prepare_in_ring(slots, sources, destinations.family, setup)
+        else:
+            self._prepare_by_calls(slots, sources, destinations.family)
+        rows = sub.connect(
+            self._rings.files(slots),
+            self._addresses_of(destinations),
+            destinations.size,
+            pack(slots, generations, Op.CONNECT),
+        )
+        self._rings.push(slots, rows)
+
+    def submitted(self) -> None:
+        """All that was started is in the kernel, which has copied the addresses."""
+        self._addresses.clear()
+
+    def _addresses_of(self, addresses: SockAddrs) -> sub.Words:
+        rows = np.ascontiguousarray(addresses.rows)
+        self._addresses.append(SockAddrs(addresses.family, rows))
+        start = np.uint64(rows.ctypes.data)
+        return np.arange(len(rows), dtype=np.uint64) * np.uint64(addresses.size) + start
+
+    def _prepare_in_ring(
+        self, slots: Slots, sources: SockAddrs | None, family: int, data: sub.Words
+    ) -> None:
+        files = self._rings.files(slots)
+        self._rings.push(slots, sub.open_socket(files, family, data))
+        if sources is None:
+            return
+        if family != socket.AF_UNIX:
+            rows = sub.set_option(
+                files, socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT,
+                self._one.ctypes.data, self._one.itemsize, data,
+            )  # fmt: skip
+            self._rings.push(slots, rows)
+        rows = sub.bind(files, self._addresses_of(sources), sources.size, data)
+        self._rings.push(slots, rows)
+
+    def _prepare_by_calls(self, slots: Slots, sources: SockAddrs | None, family: int) -> None:
+        kernel = self._rings.kernel
+        for ring in set(self._rings.rings_of(slots).tolist()):
+            # Moving in takes effect at once: a close of the same place that is still queued must
+            # go first, or it would hit the new socket.
+            self._rings.places[ring].ring.submit()
+        for i, slot in enumerate(slots.tolist()):
+            source = bytes(sources.rows[i]) if sources is not None else None
+            try:
+                fd = kernel.socket(family, source)
+                ring = self._rings.place_of(slot).ring
+                kernel.move_in(ring, fd, slot % self._rings.files_per_ring)
+            except OSError as error:
+                self.errors[slot] = error.errno or 0

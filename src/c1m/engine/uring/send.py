@@ -1,0 +1,363 @@
+"""Output of the uring engine: sends tried at once, and the outbox for what did not fit.
+
+A send is tried while it is submitted and says nothing when all of it went: an echo costs one
+completion (the receive) and one submission. What was short or refused completes, is copied into the
+outbox before its memory may change, and goes on when a poll says that there is room, one send at a
+time for a connection so that none overtakes another.
+
+A send that waits in the kernel would need no poll of ours. But a peer's FIN makes every wait end at
+once (EPOLLRDHUP cannot be left out of it): the kernel tries again and again and after 128 rounds
+hands the send to a helper thread, which blocks (seen on 6.18). A multishot poll is told once a
+wake, and does not mind.
+"""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.clock import Clock
+from c1m.engine.contract import EngineStatistics
+from c1m.engine.lingering import Lingering
+from c1m.engine.outbox import Outbox
+from c1m.engine.ragged import Ragged
+from c1m.engine.states import ConnState
+from c1m.engine.uring import submissions as sub
+from c1m.engine.uring.rings import RingSet
+from c1m.engine.uring.submissions import SEND_NOW, SEND_NOW_FLAGS
+from c1m.engine.uring.table import HAS_OUTBOX, IS_OPEN, SENDABLE, ConnTable
+from c1m.engine.uring.user_data import GENERATION_SHIFT, OP, Op, pack_one
+from c1m.kernel import uring_abi as abi
+from c1m.kernel.ring import Completions
+
+Slots = npt.NDArray[np.int32]
+
+OUTBOX_SEND_MAX = 1 << 18  # bytes of one outbox send
+SEND_BLOCK = 1024  # sends whose rows are made at once
+MARKS_END = 1 << 31
+_SENDABLE = SENDABLE.tolist()
+
+
+class Output:
+    """Everything that goes out. `blocked`, `drained`, `lost` collect events for the engine."""
+
+    def __init__(
+        self,
+        rings: RingSet,
+        table: ConnTable,
+        statistics: EngineStatistics,
+        outbox_high: int,
+        lingering: Lingering,
+    ) -> None:
+        self.outbox = Outbox(outbox_high)
+        self.lingering = lingering
+        self._rings = rings
+        self._table = table
+        self._statistics = statistics
+        self._block = sub.SendBlock(SEND_BLOCK)
+        self._flights: dict[int, bytes] = {}  # by user data: memory the kernel is sending from
+        self._polled: set[int] = set()  # slots with a poll for room
+        self._sent: list[tuple[int, Ragged]] = []  # first mark and pieces of this tick's sends
+        self._mark = 1
+        self._tick_mark = 1
+        self.blocked: list[int] = []
+        self.drained: list[int] = []
+        self.lost: list[tuple[int, int]] = []  # slot, errno
+        self.broken: list[tuple[int, int]] = []  # the same, told by sends: input may be unread
+        self.flushed: list[int] = []  # outbox is empty now
+        self.expired: list[Slots] = []  # lingered too long and were reset
+
+    def is_unsettled(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Which slots have a send of this tick whose outcome is not known yet."""
+        unsettled: npt.NDArray[np.bool_] = self._table.marks.take(slots) >= self._tick_mark
+        return unsettled
+
+    def has_unsettled(self) -> bool:
+        """Whether any send of this tick is not settled yet."""
+        return bool(self._sent)
+
+    def has_reports(self) -> bool:
+        """Whether sending has brought something to tell."""
+        # One list at a time: nearly always all are empty.
+        return bool(
+            self.lost or self.blocked or self.drained or self.broken or self.flushed or self.expired
+        )
+
+    def is_pending(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Which slots have something in the outbox."""
+        pending: npt.NDArray[np.bool_] = (self._table.flags[slots] & HAS_OUTBOX) != 0
+        return pending
+
+    def needs_settling(self, slots: Slots) -> bool:
+        """Whether a slot was already sent to in this tick: a second send might overtake it.
+
+        Also before the marks run out, which may begin anew only when nothing is unsettled.
+        """
+        if self._mark == self._tick_mark:
+            return False
+        is_late = self._mark + len(slots) >= MARKS_END
+        return is_late or bool(self.is_unsettled(slots).any())
+
+    def send(self, slots: Slots, data: Ragged) -> None:
+        """See Engine.send; no slot may need settling."""
+        n = len(slots)
+        if self._mark + n >= MARKS_END:
+            self._restart_marks()
+        marks = self._table.marks
+        mine = np.arange(self._mark, self._mark + n, dtype=np.uint32)
+        marks[slots] = mine
+        if marks.take(slots).tobytes() != mine.tobytes():
+            slots, data = self._merge(slots, data)
+            self.send(slots, data)
+            return
+        flags = self._table.flags.take(slots)
+        if not _are_sendable(flags):
+            plain = SENDABLE.take(flags)
+            self._queue(slots[~plain], data.take(~plain), flags[~plain])
+            slots, data = slots[plain], data.take(plain)
+            if not len(slots):
+                return
+            marks[slots] = np.arange(self._mark, self._mark + len(slots), dtype=np.uint32)
+        self._send_now(slots, data)
+
+    def send_few(self, slots: Slots, data: Ragged) -> bool:
+        """The scalar form of `send`, for a few pieces that need nothing special.
+
+        False, with nothing done, where a slot appears twice, was sent to in this tick already, is
+        not open or has something queued.
+        """
+        table = self._table
+        flags, marks, mark = table.flags_at, table.mark_at, self._mark
+        those = slots.tolist()
+        if len(those) > 1 and len(set(those)) < len(those):
+            return False
+        for slot in those:
+            if marks[slot] >= self._tick_mark or not _SENDABLE[flags[slot]]:
+                return False
+        if mark + len(those) >= MARKS_END:
+            return False
+        self._sent.append((mark, data))
+        self._mark += len(those)
+        self._statistics.sent_bytes += data.nbytes()
+        places, each, start = self._rings.places, self._rings.files_per_ring, data.address
+        pieces = zip(those, data.offsets.tolist(), data.lengths.tolist(), strict=True)
+        for slot, offset, length in pieces:
+            marks[slot] = mark
+            mark += 1
+            index, file = divmod(slot, each)
+            places[index].ring.push_one(
+                SEND_NOW | file << 32,
+                start + offset,
+                SEND_NOW_FLAGS | length,
+                pack_one(slot, table.generation_at[slot], Op.SEND),
+            )
+        return True
+
+    def _send_now(self, slots: Slots, data: Ragged) -> None:
+        self._sent.append((self._mark, data))
+        self._mark += len(slots)
+        self._statistics.sent_bytes += data.nbytes()
+        generations = self._table.generations
+        block, size = self._block, self._block.size
+        for at in range(0, len(slots), size):
+            if len(slots) > size:
+                some, pieces = slots[at : at + size], data.take(slice(at, at + size))
+            else:
+                some, pieces = slots, data
+            rows = block.fill(self._rings.files(some), some, generations.take(some), pieces)
+            self._rings.push(some, rows)
+
+    def has_flights(self) -> bool:
+        """Whether the kernel may still be sending from an outbox."""
+        return bool(self._flights)
+
+    def begin_afresh(self) -> None:
+        """No connection is left: the table's rows, and so the marks, are new."""
+        self._mark = self._tick_mark = 1
+        self._polled.clear()  # empty already, but it keeps the room it once had
+        self._flights.clear()
+        self.outbox.begin_afresh()
+
+    def _restart_marks(self) -> None:
+        assert not self._sent, "marks can only restart between ticks"
+        self._table.forget_marks()
+        self._mark = self._tick_mark = 1
+
+    @staticmethod
+    def _merge(slots: Slots, data: Ragged) -> tuple[Slots, Ragged]:
+        """Pieces for the same slot put together, in order, so that each slot appears once."""
+        order = np.argsort(slots, kind="stable")
+        slots = slots[order]
+        packed = data.take(order).packed()
+        starts = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
+        lengths = np.add.reduceat(packed.lengths, starts, dtype=np.int32)
+        return slots[starts], Ragged(packed.memory, packed.offsets[starts], lengths, packed.address)
+
+    def _queue(self, slots: Slots, data: Ragged, state: npt.NDArray[np.uint8]) -> None:
+        """Behind what is in the outbox already; to slots that are gone: nowhere."""
+        for i, slot in enumerate(slots.tolist()):
+            if state[i] & IS_OPEN:
+                start = int(data.offsets[i])
+                self._append(slot, data.memory.data[start : start + int(data.lengths[i])])
+            else:
+                self._statistics.unsent_bytes += int(data.lengths[i])
+
+    def _append(self, slot: int, data: memoryview) -> None:
+        self.blocked.extend(self.outbox.append(slot, data))
+
+    def linger(self, slots: Slots, clock: Clock) -> None:
+        """These were closed with output pending: from now on they have `lingering.limit_ns`."""
+        if len(slots):
+            now_ns = clock.now_ns()
+            for slot in slots.tolist():
+                self.lingering.add(slot, self.outbox.size(slot), now_ns)
+
+    def expire(self, now_ns: int) -> list[int]:
+        """Those whose time is over."""
+        return self.lingering.expire(now_ns, self.outbox.size)
+
+    def settle(self, completions: Completions) -> None:
+        """Take note of the sends that did not go whole; all others of this tick did.
+
+        To be called with all completions since the sends were submitted, before the memory they
+        were sent from may change.
+        """
+        if not self._sent:
+            return
+        is_send = np.flatnonzero((completions[:, 1] & OP) == Op.SEND)
+        for slot, tag, result, _ in completions[is_send].tolist():
+            data, index = self._piece_of(int(self._table.marks[slot]))
+            start, length = int(data.offsets[index]), int(data.lengths[index])
+            result = result - (1 << 32) if result >> 31 else result
+            if result >= length:
+                continue  # all of it went, and the kernel said so
+            taken = max(result, 0)
+            self._statistics.sent_bytes -= length - taken
+            if self._table.generations[slot] != tag >> GENERATION_SHIFT:
+                self._statistics.unsent_bytes += length - taken
+                continue
+            if result < 0 and -result not in (errno.EAGAIN, errno.EINTR, errno.ECANCELED):
+                self._statistics.unsent_bytes += length
+                self.broken.append((slot, -result))
+                continue
+            self._append(slot, data.memory.data[start + taken : start + length])
+            self._start(slot)
+        self.all_went()
+
+    def all_went(self) -> None:
+        """Nothing is left to learn of this tick's sends: none has completed, or all are settled."""
+        self._sent.clear()
+        self._tick_mark = self._mark
+
+    def _piece_of(self, mark: int) -> tuple[Ragged, int]:
+        for first, data in reversed(self._sent):
+            if mark >= first:
+                return data, mark - first
+        raise AssertionError("a send completed that was not made in this tick")
+
+    def _start(self, slot: int) -> None:
+        """The outbox has something: be told when there is room for it."""
+        self._table.flags[slot] |= HAS_OUTBOX
+        if slot in self._polled:
+            return
+        self._polled.add(slot)
+        self._push(
+            slot, sub.poll_files(self._file(slot), abi.POLLOUT, self._data(slot, Op.WRITABLE))
+        )
+
+    def writable(self, slot: int, tag: int, more: bool) -> None:
+        """The poll says that there may be room; `more`: it will say so again.
+
+        Not for a poll that was cancelled: another may be armed since.
+        """
+        if self._table.generations[slot] != tag >> GENERATION_SHIFT:
+            return
+        if not more:
+            self._polled.discard(slot)
+        if slot in self.outbox:
+            self._send_head(slot)
+            if not more:
+                self._start(slot)
+
+    def _send_head(self, slot: int) -> None:
+        """Try the outbox's head, unless a try is on its way."""
+        data = int(self._data(slot, Op.OUTBOX)[0])
+        if data in self._flights:
+            return
+        head = self.outbox.head(slot, OUTBOX_SEND_MAX)
+        self._flights[data] = head
+        address = np.frombuffer(head, np.uint8).ctypes.data
+        self._push(slot, sub.send_head(int(self._file(slot)[0]), address, len(head), data))
+
+    def outbox_done(self, slot: int, tag: int, result: int) -> None:
+        """The kernel is done with an outbox's head."""
+        self._flights.pop(slot | tag << 32, None)
+        if self._table.generations[slot] != tag >> GENERATION_SHIFT:
+            return
+        if result < 0:
+            if -result == errno.EINTR:
+                self._send_head(slot)
+            elif -result != errno.EAGAIN:
+                self.broken.append((slot, -result))
+            return
+        self._statistics.sent_bytes += result
+        if self.outbox.consume(slot, result):
+            self.drained.append(slot)
+        if slot in self.outbox:
+            self._send_head(slot)  # until it is refused: then the poll tells when to go on
+            return
+        self._table.flags[slot] &= ~np.uint8(HAS_OUTBOX)
+        self._stop_polling(slot)
+        if self._table.states[slot] == ConnState.LINGERING:
+            self.flushed.append(slot)
+
+    def _stop_polling(self, slot: int) -> None:
+        if slot in self._polled:
+            self._polled.remove(slot)
+            self._push(slot, sub.cancel(self._data(slot, Op.WRITABLE)))
+
+    def _push(self, slot: int, rows: sub.Words) -> None:
+        self._rings.place_of(slot).ring.push(rows)
+
+    def _file(self, slot: int) -> Slots:
+        return np.array([slot % self._rings.files_per_ring], np.int32)
+
+    def _data(self, slot: int, op: int) -> sub.Words:
+        return np.array([pack_one(slot, int(self._table.generations[slot]), op)], np.uint64)
+
+    def drop(self, slots: Slots) -> None:
+        """These connections end: what they had pending is lost and counted.
+
+        Memory that the kernel is sending from stays ours until it says that it is done.
+        """
+        self._forget_events(slots)
+        if len(self.lingering):
+            for slot in slots.tolist():
+                self.lingering.remove(slot)
+        if not len(self.outbox):
+            return
+        for slot in slots[(self._table.flags[slots] & HAS_OUTBOX) != 0].tolist():
+            self._statistics.unsent_bytes += self.outbox.drop(slot)
+            self._stop_polling(slot)
+
+    def _forget_events(self, slots: Slots) -> None:
+        """What was still to be told of these connections must not be told of their successors."""
+        if not (self.blocked or self.drained or self.lost or self.broken or self.flushed):
+            return
+        gone = set(slots.tolist())
+        self.blocked = [slot for slot in self.blocked if slot not in gone]
+        self.drained = [slot for slot in self.drained if slot not in gone]
+        self.flushed = [slot for slot in self.flushed if slot not in gone]
+        self.broken = [entry for entry in self.broken if entry[0] not in gone]
+        # In place: the input side appends to this very list.
+        self.lost[:] = [entry for entry in self.lost if entry[0] not in gone]
+
+
+def _are_sendable(flags: npt.NDArray[np.uint8]) -> bool:
+    """Whether all connections with these flags (at least one) are open with nothing queued."""
+    as_bytes = flags.tobytes()
+    if as_bytes.count(as_bytes[0]) == len(as_bytes):  # nearly always all are the same
+        return bool(_SENDABLE[as_bytes[0]])
+    return bool(np.count_nonzero(SENDABLE.take(flags)) == len(flags))

@@ -1,0 +1,375 @@
+"""The record of a run, from what the generator counted and measured."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from c1m.limits.diagnosis import Evidence, explanations
+from c1m.limits.reasons import connections_of, failures_of
+from c1m.limits.roots import Silence, server_ended
+from c1m.loadgen.generator import Generator, Phase
+from c1m.loadgen.planning import Planned
+from c1m.loadgen.recorder import Tally
+from c1m.loadgen.targets import is_here, local_ports
+from c1m.results import derive
+from c1m.results.histogram import Histogram
+from c1m.results.processor import cpu_share, idle_cores
+from c1m.results.record import (
+    Connections,
+    Failure,
+    Metadata,
+    Ramp,
+    ReplyFailure,
+    Round,
+    RunRecord,
+    Samples,
+)
+from c1m.results.record import Phase as PhaseRecord
+from c1m.results.requests import (
+    REQUEST_COUNTS,
+    WRONG_KINDS,
+    FanOut,
+    FaultSeen,
+    Latency,
+    Limit,
+    Requests,
+    StageResult,
+)
+from c1m.results.stillness import pauses_of
+from c1m.results.thresholds import Required, evaluate
+from c1m.results.verdict import judge_limit
+from c1m.units import format_count
+
+_FIRST_FAILURES = 10
+
+
+def conclude(
+    generator: Generator,
+    planned: Planned,
+    conditions: Metadata,
+    started: str,
+    thresholds: Sequence[Required],
+    server_nofile: int = 0,
+) -> RunRecord:
+    """Everything that was asked, measured and found, with thresholds judged last."""
+    asked = planned.asked
+    samples, counters = generator.sampler.samples(), generator.sampler.kernel_counters()
+    connections, failures = _connections(generator)
+    stages, rounds, ramp = _stages(generator), _rounds(generator), _ramp(generator)
+    requests = _together([stage.requests for stage in stages])
+    fan_out, latencies = _fan_out(generator), _latencies(generator)
+    notes = generator.plan.scenario.notes()
+    also = [*generator.shortfalls, *notes, *_not_ended(generator)]
+    if generator.interrupted:
+        also.append("The run was interrupted before its end.")
+    record = RunRecord(
+        started=started,
+        command=list(sys.argv),
+        target=generator.plan.target,
+        scenario=generator.plan.scenario.name,
+        asked=asked,
+        metadata=conditions,
+        connections=connections,
+        failures=failures,
+        phases=[PhaseRecord(p.name, *_times(generator, p)) for p in generator.phases],
+        ramp=ramp,
+        rounds=rounds,
+        latencies={n: Latency.of(h) for n, h in latencies.items() if h.count},
+        samples=samples,
+        memory=derive.memory_of(samples),
+        kernel_counters=counters,
+        verdict=derive.judge(asked, connections, rounds, also, requests=requests, fan_out=fan_out),
+        requests=requests,
+        stages=stages,
+        series=generator.recorder.series.series(),
+        faults=_faults(generator),
+        limit=_limit(generator, latencies, samples, stages, requests, counters, conditions),
+        fan_out=fan_out,
+        notes=notes,
+        doubts=_doubts(generator),
+    )
+    evidence = Evidence(
+        kernel_counters=counters,
+        gauges=generator.sampler.gauges(),
+        samples=samples,
+        metadata=conditions,
+        ramp=ramp,
+        ports=local_ports(),
+        triples=generator.plan.addresses.triples,
+        is_server_here=all(is_here(t) for t in planned.targets),
+        findings=planned.findings,
+        unanswered=0 if generator.plan.scenario.wants_end else generator.traffic.first.missing,
+        server_nofile=server_nofile,
+        silence=_silence(generator),
+        refusal=generator.connections.refusal,
+    )
+    record.explanations.extend(explanations(asked, connections, failures, evidence))
+    record.thresholds.extend(evaluate(record, thresholds))
+    return record
+
+
+def _connections(generator: Generator) -> tuple[Connections, list[Failure]]:
+    counts = generator.connections.counts
+    connections = connections_of(
+        opened=counts.opened,
+        peak_open=counts.peak_open,
+        open_at_end=counts.open_at_end,
+        lost=counts.lost,
+        closed=counts.closed,
+        ended=counts.ended,
+        ready=counts.ready,
+        connect_errnos=counts.connect_errnos,
+        unfinished=counts.started - counts.opened - counts.failed,
+    )
+    failures = [
+        *failures_of("connect", counts.connect_errnos),
+        *failures_of("open", counts.lost_errnos),
+    ]
+    return connections, failures
+
+
+def _not_ended(generator: Generator) -> list[str]:
+    """Where the server was to end the connections: those that it has not."""
+    counts = generator.connections.counts
+    if not generator.plan.scenario.wants_end or not counts.open_at_end:
+        return []
+    return [
+        f"The server ended {format_count(counts.ended)} of {format_count(counts.opened)} "
+        f"connections that said only half of a request; {format_count(counts.open_at_end)} were "
+        "open to the end."
+    ]
+
+
+def _times(generator: Generator, phase: Phase) -> tuple[float, float]:
+    start = generator.start_ns
+    return (phase.start_ns - start) / 1e9, (phase.end_ns - start) / 1e9
+
+
+def _stages(generator: Generator) -> list[StageResult]:
+    """A result a stage. Replies beyond those due belong to the stage in which they came; what came
+    after the last one, to that."""
+    phases = [phase for phase in generator.phases if phase.stage is not None]
+    late: Counter[str] = Counter()
+    for phase in generator.phases:
+        if phase.stage is None:
+            late += phase.extras
+    return [
+        _stage(generator, phase, phase.extras + (late if phase is phases[-1] else Counter()))
+        for phase in phases
+    ]
+
+
+def _stage(generator: Generator, phase: Phase, extras: Counter[str]) -> StageResult:
+    stage = phase.stage
+    assert stage is not None
+    start_s, end_s = _times(generator, phase)
+    tally = Tally("none")
+    if phase.purpose is not None and generator.recorder.is_load(phase.purpose):
+        tally = generator.recorder.tallies[phase.purpose]
+    return StageResult(
+        name=stage.name,
+        text=stage.text,
+        start_s=start_s,
+        stood_still_s=(phase.end_ns - phase.moved_ns) / 1e9 if phase.stood_still else 0.0,
+        end_s=end_s,
+        connections_from=stage.connections_from,
+        connections_to=stage.connections_to,
+        open_at_end=phase.open_at_end,
+        rate_from_per_s=stage.rate_from,
+        rate_to_per_s=stage.rate_to,
+        requests=_requests(tally, extras),
+        latency=Latency.of(tally.corrected) if tally.corrected.count else Latency(),
+        uncorrected=Latency.of(tally.uncorrected) if tally.uncorrected.count else Latency(),
+    )
+
+
+def _requests(tally: Tally, extras: Counter[str]) -> Requests:
+    faults = {**tally.kinds(), **extras}
+    return Requests(
+        due=tally.due,
+        sent=tally.sent,
+        right=tally.right,
+        wrong=tally.wrong,
+        missing=tally.missing,
+        unsent=tally.unsent,
+        waited=tally.waited,
+        late=tally.late,
+        faults={kind: count for kind, count in faults.items() if count},
+    )
+
+
+def _together(several: Sequence[Requests]) -> Requests:
+    faults: Counter[str] = Counter()
+    for one in several:
+        faults.update(one.faults)
+    sums = {name: sum(getattr(one, name) for one in several) for name in REQUEST_COUNTS}
+    return Requests(**sums, faults=dict(faults))
+
+
+def _latencies(generator: Generator) -> dict[str, Histogram]:
+    """Name -> distribution, in the order in which they are shown."""
+    recorder = generator.recorder
+    corrected, uncorrected, stampede = Histogram(), Histogram(), Histogram()
+    for tally in recorder.loads():
+        corrected.merge(tally.corrected)
+        uncorrected.merge(tally.uncorrected)
+    for tally in recorder.tallies:
+        if tally.name == "stampede":
+            stampede.merge(tally.corrected)
+    return {
+        "connect": generator.connections.latency,
+        "ended" if generator.plan.scenario.wants_end else "first": (
+            generator.traffic.first.corrected
+        ),
+        "request": corrected,
+        "uncorrected": uncorrected,
+        "stampede": stampede,
+        **recorder.pushes,
+    }
+
+
+def _rounds(generator: Generator) -> list[Round]:
+    """The first requests, whose time is the first ramp's, and the stampedes."""
+    phases = [p for p in generator.phases if p.stage is not None]
+    found = []
+    if generator.traffic.first.sent and phases and not generator.plan.scenario.wants_end:
+        found.append((generator.traffic.first, phases[0]))
+    for phase in phases:
+        if phase.name == "stampede" and phase.purpose is not None:
+            found.append((generator.recorder.tallies[phase.purpose], phase))
+    faults = generator.traffic.exchange.faults
+    failures = [
+        ReplyFailure(f.number, repr(f.expected), repr(f.received) if f.received else "")
+        for f in faults
+        if f.kind in WRONG_KINDS or f.kind == "missing"
+    ]
+    rounds = []
+    for tally, phase in found:
+        start_s, end_s = _times(generator, phase)
+        is_bad = tally.wrong + tally.missing > 0
+        rounds.append(
+            Round(
+                tally.name, tally.sent, tally.right, tally.wrong, tally.missing,
+                tally.in_flight_peak, end_s - start_s,
+                failures[:_FIRST_FAILURES] if is_bad and not generator.recorder.loads() else [],
+                {kind: count for kind, count in tally.kinds().items() if count},
+            )
+        )  # fmt: skip
+    return rounds
+
+
+def _ramp(generator: Generator) -> Ramp:
+    ramp, opened = generator.connections.ramp, generator.connections.ramp.count
+    seconds = (ramp.last_ns - ramp.start_ns) / 1e9
+    return Ramp(
+        ramp.step_seconds(), ramp.stride_seconds(), seconds, opened / seconds if seconds else 0.0
+    )
+
+
+def _faults(generator: Generator) -> list[FaultSeen]:
+    traffic = generator.traffic
+    return [
+        FaultSeen(
+            fault.kind, (at_ns - generator.start_ns) / 1e9, fault.number, fault.seq,
+            repr(fault.expected), repr(fault.received), fault.note,
+        )
+        for fault, at_ns in zip(traffic.exchange.faults, traffic.fault_ns, strict=True)
+    ]  # fmt: skip
+
+
+def _doubts(generator: Generator) -> list[str]:
+    """What the scenario cannot tell of replies that are wrong; [] where none is."""
+    bad = sum(tally.wrong + tally.missing for tally in generator.recorder.tallies)
+    extras = generator.traffic.exchange.extras.total()
+    return generator.plan.scenario.doubts() if bad or extras else []
+
+
+def _fan_out(generator: Generator) -> FanOut | None:
+    counted = generator.plan.scenario.fan_out()
+    if counted is None:
+        return None
+    push, last = (Latency.of(h) for h in generator.recorder.pushes.values())
+    return replace(counted, push=push, last=last)
+
+
+def _silence(generator: Generator) -> Silence | None:
+    """The first stage in which connects were waited for in vain at its end for the time-out."""
+    for phase in generator.phases:
+        is_long = phase.end_ns - phase.moved_ns >= generator.plan.timeout_ns
+        if phase.stage is not None and phase.gave_up and is_long:
+            start_s = (phase.moved_ns - generator.start_ns) / 1e9
+            return Silence(start_s, _times(generator, phase)[1], phase.stood_still)
+    return None
+
+
+def _asking_spans(generator: Generator) -> list[tuple[float, float]]:
+    """From when to when (s) requests were made: stages with load, as long as they were planned."""
+    spans = []
+    for phase in generator.phases:
+        if phase.purpose is not None and generator.recorder.is_load(phase.purpose):
+            assert phase.stage is not None
+            (start_s, end_s), seconds = _times(generator, phase), phase.stage.seconds
+            spans.append((start_s, min(end_s, start_s + (seconds or 0.0))))
+    return spans
+
+
+def _limit(
+    generator: Generator,
+    latencies: dict[str, Histogram],
+    samples: Samples,
+    stages: Sequence[StageResult],
+    requests: Requests,
+    counters: dict[str, int],
+    conditions: Metadata,
+) -> Limit:
+    """The verdict over the time in which requests ran; unknown where none did."""
+    loaded = [stage for stage in stages if stage.requests.due]
+    if not loaded:
+        return Limit()
+    spans = [(stage.start_s, stage.end_s) for stage in loaded]
+    busy_s = sum(end - start for start, end in spans)
+    is_open = any(stage.rate_from_per_s is not None for stage in loaded)
+    asked = sum(
+        ((stage.rate_from_per_s or 0) + (stage.rate_to_per_s or 0))
+        / 2
+        * (stage.end_s - stage.start_s)
+        for stage in loaded
+    )
+    corrected, uncorrected = latencies["request"], latencies["uncorrected"]
+    p50 = uncorrected.quantile(0.5) if uncorrected.count else None
+    server, start, end = samples.server, spans[0][0], spans[-1][1]
+    recorder, sampler = generator.recorder, generator.sampler
+    pauses = pauses_of(
+        generator.watch.gaps, _asking_spans(generator), samples, p50,
+        requests.right / busy_s if busy_s else 0.0,
+    )  # fmt: skip
+    ended_s = server_ended(samples)
+    own_cpu = cpu_share(samples.client, samples.t_s, start, end)
+    if own_cpu is not None and end > start:  # what was burnt instead of sleeping is to spare
+        own_cpu = round(max(own_cpu - generator.spun_ns / 1e9 / (end - start), 0.0), 4)
+    return judge_limit(
+        lag=recorder.lag,
+        is_open_loop=is_open,
+        generator_cpu=own_cpu,
+        server_cpu=None if server is None else cpu_share(server, samples.t_s, start, end),
+        late=requests.late,
+        sent=requests.sent,
+        unsent=requests.unsent,
+        waited=requests.waited,
+        softnet_drops=counters.get("Softnet.dropped", 0),
+        p99_ns=corrected.quantile(0.99) if corrected.count else None,
+        rate_asked=asked / busy_s if is_open and busy_s else None,
+        rate_reached=requests.sent / busy_s if busy_s else None,
+        cores=conditions.cores or None,
+        idle=idle_cores(samples.kernel, samples.t_s, start, end),
+        service_p50_ns=p50,
+        lag_after=recorder.lag_after if recorder.lag_after.count else None,
+        late_after=recorder.late_after,
+        pauses=pauses,
+        server_ended_s=ended_s if ended_s is not None and ended_s < end else None,
+        generator_quota=sampler.client_quota.found(),
+        server_quota=sampler.server_quota.found(),
+    )

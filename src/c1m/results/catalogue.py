@@ -1,0 +1,347 @@
+"""The figures of a run by name: what a threshold asks for and a comparison compares.
+
+A name is a plain one (`lost`, `rate`) or a latency's: a figure (`p99`, `max`) of a distribution
+(`first.p99`). Without a distribution it is that of the requests, from the intended send time; a
+run that was to send none besides the first message is judged by what it has instead: the pushes
+of a publish run, else the first replies. What was used is said beside the value.
+
+Pure: a record in, figures out. A figure that the run does not carry is None, with the reason.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from c1m.errors import UsageError
+from c1m.results.histogram import Histogram
+from c1m.results.record import RunRecord, Samples
+from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS, Latency
+from c1m.units import NS_PER_S, format_bytes, format_count, format_duration, format_rate
+
+# distribution -> what its values are the latencies of
+DISTRIBUTIONS = {
+    "request": "requests, from the intended send time",
+    "uncorrected": "requests, from the actual send time",
+    "first": "first replies",
+    "ended": "connections that the server ended, from half of a request on",
+    "connect": "connects",
+    "stampede": "replies in the stampede",
+    "push": "pushes",
+    "push_last": "last pushes of each publication",
+    "lag": "requests' delays in the generator",
+}
+PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9", "p99.99", "p99.999")
+LATENCY_FIGURES = (*PERCENTILES, "max", "mean", "min")
+_BEYOND = 10  # samples that a percentile must have on its far side
+
+_PERCENTILE = re.compile(r"p([0-9]+(?:\.[0-9]+)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A name understood: `kind` is "time" (ns), "count", "rate", "share", "bytes" or "flag"."""
+
+    name: str
+    kind: str
+    figure: str = ""  # of a latency: "p99", "max"; "" for plain names
+    distribution: str = ""  # "": the run's own choice
+    quantile: Fraction | None = None  # of a percentile
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a run has under a metric's name. `why`: why there is none, or what it is taken from."""
+
+    name: str  # with the distribution that was used: "first.p99"
+    value: float | None
+    why: str = ""
+
+
+def find(name: str) -> Metric:
+    """The metric of that name. Raises UsageError that names the nearest one and all of them."""
+    known = name.strip().lower()
+    if known in PLAIN:
+        return Metric(known, PLAIN[known][0])
+    head, dot, tail = known.partition(".")
+    if head in DISTRIBUTIONS and dot:
+        distribution, figure = head, tail
+    else:
+        distribution, figure = "", known
+    quantile = _quantile(figure)
+    if quantile is None and figure not in LATENCY_FIGURES:
+        raise UsageError(
+            f"There is no figure {name.strip()!r}{_nearest(known)}",
+            f"There are: {' '.join(LATENCY_FIGURES)} of the requests, of others as "
+            f"{' '.join(f'{d}.p99' for d in DISTRIBUTIONS)}; {' '.join(PLAIN)}.",
+        )
+    return Metric(known, "time", figure, distribution, quantile)
+
+
+def _quantile(figure: str) -> Fraction | None:
+    match = _PERCENTILE.fullmatch(figure)
+    if match is None:
+        return None
+    quantile = Fraction(match[1]) / 100
+    return quantile if 0 < quantile < 1 else None
+
+
+def _nearest(name: str) -> str:
+    figures = [f"{d}.{f}" for d in DISTRIBUTIONS for f in LATENCY_FIGURES]
+    found = difflib.get_close_matches(name, [*PLAIN, *LATENCY_FIGURES, *figures], 1, 0.5)
+    return f": did you mean {found[0]!r}?" if found else "."
+
+
+def measure(record: RunRecord, metric: Metric) -> Figure:
+    """The run's figure of that metric."""
+    if not metric.figure:
+        value = PLAIN[metric.name][2](record)
+        return Figure(metric.name, value, "" if value is not None else PLAIN[metric.name][3])
+    name = metric.distribution or default_distribution(record)
+    value, why = _of_latency(distribution(record, name), metric, DISTRIBUTIONS[name])
+    if value is not None and name != (metric.distribution or "request"):
+        why = f"The run had no requests to send; this is of the {DISTRIBUTIONS[name]}."
+    return Figure(f"{name}.{metric.figure}", value, why)
+
+
+def default_distribution(record: RunRecord) -> str:
+    """The distribution that a latency without a name is of.
+
+    A run that had requests to send is judged by them even if not one was answered.
+    """
+    if record.requests.due or record.requests.sent or distribution(record, "request").count:
+        return "request"
+    if record.fan_out is not None and distribution(record, "push").count:
+        return "push"
+    return "first"
+
+
+def distribution(record: RunRecord, name: str) -> Latency:
+    """A distribution by name; an empty one where the run has none."""
+    found = record.latencies.get(name)
+    if found is not None:
+        return found
+    if record.fan_out is not None and name in ("push", "push_last"):
+        return record.fan_out.push if name == "push" else record.fan_out.last
+    return record.limit.schedule_lag if name == "lag" else Latency()
+
+
+def _of_latency(latency: Latency, metric: Metric, what: str) -> tuple[float | None, str]:
+    if latency.count == 0:
+        return None, f"The run measured no latencies of {what}."
+    if metric.quantile is None:
+        return getattr(latency, f"{metric.figure}_ns"), ""
+    needed = samples_needed(metric.quantile)
+    if latency.count < needed:
+        return None, (
+            f"{metric.figure} takes {format_count(needed)} samples, there are "
+            f"{format_count(latency.count)} {what}."
+        )
+    if metric.figure in latency.percentiles_ns:
+        return float(latency.percentiles_ns[metric.figure]), ""
+    if not latency.histogram:
+        return None, f"The record has no histogram of {what} to take {metric.figure} from."
+    qs = np.array([float(metric.quantile)])
+    return float(Histogram.from_json(latency.histogram).quantiles(qs)[0]), ""
+
+
+def samples_needed(quantile: Fraction) -> int:
+    """Samples that a percentile takes: ten beyond it, on the side where they are fewer."""
+    return math.ceil(_BEYOND / min(quantile, 1 - quantile))
+
+
+def unanswered(record: RunRecord, name: str) -> int:
+    """How many of what was due have no latency in that distribution, because nothing came back."""
+    requests, rounds = record.requests, {one.name: one for one in record.rounds}
+    if name == "request":
+        return requests.missing + requests.unsent
+    if name == "uncorrected":
+        return requests.missing
+    if name in rounds:
+        return rounds[name].missing
+    if name == "connect":
+        return _failed(record)
+    if name == "push" and record.fan_out is not None:
+        return record.fan_out.expected - record.fan_out.received
+    return 0
+
+
+def beyond(record: RunRecord, metric: Metric) -> str:
+    """A sentence where the figure would be one that never came, else "".
+
+    A percentile of the replies says nothing of the requests without one: these took longer than any
+    bound. With 2 % of them missing, the slowest 1 % of all requests have no latency at all.
+    """
+    if metric.figure != "max" and metric.quantile is None:
+        return ""
+    name = metric.distribution or default_distribution(record)
+    came, short = distribution(record, name).count, unanswered(record, name)
+    quantile = Fraction(1) if metric.quantile is None else metric.quantile
+    if math.ceil(quantile * (came + short)) <= came:
+        return ""
+    return (
+        f"It is of the {format_count(came)} that came; {format_count(short)} never did, and with "
+        f"them counted as slower than all others {metric.figure} has no bound."
+    )
+
+
+def shown(kind: str, value: float) -> str:
+    """A value for people."""
+    if kind == "time":
+        return format_duration(value)
+    if kind == "rate":
+        return format_rate(value)
+    if kind == "share":
+        return _percent(value)
+    if kind == "bytes":
+        return f"{value:,.1f} B" if value < 1024 else format_bytes(value)
+    if kind == "flag":
+        return "yes" if value else "no"
+    return format_count(value) if value == round(value) else f"{value:,.1f}"
+
+
+def _percent(share: float) -> str:
+    """Cut off, not rounded, so that only all is 100 %."""
+    return f"{math.floor(share * 1e6 + 1e-6) / 1e4:.4f}".rstrip("0").rstrip(".") + " %"
+
+
+# Plain names: what they are taken from.
+
+
+def _failed(record: RunRecord) -> int:
+    return record.connections.attempted - record.connections.opened
+
+
+def _all(name: str) -> Callable[[RunRecord], float]:
+    """Of the requests, of the first replies and of the stampede together."""
+
+    def total(record: RunRecord) -> float:
+        return sum(float(getattr(one, name)) for one in (record.requests, *record.rounds))
+
+    return total
+
+
+def _missing(record: RunRecord) -> float:
+    return _all("missing")(record) + unanswered(record, "push")
+
+
+def _due(record: RunRecord) -> int:
+    return record.requests.due + sum(one.sent for one in record.rounds)
+
+
+def _fault(kind: str) -> Callable[[RunRecord], float]:
+    """Of the requests, of the first replies and of the stampede together, or of the pushes."""
+
+    def total(record: RunRecord) -> float:
+        faults = [record.requests.faults, *(one.faults for one in record.rounds)]
+        counted = sum(one.get(kind, 0) for one in faults)
+        pushes = float(getattr(record.fan_out, kind, 0))
+        seen = sum(fault.kind == kind for fault in record.faults)
+        return max(counted, pushes, seen)  # the same ones, perhaps: never more than there were
+
+    return total
+
+
+def request_times(record: RunRecord) -> list[tuple[float, float]]:
+    """[(start, end), ...] in seconds: the stages in which requests were due."""
+    busy = [one for one in record.stages if one.requests.due or one.requests.sent]
+    return [(one.start_s, one.end_s) for one in busy if one.end_s > one.start_s]
+
+
+def _rate(record: RunRecord) -> float | None:
+    seconds = sum(end - start for start, end in request_times(record))
+    return record.requests.right / seconds if seconds > 0 else None
+
+
+def _connect_rate(record: RunRecord) -> float | None:
+    return record.ramp.connects_per_s if record.ramp.seconds > 0 else None
+
+
+def server_cpu_at(samples: Samples, t_s: list[float]) -> list[float] | None:
+    """CPU seconds of the server's process at these times, between its samples; None: not known."""
+    if samples.server is None:
+        return None
+    columns = zip(samples.t_s, samples.server.user_s, samples.server.system_s, strict=False)
+    rows = [(t, u + s) for t, u, s in columns if u is not None and s is not None]
+    if len(rows) < 2:
+        return None
+    moments, used = np.array(rows).T
+    at: list[float] = np.interp(t_s, moments, used).tolist()
+    return at
+
+
+def _server_cpu(record: RunRecord) -> float | None:
+    times = request_times(record)
+    used = server_cpu_at(record.samples, [t for pair in times for t in pair])
+    if used is None or record.requests.right == 0:
+        return None
+    seconds = sum(end - start for start, end in zip(used[::2], used[1::2], strict=True))
+    return NS_PER_S * seconds / record.requests.right if seconds > 0 else None
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _saturated(record: RunRecord) -> float | None:
+    limit = record.limit
+    return None if limit.who == "unknown" and not limit.is_lower_bound else limit.is_lower_bound
+
+
+_ASK = "The run was asked for no connection."
+_RAN = "The run has no stage in which requests were due."
+_MEMORY = "Too few connections were open, or the server's process is not known."
+
+# name -> (kind, what it is, how it is read, why there may be none)
+PLAIN: dict[str, tuple[str, str, Callable[[RunRecord], float | None], str]] = {
+    "attempted": ("count", "connects begun", lambda r: r.connections.attempted, ""),
+    "opened": ("count", "connections that opened", lambda r: r.connections.opened, ""),
+    "ready": ("count", "had their first reply, and it was right",
+              lambda r: r.connections.ready, ""),
+    "open": ("count", "open when the run began to end", lambda r: r.connections.open_at_end, ""),
+    "peak": ("count", "most that were open at one moment", lambda r: r.connections.peak_open, ""),
+    "failed": ("count", "connects that ended without a connection, in any way", _failed, ""),
+    "lost": ("count", "opened, and ended before the run closed them",
+             lambda r: r.connections.lost, ""),
+    "sent": ("count", "messages sent: requests, first messages, stampede", _all("sent"), ""),
+    "right": ("count", "right replies to them", _all("right"), ""),
+    "wrong": ("count", "wrong replies to them", _all("wrong"), ""),
+    "missing": ("count", "no reply to them; pushes that did not come", _missing, ""),
+    "unsent": ("count", "requests due and never sent", lambda r: r.requests.unsent, ""),
+    "waited": ("count", "requests sent later than due because their connection was busy",
+               lambda r: r.requests.waited, ""),
+    "sent_late": ("count", "requests sent over 10 ms late because the generator was behind",
+                  lambda r: r.requests.late, ""),
+    **{kind: ("count", text, _fault(kind), "")
+       for kind, text in {**WRONG_KINDS, **EXTRA_KINDS}.items()},
+    "rate": ("rate", "right replies a second, over the stages in which requests were due",
+             _rate, _RAN),
+    "connect_rate": ("rate", "connections opened a second, over the ramp", _connect_rate,
+                     "The run has no ramp."),
+    "opened_share": ("share", "of the connections asked for, how many opened",
+                     lambda r: _share(r.connections.opened, r.asked.connections), _ASK),
+    "right_share": ("share", "of the messages due, how many were answered right",
+                    lambda r: _share(_all("right")(r), _due(r)), "Nothing was sent."),
+    "reach": ("share", "of the pushes expected, how many came (publish)",
+              lambda r: None if r.fan_out is None else _share(r.fan_out.received,
+                                                              r.fan_out.expected),
+              "The run published nothing."),
+    "server_cpu": ("time", "the server's CPU time for each right reply", _server_cpu,
+                   "The server's process is not known, or no requests were answered."),
+    "server_bytes": ("bytes", "the server's own memory for each connection",
+                     lambda r: r.memory.server_user_bytes_per_connection, _MEMORY),
+    "client_bytes": ("bytes", "the generator's memory for each connection",
+                     lambda r: r.memory.client_user_bytes_per_connection, _MEMORY),
+    "kernel_bytes": ("bytes", "the kernel's memory for each connection",
+                     lambda r: r.memory.kernel_bytes_per_connection,
+                     "Too few connections were open to tell."),
+    "saturated": ("flag", "the generator was the limit: a lower bound", _saturated,
+                  "The run does not say what its limit was."),
+    "complete": ("flag", "all was as asked", lambda r: r.verdict.complete, ""),
+}  # fmt: skip

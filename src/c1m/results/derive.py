@@ -1,0 +1,304 @@
+"""Pieces of a record that follow from others: the ramp, memory a connection, the verdict, the laws.
+
+Pure arithmetic, no system call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+
+from c1m.results.record import (
+    Asked,
+    Connections,
+    Memory,
+    ProcessColumns,
+    Ramp,
+    Round,
+    RunRecord,
+    Samples,
+    Verdict,
+)
+from c1m.results.requests import EXTRA_KINDS, REQUEST_COUNTS, WRONG_KINDS, FanOut, Requests
+from c1m.units import format_count
+
+_ALMOST_ALL = 0.999  # of the peak: a sample counts as "all are open"
+# The machine's used memory moves by tens of MB with whatever else runs: below so many connections
+# it says nothing about them.
+_RESOLVED_FROM = 10_000
+
+
+def ramp_of(marks_s: Sequence[float], opened: int, seconds: float) -> Ramp:
+    """The ramp from the moments at which the 1,000th, 2,000th, ... connection had opened.
+
+    `marks_s` float[opened // 1000], seconds since the first connect; `seconds` the whole ramp.
+    """
+    marks = [0.0, *marks_s]
+    blocks = marks[::50]
+    return Ramp(
+        per_1000_s=_steps(marks),
+        per_50000_s=_steps(blocks),
+        seconds=round(seconds, 6),
+        connects_per_s=round(opened / seconds, 3) if seconds > 0 else 0.0,
+    )
+
+
+def _steps(moments: Sequence[float]) -> list[float]:
+    return [round(b - a, 6) for a, b in itertools.pairwise(moments)]
+
+
+def memory_of(samples: Samples) -> Memory:
+    """Growth a connection from the first sample to those with (almost) all connections open.
+
+    User memory takes the highest of those samples; the kernel's, which echoes in flight inflate
+    and other processes disturb, their median. None where nothing was open, nothing is known, or
+    other processes moved more than the connections.
+    """
+    peak = max(samples.open, default=0)
+    grown_by = peak - (samples.open[0] if samples.open else 0)
+    if grown_by <= 0:
+        return Memory()
+    full = [i for i, count in enumerate(samples.open) if count >= peak * _ALMOST_ALL]
+    used = samples.kernel.used_bytes
+    growths = [used[i] - used[0] - _user_growth(samples, i) for i in full]
+    kernel = statistics.median(growths)
+    slab = statistics.median(
+        samples.kernel.slab_bytes[i] - samples.kernel.slab_bytes[0] for i in full
+    )
+    # Less than its own slab: another process gave memory back meanwhile.
+    is_resolved = grown_by >= _RESOLVED_FROM and kernel >= slab > 0
+    return Memory(
+        server_user_bytes_per_connection=_highest(samples.server, full, grown_by),
+        client_user_bytes_per_connection=_highest(samples.client, full, grown_by),
+        kernel_bytes_per_connection=round(kernel / grown_by, 1) if is_resolved else None,
+        slab_bytes_per_connection=round(slab / grown_by, 1) if slab > 0 else None,
+    )
+
+
+def _highest(process: ProcessColumns | None, rows: list[int], connections: int) -> float | None:
+    growths = [growth for i in rows if (growth := _growth(process, i)) is not None]
+    return round(max(growths) / connections, 1) if growths else None
+
+
+def _growth(process: ProcessColumns | None, row: int) -> int | None:
+    if process is None or not process.rss_bytes:
+        return None
+    first, now = process.rss_bytes[0], process.rss_bytes[row]
+    return None if first is None or now is None else now - first
+
+
+def _user_growth(samples: Samples, row: int) -> int:
+    return (_growth(samples.server, row) or 0) + (_growth(samples.client, row) or 0)
+
+
+def judge(
+    asked: Asked,
+    connections: Connections,
+    rounds: Sequence[Round],
+    also: Sequence[str] = (),
+    *,
+    requests: Requests | None = None,
+    fan_out: FanOut | None = None,
+) -> Verdict:
+    """The verdict: complete when all asked-for connections were open at the same time, none was
+    lost, every request that was due was sent, every reply was right and came once, and every
+    publication reached everybody. `also`: further sentences of what was short.
+    """
+    shortfalls = [*also, *_of_connections(asked, connections)]
+    for one in rounds:
+        is_of_all = one.name != "stampede" or not _opens_after_a_stampede(asked.stages)
+        shortfalls += _of_round(one, connections, is_of_all=is_of_all)
+    if requests is not None:
+        shortfalls += _of_requests(requests)
+    if fan_out is not None:
+        shortfalls += _of_fan_out(fan_out)
+    return Verdict(complete=not shortfalls, shortfalls=shortfalls)
+
+
+def _of_connections(asked: Asked, connections: Connections) -> list[str]:
+    shortfalls = []
+    # Connections that the plan closed and opened again are attempted twice.
+    again_failed = connections.attempted - connections.opened - connections.unfinished
+    if connections.opened < asked.connections:
+        shortfalls.append(
+            f"{format_count(asked.connections - connections.opened)} of "
+            f"{format_count(asked.connections)} connections did not open{_why(connections)}."
+        )
+    elif connections.peak_open < asked.connections:
+        shortfalls.append(
+            f"At most {format_count(connections.peak_open)} of {format_count(asked.connections)} "
+            "connections were open at the same time."
+        )
+    elif again_failed > 0:
+        shortfalls.append(
+            f"{format_count(again_failed)} of {format_count(connections.attempted)} connects "
+            f"failed{_why(connections)}."
+        )
+    if connections.lost:
+        shortfalls.append(
+            f"{format_count(connections.lost)} of {format_count(connections.opened)} open "
+            "connections were lost before the run closed them."
+        )
+    return shortfalls
+
+
+def _opens_after_a_stampede(stages: Sequence[str]) -> bool:
+    """Whether a stage (by its text) may open connections that were not there to stampede."""
+    names = [text.split()[0].lower() for text in stages if text]
+    after = names[names.index("stampede") + 1 :] if "stampede" in names else []
+    return any(name not in ("stampede", "drain", "back") for name in after)
+
+
+def _of_round(one: Round, connections: Connections, *, is_of_all: bool) -> list[str]:
+    shortfalls = []
+    if one.right < one.sent:
+        shortfalls.append(
+            f"Round {one.name!r}: {format_count(one.right)} of {format_count(one.sent)} "
+            f"replies were right; wrong: {format_count(one.wrong)}, missing: "
+            f"{format_count(one.missing)}."
+        )
+    # The lost are told already; what the plan closed may have been closed before the round.
+    if is_of_all and one.sent < connections.opened - connections.lost - connections.closed:
+        shortfalls.append(
+            f"Round {one.name!r}: only {format_count(one.sent)} of "
+            f"{format_count(connections.opened)} opened connections were sent to."
+        )
+    return shortfalls
+
+
+def _of_requests(requests: Requests) -> list[str]:
+    shortfalls = []
+    sent = format_count(requests.sent)
+    if requests.wrong:
+        kinds = _kinds(requests, WRONG_KINDS)
+        shortfalls.append(f"{format_count(requests.wrong)} of {sent} replies were wrong{kinds}.")
+    if requests.missing:
+        shortfalls.append(f"{format_count(requests.missing)} of {sent} requests had no reply.")
+    if extra := sum(requests.faults.get(kind, 0) for kind in EXTRA_KINDS):
+        kinds = _kinds(requests, EXTRA_KINDS)
+        shortfalls.append(f"{format_count(extra)} replies came beyond those due{kinds}.")
+    if requests.unsent:
+        shortfalls.append(
+            f"{format_count(requests.unsent)} of {format_count(requests.due)} requests that were "
+            "due were not sent."
+        )
+    return shortfalls
+
+
+def _kinds(requests: Requests, kinds: dict[str, str]) -> str:
+    """ ": 3 crossed (the reply came on another connection)" or "" where no kind is known."""
+    counts = [
+        f"{format_count(requests.faults[kind])} {kind} ({text})"
+        for kind, text in kinds.items()
+        if requests.faults.get(kind)
+    ]
+    return ": " + ", ".join(counts) if counts else ""
+
+
+def _of_fan_out(fan_out: FanOut) -> list[str]:
+    shortfalls = []
+    if fan_out.received < fan_out.expected:
+        shortfalls.append(
+            f"Publications reached {format_count(fan_out.received)} of "
+            f"{format_count(fan_out.expected)} receivers: "
+            f"{format_count(fan_out.expected - fan_out.received)} are missing."
+        )
+    for count, how in ((fan_out.doubled, "more than once"), (fan_out.garbled, "garbled")):
+        if count:
+            shortfalls.append(f"{format_count(count)} publications came {how}.")
+    return shortfalls
+
+
+def _why(connections: Connections) -> str:
+    """ ": 2 refused, 1 timed out" or "" where none is known."""
+    kinds = ("refused", "reset", "timed_out", "unreachable", "failed", "unfinished")
+    counts = [
+        f"{format_count(getattr(connections, kind))} {kind.replace('_', ' ')}"
+        for kind in kinds
+        if getattr(connections, kind)
+    ]
+    return ": " + ", ".join(counts) if counts else ""
+
+
+def broken_laws(record: RunRecord) -> list[str]:
+    """Sums that do not hold, as sentences (each would be a bug of ours); [] for a sound record."""
+    c = record.connections
+    ended = c.opened + c.refused + c.reset + c.timed_out + c.unreachable + c.failed + c.unfinished
+    broken = []
+    if c.attempted != ended:
+        broken.append(f"attempted is {c.attempted}, but its ends add up to {ended}")
+    if c.opened != c.open_at_end + c.lost + c.closed + c.ended:
+        broken.append(
+            f"opened is {c.opened}, not open_at_end {c.open_at_end} + lost {c.lost} + closed "
+            f"{c.closed} + ended {c.ended}"
+        )
+    if c.peak_open > c.opened:
+        broken.append(f"peak_open {c.peak_open} is above opened {c.opened}")
+    for one in record.rounds:
+        if one.sent != one.right + one.wrong + one.missing:
+            broken.append(f"round {one.name}: sent is not right + wrong + missing")
+    for phase, total in (("connect", c.attempted - c.opened - c.unfinished), ("open", c.lost)):
+        explained = sum(failure.count for failure in record.failures if failure.phase == phase)
+        if explained != total:
+            broken.append(f"{total} failures in phase {phase}, but {explained} have an errno")
+    if c.ready > c.opened:
+        broken.append(f"ready {c.ready} is above opened {c.opened}")
+    broken += _broken_by_requests("all stages", record.requests)
+    for number, stage in enumerate(record.stages, 1):
+        broken += _broken_by_requests(f"stage {number} ({stage.name})", stage.requests)
+    broken += _broken_by_stages(record)
+    if record.fan_out is not None:
+        broken += _broken_by_fan_out(record.fan_out)
+    return broken
+
+
+def _broken_by_requests(where: str, r: Requests) -> list[str]:
+    """The laws of one set of requests (measured.Requests)."""
+    broken = []
+    if r.due != r.sent + r.unsent:
+        broken.append(f"{where}: due is {r.due}, not sent {r.sent} + unsent {r.unsent}")
+    if r.sent != r.right + r.wrong + r.missing:
+        broken.append(
+            f"{where}: sent is {r.sent}, not right {r.right} + wrong {r.wrong} + missing "
+            f"{r.missing}"
+        )
+    kinds = sum(r.faults.get(kind, 0) for kind in WRONG_KINDS)
+    if r.wrong != kinds:
+        broken.append(f"{where}: wrong is {r.wrong}, but its kinds add up to {kinds}")
+    for name in sorted(set(r.faults) - set(WRONG_KINDS) - set(EXTRA_KINDS)):
+        broken.append(f"{where}: there is no fault of kind {name!r}")
+    broken += [
+        f"{where}: {name} {value} is above sent {r.sent}"
+        for name, value in (("waited", r.waited), ("late", r.late))
+        if value > r.sent
+    ]
+    counts = {name: getattr(r, name) for name in REQUEST_COUNTS} | r.faults
+    return broken + [f"{where}: {name} is {n}, below 0" for name, n in counts.items() if n < 0]
+
+
+def _broken_by_stages(record: RunRecord) -> list[str]:
+    """The stages' requests together are the run's, where the run has stages."""
+    if not record.stages:
+        return []
+    stages, whole = [stage.requests for stage in record.stages], record.requests
+    sums = {name: sum(getattr(one, name) for one in stages) for name in REQUEST_COUNTS}
+    totals = {name: getattr(whole, name) for name in REQUEST_COUNTS}
+    for kind in sorted({*whole.faults, *(kind for one in stages for kind in one.faults)}):
+        sums[kind + " replies"] = sum(one.faults.get(kind, 0) for one in stages)
+        totals[kind + " replies"] = whole.faults.get(kind, 0)
+    return [
+        f"{name} of all stages is {totals[name]}, but the stages add up to {sums[name]}"
+        for name in sums
+        if sums[name] != totals[name]
+    ]
+
+
+def _broken_by_fan_out(fan_out: FanOut) -> list[str]:
+    broken = []
+    if fan_out.received > fan_out.expected:
+        broken.append(f"fan-out: received {fan_out.received} is above expected {fan_out.expected}")
+    reach = fan_out.received / fan_out.expected if fan_out.expected else fan_out.reach
+    if abs(reach - fan_out.reach) > 1e-6:
+        broken.append(f"fan-out: reach is {fan_out.reach}, not received / expected = {reach}")
+    return broken

@@ -1,0 +1,237 @@
+"""The parts of a record that tell of requests: stages, series, faults, the limit, thresholds.
+
+Plain data, as all of a record: `record.py` puts it together, and its rules hold here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from c1m.errors import UsageError
+
+if TYPE_CHECKING:  # load fills records and may import this module
+    import numpy.typing as npt
+
+    from c1m.results.histogram import Histogram
+
+# What can be wrong with a reply, by name. The first three are requests that were answered wrongly
+# (together `wrong`); the others are replies beyond those that were due.
+WRONG_KINDS = {
+    "garbled": "bytes that are not the reply",
+    "crossed": "the reply came on another connection",
+    "reordered": "the reply came after that of a later request",
+}
+EXTRA_KINDS = {
+    "doubled": "a reply that had come already",
+    "late": "a reply after its request was given up or answered wrongly",
+    "unasked": "bytes that nobody had asked for",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One distribution; `percentiles_ns` has only those that the count carries."""
+
+    count: int = 0
+    min_ns: int = 0
+    mean_ns: float = 0.0
+    max_ns: int = 0
+    percentiles_ns: dict[str, int] = field(default_factory=dict)
+    histogram: dict[str, Any] = field(default_factory=dict)  # Histogram.to_json()
+
+    @classmethod
+    def of(cls, histogram: Histogram) -> Latency:
+        """Everything from a c1m.results.histogram.Histogram of nanoseconds."""
+        return cls(
+            count=histogram.count,
+            min_ns=histogram.min,
+            mean_ns=histogram.mean,
+            max_ns=histogram.max,
+            percentiles_ns=histogram.percentiles(),
+            histogram=histogram.to_json(),
+        )
+
+    def distribution(self) -> Histogram:
+        """The whole of it, for any quantile in ns: `latency.distribution().quantile(0.95)`.
+
+        Raises UsageError where the record's is of a layout that this c1m does not know.
+        """
+        from c1m.results.histogram import Histogram  # NumPy: who only shows a record needs none
+
+        return Histogram.from_json(self.histogram) if self.histogram else Histogram()
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What became of the requests of a stage, or of all stages (first replies and stampedes apart).
+
+    due = sent + unsent, sent = right + wrong + missing. `wrong` = the WRONG_KINDS of `faults`.
+    """
+
+    due: int = 0  # by the open loop's schedule, or by the closed loop's connections
+    sent: int = 0
+    right: int = 0
+    wrong: int = 0
+    missing: int = 0  # no reply: given up after the time-out, at the end, or its connection ended
+    unsent: int = 0  # due, and not sent before the stage's connection or the run ended
+    waited: int = 0  # sent later than due because their connection still had a request in flight
+    late: int = 0  # sent later than due by over 10 ms because the generator was behind
+    faults: dict[str, int] = field(default_factory=dict)  # by kind, also extra replies
+
+
+# Its counts: those of the stages add up to the run's.
+REQUEST_COUNTS = ("due", "sent", "right", "wrong", "missing", "unsent", "waited", "late")
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """One stage of the plan, from what was asked to what came of it. Times since the start."""
+
+    name: str  # "ramp", "hold", "spike", "drain", "stampede", "storm"
+    text: str = ""  # as the user wrote it
+    start_s: float = 0.0
+    end_s: float = 0.0
+    connections_from: int = 0
+    connections_to: int = 0
+    open_at_end: int = 0
+    rate_from_per_s: float | None = None  # None: no open loop in this stage
+    rate_to_per_s: float | None = None
+    stood_still_s: float = 0.0  # it was ended since nothing had come for so long; 0: it was not
+    requests: Requests = field(default_factory=Requests)
+    latency: Latency = field(default_factory=Latency)  # corrected: from the intended send time
+    uncorrected: Latency = field(default_factory=Latency)  # from the actual send time
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What happened in each interval of `interval_s` seconds; columns of equal length.
+
+    Counts are of the interval, `open` and `in_flight` at its end; latencies are corrected and of
+    the replies that came in it (0: none). Connections' first requests are left out, but for those
+    that went wrong. Where intervals were joined to bound their number, counts are sums and
+    latencies the worst.
+    """
+
+    interval_s: float = 1.0
+    t_s: list[float] = field(default_factory=list)  # the interval's end, since the run's start
+    open: list[int] = field(default_factory=list)
+    in_flight: list[int] = field(default_factory=list)
+    opened: list[int] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    closed: list[int] = field(default_factory=list)
+    due: list[int] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    right: list[int] = field(default_factory=list)
+    bad: list[int] = field(default_factory=list)  # wrong and missing
+    p50_ns: list[int] = field(default_factory=list)
+    p99_ns: list[int] = field(default_factory=list)
+    max_ns: list[int] = field(default_factory=list)
+    lag_max_ns: list[int] = field(default_factory=list)  # the generator behind its schedule
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """A column by name, float64[n] of `t_s`, int64[n] of others. Raises UsageError."""
+        import numpy as np  # who only shows a record needs none
+
+        column = getattr(self, name, None)
+        if not isinstance(column, list):
+            names = ", ".join(each.name for each in fields(self) if each.name != "interval_s")
+            raise UsageError(f"The series has no column {name!r}.", f"There are: {names}.")
+        return np.array(column, np.float64 if name == "t_s" else np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSeen:
+    """A reply that was not as it should be; the bytes as Python's repr, cut where long."""
+
+    kind: str
+    t_s: float
+    connection: int
+    seq: int  # which request of this connection, from 0
+    expected: str
+    received: str
+    note: str = ""  # what a scenario of the user's own says about it
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time in which one end stood still, while requests ran; seconds since the run's start."""
+
+    who: str = "server"  # or "generator"
+    start_s: float = 0.0
+    seconds: float = 0.0
+    waiting: int = 0  # requests in flight at its end
+    cpu: float | None = None  # cores that its process used meanwhile; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Throttling:
+    """A CPU quota that stopped a process during the run: of its cgroup, or one above it."""
+
+    group: str = ""  # the cgroup's directory
+    cores: float = 0.0  # the quota
+    period_s: float = 0.0
+    periods: int = 0  # in which the group ran
+    throttled: int = 0  # in which it was stopped, its quota used up
+    stopped_s: float = 0.0  # of all its cores together
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Whether the generator or the server bounded what was measured.
+
+    `who` is "generator", "server", "both", "neither" (the plan was kept and both had time to spare)
+    or "unknown". `is_lower_bound`: the server may be able to do more than these figures say.
+    """
+
+    who: str = "unknown"
+    is_lower_bound: bool = False
+    sentences: list[str] = field(default_factory=list)
+    generator_cpu: float | None = None  # share of one core while requests ran; 1.0: all of it
+    server_cpu: float | None = None
+    schedule_lag: Latency = field(default_factory=Latency)  # how late it got to each request
+    kernel_drops: int = 0  # packets dropped from this machine's backlogs
+    pauses: list[Pause] = field(default_factory=list)  # the longest, the earliest first
+    generator_quota: Throttling | None = None  # None: no CPU quota stopped it
+    server_quota: Throttling | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One --require: its text, what was measured, whether it holds.
+
+    `value` None: the run has no such figure (too few samples for that percentile, say), which is
+    not holding; `why` says so.
+    """
+
+    text: str
+    metric: str = ""
+    value: float | None = None  # in the metric's own unit: ns, count, per second, share
+    shown: str = ""  # the value for people
+    holds: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why connections (or packets) are missing: how many, the cause, the remedy."""
+
+    count: int
+    what: str  # "12 x ECONNREFUSED while connecting", "stopped at 28,232"
+    cause: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """Scenario publish: expected = received + missing; reach = received / expected."""
+
+    published: int = 0
+    expected: int = 0
+    received: int = 0
+    reach: float = 0.0
+    doubled: int = 0
+    garbled: int = 0
+    push: Latency = field(default_factory=Latency)  # publication to each receipt
+    last: Latency = field(default_factory=Latency)  # publication to its last receipt

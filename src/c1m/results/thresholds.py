@@ -1,0 +1,123 @@
+"""Thresholds: `--require 'p99 < 50ms'`, parsed before a run and judged by its record.
+
+METRIC OP VALUE, with a metric of `metrics.py`, OP one of < <= > >= == != and a value in the
+metric's unit: a time always with its unit (50 of what?), a share as 99.9% or 0.999.
+
+Judged strictly: a figure that the run does not carry (too few samples for that percentile) does not
+hold, and an upper bound on a percentile does not hold where so many replies are missing that the
+percentile of all requests is one of those.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from c1m.errors import UsageError
+from c1m.results import catalogue as metrics
+from c1m.results.catalogue import Metric
+from c1m.results.record import RunRecord
+from c1m.results.requests import Threshold
+from c1m.units import parse_count, parse_duration, parse_mean_size, parse_rate, parse_share
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_FLAGS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+_FORM = re.compile(r"\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*([^<>=!]+?)\s*")
+_ADVICE = {
+    "time": "a time, with its unit (ns, us, ms, s, m, h): 50ms",
+    "count": "a count: 100 or 10k",
+    "rate": "a rate: 50k/s",
+    "share": "a share: 99.9% or 0.999",
+    "bytes": "a size in bytes: 64 or 4KiB",
+    "flag": "yes or no",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """One threshold as asked; `bound` in the metric's own unit: ns, count, per second, share."""
+
+    text: str
+    metric: Metric
+    op: str
+    bound: float
+
+
+def parse(text: str) -> Required:
+    """'p99 < 50ms' understood. Raises UsageError for an unknown metric, operator or unit."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise UsageError(
+            f"{text!r} is no threshold.",
+            "Write METRIC OP VALUE, OP one of < <= > >= == !=, as in 'p99 < 50ms' or 'lost == 0'; "
+            "give --require once for each.",
+        )
+    name, op, value = match.groups()
+    metric = metrics.find(name)
+    if metric.kind == "flag" and op not in ("==", "!="):
+        raise UsageError(
+            f"{text!r}: {metric.name} is yes or no, it has no order.",
+            f"Write '{metric.name} == no'.",
+        )
+    return Required(text.strip(), metric, op, _bound(text, metric, value))
+
+
+def _bound(text: str, metric: Metric, value: str) -> float:
+    """The value in the metric's unit."""
+    try:
+        return _PARSERS[metric.kind](value)
+    except UsageError as error:
+        raise UsageError(
+            f"{text.strip()!r}: {error.message}",
+            f"{metric.name} is measured as {_ADVICE[metric.kind]}.",
+        ) from error
+
+
+def _flag(value: str) -> float:
+    if value.lower() not in _FLAGS:
+        raise UsageError(f"{value!r} is neither yes nor no.")
+    return _FLAGS[value.lower()]
+
+
+_PARSERS: dict[str, Callable[[str], float]] = {
+    "time": partial(parse_duration, needs_unit=True),
+    "count": parse_count,
+    "rate": partial(parse_rate, may_be_zero=True),
+    "share": parse_share,
+    "bytes": parse_mean_size,
+    "flag": _flag,
+}
+
+
+def evaluate(record: RunRecord, thresholds: Iterable[Required]) -> list[Threshold]:
+    """What became of each threshold, in their order."""
+    return [_judge(record, one) for one in thresholds]
+
+
+def _judge(record: RunRecord, one: Required) -> Threshold:
+    figure = metrics.measure(record, one.metric)
+    if figure.value is None:
+        return Threshold(one.text, figure.name, why=figure.why)
+    holds, why = OPERATORS[one.op](figure.value, one.bound), figure.why
+    if holds and one.op in ("<", "<=") and (never := metrics.beyond(record, one.metric)):
+        holds, why = False, f"{why} {never}".strip()
+    shown = _shown(one, figure.value)
+    return Threshold(one.text, figure.name, float(figure.value), shown, holds, why)
+
+
+def _shown(one: Required, value: float) -> str:
+    """With so many digits that a value beside its bound does not look like it."""
+    shown, bound = (metrics.shown(one.metric.kind, v) for v in (value, one.bound))
+    if shown != bound or value == one.bound:
+        return shown
+    return f"{value / 1e6:,.6f} ms" if one.metric.kind == "time" else f"{value:.9g}"

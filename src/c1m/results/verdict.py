@@ -1,0 +1,384 @@
+"""Who was the limit of a run: the generator, the server, both, or neither. Pure.
+
+The rules, from what a measurement is worth:
+
+- Open loop. A request has its intended time. As long as the generator gets to each near that time,
+  every delay is the server's (or the path's), whatever CPU the generator burns: it is judged by its
+  schedule lag. Requests that wait because their connection still has one in flight are the server's
+  doing and count as `waited`, never as lag.
+- An open loop that falls short of its rate has become a closed one: every connection waits for a
+  reply, and the corrected latency grows without bound, so lag is small beside it. Then a generator
+  without CPU to spare is the limit too, if a good part of the time that a reply seems to take is
+  the generator coming round to it.
+- Closed loop. There is no schedule to be late for: a saturated generator only asks less. So it is
+  judged by CPU: a process of one thread that takes a whole core could not have asked for more.
+- A server on another machine has no CPU time here: then only the generator can be acquitted.
+- Where no core of this machine was idle and others than the two had a part of them, CPU shares say
+  nothing about either: the machine was the limit, which is the generator's side.
+- Who stood still, ended, or was held back by a CPU quota is told first: what else is seen follows
+  from that (stillness.py, quota.py). What went out late while the generator caught up after
+  the server had stood still, for as long as that had lasted, is not held against it.
+- Packets that this machine's own queues dropped come back as delay that is nobody's but this
+  machine's: the generator's side.
+
+A run in which the generator (or its machine) was the limit is a lower bound: the server may be able
+to do more than the figures say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from c1m.results.histogram import Histogram
+from c1m.results.quota import is_held_back, quota_sentences
+from c1m.results.requests import Latency, Limit, Pause, Throttling
+from c1m.results.stillness import pause_sentence
+from c1m.units import NS_PER_MS, NS_PER_S, format_count, format_duration, format_rate
+
+# Below this a late request is the scheduler's or a timer's doing and seen by nobody.
+LAG_P99_NS_MAX = 10 * NS_PER_MS
+# Where the server itself is slow, lag of a tenth of that changes no conclusion.
+LAG_SHARE_MAX = 0.1
+# p99 of the lag forgives 1 %; above p99.9 of the latencies a single pause of it shows.
+LATE_SHARE_MAX = 0.001
+# CPU time is sampled in ticks of 10 ms and a loop sleeps a little even when it is behind.
+BUSY = 0.95
+# Beside a busy generator a server is called busy sooner: it waits for nobody but the generator.
+NEARLY_BUSY = 0.90
+# More than one core: the server has several threads or processes.
+ONE_CORE = 1.05
+# A rate is kept when so much of it was sent; the rest is rounding at a stage's ends.
+RATE_KEPT = 0.99
+# Each packet dropped costs a retransmission of 200 ms or more: above this share p99.9 shows it.
+DROPS_SHARE_MAX = 0.001
+
+# Of the median time to a reply: a busy loop that comes round less often makes its own delay.
+ROUND_SHARE_MAX = 0.1
+# Of all cores; the kernel's own housekeeping takes about so much.
+IDLE_LEAST_SHARE = 0.05
+OTHERS_MOST = 0.2  # cores that others may have on a machine that is still called quiet
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What was measured, as `judge_limit` is given it, with the lag's p99."""
+
+    lag_p50_ns: int
+    lag_p99_ns: int
+    lag_max_ns: int
+    generator_cpu: float | None
+    server_cpu: float | None
+    late: int
+    sent: int
+    unsent: int
+    waited: int
+    drops: int
+    p99_ns: int | None
+    rate_asked: float | None
+    rate_reached: float | None
+    cores: int | None
+    idle: float | None
+    service_p50_ns: int | None
+    pauses: Sequence[Pause] = ()
+    server_ended_s: float | None = None
+    generator_quota: Throttling | None = None
+    server_quota: Throttling | None = None
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether somebody stood still or ended: then no other reason is looked for."""
+        return self.server_ended_s is not None or bool(self.pauses)
+
+    @property
+    def is_slow_loop(self) -> bool:
+        """Whether a generator without CPU to spare makes a good part of the replies' delay.
+
+        CPU alone proves nothing: with little to do it looks at each request by itself, with more
+        at many together. Where the time to a reply is not known it counts against the generator.
+        """
+        if self.service_p50_ns is None:
+            return self.generator_is_busy
+        return self.generator_is_busy and self.lag_p50_ns > ROUND_SHARE_MAX * self.service_p50_ns
+
+    @property
+    def others(self) -> float:
+        """Cores that others had while none was idle; 0.0 where some were, or it is not known.
+
+        Other processes, the hypervisor, or interrupts that the kernel does not count to a process.
+        """
+        if self.idle is None or not self.cores or self.generator_cpu is None:
+            return 0.0
+        if self.idle >= IDLE_LEAST_SHARE * self.cores:
+            return 0.0
+        return max(0.0, self.cores - self.idle - self.generator_cpu - (self.server_cpu or 0.0))
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether others kept CPU from the generator, and from a server here.
+
+        A server here whose CPU is not known may itself be these others.
+        """
+        return self.server_cpu is not None and self.others > OTHERS_MOST
+
+    @property
+    def generator_is_busy(self) -> bool:
+        is_busy = self.generator_cpu is not None and self.generator_cpu >= BUSY
+        return is_busy or is_held_back(self.generator_quota)
+
+    def server_is_busy(self, from_share: float = BUSY) -> bool:
+        """Whether the server had no CPU to spare: its one core, or all that the machine has left.
+
+        With several threads and an unknown number of cores it is not known, and not claimed.
+        """
+        if is_held_back(self.server_quota):
+            return True
+        if self.server_cpu is None:
+            return False
+        if self.server_cpu <= ONE_CORE:
+            return self.server_cpu >= from_share
+        left = (self.cores or 0) - (self.generator_cpu or 0.0)
+        return bool(self.cores) and self.server_cpu >= from_share * left
+
+
+def judge_limit(
+    *,
+    lag: Histogram,
+    is_open_loop: bool,
+    generator_cpu: float | None,
+    server_cpu: float | None,
+    late: int,
+    sent: int,
+    unsent: int,
+    waited: int,
+    softnet_drops: int,
+    p99_ns: int | None,
+    rate_asked: float | None,
+    rate_reached: float | None,
+    cores: int | None = None,
+    idle: float | None = None,
+    service_p50_ns: int | None = None,
+    lag_after: Histogram | None = None,
+    late_after: int = 0,
+    pauses: Sequence[Pause] = (),
+    server_ended_s: float | None = None,
+    generator_quota: Throttling | None = None,
+    server_quota: Throttling | None = None,
+) -> Limit:
+    """The verdict. CPU in cores (1.0: one whole core; None: not known), rates per second.
+
+    `lag`: ns that the generator was behind its schedule at each request; an open loop without any
+    is judged as a closed one; `p99_ns` of the corrected latency, `service_p50_ns` of the
+    uncorrected one; `late`, `sent`, `unsent`, `waited` as in measured.Requests; `cores` of this
+    machine, and how many of them were `idle` (`idle_cores`). `lag_after`, `late_after`: of the lag
+    (beside `lag`) and of `late` (in it) what came while it caught up after the server's `pauses`.
+    """
+    whole = lag if lag_after is None else _merged(lag, lag_after)
+    if not any(pause.who == "server" for pause in pauses):  # then it is held against it
+        lag, late_after = whole, 0
+    facts = _Facts(
+        lag.quantile(0.5), lag.quantile(0.99), lag.max, generator_cpu, server_cpu,
+        late - late_after, sent, unsent, waited, softnet_drops, p99_ns, rate_asked, rate_reached,
+        cores, idle, service_p50_ns, pauses, server_ended_s, generator_quota, server_quota,
+    )  # fmt: skip
+    if sent == 0:
+        who, sentences = "unknown", [f"None of {format_count(unsent)} requests due was sent."]
+    elif is_open_loop and lag.count:
+        who, sentences = _open_loop(facts)
+    else:
+        who, sentences = _closed_loop(facts)
+    who, sentences = _with_roots(facts, who, sentences)
+    is_lower_bound = who in ("generator", "both")
+    if softnet_drops:
+        sentences.append(_drops(facts))
+        if sent and softnet_drops > DROPS_SHARE_MAX * sent:
+            who = "both" if who in ("server", "both") else "generator"
+            is_lower_bound = True
+    if is_lower_bound:
+        sentences.append("So these figures are a lower bound: the server may be able to do more.")
+    return Limit(
+        who=who,
+        is_lower_bound=is_lower_bound,
+        sentences=sentences,
+        generator_cpu=generator_cpu,
+        server_cpu=server_cpu,
+        schedule_lag=Latency.of(whole),
+        kernel_drops=softnet_drops,
+        pauses=list(pauses),
+        generator_quota=generator_quota,
+        server_quota=server_quota,
+    )
+
+
+def _merged(first: Histogram, second: Histogram) -> Histogram:
+    whole = Histogram()
+    whole.merge(first)
+    whole.merge(second)
+    return whole
+
+
+def _with_roots(facts: _Facts, who: str, sentences: list[str]) -> tuple[str, list[str]]:
+    """The verdict with what explains the rest of it put first."""
+    both = {"generator", "server"}
+    sides = both if who == "both" else both & {who}
+    first, last = list[str](), list[str]()
+    for side in ("server", "generator"):
+        own = [pause for pause in facts.pauses if pause.who == side]
+        if own:
+            first.append(pause_sentence(own))
+            sides.add(side)
+    if facts.server_ended_s is not None:
+        when = format_duration(facts.server_ended_s * NS_PER_S)
+        first.append(f"The server's process ended {when} after the start.")
+        sides.add("server")
+    held = {
+        side: quota
+        for side, quota in (("generator", facts.generator_quota), ("server", facts.server_quota))
+        if quota is not None and is_held_back(quota)
+    }
+    same = len({quota.group for quota in held.values()}) < len(held)  # they share it
+    for side, quota in held.items():
+        if not (same and side == "server"):
+            told = "generator, with the server in its cgroup," if same else side
+            said = quota_sentences(told, quota)
+            # Who kept the plan all the same was not the limit; it is said at the end.
+            first, last = ([*said, *first], last) if side in sides else (first, [*last, *said])
+    if len(sides) == 2:
+        who = "both"
+    elif sides:
+        who = sides.pop()
+    return who, [*first, *sentences, *last]
+
+
+def lag_bound_ns(p99_ns: int | None) -> int:
+    """The schedule lag whose p99 an unsaturated generator does not pass."""
+    return max(LAG_P99_NS_MAX, round(LAG_SHARE_MAX * (p99_ns or 0)))
+
+
+def _open_loop(facts: _Facts) -> tuple[str, list[str]]:
+    behind = _behind(facts)
+    if behind:
+        sentences = [*behind, _cpu_sentence(facts)]
+        if facts.server_is_busy():
+            return "both", [*sentences, "The server had no CPU to spare either."]
+        return "generator", sentences
+    kept = (
+        f"The generator kept its schedule: 99 % of the requests went out within "
+        f"{format_duration(facts.lag_p99_ns)} of their time."
+    )
+    sentences = [kept, _cpu_sentence(facts)]
+    short = _fell_short(facts)
+    if facts.is_explained:
+        return "neither", [*sentences, *short]  # `_with_roots` says who
+    if short and facts.is_slow_loop:
+        why = "But it had no CPU to spare, and replies that are there wait until it comes round."
+        who = "both" if facts.server_is_busy(NEARLY_BUSY) else "generator"
+        return who, [*sentences, *short, why]
+    if facts.server_is_busy():
+        return "server", [*sentences, *short, "The server had no CPU to spare."]
+    if short and facts.is_crowded:
+        return "both", [*sentences, *short, _crowd(facts)]
+    if short:
+        why = (
+            "The server's replies, one after the other on each connection, take too long for that "
+            "rate: more connections or --pipeline would carry more"
+        )
+        if facts.server_cpu is not None:
+            why += "; the server had CPU to spare"
+        return "server", [*sentences, *short, why + "."]
+    if facts.is_crowded:
+        return "neither", [*sentences, "The plan was kept all the same.", _crowd(facts)]
+    if facts.generator_is_busy:
+        spare = "but a higher rate the generator may not keep: it had no CPU to spare."
+        return "neither", [*sentences, f"The plan was kept, {spare}"]
+    if facts.server_cpu is None or facts.generator_cpu is None:
+        return "neither", [*sentences, "The plan was kept."]
+    return "neither", [*sentences, "The plan was kept, and both had time to spare."]
+
+
+def _behind(facts: _Facts) -> list[str]:
+    """Why the generator counts as saturated in an open loop; [] where it does not."""
+    sentences = []
+    bound = lag_bound_ns(facts.p99_ns)
+    if facts.lag_p99_ns > bound:
+        sentences.append(
+            f"The generator was behind its schedule: p99 of its lag is "
+            f"{format_duration(facts.lag_p99_ns)} (the bound here is {format_duration(bound)}), "
+            f"at most {format_duration(facts.lag_max_ns)}."
+        )
+    if facts.late > LATE_SHARE_MAX * facts.sent:
+        sentences.append(
+            f"{format_count(facts.late)} of {format_count(facts.sent)} requests went out more than "
+            f"{format_duration(LAG_P99_NS_MAX)} late because the generator was behind."
+        )
+    return sentences
+
+
+def _fell_short(facts: _Facts) -> list[str]:
+    """What of the plan was not reached though the generator was in time."""
+    sentences = []
+    asked, reached = facts.rate_asked, facts.rate_reached
+    if asked and reached is not None and reached < RATE_KEPT * asked:
+        sentences.append(f"{format_rate(reached)} of {format_rate(asked)} were reached.")
+    if facts.unsent > (1 - RATE_KEPT) * (facts.sent + facts.unsent):
+        sentences.append(
+            f"{format_count(facts.unsent)} requests were due and never sent: their connections "
+            "were waiting for an earlier reply, or had ended."
+        )
+    if sentences and facts.waited:
+        sentences.append(
+            f"{format_count(facts.waited)} requests waited for a reply on their connection first."
+        )
+    return sentences
+
+
+def _closed_loop(facts: _Facts) -> tuple[str, list[str]]:
+    sentences = [_cpu_sentence(facts)]
+    if facts.generator_cpu is None:
+        return "unknown", [*sentences, "So it is not known whether the generator was the limit."]
+    if facts.is_explained and not facts.generator_is_busy:
+        return "neither", sentences  # `_with_roots` says who
+    if facts.generator_is_busy:
+        if facts.server_is_busy(NEARLY_BUSY):
+            return "both", [*sentences, "Both took all the CPU that they can."]
+        return "generator", [*sentences, "The generator could not have asked for more."]
+    if facts.server_is_busy():
+        return "server", [*sentences, "The generator had time to spare, the server had none."]
+    if facts.server_cpu is None:
+        why = (
+            "The generator had time to spare: the server, the path or the think time was the limit."
+        )
+        return "unknown", [*sentences, why]
+    if facts.is_crowded:
+        return "both", [*sentences, _crowd(facts)]
+    why = (
+        "Neither was short of CPU: round trips (and think time) over so many connections are the "
+        "limit; more connections or --pipeline would show what the server can do."
+    )
+    return "neither", [*sentences, why]
+
+
+def _cpu_sentence(facts: _Facts) -> str:
+    return (
+        f"CPU while requests ran: generator {_cores(facts.generator_cpu)}, server "
+        f"{_cores(facts.server_cpu)}."
+    )
+
+
+def _cores(cpu: float | None) -> str:
+    return "unknown" if cpu is None else f"{100 * cpu:.0f} % of a core"
+
+
+def _crowd(facts: _Facts) -> str:
+    return (
+        f"No core of this machine was idle, and {100 * facts.others:.0f} % of one went to others "
+        "than these two (processes, the hypervisor, interrupts): measure again on a quiet machine."
+    )
+
+
+def _drops(facts: _Facts) -> str:
+    return (
+        f"This machine dropped {format_count(facts.drops)} packets from its own queues (Softnet."
+        "dropped), and each comes back as a delay of 200 ms or more: raise "
+        "net.core.netdev_max_backlog."
+    )

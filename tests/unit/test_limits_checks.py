@@ -1,0 +1,380 @@
+"""Every check on made-up machines: ok, short and unknown, with the remedy that goes with it."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from c1m.cli.doctor_text import render, summary
+from c1m.engine.uring.rings import RingSet, Tuning
+from c1m.errors import EngineUnavailable, UsageError
+from c1m.kernel.real import RealKernel
+from c1m.kernel.uring_probe import probe
+from c1m.limits import needs
+from c1m.limits.check import OK, SHORT, UNKNOWN, Finding, with_room
+from c1m.limits.forecast import CHECKS, Diagnosis, diagnose
+from c1m.limits.situation import Situation, format_ports, parse_ports
+
+GIB = 1 << 30
+
+# The development machine as it comes.
+MACHINE = Situation(
+    kernel=(6, 18),
+    nofile=(20_000, 20_000),
+    nr_open=1_048_576,
+    file_max=2_466_170,
+    files_open=500,
+    port_range=(32768, 60999),
+    somaxconn=4096,
+    max_syn_backlog=2048,
+    tcp_mem_pages=(287_898, 383_867, 575_796),
+    tcp_rmem_bytes=(4096, 131072, 33554432),
+    tcp_wmem_bytes=(4096, 16384, 4194304),
+    has_conntrack=True,
+    conntrack_max=262_144,
+    conntrack_count=0,
+    conntrack_established_s=432_000,
+    tcp_sockets=2,
+    epoll_watches_max=5_491_511,
+    memory_available_bytes=23 * GIB,
+    slab_bytes={"TCP": 2521, "sock_inode_cache": 863, "filp": 196, "dentry": 196},
+    uring_errno=0,
+    uring_disabled=0,
+    memlock_bytes=8 << 20,
+    has_ipc_lock=True,
+    has_sys_admin=True,
+)
+M = 1_000_000
+
+
+def machine(**values: object) -> Situation:
+    return replace(MACHINE, **values)  # type: ignore[arg-type]
+
+
+def found(diagnosis: Diagnosis, name: str) -> Finding:
+    (finding,) = [f for f in diagnosis.findings if f.name == name]
+    return finding
+
+
+def test_a_million_with_both_ends_fits_the_development_machine_with_uring() -> None:
+    diagnosis = diagnose(M, "both", "auto", [8001], MACHINE)
+    assert diagnosis.request.engine == "uring"
+    assert not diagnosis.is_short
+    assert diagnosis.unknown == ()
+    assert diagnosis.fits is not None and diagnosis.fits >= M
+    assert diagnosis.first_limit == "memory"
+    assert "4,096" in found(diagnosis, "net.core.somaxconn").text
+
+
+def test_with_epoll_nofile_stops_it() -> None:
+    diagnosis = diagnose(M, "both", "epoll", [8001], MACHINE)
+    assert diagnosis.is_short
+    assert diagnosis.first_limit == "nofile (hard)"
+    assert diagnosis.fits is not None and 19_900 < diagnosis.fits < 20_000
+    assert "--engine uring" in found(diagnosis, "nofile (hard)").remedy
+
+
+# name, role, engine, what makes it short, what makes it unknown
+BOUNDS = [
+    ("nofile (hard)", "both", "epoll", {"nofile": (1024, 4096)}, {"nofile": None}),
+    ("nofile (hard)", "both", "uring", {"nofile": (256, 256)}, {"nofile": None}),
+    ("rings", "both", "uring", {"nofile": (2048, 2048)}, {"nofile": None}),
+    ("fs.nr_open", "server", "epoll", {"nr_open": 900_000}, {"nr_open": None}),
+    ("fs.file-max", "both", "uring",
+        {"file_max": 2_000_000, "has_sys_admin": False}, {"file_max": None},
+    ),
+    ("fs.file-max", "both", "uring",
+        {"files_open": 500_000, "has_sys_admin": False}, {"file_max": None},
+    ),
+    (
+        "fs.epoll.max_user_watches", "server", "epoll",
+        {"epoll_watches_max": 999_999}, {"epoll_watches_max": None},
+    ),
+    (
+        "net.ipv4.tcp_mem", "server", "uring",
+        {"tcp_mem_pages": (1000, 2000, 3000)}, {"tcp_mem_pages": None},
+    ),
+    (
+        "net.netfilter.nf_conntrack_max", "both", "uring",
+        {"conntrack_count": 10}, {"conntrack_count": None},
+    ),
+    (
+        "memory", "both", "uring",
+        {"memory_available_bytes": 8 * GIB}, {"memory_available_bytes": None},
+    ),
+    (
+        "cgroup memory", "server", "uring",
+        {"cgroup_limit_bytes": 2 * GIB, "cgroup_used_bytes": GIB},
+        {"cgroup_limit_bytes": 2 * GIB, "cgroup_used_bytes": None},
+    ),
+    (
+        "memlock", "both", "uring",
+        {"has_ipc_lock": False, "memlock_bytes": 512 << 10},
+        {"has_ipc_lock": False, "memlock_bytes": None},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "role", "engine", "short", "unknown"), BOUNDS)
+def test_short_says_how_many_fit_and_what_to_do(
+    name: str, role: str, engine: str, short: dict[str, object], unknown: dict[str, object]
+) -> None:
+    finding = found(diagnose(M, role, engine, [8001], machine(**short)), name)
+    assert finding.verdict == SHORT
+    assert finding.fits is not None and finding.fits < M
+    assert isinstance(finding.needed, int) and isinstance(finding.have, int)
+    assert finding.needed > finding.have
+    assert finding.remedy
+
+
+@pytest.mark.parametrize(("name", "role", "engine", "short", "unknown"), BOUNDS)
+def test_ok_with_fewer_and_unknown_where_nothing_is_told(
+    name: str, role: str, engine: str, short: dict[str, object], unknown: dict[str, object]
+) -> None:
+    finding = found(diagnose(10, role, engine, [8001], machine(**short)), name)
+    assert (finding.verdict, finding.remedy, finding.fixes) == (OK, "", ())
+    finding = found(diagnose(M, role, engine, [8001], machine(**unknown)), name)
+    assert (finding.verdict, finding.fits) == (UNKNOWN, None)
+    assert "cannot be read" in finding.text
+
+
+def test_a_machine_that_tells_nothing_gives_unknowns_and_no_error() -> None:
+    for role in ("server", "client", "both"):
+        for engine in ("auto", "uring", "epoll"):
+            diagnosis = diagnose(M, role, engine, [8001], Situation())
+            assert len(diagnosis.unknown) >= 6
+            assert render(diagnosis)
+    diagnosis = diagnose(M, "server", "epoll", [8001], Situation())
+    assert diagnosis.fits is None and diagnosis.first_limit is None
+    assert "cannot be said" in summary(diagnosis)[0]
+
+
+def test_soft_nofile_is_never_short() -> None:
+    finding = found(diagnose(M, "both", "epoll", situation=machine(nofile=(5, 2 * M))),
+                    "nofile (soft)")  # fmt: skip
+    assert finding.verdict == OK
+    assert "raises it" in finding.text
+    finding = found(diagnose(M, situation=machine(nofile=None)), "nofile (soft)")
+    assert finding.verdict == UNKNOWN
+
+
+def test_file_max_does_not_bind_the_administrator_but_is_named() -> None:
+    finding = found(diagnose(M, situation=machine(file_max=1000, has_sys_admin=True)),
+                    "fs.file-max")  # fmt: skip
+    assert (finding.verdict, finding.fits) == (OK, None)
+    assert "CAP_SYS_ADMIN" in finding.text
+    assert finding.fixes
+
+
+def test_local_ports_off_loopback() -> None:
+    name = "net.ipv4.ip_local_port_range"
+    finding = found(diagnose(M, "client", "uring", [80], MACHINE, sources=1), name)
+    assert (finding.verdict, finding.fits) == (SHORT, 14_116)
+    assert "32 pairs" in finding.remedy
+    assert "connect from 32 addresses (--sources" in finding.remedy
+    assert [fix.value for fix in finding.fixes] == ["1024 65535"]
+    finding = found(diagnose(M, "client", "uring", [80], MACHINE, sources=71), name)
+    assert finding.verdict == OK
+    finding = found(diagnose(M, "client", "uring", range(80, 151), MACHINE, sources=1), name)
+    assert finding.verdict == OK
+    assert found(diagnose(M, "client", situation=machine(port_range=None)), name).verdict == UNKNOWN
+    reserved = machine(reserved_ports=((1, 65535),))
+    finding = found(diagnose(1, "client", situation=reserved), name)
+    assert (finding.verdict, finding.fits) == (SHORT, 0)
+    assert all(f.name != name for f in diagnose(M, "server", situation=MACHINE).findings)
+
+
+def test_widening_the_range_reserves_the_listening_ports() -> None:
+    diagnosis = diagnose(M, "both", "uring", [8001], machine(reserved_ports=((9, 9),)), sources=1)
+    fixes = found(diagnosis, "net.ipv4.ip_local_port_range").fixes
+    assert {fix.sysctl: fix.value for fix in fixes} == {
+        "net.ipv4.ip_local_port_range": "1024 65535",
+        "net.ipv4.ip_local_reserved_ports": "9,8001",
+    }
+
+
+def test_listening_ports_inside_the_ephemeral_range_are_named() -> None:
+    name = "net.ipv4.ip_local_reserved_ports"
+    finding = found(diagnose(M, "server", "uring", [40000, 40001, 80], MACHINE), name)
+    assert (finding.verdict, finding.needed) == (OK, "40000-40001")
+    assert "40000-40001" in finding.text
+    assert finding.remedy
+    reserved = machine(reserved_ports=((39000, 40500),))
+    finding = found(diagnose(M, "server", "uring", [40000, 80], reserved), name)
+    assert (finding.needed, finding.remedy) == ("none", "")
+    assert found(diagnose(M, situation=machine(port_range=None)), name).verdict == UNKNOWN
+
+
+def test_queues_are_advice() -> None:
+    both = diagnose(M, "both", "uring", [8001], MACHINE)
+    server = diagnose(M, "server", "uring", [8001], MACHINE)
+    for name in ("net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"):
+        assert (found(both, name).verdict, found(both, name).remedy) == (OK, "")
+        assert (found(server, name).verdict, found(server, name).fixes[0].value) == (OK, "65535")
+    wide = diagnose(M, "server", "uring", [8001], machine(somaxconn=65535, max_syn_backlog=65535))
+    assert found(wide, "net.core.somaxconn").text == ""
+    blind = diagnose(M, "server", "uring", [8001], machine(somaxconn=None, max_syn_backlog=None))
+    assert {f.name for f in blind.unknown} >= {"net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"}
+    off = diagnose(M, "server", "uring", [8001], machine(has_syncookies=False))
+    assert "dropped" in found(off, "net.ipv4.tcp_max_syn_backlog").text
+
+
+def test_a_queue_of_packets_is_too_short_only_where_some_were_dropped() -> None:
+    name = "net.core.netdev_max_backlog"
+    silent = diagnose(M, "both", "uring", [8001], machine(netdev_max_backlog=1000))
+    assert found(silent, name).remedy == "" and found(silent, name).fixes == ()
+    full = machine(netdev_max_backlog=1000, softnet_dropped=6_435_221)
+    finding = found(diagnose(M, "both", "uring", [8001], full), name)
+    assert finding.verdict == OK and "6,435,221 packets" in finding.text
+    assert [fix.value for fix in finding.fixes] == ["100000"]
+    wide = replace(full, netdev_max_backlog=1_000_000)  # they were dropped before it was raised
+    assert found(diagnose(M, "both", "uring", [8001], wide), name).fixes == ()
+    hidden = diagnose(M, "both", "uring", [8001], machine(softnet_dropped=5))
+    assert name not in {f.name for f in hidden.findings}
+
+
+@pytest.mark.parametrize("name", ["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"])
+def test_tcp_buffers(name: str) -> None:
+    key = name.removeprefix("net.ipv4.") + "_bytes"
+    assert found(diagnose(M, situation=MACHINE), name).remedy == ""
+    small = found(diagnose(M, situation=machine(**{key: (1024, 16384, 4194304)})), name)
+    assert (small.verdict, small.fixes[0].value.split()[0]) == (OK, "4096")
+    large = found(diagnose(M, situation=machine(**{key: (4096, 1 << 24, 1 << 25)})), name)
+    assert "large" in large.text and large.remedy
+    assert found(diagnose(M, situation=machine(**{key: None})), name).verdict == UNKNOWN
+
+
+def test_conntrack_counts_only_where_it_tracks() -> None:
+    name, timeout = (
+        "net.netfilter.nf_conntrack_max",
+        "net.netfilter.nf_conntrack_tcp_timeout_established",
+    )
+    idle = diagnose(M, situation=MACHINE)
+    assert found(idle, name).fits is None
+    assert all(f.name != timeout for f in idle.findings)
+    absent = diagnose(M, situation=machine(has_conntrack=False, conntrack_max=None))
+    assert found(absent, name).have == "not loaded"
+    busy = machine(conntrack_count=5, conntrack_max=2 * M)
+    assert found(diagnose(M, situation=busy), timeout).remedy == ""
+    brief = diagnose(M, situation=replace(busy, conntrack_established_s=300))
+    assert "5 min" in found(brief, timeout).text and found(brief, timeout).fixes
+    blind = diagnose(M, situation=replace(busy, conntrack_established_s=None))
+    assert found(blind, timeout).verdict == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"uring_errno": errno.EPERM, "uring_disabled": 2}, "kernel.io_uring_disabled"),
+        ({"uring_errno": errno.EPERM}, "seccomp"),
+        ({"uring_errno": errno.ENOMEM}, "LimitMEMLOCK"),
+        ({"uring_errno": errno.ENOSYS}, "epoll"),
+        ({"uring_errno": errno.EINVAL, "kernel": (5, 10)}, "Linux 6.1 or later"),
+        ({"uring_errno": None, "kernel": (5, 10)}, "Linux 6.1 or later"),
+    ],
+)
+def test_io_uring_refused(values: dict[str, object], words: str) -> None:
+    refused = machine(**values)
+    asked = diagnose(10, "both", "uring", [8001], refused)
+    finding = found(asked, "io_uring")
+    assert (finding.verdict, finding.fits, asked.first_limit) == (SHORT, 0, "io_uring")
+    assert words in finding.remedy
+    assert summary(asked)[0].startswith("None of 10 connections fit")
+    auto = diagnose(10, "both", "auto", [8001], refused)
+    assert (auto.request.engine, auto.is_short) == ("epoll", False)
+    assert "without it" in found(auto, "io_uring").text
+
+
+def test_io_uring_not_tried_is_unknown() -> None:
+    diagnosis = diagnose(M, situation=machine(uring_errno=None))
+    assert (diagnosis.request.engine, found(diagnosis, "io_uring").verdict) == ("uring", UNKNOWN)
+
+
+def test_memory_says_when_it_goes_by_usual_sizes() -> None:
+    assert "usual" in found(diagnose(M, situation=machine(slab_bytes={})), "memory").text
+    assert "usual" not in found(diagnose(M, situation=MACHINE), "memory").text
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"connections": 0}, "0 connections"),
+        ({"connections": -5}, "-5 connections"),
+        ({"connections": 1, "role": "proxy"}, "proxy"),
+        ({"connections": 1, "engine": "select"}, "select"),
+        ({"connections": 1, "listen_ports": []}, "ports"),
+        ({"connections": 1, "listen_ports": [70000]}, "65535"),
+        ({"connections": 1, "sources": 0}, "source"),
+    ],
+)
+def test_bad_requests_are_one_sentence(values: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        diagnose(situation=MACHINE, **values)  # type: ignore[arg-type]
+
+
+def test_the_table_names_every_check_and_stays_within_the_width() -> None:
+    diagnosis = diagnose(M, "server", "epoll", [40000], machine(conntrack_count=9, nr_open=5))
+    text = render(diagnosis, width=80)
+    for finding in diagnosis.findings:
+        assert any(line.startswith(finding.name) for line in text.splitlines())
+    assert "To fix it: " in text and "Better: " in text
+    notes = [line for line in text.splitlines() if line.startswith("    ")]
+    assert max(map(len, notes)) <= 80
+    assert "\x1b" not in text
+    assert "\x1b[31mshort" in render(diagnosis, colour=True)
+    assert len(CHECKS) == len(set(CHECKS))
+
+
+def test_one_connection_has_its_grammar() -> None:
+    diagnosis = diagnose(M, "server", "epoll", [8001], machine(nofile=(66, 66)))
+    assert summary(diagnosis)[0].startswith("Only 1 of 1,000,000 connections fits here")
+
+
+def test_ports_text_there_and_back() -> None:
+    assert parse_ports("8001,9000-9010,x\n") == ((8001, 8001), (9000, 9010))
+    assert parse_ports("") == ()
+    assert format_ports(((9, 9), (3, 5), (6, 6), (4, 4))) == "3-6,9"
+
+
+def test_with_room_is_above_by_about_a_quarter() -> None:
+    for needed in (1, 7, 999, 1_000_065, 2_500_000):
+        assert needed <= with_room(needed) <= needed * 1.3 + 2
+
+
+def test_the_table_of_established_connections_bounds_nothing_but_is_named_when_deep() -> None:
+    name = "net.ipv4.tcp_ehash_entries"
+    small = diagnose(M, situation=machine(established_chains=262_144))
+    finding = found(small, name)
+    assert (finding.verdict, finding.fits) == (OK, None)
+    assert "2,000,000 sockets stand 8 deep" in finding.text
+    assert "thash_entries=2097152" in finding.remedy
+    assert not found(diagnose(M, situation=machine(established_chains=1 << 21)), name).remedy
+    assert name not in {f.name for f in diagnose(M, situation=machine()).findings}
+
+
+@pytest.mark.parametrize(
+    ("role", "kib", "engine"),
+    [("server", 195, "epoll"), ("server", 196, "uring"), ("both", 391, "epoll"),
+     ("both", 392, "uring")],
+)  # fmt: skip
+def test_auto_is_epoll_where_no_first_ring_may_be_locked(role: str, kib: int, engine: str) -> None:
+    locked = machine(has_ipc_lock=False, memlock_bytes=kib << 10)
+    assert diagnose(1000, role, "auto", situation=locked).request.engine == engine
+    old = replace(locked, kernel=(6, 13))
+    assert diagnose(1000, role, "auto", situation=old).request.engine == "uring"
+
+
+def test_what_a_ring_locks_is_what_the_engine_makes() -> None:
+    try:
+        kernel = RealKernel(probe())
+    except EngineUnavailable as reason:
+        pytest.skip(str(reason))
+    rings = RingSet(kernel, Tuning())
+    first = rings._first
+    assert first is not None
+    buffers = [rings._entries(n) * 16 for n in (rings.tuning.buffers_first, rings.buffers_each)]
+    made = [first.ring.locked_bytes + nbytes for nbytes in buffers]
+    rings.shutdown()
+    assert made == [needs.FIRST_RING_BYTES, needs.RING_BYTES]

@@ -1,0 +1,231 @@
+"""Scenario publish: who has heard what, in batches and one at a time, and exact counts."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from c1m.engine.ragged import Ragged
+from c1m.errors import UsageError
+from c1m.scenarios.matching import OUTCOMES, RIGHT, Resolved
+from c1m.scenarios.publish import FanExchange, Publish, equal_to
+
+NEWS = "news {seq} of {n};"
+
+
+def a_fan(count: int = 5, depth: int = 1, **options: object) -> tuple[Publish, FanExchange]:
+    publish = Publish(NEWS, **options)  # type: ignore[arg-type]
+    publish.begin(count, 0)
+    fan = publish.exchange(count, depth)
+    assert isinstance(fan, FanExchange)
+    fan.opened(np.arange(count))
+    return publish, fan
+
+
+def say(fan: FanExchange, number: int = 0) -> bytes:
+    return fan.requests(np.array([number]))[0].piece(0)
+
+
+def hear(fan: FanExchange, *pieces: tuple[int, bytes]) -> list[str]:
+    return names(
+        fan.take(np.array([n for n, _ in pieces], np.int64), Ragged.of([p for _, p in pieces]))
+    )
+
+
+def names(resolved: Resolved) -> list[str]:
+    outcomes = resolved.outcomes
+    return ["right"] * len(resolved) if outcomes is None else [OUTCOMES[o] for o in outcomes]
+
+
+def counts(publish: Publish) -> tuple[int, int, int]:
+    told = publish.fan_out()
+    assert told is not None
+    assert told.reach == (told.received / told.expected if told.expected else 0)
+    return told.published, told.expected, told.received
+
+
+def test_it_is_right_when_all_have_heard_it() -> None:
+    publish, fan = a_fan()
+    news = say(fan)
+    assert hear(fan, (1, news), (3, news)) == []
+    assert [a.tolist() for a in _columns(fan)] == [[0], [0], [2]]
+    assert hear(fan, (2, news), (4, news)) == ["right"]
+    assert [a.tolist() for a in _columns(fan)] == [[0], [0], [2]]
+    assert [a.tolist() for a in _columns(fan)] == [[], [], []]
+    assert counts(publish) == (1, 4, 4) and fan.in_flight == 0
+
+
+def _columns(fan: FanExchange) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    pushes = fan.pushes()
+    return pushes.numbers, pushes.seqs, pushes.counts
+
+
+@pytest.mark.parametrize(
+    ("to_publisher", "expected"), [(None, (1, 5, 5)), (True, (1, 5, 5)), (False, (1, 4, 4))]
+)
+@pytest.mark.parametrize("is_last", [False, True])
+def test_the_publisher_itself(
+    to_publisher: bool | None, expected: tuple[int, int, int], is_last: bool
+) -> None:
+    publish, fan = a_fan(to_publisher=to_publisher)
+    news = say(fan)
+    pieces = [(n, news) for n in ([1, 2, 3, 4, 0] if is_last else [0, 1, 2, 3, 4])]
+    came = [name for piece in pieces for name in hear(fan, piece)]
+    assert came == ["right"]
+    assert counts(publish) == expected
+    assert fan.extras == ({"unasked": 1} if to_publisher is False and not is_last else fan.extras)
+
+
+def test_only_publishers_may_publish() -> None:
+    _, fan = a_fan(depth=2, publishers=2)
+    assert fan.is_free(np.arange(5)).tolist() == [True, True, False, False, False]
+    say(fan, 1)
+    say(fan, 1)
+    assert fan.is_free(np.arange(3)).tolist() == [True, False, False]
+
+
+def test_several_under_way_in_any_order_and_in_parts() -> None:
+    publish, fan = a_fan(3, depth=2, publishers=2)
+    first, second, third = say(fan, 0), say(fan, 1), say(fan, 0)
+    assert hear(fan, (2, third + first), (2, second[:4]), (1, first)) == ["right"]
+    assert hear(fan, (2, second[4:]), (0, second)) == ["right"]
+    assert hear(fan, (1, third[:1]), (1, third[1:])) == ["right"]
+    assert counts(publish) == (3, 6, 6) and not fan.extras and not fan.faults
+
+
+def test_doubled_garbled_and_unasked() -> None:
+    publish, fan = a_fan(4)
+    assert hear(fan, (1, b"hello")) == []
+    news = say(fan)
+    assert hear(fan, (1, news), (1, news), (2, b"NEWS 0 of 0;")) == []
+    assert hear(fan, (3, news)) == ["garbled"]
+    assert hear(fan, (3, news)) == []
+    assert fan.extras == {"unasked": 1, "doubled": 2}
+    assert counts(publish) == (1, 3, 2) and fan.garbled == 1
+    assert hear(fan, (2, news)) == [] and fan.extras["late"] == 1
+    kinds = [fault.kind for fault in fan.faults]
+    assert kinds == ["unasked", "doubled", "garbled", "doubled", "late"]
+
+
+@pytest.mark.parametrize("cut", [1, 6, 11])
+def test_a_copy_that_is_cut_off_is_missing_and_nothing_else(cut: int) -> None:
+    publish, fan = a_fan(4)
+    news = say(fan)
+    hear(fan, (1, news[:cut]), (2, news), (3, news))
+    assert names(fan.give_up(np.array([0]), np.array([0]))) == ["missing"]
+    news = say(fan)
+    assert hear(fan, (1, news[:5]), (2, news), (3, news)) == []
+    assert hear(fan, (1, news[5:])) == ["right"]
+    assert not fan.extras and fan.garbled == 0 and counts(publish) == (2, 6, 5)
+
+
+def test_bytes_before_a_copy_are_unasked_for() -> None:
+    _, fan = a_fan(2)
+    news = say(fan)
+    assert hear(fan, (1, b"?" + news)) == ["right"]
+    assert fan.extras == {"unasked": 1} and fan.garbled == 0
+
+
+def test_what_is_given_up_is_missing_and_late_when_it_comes() -> None:
+    publish, fan = a_fan(4)
+    news = say(fan)
+    hear(fan, (1, news))
+    assert names(fan.give_up(np.array([0]), np.array([0]))) == ["missing"]
+    assert hear(fan, (2, news), (1, news)) == []
+    assert fan.extras == {"late": 1, "doubled": 1}
+    assert counts(publish) == (1, 3, 1)
+
+
+def test_receivers_that_end_and_receivers_that_are_closed() -> None:
+    publish, fan = a_fan(4)
+    news = say(fan)
+    hear(fan, (1, news))
+    assert names(fan.gone(np.array([2]))) == []
+    assert names(fan.ended(np.array([3]))) == ["missing"]
+    assert counts(publish) == (1, 2, 1)
+    say(fan)
+    assert names(fan.gone(np.array([1]))) == ["right"]  # nobody is left to hear it
+    assert counts(publish) == (2, 2, 1)
+
+
+def test_one_that_was_opened_later_may_hear_it_or_not() -> None:
+    _, fan = a_fan(4)
+    fan.gone(np.array([3]))
+    news = say(fan)
+    fan.opened(np.array([3]))
+    assert hear(fan, (3, news), (1, news), (2, news)) == ["right"]
+    assert not fan.extras
+
+
+def test_a_publisher_that_ends_takes_its_publication_with_it() -> None:
+    publish, fan = a_fan(3)
+    news = say(fan)
+    hear(fan, (1, news))
+    assert names(fan.gone(np.array([0]))) == ["missing"]
+    assert fan.in_flight == 0 and counts(publish) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("message", "options", "told"),
+    [
+        ("x", {}, "told from another"),
+        (b"{seq}", {}, "told from another"),
+        ("{seq}", {"publishers": 2}, "{seq} into it and {n}"),
+        (NEWS, {"publishers": 0}, "say nothing"),
+        (NEWS, {"publishers": 9}, "9 publishers were asked, of 5 connections"),
+    ],
+)
+def test_what_cannot_be_counted_is_told(message: str, options: dict[str, int], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Publish(message, **options).begin(5, 0)  # type: ignore[arg-type]
+
+
+def test_too_many_to_count() -> None:
+    publish = Publish(NEWS, publishers=1 << 12)
+    publish.begin(1 << 20, 0)
+    with pytest.raises(UsageError, match="at most 1,024 publishers"):
+        publish.exchange(1 << 20, 1)
+
+
+@given(st.lists(st.sampled_from([b"ab", b"abc", b"", b"xb", b"abd"])), st.sampled_from([b"abc"]))
+def test_equal_to_is_its_slow_form(pieces: list[bytes], piece: bytes) -> None:
+    assert equal_to(Ragged.of(pieces), piece).tolist() == [p == piece for p in pieces]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.integers(2, 6), st.integers(1, 3), st.integers(1, 2))
+def test_a_faultless_server_in_any_pieces(seed: int, count: int, depth: int, speakers: int) -> None:
+    """Everybody hears everything, in one order for all; connections come and go."""
+    dice = Random(seed)
+    publish, fan = a_fan(count, depth, publishers=speakers, to_publisher=True)
+    streams = [b""] * count
+    resolved: list[str] = []
+    for _ in range(40):
+        if dice.random() < 0.4:
+            for number in range(speakers):
+                if fan.is_free(np.array([number]))[0]:
+                    news = say(fan, number)
+                    streams = [stream + news for stream in streams]
+        batch: list[tuple[int, bytes]] = []
+        for number in dice.sample(range(count), dice.randint(0, count)):
+            for _ in range(dice.randint(1, 2)):
+                at = dice.choice([len(streams[number]), dice.randint(0, len(streams[number]))])
+                if at:
+                    batch.append((number, streams[number][:at]))
+                streams[number] = streams[number][at:]
+        resolved += hear(fan, *batch)
+        if dice.random() < 0.1 and count > speakers:
+            number = dice.randrange(speakers, count)
+            resolved += names(fan.gone(np.array([number])))
+            streams[number] = b""
+            fan.opened(np.array([number]))
+    resolved += hear(fan, *[(n, s) for n, s in enumerate(streams) if s])
+    assert set(resolved) <= {OUTCOMES[RIGHT]}
+    told = publish.fan_out()
+    assert told is not None
+    assert not fan.faults and not fan.extras and fan.garbled == 0
+    assert int(fan.pushes().counts.sum()) == told.received
