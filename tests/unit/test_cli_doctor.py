@@ -63,15 +63,14 @@ def run(*arguments: str) -> Result:
 def test_it_fits() -> None:
     result = run()
     assert result.exit_code == 0, result.output
-    assert "1,000,000 connections fit here as things stand" in result.output
+    assert "1,000,000 connections fit on this machine" in result.output
     assert "\x1b" not in result.output
 
 
 def test_it_does_not_fit() -> None:
     result = run("--engine", "epoll", "--connections", "50k")
     assert result.exit_code == 1
-    assert "Only 19,935 of 50,000 connections fit" in result.output
-    assert "nofile (hard) stops them first" in result.output
+    assert "nofile (hard) allows only 19,935 of the 50,000 connections." in result.output
     assert "To fix it:" in result.output
 
 

@@ -281,7 +281,7 @@ def test_io_uring_refused(values: dict[str, object], words: str) -> None:
     finding = found(asked, "io_uring")
     assert (finding.verdict, finding.fits, asked.first_limit) == (SHORT, 0, "io_uring")
     assert words in finding.remedy
-    assert summary(asked)[0].startswith("None of 10 connections fit")
+    assert summary(asked)[0].endswith("allows none of the 10 connections.")
     auto = diagnose(10, "both", "auto", [8001], refused)
     assert (auto.request.engine, auto.is_short) == ("epoll", False)
     assert "without it" in found(auto, "io_uring").text
@@ -329,7 +329,7 @@ def test_the_table_names_every_check_and_stays_within_the_width() -> None:
 
 def test_one_connection_has_its_grammar() -> None:
     diagnosis = diagnose(M, "server", "epoll", [8001], machine(nofile=(66, 66)))
-    assert summary(diagnosis)[0].startswith("Only 1 of 1,000,000 connections fits here")
+    assert summary(diagnosis)[0].endswith("allows only 1 of the 1,000,000 connections.")
 
 
 def test_ports_text_there_and_back() -> None:

@@ -58,7 +58,7 @@ def test_connections_beside_stages_are_opened_first(first: str, has_ramp: bool) 
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
-        ({}, "not said how many"),
+        ({}, "How many connections"),
         ({"connections": 0}, "0 connections"),
         ({"connections": -1}, "-1 connections"),
         ({"connections": 10, "rate": float("nan"), "hold_ns": 5}, "does nothing"),

@@ -35,7 +35,12 @@ STOP_S = 120.0
     help="How many.  [default: 1,000,000, or the most that fits here]",
 )
 @click.option(
-    "--hold", type=DURATION, default="10s", show_default=True, metavar="TIME", help="Hold so long."
+    "--hold",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="How long to hold them.",
 )
 @engine_option
 @click.option(

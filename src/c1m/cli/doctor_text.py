@@ -86,16 +86,14 @@ def summary(diagnosis: Diagnosis) -> list[str]:
     if fits is None:
         lines.append("How many connections fit cannot be said: nothing that bounds them is known.")
     elif diagnosis.is_short:
-        verb = "fits" if fits == 1 else "fit"
-        count = f"Only {format_count(fits)}" if fits else "None"
+        count = f"only {format_count(fits)}" if fits else "none"
         lines.append(
-            f"{count} of {format_count(asked)} connections {verb} here as things stand: "
-            f"{diagnosis.first_limit} stops them first."
+            f"{diagnosis.first_limit} allows {count} of the {format_count(asked)} connections."
         )
     else:
         lines.append(
-            f"{format_count(asked)} connections fit here as things stand. What would stop more "
-            f"of them first is {diagnosis.first_limit}, at {format_count(fits)}."
+            f"{format_count(asked)} connections fit on this machine. The first limit above that "
+            f"is {diagnosis.first_limit}, at {format_count(fits)}."
         )
     if diagnosis.unknown:
         names = ", ".join(finding.name for finding in diagnosis.unknown)

@@ -72,7 +72,7 @@ def _plan_in(args: list[str]) -> str | None:
     type=DURATION,
     default="0s",
     metavar="TIME",
-    help="Keep all of them open, with load if there is any, for so long.",
+    help="How long to keep all of them open, under load where a rate or think time is given.",
 )
 @click.option("--rate", type=RATE, metavar="RATE", help="Requests a second over all, e.g. 100k/s.")
 @click.option(
@@ -80,26 +80,26 @@ def _plan_in(args: list[str]) -> str | None:
     type=click.Choice(["constant", "poisson"]),
     default="constant",
     show_default=True,
-    help="How requests of a rate are spaced.",
+    help="How the requests of --rate are spaced.",
 )
 @click.option(
     "--spread",
     default="uniform",
     show_default=True,
     metavar="HOW",
-    help="Which connections ask: uniform, zipf or zipf:1.2 (its exponent).",
+    help="Which connections send: uniform, zipf or zipf:1.2 (its exponent).",
 )
 @click.option(
     "--think",
     type=DURATION,
     metavar="TIME",
-    help="Instead of a rate: each connection asks again so long after its reply.",
+    help="Instead of --rate: each connection sends its next request this long after its reply.",
 )
 @click.option(
     "--churn",
     type=RATE,
     metavar="RATE",
-    help="Close so many connections a second and open them again.",
+    help="Close and reopen this many connections a second.",
 )
 @click.option(
     "--stage",
@@ -121,13 +121,13 @@ def _plan_in(args: list[str]) -> str | None:
 @click.option(
     "--message",
     metavar="TEXT",
-    help="What is said: a text with {n} (the connection), {seq} (its request), {random:64}, and "
+    help="The request: a text with {n} (the connection), {seq} (its request), {random:64}, and "
     "\\n, \\r, \\x00 as in Python; or @FILE.",
 )
 @click.option(
     "--expect",
     metavar="TEXT",
-    help="What is right as a reply, where it is not the scenario's; also with {any:10}.",
+    help="The right reply, where it is not the scenario's; may contain {any:10}.",
 )
 @click.option(
     "--pipeline",
@@ -135,19 +135,19 @@ def _plan_in(args: list[str]) -> str | None:
     default="1",
     show_default=True,
     metavar="COUNT",
-    help="Requests in flight on a connection at most.",
+    help="The most requests in flight on a connection.",
 )
 @click.option(
     "--publishers",
     type=COUNT,
     metavar="COUNT",
-    help="Connections that publish, of the scenario publish.  [default: 1]",
+    help="With the scenario publish: how many connections publish.  [default: 1]",
 )
 @click.option(
     "--connect-rate",
     type=RATE,
     metavar="RATE",
-    help="Open so many a second, e.g. 50k/s.  [default: as fast as it can]",
+    help="Open this many connections a second, e.g. 50k/s.  [default: as fast as possible]",
 )
 @click.option(
     "--source",
@@ -170,7 +170,7 @@ def _plan_in(args: list[str]) -> str | None:
     "--connect-window",
     type=COUNT,
     metavar="COUNT",
-    help="At most so many connects under way.  [default: as many as the server's accept queue "
+    help="The most connects in progress.  [default: as many as the server's accept queue "
     "takes, 128 where that is not known]",
 )
 @click.option(
@@ -186,7 +186,11 @@ def _plan_in(args: list[str]) -> str | None:
     "latencies, and a whole core is taken.",
 )
 @click.option(
-    "--seed", type=COUNT.within(0, 1 << 53), default="0", metavar="N", help="Of everything random."
+    "--seed",
+    type=COUNT.within(0, 1 << 53),
+    default="0",
+    metavar="N",
+    help="Seed of all random choices.",
 )
 @click.option(
     "--require",
@@ -194,14 +198,19 @@ def _plan_in(args: list[str]) -> str | None:
     metavar="THRESHOLD",
     help="What must hold, e.g. 'p99 < 50ms' or 'lost == 0'; may be given more than once.",
 )
-@click.option("--json", "json_path", metavar="FILE", help="Write the record of the run as JSON.")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    help="Write the record of the run as JSON; - is standard output.",
+)
 @click.option("--report", "report_path", metavar="FILE", help="Write an HTML report with plots.")
 @click.option("--hgrm", "hgrm_path", metavar="FILE", help="Write HdrHistogram's percentile text.")
 @click.option("--csv", "csv_path", metavar="FILE", help="Write the time series as CSV.")
 @click.option(
     "--metrics", metavar="[HOST]:PORT", help="Serve Prometheus metrics while it runs, e.g. :9100."
 )
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 def load(
     target: tuple[str, ...],
     stages: tuple[str, ...],

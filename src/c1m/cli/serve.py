@@ -29,7 +29,8 @@ APPS = {"echo": "sends every byte back"}
     "--connections-max",
     type=COUNT,
     metavar="COUNT",
-    help="Hold at most so many; more wait in the accept queue.  [default: as many as fit]",
+    help="The most connections held; further ones wait in the accept queue.  [default: as many "
+    "as fit]",
 )
 @click.option(
     "--outbox",
@@ -37,7 +38,7 @@ APPS = {"echo": "sends every byte back"}
     default="1M",
     show_default=True,
     metavar="SIZE",
-    help="Stop reading from a connection while more than this is unsent for it.",
+    help="Stop reading from a connection while it has more than this unsent.",
 )
 @click.option(
     "--drain",
@@ -45,7 +46,7 @@ APPS = {"echo": "sends every byte back"}
     default="10s",
     show_default=True,
     metavar="TIME",
-    help="At the end: wait at most so long for output that is owed.",
+    help="When stopping, wait at most this long for unsent output to go out.",
 )
 @click.option(
     "--linger",
@@ -53,7 +54,7 @@ APPS = {"echo": "sends every byte back"}
     default="30s",
     show_default=True,
     metavar="TIME",
-    help="Reset a closed connection whose peer takes none of its output for so long.",
+    help="Reset a closed connection whose peer takes none of its output for this long.",
 )
 @click.option(
     "--backlog",
@@ -67,11 +68,16 @@ APPS = {"echo": "sends every byte back"}
     default="50us",
     show_default=True,
     metavar="TIME",
-    help="Before sleeping the uring engine looks for more for so long, while that pays: lower "
-    "latency, more processor time. 0: it sleeps at once.",
+    help="The uring engine polls this long before it sleeps, while that pays: lower latency for "
+    "more processor time. 0: it sleeps at once.",
 )
-@click.option("--quiet", is_flag=True, help="No progress.")
-@click.option("--json", "json_path", metavar="FILE", help="Write the final figures as JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    help="Write the final figures as JSON; - is standard output.",
+)
 def serve(
     app: str,
     listen: tuple[str, ...],
@@ -87,8 +93,8 @@ def serve(
 ) -> None:
     """Serve APP until SIGINT, SIGTERM or SIGHUP. APP is: echo (sends every byte back).
 
-    Then it stops accepting, sends what is owed, closes every connection, prints the final figures
-    and exits with status 0. A second signal ends it at once.
+    On a signal it stops accepting, sends its unsent output, closes every connection, prints the
+    final figures and exits with status 0. A second signal ends it at once.
     """
     from c1m.apps.echo import Echo
     from c1m.cli.live.line import Live

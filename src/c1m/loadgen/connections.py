@@ -85,7 +85,7 @@ class Connections:
         self._refused_ns: int | None = None  # since when nothing more could be begun
 
     def numbers_of(self, slots: Slots) -> Numbers:
-        """Whose these slots are: int64[n]."""
+        """The numbers of the connections with these slots: int64[n]."""
         return self._numbers.take(slots).astype(np.int64)
 
     @property

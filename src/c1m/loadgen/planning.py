@@ -179,7 +179,7 @@ def _stages(wishes: Wishes) -> list[Stage]:
     if not wishes.stages:
         if wishes.connections is None:
             raise UsageError(
-                "It is not said how many connections to open.",
+                "How many connections?",
                 "Add --connections 10k, or stages such as --stage 'ramp 10k'.",
             )
         has_load = wishes.rate is not None or think_s is not None or wishes.churn is not None

@@ -139,8 +139,8 @@ class Server:
     def broadcast(self, data: Buffer, *, skip_blocked: bool = True) -> int:
         """Send the same bytes to every open connection; returns to how many.
 
-        Those whose unsent output is over the high watermark are left out, so that who does not read
-        costs no memory; `skip_blocked=False` sends to them too.
+        Those whose unsent output is over the high watermark are left out, so that a peer that does
+        not read takes no memory; `skip_blocked=False` sends to them too.
         """
         payload = bytes_of("data", data)
         slots = self.live_slots()
