@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,3 +33,14 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 def test_every_public_name_is_in_the_api_reference() -> None:
     text = API.read_text()
     assert [name for name in c1m.__all__ if f".{name}\n" not in text] == []
+
+
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    files = [path.as_posix() for path in (ROOT / "src" / "c1m").rglob("*.py")]
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    folders = set(re.findall(r"`([\w/]+)/`", text))
+    assert len(named) > 15
+    there = [*files, (ROOT / "tests" / "test_layers.py").as_posix()]
+    assert [name for name in named if not any(f.endswith("/" + name) for f in there)] == []
+    assert [f for f in folders if not any(f"/{f}/" in path for path in files)] == []
