@@ -151,9 +151,10 @@ def check_capacity(engine: Engine, count: int) -> None:
             "processes of this user"
         )
         remedy = "Raise them (ulimit -n, ulimit -l)."
+    instead = f" ({engine.reason})" if engine.reason.startswith("instead") else ""
     raise LimitError(
-        f"{count:,} connections were asked; the {engine.name} engine ({engine.reason}) can hold "
-        f"about {fits:,} here: {why}.",
+        f"{count:,} connections were asked; the {engine.name} engine{instead} can hold about "
+        f"{fits:,} here: {why}.",
         f"{remedy} `c1m doctor --connections {count}` says more.",
         fits,
     )
