@@ -189,3 +189,21 @@ def test_nohup_stays(tmp_path: Path) -> None:
             sock.sendall(b"still there")
             assert sock.recv(100) == b"still there"
         assert server.stop() == 0
+
+
+CLIENT_AT_ITS_END = """
+import os, signal, sys, c1m
+def end(record):
+    os.kill(os.getpid(), signal.SIGINT)
+    record.write(sys.argv[2])
+c1m.load(sys.argv[1], connections=2, on_signals=True, on_end=end)
+"""
+
+
+def test_a_first_signal_at_the_end_costs_no_results(tmp_path: Path) -> None:
+    """The run is over and its results are being written: there is nothing left to interrupt."""
+    path = tmp_path / "run.json"
+    with Server(tmp_path) as server:
+        subprocess.run([sys.executable, "-c", CLIENT_AT_ITS_END, server.url, path], check=True)
+    record = RunRecord.read(path)
+    assert record.verdict.complete, record.verdict.shortfalls

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,15 +67,13 @@ def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
     html.check_available()
     count = _how_many(connections, engine)
     directory = _directory(out)
+    outputs = {"report": str(directory / "report.html"), "json": str(directory / "run.json")}
+    writing = Writing()
     server = _Server(directory, engine)
     try:
-        record = _load(server, count, hold, engine)
+        record = _load(server, count, hold, engine, lambda made: writing.record(made, outputs))
     finally:
         figures = server.stop()
-    writing = Writing()
-    writing.record(
-        record, {"report": str(directory / "report.html"), "json": str(directory / "run.json")}
-    )
     click.echo(text.summary(record))
     _say_server(figures, server)
     click.echo("   ".join(f"{what}: {path}" for path, what in writing.written.items()))
@@ -194,7 +193,9 @@ def _free_port() -> int:
     raise UsageError(f"All ports from {PORT_FIRST} to {PORT_LAST} are in use.")
 
 
-def _load(server: _Server, count: int, hold: int, engine: str) -> RunRecord:
+def _load(
+    server: _Server, count: int, hold: int, engine: str, on_end: Callable[[RunRecord], None]
+) -> RunRecord:
     from c1m.cli.live.observer import Observer, best_mode
     from c1m.loadgen.run import load
 
@@ -212,6 +213,7 @@ def _load(server: _Server, count: int, hold: int, engine: str) -> RunRecord:
             server_pid=server.pid,
             on_progress=observer.show,
             on_signals=True,
+            on_end=on_end,
         )
 
 

@@ -238,6 +238,7 @@ def load(
 
     outputs = {"json": json_path, "report": report_path, "hgrm": hgrm_path, "csv": csv_path}
     stream = check_outputs(outputs)
+    writing = Writing()
     observer = Observer(stream)
     observer.start(best_mode(stream, quiet), metrics)
     is_told = quiet or not observer.metrics_url
@@ -262,12 +263,11 @@ def load(
             require=list(require),
             on_progress=show,
             on_signals=True,
+            on_end=lambda record: writing.record(record, outputs),
             **options,
         )
     finally:
         observer.close()
-    writing = Writing()
-    writing.record(record, outputs)
     click.echo(text.summary(record), file=stream)
     for path, what in writing.written.items():
         click.echo(f"{what}: {path}", file=stream)

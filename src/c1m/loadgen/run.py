@@ -57,16 +57,17 @@ def load(
     spin: bool = False,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_signals: bool = False,
+    on_end: Callable[[RunRecord], None] | None = None,
 ) -> RunRecord:
     """Open `connections` to `target`, have them say what the scenario says, check what comes back.
 
     Durations are "30s" or seconds, rates "50k/s" or per second. Without `rate`, `think`, `churn`
     and `stages`: every connection asks once when it is open and, after the hold, once more, all at
     the same moment. `stages` are as in loadgen/stages.py and replace `hold`. `scenario` is a name,
-    FILE.py:NAME, or a Scenario or Conversation of
-    your own. `require` are thresholds such as "p99 < 50ms"; whether
-    they hold is in the record's `thresholds`. `connect_window`: at most so many connects under way
-    (None: as many as the server's accept queue takes).
+    FILE.py:NAME, or a Scenario or Conversation of your own. `require` are thresholds such as
+    "p99 < 50ms"; whether they hold is in the record's `thresholds`. `connect_window`: at most so
+    many connects under way (None: as many as the server's accept queue takes). `on_end` gets the
+    record, to write it, while a first signal still ends nothing (with `on_signals`).
 
     Raises UsageError, with nothing opened, for what cannot be done as asked. What goes wrong on the
     way is in the record, never an exception.
@@ -96,10 +97,8 @@ def load(
     )
     if server_pid is not None:
         server_pid = arguments.integer("server_pid", server_pid, 1, PID_MAX)
-    arguments.function("on_progress", on_progress)
-    arguments.flag("on_signals", on_signals)
     required = _perhaps(arguments.texts, "require", require) or []
-    return _run(wishes, required, server_pid, on_progress, on_signals)
+    return _run(wishes, required, server_pid, on_progress, on_signals, on_end)
 
 
 def _run(
@@ -108,29 +107,39 @@ def _run(
     server_pid: int | None,
     on_progress: Callable[[Snapshot], None] | None,
     on_signals: bool,
+    on_end: Callable[[RunRecord], None] | None,
 ) -> RunRecord:
+    arguments.function("on_progress", on_progress)
+    arguments.function("on_end", on_end)
+    arguments.flag("on_signals", on_signals)
     thresholds = [parse_threshold(text) for text in require]
     if server_pid is not None:
         check_server_pid(server_pid)
     planned = make_plan(wishes)
     clock = SystemClock()
     chosen = choose(wishes.engine)
-    try:
-        check_capacity(chosen, planned.plan.connections)
-        pid = server_pid_of(planned.targets) if server_pid is None else server_pid
-        sampler = Sampler(pid, clock)
-        generator = Generator(planned.plan, chosen, clock, sampler, on_progress)
-        started = metadata.started_text()
-        with _Signals(generator if on_signals else None):
+    with _Signals() as signalled:
+        try:
+            check_capacity(chosen, planned.plan.connections)
+            pid = server_pid_of(planned.targets) if server_pid is None else server_pid
+            sampler = Sampler(pid, clock)
+            generator = Generator(planned.plan, chosen, clock, sampler, on_progress)
+            started = metadata.started_text()
+            if on_signals:
+                signalled.interrupt(generator)
             generator.run()
-        statistics = chosen.statistics()  # while its rings are there
-        extra = statistics.extra | {f"refused_{k}": n for k, n in statistics.refused.items()}
-    finally:
-        chosen.shutdown()
-    sampler.close()
-    server_nofile = 0 if pid is None else procfs.nofile(pid=pid)[0]
-    conditions = metadata.collect(chosen.name, chosen.reason, extra)
-    return conclude(generator, planned, conditions, started, thresholds, server_nofile)
+            statistics = chosen.statistics()  # while its rings are there
+            extra = statistics.extra | {f"refused_{k}": n for k, n in statistics.refused.items()}
+        finally:
+            signalled.interrupt(None)
+            chosen.shutdown()
+        sampler.close()
+        server_nofile = 0 if pid is None else procfs.nofile(pid=pid)[0]
+        conditions = metadata.collect(chosen.name, chosen.reason, extra)
+        record = conclude(generator, planned, conditions, started, thresholds, server_nofile)
+        if on_end is not None:
+            on_end(record)
+    return record
 
 
 def _perhaps(check: Callable[[str, Any], Given], name: str, given: Any) -> Given | None:
@@ -143,21 +152,26 @@ def _message(name: str, given: str | Buffer | None) -> str | bytes | None:
 
 class _Signals:
     """SIGINT, SIGTERM and SIGHUP end a run with the results so far; a second one ends the process,
-    if it is not a SIGHUP."""
+    if it is not a SIGHUP. What comes after the run is at its end anyway."""
 
-    def __init__(self, generator: Generator | None) -> None:
-        self._generator = generator
+    def __init__(self) -> None:
+        self._generator: Generator | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> None:
+    def interrupt(self, generator: Generator | None) -> None:
+        """From now on a first signal interrupts this; None: nothing."""
+        self._generator = generator
         is_main = threading.current_thread() is threading.main_thread()
-        if self._generator is not None and is_main:
+        if generator is not None and is_main:
             signals.on_ending(self._first, self._before)
 
     def _first(self, number: int, frame: FrameType | None) -> None:
         signals.await_second(self._before)
-        assert self._generator is not None
-        self._generator.interrupt()
+        if self._generator is not None:
+            self._generator.interrupt()
+
+    def __enter__(self) -> _Signals:
+        return self
 
     def __exit__(self, *_: object) -> None:
         signals.put_back(self._before)
