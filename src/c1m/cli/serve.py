@@ -148,7 +148,7 @@ def _hello(app: str, server: Any) -> list[str]:
     lines = [
         f"{app}: listening on {', '.join(shown).replace(', ...,', ' ...')}",
         f"engine {engine.name} ({engine.reason}), one thread, "
-        f"room for {engine.room():,} connections",
+        f"room for {_room(engine):,} connections",
     ]
     if engine.name == "epoll":
         lines.append(
@@ -156,3 +156,14 @@ def _hello(app: str, server: Any) -> list[str]:
             "limit here"
         )
     return lines
+
+
+def _room(engine: Any) -> int:
+    """How many connections fit: by what the engine may have, and by memory as the doctor has it."""
+    from c1m.limits.checks import memory
+    from c1m.limits.forecast import diagnose
+
+    room: int = engine.room()
+    found = diagnose(max(room, 1), "server", engine.name).findings
+    bounds = (f.fits for f in found if f.name in (memory.NAME, memory.CGROUP_NAME))
+    return min([room, *(fits for fits in bounds if fits is not None)])
