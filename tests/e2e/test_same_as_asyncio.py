@@ -163,7 +163,10 @@ def with_clients(
     thread.start()
     for client in clients:
         try:
-            with socket.create_connection(("127.0.0.1", port), WAIT_S) as sock:
+            with socket.socket() as sock:
+                sock.settimeout(WAIT_S)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MB)
+                sock.connect(("127.0.0.1", port))
                 outcome.received.append(client(sock))
                 if client in LAST:
                     assert outcome.over.wait(WAIT_S), "the loop goes on"
@@ -294,6 +297,7 @@ def test_what_flow_control_raises(
 
     def read(sock: socket.socket) -> bytes:
         sock.sendall(b"go")
+        eventually(lambda: Flooding.told and "pause" in Flooding.told[-1], "pause_writing")
         came = 0
         while came < 16 * MB:
             came += len(sock.recv(min(MB, 16 * MB - came)))

@@ -163,10 +163,13 @@ def test_a_pause_of_slots_that_are_free_does_not_last(engine: str) -> None:
     """The next connection on such a slot is read from, also after its output has drained."""
 
     class Answering(c1m.App):
-        drained = 0
+        blocked = drained = 0
 
         def on_data(self, batch: c1m.DataBatch, server: c1m.Server) -> None:
-            server.send(batch.slots, bytes(MB) * 8)
+            server.send(batch.slots, bytes(MB) * 16)
+
+        def on_blocked(self, slots: Any, server: c1m.Server) -> None:
+            self.blocked += 1
 
         def on_drained(self, slots: Any, server: c1m.Server) -> None:
             self.drained += 1
@@ -174,11 +177,14 @@ def test_a_pause_of_slots_that_are_free_does_not_last(engine: str) -> None:
     app = Answering()
     with serving(app, engine=engine) as run:
         run.server.pause(range(100))
-        with socket.create_connection((run.host, run.port)) as sock:
+        with socket.socket() as sock:
             sock.settimeout(WAIT_S)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MB)
+            sock.connect((run.host, run.port))
             for round_ in (1, 2):
                 sock.sendall(b"x")
-                left = 8 * MB
+                eventually(lambda round_=round_: app.blocked == round_, "on_blocked")
+                left = 16 * MB
                 while left:
                     left -= len(sock.recv(min(left, MB)))
                 eventually(lambda round_=round_: app.drained == round_, "on_drained")
