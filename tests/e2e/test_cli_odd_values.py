@@ -146,12 +146,8 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
 
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
-FINDS_HOSTS = {
-    "ARGUMENT",
-    "--listen",
-    "--source",
-    "--metrics",
-}  # a random text may be a host's name
+# A random text may be the name of a host somewhere.
+FINDS_HOSTS = {"ARGUMENT", "--listen", "--source", "--metrics"}
 
 
 @pytest.mark.parametrize(("command", "option"), EVERY)

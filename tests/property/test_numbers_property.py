@@ -283,9 +283,18 @@ COMMANDS: dict[str, click.Command] = {
     "load": load, "serve": serve, "doctor": doctor, "demo": demo, "compare": compare_command,
     "report": report,
 }  # fmt: skip
-KINDS: dict[Unit, Reference] = {
-    COUNT: count_of, DURATION: time_of, RATE: rate_of, SIZE: size_of
+KINDS: dict[str, Reference] = {
+    COUNT.name: count_of, DURATION.name: time_of, RATE.name: rate_of, SIZE.name: size_of
 }  # fmt: skip
+
+
+def in_range(kind: click.ParamType, text: str) -> Fraction | int | None:
+    """What an option of this kind reads; None: it refuses it, also for being out of its range."""
+    assert isinstance(kind, Unit)
+    number = KINDS[kind.name](text)
+    return number if number is not None and kind.least <= number <= kind.most else None
+
+
 OPTIONS = [
     (name, option) for name, command in COMMANDS.items() for option in command.params
     if isinstance(option.type, Unit)
@@ -310,7 +319,7 @@ def test_every_option_that_is_a_number_is_read_by_units() -> None:
 def test_an_option_has_the_number_that_is_written(
     command: str, option: click.Parameter, text: str
 ) -> None:
-    agrees(lambda value: option.type.convert(value, None, None), text, KINDS[option.type](text))  # type: ignore[index]
+    agrees(lambda value: option.type.convert(value, None, None), text, in_range(option.type, text))
 
 
 def planned(path: Path, name: str, value: str) -> Any:
@@ -330,7 +339,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(text=texts)
 def test_a_plan_file_has_the_number_that_is_written(plan: Path, name: str, text: str) -> None:
     kind = next(one.type for one in load.params if one.name == name)
-    agrees(lambda value: planned(plan, name, json.dumps(value)), text, KINDS[kind](text))  # type: ignore[index]
+    agrees(lambda value: planned(plan, name, json.dumps(value)), text, in_range(kind, text))
 
 
 @settings(deadline=None)
@@ -341,7 +350,7 @@ def test_a_plan_file_has_the_number_that_is_written(plan: Path, name: str, text:
 @example(float("inf"))
 @example(10**5000)
 def test_a_number_of_toml_is_itself(plan: Path, number: float) -> None:
-    is_number = number == number and 0 < number < 2**63
+    is_number = number == number and 0 < number <= RATE.most
     text = "1" + "0" * 5000 if number == 10**5000 else repr(number)
     try:
         found = planned(plan, "rate", text)

@@ -25,7 +25,10 @@ INT_MAX = (1 << 31) - 1  # a C int, as listen(2) and many a counter take it
 
 
 class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A number with a unit, parsed by one of c1m.units' functions, from `least` to `most`."""
+    """A number with a unit, parsed by one of c1m.units' functions, from `least` to `most`.
+
+    Raises UsageError for what is no such number, and beyond that range.
+    """
 
     def __init__(
         self,
@@ -37,17 +40,17 @@ class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     ) -> None:
         self.name = name
         self._parse = parse
-        self._least, self._most = least, most
+        self.least, self.most = least, most
         self._shown = shown
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = self._parse(value) if isinstance(value, str) else value
-        if self._least <= number <= self._most:
+        if self.least <= number <= self.most:
             return number
-        what = "small" if number < self._least else "large"
+        what = "small" if number < self.least else "large"
         raise UsageError(
             f"{value} is too {what} for {'this' if param is None else param.opts[-1]}.",
-            f"Give {self._shown(self._least)} to {self._shown(self._most)}.",
+            f"Give {self._shown(self.least)} to {self._shown(self.most)}.",
         )
 
     def within(self, least: float, most: float) -> Unit:

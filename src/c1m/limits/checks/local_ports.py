@@ -65,8 +65,8 @@ def _remedy(request: Request, situation: Situation, have: int) -> tuple[str, tup
         pairs = needs.triples(request, widest)
         words.append(
             f"Use {pairs:,} pairs of a source address and a target port: listen on "
-            f"{-(-pairs // request.sources):,} ports, or connect from "
-            f"{-(-pairs // len(request.listen_ports)):,} addresses (--sources; load: --source)."
+            f"{-(-pairs // request.sources):,} ports, or have more addresses: --sources "
+            f"{-(-pairs // len(request.listen_ports))} (load: --source)."
         )
     return " ".join(words), tuple(fixes)
 
