@@ -2,7 +2,7 @@
 
 Here the arrays of an application come in. An engine that is given a slot or an offset beyond its
 tables would send somebody else's bytes, or the process's memory, so everything is looked at once,
-here; behind it nothing is. Cost: 0.9 us for one piece, 4 us for 64 or 1,000 (ADR 16). Pure.
+here; behind it nothing is. Cost: 0.9 us for one piece, 4 us for 64 or 1,000 (ADR 17). Pure.
 """
 
 from __future__ import annotations
