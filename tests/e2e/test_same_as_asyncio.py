@@ -161,7 +161,7 @@ def with_clients(
     case: type[Base], outcome: Outcome,
 ) -> None:  # fmt: skip
     """Run a loop in a thread while clients talk to it, one after the other."""
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)  # a test that fails ends all the same
     thread.start()
     for client in clients:
         try:
