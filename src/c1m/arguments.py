@@ -14,7 +14,6 @@ from typing import Any
 from c1m.errors import UsageError
 from c1m.units import parse_count, parse_duration, parse_rate
 
-INT_MAX = (1 << 31) - 1  # what the kernel takes where it takes an int
 COUNT_MAX = (1 << 63) - 1  # what a column or a time in nanoseconds can hold
 SECONDS_MAX = 1e9  # 31 years
 

@@ -16,6 +16,8 @@ RAMP_STRIDE = 50_000  # and in strides of this many, for the flatness of the who
 TEXT_BYTES_MAX = 1 << 20  # of a plan, a message, a record of changes: read whole, written by hand
 RECORD_BYTES_MAX = 1 << 26  # of a record: a run of a million connections makes 0.4 MB
 TICK_NS_MAX = 100_000_000  # the longest sleep of a server: signals and timers are seen after it
+INT_MAX = (1 << 31) - 1  # a C int, as listen(2) and many a counter take it
+PID_MAX = 1 << 22  # PID_MAX_LIMIT in the kernel's include/linux/threads.h
 
 assert OUTBOX_HIGH <= OUTBOX_TOTAL_MAX
 assert RAMP_STRIDE % RAMP_STEP == 0

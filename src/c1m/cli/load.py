@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from c1m.cli.options import COUNT, DURATION, PID_MAX, RATE, engine_option
+from c1m.bounds import PID_MAX
+from c1m.cli.options import COUNT, DURATION, RATE, engine_option
 from c1m.cli.streams import say
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from c1m.bounds import INT_MAX
 from c1m.errors import UsageError
 from c1m.units import (
     format_count,
@@ -20,8 +21,6 @@ from c1m.units import (
 )
 
 HOUR_NS = 3600 * 1_000_000_000
-PID_MAX = 1 << 22  # PID_MAX_LIMIT in the kernel's include/linux/threads.h
-INT_MAX = (1 << 31) - 1  # a C int, as listen(2) and many a counter take it
 
 
 class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from c1m import arguments
+from c1m.bounds import PID_MAX
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
 from c1m.engine.ragged import Buffer, bytes_of
@@ -26,8 +27,6 @@ from c1m.scenarios.loader import own_scenario
 Duration = str | float
 Rate = str | float
 Given = TypeVar("Given")
-
-PID_MAX = 1 << 22  # the kernel's bound for pid_max on 64 bits
 
 
 def load(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m import arguments
+from c1m.bounds import INT_MAX
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Ragged, starts_of
 from c1m.errors import UsageError
@@ -53,7 +54,7 @@ class RecordInbox:
             self.dtype = np.dtype(dtype)
         except (TypeError, ValueError) as error:
             raise UsageError(f"dtype is none of NumPy's ({error}).", "Use np.dtype(...).") from None
-        self._capacity = arguments.integer("capacity", capacity, most=arguments.INT_MAX)
+        self._capacity = arguments.integer("capacity", capacity, most=INT_MAX)
         if self.dtype.itemsize == 0 or self.dtype.hasobject:
             raise UsageError(
                 f"{self.dtype} has no fixed size in bytes.", "Use a dtype of plain numbers."

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from c1m import arguments
 from c1m.addresses import Endpoint
-from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
+from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, INT_MAX, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
 from c1m.clock import Clock, SystemClock
 from c1m.engine.choose import choose
 from c1m.engine.contract import Engine, EventBatch
@@ -83,7 +83,7 @@ class Server:
         self.clock = check_clock(clock) or SystemClock()
         self.drain_ns = arguments.integer("drain_ns", drain_ns)
         self.outbox_high = arguments.integer("outbox_high", outbox_high)
-        backlog = arguments.integer("backlog", backlog, most=arguments.INT_MAX)
+        backlog = arguments.integer("backlog", backlog, most=INT_MAX)
         busy_poll_ns = arguments.integer("busy_poll_ns", busy_poll_ns)
         linger_ns = arguments.integer("linger_ns", linger_ns)
         self.statistics = ServerStatistics()
