@@ -188,10 +188,13 @@ def main() -> None:
 
 def made(records: Path) -> dict[str, Any]:
     """Make the records; under which conditions."""
-    document = {"schema": SCHEMA, "started": started_text(), "conditions": conditions.collect([])}
+    there = conditions.collect([])
+    document: dict[str, Any] = {
+        "schema": SCHEMA, "started": started_text(), "conditions": there,
+    }  # fmt: skip
     start = time.monotonic()
     make(records)
-    document["conditions"]["load_average_after"] = os.getloadavg()[0]
+    there["load_average_after"] = os.getloadavg()[0]
     document["seconds"] = round(time.monotonic() - start)
     document["settings"] = {
         "plan": PLAN, "hold_s": HOLD_S, "runs": {"short": SHORT, "long": LONG},

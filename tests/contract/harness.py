@@ -6,6 +6,7 @@ To bring in another engine, write a Harness and add it to HARNESSES. The tests u
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -104,7 +105,7 @@ def _on_sockets(module: str, name: str) -> Callable[[], Harness] | None:
 
 def _on_uring(kind: str) -> Callable[[], Harness]:
     """A harness for the uring engine with unusual sizes, features or kernels."""
-    return lambda: importlib.import_module("contract.uring_harnesses").make(kind)  # type: ignore[no-any-return]
+    return lambda: importlib.import_module("contract.uring_harnesses").make(kind)
 
 
 HARNESSES: dict[str, Callable[[], Harness] | None] = {

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 RECEIVE_BYTES = 1 << 18
 
@@ -111,7 +112,7 @@ class LineServer:
             self.answered += 1
             self.answer(client, line + b"\n")
 
-    def __enter__(self) -> LineServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

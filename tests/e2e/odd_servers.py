@@ -69,7 +69,7 @@ class OddServer:
                     if key.fileobj is self._listener:
                         self._accept()
                     elif key.fileobj in self.numbers:  # not ended meanwhile
-                        self._read(key.fileobj)  # type: ignore[arg-type]
+                        self._read(key.fileobj)
         except BaseException as error:  # told to the test by __exit__
             self._error = error
 

@@ -210,7 +210,7 @@ def test_an_exception_ends_that_connection_only(
     assert len(records) == 1
     assert records[0].levelno == logging.ERROR
     if where in ("connection_made", "data_received", "eof_received"):
-        failed = next(p for p in Faulty.made if p.is_faulty)
+        failed = next(p for p in Faulty.made if isinstance(p, Faulty) and p.is_faulty)
         assert len(failed.lost) == 1
         # As asyncio has it: what takes input ends its connection, what does not, does not.
         assert isinstance(failed.lost[0], RuntimeError) == (where != "connection_made")

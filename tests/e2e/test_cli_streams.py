@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,7 +147,7 @@ def test_a_server_goes_on_and_says_nothing_to_its_peers(streams: str, tmp_path: 
         preexec_fn=STREAMS[streams],
     )  # fmt: skip
     try:
-        socks = []
+        socks: list[socket.socket] = []
         while not socks:
             with contextlib.suppress(ConnectionRefusedError):
                 socks.append(socket.create_connection(("127.0.0.1", port)))
@@ -242,12 +243,13 @@ main()
 # --- what is asked for on standard output ------------------------------------------------------
 
 
-def output_of(*arguments: object, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
+def output_of(*arguments: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         **options,
-    )  # type: ignore[call-overload, no-any-return]  # fmt: skip
+    )  # fmt: skip
+    return done
 
 
 def test_a_record_through_pipes(server: Server, tmp_path: Path) -> None:

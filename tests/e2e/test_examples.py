@@ -104,20 +104,20 @@ def test_telemetry() -> None:
     records = 0
     total = 0.0
     with process(EXAMPLES / "telemetry.py", str(port)) as child:
-        streams = []
+        streams: list[tuple[socket.socket, bytearray]] = []
         for device in range(40):
             values = [rng.randrange(1000) / 8 for _ in range(rng.randrange(1, 200))]
             records += len(values)
             total += sum(values)
-            stream = b"".join(struct.pack("<IId", device, i, v) for i, v in enumerate(values))
-            streams.append([connect(port, child), stream])
-        streams[0][1] += struct.pack("<IId", 1 << 16, 0, 1.0)
-        streams[1][1] += b"cut off"
+            packed = (struct.pack("<IId", device, i, v) for i, v in enumerate(values))
+            streams.append((connect(port, child), bytearray().join(packed)))
+        streams[0][1].extend(struct.pack("<IId", 1 << 16, 0, 1.0))
+        streams[1][1].extend(b"cut off")
         while streams:
             each = rng.choice(streams)
             size = rng.choice([1, 15, 16, 17, 100, 1600])
             each[0].sendall(each[1][:size])
-            each[1] = each[1][size:]
+            del each[1][:size]
             if not each[1]:
                 streams.remove(each)
                 each[0].shutdown(socket.SHUT_WR)

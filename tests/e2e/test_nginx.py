@@ -59,7 +59,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             user = "user root;" if os.geteuid() == 0 else ""
             text = CONFIGURATION.format(port=port, requests=requests, user=user)
             path.write_text(text)
-            command = [program("nginx", "nginx-light"), "-p", tmp_path, "-c", path, "-e", "stderr"]
+            nginx = program("nginx", "nginx-light")
+            command: list[str | Path] = [nginx, "-p", tmp_path, "-c", path, "-e", "stderr"]
             stack.enter_context(running(command, port, tmp_path / "nginx.log"))
             return f"tcp://127.0.0.1:{port}"
 

@@ -94,7 +94,7 @@ def shown_range(page: Page, name: str) -> list[float]:
     return made
 
 
-DEVICES = [
+DEVICES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in RECORDS),
     ("requests", {"dark": True}),
     ("requests", PHONE),

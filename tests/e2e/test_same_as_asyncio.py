@@ -327,9 +327,9 @@ def test_what_is_asked_of_a_transport(engine: str, caplog: pytest.LogCaptureFixt
             it: Any = self.transport
             for limits in ({"high": -1}, {"low": -1}, {"high": 1, "low": 2}, {"high": "much"}, {},
                            {"high": 100}, {"low": 7}, {"high": 0}):  # fmt: skip
-                self.attempt(lambda limits=limits: it.set_write_buffer_limits(**limits))  # type: ignore[misc]
+                self.attempt(lambda limits=limits: it.set_write_buffer_limits(**limits))
             for odd in ("text", None, 5, [b"x"], b"", bytearray(), memoryview(b"")):
-                self.attempt(lambda odd=odd: it.write(odd))  # type: ignore[misc]
+                self.attempt(lambda odd=odd: it.write(odd))
             self.attempt(lambda: it.writelines([b"a", bytearray(b"b"), memoryview(b"c")]))
             self.attempt(lambda: it.writelines(["text"]))
             self.attempt(lambda: weakref.ref(it)() is it)

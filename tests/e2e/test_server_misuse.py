@@ -135,7 +135,8 @@ def test_a_server_may_be_woken_while_it_ends(engine: str) -> None:
     """Its doorbell's descriptor may be somebody else's a moment later."""
     for _ in range(30):
         server = c1m.Server(Echo(), LISTEN, engine=engine)
-        go, failures = threading.Barrier(3), []
+        go = threading.Barrier(3)
+        failures: list[BaseException] = []
 
         def ring(
             server: c1m.Server = server,
