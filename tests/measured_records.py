@@ -18,13 +18,12 @@ from c1m.results.record import (
     Memory,
     ProcessColumns,
     Ramp,
-    Round,
     RunRecord,
     Samples,
     Verdict,
 )
 from c1m.results.requests import Latency, Limit, Requests, Series, StageResult
-from report_records import METADATA
+from report_records import METADATA, one_each
 
 RAMP_S = 5
 
@@ -71,7 +70,7 @@ def run(
         p99.append(int(np.quantile(values, 0.99)))
         highest.append(int(values.max()))
     right = int(counts.sum())
-    total = Requests(due=right, sent=right, right=right)
+    total = Requests(due=right, sent=right, right=right, seconds=seconds)
     total = replace(total, **requests)
     t = [float(i + 1) for i in range(RAMP_S + seconds)]
     idle = [0] * RAMP_S
@@ -87,7 +86,7 @@ def run(
         asked=Asked(1_000, message="x\n", stages=["ramp 1k", f"hold for {seconds}s"]),
         metadata=METADATA,
         connections=Connections(1_000, 1_000, 1_000, 1_000, ready=1_000),
-        rounds=[Round("first", 1_000, 1_000)],
+        first=one_each(1_000),
         latencies={"request": Latency.of(histogram), "uncorrected": Latency.of(histogram),
                    "connect": Latency.of(connect)},
         ramp=Ramp([RAMP_S * own], [], RAMP_S * own, 200.0 / own),

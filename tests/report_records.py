@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +14,13 @@ from c1m.results.histogram import Histogram
 from c1m.results.record import (
     Asked,
     EngineUsed,
+    FaultSeen,
     KernelColumns,
     Latency,
     Metadata,
     Phase,
     ProcessColumns,
-    ReplyFailure,
-    Round,
+    Requests,
     RunRecord,
     Samples,
 )
@@ -43,6 +45,13 @@ def latency(seed: int, median_ns: float, count: int) -> Latency:
     drawn = np.random.default_rng(seed).lognormal(np.log(median_ns), 0.6, count)
     histogram.record(drawn.astype(np.int64))
     return Latency.of(histogram)
+
+
+def one_each(sent: int, *, missing: int = 0, garbled: int = 0, **more: Any) -> Requests:
+    """Requests that were one for each of `sent` connections."""
+    faults = {"garbled": garbled} if garbled else {}
+    right = sent - garbled - missing
+    return Requests(sent, sent, right, garbled, missing, faults=faults, **more)
 
 
 def samples(connections: int, *, has_server: bool = True, rows: int = 400) -> Samples:
@@ -79,16 +88,12 @@ def complete_record(connections: int = 1_000_000) -> RunRecord:
         lost=0,
         connect_errnos={},
     )
-    rounds = [
-        Round("first", connections, connections, in_flight_peak=2_048, seconds=34.4),
-        Round("stampede", connections, connections, in_flight_peak=connections, seconds=17.5),
-    ]
     random = np.random.default_rng(7)
     growth = np.linspace(1, 1.12, connections // 1000)
     marks = np.cumsum(0.0322 * growth * random.lognormal(0, 0.08, connections // 1000))
     seconds = float(marks[-1]) if len(marks) else 0.1
     columns = samples(connections)
-    return RunRecord(
+    record = RunRecord(
         started="2026-11-23T12:05:07Z",
         command=["c1m", "load", "tcp://127.0.0.1:8001", "--connections", "1M"],
         target="tcp://127.0.0.1:8001",
@@ -103,7 +108,8 @@ def complete_record(connections: int = 1_000_000) -> RunRecord:
             Phase("close", 78.0, 80.0),
         ],
         ramp=derive.ramp_of(marks.tolist(), connections, seconds),
-        rounds=rounds,
+        first=one_each(connections, in_flight_peak=2_048, seconds=34.4),
+        stampede=one_each(connections, in_flight_peak=connections, seconds=17.5),
         latencies={
             "connect": latency(1, 4e6, connections),
             "first": latency(2, 9e6, connections),
@@ -112,8 +118,8 @@ def complete_record(connections: int = 1_000_000) -> RunRecord:
         samples=columns,
         memory=derive.memory_of(columns),
         kernel_counters={"Tcp.RetransSegs": 0, "TcpExt.ListenOverflows": 0},
-        verdict=derive.judge(asked, counts, rounds),
     )
+    return replace(record, verdict=derive.judge(record))
 
 
 def short_record() -> RunRecord:
@@ -124,14 +130,11 @@ def short_record() -> RunRecord:
     counts = reasons.connections_of(
         opened=18_765, peak_open=18_760, open_at_end=18_750, lost=15, connect_errnos=connect_errnos
     )
-    wrong = ReplyFailure(17, "b'client connections 17\\n'", "b'</script><b>18\\n'")
-    missing = ReplyFailure(18_001, "b'client connections 18001\\n'", "")
-    rounds = [
-        Round("first", 18_765, 18_761, 1, 3, 900, 4.1, [wrong, missing]),
-        Round("stampede", 18_750, 18_750, 0, 0, 18_750, 0.3),
-    ]
+    wrong = "b'client connections 17\\n'", "b'</script><b>18\\n'"
+    missing = "b'client connections 18001\\n'", "b''"
+    first = one_each(18_765, missing=3, garbled=1, in_flight_peak=900, seconds=4.1)
     columns = samples(18_760, has_server=False, rows=60)
-    return RunRecord(
+    record = RunRecord(
         started="2026-11-23T12:05:07Z",
         command=["c1m", "load", "tcp://10.0.0.7:8001", "--connections", "20k"],
         target="tcp://10.0.0.7:8001",
@@ -145,10 +148,15 @@ def short_record() -> RunRecord:
         ],
         phases=[Phase("ramp", 0.0, 34.0), Phase("hold", 34.0, 64.0)],
         ramp=derive.ramp_of([0.2 * i for i in range(1, 19)], 18_765, 3.8),
-        rounds=rounds,
+        first=first,
+        stampede=one_each(18_750, in_flight_peak=18_750, seconds=0.3),
+        faults=[
+            FaultSeen("garbled", 3.0, 17, 0, *wrong),
+            FaultSeen("missing", 4.0, 18_001, 0, *missing),
+        ],
         latencies={"first": latency(4, 2e5, 500)},
         samples=columns,
         memory=derive.memory_of(columns),
         kernel_counters={"Tcp.RetransSegs": 122, "TcpExt.ListenOverflows": 44},
-        verdict=derive.judge(asked, counts, rounds),
     )
+    return replace(record, verdict=derive.judge(record))

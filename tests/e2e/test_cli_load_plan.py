@@ -39,7 +39,7 @@ def test_options_lists_and_the_target_come_from_the_file(tmp_path: Path) -> None
     ]  # fmt: skip
     requests = record.requests
     assert requests.due == requests.sent == requests.right > 300
-    assert record.rounds[-1].right == 50
+    assert record.stampede.right == 50
     hold = record.stages[1]
     assert abs(hold.requests.due - 400) < 5 * 20, "Poisson: within five deviations"
 

@@ -57,7 +57,7 @@ def run(
             tmp_path, server.url, "--connections", CONNECTIONS, "--hold", hold,
             "--engine", engine, "--timeout", "500ms", "--message", MESSAGE, *options,
         )  # fmt: skip
-    first = record.rounds[0]
+    first = record.first
     assert (first.sent, first.right) == (CONNECTIONS, CONNECTIONS)
     assert record.connections.open_at_end == CONNECTIONS and record.connections.lost == 0
     assert server.faults > 0, f"only {server.answered} lines came in {hold}"

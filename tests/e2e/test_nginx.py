@@ -77,7 +77,7 @@ def test_a_fixed_request(tmp_path: Path, engine: str, serve: Serve) -> None:
     assert status == 0, said
     assert record.verdict.complete and record.faults == []
     assert (record.requests.due, record.requests.right) == (8_000, 8_000)
-    assert (record.rounds[0].right, record.connections.open_at_end) == (count, count)
+    assert (record.first.right, record.connections.open_at_end) == (count, count)
     assert record.latencies["request"].count == 8_000
 
 

@@ -99,7 +99,7 @@ def test_a_slow_reader_gets_everything_in_the_end(engine: str) -> None:
     finally:
         server.close()
     # one when it opens, and as many behind it as may be in flight
-    assert record.rounds[0].right == 5
+    assert record.first.right == 5
     assert record.requests.sent == record.requests.right == 5 * 63
     assert record.verdict.complete, record.verdict.shortfalls
     assert broken_laws(record) == []

@@ -11,6 +11,7 @@ from c1m.engine.contract import EventBatch, Slots
 from c1m.errors import LimitError
 from c1m.loadgen import generator as generator_module
 from generator_runs import SECOND, Engine, Run
+from one_each import right_of_each
 
 MS = 1_000_000
 
@@ -142,7 +143,7 @@ def test_churn_closes_and_opens_at_its_rate() -> None:
     c = record.connections
     assert 295 <= c.closed <= 300
     assert c.opened == 50 + c.closed and c.open_at_end == 50
-    assert record.rounds[0].right == c.opened
+    assert record.first.right == c.opened
     assert run.engine.reset == []
 
 
@@ -235,7 +236,7 @@ def test_slots_that_are_given_back_late_are_waited_for() -> None:
 def test_a_second_stampede_and_one_after_a_drain() -> None:
     run = made("ramp 30", "stampede", "drain to 10", "stampede", "ramp 20", "stampede")
     record = run.record()
-    assert [(r.name, r.sent, r.right) for r in record.rounds] == [
+    assert right_of_each(record) == [
         ("first", 40, 40), ("stampede", 30, 30), ("stampede", 10, 10), ("stampede", 20, 20),
     ]  # fmt: skip
     assert record.latencies["stampede"].count == 60
@@ -244,14 +245,15 @@ def test_a_second_stampede_and_one_after_a_drain() -> None:
 def test_what_opens_after_a_stampede_is_not_missing_in_it() -> None:
     run = made("ramp 10", "stampede", "ramp 20", "stampede", "hold 30 for 1s")
     record = run.record()
-    assert [r.sent for r in record.rounds] == [30, 10, 20]
+    assert [sent for _, sent, _ in right_of_each(record)] == [30, 10, 20]
+    assert (record.stampede.sent, record.stampede.in_flight_peak) == (30, 20)
     assert record.verdict.complete, record.verdict.shortfalls
 
 
 def test_a_stampede_waits_for_what_is_in_flight() -> None:
     run = made("ramp 30", "hold for 1s at 100/s", "stampede", when=after(700 * MS))
     record = run.record()
-    assert record.rounds[1].sent == 30 and record.rounds[1].in_flight_peak == 30
+    assert record.stampede.sent == 30 and record.stampede.in_flight_peak == 30
     assert record.requests.missing == 0
 
 
@@ -265,7 +267,7 @@ def test_a_stampede_of_slow_replies_is_given_up_after_silence_only() -> None:
 
     run = made("ramp 20", "stampede", when=when, timeout_ns=SECOND)
     record = run.record()
-    assert (record.rounds[1].right, record.rounds[1].missing) == (19, 1)
+    assert (record.stampede.right, record.stampede.missing) == (19, 1)
 
 
 @pytest.mark.parametrize("phase", ["stampede", "settle"])

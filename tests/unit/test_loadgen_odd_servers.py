@@ -16,6 +16,7 @@ from c1m.cli.commands import c1m
 from c1m.results.derive import broken_laws
 from c1m.results.record import RunRecord
 from e2e import odd_servers
+from one_each import one_each
 
 COUNT = 60
 
@@ -51,9 +52,9 @@ def failures(record: RunRecord) -> set[tuple[str, str, int]]:
     return {(f.phase, f.errno, f.count) for f in record.failures}
 
 
-def rounds(record: RunRecord) -> list[tuple[int, int, int, int]]:
-    """Sent, right, wrong, missing of each round."""
-    return [(r.sent, r.right, r.wrong, r.missing) for r in record.rounds]
+def outcomes(record: RunRecord) -> list[tuple[int, int, int, int]]:
+    """Sent, right, wrong, missing of the first requests and of each stampede."""
+    return [(r.sent, r.right, r.wrong, r.missing) for _, r in one_each(record)]
 
 
 def test_nobody_listens(engine: str, tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_nobody_listens(engine: str, tmp_path: Path) -> None:
     assert (record.connections.opened, record.connections.refused) == (0, COUNT)
     assert failures(record) == {("connect", "ECONNREFUSED", COUNT)}
     assert "nothing listens" in record.failures[0].text
-    assert rounds(record) == [(0, 0, 0, 0)]  # of the stampede; nobody had a first request
+    assert outcomes(record) == [(0, 0, 0, 0)]  # of the stampede; nobody had a first request
 
 
 def test_a_server_that_closes_at_once(engine: str, tmp_path: Path) -> None:
@@ -78,8 +79,8 @@ def test_a_server_that_closes_at_once(engine: str, tmp_path: Path) -> None:
     assert {f.phase for f in record.failures} == {"open"}
     assert sum(f.count for f in record.failures) == lost
     assert {f.errno for f in record.failures} <= {"EOF", "ECONNRESET", "EPIPE"}
-    assert record.rounds[0].right == record.rounds[1].right == COUNT - lost
-    assert record.rounds[0].missing == record.rounds[0].sent - (COUNT - lost)
+    assert record.first.right == record.stampede.right == COUNT - lost
+    assert record.first.missing == record.first.sent - (COUNT - lost)
 
 
 def test_a_server_that_resets_when_sent_to(engine: str, tmp_path: Path) -> None:
@@ -89,8 +90,8 @@ def test_a_server_that_resets_when_sent_to(engine: str, tmp_path: Path) -> None:
     assert status == 1
     assert failures(record) == {("open", "ECONNRESET", lost)}
     assert "reset" in record.failures[0].text
-    assert rounds(record)[0] == (COUNT, COUNT - lost, 0, lost)
-    assert rounds(record)[1] == (COUNT - lost, COUNT - lost, 0, 0)
+    assert outcomes(record)[0] == (COUNT, COUNT - lost, 0, lost)
+    assert outcomes(record)[1] == (COUNT - lost, COUNT - lost, 0, 0)
 
 
 def test_a_server_that_changes_bytes(engine: str, tmp_path: Path) -> None:
@@ -99,8 +100,8 @@ def test_a_server_that_changes_bytes(engine: str, tmp_path: Path) -> None:
     wrong = COUNT // 5
     assert status == 1
     assert record.connections.lost == 0 and record.failures == []
-    assert rounds(record) == [(COUNT, COUNT - wrong, wrong, 0)] * 2
-    kept = record.rounds[0].first_failures
+    assert outcomes(record) == [(COUNT, COUNT - wrong, wrong, 0)] * 2
+    kept = record.faults
     assert len(kept) == 10
     for failure in kept:
         assert failure.expected == repr(b"no %d;" % failure.connection)
@@ -111,8 +112,8 @@ def test_a_server_that_answers_with_another_connections_text(engine: str, tmp_pa
     with odd_servers.MixesUp() as server:
         status, record = load(server.url, engine, tmp_path)
     assert status == 1
-    assert rounds(record) == [(COUNT, COUNT - 10, 10, 0)] * 2
-    assert [one.faults for one in record.rounds] == [{"crossed": 10}] * 2
+    assert outcomes(record) == [(COUNT, COUNT - 10, 10, 0)] * 2
+    assert [one.faults for _, one in one_each(record)] == [{"crossed": 10}] * 2
     assert {fault.kind for fault in record.faults} == {"crossed"}
     # Of two swapped replies the second comes where nothing is waited for any more.
     texts = {repr(b"no %d;" % n) for n in range(10)}
@@ -127,8 +128,8 @@ def test_a_server_that_says_more_than_it_should(engine: str, tmp_path: Path) -> 
     assert status == 1
     # What it says too much may begin the next reply: it is judged when that is there.
     more = COUNT // 4
-    assert rounds(record) == [(COUNT, COUNT, 0, 0)] * 2
-    assert record.requests.faults == {"unasked": more}
+    assert outcomes(record) == [(COUNT, COUNT, 0, 0)] * 2
+    assert record.all_requests().faults == {"unasked": more}
     assert record.connections.lost == 0
 
 
@@ -136,7 +137,7 @@ def test_a_server_that_drips_is_all_right(engine: str, tmp_path: Path) -> None:
     with odd_servers.Drips() as server:
         status, record = load(server.url, engine, tmp_path)
     assert status == 0
-    assert rounds(record) == [(COUNT, COUNT, 0, 0)] * 2
+    assert outcomes(record) == [(COUNT, COUNT, 0, 0)] * 2
 
 
 def test_a_server_that_never_answers(engine: str, tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_a_server_that_never_answers(engine: str, tmp_path: Path) -> None:
         status, record = load(server.url, engine, tmp_path, "--timeout", "700ms")
     assert status == 1
     assert (record.connections.opened, record.connections.lost) == (COUNT, 0)
-    assert rounds(record) == [(COUNT, 0, 0, COUNT)] * 2
+    assert outcomes(record) == [(COUNT, 0, 0, COUNT)] * 2
     assert any("missing: 60" in sentence for sentence in record.verdict.shortfalls)
 
 
@@ -158,4 +159,4 @@ def test_a_server_that_ends_connections_in_the_hold(
     assert status == 1
     assert failures(record) == {("open", "ECONNRESET" if with_reset else "EOF", half)}
     assert (record.connections.peak_open, record.connections.open_at_end) == (COUNT, half)
-    assert rounds(record) == [(COUNT, COUNT, 0, 0), (half, half, 0, 0)]
+    assert outcomes(record) == [(COUNT, COUNT, 0, 0), (half, half, 0, 0)]

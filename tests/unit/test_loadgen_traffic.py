@@ -215,7 +215,7 @@ def test_think_time_is_kept_between_a_reply_and_the_next_request(pipeline: int) 
 def test_connections_that_open_in_a_closed_loop_join_it() -> None:
     run = Run(["hold 10 for 4s think 200ms"], when=after(DELAY_NS))
     record = run.record()
-    assert record.rounds[0].right == 10
+    assert record.first.right == 10
     assert abs(record.requests.sent - 10 * 3.8 / 0.205) <= 20
 
 

@@ -63,8 +63,8 @@ def test_the_summary_of_a_run_with_failures() -> None:
         "raise net.core.somaxconn",
         "11 x ECONNRESET while open",
         "4 x EOF while open: closed by the peer",
-        r"connection 17: expected b'client connections 17\n', received b'</script><b>18\n'.",
-        r"connection 18,001: expected b'client connections 18001\n', received nothing.",
+        r"connection 17, request 0: expected b'client connections 17\n' received b'</script><b>",
+        r"connection 18,001, request 0: expected b'client connections 18001\n' received nothing",
         "kernel Tcp.RetransSegs 122, TcpExt.ListenOverflows 44",
         "connects 5,000/s",
     ):

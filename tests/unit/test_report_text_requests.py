@@ -10,7 +10,7 @@ from c1m.report import text
 from c1m.report.text_layout import cut, sentence, short_rate
 from c1m.report.text_requests import limit_sentences, request_seconds
 from c1m.results import derive
-from c1m.results.record import Connections, Round, RunRecord
+from c1m.results.record import Connections, RunRecord
 from c1m.results.requests import Explanation, FaultSeen, Latency, Limit, Requests, StageResult
 from report_records import complete_record, latency
 from report_request_records import hour_record, publish_record, request_record
@@ -137,9 +137,10 @@ def test_the_funnel_of_a_run_that_was_stopped_early_and_of_one_that_only_holds()
     base = complete_record(1_000)
     stopped = replace(
         base,
-        stages=[StageResult("ramp")],
+        stages=[StageResult("ramp"), StageResult("stampede")],  # nobody was there to be asked
         connections=counts,
-        rounds=[Round("stampede")],  # there was nobody to send
+        first=Requests(),
+        stampede=Requests(),
         latencies={},
     )
     assert text.funnel(stopped) == [

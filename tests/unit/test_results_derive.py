@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.results import derive
-from c1m.results.record import Asked, Connections, Round, RunRecord
+from c1m.results.record import Asked, Connections, RunRecord
 from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS, FanOut, Requests, StageResult
 
 FIRST = Requests(
@@ -97,12 +97,14 @@ def test_stages_that_add_up_break_no_law_and_any_change_of_one_does(
         assert derive.broken_laws(replace(record, requests=changed))
 
 
-ASKED = Asked(connections=10)
-OPEN = Connections(attempted=10, opened=10, peak_open=10, open_at_end=10)
+OPENED = RunRecord(
+    asked=Asked(connections=10),
+    connections=Connections(attempted=10, opened=10, peak_open=10, open_at_end=10),
+)
 
 
 def test_the_verdict_names_what_is_wrong_with_requests() -> None:
-    verdict = derive.judge(ASKED, OPEN, [], requests=WHOLE)
+    verdict = derive.judge(replace(OPENED, requests=WHOLE))
     assert not verdict.complete
     wrong, missing, extra, unsent = verdict.shortfalls
     assert wrong.startswith("6 of 140 replies were wrong: 1 garbled (bytes that are not the reply)")
@@ -111,20 +113,20 @@ def test_the_verdict_names_what_is_wrong_with_requests() -> None:
     assert extra.startswith("7 replies came beyond those due: 5 doubled")
     assert unsent == "10 of 150 requests that were due were not sent."
     right = replace(SECOND, faults={"doubled": 0})
-    assert derive.judge(ASKED, OPEN, [], requests=right).complete
-    assert not derive.judge(ASKED, OPEN, [], requests=SECOND).complete  # one nobody asked for
+    assert derive.judge(replace(OPENED, requests=right)).complete
+    assert not derive.judge(replace(OPENED, requests=SECOND)).complete  # one nobody asked for
 
 
 def test_late_and_waiting_requests_are_no_shortfall() -> None:
     slow = Requests(due=9, sent=9, right=9, waited=9, late=9)  # results/verdict.py judges these
-    assert derive.judge(ASKED, OPEN, [], requests=slow).complete
+    assert derive.judge(replace(OPENED, requests=slow)).complete
 
 
 def test_the_verdict_on_a_fan_out() -> None:
     whole = FanOut(published=3, expected=30, received=30, reach=1.0)
-    assert derive.judge(ASKED, OPEN, [], fan_out=whole).complete
+    assert derive.judge(replace(OPENED, fan_out=whole)).complete
     short = replace(whole, received=28, reach=28 / 30, doubled=2, garbled=1)
-    reach, doubled, garbled = derive.judge(ASKED, OPEN, [], fan_out=short).shortfalls
+    reach, doubled, garbled = derive.judge(replace(OPENED, fan_out=short)).shortfalls
     assert reach == "Publications reached 28 of 30 receivers: 2 are missing."
     assert doubled == "2 publications came more than once."
     assert garbled == "1 publications came garbled."
@@ -132,8 +134,9 @@ def test_the_verdict_on_a_fan_out() -> None:
 
 def test_connections_that_the_plan_closes_are_no_shortfall_but_failed_ones_are() -> None:
     churned = Connections(attempted=15, opened=15, peak_open=10, open_at_end=10, closed=5)
-    rounds = [Round("stampede", 10, 10)]
-    assert derive.judge(ASKED, churned, rounds).complete
+    stages = [StageResult("stampede", requests=Requests(10, 10, 10))]
+    record = replace(OPENED, connections=churned, stages=stages)
+    assert derive.judge(record).complete
     failed = replace(churned, attempted=17, refused=1, unfinished=1)
-    (says,) = derive.judge(ASKED, failed, rounds).shortfalls
+    (says,) = derive.judge(replace(record, connections=failed)).shortfalls
     assert says.startswith("1 of 17 connects failed: 1 refused")

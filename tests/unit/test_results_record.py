@@ -21,11 +21,12 @@ from c1m.results.record import (
     KernelColumns,
     Latency,
     ProcessColumns,
-    Round,
+    Requests,
     RunRecord,
     Samples,
+    StageResult,
 )
-from report_records import METADATA, complete_record, short_record
+from report_records import METADATA, complete_record, one_each, short_record
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_a_figure_that_is_not_finite_does_not_cost_the_record(tmp_path: Path) ->
 
 
 def test_unknown_fields_are_passed_over_and_absent_ones_take_their_default() -> None:
-    data = {"schema": "c1m-run/1", "asked": {"connections": 5, "colour": "blue"}, "more": []}
+    data = {"schema": "c1m-run/2", "asked": {"connections": 5, "colour": "blue"}, "more": []}
     assert RunRecord.from_json(data) == RunRecord(asked=Asked(connections=5))
 
 
@@ -71,16 +72,16 @@ def test_unknown_fields_are_passed_over_and_absent_ones_take_their_default() -> 
     [
         ([], "no schema"),
         ({}, "no schema"),
-        ({"schema": "c1m-run/2"}, "'c1m-run/2'"),
-        ({"schema": "c1m-run/1", "asked": {"connections": "many"}}, "asked.connections is 'many'"),
-        ({"schema": "c1m-run/1", "asked": {"connections": True}}, "not an integer"),
-        ({"schema": "c1m-run/1", "asked": []}, "not an object"),
-        ({"schema": "c1m-run/1", "phases": [{"name": "x"}]}, "phases[0].start_s is missing"),
+        ({"schema": "c1m-run/3"}, "'c1m-run/3'"),
+        ({"schema": "c1m-run/2", "asked": {"connections": "many"}}, "asked.connections is 'many'"),
+        ({"schema": "c1m-run/2", "asked": {"connections": True}}, "not an integer"),
+        ({"schema": "c1m-run/2", "asked": []}, "not an object"),
+        ({"schema": "c1m-run/2", "phases": [{"name": "x"}]}, "phases[0].start_s is missing"),
         ({"schema": "c1m-run/1", "rounds": [{"name": 3}]}, "rounds[0].name is '3', not a text"),
-        ({"schema": "c1m-run/1", "command": "c1m"}, "command is 'c1m', not a list"),
-        ({"schema": "c1m-run/1", "verdict": {"complete": 1}}, "not true or false"),
-        ({"schema": "c1m-run/1", "ramp": {"seconds": "1"}}, "ramp.seconds is '1', not a number"),
-        ({"schema": "c1m-run/1", "latencies": {"first": 1}}, "latencies.first is '1'"),
+        ({"schema": "c1m-run/2", "command": "c1m"}, "command is 'c1m', not a list"),
+        ({"schema": "c1m-run/2", "verdict": {"complete": 1}}, "not true or false"),
+        ({"schema": "c1m-run/2", "ramp": {"seconds": "1"}}, "ramp.seconds is '1', not a number"),
+        ({"schema": "c1m-run/2", "latencies": {"first": 1}}, "latencies.first is '1'"),
     ],
 )
 def test_other_schemas_and_damage_are_told(data: object, says: str) -> None:
@@ -109,7 +110,7 @@ def test_the_made_up_records_obey_the_laws() -> None:
         replace(
             short_record(),
             connections=Connections(attempted=9, opened=5, peak_open=6, open_at_end=1, lost=2),
-            rounds=[Round("first", sent=3, right=1)],
+            first=Requests(due=3, sent=3, right=1),
         )
     )
     assert len(broken) == 6
@@ -223,18 +224,25 @@ def test_memory_of_a_run_that_opened_nothing_or_knows_no_process() -> None:
 def test_the_verdict() -> None:
     asked = Asked(connections=10)
     whole = Connections(attempted=10, opened=10, peak_open=10, open_at_end=10)
-    right = [Round("first", 10, 10), Round("stampede", 10, 10)]
-    assert derive.judge(asked, whole, right).complete
-    assert not derive.judge(asked, whole, right, also=["It was stopped by SIGINT."]).complete
-    for connections, rounds, says in (
-        (replace(whole, opened=9, refused=1), right, "1 of 10 connections did not open: 1 refused"),
-        (replace(whole, opened=9), right, "did not open."),
-        (replace(whole, peak_open=8), right, "At most 8 of 10"),
-        (replace(whole, open_at_end=7, lost=3), right, "3 of 10 open connections were lost"),
-        (whole, [Round("first", 10, 7, 1, 2)], "7 of 10 replies were right; wrong: 1, missing: 2"),
-        (whole, [Round("stampede", 4, 4)], "only 4 of 10 opened"),
-    ):
-        verdict = derive.judge(asked, connections, rounds)
+    right = one_each(10)
+    stampede = StageResult("stampede", requests=right)
+    record = RunRecord(asked=asked, connections=whole, first=right, stages=[stampede])
+    assert derive.judge(record).complete
+    assert not derive.judge(record, also=["It was stopped by SIGINT."]).complete
+    few = replace(stampede, requests=one_each(4))
+    for changed, says in (
+        ({"connections": replace(whole, opened=9, refused=1)},
+         "1 of 10 connections did not open: 1 refused"),
+        ({"connections": replace(whole, opened=9)}, "did not open."),
+        ({"connections": replace(whole, peak_open=8)}, "At most 8 of 10"),
+        ({"connections": replace(whole, open_at_end=7, lost=3)},
+         "3 of 10 open connections were lost"),
+        ({"first": one_each(10, missing=2, garbled=1)},
+         "First requests: 7 of 10 replies were right; wrong: 1, missing: 2"),
+        ({"stages": [few]}, "Stampede: only 4 of 10 opened"),
+        ({"stages": [stampede, few]}, "Stampede: only 4 of 10 opened"),
+    ):  # fmt: skip
+        verdict = derive.judge(replace(record, **changed))  # type: ignore[arg-type]
         assert not verdict.complete
         assert len(verdict.shortfalls) == 1
         assert says in verdict.shortfalls[0]

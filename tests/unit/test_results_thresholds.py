@@ -10,10 +10,10 @@ import pytest
 from c1m.errors import UsageError
 from c1m.results import catalogue as metrics
 from c1m.results.histogram import Histogram
-from c1m.results.record import Round, RunRecord
+from c1m.results.record import RunRecord
 from c1m.results.requests import FanOut, FaultSeen, Latency, Limit, Requests, StageResult, Threshold
 from c1m.results.thresholds import evaluate, parse
-from report_records import complete_record, short_record
+from report_records import complete_record, one_each, short_record
 
 
 def latency(*values_ms: float, times: int = 1) -> Latency:
@@ -27,7 +27,7 @@ def with_requests(**changes: object) -> RunRecord:
     histogram = Histogram()
     histogram.record(np.repeat([1_000_000, 100_000_000], [99_000, 1_000]))
     both = {"request": Latency.of(histogram), "uncorrected": latency(1, times=100_000)}
-    requests = Requests(due=100_000, sent=100_000, right=100_000)
+    requests = Requests(due=100_000, sent=100_000, right=100_000, seconds=10.0)
     stages = [StageResult("ramp", end_s=5), StageResult("hold", "", 5, 15, requests=requests)]
     record = replace(complete_record(1_000), requests=requests, stages=stages)
     return replace(record, latencies=record.latencies | both, **changes)  # type: ignore[arg-type]
@@ -181,8 +181,7 @@ def test_what_never_came_is_slower_than_any_bound() -> None:
 
 
 def test_first_replies_and_connects_count_what_never_came_as_well() -> None:
-    rounds = [Round("first", 1_000, 900, 0, 100)]
-    record = replace(complete_record(1_000), rounds=rounds)
+    record = replace(complete_record(1_000), first=one_each(1_000, missing=100))
     record.latencies["first"] = latency(1, times=900)
     assert [one.holds for one in judged(record, "first.p90 < 5ms", "first.p95 < 5ms")] == [
         True, False,
@@ -256,7 +255,7 @@ def test_every_metric_is_found_and_measured_on_every_record() -> None:
                 assert metrics.shown(metrics.find(name).kind, figure.value)
 
 
-def test_faults_of_rounds_count() -> None:
-    rounds = [Round("first", 10, 8, 2, faults={"garbled": 1, "crossed": 1})]
-    record = replace(complete_record(1_000), rounds=rounds)
+def test_faults_of_first_requests_count() -> None:
+    first = Requests(10, 10, 8, 2, faults={"garbled": 1, "crossed": 1})
+    record = replace(complete_record(1_000), first=first)
     assert [one.holds for one in judged(record, "garbled == 1", "crossed == 0")] == [True, False]

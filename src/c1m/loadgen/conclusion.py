@@ -22,15 +22,11 @@ from c1m.results.record import (
     Failure,
     Metadata,
     Ramp,
-    ReplyFailure,
-    Round,
     RunRecord,
     Samples,
 )
 from c1m.results.record import Phase as PhaseRecord
 from c1m.results.requests import (
-    REQUEST_COUNTS,
-    WRONG_KINDS,
     FanOut,
     FaultSeen,
     Latency,
@@ -42,8 +38,6 @@ from c1m.results.stillness import pauses_of
 from c1m.results.thresholds import Required, evaluate
 from c1m.results.verdict import judge_limit
 from c1m.units import format_count
-
-_FIRST_FAILURES = 10
 
 
 def conclude(
@@ -58,8 +52,8 @@ def conclude(
     asked = planned.asked
     samples, counters = generator.sampler.samples(), generator.sampler.kernel_counters()
     connections, failures = _connections(generator)
-    stages, rounds, ramp = _stages(generator), _rounds(generator), _ramp(generator)
-    requests = _together([stage.requests for stage in stages])
+    stages, ramp = _stages(generator), _ramp(generator)
+    requests = Requests.together([s.requests for s in stages if not s.is_stampede])
     fan_out, latencies = _fan_out(generator), _latencies(generator)
     notes = generator.plan.scenario.notes()
     also = [*generator.shortfalls, *notes, *_not_ended(generator)]
@@ -76,13 +70,13 @@ def conclude(
         failures=failures,
         phases=[PhaseRecord(p.name, *_times(generator, p)) for p in generator.phases],
         ramp=ramp,
-        rounds=rounds,
         latencies={n: Latency.of(h) for n, h in latencies.items() if h.count},
         samples=samples,
         memory=derive.memory_of(samples),
         kernel_counters=counters,
-        verdict=derive.judge(asked, connections, rounds, also, requests=requests, fan_out=fan_out),
         requests=requests,
+        first=_first(generator),
+        stampede=Requests.together([s.requests for s in stages if s.is_stampede]),
         stages=stages,
         series=generator.recorder.series.series(),
         faults=_faults(generator),
@@ -91,6 +85,7 @@ def conclude(
         notes=notes,
         doubts=_doubts(generator),
     )
+    record = replace(record, verdict=derive.judge(record, also))
     evidence = Evidence(
         kernel_counters=counters,
         gauges=generator.sampler.gauges(),
@@ -167,7 +162,7 @@ def _stage(generator: Generator, phase: Phase, extras: Counter[str]) -> StageRes
     assert stage is not None
     start_s, end_s = _times(generator, phase)
     tally = Tally("none")
-    if phase.purpose is not None and generator.recorder.is_load(phase.purpose):
+    if phase.purpose is not None:
         tally = generator.recorder.tallies[phase.purpose]
     return StageResult(
         name=stage.name,
@@ -180,13 +175,13 @@ def _stage(generator: Generator, phase: Phase, extras: Counter[str]) -> StageRes
         open_at_end=phase.open_at_end,
         rate_from_per_s=stage.rate_from,
         rate_to_per_s=stage.rate_to,
-        requests=_requests(tally, extras),
+        requests=_requests(tally, extras, end_s - start_s),
         latency=Latency.of(tally.corrected) if tally.corrected.count else Latency(),
         uncorrected=Latency.of(tally.uncorrected) if tally.uncorrected.count else Latency(),
     )
 
 
-def _requests(tally: Tally, extras: Counter[str]) -> Requests:
+def _requests(tally: Tally, extras: Counter[str], seconds: float) -> Requests:
     faults = {**tally.kinds(), **extras}
     return Requests(
         due=tally.due,
@@ -198,15 +193,9 @@ def _requests(tally: Tally, extras: Counter[str]) -> Requests:
         waited=tally.waited,
         late=tally.late,
         faults={kind: count for kind, count in faults.items() if count},
+        in_flight_peak=tally.in_flight_peak,
+        seconds=seconds if tally.due else 0.0,
     )
-
-
-def _together(several: Sequence[Requests]) -> Requests:
-    faults: Counter[str] = Counter()
-    for one in several:
-        faults.update(one.faults)
-    sums = {name: sum(getattr(one, name) for one in several) for name in REQUEST_COUNTS}
-    return Requests(**sums, faults=dict(faults))
 
 
 def _latencies(generator: Generator) -> dict[str, Histogram]:
@@ -231,34 +220,13 @@ def _latencies(generator: Generator) -> dict[str, Histogram]:
     }
 
 
-def _rounds(generator: Generator) -> list[Round]:
-    """The first requests, whose time is the first ramp's, and the stampedes."""
-    phases = [p for p in generator.phases if p.stage is not None]
-    found = []
-    if generator.traffic.first.sent and phases and not generator.plan.scenario.wants_end:
-        found.append((generator.traffic.first, phases[0]))
-    for phase in phases:
-        if phase.name == "stampede" and phase.purpose is not None:
-            found.append((generator.recorder.tallies[phase.purpose], phase))
-    faults = generator.traffic.exchange.faults
-    failures = [
-        ReplyFailure(f.number, repr(f.expected), repr(f.received) if f.received else "")
-        for f in faults
-        if f.kind in WRONG_KINDS or f.kind == "missing"
-    ]
-    rounds = []
-    for tally, phase in found:
-        start_s, end_s = _times(generator, phase)
-        is_bad = tally.wrong + tally.missing > 0
-        rounds.append(
-            Round(
-                tally.name, tally.sent, tally.right, tally.wrong, tally.missing,
-                tally.in_flight_peak, end_s - start_s,
-                failures[:_FIRST_FAILURES] if is_bad and not generator.recorder.loads() else [],
-                {kind: count for kind, count in tally.kinds().items() if count},
-            )
-        )  # fmt: skip
-    return rounds
+def _first(generator: Generator) -> Requests:
+    """Each connection's first request, whose time is the first ramp's."""
+    phases = [phase for phase in generator.phases if phase.stage is not None]
+    if not phases or generator.plan.scenario.wants_end:
+        return Requests()
+    start_s, end_s = _times(generator, phases[0])
+    return _requests(generator.traffic.first, Counter(), end_s - start_s)
 
 
 def _ramp(generator: Generator) -> Ramp:
@@ -326,7 +294,7 @@ def _limit(
     conditions: Metadata,
 ) -> Limit:
     """The verdict over the time in which requests ran; unknown where none did."""
-    loaded = [stage for stage in stages if stage.requests.due]
+    loaded = [stage for stage in stages if stage.requests.due and not stage.is_stampede]
     if not loaded:
         return Limit()
     spans = [(stage.start_s, stage.end_s) for stage in loaded]

@@ -63,9 +63,10 @@ def tiles(record: RunRecord) -> str:
     ):
         if each is not None:
             shown.append((name, format_bytes(each)))
-    for one in record.rounds:
-        if one.name == "stampede" and one.seconds:
-            shown.append(("for the stampede's echoes", format_duration(one.seconds * NS_PER_S)))
+    if record.stampede.seconds:
+        shown.append(
+            ("for the stampede's echoes", format_duration(record.stampede.seconds * NS_PER_S))
+        )
     made = "".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
         for name, value in shown
@@ -89,7 +90,7 @@ def funnel(record: RunRecord) -> str:
 
 
 def missing(record: RunRecord) -> str:
-    """Why connections are missing, and the first wrong replies of rounds."""
+    """Why connections are missing."""
     rows = [
         (text_connections.explanation_text(one), one.remedy) for one in record.explanations
     ] + [
@@ -97,19 +98,7 @@ def missing(record: RunRecord) -> str:
         for failure in text_connections.unexplained(record)
     ]  # fmt: skip
     title = text_connections.missing_title(record).capitalize()
-    made = f"<h2>{title}</h2>{html_parts.items('failures', rows)}" if rows else ""
-    replies = [
-        f"<tr><td>{escape(one.name)}</td><td>{format_count(reply.connection)}</td>"
-        f'<td class="prose">{html_parts.code(reply.expected)}</td>'
-        f'<td class="prose">{html_parts.code(reply.received)}</td></tr>'
-        for one in record.rounds
-        for reply in one.first_failures
-    ]
-    if replies and not record.faults:  # there they are told better
-        head = '<tr><th>round</th><th>connection</th><th class="left">expected</th>'
-        head += '<th class="left">received</th></tr>'
-        made += f"<h2>First wrong and missing replies</h2>{html_parts.scroll(head, replies)}"
-    return made
+    return f"<h2>{title}</h2>{html_parts.items('failures', rows)}" if rows else ""
 
 
 def requests(record: RunRecord) -> str:

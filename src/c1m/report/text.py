@@ -77,7 +77,8 @@ def headline(record: RunRecord) -> str:
     """The verdict in one line."""
     asked, c = record.asked.connections, record.connections
     if record.verdict.complete:
-        replies = " and every reply right" if record.rounds or has_requests(record) else ""
+        due = record.requests.due + record.first.due + record.stampede.due
+        replies = " and every reply right" if due else ""
         return (
             f"COMPLETE: {format_count(c.peak_open)} of {format_count(asked)} connections open at "
             f"the same time{replies}, none lost."

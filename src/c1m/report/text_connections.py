@@ -15,8 +15,6 @@ from c1m.units import NS_PER_S, format_count, format_duration, format_rate
 FUNNEL_HEAD: Row = ("connections", "count", "share", "short")
 RAMP_HEAD: Row = ("ramp", "time", "rate", "")
 
-_ROUNDS = ("first", "stampede")
-
 
 def funnel(record: RunRecord) -> list[Row]:
     """(step, count, share, how many the step cost), from asked to the end.
@@ -24,7 +22,7 @@ def funnel(record: RunRecord) -> list[Row]:
     Of a run by stages each step is compared with the one before it, for churn and storms open
     connections again; of other runs (and older records) with what was asked.
     """
-    return list(_by_stages(record) if record.stages else _by_rounds(record))
+    return list(_by_stages(record) if record.stages else _without_stages(record))
 
 
 def _by_stages(record: RunRecord) -> Iterator[Row]:
@@ -49,31 +47,26 @@ def _by_stages(record: RunRecord) -> Iterator[Row]:
     still = "" if is_drained else share(c.open_at_end, kept)
     short = kept - c.open_at_end
     yield ("still open at the end", format_count(c.open_at_end), still, less(short))
-    for one in record.rounds:
-        if one.name != "first" and one.sent:
-            right = (
-                format_count(one.right),
-                share(one.right, one.sent),
-                less(one.sent - one.right),
-            )
-            yield (f"{one.name} reply right", *right)
+    for stage in record.stages:
+        one = stage.requests
+        if stage.is_stampede and one.sent:
+            right = format_count(one.right), share(one.right, one.sent)
+            yield ("stampede reply right", *right, less(one.sent - one.right))
 
 
 def _expects_replies(record: RunRecord) -> bool:
-    return any(one.name == "first" for one in record.rounds) or "first" in record.latencies
+    return record.first.sent > 0 or "first" in record.latencies
 
 
-def _by_rounds(record: RunRecord) -> Iterator[Row]:
+def _without_stages(record: RunRecord) -> Iterator[Row]:
     asked, c = record.asked.connections, record.connections
-    rounds = {one.name: one for one in record.rounds}
     hold = f" ({format_duration(record.asked.hold_s * NS_PER_S)})" if record.asked.hold_s else ""
     steps = [("asked", asked), ("opened", c.opened)]
-    if "first" in rounds:
-        steps.append(("first reply right", rounds["first"].right))
+    if record.first.sent:
+        steps.append(("first reply right", record.first.right))
     steps.append((f"still open after hold{hold}", c.open_at_end))
-    if "stampede" in rounds:
-        steps.append(("stampede reply right", rounds["stampede"].right))
-    steps += [(f"round {n!r} right", r.right) for n, r in rounds.items() if n not in _ROUNDS]
+    if record.stampede.sent:
+        steps.append(("stampede reply right", record.stampede.right))
     for name, count in steps:
         yield (name, format_count(count), share(count, asked), less(asked - count))
 
@@ -113,25 +106,15 @@ def missing_title(record: RunRecord) -> str:
 
 
 def missing_lines(record: RunRecord) -> list[str]:
-    """Every missing connection with its cause and its remedy; the first wrong replies of rounds."""
+    """Every missing connection with its cause and its remedy."""
     rows = [(explanation_text(one), one.remedy) for one in record.explanations]
     rows += [(failure_text(failure), failure.remedy) for failure in unexplained(record)]
-    replies = [(one.name, reply) for one in record.rounds for reply in one.first_failures[:3]]
-    if record.faults:  # there they are told better
-        replies = []
-    if not rows and not replies:
+    if not rows:
         return ["failures  none"] if record.connections.attempted else []
     lines = [missing_title(record)]
     for text, remedy in rows:
         lines += wrapped(text, "  ", "    ")
         lines += wrapped(f"-> {remedy}", "    ", "       ") if remedy else []
-    for name, reply in replies:
-        lines += wrapped(
-            f"Round {name!r}, connection {format_count(reply.connection)}: expected "
-            f"{reply.expected}, received {reply.received or 'nothing'}.",
-            "  ",
-            "    ",
-        )
     return lines
 
 

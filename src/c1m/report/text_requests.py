@@ -52,7 +52,7 @@ def has_requests(record: RunRecord) -> bool:
 
 def request_seconds(record: RunRecord) -> float:
     """How long the stages with requests ran."""
-    return sum(max(0.0, s.end_s - s.start_s) for s in record.stages if s.requests.due)
+    return record.requests.seconds
 
 
 def request_rows(record: RunRecord) -> list[Row]:
@@ -100,7 +100,8 @@ def stage_rows(record: RunRecord, width: int = _STAGE_COLUMNS) -> list[Row]:
 
     Nothing for a plain ramp, hold and stampede: there is nothing to say that the funnel has not.
     """
-    has_plan = any(s.requests.due or s.rate_from_per_s is not None for s in record.stages)
+    load = [stage for stage in record.stages if not stage.is_stampede]
+    has_plan = any(s.requests.due or s.rate_from_per_s is not None for s in load)
     if not has_plan and len(record.stages) <= _PLAIN_STAGES:
         return []
     return [_stage_row(stage, width) for stage in record.stages]
@@ -152,12 +153,13 @@ def fan_out_rows(record: RunRecord) -> list[Row]:
 def fault_texts(record: RunRecord) -> list[tuple[str, list[FaultSeen]]]:
     """('3 x garbled: bytes that are not the reply', the first of them) for each kind seen."""
     words = WRONG_KINDS | EXTRA_KINDS
-    kinds = dict.fromkeys([*record.requests.faults, *(one.kind for one in record.faults)])
+    counts = record.all_requests().faults
+    kinds = dict.fromkeys([*counts, *(one.kind for one in record.faults)])
     made = []
     for kind in kinds:
         seen = [one for one in record.faults if one.kind == kind]
         if seen:
-            count = record.requests.faults.get(kind, 0)
+            count = counts.get(kind, 0)
             counted = f"{format_count(count)} x {kind}" if count else kind
             made.append((f"{counted}: {words[kind]}" if kind in words else counted, seen))
     return made

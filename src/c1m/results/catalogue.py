@@ -158,13 +158,13 @@ def samples_needed(quantile: Fraction) -> int:
 
 def unanswered(record: RunRecord, name: str) -> int:
     """How many of what was due have no latency in that distribution, because nothing came back."""
-    requests, rounds = record.requests, {one.name: one for one in record.rounds}
+    requests = record.requests
     if name == "request":
         return requests.missing + requests.unsent
     if name == "uncorrected":
         return requests.missing
-    if name in rounds:
-        return rounds[name].missing
+    if name in ("first", "stampede"):
+        return (record.first if name == "first" else record.stampede).missing
     if name == "connect":
         return _failed(record)
     if name == "push" and record.fan_out is not None:
@@ -222,7 +222,7 @@ def _all(name: str) -> Callable[[RunRecord], float]:
     """Of the requests, of the first replies and of the stampede together."""
 
     def total(record: RunRecord) -> float:
-        return sum(float(getattr(one, name)) for one in (record.requests, *record.rounds))
+        return float(getattr(record.all_requests(), name))
 
     return total
 
@@ -231,16 +231,11 @@ def _missing(record: RunRecord) -> float:
     return _all("missing")(record) + unanswered(record, "push")
 
 
-def _due(record: RunRecord) -> int:
-    return record.requests.due + sum(one.sent for one in record.rounds)
-
-
 def _fault(kind: str) -> Callable[[RunRecord], float]:
     """Of the requests, of the first replies and of the stampede together, or of the pushes."""
 
     def total(record: RunRecord) -> float:
-        faults = [record.requests.faults, *(one.faults for one in record.rounds)]
-        counted = sum(one.get(kind, 0) for one in faults)
+        counted = record.all_requests().faults.get(kind, 0)
         pushes = float(getattr(record.fan_out, kind, 0))
         seen = sum(fault.kind == kind for fault in record.faults)
         return max(counted, pushes, seen)  # the same ones, perhaps: never more than there were
@@ -250,13 +245,13 @@ def _fault(kind: str) -> Callable[[RunRecord], float]:
 
 def request_times(record: RunRecord) -> list[tuple[float, float]]:
     """[(start, end), ...] in seconds: the stages in which requests were due."""
-    busy = [one for one in record.stages if one.requests.due or one.requests.sent]
+    busy = [one for one in record.stages if one.requests.due and not one.is_stampede]
     return [(one.start_s, one.end_s) for one in busy if one.end_s > one.start_s]
 
 
 def _rate(record: RunRecord) -> float | None:
-    seconds = sum(end - start for start, end in request_times(record))
-    return record.requests.right / seconds if seconds > 0 else None
+    requests = record.requests
+    return requests.right / requests.seconds if requests.seconds > 0 else None
 
 
 def _connect_rate(record: RunRecord) -> float | None:
@@ -327,7 +322,7 @@ PLAIN: dict[str, tuple[str, str, Callable[[RunRecord], float | None], str]] = {
     "opened_share": ("share", "of the connections asked for, how many opened",
                      lambda r: _share(r.connections.opened, r.asked.connections), _ASK),
     "right_share": ("share", "of the messages due, how many were answered right",
-                    lambda r: _share(_all("right")(r), _due(r)), "Nothing was sent."),
+                    lambda r: _share(_all("right")(r), _all("due")(r)), "Nothing was sent."),
     "reach": ("share", "of the pushes expected, how many came (publish)",
               lambda r: None if r.fan_out is None else _share(r.fan_out.received,
                                                               r.fan_out.expected),

@@ -15,7 +15,6 @@ from c1m.results.record import (
     Memory,
     ProcessColumns,
     Ramp,
-    Round,
     RunRecord,
     Samples,
     Verdict,
@@ -92,27 +91,22 @@ def _user_growth(samples: Samples, row: int) -> int:
     return (_growth(samples.server, row) or 0) + (_growth(samples.client, row) or 0)
 
 
-def judge(
-    asked: Asked,
-    connections: Connections,
-    rounds: Sequence[Round],
-    also: Sequence[str] = (),
-    *,
-    requests: Requests | None = None,
-    fan_out: FanOut | None = None,
-) -> Verdict:
+def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
     """The verdict: complete when all asked-for connections were open at the same time, none was
     lost, every request that was due was sent, every reply was right and came once, and every
     publication reached everybody. `also`: further sentences of what was short.
     """
-    shortfalls = [*also, *_of_connections(asked, connections)]
-    for one in rounds:
-        is_of_all = one.name != "stampede" or not _opens_after_a_stampede(asked.stages)
-        shortfalls += _of_round(one, connections, is_of_all=is_of_all)
-    if requests is not None:
-        shortfalls += _of_requests(requests)
-    if fan_out is not None:
-        shortfalls += _of_fan_out(fan_out)
+    asked, c = record.asked, record.connections
+    shortfalls = [*also, *_of_connections(asked, c)]
+    if record.first.sent:
+        shortfalls += _of_one_each("First requests", record.first, c, is_of_all=True)
+    is_of_all = not _opens_after_a_stampede(asked.stages)
+    for stage in record.stages:
+        if stage.is_stampede:
+            shortfalls += _of_one_each("Stampede", stage.requests, c, is_of_all=is_of_all)
+    shortfalls += _of_requests(record)
+    if record.fan_out is not None:
+        shortfalls += _of_fan_out(record.fan_out)
     return Verdict(complete=not shortfalls, shortfalls=shortfalls)
 
 
@@ -150,33 +144,36 @@ def _opens_after_a_stampede(stages: Sequence[str]) -> bool:
     return any(name not in ("stampede", "drain", "back") for name in after)
 
 
-def _of_round(one: Round, connections: Connections, *, is_of_all: bool) -> list[str]:
+def _of_one_each(
+    name: str, one: Requests, connections: Connections, *, is_of_all: bool
+) -> list[str]:
+    """Of requests that are one for each connection."""
     shortfalls = []
     if one.right < one.sent:
         shortfalls.append(
-            f"Round {one.name!r}: {format_count(one.right)} of {format_count(one.sent)} "
-            f"replies were right; wrong: {format_count(one.wrong)}, missing: "
-            f"{format_count(one.missing)}."
+            f"{name}: {format_count(one.right)} of {format_count(one.sent)} replies were right; "
+            f"wrong: {format_count(one.wrong)}, missing: {format_count(one.missing)}."
         )
-    # The lost are told already; what the plan closed may have been closed before the round.
+    # The lost are reported already; what the plan closed may have been closed before.
     if is_of_all and one.sent < connections.opened - connections.lost - connections.closed:
         shortfalls.append(
-            f"Round {one.name!r}: only {format_count(one.sent)} of "
-            f"{format_count(connections.opened)} opened connections were sent to."
+            f"{name}: only {format_count(one.sent)} of {format_count(connections.opened)} "
+            "opened connections were sent to."
         )
     return shortfalls
 
 
-def _of_requests(requests: Requests) -> list[str]:
-    shortfalls = []
+def _of_requests(record: RunRecord) -> list[str]:
+    shortfalls, requests = [], record.requests
     sent = format_count(requests.sent)
     if requests.wrong:
         kinds = _kinds(requests, WRONG_KINDS)
         shortfalls.append(f"{format_count(requests.wrong)} of {sent} replies were wrong{kinds}.")
     if requests.missing:
         shortfalls.append(f"{format_count(requests.missing)} of {sent} requests had no reply.")
-    if extra := sum(requests.faults.get(kind, 0) for kind in EXTRA_KINDS):
-        kinds = _kinds(requests, EXTRA_KINDS)
+    everything = record.all_requests()
+    if extra := sum(everything.faults.get(kind, 0) for kind in EXTRA_KINDS):
+        kinds = _kinds(everything, EXTRA_KINDS)
         shortfalls.append(f"{format_count(extra)} replies came beyond those due{kinds}.")
     if requests.unsent:
         shortfalls.append(
@@ -235,19 +232,22 @@ def broken_laws(record: RunRecord) -> list[str]:
         )
     if c.peak_open > c.opened:
         broken.append(f"peak_open {c.peak_open} is above opened {c.opened}")
-    for one in record.rounds:
-        if one.sent != one.right + one.wrong + one.missing:
-            broken.append(f"round {one.name}: sent is not right + wrong + missing")
     for phase, total in (("connect", c.attempted - c.opened - c.unfinished), ("open", c.lost)):
         explained = sum(failure.count for failure in record.failures if failure.phase == phase)
         if explained != total:
             broken.append(f"{total} failures in phase {phase}, but {explained} have an errno")
     if c.ready > c.opened:
         broken.append(f"ready {c.ready} is above opened {c.opened}")
+    broken += _broken_by_requests("first requests", record.first)
+    broken += _broken_by_requests("stampedes", record.stampede)
     broken += _broken_by_requests("all stages", record.requests)
     for number, stage in enumerate(record.stages, 1):
         broken += _broken_by_requests(f"stage {number} ({stage.name})", stage.requests)
-    broken += _broken_by_stages(record)
+    stampedes = [stage.requests for stage in record.stages if stage.is_stampede]
+    load = [stage.requests for stage in record.stages if not stage.is_stampede]
+    if record.stages:
+        broken += _broken_by_sum("stages", load, record.requests)
+        broken += _broken_by_sum("stampedes", stampedes, record.stampede)
     if record.fan_out is not None:
         broken += _broken_by_fan_out(record.fan_out)
     return broken
@@ -277,18 +277,15 @@ def _broken_by_requests(where: str, r: Requests) -> list[str]:
     return broken + [f"{where}: {name} is {n}, below 0" for name, n in counts.items() if n < 0]
 
 
-def _broken_by_stages(record: RunRecord) -> list[str]:
-    """The stages' requests together are the run's, where the run has stages."""
-    if not record.stages:
-        return []
-    stages, whole = [stage.requests for stage in record.stages], record.requests
+def _broken_by_sum(what: str, stages: Sequence[Requests], whole: Requests) -> list[str]:
+    """The stages' requests together are the run's."""
     sums = {name: sum(getattr(one, name) for one in stages) for name in REQUEST_COUNTS}
     totals = {name: getattr(whole, name) for name in REQUEST_COUNTS}
     for kind in sorted({*whole.faults, *(kind for one in stages for kind in one.faults)}):
         sums[kind + " replies"] = sum(one.faults.get(kind, 0) for one in stages)
         totals[kind + " replies"] = whole.faults.get(kind, 0)
     return [
-        f"{name} of all stages is {totals[name]}, but the stages add up to {sums[name]}"
+        f"{name} of all {what} is {totals[name]}, but the {what} add up to {sums[name]}"
         for name in sums
         if sums[name] != totals[name]
     ]

@@ -4,7 +4,7 @@ Plain data without computing; every field has a default, so a record can be fill
 `derive.py` makes the derived pieces (verdict, ramp, memory), `text.py` and `html.py` show a record.
 All times within a record are seconds since the run's start, latencies nanoseconds, sizes bytes.
 
-Within schema "c1m-run/1" fields may be added, never renamed or given another meaning.
+Within schema "c1m-run/2" fields may be added, never renamed or given another meaning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from c1m import files
 from c1m.bounds import RECORD_BYTES_MAX
 from c1m.errors import UsageError
-from c1m.results import codec
+from c1m.results import codec, record_1
 from c1m.results.requests import (
     Explanation,
     FanOut,
@@ -33,11 +33,11 @@ from c1m.results.requests import (
 __all__ = [
     "Asked", "Connections", "EngineUsed", "Explanation", "Failure", "FanOut", "FaultSeen",
     "KernelColumns", "Latency", "Limit", "Memory", "Metadata", "Phase", "ProcessColumns", "Ramp",
-    "ReplyFailure", "Requests", "Round", "RunRecord", "Samples", "Series", "StageResult",
+    "Requests", "RunRecord", "Samples", "Series", "StageResult",
     "Threshold", "Verdict",
 ]  # fmt: skip
 
-SCHEMA = "c1m-run/1"
+SCHEMA = "c1m-run/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,32 +143,6 @@ class Ramp:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyFailure:
-    """A reply that was not what was sent; the bytes as Python's repr, cut where long."""
-
-    connection: int
-    expected: str
-    received: str
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One message on every open connection: sent = right + wrong + missing."""
-
-    name: str  # "first" or "stampede"
-    sent: int = 0
-    right: int = 0
-    wrong: int = 0
-    missing: int = 0
-    in_flight_peak: int = 0
-    seconds: float = 0.0
-    first_failures: list[ReplyFailure] = field(default_factory=list)
-    faults: dict[str, int] = field(
-        default_factory=dict
-    )  # wrong ones by kind (measured.WRONG_KINDS)
-
-
-@dataclass(frozen=True, slots=True)
 class ProcessColumns:
     """One process over time; None where it was gone. CPU seconds count since the process began."""
 
@@ -237,14 +211,15 @@ class RunRecord:
     failures: list[Failure] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     ramp: Ramp = field(default_factory=Ramp)
-    rounds: list[Round] = field(default_factory=list)
     latencies: dict[str, Latency] = field(default_factory=dict)
     samples: Samples = field(default_factory=Samples)
     memory: Memory = field(default_factory=Memory)
     kernel_counters: dict[str, int] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=Verdict)
     thresholds: list[Threshold] = field(default_factory=list)
-    requests: Requests = field(default_factory=Requests)
+    requests: Requests = field(default_factory=Requests)  # the load's, of all stages
+    first: Requests = field(default_factory=Requests)  # each connection's first
+    stampede: Requests = field(default_factory=Requests)  # of all stampedes
     stages: list[StageResult] = field(default_factory=list)
     series: Series = field(default_factory=Series)
     faults: list[FaultSeen] = field(default_factory=list)  # the first of each kind
@@ -253,6 +228,10 @@ class RunRecord:
     fan_out: FanOut | None = None
     notes: list[str] = field(default_factory=list)  # what a scenario found at the end
     doubts: list[str] = field(default_factory=list)  # why what was wrong may be named wrongly
+
+    def all_requests(self) -> Requests:
+        """Of the load, each connection's first, and of stampedes, together."""
+        return Requests.together([self.requests, self.first, self.stampede])
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""
@@ -265,15 +244,17 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, data: Any) -> RunRecord:
-        """What `to_json` gave. Raises UsageError for another schema or a damaged record."""
+        """What `to_json` gave, of schema 1, too. Raises UsageError for another schema or damage."""
         schema = data.get("schema") if isinstance(data, dict) else None
-        if schema != SCHEMA:
+        if schema not in (SCHEMA, record_1.SCHEMA):
             what = "has no schema" if schema is None else f"is of schema {schema!r}"
             raise UsageError(
-                f"The record {what}; this c1m reads {SCHEMA!r}.",
+                f"The record {what}; this c1m reads {SCHEMA!r} and {record_1.SCHEMA!r}.",
                 "Give a file that `c1m load --json FILE` wrote.",
             )
         try:
+            if schema == record_1.SCHEMA:
+                data = record_1.upgraded(data)
             record = codec.decode(cls, data)
             _check_columns(record.samples)
             _check_columns(record.series)

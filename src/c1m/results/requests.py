@@ -5,6 +5,8 @@ Plain data, as all of a record: `record.py` puts it together, and its rules hold
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +66,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What became of the requests of a stage, or of all stages (first replies and stampedes apart).
+    """What became of requests: of a stage, of all stages with load, the first ones, a stampede.
 
     due = sent + unsent, sent = right + wrong + missing. `wrong` = the WRONG_KINDS of `faults`.
     """
@@ -78,6 +80,21 @@ class Requests:
     waited: int = 0  # sent later than due because their connection still had a request in flight
     late: int = 0  # sent later than due by over 10 ms because the generator was behind
     faults: dict[str, int] = field(default_factory=dict)  # by kind, also extra replies
+    in_flight_peak: int = 0  # the most that were in flight at one moment
+    seconds: float = 0.0  # how long the stages took in which they were due
+
+    @classmethod
+    def together(cls, several: Sequence[Requests]) -> Requests:
+        """The sum of several stages' requests; of their peaks the highest."""
+        faults: Counter[str] = Counter()
+        for one in several:
+            faults.update(one.faults)
+        return cls(
+            **{name: sum(getattr(one, name) for one in several) for name in REQUEST_COUNTS},
+            faults=dict(faults),
+            in_flight_peak=max((one.in_flight_peak for one in several), default=0),
+            seconds=sum(one.seconds for one in several),
+        )
 
 
 # Its counts: those of the stages add up to the run's.
@@ -86,7 +103,10 @@ REQUEST_COUNTS = ("due", "sent", "right", "wrong", "missing", "unsent", "waited"
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """One stage of the plan, from what was asked to what came of it. Times since the start."""
+    """One stage of the plan, from what was asked to what came of it. Times since the start.
+
+    The requests of a stampede are a stage's, too: the record sums them up apart (`stampede`).
+    """
 
     name: str  # "ramp", "hold", "spike", "drain", "stampede", "storm"
     text: str = ""  # as the user wrote it
@@ -101,6 +121,11 @@ class StageResult:
     requests: Requests = field(default_factory=Requests)
     latency: Latency = field(default_factory=Latency)  # corrected: from the intended send time
     uncorrected: Latency = field(default_factory=Latency)  # from the actual send time
+
+    @property
+    def is_stampede(self) -> bool:
+        """Whether its requests are a stampede's, and not the load's."""
+        return self.name == "stampede"
 
 
 @dataclass(frozen=True, slots=True)
