@@ -30,7 +30,6 @@ from c1m.results import conditions
 from c1m.results.catalogue import Metric
 from c1m.results.conditions import Condition
 from c1m.results.record import RunRecord
-from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS
 
 SCHEMA = "c1m-compare/1"
 TOLERANCE = 0.02  # three records a side or more
@@ -39,26 +38,8 @@ TOLERANCE_FEW = 2.0  # fewer: a neighbour on the same core makes half the rate, 
 BETTER, WORSE, SAME = "better", "worse", "same within noise"
 NOT_JUDGED, NOT_COMPARABLE = "not judged", "not comparable"
 
-_HIGHER_IS_BETTER = {
-    "attempted", "opened", "ready", "open", "peak", "sent", "right", "rate", "connect_rate",
-    "opened_share", "right_share", "reach", "complete",
-}  # fmt: skip
 _BOUNDED = ("rate", "request.", "uncorrected.")  # what a saturated generator bounds
 _ITS_OWN = ("unsent", "complete")  # what it may be short of by itself
-_TAIL = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max")
-# The table: (its part, the figures of it)
-TABLE = (
-    ("requests", ("rate", *(f"request.{p}" for p in _TAIL), "server_cpu")),
-    ("uncorrected", tuple(f"uncorrected.{p}" for p in ("p50", "p99", "p99.9", "max"))),
-    ("pushes", ("reach", *(f"push.{p}" for p in ("p50", "p99", "p99.9", "max")),
-                "push_last.p50", "push_last.p99", "push_last.max")),
-    ("connecting", ("connect_rate", *(f"connect.{p}" for p in ("p50", "p99", "p99.9", "max")),
-                    *(f"first.{p}" for p in ("p50", "p99", "p99.9", "max")))),
-    ("stampede", tuple(f"stampede.{p}" for p in ("p50", "p99", "max"))),
-    ("memory a connection", ("server_bytes", "client_bytes", "kernel_bytes")),
-    ("must not be", ("failed", "lost", "wrong", "missing", "unsent", *WRONG_KINDS, *EXTRA_KINDS,
-                     "complete")),
-)  # fmt: skip
 _ALWAYS_SHOWN = ("failed", "lost", "wrong", "missing", "complete")
 
 
@@ -125,7 +106,7 @@ def compare(
     wanted = [("", metrics.find(name)) for name in only]
     is_whole = not wanted
     if is_whole:
-        wanted = [(part, metrics.find(name)) for part, names in TABLE for name in names]
+        wanted = [(part, metrics.find(name)) for part, names in metrics.COMPARED for name in names]
     rows: list[Difference | _Candidate] = []
     for part, metric in wanted:
         one = _examine(part, metric, a, b, is_whole)
@@ -169,7 +150,7 @@ def _examine(
         return replace(row, verdict=NOT_COMPARABLE, why=f"In {' and '.join(short)}: {why}")
     assert row.a is not None and row.b is not None
     row = replace(row, change=row.b / row.a - 1 if row.a else None)
-    if metric.kind == "flag" or _is_bad(metric):
+    if metric.kind == "flag" or metric.ideal is not None:
         if not any(left) and not any(right) and is_whole and metric.name not in _ALWAYS_SHOWN:
             return None
         clear = _clear(metric, row, left, right)
@@ -178,19 +159,12 @@ def _examine(
     return _Candidate(row, metric, *([_badness(metric, v) for v in side] for side in (left, right)))
 
 
-def _is_bad(metric: Metric) -> bool:
-    """A figure whose best value is 0 (a share's best is 1)."""
-    return metric.kind == "share" or (
-        metric.kind == "count" and metric.name not in _HIGHER_IS_BETTER
-    )
-
-
 def _clear(
     metric: Metric, row: Difference, left: Sequence[float], right: Sequence[float]
 ) -> Difference | None:
     """Verdicts that take no statistics: what must not be is there, or is gone."""
     if metric.kind == "flag":
-        good = float(metric.name in _HIGHER_IS_BETTER)
+        good = float(metric.better == "higher")
         bad_a, bad_b = (any(value != good for value in side) for side in (left, right))
     elif metric.kind == "share":
         bad_a, bad_b = (any(value < 1 for value in side) for side in (left, right))
@@ -199,7 +173,7 @@ def _clear(
     if bad_a and bad_b and metric.kind != "flag":
         return None
     verdict = SAME if bad_a == bad_b else WORSE if bad_b else BETTER
-    if metric.name == "saturated":  # says of what the figures are, not how good the server is
+    if not metric.better:  # says of what the figures are, not how good the server is
         return replace(row, change=None, verdict=SAME if bad_a == bad_b else NOT_COMPARABLE)
     return replace(row, change=None, verdict=verdict)
 
@@ -212,7 +186,7 @@ def _badness(metric: Metric, value: float) -> float:
         log = math.log1p(max(value, 0.0))  # less only where a record contradicts itself
     else:
         log = math.log(max(value, 1.0 if metric.kind == "bytes" else 1e-9))
-    return -log if metric.name in _HIGHER_IS_BETTER else log
+    return -log if metric.better == "higher" else log
 
 
 def _middle(metric: Metric, values: Sequence[float]) -> float | None:

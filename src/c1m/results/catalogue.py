@@ -46,13 +46,24 @@ _PERCENTILE = re.compile(r"p([0-9]+(?:\.[0-9]+)?)")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A name understood: `kind` is "time" (ns), "count", "rate", "share", "bytes" or "flag"."""
+    """A name understood: `kind` is "time" (ns), "count", "rate", "share", "bytes" or "flag".
+
+    `better` is "lower", "higher", or "" where neither is.
+    """
 
     name: str
     kind: str
+    better: str = "lower"
     figure: str = ""  # of a latency: "p99", "max"; "" for plain names
     distribution: str = ""  # "": the run's own choice
     quantile: Fraction | None = None  # of a percentile
+
+    @property
+    def ideal(self) -> float | None:
+        """The value where nothing went wrong: 0 of what must not be, all of a share; else None."""
+        if self.kind == "share" or (self.kind == "flag" and self.better):
+            return float(self.better == "higher")
+        return 0.0 if self.kind == "count" and self.better == "lower" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ def find(name: str) -> Metric:
     """The metric of that name. Raises UsageError that names the nearest one and all of them."""
     known = name.strip().lower()
     if known in PLAIN:
-        return Metric(known, PLAIN[known][0])
+        return Metric(known, PLAIN[known][0], _BETTER.get(known, "lower"))
     head, dot, tail = known.partition(".")
     if head in DISTRIBUTIONS and dot:
         distribution, figure = head, tail
@@ -81,7 +92,7 @@ def find(name: str) -> Metric:
             f"There are: {' '.join(LATENCY_FIGURES)} of the requests, of others as "
             f"{' '.join(f'{d}.p99' for d in DISTRIBUTIONS)}; {' '.join(PLAIN)}.",
         )
-    return Metric(known, "time", figure, distribution, quantile)
+    return Metric(known, "time", "lower", figure, distribution, quantile)
 
 
 def _quantile(figure: str) -> Fraction | None:
@@ -340,3 +351,24 @@ PLAIN: dict[str, tuple[str, str, Callable[[RunRecord], float | None], str]] = {
                   "The run does not say what its limit was."),
     "complete": ("flag", "all was as asked", lambda r: r.verdict.complete, ""),
 }  # fmt: skip
+
+_BETTER = dict.fromkeys(
+    ("attempted", "opened", "ready", "open", "peak", "sent", "right", "rate", "connect_rate",
+     "opened_share", "right_share", "reach", "complete"),
+    "higher",
+) | {"saturated": ""}  # fmt: skip
+
+_TAIL = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max")
+# What a comparison shows: (its part of the table, the figures of it).
+COMPARED = (
+    ("requests", ("rate", *(f"request.{p}" for p in _TAIL), "server_cpu")),
+    ("uncorrected", tuple(f"uncorrected.{p}" for p in ("p50", "p99", "p99.9", "max"))),
+    ("pushes", ("reach", *(f"push.{p}" for p in ("p50", "p99", "p99.9", "max")),
+                "push_last.p50", "push_last.p99", "push_last.max")),
+    ("connecting", ("connect_rate", *(f"connect.{p}" for p in ("p50", "p99", "p99.9", "max")),
+                    *(f"first.{p}" for p in ("p50", "p99", "p99.9", "max")))),
+    ("stampede", tuple(f"stampede.{p}" for p in ("p50", "p99", "max"))),
+    ("memory a connection", ("server_bytes", "client_bytes", "kernel_bytes")),
+    ("must not be", ("failed", "lost", "wrong", "missing", "unsent", *WRONG_KINDS, *EXTRA_KINDS,
+                     "complete")),
+)  # fmt: skip
