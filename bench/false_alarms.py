@@ -2,15 +2,14 @@
 
     bench/false_alarms.py [--name NAME] [--records DIR]
 
-Takes 13 minutes. Runs of one server, started anew for each, by `c1m load` on this machine, none of
-them pinned: 209 short ones (1 s), and 24 of 12 s, which have a series of ten intervals and more.
-Between them runs of the same server made worse on purpose (peers/c1m_worse.py).
+Takes 11 minutes. 209 runs of a second of one server, started anew for each, by `c1m load` on this
+machine, none of them pinned. Between them runs of the same server made worse on purpose
+(peers/c1m_worse.py).
 
 Comparisons are windows over the runs in the order in which they were made, dealt to the sides in
 turns (A B A B ...), as the how-to says; windows overlap, so that 200 comparisons of 5 and 5 records
-take 209 runs. Those of one record a side with a series are of pairs at most so far apart as it
-takes. Writes results/DATE-NAME.json with the conditions. `--records` keeps the records in DIR, and
-does not make again what is there.
+take 209 runs. Others take their runs at random from all. Writes results/DATE-NAME.json with the
+conditions. `--records` keeps the records in DIR, and does not make again what is there.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from harness import build, conditions
@@ -36,11 +36,11 @@ from c1m.results.record import RunRecord
 
 SCHEMA = 1
 PAIRS = 200
-SIDES = (1, 2, 3, 5)  # records a side
-SHORT, LONG = PAIRS + 2 * max(SIDES) - 1, 24  # runs
+DRAWS = 500
+SIDES = (3, 4, 5)  # records a side
+RUNS = PAIRS + 2 * max(SIDES) - 1
 EVERY = 4  # so many runs of the build are between two of a build that is worse
-HOLD_S = {"short": 0.8, "long": 11.2}
-PLAN = "ramp 100", "hold for {}s at 2k/s", "stampede"
+PLAN = "ramp 100", "hold for 0.8s at 2k/s", "stampede"
 PORT = 18_470
 # name -> work and delay in microseconds before each batch of replies
 BUILDS = {"same": (0, 0), "work": (50, 0), "delay": (0, 300)}
@@ -50,36 +50,34 @@ WATCHED = ("rate", "request.p50", "request.p99", "server_cpu")  # shown for the 
 Runs = list[RunRecord]
 
 
-def wanted() -> Iterator[tuple[str, str, int]]:
-    """(length, build, number) of each run, in the order in which they are made."""
-    for length, count, every in (("short", SHORT, EVERY), ("long", LONG, 2 * EVERY)):
-        for number in range(count):
-            yield length, "same", number
-            if number % every == every - 1:
-                turn = number // every
-                yield length, list(WORSE_BUILDS)[turn % 2], turn // 2
+def wanted() -> Iterator[tuple[str, int]]:
+    """(build, number) of each run, in the order in which they are made."""
+    for number in range(RUNS):
+        yield "same", number
+        if number % EVERY == EVERY - 1:
+            turn = number // EVERY
+            yield list(WORSE_BUILDS)[turn % 2], turn // 2
 
 
 def make(records: Path) -> None:
     """All records that are not there yet, as files."""
     runs = list(wanted())
-    for done, (length, name, number) in enumerate(runs):
-        path = records / f"{length}-{name}-{number:03d}.json"
+    for done, (name, number) in enumerate(runs):
+        path = records / f"short-{name}-{number:03d}.json"
         if not path.exists():
-            port = PORT + done % 100  # the last server's is in TIME_WAIT
-            load_once(path, port, BUILDS[name], HOLD_S[length])
+            load_once(path, PORT + done % 100, BUILDS[name])  # the last port is in TIME_WAIT
         if sys.stderr.isatty():
             print(f"\r{done + 1} of {len(runs)} runs", end="", file=sys.stderr)
 
 
-def load_once(path: Path, port: int, worse_us: tuple[int, int], hold_s: float) -> None:
+def load_once(path: Path, port: int, worse_us: tuple[int, int]) -> None:
     """One run against a server of its own."""
     program = build.BENCH / "peers" / "c1m_worse.py"
     server = Server([sys.executable, str(program), *map(str, (port, *worse_us))], port)
     try:
         command = [sys.executable, "-m", "c1m", "load", f"tcp://127.0.0.1:{port}", "--quiet"]
         for stage in PLAN:
-            command += ["--stage", stage.format(hold_s)]
+            command += ["--stage", stage]
         part = path.with_suffix(".part")
         subprocess.run([*command, "--json", str(part)], stdout=subprocess.DEVNULL, check=False)
         part.rename(path)  # what is there is whole
@@ -87,9 +85,9 @@ def load_once(path: Path, port: int, worse_us: tuple[int, int], hold_s: float) -
         server.stop()
 
 
-def read(records: Path, length: str, name: str) -> Runs:
+def read(records: Path, name: str) -> Runs:
     """The records of a build in the order in which they were made."""
-    return [RunRecord.read(path) for path in sorted(records.glob(f"{length}-{name}-*.json"))]
+    return [RunRecord.read(path) for path in sorted(records.glob(f"short-{name}-*.json"))]
 
 
 def in_turns(runs: Sequence[RunRecord], n: int) -> Iterator[tuple[Runs, Runs]]:
@@ -99,11 +97,12 @@ def in_turns(runs: Sequence[RunRecord], n: int) -> Iterator[tuple[Runs, Runs]]:
         yield list(window[0::2]), list(window[1::2])
 
 
-def one_each(runs: Sequence[RunRecord]) -> Iterator[tuple[Runs, Runs]]:
-    """PAIRS of single runs, neighbours first, then those that are further apart."""
-    pairs = [(i, i + far) for far in range(1, len(runs)) for i in range(len(runs) - far)]
-    for i, j in pairs[:PAIRS]:
-        yield [runs[i]], [runs[j]]
+def at_random(runs: Sequence[RunRecord], n: int) -> Iterator[tuple[Runs, Runs]]:
+    """DRAWS times 2 n of the runs, whenever they were made."""
+    random = Random(n)
+    for _ in range(DRAWS):
+        drawn = random.sample(list(runs), 2 * n)
+        yield drawn[:n], drawn[n:]
 
 
 def against(
@@ -136,18 +135,18 @@ def count(comparisons: Iterator[tuple[Runs, Runs]], only: Sequence[str] = ()) ->
 
 def judge(records: Path) -> dict[str, Any]:
     """False alarms by records a side, and of the builds that are worse what was found."""
-    short, long = read(records, "short", "same"), read(records, "long", "same")
-    alarms = {f"{n} + {n}": count(in_turns(short, n)) for n in SIDES}
-    alarms["1 + 1, with a series"] = count(one_each(long))
+    same = read(records, "same")
+    alarms = {}
+    for n in SIDES:
+        alarms[f"{n} + {n}, in turns"] = count(in_turns(same, n))
+        alarms[f"{n} + {n}, at random"] = count(at_random(same, n))
     found: dict[str, Any] = {}
     for turn, (name, figure) in enumerate(WORSE_BUILDS.items()):
-        runs, first = read(records, "short", name), (turn + 1) * EVERY - 1
+        runs, first = read(records, name), (turn + 1) * EVERY - 1
         for n in SIDES:
-            found[f"{name}, {n} + {n}"] = count(against(short, runs, first, n))
-            named = count(against(short, runs, first, n), [figure])
+            found[f"{name}, {n} + {n}"] = count(against(same, runs, first, n))
+            named = count(against(same, runs, first, n), [figure])
             found[f"{name}, {n} + {n}, --metric {figure}"] = named
-        slow = read(records, "long", name)
-        found[f"{name}, 1 + 1, with a series"] = count(([a], [b]) for b in slow for a in long)
     return {"false_alarms": alarms, "found": found, "medians": medians(records)}
 
 
@@ -155,15 +154,15 @@ def medians(records: Path) -> dict[str, dict[str, float]]:
     """What the builds differ by in truth: the medians of the watched figures over all runs."""
     from c1m.results import catalogue as metrics
 
-    told: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float]] = {}
     for name in BUILDS:
-        runs = read(records, "short", name)
-        told[name] = {}
+        runs = read(records, name)
+        found[name] = {}
         for figure in WATCHED:
             values = [metrics.measure(run, metrics.find(figure)).value for run in runs]
             known = sorted(value for value in values if value is not None)
-            told[name][figure] = known[len(known) // 2]
-    return told
+            found[name][figure] = known[len(known) // 2]
+    return found
 
 
 def main() -> None:
@@ -179,6 +178,10 @@ def main() -> None:
         if not kept.exists():
             kept.write_text(json.dumps(made(records)))
         document = json.loads(kept.read_text())
+        document["settings"] = {
+            "plan": PLAN, "runs": RUNS, "builds_us": BUILDS,
+            "dealt": "in turns, in overlapping windows of consecutive runs, or at random",
+        }  # fmt: skip
         document |= judge(records)
     path = build.BENCH / "results" / f"{document['started'][:10]}-{options.name}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
@@ -196,10 +199,6 @@ def made(records: Path) -> dict[str, Any]:
     make(records)
     there["load_average_after"] = os.getloadavg()[0]
     document["seconds"] = round(time.monotonic() - start)
-    document["settings"] = {
-        "plan": PLAN, "hold_s": HOLD_S, "runs": {"short": SHORT, "long": LONG},
-        "builds_us": BUILDS, "dealt": "in turns, in overlapping windows of consecutive runs",
-    }  # fmt: skip
     return document
 
 

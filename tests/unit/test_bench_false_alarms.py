@@ -18,17 +18,15 @@ finally:
 
 def test_runs_of_worse_builds_are_made_between_those_of_the_build() -> None:
     runs = list(false_alarms.wanted())
-    counts = Counter((length, name) for length, name, _ in runs)
-    assert counts["short", "same"] == false_alarms.PAIRS + 2 * 5 - 1
-    assert counts["short", "work"] == counts["short", "delay"] == 26
-    assert counts["long", "same"] == false_alarms.LONG
+    counts = Counter(name for name, _ in runs)
+    assert counts == {"same": false_alarms.PAIRS + 2 * 5 - 1, "work": 26, "delay": 26}
     assert len(set(runs)) == len(runs)
     before = {later: earlier for earlier, later in pairwise(runs)}
     for turn, name in enumerate(false_alarms.WORSE_BUILDS):
         first = (turn + 1) * false_alarms.EVERY - 1
         for number in range(26):
-            run = before["short", name, number]
-            assert run == ("short", "same", first + 2 * false_alarms.EVERY * number)
+            run = before[name, number]
+            assert run == ("same", first + 2 * false_alarms.EVERY * number)
 
 
 def test_sides_take_turns_in_every_window() -> None:
@@ -40,11 +38,11 @@ def test_sides_take_turns_in_every_window() -> None:
     assert len(list(false_alarms.in_turns(runs, 1))) == 200
 
 
-def test_single_runs_are_compared_with_those_near_them() -> None:
+def test_runs_drawn_at_random_are_on_one_side_only() -> None:
     runs: Any = list(range(24))
-    pairs = [(a, b) for [a], [b] in false_alarms.one_each(runs)]
-    assert len(set(pairs)) == len(pairs) == 200
-    assert pairs[0] == (0, 1) and max(b - a for a, b in pairs) == 12
+    pairs = list(false_alarms.at_random(runs, 4))
+    assert len(pairs) == false_alarms.DRAWS
+    assert all(len({*a, *b}) == 8 and len(a) == 4 for a, b in pairs)
 
 
 def test_a_worse_run_is_compared_with_the_one_before_it() -> None:

@@ -32,8 +32,8 @@ _BETWEEN = "vs"
 @click.option(
     "--tolerance",
     metavar="SHARE",
-    help="Smaller changes are no difference, e.g. 5%.  [default: 2%; with fewer than three records "
-    "a side, a factor of three]",
+    help="Smaller changes are no difference, e.g. 5%; with too few records to tell a change from "
+    "noise, larger ones are worse or better.  [default: 2%]",
 )
 @click.option("--json", "json_path", metavar="FILE", help="Also write the comparison as JSON.")
 @click.option("--quiet", is_flag=True, help="Print only what came of it, in one line.")
@@ -47,8 +47,8 @@ def compare(
 ) -> None:
     """Say what changed from A to B, by how much, and whether it is more than noise.
 
-    Each side is a record that `c1m load --json` wrote, or several of the same run, made in turns.
-    From three a side on it can tell a change from noise:
+    Each side is a record that `c1m load --json` wrote, or several of the same plan, made in turns.
+    It takes three on each side to tell a change from noise:
 
     \b
     c1m compare before/*.json vs after/*.json

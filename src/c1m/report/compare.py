@@ -1,13 +1,9 @@
-"""Two builds, two machines, two settings: what changed, by how much, and is it more than noise.
+"""Two builds, two machines, two settings: what changed, by how much, and is it more than chance.
 
-What can be said depends on how many records a side has:
-
-- Three or more: whether a figure changed by more than runs of one build do is decided by dealing
-  the runs to the sides in other ways (`noise.shares`), for all figures of the table together.
-  Changes of less than 2 % are none.
-- Fewer: how runs of one build differ is not known. What differs is told and not judged, but for
-  figures with a series (`intervals.py`) that differ by more than a factor of three and whose
-  intervals lie apart by more than they vary.
+- Three or more records a side: `noise` decides, for all figures of the table together. Changes of
+  less than the tolerance are none.
+- Fewer: how runs of one build differ is not known, so what differs is reported and not judged,
+  unless the caller says what counts as a change, by a tolerance.
 
 What must not happen at all (lost, wrong, missing, ...) is no estimate: it is worse as soon as it
 happens on one side only.
@@ -19,21 +15,21 @@ do not follow from bounds are not given.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from c1m.report import intervals, noise
-from c1m.results import catalogue as metrics
-from c1m.results import conditions
+from c1m.report import noise
+from c1m.report.noise import Floats
+from c1m.results import catalogue, conditions
 from c1m.results.catalogue import Metric
 from c1m.results.conditions import Condition
 from c1m.results.record import RunRecord
 
 SCHEMA = "c1m-compare/1"
-TOLERANCE = 0.02  # three records a side or more
-TOLERANCE_FEW = 2.0  # fewer: a neighbour on the same core makes half the rate, twice the latency
+TOLERANCE = 0.02
 
 BETTER, WORSE, SAME = "better", "worse", "same within noise"
 NOT_JUDGED, NOT_COMPARABLE = "not judged", "not comparable"
@@ -48,7 +44,8 @@ class Difference:
     """One figure of both sides. With several records a side its geometric mean (a count's mean).
 
     `change` is b / a - 1, None where that has no meaning; `probability`: in which share of all ways
-    to deal the runs some figure stands out as this one does; None: it was not decided by that.
+    to deal the runs some figure changes as much in this direction; None: it was not decided by
+    that.
     """
 
     part: str
@@ -80,16 +77,6 @@ class Comparison:
         return [row for row in self.rows if row.verdict == verdict]
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A row that is to be judged, with its values turned so that larger ones are worse."""
-
-    row: Difference
-    metric: Metric
-    a: list[float]  # logarithms, one a record
-    b: list[float]
-
-
 def compare(
     a: Sequence[RunRecord],
     b: Sequence[RunRecord],
@@ -98,84 +85,72 @@ def compare(
 ) -> Comparison:
     """Compare two sides of at least one record each.
 
-    `only`: names of figures, instead of the whole table (fewer figures are told apart better);
-    `tolerance`: smaller changes are none, instead of those above. Raises UsageError for an unknown
-    name.
+    `only`: names of figures, instead of the whole table (smaller changes are found in fewer
+    figures); `tolerance`: smaller changes are none; 2 % if it is None. Raises UsageError for an
+    unknown name.
     """
     assert a and b
-    wanted = [("", metrics.find(name)) for name in only]
-    is_whole = not wanted
-    if is_whole:
-        wanted = [(part, metrics.find(name)) for part, names in metrics.COMPARED for name in names]
-    rows: list[Difference | _Candidate] = []
-    for part, metric in wanted:
-        one = _examine(part, metric, a, b, is_whole)
-        if one is not None:
-            rows.append(one)
-    candidates = [one for one in rows if isinstance(one, _Candidate)]
-    if has_few(len(a), len(b)):
-        judged = iter([_by_intervals(one, a, b, tolerance) for one in candidates])
-    else:
-        judged = iter(_by_deals(candidates, tolerance))
-    told = [next(judged) if isinstance(one, _Candidate) else one for one in rows]
-    limits = [_is_limited(side) for side in (a, b)]
+    wanted = [("", catalogue.find(name)) for name in only] or [
+        (part, catalogue.find(name)) for part, names in catalogue.COMPARED for name in names
+    ]
+    examined = [_examine(part, metric, a, b) for part, metric in wanted]
+    if not only:
+        examined = [(row, runs) for row, runs in examined if _is_shown(row)]
+    undecided = [runs for _, runs in examined if runs]
+    judged = _judge(np.array(undecided).T, len(a), tolerance) if undecided else iter(())
+    rows = [replace(row, **next(judged)) if runs else row for row, runs in examined]
+    is_limited = [any(one.limit.is_lower_bound for one in side) for side in (a, b)]
     return Comparison(
         conditions=conditions.differing(a, b),
-        warnings=_warnings(a, b),
-        method=_method(len(a), len(b), len(candidates), tolerance),
-        rows=[_bounded(row, *limits) for row in told],
+        warnings=[*_warnings("A", a), *_warnings("B", b)],
+        method=_method(len(a), len(b), len(undecided), tolerance),
+        rows=[_bounded(row, *is_limited) for row in rows],
     )
 
 
-def has_few(n: int, m: int) -> bool:
-    """Whether n and m records are too few to tell how runs differ."""
-    return not any(noise.levels(n, m))
-
-
 def _examine(
-    part: str, metric: Metric, a: Sequence[RunRecord], b: Sequence[RunRecord], is_whole: bool
-) -> Difference | _Candidate | None:
-    """A row that is clear already, one for statistics to judge, or None: nothing to say."""
-    found = [[metrics.measure(one, metric) for one in side] for side in (a, b)]
+    part: str, metric: Metric, a: Sequence[RunRecord], b: Sequence[RunRecord]
+) -> tuple[Difference, list[float]]:
+    """The figure's row and, where its verdict is open, how bad it was in each run of A and B."""
+    found = [[catalogue.measure(one, metric) for one in side] for side in (a, b)]
     left, right = ([f.value for f in side if f.value is not None] for side in found)
-    if not left and not right and is_whole:
-        return None
-    name = next(f.name for side in found for f in side)
+    name = found[0][0].name
     row = Difference(part, name, metric.kind, _middle(metric, left), _middle(metric, right))
     if any(f.name != name for side in found for f in side):
-        return replace(row, verdict=NOT_COMPARABLE, why="The sides have different distributions.")
+        why = "The sides have different distributions."
+        return replace(row, verdict=NOT_COMPARABLE, why=why), []
     short = [s for s, side in zip("AB", found, strict=True) if any(f.value is None for f in side)]
     if short:
         why = next(f.why for side in found for f in side if f.value is None)
-        return replace(row, verdict=NOT_COMPARABLE, why=f"In {' and '.join(short)}: {why}")
+        why = f"In {' and '.join(short)}: {why}"
+        return replace(row, verdict=NOT_COMPARABLE, why=why), []
+    if metric.kind == "flag" or metric.ideal is not None:
+        is_bad = [any(_is_bad(metric, value) for value in side) for side in (left, right)]
+        if metric.kind == "flag" or not all(is_bad):
+            return replace(row, verdict=_clear(metric, *is_bad)), []
     assert row.a is not None and row.b is not None
     row = replace(row, change=row.b / row.a - 1 if row.a else None)
-    if metric.kind == "flag" or metric.ideal is not None:
-        if not any(left) and not any(right) and is_whole and metric.name not in _ALWAYS_SHOWN:
-            return None
-        clear = _clear(metric, row, left, right)
-        if clear is not None:
-            return clear
-    return _Candidate(row, metric, *([_badness(metric, v) for v in side] for side in (left, right)))
+    return row, [_badness(metric, value) for value in (*left, *right)]
 
 
-def _clear(
-    metric: Metric, row: Difference, left: Sequence[float], right: Sequence[float]
-) -> Difference | None:
-    """Verdicts that take no statistics: what must not be is there, or is gone."""
-    if metric.kind == "flag":
-        good = float(metric.better == "higher")
-        bad_a, bad_b = (any(value != good for value in side) for side in (left, right))
-    elif metric.kind == "share":
-        bad_a, bad_b = (any(value < 1 for value in side) for side in (left, right))
-    else:
-        bad_a, bad_b = any(left), any(right)
-    if bad_a and bad_b and metric.kind != "flag":
-        return None
-    verdict = SAME if bad_a == bad_b else WORSE if bad_b else BETTER
+def _is_shown(row: Difference) -> bool:
+    """Of the whole table: what some run has; of what is counted, what some run has any of."""
+    if row.a is None and row.b is None:
+        return False
+    return bool(row.kind != "count" or row.name in _ALWAYS_SHOWN or row.a or row.b)
+
+
+def _is_bad(metric: Metric, value: float) -> bool:
+    return value < 1 if metric.kind == "share" else value != (metric.ideal or 0)
+
+
+def _clear(metric: Metric, a_is_bad: bool, b_is_bad: bool) -> str:
+    """The verdict on what must not be, where that takes no statistics."""
+    if a_is_bad == b_is_bad:
+        return SAME
     if not metric.better:  # says of what the figures are, not how good the server is
-        return replace(row, change=None, verdict=SAME if bad_a == bad_b else NOT_COMPARABLE)
-    return replace(row, change=None, verdict=verdict)
+        return NOT_COMPARABLE
+    return WORSE if b_is_bad else BETTER
 
 
 def _badness(metric: Metric, value: float) -> float:
@@ -197,51 +172,20 @@ def _middle(metric: Metric, values: Sequence[float]) -> float | None:
     return math.exp(sum(math.log(value) for value in values) / len(values))
 
 
-def _by_deals(candidates: Sequence[_Candidate], tolerance: float | None) -> list[Difference]:
-    """Verdicts by dealing the runs in other ways, in the candidates' order."""
-    if not candidates:
-        return []
+def _judge(runs: Floats, n: int, tolerance: float | None) -> Iterator[dict[str, Any]]:
+    """The verdict on each column of runs, of which the first n are A's, as fields of its row."""
     within = TOLERANCE if tolerance is None else tolerance
-    a, b = (np.array([getattr(one, side) for one in candidates]).T for side in "ab")
-    rises = b.mean(axis=0) - a.mean(axis=0)
-    worse, better = noise.shares(a, b, TOLERANCE / 2), noise.shares(-a, -b, TOLERANCE / 2)
-    levels = noise.levels(len(a), len(b))
-    told = []
-    for i, (one, rise) in enumerate(zip(candidates, rises.tolist(), strict=True)):
-        share, level = (worse[i], levels[0]) if rise > 0 else (better[i], levels[1])
-        row = replace(one.row, probability=round(float(share), 6), tolerance=within)
-        if share <= (level or noise.LEVEL) and abs(rise) > math.log1p(within):
-            row = replace(row, verdict=WORSE if rise > 0 else BETTER)
-        if row.verdict == BETTER and not level:
-            row = replace(row, verdict=NOT_JUDGED, why="So few runs tell what is worse only.")
-        told.append(row)
-    return told
-
-
-def _by_intervals(
-    one: _Candidate, a: Sequence[RunRecord], b: Sequence[RunRecord], tolerance: float | None
-) -> Difference:
-    """The verdict on too few runs by what they have inside."""
-    within = TOLERANCE_FEW if tolerance is None else tolerance
-    row = replace(one.row, tolerance=within)
-    rise = float(np.mean(one.b) - np.mean(one.a))
-    if abs(rise) <= math.log1p(TOLERANCE):
-        return row
-    sides = [intervals.of_side(one.metric, side, row.name) for side in (a, b)]
-    if sides[0] is None or sides[1] is None:
-        why = f"No series of {intervals.INTERVALS_MIN} intervals tells how much it varies."
-        return replace(row, verdict=NOT_JUDGED, why=why)
-    apart = noise.apart(np.log(sides[0]), np.log(sides[1]))
-    if not apart:
-        return row
-    if apart > 1 and abs(rise) > math.log1p(within):
-        return replace(row, verdict=WORSE if rise > 0 else BETTER)
-    why = "More than they vary within the runs, and not enough to say so from so few runs."
-    return replace(row, verdict=NOT_JUDGED, why=why)
-
-
-def _is_limited(side: Sequence[RunRecord]) -> bool:
-    return any(one.limit.is_lower_bound for one in side)
+    rises = runs[n:].mean(axis=0) - runs[:n].mean(axis=0)
+    chances = [None] * len(rises)
+    if noise.can_tell(n, len(runs) - n):
+        chances = np.where(rises > 0, noise.chances(runs, n), noise.chances(-runs, n)).tolist()
+    for rise, chance in zip(rises.tolist(), chances, strict=True):
+        verdict = WORSE if rise > 0 else BETTER
+        if abs(rise) <= math.log1p(within) or (chance is not None and chance > noise.LEVEL):
+            verdict = SAME
+        elif chance is None and tolerance is None:
+            verdict = NOT_JUDGED
+        yield {"verdict": verdict, "probability": chance, "tolerance": within}
 
 
 def _bounded(row: Difference, a_is_limited: bool, b_is_limited: bool) -> Difference:
@@ -249,51 +193,46 @@ def _bounded(row: Difference, a_is_limited: bool, b_is_limited: bool) -> Differe
     is_its_own = row.name in _ITS_OWN
     if not (is_its_own or row.name.startswith(_BOUNDED)):
         return row
-    if row.verdict in (NOT_JUDGED, NOT_COMPARABLE):
-        return row
     follows = {
         WORSE: not b_is_limited,
         BETTER: not a_is_limited,
         SAME: is_its_own or not (a_is_limited or b_is_limited),
     }
-    if follows[row.verdict]:
+    if follows.get(row.verdict, True):
         return row
     why = "The generator was the limit: the server may do better than this."
     return replace(row, verdict=NOT_COMPARABLE, why=why)
 
 
-def _warnings(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> list[str]:
+def _warnings(name: str, side: Sequence[RunRecord]) -> list[str]:
     said = []
-    for name, side in (("A", a), ("B", b)):
-        limited = sum(one.limit.is_lower_bound for one in side)
-        if limited:
-            of = "" if len(side) == 1 else f" in {limited} of its {len(side)} runs"
-            said.append(
-                f"In {name} the generator was the limit{of}: its rate is a lower bound, its "
-                "request latencies are upper bounds."
-            )
-        incomplete = [one for one in side if one.verdict.shortfalls]
-        if incomplete:
-            said.append(f"In {name} not all was as asked: {incomplete[0].verdict.shortfalls[0]}")
+    limited = sum(one.limit.is_lower_bound for one in side)
+    if limited:
+        of = "" if len(side) == 1 else f" in {limited} of its {len(side)} runs"
+        said.append(
+            f"In {name} the generator was the limit{of}: its rate is a lower bound, its request "
+            "latencies are upper bounds."
+        )
+    incomplete = [one for one in side if one.verdict.shortfalls]
+    if incomplete:
+        said.append(f"In {name} not all was as asked: {incomplete[0].verdict.shortfalls[0]}")
     return said
 
 
 def _method(n: int, m: int, figures: int, tolerance: float | None) -> str:
     """What the verdicts rest on, in words."""
-    within = tolerance if tolerance is not None else TOLERANCE_FEW if has_few(n, m) else TOLERANCE
-    if has_few(n, m):
+    within = f"{100 * (TOLERANCE if tolerance is None else tolerance):g} %"
+    if noise.can_tell(n, m):
         return (
-            f"{n} and {m} records do not tell how runs of one build differ: give three or more a "
-            "side, made in turns (A B A B ...). Worse or better are told here only figures with a "
-            "series whose intervals lie apart by more than they vary within either side, and that "
-            f"changed by more than a factor of {1 + within:g}; and what must not happen at all."
+            f"Worse or better is what changes by more than {within}, and by more than chance: of "
+            f"all ways to deal the {n} and {m} runs to the sides, in at most 1 of 20 does any of "
+            f"the {figures} figures change as much in that direction. A build compared with itself "
+            "is called worse at most once in 20 comparisons, and better at most once in 20."
         )
-    method = (
-        f"More than noise: dealing the {n} and {m} runs to the sides in other ways makes some of "
-        f"the {figures} figures stand out nearly as much in at most 1 of 20 deals; and a change of "
-        f"more than {100 * within:g} %. A build compared with itself differs in at most 1 "
-        "comparison of 20."
+    few = (
+        f"{n} and {m} records can never show a change beyond chance, because they do not tell how "
+        "runs of one build differ: give three or more a side, made in turns (A B A B ...)."
     )
-    if not noise.levels(n, m)[1]:
-        method += " So few runs tell what is worse only; four a side tell what is better, too."
-    return method
+    if tolerance is None:
+        return f"{few} What must not happen at all is judged all the same."
+    return f"{few} Worse or better is what changes by more than {within}, whatever the reason."

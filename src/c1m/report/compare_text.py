@@ -40,21 +40,23 @@ def comparison_text(result: Comparison) -> str:
 
 def headline(result: Comparison) -> str:
     """What came of it in one sentence."""
-    worse, better = result.having(WORSE), result.having(BETTER)
+    worse, better = (
+        ", ".join(row.name for row in result.having(verdict)) for verdict in (WORSE, BETTER)
+    )
     counts = {
         verdict: len(result.having(verdict)) for verdict in (SAME, NOT_JUDGED, NOT_COMPARABLE)
     }
     parts = []
     if worse:
-        parts.append(f"WORSE: {', '.join(row.name for row in worse)}.")
+        parts.append(f"WORSE: {worse}.")
     if better:
-        parts.append(f"{'Better' if worse else 'BETTER'}: {', '.join(r.name for r in better)}.")
+        parts.append(f"{'Better' if worse else 'BETTER'}: {better}.")
     if not parts and counts[NOT_JUDGED]:
         parts.append("NOT JUDGED: so few runs do not tell a change from noise.")
     elif not parts:
         parts.append("NO DIFFERENCE beyond noise." if counts[SAME] else "NOT COMPARABLE.")
-    told = [f"{count} {verdict}" for verdict, count in counts.items() if count]
-    return " ".join([*parts, f"{', '.join(told)}." if told else ""]).strip()
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    return " ".join([*parts, f"{counted}."] if counted else parts)
 
 
 def change_text(row: Difference) -> str:
@@ -121,14 +123,13 @@ def _cells(row: Difference, indent: str) -> tuple[str, ...]:
 
 
 def _reasons(result: Comparison) -> list[str]:
-    """Why rows are not judged or not comparable: each reason once, with its rows."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for verdict in (NOT_JUDGED, NOT_COMPARABLE):
-        for row in result.having(verdict):
-            reasons.setdefault((verdict, row.why), []).append(row.name)
+    """Why rows are not comparable: each reason once, with its rows."""
+    reasons: dict[str, list[str]] = {}
+    for row in result.having(NOT_COMPARABLE):
+        reasons.setdefault(row.why, []).append(row.name)
     lines = []
-    for (verdict, why), names in reasons.items():
-        lines += _sentence(f"{verdict.capitalize()}: {', '.join(names)}. {why}".strip())
+    for why, names in reasons.items():
+        lines += _sentence(f"Not comparable: {', '.join(names)}. {why}".strip())
     return lines
 
 
