@@ -6,7 +6,8 @@ From the top down; each imports what is below it, and a test holds them to that:
     loadgen     plans, opens, checks, measures               apps        echo
     serving     `c1m.serve`                                  server      ticks, an App's callbacks
     scenarios   what is said, and what replies are right     limits      what bounds a machine
-    engine      one contract: uring, epoll                   results     what a run is: the record
+    loop        the loop of server and loadgen               results     what a run is: the record
+    engine      one contract: uring, epoll
     kernel      the only package that meets the kernel
     errors, bounds, clock, units, addresses, files, arguments: leaves
 

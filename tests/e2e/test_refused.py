@@ -226,12 +226,11 @@ HOLDS = """
 import os, sys
 from c1m.apps.echo import Echo
 from c1m.server.server import Server
-from c1m.serving import stop_on_signals
 server = Server(Echo(), "tcp://127.0.0.1:0", engine="epoll")
 held = [os.dup(0) for _ in range(150)]
-stop_on_signals(server)
-print(server.endpoints[0].port, flush=True)
-server.run()
+with server.loop.stopped_by_signals(exits_at_second=True):
+    print(server.endpoints[0].port, flush=True)
+    server.run()
 print(server.statistics.refused, server.statistics.refusal)
 """
 

@@ -124,7 +124,7 @@ def test_the_sums_hold_and_the_run_ends(
 
     def script(engine: Engine) -> EventBatch | None:
         if engine.waits == interrupt_at * 50:
-            run.generator.interrupt()
+            run.generator.loop.stop()
         return inner(engine)
 
     inner = trouble.script(lambda: run)

@@ -311,7 +311,7 @@ def test_an_interrupt_in_each_stage_ends_it_soon(stage: str) -> None:
             waits.append(1)
             if len(waits) == 3:
                 interrupted_ns.append(engine.clock.now_ns())
-                run.generator.interrupt()
+                run.generator.loop.stop()
         return None
 
     def when(slot: int, data: bytes, now: int) -> int | None:

@@ -231,7 +231,7 @@ def test_an_interrupt_ends_the_run_with_the_results_so_far(phase: str) -> None:
         if run.phase == phase or (phase == "settle" and run.phase == "stampede"):
             waits += 1
             if waits == (3 if phase == "ramp" else 1):
-                run.generator.interrupt()
+                run.generator.loop.stop()
                 return EventBatch()
         return None
 

@@ -101,7 +101,6 @@ def serve(
     from c1m.cli.outputs import Writing, check_outputs
     from c1m.cli.server_text import Progress, final_figures, final_text, refusal_text
     from c1m.server.server import Server
-    from c1m.serving import stop_on_signals
 
     stream = check_outputs({"json": json_path})
     server = Server(
@@ -115,9 +114,6 @@ def serve(
         backlog=BACKLOG if backlog is None else backlog,
         busy_poll_ns=busy_poll,
     )
-    stop_on_signals(server)
-    for line in _hello(app, server):
-        say(line, stream)
     live = Live(stream, quiet)
     progress = Progress(server.clock.now_ns())
     is_told = False
@@ -132,12 +128,15 @@ def serve(
             click.echo(f"c1m: {refusal_text(running)}", err=True)
         return now + REPORT_NS
 
-    server.run(report)
-    writing = Writing()
-    writing.text(json_path, json.dumps(final_figures(server), indent=2) + "\n")
-    live.done()
-    click.echo(final_text(server), file=stream)
-    writing.end()
+    with server.loop.stopped_by_signals(exits_at_second=True):
+        for line in _hello(app, server):
+            say(line, stream)
+        server.run(report)
+        writing = Writing()
+        writing.text(json_path, json.dumps(final_figures(server), indent=2) + "\n")
+        live.done()
+        click.echo(final_text(server), file=stream)
+        writing.end()
 
 
 def _hello(app: str, server: Any) -> list[str]:

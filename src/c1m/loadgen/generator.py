@@ -1,13 +1,12 @@
 """One load run: goes through the stages of a plan, keeps connections and requests to them.
 
-The same loop as the server's, with another application on top. What connections there are is in
-`connections`, what they say and hear in `traffic`, what is measured in `recorder`; here is the
-order of things: stages, ticks, the end.
+The same loop as the server's, with other handlers. What connections there are is in `connections`,
+what they say and hear in `traffic`, what is measured in `recorder`; here is the order of things:
+stages, ticks, the end.
 """
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from c1m.clock import Clock
-from c1m.engine.contract import Engine, EventBatch
+from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.timer_slack import precise_timers
@@ -29,6 +28,8 @@ from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.stillness import STILL_NS, Watch
 from c1m.loadgen.traffic import Traffic
+from c1m.loop import Handlers, Loop, frozen_heap
+from c1m.loop import Numbers as Errnos
 from c1m.results.snapshot import Snapshot
 from c1m.scenarios.messages import Numbers
 from c1m.units import format_count, format_duration
@@ -89,39 +90,46 @@ class Generator:
             self.rng,
         )
         self.phases: list[Phase] = []
-        self.interrupted = False
+        self.loop = Loop(
+            engine,
+            clock,
+            Handlers(
+                connected=self._connected,
+                failed=self._failed,
+                data=self._data,
+                eof=self._eof,
+                closed=self._lost,
+            ),
+        )
         self.shortfalls: list[str] = self.connections.shortfalls
         self.recent_ns: dict[str, int] = {}
         self._on_progress = on_progress
         self._last: Snapshot | None = None
-        self._sample_ns = self._snapshot_ns = 0
         self._series_ns = self.start_ns + SERIES_NS
-        self._expire_ns = self.start_ns + plan.timeout_ns
         self.watch = Watch(self.start_ns)
         scenario = plan.scenario
         self._hears = scenario.reads and not scenario.wants_end  # replies, before the end
         self._greets = self._hears and not scenario.is_silent and scenario.speakers is None
         self.closing = Closing(self.connections, self.traffic, clock, self.rng, hears=self._hears)
         self._is_closing = False
+        self._came_ns = self.start_ns  # when the kernel handed over what this tick brought
         self.awake_ns = AWAKE_NS  # before a request is due
         self.spun_ns = 0  # looked for what was not there, instead of sleeping
 
-    def interrupt(self) -> None:
-        """End the run early, in good order; may be called from a signal handler."""
-        self.interrupted = True
-        self.engine.wake()
+    @property
+    def interrupted(self) -> bool:
+        """The run was ended early, in good order, by `loop.stop`."""
+        return self.loop.is_stopping
 
     def run(self) -> None:
         """All stages, one after the other; then what is in flight, then the end."""
-        gc.collect()
-        gc.freeze()  # what is there now lives to the end: no collection looks at it again
-        try:
-            with precise_timers():
-                self._run()
-        finally:
-            gc.unfreeze()
+        with frozen_heap(), precise_timers():
+            self._run()
 
     def _run(self) -> None:
+        self.loop.call_every(SAMPLE_NS, self._sample, self.start_ns)
+        self.loop.call_every(SNAPSHOT_NS, self._look, self.start_ns)
+        self.loop.call_at(self.start_ns + self.plan.timeout_ns, self._expire)
         for stage in self.plan.stages:
             if self.interrupted:
                 break
@@ -143,7 +151,7 @@ class Generator:
             work(phase)
         except UsageError as error:  # a scenario of the user's own has raised
             self.shortfalls.append(str(error))
-            self.interrupted = True
+            self.loop.stop()
         self.closing.end()
         phase.extras = self.traffic.exchange.extras - before
         phase.end_ns, phase.moved_ns = self.clock.now_ns(), self.watch.moved_ns
@@ -357,66 +365,56 @@ class Generator:
         if self.engine.sends_in_wait:
             self.traffic.stamp()
         watch = self.watch
-        batch = self.engine.wait(timeout_ns)
-        now = self.clock.now_ns()
+        has_come = self.loop.wait(timeout_ns) > 0
+        now = self.loop.woke_ns
         if now - watch.ticked_ns > timeout_ns + STILL_NS:
             self._keep_gap(True, watch.ticked_ns, now)
             watch.heard_ns = now  # it could not hear
         watch.ticked_ns = now
-        if len(batch):
-            # What the engine made of it since then is not the server's doing.
-            self._take(batch, batch.came_ns or now)
-        elif not (self._hears and (self.traffic.exchange.in_flight or watch.gave_up)):
+        if not has_come and not (
+            self._hears and (self.traffic.exchange.in_flight or watch.gave_up)
+        ):
             watch.heard_ns = now  # nothing is waited for
-        if now >= self._sample_ns:
-            self._sample_ns = now + SAMPLE_NS
-            self.sampler.sample(self.connections.counts.open)
-        if now >= self._expire_ns:
-            self._expire(now)
-        if now >= self._snapshot_ns:
-            self.recorder.is_after_gap &= now < watch.recovers_ns
-            self._see(now)
-        return len(batch) > 0
+        # What the engine made of it since then is not the server's doing.
+        self._came_ns = self.loop.batch.came_ns or now
+        self.loop.dispatch()
+        return has_come
 
-    def _take(self, batch: EventBatch, now: int) -> None:
-        connections, traffic = self.connections, self.traffic
-        if len(batch.data_slots):
-            numbers, watch = connections.numbers_of(batch.data_slots), self.watch
-            if now - watch.heard_ns > STILL_NS:
-                self._break_silence(numbers, batch.data, now)
-            elif traffic.take(numbers, batch.data, now):
-                watch.heard_ns = watch.moved_ns = now
-                watch.gave_up = False
-        if batch.is_plain:
-            return
-        if len(batch.connected):
-            numbers = connections.numbers_of(batch.connected)
-            connections.connected(numbers, now)
-            if not self._greets:  # the kernel alone may have opened it: where it can, it is heard
-                self.watch.moved_ns = now
-            if not self.plan.scenario.reads:
-                self.engine.receive(batch.connected, False)
-            if not self.plan.scenario.is_silent:
-                traffic.greet(numbers)
-        if len(batch.failed):
-            connections.failed(connections.numbers_of(batch.failed), batch.failed_errnos)
-            if (batch.failed_errnos != ETIMEDOUT).any():
-                self.watch.moved_ns = now
-        if len(batch.eof):
-            self._lost(batch.eof, np.full(len(batch.eof), PEER_EOF, np.int32), now)
-            self.engine.close(batch.eof)
-        if len(batch.closed):
-            self._lost(batch.closed, batch.closed_errnos, now)
+    def _connected(self, slots: Slots) -> None:
+        numbers = self.connections.numbers_of(slots)
+        self.connections.connected(numbers, self._came_ns)
+        if not self._greets:  # the kernel alone may have opened it: where it can, it is heard
+            self.watch.moved_ns = self._came_ns
+        if not self.plan.scenario.reads:
+            self.engine.receive(slots, False)
+        if not self.plan.scenario.is_silent:
+            self.traffic.greet(numbers)
 
-    def _lost(self, slots: np.ndarray, errnos: np.ndarray, now: int) -> None:
+    def _failed(self, slots: Slots, errnos: Errnos) -> None:
+        self.connections.failed(self.connections.numbers_of(slots), errnos)
+        if (errnos != ETIMEDOUT).any():
+            self.watch.moved_ns = self._came_ns
+
+    def _data(self, slots: Slots, data: Ragged) -> None:
+        numbers, watch, now = self.connections.numbers_of(slots), self.watch, self._came_ns
+        if now - watch.heard_ns > STILL_NS:
+            self._break_silence(numbers, data, now)
+        elif self.traffic.take(numbers, data, now):
+            watch.heard_ns = watch.moved_ns = now
+            watch.gave_up = False
+
+    def _eof(self, slots: Slots) -> None:
+        self._lost(slots, np.full(len(slots), PEER_EOF, np.int32))
+        self.engine.close(slots)
+
+    def _lost(self, slots: Slots, errnos: Errnos) -> None:
         if self._is_closing:  # the peer was quicker to end what this run was about to close
             self.connections.finished(slots)
-        else:
-            is_wanted = self.plan.scenario.wants_end
-            numbers = self.connections.lost(slots, errnos, is_wanted=is_wanted)
-            if len(numbers):
-                self.watch.moved_ns = now
-            self.traffic.gone(numbers, now, by_peer=True)
+            return
+        numbers = self.connections.lost(slots, errnos, is_wanted=self.plan.scenario.wants_end)
+        if len(numbers):
+            self.watch.moved_ns = self._came_ns
+        self.traffic.gone(numbers, self._came_ns, by_peer=True)
 
     def _break_silence(self, numbers: Numbers, data: Ragged, now: int) -> None:
         """Something comes after a long time of nothing: the server stood still where it answers
@@ -439,6 +437,11 @@ class Generator:
         self.recorder.is_after_gap |= not is_ours  # what it was late by itself stays its own
         self.sampler.sample(self.connections.counts.open, keep=True)
 
+    # --- timers -------------------------------------------------------------------------------
+
+    def _sample(self, now: int) -> None:
+        self.sampler.sample(self.connections.counts.open)
+
     def _expire(self, now: int) -> None:
         """Give up connects and replies that are older than the time-out.
 
@@ -447,17 +450,21 @@ class Generator:
         limit = now - self.plan.timeout_ns
         stage = self.phases[-1].stage
         if stage is not None and stage.name == "stampede" and self.watch.moved_ns > limit:
+            self.loop.call_at(now + SLEEP_NS, self._expire)
             return
-        self._expire_ns = now + max(self.plan.timeout_ns // 8, SLEEP_NS)
+        self.loop.call_at(now + max(self.plan.timeout_ns // 8, SLEEP_NS), self._expire)
         given_up = self.connections.give_up_older_than(limit)
         if self._hears:
             given_up += self.traffic.give_up_older_than(limit, now)
         if given_up:
             self.watch.given_up(limit)
 
+    def _look(self, now: int) -> None:
+        self.recorder.is_after_gap &= now < self.watch.recovers_ns
+        self._see(now)
+
     def _see(self, now: int, *, is_last: bool = False) -> None:
         """A row of the series when a second is over, and a snapshot for whoever looks on."""
-        self._snapshot_ns = min(now + SNAPSHOT_NS, self._series_ns)
         if now >= self._series_ns or is_last:
             interval_ns = round(self.recorder.series.interval_s * 1e9)
             passed = max((now - self._series_ns) // interval_ns, 0)  # by a tick that took so long

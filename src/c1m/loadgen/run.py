@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Any, TypeVar
 
 from c1m import arguments
@@ -12,7 +11,7 @@ from c1m.bounds import PID_MAX
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
 from c1m.engine.ragged import Buffer, bytes_of
-from c1m.kernel import procfs, signals
+from c1m.kernel import procfs
 from c1m.loadgen import metadata
 from c1m.loadgen.conclusion import conclude
 from c1m.loadgen.generator import Generator
@@ -117,21 +116,19 @@ def _run(
     planned = make_plan(wishes)
     clock = SystemClock()
     chosen = choose(wishes.engine)
-    with _Signals() as signalled:
-        try:
-            check_capacity(chosen, planned.plan.connections)
-            pid = server_pid_of(planned.targets) if server_pid is None else server_pid
-            sampler = Sampler(pid, clock)
-            generator = Generator(planned.plan, chosen, clock, sampler, on_progress)
-            started = metadata.started_text()
-            if on_signals:
-                signalled.interrupt(generator)
-            generator.run()
-            statistics = chosen.statistics()  # while its rings are there
-            extra = statistics.extra | {f"refused_{k}": n for k, n in statistics.refused.items()}
-        finally:
-            signalled.interrupt(None)
-            chosen.shutdown()
+    with contextlib.ExitStack() as stack:
+        stack.callback(chosen.shutdown)
+        check_capacity(chosen, planned.plan.connections)
+        pid = server_pid_of(planned.targets) if server_pid is None else server_pid
+        sampler = Sampler(pid, clock)
+        generator = Generator(planned.plan, chosen, clock, sampler, on_progress)
+        started = metadata.started_text()
+        if on_signals:
+            stack.enter_context(generator.loop.stopped_by_signals(exits_at_second=False))
+        generator.run()
+        statistics = chosen.statistics()  # while its rings are there
+        extra = statistics.extra | {f"refused_{k}": n for k, n in statistics.refused.items()}
+        generator.loop.shutdown()
         sampler.close()
         server_nofile = 0 if pid is None else procfs.nofile(pid=pid)[0]
         conditions = metadata.collect(chosen.name, chosen.reason, extra)
@@ -147,30 +144,3 @@ def _perhaps(check: Callable[[str, Any], Given], name: str, given: Any) -> Given
 
 def _message(name: str, given: str | Buffer | None) -> str | bytes | None:
     return given if given is None or isinstance(given, str) else bytes_of(name, given)
-
-
-class _Signals:
-    """SIGINT, SIGTERM and SIGHUP end a run with the results so far; a second one ends the process,
-    if it is not a SIGHUP. What comes after the run is at its end anyway."""
-
-    def __init__(self) -> None:
-        self._generator: Generator | None = None
-        self._before: dict[int, Any] = {}
-
-    def interrupt(self, generator: Generator | None) -> None:
-        """From now on a first signal interrupts this; None: nothing."""
-        self._generator = generator
-        is_main = threading.current_thread() is threading.main_thread()
-        if generator is not None and is_main:
-            signals.on_ending(self._first, self._before)
-
-    def _first(self, number: int, frame: FrameType | None) -> None:
-        signals.await_second(self._before)
-        if self._generator is not None:
-            self._generator.interrupt()
-
-    def __enter__(self) -> _Signals:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signals.put_back(self._before)

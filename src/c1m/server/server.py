@@ -1,8 +1,8 @@
 """The server: one thread, one loop, an engine below and an application above.
 
-A tick is: wait (the engine hands over what was asked and collects what came), then the batches go
-to the application in the order opened, data, blocked, drained, end of stream, closed; on_tick is
-last. What the application asks for is handed to the kernel by the next wait, as one block.
+In a tick (see `c1m.loop`) the batches go to the application in the order opened, data, blocked,
+drained, end of stream, closed; on_tick is last. What the application asks for is handed to the
+kernel by the next wait, as one block.
 
 Backpressure: a connection whose unsent output passes the high watermark is not read from until it
 has fallen to a quarter of that. When unsent output in all passes a bound, nobody with output
@@ -11,8 +11,6 @@ pending is read from. So memory is bounded however fast a peer sends and however
 
 from __future__ import annotations
 
-import gc
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,12 +21,13 @@ from c1m.addresses import Endpoint
 from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, INT_MAX, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
 from c1m.clock import Clock, SystemClock
 from c1m.engine.choose import choose
-from c1m.engine.contract import Engine, EventBatch
+from c1m.engine.contract import Engine
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.engine.uring.table import distinct
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
+from c1m.loop import Handlers, Loop, Numbers, frozen_heap
 from c1m.results.ramp import Ramp
 from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch
 from c1m.server.checks import check_app, check_clock, check_engine
@@ -41,6 +40,7 @@ AnySlots = Slots | Sequence[int] | int
 
 CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
 TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
+REPORT_NS_MIN = 1_000_000  # reports are no closer together
 TOP_KEPT = 1 << 16  # slots whose columns keep their memory when nobody is connected
 PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
 
@@ -105,15 +105,23 @@ class Server:
         except BaseException:
             self.engine.shutdown()
             raise
+        self.loop = Loop(
+            self.engine,
+            self.clock,
+            Handlers(
+                expired=self._expired,
+                opened=self._opened,
+                data=self._data,
+                blocked=self._blocked,
+                drained=self._drained,
+                eof=self._eof,
+                closed=self._lost,
+            ),
+        )
         self._begin_afresh()
-        self._came = EventBatch.nothing()  # what this tick brought: its arrays are the engine's
         self._has_ended = False  # the application has closed connections in this tick
         self._has_on_tick = type(app).on_tick is not App.on_tick
         self._due_ns: int | None = None  # when the application wants its next on_tick
-        self._stopping = False
-        self._stopped = False
-        # A doorbell that is rung while it is taken down may be somebody else's descriptor by then.
-        self._bell = threading.RLock()
 
     def _begin_afresh(self) -> None:
         """Columns of no connection, which have no memory yet."""
@@ -131,7 +139,8 @@ class Server:
         connection that has ended are counted as unsent. Raises UsageError, with nothing sent, for
         slots that are none of this server's and for pieces that are not inside their memory.
         """
-        if data is not self._came.data or slots is not self._came.data_slots:
+        came = self.loop.batch
+        if data is not came.data or slots is not came.data_slots:
             slots = given_slots(slots, self.capacity)
             data = given_pieces(data, len(slots))
         self.engine.send(slots, data)
@@ -181,29 +190,25 @@ class Server:
 
     def wake(self) -> None:
         """Make the current or the next tick come at once; may be called from another thread."""
-        with self._bell:
-            if not self._stopped:
-                self.engine.wake()
+        self.loop.wake()
 
     def stop(self) -> None:
         """Ask the loop to end; may be called from a signal handler or another thread."""
-        self._stopping = True
-        self.wake()
+        self.loop.stop()
 
     # --- the loop -------------------------------------------------------------------------------
 
     def tick(self, timeout_ns: int = TICK_NS_MAX) -> int:
         """One pass; returns the number of events it brought."""
-        if self._stopped:
+        if self.loop.has_ended:
             raise UsageError("This server has ended.", "Make a new one.")
         if type(timeout_ns) is not int or not 0 <= timeout_ns <= TIMEOUT_NS_MAX:
             timeout_ns = arguments.integer("timeout_ns", timeout_ns, most=TIMEOUT_NS_MAX)
         if self._due_ns is not None:
             timeout_ns = min(timeout_ns, max(self._due_ns - self.clock.now_ns(), 0))
-        batch = self.engine.wait(timeout_ns)
+        self._has_ended = False
+        count = self.loop.tick(timeout_ns)
         self.statistics.ticks += 1
-        self._came = batch
-        self._dispatch(batch)
         if self._top > TOP_KEPT and self.statistics.live == 0:
             self._begin_afresh()
         if self._has_on_tick:
@@ -211,49 +216,41 @@ class Server:
             if due_ns is not None and type(due_ns) is not int:
                 due_ns = arguments.integer("What on_tick returned", due_ns)
             self._due_ns = due_ns
-        return len(batch)
+        return count
 
-    def _dispatch(self, batch: EventBatch) -> None:
-        statistics = self.statistics
-        self._has_ended = False
-        if batch.is_plain:
-            statistics.messages += len(batch.data_slots)
-            self.app.on_data(DataBatch(batch.data_slots, batch.data), self)
-            return
-        if len(batch.expired):
-            reasons, counts = np.unique(self._ended_by[batch.expired], return_counts=True)
-            for code, count in zip(reasons.tolist(), counts.tolist(), strict=True):
-                statistics.count_not_read(CloseReason(code), count)
-        if len(batch.opened):
-            self._live[batch.opened] = OPEN
-            self._top = max(self._top, int(batch.opened.max()) + 1)
-            statistics.count_opened(len(batch.opened))
-            self.ramp.add(len(batch.opened), self.clock.now_ns())
-            self.app.on_open(OpenBatch(batch.opened, batch.opened_listeners), self)
-        if len(batch.data_slots):
-            statistics.messages += len(batch.data_slots)
-            self._dispatch_data(batch)
-        if len(batch.blocked):
-            slots = self._still_live(batch.blocked)
-            self._hold(slots, BLOCKED)
-            self.app.on_blocked(slots, self)
-        if len(batch.drained):
-            slots = self._still_live(batch.drained)
-            self._release(slots, BLOCKED)
-            self.app.on_drained(slots, self)
-        if len(batch.eof):
-            slots = self._still_live(batch.eof)
-            self._live[slots] = AT_EOF
-            self.app.on_eof(slots, self)
-        if len(batch.closed):
-            self._lost(batch.closed, batch.closed_errnos)
+    def _expired(self, slots: Slots) -> None:
+        reasons, counts = np.unique(self._ended_by[slots], return_counts=True)
+        for code, count in zip(reasons.tolist(), counts.tolist(), strict=True):
+            self.statistics.count_not_read(CloseReason(code), count)
 
-    def _dispatch_data(self, batch: EventBatch) -> None:
-        slots, data = batch.data_slots, batch.data
+    def _opened(self, slots: Slots, listeners: Numbers) -> None:
+        self._live[slots] = OPEN
+        self._top = max(self._top, int(slots.max()) + 1)
+        self.statistics.count_opened(len(slots))
+        self.ramp.add(len(slots), self.clock.now_ns())
+        self.app.on_open(OpenBatch(slots, listeners), self)
+
+    def _data(self, slots: Slots, data: Ragged) -> None:
+        self.statistics.messages += len(slots)
         if self._has_ended:
             is_live = self._live[slots] != CLOSED
             slots, data = slots[is_live], data.take(is_live)
         self.app.on_data(DataBatch(slots, data), self)
+
+    def _blocked(self, slots: Slots) -> None:
+        slots = self._still_live(slots)
+        self._hold(slots, BLOCKED)
+        self.app.on_blocked(slots, self)
+
+    def _drained(self, slots: Slots) -> None:
+        slots = self._still_live(slots)
+        self._release(slots, BLOCKED)
+        self.app.on_drained(slots, self)
+
+    def _eof(self, slots: Slots) -> None:
+        slots = self._still_live(slots)
+        self._live[slots] = AT_EOF
+        self.app.on_eof(slots, self)
 
     def _still_live(self, slots: Slots) -> Slots:
         """Without those that the application has closed earlier in this tick."""
@@ -267,7 +264,7 @@ class Server:
         self._holds[slots] &= np.uint8(~why & 0xFF)
         self.engine.receive(slots[self._holds[slots] == 0], True)
 
-    def _lost(self, slots: Slots, errnos: npt.NDArray[np.int32]) -> None:
+    def _lost(self, slots: Slots, errnos: Numbers) -> None:
         still = self._live[slots] != CLOSED
         slots, errnos = slots[still], errnos[still]
         codes = np.array([reason_of(code) for code in errnos.tolist()], np.uint8)
@@ -292,23 +289,24 @@ class Server:
     def run(self, on_report: Callable[[Server], int] | None = None) -> None:
         """Serve until `stop`, then drain and close everything.
 
-        `on_report(server)` is called now and then and returns the monotonic nanoseconds at which it
-        wants to be called next.
+        `on_report(server)` is called once at first and returns the time, in monotonic nanoseconds,
+        at which it wants to be called next.
         """
         arguments.function("on_report", on_report)
-        gc.collect()
-        gc.freeze()  # what is there now lives to the end: no collection looks at it again
-        try:
-            self.app.on_start(self)
-            report_ns = self.clock.now_ns()
-            while not self._stopping:
-                self.tick()
-                if on_report is not None and self.clock.now_ns() >= report_ns:
-                    report_ns = on_report(self)
-            self.drain()
-        finally:
-            gc.unfreeze()
-            self.shutdown()
+
+        def report(now_ns: int) -> None:
+            if on_report is not None and not self.loop.is_stopping:
+                self.loop.call_at(max(on_report(self), now_ns + REPORT_NS_MIN), report)
+
+        with frozen_heap():
+            try:
+                self.app.on_start(self)
+                self.loop.call_at(self.clock.now_ns(), report)
+                while not self.loop.is_stopping:
+                    self.tick()
+                self.drain()
+            finally:
+                self.shutdown()
 
     def drain(self) -> None:
         """Stop accepting, answer what has come, flush what is owed, up to the deadline; close all.
@@ -329,17 +327,15 @@ class Server:
             reasons = np.full(len(slots), CloseReason.DRAIN, np.uint8)
             self.app.on_close(CloseBatch(slots, reasons), self)
         while self.engine.statistics().lingering and self.clock.now_ns() < deadline:
-            self._dispatch(self.engine.wait(10_000_000))
+            self._has_ended = False
+            self.loop.tick(10_000_000)
 
     def shutdown(self) -> None:
         """End at once what is left and give everything back. May be called twice."""
-        with self._bell:
-            if self._stopped:
-                return
-            self._stopped = True
-        self._end(self.live_slots(), CloseReason.DRAIN, abort=False)
-        self.engine.shutdown()
-        self.update_statistics()
+        if not self.loop.has_ended:
+            self._end(self.live_slots(), CloseReason.DRAIN, abort=False)
+            self.loop.shutdown()
+            self.update_statistics()
 
     def update_statistics(self) -> ServerStatistics:
         """The counters, with the engine's bytes brought up to date."""

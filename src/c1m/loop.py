@@ -1,0 +1,203 @@
+"""The loop under servers and load clients: an engine below, handlers of its events above.
+
+A tick waits (the engine hands over what was asked for and collects what came), calls the handlers
+of what came in one fixed order, then the timers that are due. One thread runs it; `wake` and `stop`
+may also be called by other threads and by signal handlers.
+
+An asyncio event loop can stand on this as it is: a callback is a timer that is due at once, and one
+from another thread is a queue and a `wake`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import heapq
+import itertools
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.clock import Clock
+from c1m.engine.contract import Engine, EventBatch, Slots
+from c1m.engine.ragged import Ragged
+
+Numbers = npt.NDArray[np.int32]
+
+
+def _ignore(*_: object) -> None:
+    """What a loop does with events that nobody handles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What to call for each kind of event in a batch, in the order in which it is called.
+
+    The arrays are the engine's: valid until the next wait.
+    """
+
+    expired: Callable[[Slots], object] = _ignore
+    opened: Callable[[Slots, Numbers], object] = _ignore  # with the listener of each
+    connected: Callable[[Slots], object] = _ignore
+    failed: Callable[[Slots, Numbers], object] = _ignore  # with the errno of each
+    data: Callable[[Slots, Ragged], object] = _ignore
+    blocked: Callable[[Slots], object] = _ignore
+    drained: Callable[[Slots], object] = _ignore
+    eof: Callable[[Slots], object] = _ignore
+    closed: Callable[[Slots, Numbers], object] = _ignore  # with the errno of each
+
+
+class Loop:
+    """Owns an engine until `shutdown`."""
+
+    def __init__(self, engine: Engine, clock: Clock, handlers: Handlers) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.batch = EventBatch.nothing()  # what the last wait brought
+        self.woke_ns = clock.now_ns()  # when that wait returned
+        self.is_stopping = False
+        self.has_ended = False
+        self._on = handlers
+        self._timers: list[tuple[int, int, Callable[[int], object]]] = []  # a heap
+        self._order = itertools.count()
+        # A doorbell that is rung while it is taken down may be somebody else's descriptor by then.
+        self._bell = threading.RLock()
+
+    def tick(self, timeout_ns: int) -> int:
+        """One pass, no longer than to the next timer; returns the number of events it brought."""
+        if self._timers:
+            timeout_ns = min(timeout_ns, max(self._timers[0][0] - self.clock.now_ns(), 0))
+        batch = self.batch = self.engine.wait(timeout_ns)
+        if batch.is_plain and not self._timers:  # the short way for most ticks of a busy server
+            self._on.data(batch.data_slots, batch.data)
+        else:
+            self.woke_ns = self.clock.now_ns()
+            self.dispatch()
+        return len(batch)
+
+    def wait(self, timeout_ns: int) -> int:
+        """The first half of a tick, for so long whatever timers there are."""
+        self.batch = self.engine.wait(timeout_ns)
+        self.woke_ns = self.clock.now_ns()
+        return len(self.batch)
+
+    def dispatch(self) -> None:
+        """The other half: handlers, then timers."""
+        batch, on = self.batch, self._on
+        if batch.is_plain:
+            on.data(batch.data_slots, batch.data)
+        else:
+            if len(batch.expired):
+                on.expired(batch.expired)
+            if len(batch.opened):
+                on.opened(batch.opened, batch.opened_listeners)
+            if len(batch.connected):
+                on.connected(batch.connected)
+            if len(batch.failed):
+                on.failed(batch.failed, batch.failed_errnos)
+            if len(batch.data_slots):
+                on.data(batch.data_slots, batch.data)
+            if len(batch.blocked):
+                on.blocked(batch.blocked)
+            if len(batch.drained):
+                on.drained(batch.drained)
+            if len(batch.eof):
+                on.eof(batch.eof)
+            if len(batch.closed):
+                on.closed(batch.closed, batch.closed_errnos)
+        while self._timers and self._timers[0][0] <= self.woke_ns:
+            heapq.heappop(self._timers)[2](self.woke_ns)
+
+    def call_at(self, when_ns: int, callback: Callable[[int], object]) -> None:
+        """Call `callback(now_ns)` at the end of the first tick that this time falls into.
+
+        A callback that asks to be called again must ask for a later time than its `now_ns`.
+        """
+        heapq.heappush(self._timers, (when_ns, next(self._order), callback))
+
+    def call_every(
+        self, interval_ns: int, callback: Callable[[int], object], start_ns: int
+    ) -> None:
+        """Call it at `start_ns` and after each interval since then; those missed are left out."""
+
+        def call(now_ns: int) -> None:
+            self.call_at(now_ns + interval_ns - (now_ns - start_ns) % interval_ns, call)
+            callback(now_ns)
+
+        self.call_at(start_ns, call)
+
+    def wake(self) -> None:
+        """Make the current or the next wait return; may be called from another thread."""
+        with self._bell:
+            if not self.has_ended:
+                self.engine.wake()
+
+    def stop(self) -> None:
+        """Set `is_stopping`, and wake the loop's owner to see it; also from another thread."""
+        with self._bell:
+            self.is_stopping |= not self.has_ended
+            self.wake()
+
+    def shutdown(self) -> None:
+        """Give everything back. May be called twice."""
+        with self._bell:
+            self.has_ended = True
+        self.engine.shutdown()
+
+    @contextlib.contextmanager
+    def stopped_by_signals(self, *, exits_at_second: bool) -> Iterator[None]:
+        """The first SIGINT, SIGTERM or SIGHUP stops the loop in good order.
+
+        A second one, unless it is a SIGHUP, ends the process at once, or does what it did before
+        this. Without effect outside the main thread: only that one gets signals.
+
+        Facts. Where a terminal is closed, its shell sends SIGHUP to its jobs and the kernel sends
+        another to those in the foreground: the second is no second request. A SIGHUP that is
+        ignored (nohup) stays ignored.
+        """
+        before: dict[int, Any] = {}
+
+        def first(number: int, frame: FrameType | None) -> None:
+            for ending, handler in before.items():
+                again = _exit if exits_at_second else handler
+                signal.signal(ending, signal.SIG_IGN if ending == signal.SIGHUP else again)
+            self.stop()
+
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        if threading.current_thread() is not threading.main_thread():
+            numbers = []
+        try:
+            for number in numbers:
+                handler = signal.getsignal(number)
+                before[number] = signal.SIG_DFL if handler is None else handler
+                signal.signal(number, first)
+            yield
+        finally:
+            for ending, handler in before.items():
+                has_come = signal.getsignal(ending) is signal.SIG_IGN
+                if ending != signal.SIGHUP or not has_come:
+                    signal.signal(ending, handler)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def frozen_heap() -> Iterator[None]:
+    """Keep the collector from looking again at what is there now, which lives to the end."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
