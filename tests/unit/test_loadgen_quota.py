@@ -12,8 +12,8 @@ from c1m.kernel import procfs
 from c1m.loadgen.quota import QuotaWatch
 from c1m.results.histogram import Histogram
 from c1m.results.quota import is_held_back
-from c1m.results.requests import Limit, Throttling
-from c1m.results.verdict import judge_limit
+from c1m.results.requests import Limit, Requests, Throttling
+from c1m.results.verdict import Facts, judge_limit
 
 V2 = "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 V1 = "31 1 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
@@ -135,11 +135,11 @@ def verdict(*, is_open: bool, late: int = 0, **quotas: Throttling) -> Limit:
     lag = Histogram()
     lag.record(np.full(1_000, 1_000, np.int64))
     facts: dict[str, Any] = {
-        "lag": lag, "generator_cpu": 0.2, "server_cpu": 0.3, "late": late,
-        "sent": 1_000, "unsent": 0, "waited": 0, "softnet_drops": 0, "p99_ns": 1,
-        "rate_asked": 100.0, "rate_reached": 100.0, "is_open_loop": is_open,
+        "lag": lag, "generator_cpu": 0.2, "server_cpu": 0.3, "p99_ns": 1,
+        "requests": Requests(sent=1_000, late=late), "rate_asked": 100.0, "rate_reached": 100.0,
+        "is_open_loop": is_open,
     }  # fmt: skip
-    return judge_limit(**facts, **quotas)
+    return judge_limit(Facts(**facts, **quotas))
 
 
 def test_a_saturated_generator_in_a_closed_loop_is_told_by_its_quota() -> None:

@@ -7,11 +7,13 @@ engine: none may go on for ever, and none may be ended that only waits for its o
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 import pytest
 
 from c1m.engine.contract import EventBatch
-from c1m.results.verdict import judge_limit
+from c1m.results.requests import Requests
+from c1m.results.verdict import Facts, judge_limit
 from c1m.scenarios.misbehaving import SlowReader
 from generator_runs import SECOND, Engine, Run, slots_of
 
@@ -259,11 +261,10 @@ def test_lateness_after_the_servers_standing_still_is_not_the_generators() -> No
     recorder = run.generator.recorder
     assert recorder.lag_after.count > 0
     assert recorder.lag.count + recorder.lag_after.count == record.limit.schedule_lag.count
-    late = 1_000
-    facts = {
-        "lag": recorder.lag, "is_open_loop": True, "generator_cpu": 0.5, "server_cpu": 0.5,
-        "sent": 2_000, "unsent": 0, "waited": 0, "softnet_drops": 0, "p99_ns": 2 * SECOND,
-        "rate_asked": 200.0, "rate_reached": 200.0, "pauses": record.limit.pauses,
-    }  # fmt: skip
-    assert judge_limit(**facts, late=late, late_after=late).who == "server"  # type: ignore[arg-type]
-    assert judge_limit(**facts, late=late, late_after=0).who == "both"  # type: ignore[arg-type]
+    facts = Facts(
+        requests=Requests(sent=2_000, late=1_000), lag=recorder.lag, is_open_loop=True,
+        generator_cpu=0.5, server_cpu=0.5, p99_ns=2 * SECOND, rate_asked=200.0,
+        rate_reached=200.0, late_after=1_000, pauses=record.limit.pauses,
+    )  # fmt: skip
+    assert judge_limit(facts).who == "server"
+    assert judge_limit(replace(facts, late_after=0)).who == "both"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from c1m.results.histogram import Histogram
 from c1m.results.processor import cpu_share, idle_cores
 from c1m.results.record import KernelColumns, ProcessColumns
-from c1m.results.requests import Limit
-from c1m.results.verdict import judge_limit, lag_bound_ns
+from c1m.results.requests import Limit, Requests
+from c1m.results.verdict import Facts, judge_limit, lag_bound_ns
 
 MS = 1_000_000
 
@@ -39,7 +39,9 @@ CLOSED_LOOP: dict[str, Any] = {
 
 
 def judged(base: dict[str, Any], **changes: Any) -> Limit:
-    return judge_limit(**{**base, **changes})
+    facts = {**base, **changes}
+    counts = {name: facts.pop(name) for name in ("late", "sent", "unsent", "waited")}
+    return judge_limit(Facts(requests=Requests(**counts), **facts))
 
 
 SHORT: dict[str, Any] = {"rate_reached": 500.0, "generator_cpu": 0.96, "service_p50_ns": 200_000}
@@ -143,7 +145,7 @@ shares = st.none() | st.floats(0, 8)
     service_p50_ns=st.none() | st.integers(0, 10**9),
 )  # fmt: skip
 def test_any_run_has_a_verdict_in_words(behind: bool, **facts: Any) -> None:
-    limit = judge_limit(lag=BEHIND if behind else IN_TIME, rate_asked=1000.0, **facts)
+    limit = judged(facts, lag=BEHIND if behind else IN_TIME, rate_asked=1000.0)
     assert limit.who in ("generator", "server", "both", "neither", "unknown")
     assert limit.is_lower_bound == (limit.who in ("generator", "both"))
     assert limit.sentences

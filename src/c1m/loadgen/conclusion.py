@@ -36,7 +36,7 @@ from c1m.results.requests import (
 )
 from c1m.results.stillness import pauses_of
 from c1m.results.thresholds import Required, evaluate
-from c1m.results.verdict import judge_limit
+from c1m.results.verdict import Facts, judge_limit
 from c1m.units import format_count
 
 
@@ -318,15 +318,12 @@ def _limit(
     own_cpu = cpu_share(samples.client, samples.t_s, start, end)
     if own_cpu is not None and end > start:  # what was burnt instead of sleeping is to spare
         own_cpu = round(max(own_cpu - generator.spun_ns / 1e9 / (end - start), 0.0), 4)
-    return judge_limit(
+    facts = Facts(
+        requests=requests,
         lag=recorder.lag,
         is_open_loop=is_open,
         generator_cpu=own_cpu,
         server_cpu=None if server is None else cpu_share(server, samples.t_s, start, end),
-        late=requests.late,
-        sent=requests.sent,
-        unsent=requests.unsent,
-        waited=requests.waited,
         softnet_drops=counters.get("Softnet.dropped", 0),
         p99_ns=corrected.quantile(0.99) if corrected.count else None,
         rate_asked=asked / busy_s if is_open and busy_s else None,
@@ -334,10 +331,11 @@ def _limit(
         cores=conditions.cores or None,
         idle=idle_cores(samples.kernel, samples.t_s, start, end),
         service_p50_ns=p50,
-        lag_after=recorder.lag_after if recorder.lag_after.count else None,
+        lag_after=recorder.lag_after,
         late_after=recorder.late_after,
         pauses=pauses,
         server_ended_s=ended_s if ended_s is not None and ended_s < end else None,
         generator_quota=sampler.client_quota.found(),
         server_quota=sampler.server_quota.found(),
     )
+    return judge_limit(facts)

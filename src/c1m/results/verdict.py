@@ -28,11 +28,11 @@ to do more than the figures say.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from c1m.results.histogram import Histogram
 from c1m.results.quota import is_held_back, quota_sentences
-from c1m.results.requests import Latency, Limit, Pause, Throttling
+from c1m.results.requests import Latency, Limit, Pause, Requests, Throttling
 from c1m.results.stillness import pause_sentence
 from c1m.units import NS_PER_MS, NS_PER_S, format_count, format_duration, format_rate
 
@@ -61,29 +61,34 @@ OTHERS_MOST = 0.2  # cores that others may have on a machine that is still calle
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
-    """What was measured, as `judge_limit` is given it, with the lag's p99."""
+class Facts:
+    """What was measured. CPU in cores (1.0: a whole one), rates per second; None: not known."""
 
-    lag_p50_ns: int
-    lag_p99_ns: int
-    lag_max_ns: int
-    generator_cpu: float | None
-    server_cpu: float | None
-    late: int
-    sent: int
-    unsent: int
-    waited: int
-    drops: int
-    p99_ns: int | None
-    rate_asked: float | None
-    rate_reached: float | None
-    cores: int | None
-    idle: float | None
-    service_p50_ns: int | None
+    requests: Requests
+    lag: Histogram  # how far the generator was behind its schedule at each request, in ns
+    is_open_loop: bool  # one without any lag is judged as a closed one
+    generator_cpu: float | None = None
+    server_cpu: float | None = None
+    softnet_drops: int = 0
+    p99_ns: int | None = None  # of the corrected latency
+    rate_asked: float | None = None
+    rate_reached: float | None = None
+    cores: int | None = None  # of this machine
+    idle: float | None = None  # of these
+    service_p50_ns: int | None = None  # of the uncorrected latency
+    # While the generator caught up after the server had stood still: lag beside `lag`, and how many
+    # of the late requests were late then.
+    lag_after: Histogram = field(default_factory=Histogram)
+    late_after: int = 0
     pauses: Sequence[Pause] = ()
     server_ended_s: float | None = None
     generator_quota: Throttling | None = None
     server_quota: Throttling | None = None
+
+    @property
+    def late(self) -> int:
+        """Requests that went out late, and not because of the server."""
+        return self.requests.late - self.late_after
 
     @property
     def is_explained(self) -> bool:
@@ -99,7 +104,8 @@ class _Facts:
         """
         if self.service_p50_ns is None:
             return self.generator_is_busy
-        return self.generator_is_busy and self.lag_p50_ns > ROUND_SHARE_MAX * self.service_p50_ns
+        lag_ns = self.lag.quantile(0.5)
+        return self.generator_is_busy and lag_ns > ROUND_SHARE_MAX * self.service_p50_ns
 
     @property
     def others(self) -> float:
@@ -141,57 +147,26 @@ class _Facts:
         return bool(self.cores) and self.server_cpu >= from_share * left
 
 
-def judge_limit(
-    *,
-    lag: Histogram,
-    is_open_loop: bool,
-    generator_cpu: float | None,
-    server_cpu: float | None,
-    late: int,
-    sent: int,
-    unsent: int,
-    waited: int,
-    softnet_drops: int,
-    p99_ns: int | None,
-    rate_asked: float | None,
-    rate_reached: float | None,
-    cores: int | None = None,
-    idle: float | None = None,
-    service_p50_ns: int | None = None,
-    lag_after: Histogram | None = None,
-    late_after: int = 0,
-    pauses: Sequence[Pause] = (),
-    server_ended_s: float | None = None,
-    generator_quota: Throttling | None = None,
-    server_quota: Throttling | None = None,
-) -> Limit:
-    """The verdict. CPU in cores (1.0: one whole core; None: not known), rates per second.
-
-    `lag`: ns that the generator was behind its schedule at each request; an open loop without any
-    is judged as a closed one; `p99_ns` of the corrected latency, `service_p50_ns` of the
-    uncorrected one; `late`, `sent`, `unsent`, `waited` as in measured.Requests; `cores` of this
-    machine, and how many of them were `idle` (`idle_cores`). `lag_after`, `late_after`: of the lag
-    (beside `lag`) and of `late` (in it) what came while it caught up after the server's `pauses`.
-    """
-    whole = lag if lag_after is None else _merged(lag, lag_after)
-    if not any(pause.who == "server" for pause in pauses):  # then it is held against it
-        lag, late_after = whole, 0
-    facts = _Facts(
-        lag.quantile(0.5), lag.quantile(0.99), lag.max, generator_cpu, server_cpu,
-        late - late_after, sent, unsent, waited, softnet_drops, p99_ns, rate_asked, rate_reached,
-        cores, idle, service_p50_ns, pauses, server_ended_s, generator_quota, server_quota,
-    )  # fmt: skip
-    if sent == 0:
-        who, sentences = "unknown", [f"None of {format_count(unsent)} requests due was sent."]
-    elif is_open_loop and lag.count:
+def judge_limit(facts: Facts) -> Limit:
+    """Who was the limit, with the reasons in sentences."""
+    whole = Histogram()
+    whole.merge(facts.lag)
+    whole.merge(facts.lag_after)
+    if not any(pause.who == "server" for pause in facts.pauses):  # then it is held against it
+        facts = replace(facts, lag=whole, late_after=0)
+    requests = facts.requests
+    if requests.sent == 0:
+        due = format_count(requests.unsent)
+        who, sentences = "unknown", [f"None of {due} requests due was sent."]
+    elif facts.is_open_loop and facts.lag.count:
         who, sentences = _open_loop(facts)
     else:
         who, sentences = _closed_loop(facts)
     who, sentences = _with_roots(facts, who, sentences)
     is_lower_bound = who in ("generator", "both")
-    if softnet_drops:
+    if facts.softnet_drops:
         sentences.append(_drops(facts))
-        if sent and softnet_drops > DROPS_SHARE_MAX * sent:
+        if requests.sent and facts.softnet_drops > DROPS_SHARE_MAX * requests.sent:
             who = "both" if who in ("server", "both") else "generator"
             is_lower_bound = True
     if is_lower_bound:
@@ -200,24 +175,17 @@ def judge_limit(
         who=who,
         is_lower_bound=is_lower_bound,
         sentences=sentences,
-        generator_cpu=generator_cpu,
-        server_cpu=server_cpu,
+        generator_cpu=facts.generator_cpu,
+        server_cpu=facts.server_cpu,
         schedule_lag=Latency.of(whole),
-        kernel_drops=softnet_drops,
-        pauses=list(pauses),
-        generator_quota=generator_quota,
-        server_quota=server_quota,
+        kernel_drops=facts.softnet_drops,
+        pauses=list(facts.pauses),
+        generator_quota=facts.generator_quota,
+        server_quota=facts.server_quota,
     )
 
 
-def _merged(first: Histogram, second: Histogram) -> Histogram:
-    whole = Histogram()
-    whole.merge(first)
-    whole.merge(second)
-    return whole
-
-
-def _with_roots(facts: _Facts, who: str, sentences: list[str]) -> tuple[str, list[str]]:
+def _with_roots(facts: Facts, who: str, sentences: list[str]) -> tuple[str, list[str]]:
     """The verdict with what explains the rest of it put first."""
     both = {"generator", "server"}
     sides = both if who == "both" else both & {who}
@@ -255,7 +223,7 @@ def lag_bound_ns(p99_ns: int | None) -> int:
     return max(LAG_P99_NS_MAX, round(LAG_SHARE_MAX * (p99_ns or 0)))
 
 
-def _open_loop(facts: _Facts) -> tuple[str, list[str]]:
+def _open_loop(facts: Facts) -> tuple[str, list[str]]:
     behind = _behind(facts)
     if behind:
         sentences = [*behind, _cpu_sentence(facts)]
@@ -264,7 +232,7 @@ def _open_loop(facts: _Facts) -> tuple[str, list[str]]:
         return "generator", sentences
     kept = (
         f"The generator kept its schedule: 99 % of the requests went out within "
-        f"{format_duration(facts.lag_p99_ns)} of their time."
+        f"{format_duration(facts.lag.quantile(0.99))} of their time."
     )
     sentences = [kept, _cpu_sentence(facts)]
     short = _fell_short(facts)
@@ -296,43 +264,44 @@ def _open_loop(facts: _Facts) -> tuple[str, list[str]]:
     return "neither", [*sentences, "The plan was kept, and both had time to spare."]
 
 
-def _behind(facts: _Facts) -> list[str]:
+def _behind(facts: Facts) -> list[str]:
     """Why the generator counts as saturated in an open loop; [] where it does not."""
-    sentences = []
-    bound = lag_bound_ns(facts.p99_ns)
-    if facts.lag_p99_ns > bound:
+    sentences, requests = [], facts.requests
+    bound, lag_p99_ns = lag_bound_ns(facts.p99_ns), facts.lag.quantile(0.99)
+    if lag_p99_ns > bound:
         sentences.append(
             f"The generator was behind its schedule: p99 of its lag is "
-            f"{format_duration(facts.lag_p99_ns)} (the bound here is {format_duration(bound)}), "
-            f"at most {format_duration(facts.lag_max_ns)}."
+            f"{format_duration(lag_p99_ns)} (the bound here is {format_duration(bound)}), "
+            f"at most {format_duration(facts.lag.max)}."
         )
-    if facts.late > LATE_SHARE_MAX * facts.sent:
+    if facts.late > LATE_SHARE_MAX * requests.sent:
         sentences.append(
-            f"{format_count(facts.late)} of {format_count(facts.sent)} requests went out more than "
-            f"{format_duration(LAG_P99_NS_MAX)} late because the generator was behind."
+            f"{format_count(facts.late)} of {format_count(requests.sent)} requests went out more "
+            f"than {format_duration(LAG_P99_NS_MAX)} late because the generator was behind."
         )
     return sentences
 
 
-def _fell_short(facts: _Facts) -> list[str]:
+def _fell_short(facts: Facts) -> list[str]:
     """What of the plan was not reached though the generator was in time."""
-    sentences = []
+    sentences, requests = [], facts.requests
     asked, reached = facts.rate_asked, facts.rate_reached
     if asked and reached is not None and reached < RATE_KEPT * asked:
         sentences.append(f"{format_rate(reached)} of {format_rate(asked)} were reached.")
-    if facts.unsent > (1 - RATE_KEPT) * (facts.sent + facts.unsent):
+    if requests.unsent > (1 - RATE_KEPT) * (requests.sent + requests.unsent):
         sentences.append(
-            f"{format_count(facts.unsent)} requests were due and never sent: their connections "
+            f"{format_count(requests.unsent)} requests were due and never sent: their connections "
             "were waiting for an earlier reply, or had ended."
         )
-    if sentences and facts.waited:
+    if sentences and requests.waited:
         sentences.append(
-            f"{format_count(facts.waited)} requests waited for a reply on their connection first."
+            f"{format_count(requests.waited)} requests waited for a reply on their connection "
+            "first."
         )
     return sentences
 
 
-def _closed_loop(facts: _Facts) -> tuple[str, list[str]]:
+def _closed_loop(facts: Facts) -> tuple[str, list[str]]:
     sentences = [_cpu_sentence(facts)]
     if facts.generator_cpu is None:
         return "unknown", [*sentences, "So it is not known whether the generator was the limit."]
@@ -358,7 +327,7 @@ def _closed_loop(facts: _Facts) -> tuple[str, list[str]]:
     return "neither", [*sentences, why]
 
 
-def _cpu_sentence(facts: _Facts) -> str:
+def _cpu_sentence(facts: Facts) -> str:
     return (
         f"CPU while requests ran: generator {_cores(facts.generator_cpu)}, server "
         f"{_cores(facts.server_cpu)}."
@@ -369,16 +338,16 @@ def _cores(cpu: float | None) -> str:
     return "unknown" if cpu is None else f"{100 * cpu:.0f} % of a core"
 
 
-def _crowd(facts: _Facts) -> str:
+def _crowd(facts: Facts) -> str:
     return (
         f"No core of this machine was idle, and {100 * facts.others:.0f} % of one went to others "
         "than these two (processes, the hypervisor, interrupts): measure again on a quiet machine."
     )
 
 
-def _drops(facts: _Facts) -> str:
+def _drops(facts: Facts) -> str:
     return (
-        f"This machine dropped {format_count(facts.drops)} packets from its own queues (Softnet."
-        "dropped), and each comes back as a delay of 200 ms or more: raise "
+        f"This machine dropped {format_count(facts.softnet_drops)} packets from its own queues "
+        "(Softnet.dropped), and each comes back as a delay of 200 ms or more: raise "
         "net.core.netdev_max_backlog."
     )
