@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo test lint format docs setup programs clean bench bench-million bench-quick bench-peers
+.PHONY: demo test lint format docs setup programs clean bench bench-million bench-quick bench-peers bench-page
 
 setup:
 	@./setup.sh
@@ -39,6 +39,10 @@ bench-million: setup
 
 bench-quick: setup bench-peers
 	.venv/bin/python bench/run.py --quick $(ARGS)
+
+# docs/explanation/benchmarks.md: what is in bench/history, plotted over commits.
+bench-page: setup
+	.venv/bin/python bench/history.py
 
 bench-peers: setup
 	@.venv/bin/python -c 'import uvloop, gevent, rloop' 2>/dev/null || \

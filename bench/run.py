@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+import history
 from harness import build, conditions, peers, targets, workloads
 from harness.measure import FIRST_PORT, LAST_PORT, Machine, compare
 from harness.peers import Peer
@@ -67,7 +68,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--server-cpu", type=int, default=0)
     parser.add_argument("--generator-cpu", type=int, default=1)
     parser.add_argument("--spin", action="store_true", help="the generator never sleeps")
-    parser.add_argument("--name", help="write bench/results/DATE-NAME.json")
+    parser.add_argument(
+        "--name", help="write bench/results/DATE-NAME.json, and the ratios into bench/history"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     parser.add_argument("--list", action="store_true", help="show workloads and servers, and end")
     return parser.parse_args()
@@ -137,6 +140,8 @@ def run(options: argparse.Namespace) -> int:
         if path is not None:
             results.write(path)
             print(f"\nresults: {path}")
+        if options.name and (kept := history.add(results)):
+            print(f"kept for the page over commits: {kept}")
     if options.targets or is_alone:
         print(targets.table(results, targets.MILLIONS if is_alone else targets.TARGETS).text())
     return 0

@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 760, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 170, 44, 48
 INK, FAINT = "#1f2328", "#d0d7de"
 LABEL_GAP = 15  # pixels between two names at the right end
-OURS = ("#0969da", "#1a7f37", "#0550ae", "#54aeff", "#4ac26b")
+OURS = ("#0969da", "#1a7f37", "#0550ae", "#54aeff", "#4ac26b", "#1b7c83")
 OTHERS = ("#6e7781", "#bc4c00", "#8250df", "#bf3989", "#9a6700", "#57606a", "#cf222e", "#953800")
 
 Series = Mapping[str, Sequence[float | None]]
