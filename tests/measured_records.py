@@ -7,6 +7,7 @@ against.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def run(
     seconds: int = 30,
     between: float = 0.0,
     limit: Limit | None = None,
-    **requests: int,
+    **requests: Any,
 ) -> RunRecord:
     """A ramp of 5 s, then a closed loop: `slower` times every latency, `tail` times those of the
     slowest 2 %. `between`: the deviation from run to run, in logarithms; `requests`: counts."""

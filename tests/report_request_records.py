@@ -58,15 +58,15 @@ def series(seconds: int, churn_per_s: int = 5_000) -> Series:
     done = t / seconds
     random = np.random.default_rng(5)
     rate = np.zeros(seconds)
-    is_open = np.zeros(seconds)
+    opened = np.zeros(seconds)
     for name, _, start, end, before, after, low, high in STAGES:
         rows = (done > start) & (done <= end)
         part = (done[rows] - start) / (end - start)
-        is_open[rows] = before + (after - before) * part
+        opened[rows] = before + (after - before) * part
         if low is not None and high is not None:
             rate[rows] = low + (high - low) * part
         assert name
-    is_open = is_open.astype(np.int64)
+    is_open = opened.astype(np.int64)
     due = np.where(rate > 0, rate * random.normal(1, 0.01, seconds), 0).astype(np.int64)
     bad = np.where(due > 0, random.poisson(0.2, seconds), 0)
     p50 = np.where(due > 0, random.lognormal(np.log(3e5), 0.1, seconds), 0)

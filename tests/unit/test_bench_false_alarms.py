@@ -31,7 +31,7 @@ def test_runs_of_worse_builds_are_made_between_those_of_the_build() -> None:
 
 def test_sides_take_turns_in_every_window() -> None:
     runs: Any = list(range(209))
-    windows = list(false_alarms.in_turns(runs, 5))
+    windows: Any = list(false_alarms.in_turns(runs, 5))
     assert len(windows) == 200
     assert windows[0] == ([0, 2, 4, 6, 8], [1, 3, 5, 7, 9])
     assert windows[-1][1][-1] == 208
@@ -48,6 +48,7 @@ def test_runs_drawn_at_random_are_on_one_side_only() -> None:
 def test_a_worse_run_is_compared_with_the_one_before_it() -> None:
     runs: Any = list(range(100))
     worse: Any = ["w0", "w1", "w2"]
-    assert list(false_alarms.against(runs, worse, 3, 2)) == [
+    pairs: Any = list(false_alarms.against(runs, worse, 3, 2))
+    assert pairs == [
         ([3, 11], ["w0", "w1"]), ([11, 19], ["w1", "w2"]),
     ]  # fmt: skip

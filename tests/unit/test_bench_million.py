@@ -158,7 +158,7 @@ def test_pairs_are_of_one_life_and_in_the_order_they_were_made() -> None:
 
 
 def verdicts(document: results.Results) -> dict[str, list[str]]:
-    return {row[0]: row[1:] for row in targets.table(document).rows}
+    return {row[0]: list(row[1:]) for row in targets.table(document).rows}
 
 
 def test_the_targets_at_a_million_are_judged() -> None:

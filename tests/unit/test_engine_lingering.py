@@ -9,7 +9,7 @@ def test_nobody_lingers_at_first() -> None:
     lingering = Lingering(100)
     assert len(lingering) == 0
     assert lingering.next_ns == NEVER
-    assert lingering.expire(1 << 40, {}.__getitem__) == []
+    assert lingering.expire(1 << 40, dict[int, int]().__getitem__) == []
 
 
 def test_one_that_has_sent_nothing_expires_at_its_deadline() -> None:

@@ -22,6 +22,7 @@ from c1m.errors import LimitError
 from c1m.kernel.uring_probe import OLDEST, Features
 from c1m.testing.fake_network import Network
 from contract.log import Conn
+from contract.peers import Peer
 from contract.uring_harnesses import FakeHarness, MemoryPeer
 from contract.world import World, echo
 
@@ -139,7 +140,8 @@ class Run:
             self._add(peer)
         self._accepted = len(self.listener.accepted)
 
-    def _add(self, peer: MemoryPeer) -> None:
+    def _add(self, peer: Peer) -> None:
+        assert isinstance(peer, MemoryPeer)
         self.sides.append(Side(peer, len(self.sides)))
 
     def _pick(self) -> Side | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from c1m.errors import LimitError, UsageError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing
 from c1m.testing.fake_kernel import FakeKernel
+from c1m.testing.fake_peer import Peer
 from c1m.testing.fake_ring import FakeRing
 from c1m.testing.fake_table import FileTable
 from c1m.testing.manual_clock import ManualClock
@@ -63,8 +65,15 @@ def test_what_happens_while_the_engine_sleeps() -> None:
     kernel = FakeKernel()
     engine = UringEngine(kernel=kernel, clock=kernel.clock, tuning=Tuning(capacity=40_000))
     (endpoint,) = engine.listen([LOOPBACK], 8)
-    peers = []
-    kernel.on_idle(lambda: not peers and (peers.append(kernel.peer(endpoint)) or True))
+    peers: list[Peer] = []
+
+    def connect_once() -> bool:
+        if peers:
+            return False
+        peers.append(kernel.peer(endpoint))
+        return True
+
+    kernel.on_idle(connect_once)
     assert len(engine.wait(-1).opened) == 1
     engine.shutdown()
 
@@ -147,7 +156,7 @@ def test_a_connection_the_network_resets_is_known() -> None:
 
 
 def test_the_draws_of_one_fault_do_not_depend_on_others_that_are_off() -> None:
-    def shorts(**faults: float) -> list[bool]:
+    def shorts(**faults: Any) -> list[bool]:
         chance = FakeKernel(seed=7, short_send=0.5, **faults).chance
         found = []
         for _ in range(50):

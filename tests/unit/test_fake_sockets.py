@@ -152,7 +152,8 @@ def test_ports_run_out_for_each_source_and_come_back() -> None:
     with failing(errno.EADDRNOTAVAIL):
         Peer.connect(network, listener.endpoint, None)
     other = Endpoint(AF_INET, "127.0.0.2", 0)
-    assert Peer.connect(network, listener.endpoint, other).source.host == "127.0.0.2"
+    source = Peer.connect(network, listener.endpoint, other).source
+    assert source is not None and source.host == "127.0.0.2"
     peers[1].close()
     assert Peer.connect(network, listener.endpoint, None).source == peers[1].source
     with failing(errno.EADDRINUSE):
@@ -170,7 +171,9 @@ def test_unix_sockets(tmp_path: Path) -> None:
     with failing(errno.EADDRINUSE):
         listen(network, endpoint)
     client = Peer.connect(network, endpoint, None)
-    listener.accept().close()
+    accepted = listener.accept()
+    assert accepted is not None
+    accepted.close()
     with failing(errno.EPIPE):
         client.send(b"anybody?")
     listener.close()

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -190,7 +191,7 @@ def test_counters_of_a_server_elsewhere_are_not_here() -> None:
     ],
 )
 def test_counters_that_moved_are_joined(phase: str, code: int, counter: str, remedy: str) -> None:
-    run = {"connect" if phase == "connect" else "lost": {code: 100}}
+    run: dict[str, Any] = {"connect" if phase == "connect" else "lost": {code: 100}}
     evidence = replace(HERE, kernel_counters={counter: 77})
     (row,) = [one for one in rows_of(evidence, **run) if one.count == 100 and " x E" in one.what]
     assert f"({counter})" in row.cause

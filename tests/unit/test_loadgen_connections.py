@@ -23,6 +23,7 @@ def after(delay_ns: int):  # type: ignore[no-untyped-def]
 
 def once(phase: str, lose: int, *, code: int = errno.ECONNRESET, nth: int = 1):  # type: ignore[no-untyped-def]
     """A script: when `phase` is there for the nth time, so many connections are lost."""
+
     is_done = False
 
     def script(engine: Engine) -> EventBatch | None:
@@ -123,6 +124,8 @@ def test_reconnects_that_fail_in_a_storm_end_it() -> None:
 def test_connections_lost_while_a_storm_breaks_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator_module, "BLOCK", 10)
 
+    is_done = False
+
     def script(engine: Engine) -> EventBatch | None:
         nonlocal is_done
         if is_done or not engine.reset:
@@ -130,7 +133,6 @@ def test_connections_lost_while_a_storm_breaks_them_off(monkeypatch: pytest.Monk
         is_done = True
         return engine.lose(sorted(engine.open)[:7], errno.ECONNRESET)
 
-    is_done = False
     run = made("ramp 100", "storm", script=script)
     record = run.record()
     assert record.connections.lost == 7 and record.connections.closed == 93

@@ -131,7 +131,7 @@ OTHER = Throttling("/sys/fs/cgroup/db", 1.0, 0.1, 50, 40, 2.0)
 NAMED = "/sys/fs/cgroup/pod may use 20 ms of processor time each 100 ms (0.2 cores)"
 
 
-def verdict(*, is_open: bool, late: int = 0, **quotas: Throttling) -> Limit:
+def verdict(*, is_open: bool, late: int = 0, **quotas: Any) -> Limit:
     lag = Histogram()
     lag.record(np.full(1_000, 1_000, np.int64))
     facts: dict[str, Any] = {

@@ -99,6 +99,8 @@ def test_a_server_that_freezes_is_told_by_the_corrected_latencies_only() -> None
 
 
 def test_the_generator_behind_its_schedule_is_counted_as_late() -> None:
+    is_done = False
+
     def script(engine: Engine) -> EventBatch | None:
         nonlocal is_done
         if not is_done and run.phase == "hold" and run.generator.recorder.tallies[-1].sent >= 100:
@@ -106,7 +108,6 @@ def test_the_generator_behind_its_schedule_is_counted_as_late() -> None:
             engine.clock.advance(500 * MS)  # somebody else had the processor
         return None
 
-    is_done = False
     run = Run(["ramp 100", "hold for 2s at 100/s"], script, after(DELAY_NS))
     record = run.record()
     assert (record.requests.due, record.requests.unsent) == (200, 0)
@@ -146,6 +147,8 @@ def test_arrivals_while_nothing_is_open_are_unsent() -> None:
 
 
 def test_what_waits_on_a_connection_that_is_lost_is_unsent() -> None:
+    is_done = False
+
     def script(engine: Engine) -> EventBatch | None:
         nonlocal is_done
         if is_done or run.phase != "hold" or run.generator.traffic.waiting < 30:
@@ -153,7 +156,6 @@ def test_what_waits_on_a_connection_that_is_lost_is_unsent() -> None:
         is_done = True
         return engine.lose([0, 1], errno.ECONNRESET)
 
-    is_done = False
     run = Run(
         ["ramp 2", "hold for 1s at 100/s"], script, lambda slot, data, now: None
         if run.phase == "hold" else now,

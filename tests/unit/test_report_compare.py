@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -141,7 +142,8 @@ def test_what_must_not_be_is_worse_as_soon_as_it_is(name: str) -> None:
     elif name in ("garbled", "doubled"):
         bad = replace(bad, requests=replace(bad.requests, faults={name: 1}))
     else:
-        bad = run(2, **{name: 1})
+        count: Any = {name: 1}
+        bad = run(2, **count)
     assert one_each(good, bad)[name] == WORSE
     assert one_each(bad, good)[name] == BETTER
     assert one_each(bad, bad)[name] == SAME

@@ -126,7 +126,7 @@ def test_a_second_without_replies_is_a_gap() -> None:
 
 def test_a_second_between_two_gaps_is_seen_in_a_long_run_too() -> None:
     n = 500
-    columns = {name: [0] * n for name in ("p50_ns", "p99_ns", "max_ns")}
+    columns: dict[str, Any] = {name: [0] * n for name in ("p50_ns", "p99_ns", "max_ns")}
     for column in columns.values():
         column[250] = 5_000_000
     series = Series(t_s=[float(i + 1) for i in range(n)], **columns)

@@ -86,7 +86,9 @@ def test_stages_that_add_up_break_no_law_and_any_change_of_one_does(
     stages = [StageResult("hold", requests=made(*one)) for one in drawn]
     kinds = {kind for _, _, _, faults in drawn for kind in faults}
     whole = made(
-        *(sum(one[i] for one in drawn) for i in range(3)),
+        sum(right for right, _, _, _ in drawn),
+        sum(missing for _, missing, _, _ in drawn),
+        sum(unsent for _, _, unsent, _ in drawn),
         {kind: sum(one[3].get(kind, 0) for one in drawn) for kind in kinds},
     )
     record = RunRecord(requests=whole, stages=stages)

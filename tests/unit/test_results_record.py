@@ -20,7 +20,9 @@ from c1m.results.record import (
     Connections,
     KernelColumns,
     Latency,
+    Memory,
     ProcessColumns,
+    Ramp,
     Requests,
     RunRecord,
     Samples,
@@ -178,7 +180,7 @@ def test_the_ramp_from_its_marks() -> None:
     assert ramp.per_1000_s == [0.01] * 125
     assert ramp.per_50000_s == [0.5, 0.5]  # the rest is no whole block
     assert ramp.connects_per_s == pytest.approx(125_400 / 1.3)
-    assert derive.ramp_of([], 0, 0.0) == derive.Ramp()
+    assert derive.ramp_of([], 0, 0.0) == Ramp()
 
 
 def test_memory_is_the_growth_at_full_number() -> None:
@@ -215,10 +217,10 @@ def test_kernel_memory_is_told_only_where_it_stands_out(
 
 
 def test_memory_of_a_run_that_opened_nothing_or_knows_no_process() -> None:
-    assert derive.memory_of(Samples()) == derive.Memory()
+    assert derive.memory_of(Samples()) == Memory()
     kernel = KernelColumns(used_bytes=[0, 10], slab_bytes=[0, 0])
     for is_open in ([0, 0], [0, 10]):
-        assert derive.memory_of(Samples([0, 1], is_open, None, kernel=kernel)) == derive.Memory()
+        assert derive.memory_of(Samples([0, 1], is_open, None, kernel=kernel)) == Memory()
 
 
 def test_the_verdict() -> None:
@@ -242,7 +244,7 @@ def test_the_verdict() -> None:
         ({"stages": [few]}, "Stampede: only 4 of 10 opened"),
         ({"stages": [stampede, few]}, "Stampede: only 4 of 10 opened"),
     ):  # fmt: skip
-        verdict = derive.judge(replace(record, **changed))  # type: ignore[arg-type]
+        verdict = derive.judge(replace(record, **changed))
         assert not verdict.complete
         assert len(verdict.shortfalls) == 1
         assert says in verdict.shortfalls[0]

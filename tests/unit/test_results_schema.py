@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from c1m.cli.report import report
+from c1m.errors import UsageError
 from c1m.results import catalogue as metrics
-from c1m.results import record as record_module
 from c1m.results import record_1, thresholds
 from c1m.results.record import Asked, RunRecord
 from c1m.results.requests import Explanation, FanOut, FaultSeen, Threshold
@@ -103,7 +103,7 @@ def test_what_the_reader_refuses_the_schema_refuses(place: tuple[str, ...], valu
         at = at[name]
     at[place[-1]] = value
     assert not validator().is_valid(data)
-    with pytest.raises(record_module.UsageError):
+    with pytest.raises(UsageError):
         RunRecord.from_json(data)
 
 

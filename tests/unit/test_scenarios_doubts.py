@@ -62,7 +62,7 @@ def swapped(message: str) -> Run:
                 other = slot + 9 if slot < 10 else slot - 9
                 engine.sends[i] = (slot, message.format(n=other).encode())
 
-    run.engine.script = script  # type: ignore[assignment]
+    run.engine.script = script
     return run
 
 

@@ -77,10 +77,10 @@ def test_connections_in_different_parts_of_the_round_and_replies_in_parts() -> N
         for number, reply in zip(numbers, answered(exchange, store, numbers), strict=True):
             streams[number] += reply
         batch = []
-        for number in np.flatnonzero([len(s) > 0 for s in streams]).tolist():
-            at = int(dice.integers(1, len(streams[number]) + 1))
-            batch.append((number, streams[number][:at]))
-            streams[number] = streams[number][at:]
+        for n in np.flatnonzero([len(s) > 0 for s in streams]).tolist():
+            at = int(dice.integers(1, len(streams[n]) + 1))
+            batch.append((n, streams[n][:at]))
+            streams[n] = streams[n][at:]
         came = exchange.take(np.array([n for n, _ in batch], int), Ragged.of([p for _, p in batch]))
         assert set(outcomes(came)) <= {"right"}
     assert not exchange.faults and not exchange.extras and scenario.notes() == []

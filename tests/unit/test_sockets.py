@@ -51,9 +51,9 @@ def test_resolve() -> None:
 def test_resolve_looks_names_up_and_prefers_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
     six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0))
     four = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
-    monkeypatch.setattr(sockets.socket, "getaddrinfo", lambda *_, **__: [six, four])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [six, four])
     assert resolve("tcp://here:1-2") == [Endpoint(AF_INET, "127.0.0.1", p) for p in (1, 2)]
-    monkeypatch.setattr(sockets.socket, "getaddrinfo", lambda *_, **__: [six])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [six])
     assert resolve("tcp://here:1") == [Endpoint(AF_INET6, "::1", 1)]
 
 

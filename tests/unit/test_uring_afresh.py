@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from c1m.addresses import AF_INET, Endpoint, pack_many
@@ -18,7 +20,7 @@ PEERS = 150
 class Bench:
     """An engine of many small rings that echoes to its peers."""
 
-    def __init__(self, **faults: float) -> None:
+    def __init__(self, **faults: Any) -> None:
         self.kernel = FakeKernel(seed=3, **faults)
         tuning = Tuning(capacity=1024, files_per_ring=64, cq_entries=16, sq_entries=16)
         self.engine = UringEngine(kernel=self.kernel, clock=self.kernel.clock, tuning=tuning)
