@@ -130,7 +130,8 @@ def test_poisson_counts_have_the_mean_and_the_variance_of_the_rate(low: float, h
 def test_a_seed_gives_the_same_times() -> None:
     def times(seed: int) -> list[int]:
         rng = np.random.default_rng(seed)
-        return Arrivals(0, 10.0, 1000.0, 1000.0, rng).until(10 * SECOND).tolist()
+        found: list[int] = Arrivals(0, 10.0, 1000.0, 1000.0, rng).until(10 * SECOND).tolist()
+        return found
 
     assert times(3) == times(3) != times(4)
 

@@ -146,9 +146,10 @@ written = st.tuples(whole, decimals, suffix).map("".join)
 @st.composite
 def broken(draw: st.DrawFn) -> str:
     """A number with something put in, or left out."""
-    text = draw(written)
+    text: str = draw(written)
     at = draw(st.integers(0, len(text)))
-    return text[:at] + draw(pieces) + text[at + draw(st.integers(0, 2)) :]
+    piece: str = draw(pieces)
+    return text[:at] + piece + text[at + draw(st.integers(0, 2)) :]
 
 
 texts = st.one_of(written, broken(), st.lists(pieces, max_size=6).map("".join))
@@ -288,11 +289,12 @@ KINDS: dict[str, Reference] = {
 }  # fmt: skip
 
 
-def in_range(kind: click.ParamType, text: str) -> Fraction | int | None:
+def in_range(kind: object, text: str) -> Fraction | None:
     """What an option of this kind reads; None: it refuses it, also for being out of its range."""
     assert isinstance(kind, Unit)
     number = KINDS[kind.name](text)
-    return number if number is not None and kind.least <= number <= kind.most else None
+    is_in = number is not None and kind.least <= number <= kind.most
+    return Fraction(number) if number is not None and is_in else None
 
 
 OPTIONS = [
@@ -388,10 +390,11 @@ ports = st.one_of(st.integers(0, 70_000).map(str), texts, st.just("9" * 5000))
 def test_a_port_is_the_number_that_is_written(first: str, last: str) -> None:
     low, high = digits_of(first), digits_of(last)
     is_port = low is not None and low <= 65_535
-    for read in (
+    reads: list[Callable[[], int]] = [
         lambda: parse_url(f"tcp://127.0.0.1:{first}")[2],
         lambda: prometheus.parse_address(f"127.0.0.1:{first}")[1],
-    ):
+    ]
+    for read in reads:
         try:
             assert read() == low and is_port
         except UsageError:
@@ -427,11 +430,12 @@ def address_of(text: str) -> tuple[int, ...] | None:
 def test_a_host_of_numbers_is_the_address_that_is_written(host: str) -> None:
     """The C library has 010.0.0.1 as 8.0.0.1, 127.1 as 127.0.0.1 and 1 as 0.0.0.1."""
     expected = address_of(host)
-    for read in (
+    reads: list[Callable[[], str]] = [
         lambda: parse_url(f"tcp://{host}:80")[1],
         lambda: prometheus.parse_address(f"{host}:80")[0],
         lambda: parse_sources(host)[0],
-    ):
+    ]
+    for read in reads:
         try:
             assert tuple(ipaddress.ip_address(read()).packed) == expected
         except UsageError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ MARK = "put something odd here"
 def places(data: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Everything in a record that can be replaced, of long lists the first items."""
     yield place
-    items = data.items() if isinstance(data, dict) else []
+    items: Iterable[tuple[Any, Any]] = data.items() if isinstance(data, dict) else []
     items = enumerate(data[:3]) if isinstance(data, list) else items
     for key, value in items:
         yield from places(value, (*place, key))

@@ -19,8 +19,9 @@ figures = st.lists(st.lists(steps, min_size=3, max_size=3), min_size=4, max_size
 
 
 def rise(a: Floats, b: Floats) -> Floats:
-    result: Floats = b.mean(axis=0) - a.mean(axis=0)
-    return result / (np.concatenate([a, b]).std(axis=0) + 0.02)
+    spread = np.concatenate([a, b]).std(axis=0) + 0.02
+    found: Floats = (b.mean(axis=0) - a.mean(axis=0)) / spread
+    return found
 
 
 @settings(deadline=None)
@@ -51,7 +52,7 @@ def test_of_all_ways_to_deal_any_runs_one_in_twenty_at_most_raises_a_false_alarm
     alarms = 0
     for dealt in ways:
         order = [*dealt, *(i for i in range(len(runs)) if i not in dealt)]
-        alarms += (noise.chances(everything[order], len(dealt)) <= noise.LEVEL).any()
+        alarms += bool((noise.chances(everything[order], len(dealt)) <= noise.LEVEL).any())
     assert alarms <= noise.LEVEL * len(ways)
 
 
@@ -86,8 +87,8 @@ def test_runs_of_one_build_raise_few_false_alarms(n: int, kind: str) -> None:
             runs += 20 * (random.random(size=(2 * n, 1)) < 0.2)
         elif kind == "one run bad":
             runs[random.integers(2 * n)] += 10
-        worse += (noise.chances(runs, n) <= noise.LEVEL).any()
-        better += (noise.chances(-runs, n) <= noise.LEVEL).any()
+        worse += bool((noise.chances(runs, n) <= noise.LEVEL).any())
+        better += bool((noise.chances(-runs, n) <= noise.LEVEL).any())
     expected = 800 * noise.LEVEL
     assert max(worse, better) <= expected + 3 * math.sqrt(expected)
 

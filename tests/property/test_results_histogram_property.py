@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -64,13 +65,14 @@ DISTRIBUTIONS = ["lognormal", "exponential", "uniform", "bimodal", "constant"]
 def drawn_from(name: str, seed: int, n: int) -> npt.NDArray[np.int64]:
     """So many values of a distribution, in nanoseconds."""
     random = np.random.default_rng(seed)
-    return {
+    draws: dict[str, Callable[[], npt.NDArray[np.float64]]] = {
         "lognormal": lambda: random.lognormal(13, 1.5, n),
         "exponential": lambda: random.exponential(2e6, n),
         "uniform": lambda: random.uniform(0, 1e9, n),
         "bimodal": lambda: np.where(random.random(n) < 0.9, 5e4, 3e9) * random.uniform(0.9, 1.1, n),
         "constant": lambda: np.full(n, 123_456_789.0),
-    }[name]().astype(np.int64)
+    }
+    return draws[name]().astype(np.int64)
 
 
 @pytest.mark.parametrize("seed", range(3))

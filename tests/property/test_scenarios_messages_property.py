@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +39,10 @@ def slow_of(message: Message, numbers: Numbers, seqs: Numbers) -> list[bytes]:
     return [message.one(n, s) for n, s in zip(numbers.tolist(), seqs.tolist(), strict=True)]
 
 
-def scattered(draw: st.DrawFn, pieces: list[bytes]) -> Ragged:
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+def scattered(draw: Draw, pieces: list[bytes]) -> Ragged:
     """The pieces in one memory, in any order, with other bytes between them."""
     memory, offsets = b"", [0] * len(pieces)
     for i in draw(st.permutations(range(len(pieces)))):

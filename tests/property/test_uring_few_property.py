@@ -37,7 +37,7 @@ STEPS = st.lists(
 class Side:
     """An echoing engine with a few peers, and a log of all it reports."""
 
-    def __init__(self, few: int, seed: int, **faults: float) -> None:
+    def __init__(self, few: int, seed: int, **faults: Any) -> None:
         self.kernel = FakeKernel(seed, **faults)
         tuning = Tuning(
             capacity=64, files_per_ring=32, buffer_size=512, buffers_first=8, buffers_each=8,
