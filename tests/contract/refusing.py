@@ -41,8 +41,17 @@ class Refused:
         self._planned: tuple[str, int, int, int] = ("", 0, 0, 0)
         make_epoll, make_event = select.epoll, os.eventfd
         accept, open_stream = socket_calls.accept, socket_calls.open_stream
-        patch.setattr(select, "epoll", lambda: self.call("epoll") or Adding(self, make_epoll()))
-        patch.setattr(os, "eventfd", lambda *a: self.call("eventfd") or make_event(*a))
+
+        def epoll() -> Adding:
+            self.call("epoll")
+            return Adding(self, make_epoll())
+
+        def eventfd(*arguments: int) -> int:
+            self.call("eventfd")
+            return make_event(*arguments)
+
+        patch.setattr(select, "epoll", epoll)
+        patch.setattr(os, "eventfd", eventfd)
         patch.setattr(socket_calls, "accept", lambda fd: self.code("accept") or accept(fd))
         patch.setattr(
             socket_calls, "open_stream", lambda af: self.code("socket") or open_stream(af)

@@ -35,7 +35,7 @@ SMALL = Tuning(
     buffers_first=4, buffers_each=2, buffers_max=1 << 12, few=3,
 )  # fmt: skip
 # A reset is no part of it: the contract's tests say themselves which connections are reset.
-FAULTS = {
+FAULTS: dict[str, Any] = {
     "short_send": 0.2,
     "refuse_send": 0.1,
     "no_buffers": 0.1,

@@ -383,11 +383,12 @@ def test_what_a_transport_tells(serve: Serve) -> None:
             mine.set_write_buffer_limits(high=100)
             told.append(mine.get_write_buffer_limits())
             told.append(mine.get_protocol() is self)
-            for call, error in (
+            calls: list[tuple[Callable[[], object], type[Exception]]] = [
                 (lambda: mine.write("text"), TypeError),  # type: ignore[arg-type]
                 (mine.write_eof, NotImplementedError),
                 (lambda: mine.set_protocol(asyncio.BufferedProtocol()), c1m.UsageError),
-            ):
+            ]
+            for call, error in calls:
                 with pytest.raises(error):
                     call()
             mine.set_protocol(Second(mine))

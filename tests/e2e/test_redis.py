@@ -148,7 +148,7 @@ def gets_of_anothers_value(commands: list[str], key: str) -> int:
 def test_a_second_client_that_counts_is_found(tmp_path: Path, engine: str, port: int) -> None:
     """The first INCR of all is before the run; the 7 in its middle are missing in its numbers."""
     is_over = threading.Event()
-    done: list[int] = []
+    done: list[bytes] = []
 
     def count() -> None:
         with Client(port) as other:

@@ -189,6 +189,7 @@ def test_layout(compiler: Compiler, name: str) -> None:
 
 def test_the_tail_of_a_buffer_ring_lies_in_its_first_entry(compiler: Compiler) -> None:
     expression = "offsetof(struct io_uring_buf_ring, tail)"
+    assert abi.BUFFER.fields is not None
     assert compiler.values([expression])[expression] == abi.BUFFER.fields["tail"][1] == 14
 
 
@@ -206,6 +207,7 @@ def test_unions_of_a_submission(compiler: Compiler) -> None:
     wanted = {(ours, f"offsetof({sqe}, {c})") for ours, names in same.items() for c in names}
     absent = compiler.missing([e for _, e in wanted])
     values = compiler.values([e for _, e in wanted if e not in absent])
+    assert abi.SQE.fields is not None
     for ours, expression in wanted:
         if expression in values:
             assert values[expression] == abi.SQE.fields[ours][1], expression

@@ -125,8 +125,9 @@ def make(request: pytest.FixtureRequest) -> Iterator[MakeBench]:
     def make(sq: int = 64, cq: int = 256) -> Bench:
         oldest = OLDEST if request.param.endswith("oldest") else None
         if request.param.startswith("fake"):
-            harness: Harness = FakeHarness(features=oldest)
-            kernel: Kernel = harness.kernel
+            fake = FakeHarness(features=oldest)
+            harness: Harness = fake
+            kernel: Kernel = fake.kernel
         else:
             harness = SocketHarness(lambda: pytest.fail("no engine here"))
             kernel = real_kernel(oldest is not None)

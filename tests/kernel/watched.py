@@ -32,8 +32,8 @@ class Seen(Counter[str]):
         """Record everything that the rings of this kernel will bring."""
         make = kernel.ring
 
-        def ring(*sizes: int) -> RingLike:
-            made = make(*sizes)
+        def ring(*sizes: Any, **options: Any) -> RingLike:
+            made = make(*sizes, **options)
             self._watch_ring(made)
             return made
 
@@ -65,7 +65,7 @@ class Seen(Counter[str]):
         return f"{NAMES[op]} {'DATA-END' if result else 'END'}"
 
 
-def harness(kind: str, seen: Seen, **faults: float) -> Harness:
+def harness(kind: str, seen: Seen, **faults: Any) -> Harness:
     """A harness of a kind; its engines take `tuning` as an option."""
     if kind.startswith("fake"):
         features = OLDEST if kind.endswith("oldest") else None
