@@ -6,10 +6,10 @@ Takes 11 minutes. 209 runs of a second of one server, started anew for each, by 
 machine, none of them pinned. Between them runs of the same server made worse on purpose
 (peers/c1m_worse.py).
 
-Comparisons are windows over the runs in the order in which they were made, dealt to the sides in
-turns (A B A B ...), as the how-to says; windows overlap, so that 200 comparisons of 5 and 5 records
-take 209 runs. Others take their runs at random from all. Writes results/DATE-NAME.json with the
-conditions. `--records` keeps the records in DIR, and does not make again what is there.
+Comparisons are windows over the runs in the order in which they were made, split in turns (A B A B
+...), as the how-to says; windows overlap, so that 200 comparisons of 5 and 5 records take 209 runs.
+Others take their runs at random from all. Writes results/DATE-NAME.json with the conditions.
+`--records` keeps the records in DIR, and does not make again what is there.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def main() -> None:
         document = json.loads(kept.read_text())
         document["settings"] = {
             "plan": PLAN, "runs": RUNS, "builds_us": BUILDS,
-            "dealt": "in turns, in overlapping windows of consecutive runs, or at random",
+            "split": "in turns, in overlapping windows of consecutive runs, or at random",
         }  # fmt: skip
         document |= judge(records)
     path = build.BENCH / "results" / f"{document['started'][:10]}-{options.name}.json"

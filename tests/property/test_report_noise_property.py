@@ -26,14 +26,14 @@ def rise(a: Floats, b: Floats) -> Floats:
 
 @settings(deadline=None)
 @given(runs=figures)
-def test_chances_are_of_all_ways_to_deal_the_runs(runs: list[list[float]]) -> None:
+def test_chances_are_of_all_splits_of_the_runs(runs: list[list[float]]) -> None:
     everything = np.array(runs)
     own = rise(everything[:2], everything[2:])
     ways = list(itertools.combinations(range(len(runs)), 2))
     more = np.zeros(3)
-    for dealt in ways:
-        rest = [i for i in range(len(runs)) if i not in dealt]
-        more += rise(everything[list(dealt)], everything[rest]).max() >= own - 1e-6
+    for in_a in ways:
+        rest = [i for i in range(len(runs)) if i not in in_a]
+        more += rise(everything[list(in_a)], everything[rest]).max() >= own - 1e-6
     # Ties: a way more or less for rounding.
     assert np.abs(noise.chances(everything, 2) - more / len(ways)).max() <= 1.5 / len(ways)
 
@@ -43,16 +43,16 @@ def test_chances_are_of_all_ways_to_deal_the_runs(runs: list[list[float]]) -> No
     runs=st.lists(st.lists(steps, min_size=3, max_size=3), min_size=6, max_size=8),
     n=st.integers(3, 4),
 )
-def test_of_all_ways_to_deal_any_runs_one_in_twenty_at_most_raises_a_false_alarm(
+def test_of_all_splits_of_any_runs_one_in_twenty_at_most_raises_a_false_alarm(
     runs: list[list[float]], n: int
 ) -> None:
     """The promise itself: it holds for any numbers, so for runs that vary in any way."""
     everything = np.array(runs)
     ways = list(itertools.combinations(range(len(runs)), min(n, len(runs) - 3)))
     alarms = 0
-    for dealt in ways:
-        order = [*dealt, *(i for i in range(len(runs)) if i not in dealt)]
-        alarms += bool((noise.chances(everything[order], len(dealt)) <= noise.LEVEL).any())
+    for in_a in ways:
+        order = [*in_a, *(i for i in range(len(runs)) if i not in in_a)]
+        alarms += bool((noise.chances(everything[order], len(in_a)) <= noise.LEVEL).any())
     assert alarms <= noise.LEVEL * len(ways)
 
 
@@ -67,7 +67,7 @@ def test_of_very_many_ways_some_are_drawn() -> None:
 
 
 @given(n=st.integers(1, 12), m=st.integers(1, 12))
-def test_it_takes_twenty_ways_to_deal(n: int, m: int) -> None:
+def test_it_takes_twenty_splits(n: int, m: int) -> None:
     runs = np.concatenate([np.zeros((n, 1)), np.ones((m, 1))])
     found = noise.chances(runs, n)[0] <= noise.LEVEL
     assert noise.can_tell(n, m) == found == (math.comb(n + m, n) >= 20)

@@ -75,7 +75,7 @@ def test_what_differs_between_single_runs_is_told_and_not_judged() -> None:
     assert headline(result).startswith("NOT JUDGED: so few runs do not tell a change from noise. ")
     text = " ".join(comparison_text(result).split())
     assert "1 and 1 records can never show a change beyond chance" in text
-    assert "give three or more a side, made in turns" in text
+    assert "Give three or more a side, made in turns" in text
 
 
 def test_a_build_many_times_as_slow_is_found_by_one_run_a_side_with_a_tolerance() -> None:
@@ -87,7 +87,7 @@ def test_a_build_many_times_as_slow_is_found_by_one_run_a_side_with_a_tolerance(
     assert back["rate"] == back["request.p99"] == back["server_cpu"] == BETTER
     assert one_each(run(1), slow)["rate"] == NOT_JUDGED
     method = compare([run(1)], [slow], (), 2).method
-    assert "Worse or better is what changes by more than 200 %, whatever the reason." in method
+    assert "Worse or better here: a change of more than 200 %, whatever its cause." in method
 
 
 def test_two_records_a_side_are_judged_by_a_tolerance_too() -> None:
@@ -214,7 +214,7 @@ def test_what_a_generator_at_its_limit_did_not_send_is_not_the_servers() -> None
     assert one_each(run(1), replace(short, limit=Limit("server")))["complete"] == WORSE
 
 
-def test_several_records_a_side_are_judged_by_dealing_them() -> None:
+def test_several_records_a_side_are_judged_by_splitting_them_in_all_ways() -> None:
     a = [run(seed, between=0.03, seconds=12) for seed in range(4)]
     b = [run(seed, between=0.03, seconds=12) for seed in range(50, 54)]
     slow = [run(seed, between=0.03, seconds=12, rate=1_700, slower=1.2) for seed in range(60, 64)]
@@ -223,7 +223,7 @@ def test_several_records_a_side_are_judged_by_dealing_them() -> None:
     assert {"rate", "request.p50", "request.p99"} <= {row.name for row in worse.having(WORSE)}
     assert {"rate", "request.p50", "request.p99"} <= {row.name for row in better.having(BETTER)}
     assert worse.having(BETTER) == better.having(WORSE) == []
-    assert "of all ways to deal the 4 and 4 runs to the sides" in worse.method
+    assert "Of all ways to split these runs into 4 and 4" in worse.method
 
 
 def test_three_records_a_side_tell_what_is_worse_and_what_is_better() -> None:

@@ -43,8 +43,8 @@ _ALWAYS_SHOWN = ("failed", "lost", "wrong", "missing", "complete")
 class Difference:
     """One figure of both sides. With several records a side its geometric mean (a count's mean).
 
-    `change` is b / a - 1, None where that has no meaning; `probability`: in which share of all ways
-    to deal the runs some figure changes as much in this direction; None: it was not decided by
+    `change` is b / a - 1, None where that has no meaning; `probability`: in which share of all
+    splits of the runs some figure changes as much in this direction; None: it was not decided by
     that.
     """
 
@@ -224,15 +224,15 @@ def _method(n: int, m: int, figures: int, tolerance: float | None) -> str:
     within = f"{100 * (TOLERANCE if tolerance is None else tolerance):g} %"
     if noise.can_tell(n, m):
         return (
-            f"Worse or better is what changes by more than {within}, and by more than chance: of "
-            f"all ways to deal the {n} and {m} runs to the sides, in at most 1 of 20 does any of "
-            f"the {figures} figures change as much in that direction. A build compared with itself "
-            "is called worse at most once in 20 comparisons, and better at most once in 20."
+            f"Worse or better: a change of more than {within} that is more than chance. Of all "
+            f"ways to split these runs into {n} and {m}, at most 1 in 20 has any of the {figures} "
+            "figures change as much in that direction. A build compared with itself is called "
+            "worse in at most 1 of 20 comparisons, and better in at most 1 of 20."
         )
     few = (
-        f"{n} and {m} records can never show a change beyond chance, because they do not tell how "
-        "runs of one build differ: give three or more a side, made in turns (A B A B ...)."
+        f"{n} and {m} records can never show a change beyond chance, because they do not show how "
+        "much runs of one build differ. Give three or more a side, made in turns (A B A B ...)."
     )
     if tolerance is None:
         return f"{few} What must not happen at all is judged all the same."
-    return f"{few} Worse or better is what changes by more than {within}, whatever the reason."
+    return f"{few} Worse or better here: a change of more than {within}, whatever its cause."
