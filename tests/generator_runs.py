@@ -30,8 +30,8 @@ from c1m.results.derive import broken_laws
 from c1m.results.record import Asked, Metadata, RunRecord
 from c1m.results.snapshot import Snapshot
 from c1m.scenarios.base import Scenario
-from c1m.scenarios.loader import make_scenario
 from c1m.testing.manual_clock import ManualClock
+from made_scenarios import make_scenario
 
 SECOND = 1_000_000_000
 TICK_NS = 1_000  # what a wait takes in which something was ready

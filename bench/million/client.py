@@ -34,8 +34,9 @@ from c1m.loadgen.pacing import Window
 from c1m.loadgen.sources import plan_addresses
 from c1m.results.histogram import Histogram
 from c1m.results.ramp import Ramp
-from c1m.scenarios.base import Templates
-from c1m.scenarios.matching import RIGHT, Exchange
+from c1m.scenarios.base import Exchange
+from c1m.scenarios.ledger import RIGHT
+from c1m.scenarios.templates import Echo
 from million.turns import Numbers, Turns
 
 PORTS = 14_000  # of a source that connect() finds quickly: half of the kernel's default range
@@ -50,7 +51,7 @@ SEED = 3
 
 def exchange(template: str, most: int) -> Exchange:
     """The bookkeeping of connections that say this and wait for the same."""
-    scenario = Templates("bench", template, template)
+    scenario = Echo(template)
     scenario.begin(most, 0)
     return scenario.exchange(most, 1)
 
@@ -188,12 +189,12 @@ class Client:
         requests = self._loop(turns, seconds)
         figures = measured.figures(requests, self.latency)
         deadline = time.monotonic_ns() + STUCK_NS
-        while self.echoes.in_flight and time.monotonic_ns() < deadline:
+        while self.echoes.ledger.in_flight and time.monotonic_ns() < deadline:
             turns.put(self._take(self.engine.wait(SLEEP_NS), time.monotonic_ns()))
         return {
             **figures, "connections": len(self.open_numbers()), "in_flight": in_flight,
             "errors": self.errors - errors, "mismatches": self.wrong - wrong,
-            "unanswered": self.echoes.in_flight,
+            "unanswered": self.echoes.ledger.in_flight,
         }  # fmt: skip
 
     def broadcast(self, seconds: float) -> dict[str, Any]:
@@ -210,10 +211,10 @@ class Client:
         measured = Measured.begin(self.server_pid)
         while len(rounds) < ROUNDS_MIN or sum(rounds) < seconds:
             rounds.append(self._broadcast_once(numbers, len(rounds) + 1))
-            if self.round.in_flight or self.wrong > wrong_before or self.errors > errors:
+            if self.round.ledger.in_flight or self.wrong > wrong_before or self.errors > errors:
                 break
         figures = measured.figures(self.latency.count, self.latency, round_seconds=rounds)
-        wrong, missing = self.wrong - wrong_before, self.round.in_flight
+        wrong, missing = self.wrong - wrong_before, self.round.ledger.in_flight
         self.round = self.echoes
         return {
             **figures, "connections": len(numbers), "errors": self.errors - errors,
@@ -317,7 +318,7 @@ class Client:
         self.since_ns[numbers] = begin
         who = numbers[sender % len(numbers)]
         self.engine.send(self.slots[who : who + 1], Ragged.of([b"b" * self.payload]))
-        while self.round.in_flight and time.monotonic_ns() - moved < STUCK_NS:
+        while self.round.ledger.in_flight and time.monotonic_ns() - moved < STUCK_NS:
             if len(self._take(self.engine.wait(SLEEP_NS), time.monotonic_ns())):
                 moved = time.monotonic_ns()
         return (time.monotonic_ns() - begin) / 1e9

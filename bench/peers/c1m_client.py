@@ -21,7 +21,7 @@ from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.stages import Stage
 from c1m.results.processor import cpu_share
-from c1m.scenarios.base import Templates
+from c1m.scenarios.templates import Echo
 
 CONNECT_WINDOW = 256
 PORTS = 14_000
@@ -32,7 +32,7 @@ def main() -> None:
     port, count, payload = map(int, sys.argv[1:4])
     seconds, warm_up = map(float, sys.argv[4:6])
     template = "{n}" + "x" * (payload - len(str(count - 1)))
-    scenario = Templates("echo", template, template)
+    scenario = Echo(template)
     scenario.begin(count, 0)
     clock = SystemClock()
     plan = LoadPlan(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from c1m.results.record import SCHEMA
-from c1m.scenarios.base import DEFAULT_MESSAGE
+from c1m.scenarios.templates import MESSAGE
 from e2e.cli_helpers import (
     Server,
     assert_complete,
@@ -40,7 +40,7 @@ def serve_and_load(
     figures = server.figures()
     assert (figures["opened"], figures["peak"]) == (count, count)
     assert figures["messages"] >= 2 * count
-    text = record.asked.message or DEFAULT_MESSAGE
+    text = record.asked.message or MESSAGE
     size = sum(len(text.format(n=n, seq=seq).encode()) for n in range(count) for seq in (0, 1))
     assert figures["received_bytes"] == figures["sent_bytes"] == size
     assert f"{count:,} connections opened, at most {count:,} at once" in server.output

@@ -144,5 +144,5 @@ def _at_most_in_flight(run: Run, pipeline: int) -> None:
     for tally in run.generator.recorder.tallies:
         assert tally.in_flight == 0
         assert tally.in_flight_peak <= run.generator.plan.connections * pipeline
-    assert run.generator.traffic.exchange.in_flight == 0
+    assert run.generator.traffic.exchange.ledger.in_flight == 0
     assert len(slots_of(sorted(run.engine.open))) == 0

@@ -35,9 +35,9 @@ from c1m.errors import UsageError
 from c1m.loadgen.planning import parse_spread
 from c1m.loadgen.sources import parse_sources
 from c1m.loadgen.stages import Defaults, parse_stages
+from c1m.protocols.resp import reply_size
 from c1m.results import thresholds
 from c1m.scenarios import template
-from c1m.scenarios.resp import reply_size
 from c1m.scenarios.template import Place
 
 DIGITS = "0123456789"

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.scenarios import expired as given_up
-from c1m.scenarios.expired import GivenUp
+from c1m.scenarios import ledger as given_up
+from c1m.scenarios.ledger import GivenUp
 
 COUNT = 4
 requests = st.tuples(st.integers(0, COUNT - 1), st.integers(0, 6))

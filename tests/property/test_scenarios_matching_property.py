@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
 from c1m.scenarios import messages as message_module
-from c1m.scenarios.base import Templates
-from c1m.scenarios.matching import LOOK_BACK, OUTCOMES, Exchange, Resolved
+from c1m.scenarios.ledger import OUTCOMES, Resolved
+from c1m.scenarios.matching import LOOK_BACK, Matching
 from c1m.scenarios.messages import Message
+from c1m.scenarios.templates import Echo, LengthPrefixed, Lines
 
 Key = tuple[int, int]
 TEMPLATES = ["client {n} message {seq}\n", "{n}:{seq}:{n}\n", "number {n}\n", "pong\n"]
@@ -161,9 +162,9 @@ class Pair:
 
     def __init__(self, template: str, count: int, depth: int) -> None:
         self.slow = Slow(template, count, depth)
-        scenario = Templates("echo", template, template, by_line=True)
+        scenario = Lines(template)
         scenario.begin(count, 0)
-        self.fast = Exchange(scenario, count, depth)
+        self.fast = Matching(scenario, count, depth)
         self.resolved: dict[Key, str] = {}
         self.took: list[Key] = []
         scenario.took = lambda numbers, seqs, data: self.took.extend(  # type: ignore[method-assign]
@@ -180,7 +181,7 @@ class Pair:
             self.resolved[number, seq] = OUTCOMES[outcome]
 
     def check(self) -> None:
-        fast, slow = self.fast, self.slow
+        fast, slow = self.fast.ledger, self.slow
         assert self.resolved == slow.outcomes
         assert fast.extras == slow.extras
         assert fast.sent.tolist() == slow.sent
@@ -189,7 +190,7 @@ class Pair:
         oldest = [(w or [s])[0] for w, s in zip(slow.waiting, slow.sent, strict=True)]
         assert fast.oldest.tolist() == oldest
         numbers = np.arange(slow.count)
-        assert fast.is_free(numbers).tolist() == [slow.is_free(n) for n in numbers.tolist()]
+        assert self.fast.is_free(numbers).tolist() == [slow.is_free(n) for n in numbers.tolist()]
         told = {key for key, what in self.resolved.items() if what not in ("missing", "garbled")}
         assert sorted(self.took) == sorted(told)
 
@@ -249,11 +250,11 @@ def test_any_replies_in_any_pieces(
         for _ in range(40):
             step(dice, pair, due, bad)
             pair.check()
-        pair.add(pair.fast.ended(np.arange(count)))
+        pair.add(pair.fast.gone(np.arange(count), by_peer=True))
         for number in range(count):
             pair.slow.gone(number)
         pair.check()
-        assert pair.fast.in_flight == 0
+        assert pair.fast.ledger.in_flight == 0
 
 
 def step(dice: Random, pair: Pair, due: list[Key], bad: float) -> None:
@@ -299,9 +300,9 @@ def test_right_replies_are_right_however_they_are_cut(
     data: st.DataObject, template: str, prefix: int, depth: int
 ) -> None:
     count = 12
-    scenario = Templates("echo", template, template, prefix=prefix)
+    scenario = (LengthPrefixed if prefix else Echo)(template)
     scenario.begin(count, 3)
-    exchange = Exchange(scenario, count, depth)
+    exchange = Matching(scenario, count, depth)
     message = Message(template, count, 3, prefix=prefix)
     right = 0
     for _ in range(3):
@@ -324,5 +325,5 @@ def test_right_replies_are_right_however_they_are_cut(
             resolved = exchange.take(numbers, Ragged.of([piece for _, piece in batch]))
             assert resolved.outcomes is None or not resolved.outcomes.any()
             right += len(resolved)
-        assert exchange.in_flight == 0 and right == int(exchange.sent.sum())
-    assert not exchange.extras and not exchange.faults
+        assert exchange.ledger.in_flight == 0 and right == int(exchange.ledger.sent.sum())
+    assert not exchange.ledger.extras and not exchange.ledger.faults

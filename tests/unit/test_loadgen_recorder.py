@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c1m.loadgen.recorder import LATE_NS, Recorder, SeriesMaker
-from c1m.scenarios.outcomes import CROSSED, GARBLED, MISSING, OUTCOMES, REORDERED, RIGHT
+from c1m.scenarios.ledger import CROSSED, GARBLED, MISSING, OUTCOMES, REORDERED, RIGHT
 
 MS = 1_000_000
 

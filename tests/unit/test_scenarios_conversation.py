@@ -10,8 +10,9 @@ import pytest
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
+from c1m.scenarios.base import Exchange
 from c1m.scenarios.conversation import Conversation, Say, Talking
-from c1m.scenarios.matching import OUTCOMES, Exchange
+from c1m.scenarios.ledger import OUTCOMES
 
 Talk = Generator[Say, bytes, Any]
 
@@ -56,8 +57,8 @@ def test_a_talk_goes_on_and_begins_anew() -> None:
         hear(exchange, (1, b"+BOUGHT\n"), (2, b"+BOUGHT\n"))
         assert say(exchange, 2, 1) == [b"COUNT\n"] * 2
         assert len(hear(exchange, (1, b"0012"), (2, b"9"), (2, b"999"))) == 2
-    assert exchange.in_flight == 0 and not exchange.faults
-    assert exchange.sent.tolist() == exchange.oldest.tolist() == [0, 9, 9]
+    assert exchange.ledger.in_flight == 0 and not exchange.ledger.faults
+    assert exchange.ledger.sent.tolist() == exchange.ledger.oldest.tolist() == [0, 9, 9]
 
 
 def test_a_connection_that_has_not_spoken_has_no_generator() -> None:
@@ -89,7 +90,7 @@ def test_a_reply_that_the_talk_does_not_like(turn: int, reply: bytes, note: str)
         hear(exchange, (1, good))
     say(exchange, 1)
     assert hear(exchange, (1, reply)) == [(1, turn, "garbled")]
-    fault = exchange.faults[0]
+    fault = exchange.ledger.faults[0]
     assert (fault.kind, fault.number, fault.seq, fault.received) == ("garbled", 1, turn, reply)
     assert note in fault.note and (not note or "test_scenarios_conversation.py:" in fault.note)
     assert fault.expected == (b"+BOUGHT\n" if turn == 1 else fault.note.encode())
@@ -101,7 +102,7 @@ def test_bytes_that_nobody_asked_for() -> None:
     hear(exchange, (0, b"220 hello\n"))
     say(exchange, 1)
     assert hear(exchange, (1, b"+\n+\n")) == [(1, 0, "right")]
-    assert exchange.extras == {"unasked": 2}
+    assert exchange.ledger.extras == {"unasked": 2}
 
 
 def test_a_talk_ends_with_its_connection_and_when_it_is_given_up() -> None:
@@ -121,9 +122,9 @@ def test_a_talk_ends_with_its_connection_and_when_it_is_given_up() -> None:
     assert (gone.numbers.tolist(), ended) == ([0], [0, 2])
     given_up = exchange.give_up(np.array([1, 2]), np.array([0, 0]))
     assert (given_up.numbers.tolist(), ended) == ([1], [0, 2, 1])
-    assert exchange.in_flight == 0
+    assert exchange.ledger.in_flight == 0
     say(exchange, 0, 1, 2)
-    assert exchange.sent.tolist() == [2, 2, 2]
+    assert exchange.ledger.sent.tolist() == [2, 2, 2]
 
 
 def _no_generator(n: int) -> Any:

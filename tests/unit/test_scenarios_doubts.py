@@ -8,8 +8,8 @@ from c1m.report import html_sections
 from c1m.report.text import summary
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Talking
-from c1m.scenarios.loader import make_scenario
 from generator_runs import Engine, Run
+from made_scenarios import make_scenario
 
 NO_ENDS, NO_SEQS = "Where a wrong reply ends cannot be told", "Replies do not say which request"
 

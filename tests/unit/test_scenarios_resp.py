@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
-from c1m.scenarios import resp_values
-from c1m.scenarios.matching import OUTCOMES, Exchange, Resolved
-from c1m.scenarios.resp import GET, INCR, Resp, _integers, reply_size
-from c1m.scenarios.resp_values import CountedValues
+from c1m.protocols.resp import integers, reply_size
+from c1m.scenarios import resp as resp_module
+from c1m.scenarios.base import Exchange
+from c1m.scenarios.ledger import OUTCOMES, Resolved
+from c1m.scenarios.resp import GET, INCR, CountedValues, Resp
 
 
 class Store:
@@ -63,7 +64,7 @@ def test_rounds_of_all_connections(count: int) -> None:
             exchange.take(everyone[:1], Ragged.of(answered(exchange, store, everyone[:1])))
         replies = answered(exchange, store, everyone)
         assert outcomes(exchange.take(everyone, Ragged.of(replies))) == ["right"] * count
-    assert scenario.notes() == [] and not exchange.faults and not exchange.extras
+    assert scenario.notes() == [] and not exchange.ledger.faults and not exchange.ledger.extras
     assert scenario.values.count == scenario.values.highest
 
 
@@ -83,7 +84,7 @@ def test_connections_in_different_parts_of_the_round_and_replies_in_parts() -> N
             streams[n] = streams[n][at:]
         came = exchange.take(np.array([n for n, _ in batch], int), Ragged.of([p for _, p in batch]))
         assert set(outcomes(came)) <= {"right"}
-    assert not exchange.faults and not exchange.extras and scenario.notes() == []
+    assert not exchange.ledger.faults and not exchange.ledger.extras and scenario.notes() == []
 
 
 def test_a_value_of_another_connection_is_crossed() -> None:
@@ -114,8 +115,8 @@ def test_wrong_replies_are_garbled_and_kept(turn: int, reply: bytes) -> None:
         exchange.take(one, Ragged.of(answered(exchange, store, one)))
     answered(exchange, store, one)
     assert outcomes(exchange.take(one, Ragged.of([reply]))) == ["garbled"]
-    assert exchange.faults[0].received == reply
-    assert exchange.in_flight == 0
+    assert exchange.ledger.faults[0].received == reply
+    assert exchange.ledger.in_flight == 0
 
 
 def test_after_a_set_that_was_lost_the_old_value_is_right_too() -> None:
@@ -192,13 +193,13 @@ def test_where_a_reply_ends(reply: bytes) -> None:
                                  b"", b":" + b"9" * 19 + b"\r\n"])))  # fmt: skip
 def test_integers_are_their_slow_form(pieces: list[bytes]) -> None:
     slow = [int(p[1:-2]) if re.fullmatch(rb":[0-9]{1,18}\r\n", p) else -1 for p in pieces]
-    assert _integers(Ragged.of(pieces)).tolist() == slow
+    assert integers(Ragged.of(pieces)).tolist() == slow
 
 
 @given(st.lists(st.lists(st.integers(1, 40), max_size=8)), st.sampled_from([1, 5, 1000]))
 def test_counted_values_are_their_slow_form(batches: list[list[int]], kept: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resp_values, "KEPT", kept)
+        patch.setattr(resp_module, "VALUES_KEPT", kept)
         values = CountedValues()
         for batch in batches:
             values.add(np.array(batch, np.int64))

@@ -103,4 +103,4 @@ class Closing:
     def _are_idle(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
         if not self._hears:
             return np.ones(len(numbers), np.bool_)
-        return ~self._traffic.exchange.have_in_flight(numbers)
+        return ~self._traffic.ledger.have_in_flight(numbers)

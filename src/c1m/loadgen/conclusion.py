@@ -244,14 +244,14 @@ def _faults(generator: Generator) -> list[FaultSeen]:
             fault.kind, (at_ns - generator.start_ns) / 1e9, fault.number, fault.seq,
             repr(fault.expected), repr(fault.received), fault.note,
         )
-        for fault, at_ns in zip(traffic.exchange.faults, traffic.fault_ns, strict=True)
+        for fault, at_ns in zip(traffic.ledger.faults, traffic.fault_ns, strict=True)
     ]  # fmt: skip
 
 
 def _doubts(generator: Generator) -> list[str]:
     """What the scenario cannot tell of replies that are wrong; [] where none is."""
     bad = sum(tally.wrong + tally.missing for tally in generator.recorder.tallies)
-    extras = generator.traffic.exchange.extras.total()
+    extras = generator.traffic.ledger.extras.total()
     return generator.plan.scenario.doubts() if bad or extras else []
 
 

@@ -146,14 +146,14 @@ class Generator:
         self.phases.append(phase)
         self.sampler.sample(self.connections.counts.open, keep=True)
         self.watch.begin(phase.start_ns)
-        before = Counter(self.traffic.exchange.extras)
+        before = Counter(self.traffic.ledger.extras)
         try:
             work(phase)
         except UsageError as error:  # a scenario of the user's own has raised
             self.shortfalls.append(str(error))
             self.loop.stop()
         self.closing.end()
-        phase.extras = self.traffic.exchange.extras - before
+        phase.extras = self.traffic.ledger.extras - before
         phase.end_ns, phase.moved_ns = self.clock.now_ns(), self.watch.moved_ns
         phase.gave_up = self.watch.gave_up
         phase.open_at_end = self.connections.counts.open
@@ -322,7 +322,7 @@ class Generator:
 
     def _settle(self, phase: Phase) -> None:
         """Wait for the replies that are due, until they are given up."""
-        exchange, scenario = self.traffic.exchange, self.plan.scenario
+        ledger, scenario = self.traffic.ledger, self.plan.scenario
         if not self._hears and phase.name != "settle":
             return
         if not scenario.reads:
@@ -332,7 +332,7 @@ class Generator:
         # Of a scenario that waits for its end, the stages were the time that the server had for it.
         limit = 0 if scenario.wants_end else self.plan.timeout_ns
         interrupted_ns = None
-        while exchange.in_flight and now - self.watch.moved_ns < limit:
+        while ledger.in_flight and now - self.watch.moved_ns < limit:
             if self.interrupted:
                 interrupted_ns = interrupted_ns or now
                 if now - interrupted_ns >= INTERRUPTED_NS:
@@ -340,9 +340,9 @@ class Generator:
             self._tick(SLEEP_NS // 5)
             now = self.clock.now_ns()
         watch = self.watch
-        is_waiting = bool(exchange.in_flight) or watch.gave_up
+        is_waiting = bool(ledger.in_flight) or watch.gave_up
         if phase.name == "settle" and is_waiting and now - watch.heard_ns > STILL_NS:
-            self._keep_gap(False, watch.heard_ns, now, exchange.in_flight)
+            self._keep_gap(False, watch.heard_ns, now, ledger.in_flight)
         self.traffic.give_up_older_than(now + 1, now)
 
     def _close_all(self, phase: Phase) -> None:
@@ -372,7 +372,7 @@ class Generator:
             watch.heard_ns = now  # it could not hear
         watch.ticked_ns = now
         if not has_come and not (
-            self._hears and (self.traffic.exchange.in_flight or watch.gave_up)
+            self._hears and (self.traffic.ledger.in_flight or watch.gave_up)
         ):
             watch.heard_ns = now  # nothing is waited for
         # What the engine made of it since then is not the server's doing.
@@ -419,9 +419,9 @@ class Generator:
     def _break_silence(self, numbers: Numbers, data: Ragged, now: int) -> None:
         """Something comes after a long time of nothing: the server stood still where it answers
         what it had all the time, and not where it left out a few replies and nothing was asked."""
-        watch, traffic, extras = self.watch, self.traffic, self.traffic.exchange.extras
+        watch, traffic, extras = self.watch, self.traffic, self.traffic.ledger.extras
         waiting, late, sent_ns = (
-            traffic.exchange.in_flight, extras["late"], traffic.oldest_sent(numbers),
+            traffic.ledger.in_flight, extras["late"], traffic.oldest_sent(numbers),
         )  # fmt: skip
         is_whole = traffic.take(numbers, data, now)
         is_late = extras["late"] > late
@@ -480,7 +480,7 @@ class Generator:
         """What the series is made of: first replies count only where they are bad."""
         counts, tallies = self.connections.counts, self.recorder.tallies
         after = tallies[FIRST + 1 :]
-        return (counts.open, self.traffic.exchange.in_flight), (
+        return (counts.open, self.traffic.ledger.in_flight), (
             counts.opened, counts.failed, counts.lost, counts.closed,
             sum(t.due for t in after), sum(t.sent for t in after),
             sum(t.right for t in after), sum(t.wrong + t.missing for t in tallies),

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
 
 from c1m.addresses import Endpoint, parse_url
 from c1m.errors import UsageError
@@ -26,21 +23,14 @@ from c1m.loadgen.stages import (
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
 from c1m.results.record import Asked
 from c1m.scenarios.base import Scenario
-from c1m.scenarios.conversation import Conversation
-from c1m.scenarios.loader import make_scenario, own_scenario, rehearse
+from c1m.scenarios.loader import AnyScenario, find_scenario, rehearse
 from c1m.units import parse_number
 
 PIPELINE_MAX = 1024
 IN_FLIGHT_MAX = 100_000_000
-STORM = "reconnect-storm"  # echo, with a storm between two holds
-SLOW = "slow-reader"
-SLOW_PIPELINE = 64  # requests whose replies a slow reader leaves unread
 ARRIVALS = ("constant", "poisson")
 # A first stage that says itself how many it opens ("hold 10k for 5s", not "hold for 5s").
 _OPENS = re.compile(r"\s*(ramp\b|(hold|steps)\s+[0-9][0-9_,.kKmMgGbB]*(\s|$))", re.IGNORECASE)
-
-
-AnyScenario = str | Scenario | Conversation | Callable[[int], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +76,11 @@ def make_plan(wishes: Wishes) -> Planned:
         parse_url(text)  # before all else: what is no target is not mended by further options
     zipf = parse_spread(wishes.spread)
     _check_numbers(wishes)
-    if wishes.scenario == SLOW:
-        wishes = _slow_reader(wishes)
-    stages = _stages(wishes)
+    scenario = find_scenario(
+        wishes.scenario, message=wishes.message, expect=wishes.expect, publishers=wishes.publishers
+    )
+    wishes = _with_defaults(wishes, scenario)
+    stages = _stages(wishes, scenario)
     count = most_connections(stages)
     if count < 1:
         raise UsageError("The plan opens no connection.", "Begin with a stage such as 'ramp 10k'.")
@@ -98,9 +90,8 @@ def make_plan(wishes: Wishes) -> Planned:
     check_routes(targets, own)
     findings = check_fits(count, targets, wishes.engine)  # first: a scenario may keep columns
     _check_pipeline(count, wishes.pipeline)
-    scenario = _scenario(wishes, count)
+    size = rehearse(scenario, count, wishes.seed, wishes.pipeline)
     _check_load(scenario, stages)
-    size = _message_bytes(scenario, count)
     plan = LoadPlan(
         connections=count,
         stages=stages,
@@ -119,24 +110,6 @@ def make_plan(wishes: Wishes) -> Planned:
     return Planned(plan, targets, _asked(wishes, plan), findings)
 
 
-def _scenario(wishes: Wishes, count: int) -> Scenario:
-    """The scenario asked for, begun for so many connections."""
-    scenario = wishes.scenario
-    if not isinstance(scenario, str):
-        own = own_scenario(scenario)
-        rehearse(own, count, wishes.seed)
-        return own
-    return make_scenario(
-        "echo" if scenario == STORM else scenario,
-        message=wishes.message,
-        expect=wishes.expect,
-        connections=count,
-        seed=wishes.seed,
-        pipeline=wishes.pipeline,
-        publishers=wishes.publishers,
-    )
-
-
 def _check_load(scenario: Scenario, stages: Sequence[Stage]) -> None:
     """A scenario must be able to do what the stages ask of it, and be asked what it is for."""
     has_load = any(s.rate_from is not None or s.think_s is not None for s in stages)
@@ -152,28 +125,18 @@ def _check_load(scenario: Scenario, stages: Sequence[Stage]) -> None:
         )
 
 
-def _slow_reader(wishes: Wishes) -> Wishes:
-    """One that says little is no slow reader: unless told otherwise, many requests at once."""
-    is_told = wishes.rate is not None or wishes.think_ns is not None or wishes.stages
+def _with_defaults(wishes: Wishes, scenario: Scenario) -> Wishes:
+    """What the scenario does unless the user says otherwise."""
+    has_load = wishes.rate is not None or wishes.think_ns is not None or wishes.stages
+    asks = scenario.keeps_asking and wishes.hold_ns and not has_load
     return replace(
         wishes,
-        think_ns=wishes.think_ns if is_told or not wishes.hold_ns else 0,
-        pipeline=SLOW_PIPELINE if wishes.pipeline == 1 else wishes.pipeline,
+        think_ns=0 if asks else wishes.think_ns,
+        pipeline=scenario.pipeline if wishes.pipeline == 1 else wishes.pipeline,
     )
 
 
-def _message_bytes(scenario: Scenario, count: int) -> int:
-    """About how long its messages are; 64 where it cannot say so without a conversation."""
-    if scenario.is_silent:
-        return 1
-    try:
-        last = scenario.requests(np.array([count - 1]), np.array([0]))
-    except NotImplementedError:
-        return 64
-    return max(last.nbytes(), 1)
-
-
-def _stages(wishes: Wishes) -> list[Stage]:
+def _stages(wishes: Wishes, scenario: Scenario) -> list[Stage]:
     think_s = None if wishes.think_ns is None else wishes.think_ns / 1e9
     defaults = Defaults(wishes.connect_rate, wishes.rate, think_s, wishes.churn)
     if not wishes.stages:
@@ -187,12 +150,9 @@ def _stages(wishes: Wishes) -> list[Stage]:
             raise UsageError(
                 "A rate, a think time and churn need time to go on for.", "Add --hold 30s."
             )
-        is_own = not isinstance(wishes.scenario, str)
-        speaks = is_own or wishes.scenario not in ("hold", "half-open", "slow-reader", "publish")
-        is_storm = wishes.scenario == STORM
         return simple_stages(
             wishes.connections, wishes.hold_ns / 1e9, defaults,
-            stampede=speaks and not has_load and not is_storm, storm=is_storm,
+            stampede=scenario.stampedes and not has_load, storm=scenario.storms,
         )  # fmt: skip
     if wishes.hold_ns:
         raise UsageError("--hold does not go with stages.", "Write a stage 'hold for 30s'.")

@@ -17,7 +17,7 @@ def snapshot_of(
 ) -> Snapshot:
     """Where the run stands; rates are over the time since the snapshot `before`."""
     plan, connections, recorder = generator.plan, generator.connections, generator.recorder
-    counts, exchange = connections.counts, generator.traffic.exchange
+    counts, ledger = connections.counts, generator.traffic.ledger
     elapsed = (now_ns - generator.start_ns) / 1e9
     tallies = recorder.tallies
     sent, right = sum(t.sent for t in tallies), sum(t.right for t in tallies)
@@ -31,7 +31,7 @@ def snapshot_of(
             share = 1 - left / stage.seconds
             rate = stage.rate_from + share * (stage.rate_to - stage.rate_from)
     errnos = Counter(counts.connect_errnos) + Counter(counts.lost_errnos)
-    faults = Counter(exchange.extras)
+    faults = Counter(ledger.extras)
     for tally in tallies:
         faults.update(tally.kinds())
     memory = generator.sampler.latest()
@@ -59,7 +59,7 @@ def snapshot_of(
         wrong=sum(t.wrong for t in tallies),
         missing=sum(t.missing for t in tallies),
         unsent=sum(t.unsent for t in tallies),
-        in_flight=exchange.in_flight,
+        in_flight=ledger.in_flight,
         sent_per_s=_rate(sent, before.sent if before else 0, step_s),
         right_per_s=_rate(right, before.right if before else 0, step_s),
         rate_asked_per_s=rate,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from c1m.results.histogram import Histogram
 from c1m.results.requests import Series
-from c1m.scenarios.matching import MISSING, OUTCOMES, RIGHT, Outcomes
+from c1m.scenarios.ledger import MISSING, OUTCOMES, RIGHT, Outcomes
 
 Times = npt.NDArray[np.int64]
 

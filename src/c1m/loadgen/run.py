@@ -15,13 +15,13 @@ from c1m.kernel import procfs
 from c1m.loadgen import metadata
 from c1m.loadgen.conclusion import conclude
 from c1m.loadgen.generator import Generator
-from c1m.loadgen.planning import AnyScenario, Wishes, make_plan
+from c1m.loadgen.planning import Wishes, make_plan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
 from c1m.results.record import RunRecord
 from c1m.results.snapshot import Snapshot
 from c1m.results.thresholds import parse as parse_threshold
-from c1m.scenarios.loader import own_scenario
+from c1m.scenarios.loader import AnyScenario
 
 Duration = str | float
 Rate = str | float
@@ -73,7 +73,7 @@ def load(
     wishes = Wishes(
         targets=arguments.texts("target", target),
         connections=_perhaps(arguments.count, "connections", connections),
-        scenario=scenario if isinstance(scenario, str) else own_scenario(scenario),
+        scenario=scenario,
         message=_message("message", message),
         expect=_message("expect", expect),
         hold_ns=arguments.duration_ns("hold", hold),

@@ -21,9 +21,9 @@ from c1m.loadgen.arrivals import Arrivals, Spread
 from c1m.loadgen.backlog import Backlog
 from c1m.loadgen.connections import OPEN, Connections
 from c1m.loadgen.recorder import FIRST, Recorder, Tally
-from c1m.scenarios.matching import RIGHT, Exchange, Resolved
+from c1m.scenarios.base import Exchange
+from c1m.scenarios.ledger import RIGHT, Pushes, Resolved
 from c1m.scenarios.messages import Numbers
-from c1m.scenarios.outcomes import Pushes
 
 Times = npt.NDArray[np.int64]
 
@@ -46,8 +46,9 @@ class Traffic:
         spread: Spread,
         rng: np.random.Generator,
     ) -> None:
-        count, depth = len(connections.states), exchange.depth
+        count, depth = len(connections.states), exchange.ledger.depth
         self.exchange = exchange
+        self.ledger = exchange.ledger
         self.recorder = recorder
         recorder.purpose("first", is_load=False)
         self._engine = engine
@@ -112,7 +113,7 @@ class Traffic:
         publishers, whom all hear); FAR where they wait for none."""
         if self.exchange.scenario.speakers is not None:
             numbers = np.arange(self._speakers)
-        at = self._at(numbers, self.exchange.oldest.take(numbers).astype(np.int64))
+        at = self._at(numbers, self.ledger.oldest.take(numbers).astype(np.int64))
         return int(self._sent.take(at).min(initial=FAR))
 
     @property
@@ -319,7 +320,7 @@ class Traffic:
     def take(self, numbers: Numbers, data: Ragged, now_ns: int) -> bool:
         """Pieces that came; whether any reply or copy is whole by them."""
         resolved = self.exchange.take(numbers, data)
-        pushes = self.exchange.pushes()
+        pushes = resolved.pushes
         if pushes is not None:
             self._pushed(pushes, resolved, now_ns)
         self._resolved(resolved, now_ns)
@@ -338,9 +339,7 @@ class Traffic:
         """Connections that were closed, or that the peer ended."""
         if len(self._backlog):
             self.recorder.tallies[self._purpose].unsent += self._backlog.drop(numbers)
-        exchange = self.exchange
-        resolved = exchange.ended(numbers) if by_peer else exchange.gone(numbers)
-        self._resolved(resolved, now_ns)
+        self._resolved(self.exchange.gone(numbers, by_peer=by_peer), now_ns)
 
     def give_up_older_than(self, limit_ns: int, now_ns: int) -> int:
         """Resolve requests sent before `limit_ns`: their replies do not come. How many."""
@@ -348,14 +347,14 @@ class Traffic:
         if not len(at):
             return 0
         numbers, places = at // self._depth, at % self._depth
-        oldest = self.exchange.oldest[numbers].astype(np.int64)
+        oldest = self.ledger.oldest[numbers].astype(np.int64)
         resolved = self.exchange.give_up(numbers, oldest + (places - oldest) % self._depth)
         self._resolved(resolved, now_ns)
         return len(resolved)
 
     def _resolved(self, resolved: Resolved, now_ns: int) -> None:
         numbers = resolved.numbers
-        while len(self.fault_ns) < len(self.exchange.faults):
+        while len(self.fault_ns) < len(self.ledger.faults):
             self.fault_ns.append(now_ns)
         if not len(numbers):
             return

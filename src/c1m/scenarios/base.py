@@ -1,22 +1,22 @@
-"""What connections say and what they expect back: the batch form of a scenario. Pure.
+"""What connections say and what they expect back: a scenario, and the exchange of a run. Pure.
 
 A scenario answers for any of its connections what its seq-th request is and what reply is right. It
-keeps no state a connection where it can say so from the numbers alone, and has no socket and no
-clock: the generator decides when a request is sent, and the exchange what became of it.
+keeps no state for a connection where the numbers alone say it, and has no socket and no clock. The
+load client decides when a request is sent; the exchange finds out what became of it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
-from c1m.errors import UsageError
-from c1m.scenarios.matching import Exchange, Resolved
-from c1m.scenarios.messages import Message, Numbers
-from c1m.scenarios.outcomes import gathered
+from c1m.errors import ScenarioError
+from c1m.scenarios.ledger import Ledger, Resolved
+from c1m.scenarios.matching import Matching
+from c1m.scenarios.messages import Numbers
 
 if TYPE_CHECKING:
     from c1m.results.requests import FanOut
@@ -27,7 +27,7 @@ NO_ENDS = (
     "missing, unasked for and late together."
 )
 NO_SEQS = (
-    "Replies do not say which request they are for: one that comes after its time-out counts for "
+    "Replies do not say which request they are for: one that comes after its timeout counts for "
     "the next request of its connection."
 )
 
@@ -36,27 +36,34 @@ class Scenario:
     """Derive from this for a scenario of your own; give `requests` and `replies`.
 
     A connection is a number from 0, its requests are counted from 0 (`seq`). Where two connections
-    or two requests have different replies, `identify` should tell whose a reply is: only then can
-    replies be told that are another connection's, that come twice or in another order. Where the
-    right reply cannot be said beforehand, give `accepts` and `frame` in the place of `replies`.
+    or two requests have different replies, `identify` should say whose a reply is: only then are
+    replies recognised that are another connection's, that come twice or in another order. Where the
+    right reply is not known beforehand, give `accepts` and `frame` in the place of `replies`.
     """
 
     name = "own"
+    help = ""  # a line for the list of scenarios
     is_silent = False  # says nothing: connections are only held
     reads = True  # False: nothing is read before the end of the last stage (a slow reader)
     wants_end = False  # the server is expected to end the connections (half-open peers)
     speakers: int | None = None  # only connections 0 .. speakers - 1 say anything; None: all do
+    takes_turns = False  # has at most one request in flight on a connection
+    pipeline = 1  # requests in flight on a connection, unless more are asked for
+    # What a plan without stages and without a load does; see docs/reference/stages.md.
+    stampedes = True  # all connections say something at the same moment
+    storms = False  # all connections are dropped and reopened in the middle
+    keeps_asking = False  # each connection asks again after its reply, for as long as they are held
 
     def begin(self, connections: int, seed: int) -> None:
         """Before anything is opened, perhaps more than once: how many connections at most."""
 
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         """What connection numbers[i] says as its request seqs[i]: n pieces."""
-        raise NotImplementedError(f"{type(self).__name__} has no requests(numbers, seqs)")
+        raise ScenarioError(f"{type(self).__name__} has no requests(numbers, seqs).")
 
     def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         """What is right as a reply to it: n pieces."""
-        raise NotImplementedError(f"{type(self).__name__} has no replies(numbers, seqs)")
+        raise ScenarioError(f"{type(self).__name__} has no replies(numbers, seqs).")
 
     def are_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
         """Whether every piece is the whole right reply: asked for every batch."""
@@ -75,7 +82,7 @@ class Scenario:
         return np.array(right, np.bool_)
 
     def took(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> None:
-        """Right replies, each told once, those of a connection in the order in which they came."""
+        """Right replies, each given once, those of a connection in the order in which they came."""
 
     def reply(self, number: int, seq: int) -> bytes:
         """One right reply; b"" where there is none but by `accepts`."""
@@ -88,7 +95,7 @@ class Scenario:
         return type(self).replies is not Scenario.replies
 
     def judges(self) -> bool:
-        """Whether it can tell a right reply when it sees one."""
+        """Whether it knows a right reply when it sees one."""
         own = type(self)
         return own.accepts is not Scenario.accepts and own.frame is not Scenario.frame
 
@@ -117,7 +124,7 @@ class Scenario:
         return type(self).frame is not Scenario.frame
 
     def doubts(self) -> list[str]:
-        """What cannot be told of replies that are wrong, for whoever reads of such: sentences."""
+        """What is uncertain about wrong replies, for whoever reads of such: sentences."""
         is_judged = not (self.is_silent or self.wants_end)
         return [NO_ENDS] if is_judged and not self.has_ends() else []
 
@@ -137,138 +144,35 @@ class Scenario:
         return None
 
     def exchange(self, count: int, depth: int) -> Exchange:
-        """The bookkeeping of this scenario's requests."""
-        return Exchange(self, count, depth)
+        """How the replies of a run find their requests: `count` connections, `depth` at once."""
+        return Matching(self, count, depth)
 
 
-class Templates(Scenario):
-    """Requests and replies by templates: echo, ping, lines, length-prefixed.
+class Exchange(Protocol):
+    """All requests and replies of a run: what the load client asks of a scenario.
 
-    `prefix`: bytes of a big-endian length before each request and reply (0: none). `by_line`: a
-    reply ends with a newline, whatever is in it; otherwise it ends where the right one would.
+    It is composed of parts: a ledger of requests, an inbox for unfinished replies, and whatever
+    finds out which request a reply belongs to.
     """
 
-    def __init__(
-        self,
-        name: str,
-        request: str | bytes,
-        reply: str | bytes,
-        *,
-        by_line: bool = False,
-        prefix: int = 0,
-    ) -> None:
-        self.name = name
-        self._texts = request, reply
-        self._by_line, self._prefix = by_line, prefix
+    scenario: Scenario
+    ledger: Ledger
 
-    def begin(self, connections: int, seed: int) -> None:
-        request, reply = self._texts
-        size = self._prefix
-        self._request = Message(request, connections, seed, prefix=size)
-        if self._request.has_any:
-            raise UsageError(
-                "The message has {any:..}, which only what is expected can have.",
-                "Use {random:N} for letters of any kind.",
-            )
-        self._reply = self._request
-        if reply != request:
-            self._reply = Message(reply, connections, seed, prefix=size)
-        self._pattern = self._reply.pattern()
-        self._ends = self._reply.ends
-
-    def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
-        return self._request.pieces(numbers, seqs)
-
-    def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
-        return self._reply.pieces(numbers, seqs)
-
-    def are_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
-        return self._reply.equal(numbers, seqs, data)
-
-    def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
-        return self._reply.matching(numbers, seqs, data)
-
-    def reply(self, number: int, seq: int) -> bytes:
-        return self._reply.one(number, seq)
-
-    def reply_size(self, number: int, seq: int) -> int:
-        return self._reply.size(number, seq)
-
-    def reply_sizes(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.int32] | None:
-        return self._reply.lengths(numbers, seqs)
-
-    def accepts(self, number: int, seq: int, reply: bytes) -> bool:
-        if len(reply) != self._reply.size(number, seq):
-            return False
-        return reply == self._reply.one(number, seq, reply)
-
-    def frame(self, number: int, seq: int, stream: bytes) -> int:
-        if self._prefix:
-            return self._prefixed(stream)
-        if self._by_line:
-            return stream.find(b"\n") + 1
-        expected = self._reply.one(number, seq, stream)
-        if stream.startswith(expected):
-            found = self._pattern.match(stream) if self._reply.ends_in_number else None
-            return found.end() if found else len(expected)  # "no 5" begins "no 50", too
-        if expected.startswith(stream):
-            return 0
-        found = self._pattern.search(stream)
-        if found is not None:
-            return found.end() if found.start() == 0 else found.start()
-        return self._garbage(stream, len(expected))
-
-    def has_ends(self) -> bool:
-        return self._by_line or self._prefix > 0
-
-    def doubts(self) -> list[str]:
-        tells_ends = self.has_ends() or self._ends[1]
-        doubts = [] if tells_ends else [NO_ENDS + " End the message with \\n, or use lines."]
-        return doubts if self._reply.has_seq else [*doubts, NO_SEQS]
-
-    def _prefixed(self, stream: bytes) -> int:
-        if len(stream) < self._prefix:
-            return 0
-        size = self._prefix + int.from_bytes(stream[: self._prefix], "big")
-        if size > self._reply.size_max:  # no connection's reply: nobody knows where it ends
-            return len(stream)
-        return size if len(stream) >= size else 0
-
-    def _garbage(self, stream: bytes, size: int) -> int:
-        """No reply begins in `stream`, unless one of another connection that is not whole yet."""
-        head, tail = self._ends
-        end = stream.find(tail) + len(tail) if tail else 0
-        if end > len(tail) or (tail and stream.startswith(tail)):
-            return end
-        is_other = stream.startswith(head[: len(stream)]) and len(stream) < self._reply.size_max
-        return 0 if is_other or len(stream) < size else size
-
-    def identify(self, reply: bytes) -> tuple[int, int | None] | None:
-        match = self._pattern.fullmatch(reply) if self._reply.has_n else None
-        if match is None:
-            return None
-        groups = match.groupdict()
-        return int(groups["n"]), int(groups["seq"]) if "seq" in groups else None
-
-
-class Hold(Scenario):
-    """Says nothing: opens connections and sees whether they stay open. What comes is not judged."""
-
-    name = "hold"
-    is_silent = True
-
-    def exchange(self, count: int, depth: int) -> Exchange:
-        return _Unheard(self, count)
-
-
-class _Unheard(Exchange):
-    """Nothing is asked and nothing heard."""
+    def opened(self, numbers: Numbers) -> None:
+        """Connections that are open from now on, anew or for the first time."""
 
     def is_free(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
-        return np.zeros(len(numbers), np.bool_)
+        """Which of these connections may have another request sent: bool[n]."""
+
+    def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
+        """What to send now on these connections, each once and free; and their seqs int64[n]."""
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
-        return gathered([])
+        """Pieces that came, in order; returns the requests that they resolve."""
 
+    def gone(self, numbers: Numbers, *, by_peer: bool = False) -> Resolved:
+        """Connections that the load client closes, or that the server ended or that broke: what
+        they had in flight is resolved."""
 
-DEFAULT_MESSAGE = "client {n} message {seq}\n"
+    def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
+        """Requests that waited too long; those still in flight are resolved."""

@@ -6,42 +6,33 @@
             assert reply.startswith(b"+"), "the list should be there"
             yield c1m.Say(b"BUY %d\\r\\n" % n, expect=b"+BOUGHT\\r\\n")
 
-`talk` is a generator, begun anew when it is over and when its connection is opened again. A
-connection has one from when it first speaks on, and none before. Each `yield` is a request: its
-latency is measured, and it is sent when the generator says so. Pure.
+`talk` is a generator, begun anew when it is over and when its connection is reopened. A connection
+has one from its first request on, and none before. Each `yield` is a request: its latency is
+measured, and it is sent when the plan says so. Pure.
 
 What goes wrong in `talk`: an AssertionError, a ValueError or a LookupError is about the reply that
-it has just had (int(reply) of something else, say), which counts as GARBLED, with what was raised
-as a note. Anything else is a mistake in the scenario: a ScenarioError, which ends the run.
+it has just been given (int(reply) of something else, say), which counts as GARBLED, with what was
+raised as a note. Anything else is a mistake in the scenario: a ScenarioError, which ends the run.
 """
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
-from c1m.scenarios.base import Scenario
-from c1m.scenarios.matching import (
-    FAULTS_KEPT,
-    GARBLED,
-    MISSING,
-    RIGHT,
-    UNKNOWN_REPLY_MAX,
-    Exchange,
-    Fault,
-    Resolved,
-)
+from c1m.protocols import framing
+from c1m.protocols.inbox import Inbox
+from c1m.scenarios.base import Exchange, Scenario
+from c1m.scenarios.ledger import GARBLED, RIGHT, Ledger, Resolved
+from c1m.scenarios.matching import UNKNOWN_REPLY_MAX, bad_frame
 from c1m.scenarios.messages import Numbers
-from c1m.scenarios.outcomes import FAULT_BYTES_MAX, gathered
-
-_OURS = __file__.rpartition("loadgen")[0]
-_LIBRARY = "/lib/python"
+from c1m.scenarios.mistakes import described, mistake, where
 
 ABOUT_THE_REPLY = (AssertionError, ValueError, LookupError)
 
@@ -81,10 +72,8 @@ class Say:
         if self.frame is not None:
             return self.frame(stream)
         if self.until:
-            at = stream.find(self.until)
-            return 0 if at < 0 else at + len(self.until)
-        size = self.size or len(self.expect or b"")
-        return size if len(stream) >= size else 0
+            return framing.delimited(stream, self.until)
+        return framing.sized(stream, self.size or len(self.expect or b""))
 
 
 Talk = Generator[Say, bytes, Any]
@@ -108,26 +97,23 @@ class Conversation:
 class Talking(Scenario):
     """A Conversation, or a generator function of a connection's number, as a scenario."""
 
-    name = "own"
+    takes_turns = True
 
     def __init__(self, spoken: Conversation | Callable[[int], Talk]) -> None:
         self._conversation = spoken if isinstance(spoken, Conversation) else None
         self._talk = spoken.talk if isinstance(spoken, Conversation) else spoken
 
     def begin(self, connections: int, seed: int) -> None:
-        """See Scenario."""
         if self._conversation is not None:
             self._conversation.begin(connections, seed)
 
     def doubts(self) -> list[str]:
-        """See Scenario."""
         return [
             "A talk begins anew after a reply that was missing or garbled, and takes what still "
             "comes for its first reply."
         ]
 
     def notes(self) -> list[str]:
-        """See Scenario."""
         return [] if self._conversation is None else self._conversation.notes()
 
     def talk(self, number: int) -> Talk:
@@ -144,26 +130,33 @@ class Talking(Scenario):
         return made
 
     def exchange(self, count: int, depth: int) -> Exchange:
-        """Its own: who talks has one request in flight."""
-        return TalkExchange(self, count)
+        return Talks(self, count)
 
 
-class TalkExchange(Exchange):
-    """Who talks, what they are about to say, and what has come of its reply."""
+class Talks:
+    """The exchange of talks: who talks, what they are about to say, what came of its reply."""
 
-    def __init__(self, talking: Talking, count: int) -> None:
-        super().__init__(talking, count)
-        self._talking = talking
+    def __init__(self, scenario: Talking, count: int) -> None:
+        self.scenario: Scenario = scenario
+        self.ledger = Ledger(scenario.reply, count)
+        self._talk_of = scenario.talk
         self._talks: dict[int, Talk] = {}
         self._says: dict[int, Say] = {}  # in flight, or to be said next
-        self._streams: dict[int, bytes] = {}
+        self._inbox = Inbox()
+
+    def opened(self, numbers: Numbers) -> None:
+        """See Exchange."""
+
+    def is_free(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
+        """See Exchange."""
+        return self.ledger.is_free(numbers)
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
         """See Exchange."""
         messages: list[bytes] = []
         for number in numbers.tolist():
             if number not in self._says:
-                talk = self._talks[number] = self._talking.talk(number)
+                talk = self._talks[number] = self._talk_of(number)
                 self._step(number, lambda talk=talk: next(talk))  # type: ignore[misc]
                 if number not in self._says:
                     raise ScenarioError(
@@ -171,30 +164,25 @@ class TalkExchange(Exchange):
                         "Let it yield c1m.Say(...) at least once.",
                     )
             messages.append(self._says[number].message)
-        seqs = self.sent.take(numbers).astype(np.int64)
-        self.sent[numbers] += np.uint32(1)
-        self.in_flight += len(numbers)
-        return Ragged.of(messages), seqs
+        return Ragged.of(messages), self.ledger.send(numbers)
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         """See Exchange."""
-        resolved: list[tuple[int, int, int]] = []
         for number, piece in zip(numbers.tolist(), data.pieces(), strict=True):
-            seq = int(self.oldest[number])
-            if seq == int(self.sent[number]):
-                self._extra("unasked", number, number, max(seq - 1, 0), piece)
+            if not self.ledger.expects(number):
+                self.ledger.unasked(number, piece)
                 continue
-            stream = self._streams.pop(number, b"") + piece
+            stream = self._inbox.pop(number) + piece
             size = self._whole(number, stream)
             if size:
-                self._hear(number, seq, stream[:size], resolved)
+                self._hear(number, stream[:size])
                 if stream[size:]:
-                    self._extra("unasked", number, number, seq, stream[size:])
+                    self.ledger.unasked(number, stream[size:])
             elif len(stream) > UNKNOWN_REPLY_MAX:
-                self._garbled(number, seq, stream, "no reply ends in these bytes", resolved)
+                self._garbled(number, stream, "no reply ends in these bytes")
             else:
-                self._streams[number] = stream
-        return gathered(resolved)
+                self._inbox.keep(number, stream)
+        return self.ledger.resolved()
 
     def _whole(self, number: int, stream: bytes) -> int:
         say = self._says[number]
@@ -203,28 +191,21 @@ class TalkExchange(Exchange):
         except Exception as error:
             raise mistake(error, "frame raised") from error
         if not 0 <= size <= len(stream):
-            raise ScenarioError(
-                f"frame said that a reply has {size} bytes, of {len(stream)}.",
-                "It is to return the bytes of the first whole reply, or 0.",
-            )
+            raise bad_frame(size, len(stream))
         return size
 
-    def _hear(
-        self, number: int, seq: int, reply: bytes, resolved: list[tuple[int, int, int]]
-    ) -> None:
+    def _hear(self, number: int, reply: bytes) -> None:
         """A whole reply: give it to the talk, which says what comes next or ends."""
         say = self._says.pop(number)
-        if say.expect is not None and reply != say.expect:
+        note: str | None = ""
+        if say.expect is None or reply == say.expect:
+            talk = self._talks[number]
+            note = self._step(number, lambda: talk.send(reply))
+        if note is None:
+            self.ledger.resolve(number, int(self.ledger.oldest[number]), RIGHT)
+        else:
             self._says[number] = say
-            self._garbled(number, seq, reply, "", resolved)
-            return
-        talk = self._talks[number]
-        note = self._step(number, lambda: talk.send(reply))
-        if note is not None:
-            self._says[number] = say
-            self._garbled(number, seq, reply, note, resolved)
-            return
-        self._resolve(number, seq, RIGHT, resolved)
+            self._garbled(number, reply, note)
 
     def _step(self, number: int, step: Callable[[], Any]) -> str | None:
         """Let a talk go on; what it says about the reply where it is not content with it."""
@@ -234,10 +215,10 @@ class TalkExchange(Exchange):
             del self._talks[number]
             return None
         except ABOUT_THE_REPLY as error:
-            if number not in self._says and not int(self.sent[number] - self.oldest[number]):
+            if not self.ledger.expects(number):
                 raise mistake(error, "talk raised before it had said anything") from error
             said, _, _ = str(error).partition("\n")
-            return f"{said} ({where(error)})" if said else told(error)
+            return f"{said} ({where(error)})" if said else described(error)
         except Exception as error:
             raise mistake(error, "talk raised") from error
         if not isinstance(next_, Say):
@@ -248,22 +229,17 @@ class TalkExchange(Exchange):
         self._says[number] = next_
         return None
 
-    def _garbled(
-        self, number: int, seq: int, reply: bytes, note: str, resolved: list[tuple[int, int, int]]
-    ) -> None:
+    def _garbled(self, number: int, reply: bytes, note: str) -> None:
         """Not the reply that was wanted: the talk begins anew."""
-        expected = self._says[number].expect
+        seq, expected = int(self.ledger.oldest[number]), self._says[number].expect
         self._end(number)
-        if self._kept["garbled"] < FAULTS_KEPT:
-            self._kept["garbled"] += 1
-            due = note.encode("utf-8", "replace") if expected is None else expected
-            cut = slice(0, FAULT_BYTES_MAX)
-            self.faults.append(Fault("garbled", number, seq, due[cut], reply[cut], note))
-        self._resolve(number, seq, GARBLED, resolved)
+        due = note.encode("utf-8", "replace") if expected is None else expected
+        self.ledger.fault("garbled", number, number, seq, reply, due, note)
+        self.ledger.resolve(number, seq, GARBLED)
 
     def _end(self, number: int) -> None:
         self._says.pop(number, None)
-        self._streams.pop(number, None)
+        self._inbox.pop(number)
         talk = self._talks.pop(number, None)
         if talk is not None:
             try:
@@ -271,45 +247,19 @@ class TalkExchange(Exchange):
             except Exception as error:
                 raise mistake(error, "talk raised when it was ended") from error
 
-    def gone(self, numbers: Numbers) -> Resolved:
+    def gone(self, numbers: Numbers, *, by_peer: bool = False) -> Resolved:
         """See Exchange. Talks end with their connections."""
         for number in numbers.tolist():
             self._end(number)
-        return super().gone(numbers)
+        return self.ledger.abandon(numbers)
 
     def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
         """See Exchange. The talk begins anew, and whatever still comes is its first reply's."""
-        resolved: list[tuple[int, int, int]] = []
         for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
-            if self._is_waiting(number, seq):
-                came = self._streams.get(number, b"")
-                self._fault("missing", number, number, seq, came)
+            if self.ledger.is_waiting(number, seq):
+                self.ledger.miss(number, seq, self._inbox.peek(number))
                 self._end(number)
-                self._resolve(number, seq, MISSING, resolved)
-        return gathered(resolved)
-
-
-def told(error: BaseException) -> str:
-    """An exception in a line, with where it was raised: "shop.py:12: ValueError: no number"."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{where(error)}: {text}"
-
-
-def where(error: BaseException) -> str:
-    """File and line that raised, as a user knows them: the innermost that is not of a library."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if not f.filename.startswith(_OURS) and _LIBRARY not in f.filename]
-    frame = (ours or list(frames))[-1] if frames else None
-    return "somewhere" if frame is None else f"{frame.filename}:{frame.lineno}"
-
-
-def mistake(error: BaseException, what: str) -> ScenarioError:
-    """An exception out of a user's scenario, told as ours."""
-    if isinstance(error, ScenarioError):
-        return error
-    return ScenarioError(f"{told(error)} ({what}).", "Mend the scenario.")
+        return self.ledger.resolved()
 
 
 def _place(talk: Talk) -> str:

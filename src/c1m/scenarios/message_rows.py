@@ -102,6 +102,25 @@ def windows_of(memory: Bytes, size: int) -> Records:
     return np.ndarray((max(len(memory) - size + 1, 0),), f"V{size}", memory.data, strides=(1,))
 
 
+def equal_to(data: Ragged, piece: bytes) -> npt.NDArray[np.bool_]:
+    """Which pieces are these bytes: bool[n]. The slow form: `[p == piece for p in data.pieces()]`.
+
+    The bytes are copied to be compared, but no index for each of them is made.
+    """
+    same: npt.NDArray[np.bool_] = data.lengths == len(piece)
+    which = np.flatnonzero(same)
+    size = len(piece)
+    step = max((1 << 18) // max(size, 1), 1)
+    windows = windows_of(data.memory, size)
+    for at in range(0, len(which), step):
+        some = which[at : at + step]
+        rows = windows[data.offsets[some]]
+        if rows.tobytes() != piece * len(some):
+            table = rows.view(np.uint8).reshape(len(some), size)
+            same[some] = (table == np.frombuffer(piece, np.uint8)).all(axis=1)
+    return same
+
+
 def _column(rows: Bytes, first: int, size: int) -> Records:
     """Bytes `first` to `first + size` of each row as one record: a view."""
     if not size or not len(rows):

@@ -2,12 +2,12 @@
 
 A publication is a request of a publisher. It is RIGHT when every connection that was open when it
 was sent has had its copy, once; GARBLED when all that came did come, but some as other bytes;
-MISSING when it is given up before, or when its publisher ends. What its copies are is one template
-for all receivers, so most batches are whole copies of one publication, seen to be so by one
-comparison of memory.
+MISSING when it is given up before, or when its publisher ends. Its copies are made by one template
+for all receivers, so most batches are whole copies of one publication, which one comparison of
+memory shows.
 
-A receiver that the generator closes is no longer waited for; one that the server ends is missing.
-A connection that was opened after the publication may have a copy or not.
+A receiver that the load client closes is no longer waited for; one that the server ends is missing.
+A connection that was opened after the publication may have a copy or not, and so may the publisher.
 """
 
 from __future__ import annotations
@@ -19,12 +19,23 @@ import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
+from c1m.protocols.inbox import Inbox
 from c1m.results.requests import FanOut
-from c1m.scenarios.base import Scenario, Templates
-from c1m.scenarios.matching import BEYOND_REPLY_MAX, GARBLED, MISSING, RIGHT, Exchange, Resolved
-from c1m.scenarios.message_rows import windows_of
+from c1m.scenarios.base import Exchange, Scenario
+from c1m.scenarios.ledger import (
+    GARBLED,
+    MISSING,
+    RIGHT,
+    Ledger,
+    Pushes,
+    Repeats,
+    Resolved,
+    Where,
+)
+from c1m.scenarios.matching import BEYOND_REPLY_MAX
+from c1m.scenarios.message_rows import equal_to
 from c1m.scenarios.messages import Message, Numbers
-from c1m.scenarios.outcomes import Pushes, gathered
+from c1m.scenarios.templates import Templates
 
 PUBLICATION = "client {n} publishes {seq}\n"
 STATES_MAX = 1 << 30  # bytes: a state for each receiver of each publication in flight
@@ -33,43 +44,38 @@ OWN_MAX = 1 << 16  # publications whose publisher may still hear itself
 
 NOT_AWAITED, AWAITED, OPTIONAL, HAD, SPOILT = range(5)  # a receiver's state
 
-Where = npt.NDArray[np.bool_]
-
 
 class Publish(Scenario):
     """Connections 0 .. publishers - 1 publish; every open connection should receive it once.
 
     `expect`: a copy, where the server changes what it passes on ({n} and {seq} are the
-    publication's). `to_publisher`: whether the publisher itself has a copy; None: it may or may
-    not. Raises UsageError for templates by which publications cannot be told apart.
+    publication's). Raises UsageError for templates by which publications cannot be told apart.
     """
 
     name = "publish"
+    help = "one connection publishes, all of them should receive it"
+    stampedes = False
 
     def __init__(
         self,
         message: str | bytes = PUBLICATION,
         expect: str | bytes | None = None,
-        *,
         publishers: int = 1,
-        to_publisher: bool | None = None,
     ) -> None:
         if publishers < 1:
             raise UsageError(f"{publishers} publishers say nothing.", "Ask for at least one.")
-        self.speakers = publishers
-        self.to_publisher = to_publisher
-        self.copies = Templates("publish", message, message if expect is None else expect)
-        copy = Message(message if expect is None else expect, 1)
+        self.speakers: int = publishers
+        expect = message if expect is None else expect
+        self.copies = Templates(message, expect)
+        copy = Message(expect, 1)
         if not copy.has_seq or (publishers > 1 and not copy.has_n):
             raise UsageError(
                 "By this message a publication could not be told from another one.",
                 "Put {seq} into it" + (" and {n}." if publishers > 1 else "."),
             )
-        self._fan: FanExchange | None = None
+        self._fan: FanOutExchange | None = None
 
     def begin(self, connections: int, seed: int) -> None:
-        """See Scenario."""
-        assert self.speakers is not None
         if self.speakers > connections:
             raise UsageError(
                 f"{self.speakers:,} publishers were asked, of {connections:,} connections.",
@@ -78,7 +84,6 @@ class Publish(Scenario):
         self.copies.begin(connections, seed)
 
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
-        """See Scenario."""
         return self.copies.requests(numbers, seqs)
 
     def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
@@ -86,30 +91,27 @@ class Publish(Scenario):
         return self.copies.replies(numbers, seqs)
 
     def doubts(self) -> list[str]:
-        """See Scenario."""
         return self.copies.doubts()
 
     def exchange(self, count: int, depth: int) -> Exchange:
-        """Its own: a request has many replies."""
-        assert self.speakers is not None
         if count * depth * self.speakers > STATES_MAX:
             raise UsageError(
                 f"{self.speakers:,} publishers with {depth} publications under way to {count:,} "
                 "connections are too many to keep count of.",
                 f"Use at most {max(STATES_MAX // (count * depth), 1):,} publishers.",
             )
-        self._fan = FanExchange(self, count, depth)
+        self._fan = FanOutExchange(self, count, depth)
         return self._fan
 
     def fan_out(self) -> FanOut | None:
-        """What was published and received; the latencies are the generator's to fill in."""
+        """What was published and received; the load client fills in the latencies."""
         fan = self._fan
         if fan is None:
             return None
         reach = fan.received / fan.expected if fan.expected else 0.0
         return FanOut(
-            published=int(fan.sent.sum()), expected=fan.expected, received=fan.received,
-            reach=reach, doubled=fan.extras["doubled"], garbled=fan.garbled,
+            published=int(fan.ledger.sent.sum()), expected=fan.expected, received=fan.received,
+            reach=reach, doubled=fan.ledger.extras["doubled"], garbled=fan.garbled,
         )  # fmt: skip
 
 
@@ -126,53 +128,49 @@ class Publication:
     lost: int = 0
 
 
-class FanExchange(Exchange):
-    """Publications under way, and who has had which."""
+class FanOutExchange:
+    """Publications under way, and who has had which: a request has many replies."""
 
     def __init__(self, publish: Publish, count: int, depth: int) -> None:
-        super().__init__(publish, count, depth)
+        self.scenario: Scenario = publish
+        self.ledger = Ledger(publish.reply, count, depth)
         self.expected = self.received = self.garbled = 0
-        self._publish = publish
+        self._copies = publish.copies
+        self._publishers = publish.speakers
+        self._inbox = Inbox()
+        self._repeats = Repeats(count)
         self._is_open = np.zeros(count, np.bool_)
         self._under_way: list[Publication] = []
         self._past: dict[tuple[int, int], Publication] = {}
         self._own_copies: dict[tuple[int, int], None] = {}  # over, and not heard by the publisher
         self._pushed: list[tuple[int, int, int]] = []
 
-    def is_free(self, numbers: Numbers) -> Where:
-        """Publishers that may publish again."""
-        return super().is_free(numbers) & (numbers < (self._publish.speakers or 0))
-
     def opened(self, numbers: Numbers) -> None:
-        """They are receivers of what is published from now on."""
+        """See Exchange: they are receivers of what is published from now on."""
         self._is_open[numbers] = True
+
+    def is_free(self, numbers: Numbers) -> Where:
+        """See Exchange: publishers that may publish again."""
+        return self.ledger.is_free(numbers) & (numbers < self._publishers)
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
         """See Exchange."""
-        data, seqs = super().requests(numbers)
+        seqs = self.ledger.send(numbers)
         for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
             states = self._is_open.astype(np.uint8)  # AWAITED is 1
-            own = {None: OPTIONAL, True: AWAITED, False: NOT_AWAITED}
-            states[number] = own[self._publish.to_publisher]
+            states[number] = OPTIONAL
             left = int(np.count_nonzero(states == AWAITED))
             copy = self.scenario.reply(number, seq)
             self._under_way.append(Publication(number, seq, copy, states, left))
             self.expected += left
-        return data, seqs
-
-    def pushes(self) -> Pushes:
-        """See Exchange."""
-        rows = np.array(self._pushed, np.int64).reshape(-1, 3)
-        self._pushed.clear()
-        return Pushes(rows[:, 0], rows[:, 1], rows[:, 2])
+        return self.scenario.requests(numbers, seqs), seqs
 
     # --- a batch ------------------------------------------------------------------------------
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         """See Exchange."""
-        resolved: list[tuple[int, int, int]] = []
         copies = self._copies_in(data)
-        slow = self._is_odd.take(numbers)
+        slow = self.ledger.is_odd.take(numbers)
         is_copy = np.zeros(len(numbers), np.bool_)
         for _, which in copies:
             is_copy |= which
@@ -180,10 +178,14 @@ class FanExchange(Exchange):
         if slow.any():
             slow |= np.isin(numbers, numbers[slow])
         for publication, which in copies:
-            self._receive(publication, numbers[which & ~slow], resolved)
+            self._receive(publication, numbers[which & ~slow])
         for i in np.flatnonzero(slow).tolist():
-            self._take_piece(int(numbers[i]), data.piece(i), resolved)
-        return gathered(resolved)
+            self._take_piece(int(numbers[i]), data.piece(i))
+        resolved = self.ledger.resolved()
+        rows = np.array(self._pushed, np.int64).reshape(-1, 3)
+        self._pushed.clear()
+        resolved.pushes = Pushes(rows[:, 0], rows[:, 1], rows[:, 2])
+        return resolved
 
     def _copies_in(self, data: Ragged) -> list[tuple[Publication, Where]]:
         """Which pieces are whole copies of which publication under way; none is of two."""
@@ -199,15 +201,11 @@ class FanExchange(Exchange):
                 left -= count
         return found
 
-    def _receive(
-        self, publication: Publication, numbers: Numbers, resolved: list[tuple[int, int, int]]
-    ) -> None:
+    def _receive(self, publication: Publication, numbers: Numbers) -> None:
         """Whole copies that came to these connections."""
         if not len(numbers):
             return
-        order = self._order_of(len(numbers))
-        self._last[numbers[::-1]] = order[::-1]
-        is_first = self._last.take(numbers) == order
+        is_first = self._repeats.first(numbers)
         states = publication.states.take(numbers)
         is_due = is_first & (states == AWAITED)
         is_own = is_first & (states == OPTIONAL)
@@ -216,38 +214,27 @@ class FanExchange(Exchange):
         is_due |= is_own
         count = int(np.count_nonzero(is_due))
         if count < len(numbers):
-            again = numbers[~is_due], states[~is_due], is_first[~is_due]
-            self._receive_more(publication, *again)
+            self._receive_more(publication, numbers[~is_due], states[~is_due])
         publication.states[numbers[is_due]] = HAD
         self.received += count
         if count:
             self._pushed.append((publication.number, publication.seq, count))
-        self._see_whether_over(publication, resolved)
+        self._see_whether_over(publication)
 
     def _receive_more(
-        self, publication: Publication, numbers: Numbers, states: npt.NDArray[np.uint8],
-        is_first: Where,
-    ) -> None:  # fmt: skip
-        """Copies that were not due: mostly a server's mistake, so one by one."""
-        rows = zip(numbers.tolist(), states.tolist(), is_first.tolist(), strict=True)
-        for number, state, first in rows:
-            if state == SPOILT:
-                kind = "late"
-            elif state == HAD or (not first and state != NOT_AWAITED):
-                kind = "doubled"
-            elif number == publication.number:
-                kind = "unasked"
-            else:
-                continue  # opened after it was published: the server may have thought otherwise
-            self._extra(kind, number, publication.number, publication.seq, publication.copy)
-
-    def _see_whether_over(
-        self, publication: Publication, resolved: list[tuple[int, int, int]]
+        self, publication: Publication, numbers: Numbers, states: npt.NDArray[np.uint8]
     ) -> None:
-        if publication.left == 0 and publication in self._under_way:
-            self._finish(publication, resolved)
+        """Copies that were not due: mostly a server's mistake, so one by one."""
+        said = publication.number, publication.seq, publication.copy
+        for number, state in zip(numbers.tolist(), states.tolist(), strict=True):
+            if state != NOT_AWAITED:  # opened since then: the server may have thought otherwise
+                self.ledger.extra("late" if state == SPOILT else "doubled", number, *said)
 
-    def _finish(self, publication: Publication, resolved: list[tuple[int, int, int]]) -> None:
+    def _see_whether_over(self, publication: Publication) -> None:
+        if publication.left == 0 and publication in self._under_way:
+            self._finish(publication)
+
+    def _finish(self, publication: Publication) -> None:
         key = publication.number, publication.seq
         self._under_way.remove(publication)
         self._past[key] = publication
@@ -262,13 +249,13 @@ class FanExchange(Exchange):
             outcome = MISSING
         elif publication.spoilt:
             outcome = GARBLED
-        self._resolve(*key, outcome, resolved)
+        self.ledger.resolve(*key, outcome)
 
     # --- one piece ----------------------------------------------------------------------------
 
-    def _take_piece(self, number: int, piece: bytes, resolved: list[tuple[int, int, int]]) -> None:
+    def _take_piece(self, number: int, piece: bytes) -> None:
         """A piece that is no whole copy of what is under way: a part, several, something else."""
-        stream = b"".join(self._parts.pop(number, (0, []))[1]) + piece
+        stream = self._inbox.pop(number) + piece
         at = 0
         while at < len(stream):
             rest = stream[at:] if at else stream
@@ -282,25 +269,25 @@ class FanExchange(Exchange):
             elif rest.startswith(due.copy):
                 length = len(due.copy)
             else:
-                length = self._publish.copies.frame(due.number, due.seq, rest)
+                length = self._copies.frame(due.number, due.seq, rest)
             if length == 0 and len(rest) <= len(piece) + BEYOND_REPLY_MAX:
-                self._parts[number] = (len(rest), [rest])
+                self._inbox.keep(number, rest)
                 break
-            self._take_copy(number, rest[:length] if length else rest, resolved)
+            self._take_copy(number, rest[:length] if length else rest)
             at += length or len(rest)
-        self._is_odd[number] = number in self._parts
+        self.ledger.is_odd[number] = number in self._inbox
 
     def _before_the_copy(self, number: int, due: Publication | None, stream: bytes) -> int:
         """Bytes before the whole copy that is due here and that are none themselves: unasked for,
-        unless they begin one that was given up, which was told then."""
+        unless they begin one that was given up, which was reported then."""
         if due is None or due.states[number] != AWAITED:
             return 0
         before = max(stream.find(due.copy), 0)
-        if not before or self._publish.copies.frame(due.number, due.seq, stream[:before]):
+        if not before or self._copies.frame(due.number, due.seq, stream[:before]):
             return 0
         rest, past = stream[:before], self._past.values()
         if not any(p.copy.startswith(rest) and p.states[number] == AWAITED for p in past):
-            self._extra("unasked", number, number, 0, rest)
+            self.ledger.unasked(number, rest)
         return before
 
     def _due(self, number: int) -> Publication | None:
@@ -309,11 +296,11 @@ class FanExchange(Exchange):
         last = self._under_way[-1:] or list(self._past.values())[-1:]
         return next(awaited, last[0] if last else None)
 
-    def _take_copy(self, number: int, copy: bytes, resolved: list[tuple[int, int, int]]) -> None:
+    def _take_copy(self, number: int, copy: bytes) -> None:
         here = np.array([number])
         for publication in self._under_way:
             if publication.copy == copy:
-                self._receive(publication, here, resolved)
+                self._receive(publication, here)
                 return
         key = self._published(copy)
         due = next((p for p in self._under_way if p.states[number] == AWAITED), None)
@@ -326,87 +313,60 @@ class FanExchange(Exchange):
             state = HAD if past is None else int(past.states[number])
             if state != NOT_AWAITED:
                 kind = "late" if state in (AWAITED, SPOILT) else "doubled"
-                self._extra(kind, number, *key, copy)
+                self.ledger.extra(kind, number, *key, copy)
             if past is not None and state == AWAITED:
                 past.states[number] = HAD
         elif due is None:
-            self._extra("unasked", number, number, 0, copy)
+            self.ledger.unasked(number, copy)
         else:
-            self._fault("garbled", number, due.number, due.seq, copy)
+            self.ledger.fault("garbled", number, due.number, due.seq, copy)
             self.garbled += 1
             due.states[number] = SPOILT
             due.spoilt += 1
             due.left -= 1
-            self._see_whether_over(due, resolved)
+            self._see_whether_over(due)
 
     def _published(self, copy: bytes) -> tuple[int, int] | None:
         """Which publication this is a copy of, if of any that was."""
-        named = self._publish.copies.identify(copy)
+        named = self._copies.identify(copy)
         if named is None or named[1] is None:
             known = (key for key, past in self._past.items() if past.copy == copy)
             return next(known, None)
         number, seq = named
-        if number >= len(self.sent) or seq is None or seq >= int(self.sent[number]):
+        if number >= len(self.ledger.sent) or seq is None or seq >= int(self.ledger.sent[number]):
             return None
-        return (number, seq) if self._publish.copies.accepts(number, seq, copy) else None
+        return (number, seq) if self._copies.accepts(number, seq, copy) else None
 
     # --- ends ---------------------------------------------------------------------------------
 
-    def gone(self, numbers: Numbers) -> Resolved:
-        """See Exchange: they are no longer waited for."""
-        return self._leave(numbers, is_ours=True)
-
-    def ended(self, numbers: Numbers) -> Resolved:
-        """See Exchange: what they should have heard is missing."""
-        return self._leave(numbers, is_ours=False)
-
-    def _leave(self, numbers: Numbers, *, is_ours: bool) -> Resolved:
-        resolved: list[tuple[int, int, int]] = []
-        for number in numbers[self._is_odd[numbers]].tolist():
-            self._parts.pop(number, None)  # half a copy is no copy
-        self._is_odd[numbers] = False
+    def gone(self, numbers: Numbers, *, by_peer: bool = False) -> Resolved:
+        """See Exchange: what those that the server ended should have heard is missing; the others
+        are no longer waited for."""
+        for number in numbers[self.ledger.is_odd[numbers]].tolist():
+            self._inbox.pop(number)  # half a copy is no copy
+        self.ledger.is_odd[numbers] = False
         self._is_open[numbers] = False
         for publication in list(self._under_way):
             awaited = numbers[publication.states[numbers] == AWAITED]
             publication.states[awaited] = NOT_AWAITED
             publication.left -= len(awaited)
-            if is_ours:
-                self.expected -= len(awaited)
-            else:
+            if by_peer:
                 publication.lost += len(awaited)
-            if publication.left and bool((numbers == publication.number).any()):
-                self._finish(publication, resolved)
             else:
-                self._see_whether_over(publication, resolved)
-        return gathered(resolved)
+                self.expected -= len(awaited)
+            if publication.left and bool((numbers == publication.number).any()):
+                self._finish(publication)
+            else:
+                self._see_whether_over(publication)
+        return self.ledger.resolved()
 
     def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
         """See Exchange."""
-        resolved: list[tuple[int, int, int]] = []
         keys = set(zip(numbers.tolist(), seqs.tolist(), strict=True))
         for publication in list(self._under_way):
             if (publication.number, publication.seq) in keys:
                 if publication.left:
                     number = int(np.argmax(publication.states == AWAITED))
-                    self._fault("missing", number, publication.number, publication.seq, b"")
-                self._finish(publication, resolved)
-        return gathered(resolved)
-
-
-def equal_to(data: Ragged, piece: bytes) -> Where:
-    """Which pieces are these bytes: bool[n]. The slow form: `[p == piece for p in data.pieces()]`.
-
-    The bytes are copied to be compared, but no index for each of them is made.
-    """
-    same: Where = data.lengths == len(piece)
-    which = np.flatnonzero(same)
-    size = len(piece)
-    step = max((1 << 18) // max(size, 1), 1)
-    windows = windows_of(data.memory, size)
-    for at in range(0, len(which), step):
-        some = which[at : at + step]
-        rows = windows[data.offsets[some]]
-        if rows.tobytes() != piece * len(some):
-            table = rows.view(np.uint8).reshape(len(some), size)
-            same[some] = (table == np.frombuffer(piece, np.uint8)).all(axis=1)
-    return same
+                    self.ledger.fault("missing", number, publication.number, publication.seq, b"")
+                self._finish(publication)
+        return self.ledger.resolved()

@@ -16,62 +16,39 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Ragged
+from c1m.protocols.resp import bulk, command, integers, reply_size
 from c1m.scenarios.base import Scenario
-from c1m.scenarios.messages import Numbers, decimal, random_letters
-from c1m.scenarios.resp_values import CountedValues
+from c1m.scenarios.message_rows import equal_to
+from c1m.scenarios.messages import Numbers, decimal, matches, random_letters
 
 SET, GET, INCR = range(3)
 OK = b"+OK\r\n"
 NIL = b"$-1\r\n"
-INTEGER_MAX = 22  # bytes of the longest: a sign, 19 digits and what is around them
 NEVER = -1
+TEXT = b"0000000000-0000000000-0123456789abcdef"  # connection, round, random letters
+VALUE = bulk(TEXT)
+VALUES_KEPT = 1 << 16  # a counter's values that wait to be put into the runs
 
 _VALUE = re.compile(rb"\$[0-9]+\r\n([0-9]{10})-([0-9]{10})-[A-Za-z0-9_-]{16}\r\n")
 _INTEGER = re.compile(rb":([0-9]{1,18})\r\n")
-_LENGTH = re.compile(rb"-?[0-9]{1,18}")  # what int() takes beyond that is no length: --5, 1_0
-
-
-def reply_size(stream: bytes) -> int:
-    """Bytes of the first whole RESP2 reply that `stream` begins with; 0: more must come.
-
-    Nested arrays are followed without recursion. A line of an unknown type is a reply of its own,
-    and so is a length that is no number: what is garbled ends somewhere, too.
-    """
-    at, due = 0, 1
-    while due:
-        end = stream.find(b"\r\n", at)
-        if end < 0:
-            return 0
-        kind, text = stream[at : at + 1], stream[at + 1 : end]
-        at, due = end + 2, due - 1
-        if kind not in b"$*" or not _LENGTH.fullmatch(text):
-            continue
-        size = int(text)
-        if kind == b"*":
-            due += max(size, 0)
-        elif size >= 0:
-            at += size + 2
-            if at > len(stream):
-                return 0
-    return at
 
 
 class Resp(Scenario):
     """SET, GET, INCR: see the module. The counter's values are in `values`."""
 
     name = "resp"
+    help = "SET and GET of a key of its own, INCR of a counter shared by all (Redis's protocol)"
 
     def begin(self, connections: int, seed: int) -> None:
-        """See Scenario."""
-        run = f"{seed & 0xFFFFFFFF:08x}"
         self._seed = seed
-        key = "$23\r\nc1m:%b:0000000000\r\n".replace("%b", run)
-        value = "$38\r\n0000000000-0000000000-0123456789abcdef\r\n"
-        incr = f"*2\r\n$4\r\nINCR\r\n$20\r\nc1m:{run}:counter\r\n"
-        texts = (f"*3\r\n$3\r\nSET\r\n{key}{value}", f"*2\r\n$3\r\nGET\r\n{key}", incr)
-        self._requests = [np.frombuffer(text.encode(), np.uint8) for text in texts]
-        self._value = np.frombuffer(value.encode(), np.uint8)
-        self._key_at = texts[GET].index(":0000000000") + 1
+        run = b"c1m:%08x:" % (seed & 0xFFFFFFFF)
+        key = run + b"0000000000"
+        get = command(b"GET", key)
+        texts = command(b"SET", key, TEXT), get, command(b"INCR", run + b"counter")
+        self._sizes = np.array([len(text) for text in texts], np.int32)
+        padded = [text.ljust(int(self._sizes.max()), b"\0") for text in texts]
+        self._blank = np.frombuffer(b"".join(padded), np.uint8).reshape(3, -1)
+        self._key_at = get.index(b"0000000000")
         self.values = CountedValues()
         self.asked = 0  # INCR
         self._set = np.full(connections, NEVER, np.int64)  # the round whose SET was confirmed last
@@ -81,24 +58,18 @@ class Resp(Scenario):
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         kinds = seqs % 3
         self.asked += int(np.count_nonzero(kinds == INCR))
-        sizes = np.array([len(text) for text in self._requests], np.int32)
-        stride = int(sizes.max())
-        rows = np.zeros((len(numbers), stride), np.uint8)
-        for kind, text in enumerate(self._requests):
-            which = np.flatnonzero(kinds == kind)
-            made = np.repeat(text[None, :], len(which), axis=0)
-            if kind != INCR:
-                made[:, self._key_at : self._key_at + 10] = decimal(numbers[which], 10)
-            if kind == SET:
-                values = self._values(numbers[which], seqs[which] // 3)
-                made[:, -values.shape[1] :] = values
-            rows[which, : len(text)] = made
-        offsets = np.arange(len(numbers), dtype=np.int64) * stride
-        return Ragged(rows.reshape(-1), offsets, sizes[kinds])
+        rows = self._blank[kinds]
+        has_key, is_set = np.flatnonzero(kinds != INCR), np.flatnonzero(kinds == SET)
+        rows[has_key, self._key_at : self._key_at + 10] = decimal(numbers[has_key], 10)
+        values = self._values(numbers[is_set], seqs[is_set] // 3)
+        rows[is_set, self._sizes[SET] - values.shape[1] : self._sizes[SET]] = values
+        offsets = np.arange(len(numbers), dtype=np.int64) * rows.shape[1]
+        return Ragged(rows.reshape(-1), offsets, self._sizes[kinds])
 
     def _values(self, numbers: Numbers, rounds: Numbers) -> Bytes:
         """What connections set their keys to, as bulk strings: uint8[n, 45]."""
-        rows = np.repeat(self._value[None, :], len(numbers), axis=0)
+        blank = np.frombuffer(VALUE, np.uint8)
+        rows = np.repeat(blank[None, :], len(numbers), axis=0)
         rows[:, 5:15] = decimal(numbers, 10)
         rows[:, 16:26] = decimal(rounds, 10)
         rows[:, 27:43] = random_letters(numbers, rounds, 0, 16, self._seed)
@@ -108,30 +79,21 @@ class Resp(Scenario):
 
     def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
         kinds = seqs % 3
+        of_set, of_get, of_incr = (np.flatnonzero(kinds == kind) for kind in (SET, GET, INCR))
+        values = self._values(numbers[of_get], seqs[of_get] // 3)
+        sizes = np.full(len(of_get), values.shape[1], np.int32)
         right = np.zeros(len(numbers), np.bool_)
-        checks = (self._are_ok, self._are_values, self._are_integers)
-        for kind, check in enumerate(checks):
-            which = np.flatnonzero(kinds == kind)
-            if len(which):
-                right[which] = check(numbers[which], seqs[which], data.take(which))
+        right[of_set] = equal_to(data.take(of_set), OK)
+        right[of_get] = matches(data.take(of_get), values, sizes)
+        right[of_incr] = integers(data.take(of_incr)) >= 0
         return right
-
-    def _are_ok(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
-        ok = np.frombuffer(OK, np.uint8)
-        return _equal(data, np.repeat(ok[None, :], len(numbers), axis=0))
-
-    def _are_values(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
-        return _equal(data, self._values(numbers, seqs // 3))
-
-    def _are_integers(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
-        return _integers(data) >= 0
 
     def took(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> None:
         kinds = seqs % 3
         is_set, is_incr = kinds == SET, kinds == INCR
         np.maximum.at(self._set, numbers[is_set], seqs[is_set] // 3)
         if is_incr.any():
-            self.values.add(_integers(data.take(is_incr)))
+            self.values.add(integers(data.take(is_incr)))
 
     def reply(self, number: int, seq: int) -> bytes:
         """Of an INCR an example: which number it is nobody knows before."""
@@ -159,10 +121,10 @@ class Resp(Scenario):
         return ours and reply == self.reply(number, 3 * asked + GET)
 
     def reply_size(self, number: int, seq: int) -> int:
-        return (len(OK), len(self._value), 0)[seq % 3]
+        return (len(OK), len(VALUE), 0)[seq % 3]
 
     def reply_sizes(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.int32]:
-        return np.array([len(OK), len(self._value), 0], np.int32)[seqs % 3]
+        return np.array([len(OK), len(VALUE), 0], np.int32)[seqs % 3]
 
     def frame(self, number: int, seq: int, stream: bytes) -> int:
         return reply_size(stream)
@@ -173,51 +135,93 @@ class Resp(Scenario):
 
     def notes(self) -> list[str]:
         values = self.values
-        told: list[str] = []
+        found: list[str] = []
         if values.doubled:
-            told.append(
+            found.append(
                 f"INCR: {values.doubled:,} of {values.count:,} replies said a number that another "
                 f"one had said (the first: {values.first_doubled:,}); each should come once."
             )
         unanswered = self.asked - values.count
         if values.gaps > unanswered:
-            told.append(
+            found.append(
                 f"INCR: between {values.lowest:,} and {values.highest:,} {values.gaps:,} numbers "
                 f"were not said to anybody; only {unanswered:,} requests have no reply."
             )
-        return told
+        return found
 
 
-def _gathered(data: Ragged, which: Numbers, width: int) -> Bytes:
-    """The first `width` bytes of some pieces, which have as many: uint8[m, width]."""
-    rows: Bytes = data.memory[data.offsets[which, None] + np.arange(width)]
-    return rows
+class CountedValues:
+    """Integers of which each should come once, kept as runs of neighbours.
 
-
-def _equal(data: Ragged, rows: Bytes) -> npt.NDArray[np.bool_]:
-    """Which pieces are these rows: bool[n]."""
-    same: npt.NDArray[np.bool_] = data.lengths == rows.shape[1]
-    which = np.flatnonzero(same)
-    if len(which):
-        same[which] = (_gathered(data, which, rows.shape[1]) == rows[which]).all(axis=1)
-    return same
-
-
-def _integers(data: Ragged) -> Numbers:
-    """The numbers that pieces of the form ":12\\r\\n" say; -1 for those that are not so: int64[n].
-
-    The slow form: `int(p[1:-2]) if re.fullmatch(rb":[0-9]{1,18}\\r\\n", p) else -1`.
+    A counter's replies are nearly gapless, so the memory is that of the gaps, not of the values.
+    The slow form: a Counter of all values; `doubled` is sum(count - 1), `gaps` how many integers
+    between the lowest and the highest are not in it.
     """
-    values = np.full(len(data), -1, np.int64)
-    lengths = data.lengths
-    for size in np.flatnonzero(np.bincount(np.clip(lengths, 0, INTEGER_MAX))).tolist():
-        if not 4 <= size < INTEGER_MAX:
-            continue
-        which = np.flatnonzero(lengths == size)
-        rows = _gathered(data, which, size)
-        digits = rows[:, 1:-2].astype(np.int64) - ord("0")
-        fits = (rows[:, 0] == ord(":")) & (rows[:, -2] == 13) & (rows[:, -1] == 10)
-        fits &= ((digits >= 0) & (digits <= 9)).all(axis=1)
-        numbers = digits @ (10 ** np.arange(size - 4, -1, -1, dtype=np.int64))
-        values[which[fits]] = numbers[fits]
-    return values
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first_doubled: int | None = None
+        self._doubled = 0
+        self._starts = np.zeros(0, np.int64)
+        self._ends = np.zeros(0, np.int64)  # behind the last of each run
+        self._waiting: list[Numbers] = []
+        self._waiting_count = 0
+
+    def add(self, values: Numbers) -> None:
+        """Values that came: int64[n]."""
+        self.count += len(values)
+        self._waiting.append(values)
+        self._waiting_count += len(values)
+        if self._waiting_count >= VALUES_KEPT:
+            self.settle()
+
+    def settle(self) -> None:
+        """Put what waits into the runs."""
+        if not self._waiting_count:
+            return
+        values = np.sort(np.concatenate(self._waiting))
+        self._waiting, self._waiting_count = [], 0
+        is_again = np.zeros(len(values), np.bool_)
+        is_again[1:] = values[1:] == values[:-1]
+        run = np.searchsorted(self._starts, values, side="right") - 1
+        known = run >= 0
+        known[known] = values[known] < self._ends[run[known]]
+        again = values[is_again | known]
+        if len(again):
+            self._doubled += len(again)
+            if self.first_doubled is None:
+                self.first_doubled = int(again[0])
+        new = values[~(is_again | known)]
+        starts = np.concatenate((self._starts, new))
+        ends = np.concatenate((self._ends, new + 1))
+        order = np.argsort(starts, kind="stable")
+        starts, ends = starts[order], ends[order]
+        is_start = np.ones(len(starts), np.bool_)
+        is_start[1:] = starts[1:] != ends[:-1]
+        is_end = np.ones(len(starts), np.bool_)
+        is_end[:-1] = is_start[1:]
+        self._starts, self._ends = starts[is_start], ends[is_end]
+
+    @property
+    def doubled(self) -> int:
+        """How many came that had come already; the first that was seen is `first_doubled`."""
+        self.settle()
+        return self._doubled
+
+    @property
+    def gaps(self) -> int:
+        """How many integers between the lowest and the highest did not come."""
+        self.settle()
+        return int((self._starts[1:] - self._ends[:-1]).sum())
+
+    @property
+    def lowest(self) -> int | None:
+        """The lowest value; None: none came."""
+        self.settle()
+        return int(self._starts[0]) if len(self._starts) else None
+
+    @property
+    def highest(self) -> int | None:
+        """The highest value; None: none came."""
+        self.settle()
+        return int(self._ends[-1]) - 1 if len(self._ends) else None

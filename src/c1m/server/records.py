@@ -17,6 +17,7 @@ from c1m.bounds import INT_MAX
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Ragged, starts_of
 from c1m.errors import UsageError
+from c1m.protocols.inbox import Inbox
 
 Slots = npt.NDArray[np.int32]
 Records = npt.NDArray[Any]
@@ -60,7 +61,7 @@ class RecordInbox:
                 f"{self.dtype} has no fixed size in bytes.", "Use a dtype of plain numbers."
             )
         self._has_half = np.zeros(self._capacity, np.bool_)
-        self._halves: dict[int, bytes] = {}
+        self._halves = Inbox()
 
     def __len__(self) -> int:
         """Connections with half a record pending."""
@@ -75,7 +76,7 @@ class RecordInbox:
         data = given_pieces(data, len(slots))
         size = self.dtype.itemsize
         is_odd = data.lengths % size != 0
-        if self._halves:
+        if len(self._halves):
             is_odd |= self._has_half[slots]
         if is_odd.any():
             is_odd = np.isin(slots, slots[is_odd])  # all pieces of such a connection are shifted
@@ -90,7 +91,7 @@ class RecordInbox:
         streams: dict[int, list[bytes]] = {}
         for slot, piece in zip(slots.tolist(), data.pieces(), strict=True):
             if slot not in streams:
-                streams[slot] = [self._halves.pop(slot, b"")]
+                streams[slot] = [self._halves.pop(slot)]
             streams[slot].append(piece)
         counts, whole = [], []
         for slot, pieces in streams.items():
@@ -100,14 +101,14 @@ class RecordInbox:
             whole.append(stream[: count * size])
             self._has_half[slot] = left > 0
             if left:
-                self._halves[slot] = stream[-left:]
+                self._halves.keep(slot, stream[-left:])
         owners = np.fromiter(streams, np.int32, len(streams)).repeat(counts)
         return owners, np.frombuffer(b"".join(whole), self.dtype)
 
     def forget(self, slots: Slots) -> int:
         """These connections have ended; returns the bytes of half records that are lost."""
         slots = given_slots(slots, self._capacity)
-        if not self._halves:
+        if not len(self._halves):
             return 0
         gone = slots[self._has_half[slots]]
         self._has_half[gone] = False
