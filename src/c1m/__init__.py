@@ -7,7 +7,7 @@ From the top down; each imports what is below it, and a test holds them to that:
     serving     `c1m.serve`                                  server      ticks, an App's callbacks
     scenarios   what is said, and what replies are right     limits      what bounds a machine
     loop        the loop of server and loadgen               results     what a run is: the record
-    engine      one contract: uring, epoll
+    engine      one contract: uring, epoll                   protocols   framing, inbox, RESP
     kernel      the only package that meets the kernel
     errors, bounds, clock, units, addresses, files, arguments: leaves
 

@@ -13,7 +13,7 @@ from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.ledger import OUTCOMES
-from c1m.scenarios.loader import SCENARIOS, own_scenario, rehearse
+from c1m.scenarios.loader import SCENARIOS, options_of, own_scenario, rehearse
 from c1m.scenarios.templates import Echo, LengthPrefixed, Ping, Templates
 from made_scenarios import make_scenario
 
@@ -31,6 +31,15 @@ def test_every_name_is_a_scenario(name: str) -> None:
     exchange.opened(np.arange(10))
     if name not in ("hold", "half-open"):
         assert exchange.is_free(np.array([0]))[0]
+
+
+def test_the_reference_lists_what_the_classes_say() -> None:
+    reference = Path(__file__).parents[2] / "docs" / "reference"
+    for name, kind in SCENARIOS.items():
+        options = ", ".join(f"`--{option}`" for option in options_of(kind))
+        row = f"| `{name}` | {kind.help} | {options} |"
+        assert row in (reference / "scenarios.md").read_text().splitlines()
+        assert f"`{name}`" in (reference / "load.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +76,7 @@ def test_flags() -> None:
     ("name", "options", "told"),
     [
         ("ehco", {}, "no scenario 'ehco'; did you mean 'echo'"),
-        ("zzz", {}, "There is no scenario 'zzz'. There are: hold, echo"),
+        ("zzz", {}, "There is no scenario 'zzz'. There are: echo, ping"),
         ("hold", {"message": "x"}, "no use for --message. Leave it out, or use .*echo, ping"),
         ("resp", {"message": "x"}, "no use for --message"),
         ("echo", {"expect": "x"}, "no use for --expect. .*use one that takes it: ping, lines"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from c1m.bounds import PID_MAX
-from c1m.cli.options import COUNT, DURATION, RATE, engine_option
+from c1m.cli.options import COUNT, DURATION, RATE, ScenarioOption, engine_option
 from c1m.cli.streams import say
 
 if TYPE_CHECKING:
@@ -113,11 +113,10 @@ def _plan_in(args: list[str]) -> str | None:
 @click.option("--plan", metavar="FILE", help="Take options from a TOML file.")
 @click.option(
     "--scenario",
+    cls=ScenarioOption,
     default="echo",
     show_default=True,
     metavar="NAME",
-    help="What connections say and expect: echo, ping, lines, length-prefixed, resp, publish, "
-    "hold, slow-reader, half-open, reconnect-storm, or FILE.py:NAME.",
 )
 @click.option(
     "--message",

@@ -67,6 +67,17 @@ SIZE = Unit("size", parse_size, 0, 1 << 40)
 DURATION = Unit("duration", parse_duration, 0, 1_000_000 * HOUR_NS, _shown_duration)
 RATE = Unit("rate", parse_rate, 0, 1e12)
 
+
+class ScenarioOption(click.Option):
+    """--scenario; its help names the scenarios, which are imported only to be shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from c1m.scenarios.loader import SCENARIOS
+
+        self.help = f"What connections say and expect: {', '.join(SCENARIOS)}, or FILE.py:NAME."
+        return super().get_help_record(ctx)
+
+
 engine_option = click.option(
     "--engine",
     type=click.Choice(["auto", "uring", "epoll"]),

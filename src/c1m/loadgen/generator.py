@@ -371,9 +371,7 @@ class Generator:
             self._keep_gap(True, watch.ticked_ns, now)
             watch.heard_ns = now  # it could not hear
         watch.ticked_ns = now
-        if not has_come and not (
-            self._hears and (self.traffic.ledger.in_flight or watch.gave_up)
-        ):
+        if not has_come and not (self._hears and (self.traffic.ledger.in_flight or watch.gave_up)):
             watch.heard_ns = now  # nothing is waited for
         # What the engine made of it since then is not the server's doing.
         self._came_ns = self.loop.batch.came_ns or now

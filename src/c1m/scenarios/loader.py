@@ -32,7 +32,7 @@ from c1m.scenarios.templates import Echo, LengthPrefixed, Lines, Ping, Reconnect
 from c1m.scenarios.unanswered import HalfOpen, Hold
 
 BUILT_IN = (
-    Hold, Echo, Ping, Lines, LengthPrefixed, Resp, Publish, SlowReader, HalfOpen, ReconnectStorm,
+    Echo, Ping, Lines, LengthPrefixed, Resp, Publish, Hold, SlowReader, HalfOpen, ReconnectStorm,
 )  # fmt: skip
 SCENARIOS: dict[str, type[Scenario]] = {kind.name: kind for kind in BUILT_IN}
 

@@ -53,7 +53,7 @@ class Publish(Scenario):
     """
 
     name = "publish"
-    help = "one connection publishes, all of them should receive it"
+    help = "connection 0 says `client {n} publishes {seq}`; every open connection receives it"
     stampedes = False
 
     def __init__(

@@ -115,7 +115,7 @@ class Echo(Templates):
     """Each message comes back as it was sent."""
 
     name = "echo"
-    help = "each message comes back as it was sent"
+    help = "says `client {n} message {seq}` and a newline; the same comes back"
 
     def __init__(self, message: Text = MESSAGE) -> None:
         super().__init__(message, message)
@@ -125,7 +125,7 @@ class Ping(Templates):
     """A fixed request and the reply to it."""
 
     name = "ping"
-    help = "a fixed request and the reply to it, here PING and +PONG"
+    help = "says `PING`, and expects `+PONG`; or what both options say"
 
     def __init__(self, message: Text | None = None, expect: Text | None = None) -> None:
         if (message is None) != (expect is None):
@@ -144,7 +144,7 @@ class Lines(Templates):
     """An echo of lines."""
 
     name = "lines"
-    help = "an echo of lines: each reply ends where its line ends"
+    help = "as `echo`; a reply ends with its line, whatever is in it"
     by_line = True
 
     def __init__(self, message: Text = MESSAGE, expect: Text | None = None) -> None:
@@ -155,7 +155,7 @@ class LengthPrefixed(Templates):
     """An echo of messages behind their length."""
 
     name = "length-prefixed"
-    help = "an echo of messages with their length before them, in 4 bytes, big-endian"
+    help = "as `echo`, behind its length in 4 bytes, big-endian"
     prefix = 4
 
     def __init__(self, message: Text = MESSAGE, expect: Text | None = None) -> None:
@@ -170,7 +170,10 @@ class SlowReader(Templates):
     """
 
     name = "slow-reader"
-    help = "sends as echo does, and reads nothing before the last stage is over"
+    help = (
+        "says 1 KiB, as often as `--pipeline` allows; reads nothing before the last "
+        "stage is over, then all the same"
+    )
     reads = False
     pipeline = 64
     stampedes = False
@@ -184,7 +187,7 @@ class ReconnectStorm(Echo):
     """An echo, with all connections dropped and reopened between two holds."""
 
     name = "reconnect-storm"
-    help = "as echo; halfway through, all connections are dropped and reopened at once"
+    help = "as `echo`; between two holds all connections are dropped and reopened"
     stampedes = False
     storms = True
 

@@ -17,7 +17,7 @@ class Hold(Scenario):
     """Says nothing: opens connections and sees whether they stay open. What comes is not judged."""
 
     name = "hold"
-    help = "says nothing: connections are only held"
+    help = "says nothing: connections are only held, and what comes is not judged"
     is_silent = True
     takes_turns = True
     stampedes = False
@@ -34,7 +34,7 @@ class HalfOpen(Scenario):
     """
 
     name = "half-open"
-    help = "says half of a request and waits for the server to end the connection"
+    help = "says the first half of a line, and expects that the server ends the connection"
     wants_end = True
     takes_turns = True
     stampedes = False
