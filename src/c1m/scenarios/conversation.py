@@ -148,11 +148,9 @@ class Talks:
         """See Exchange."""
 
     def is_free(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
-        """See Exchange."""
         return self.ledger.is_free(numbers)
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
-        """See Exchange."""
         messages: list[bytes] = []
         for number in numbers.tolist():
             if number not in self._says:
@@ -167,7 +165,6 @@ class Talks:
         return Ragged.of(messages), self.ledger.send(numbers)
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
-        """See Exchange."""
         for number, piece in zip(numbers.tolist(), data.pieces(), strict=True):
             if not self.ledger.expects(number):
                 self.ledger.unasked(number, piece)

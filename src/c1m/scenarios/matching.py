@@ -61,16 +61,13 @@ class Matching:
         """See Exchange."""
 
     def is_free(self, numbers: Numbers) -> Where:
-        """See Exchange."""
         return self.ledger.is_free(numbers)
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
-        """See Exchange."""
         seqs = self.ledger.send(numbers)
         return self.scenario.requests(numbers, seqs), seqs
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
-        """See Exchange."""
         seqs = self.ledger.oldest.take(numbers).astype(np.int64)
         if self._are_right(numbers, seqs, data):
             self.ledger.answer(numbers)

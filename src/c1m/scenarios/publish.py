@@ -154,7 +154,6 @@ class FanOutExchange:
         return self.ledger.is_free(numbers) & (numbers < self._publishers)
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
-        """See Exchange."""
         seqs = self.ledger.send(numbers)
         for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
             states = self._is_open.astype(np.uint8)  # AWAITED is 1
@@ -168,7 +167,6 @@ class FanOutExchange:
     # --- a batch ------------------------------------------------------------------------------
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
-        """See Exchange."""
         copies = self._copies_in(data)
         slow = self.ledger.is_odd.take(numbers)
         is_copy = np.zeros(len(numbers), np.bool_)
@@ -361,7 +359,6 @@ class FanOutExchange:
         return self.ledger.resolved()
 
     def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
-        """See Exchange."""
         keys = set(zip(numbers.tolist(), seqs.tolist(), strict=True))
         for publication in list(self._under_way):
             if (publication.number, publication.seq) in keys:

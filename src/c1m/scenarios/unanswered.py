@@ -67,11 +67,9 @@ class Unanswered:
         """See Exchange."""
 
     def is_free(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
-        """See Exchange."""
         return self._may_speak[numbers]
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
-        """See Exchange."""
         self._may_speak[numbers] = False
         seqs = self.ledger.send(numbers)
         return self.scenario.requests(numbers, seqs), seqs
@@ -89,7 +87,6 @@ class Unanswered:
         return resolved
 
     def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
-        """See Exchange."""
         for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
             if self.ledger.is_waiting(number, seq):
                 self.ledger.miss(number, seq)
