@@ -63,8 +63,10 @@ PURE = [
     "results/*",
     "protocols/*",
     "scenarios/*",
-    "limits/check", "limits/checks/*", "limits/counters", "limits/diagnosis", "limits/known",
-    "limits/needs", "limits/reasons", "limits/roots",
+    "limits/catalogue", "limits/conntrack", "limits/descriptors", "limits/diagnosis",
+    "limits/evidence", "limits/limit", "limits/memory", "limits/needs", "limits/ports",
+    "limits/queues", "limits/reasons", "limits/roots", "limits/situation", "limits/uring",
+    "limits/walls",
     "loadgen/pacing", "loadgen/sources", "loadgen/stillness",
     "report/compare", "report/compare_text", "report/figures*", "report/html_*",
     "report/noise", "report/text*",
@@ -76,7 +78,7 @@ MEETS_THE_SYSTEM = {
     "threading", "time", "datetime", "pathlib", "shutil",
 }  # fmt: skip
 IMPURE_WITH_REASON = {
-    ("limits/checks/io_uring", "os"): "os.strerror, a table of texts",
+    ("limits/uring", "os"): "os.strerror, a table of texts",
     ("limits/reasons", "os"): "os.strerror, a table of texts",
     ("results/record", "pathlib"): "read and written where a path says",
     ("scenarios/loader", "os"): "a user's scenario is a file",

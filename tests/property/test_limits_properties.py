@@ -7,10 +7,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from c1m.limits.check import OK, SHORT, UNKNOWN
 from c1m.limits.forecast import diagnose
-from c1m.limits.needs import LOOPBACK_SOURCES, ports_before_scan
-from c1m.limits.situation import Situation, format_ports, parse_ports
+from c1m.limits.limit import OK, SHORT, UNKNOWN
+from c1m.limits.needs import LOOPBACK_SOURCES
+from c1m.limits.ports import format_ports, parse_ports, ports_before_scan
+from c1m.limits.situation import Situation
 
 
 def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -18,36 +19,46 @@ def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 counts = st.integers(0, 1 << 24)
-triples = st.tuples(counts, counts, counts)
+triples = st.tuples(counts, counts, counts).map(lambda three: " ".join(map(str, three)))
 port = st.integers(1, 65535)
 port_ranges = st.tuples(port, port).map(lambda pair: (min(pair), max(pair)))
+sysctls = st.fixed_dictionaries(
+    {},
+    optional={
+        "fs.nr_open": counts.map(str),
+        "fs.file-max": counts.map(str),
+        "fs.file-nr": triples,
+        "fs.epoll.max_user_watches": counts.map(str),
+        "kernel.io_uring_disabled": st.sampled_from(["0", "1", "2"]),
+        "net.core.netdev_max_backlog": counts.map(str),
+        "net.core.somaxconn": counts.map(str),
+        "net.ipv4.ip_local_port_range": port_ranges.map(lambda pair: f"{pair[0]}\t{pair[1]}"),
+        "net.ipv4.ip_local_reserved_ports": st.lists(port_ranges, max_size=3).map(
+            lambda ranges: format_ports(tuple(ranges))
+        ),
+        "net.ipv4.tcp_ehash_entries": st.integers(-(1 << 24), 1 << 24).map(str),
+        "net.ipv4.tcp_max_syn_backlog": counts.map(str),
+        "net.ipv4.tcp_syncookies": st.sampled_from(["0", "1"]),
+        "net.ipv4.tcp_mem": triples,
+        "net.ipv4.tcp_rmem": triples,
+        "net.ipv4.tcp_wmem": triples,
+        "net.netfilter.nf_conntrack_max": counts.map(str),
+        "net.netfilter.nf_conntrack_count": counts.map(str),
+        "net.netfilter.nf_conntrack_tcp_timeout_established": counts.map(str),
+    },
+)
 situations = st.builds(
     Situation,
     kernel=st.sampled_from([(0, 0), (5, 10), (6, 1), (6, 12), (6, 18)]),
+    sysctls=sysctls,
     nofile=maybe(st.integers(16, 1 << 22).map(lambda n: (n // 2, n))),
-    nr_open=maybe(counts),
-    file_max=maybe(counts),
-    files_open=maybe(counts),
-    port_range=maybe(port_ranges),
-    reserved_ports=st.lists(port_ranges, max_size=3).map(tuple),
-    somaxconn=maybe(counts),
-    max_syn_backlog=maybe(counts),
-    has_syncookies=st.booleans(),
-    tcp_mem_pages=maybe(triples),
-    tcp_rmem_bytes=maybe(triples),
-    tcp_wmem_bytes=maybe(triples),
-    has_conntrack=st.booleans(),
-    conntrack_max=maybe(counts),
-    conntrack_count=maybe(counts),
-    conntrack_established_s=maybe(counts),
-    epoll_watches_max=maybe(counts),
+    memlock_bytes=maybe(st.integers(0, 1 << 26)),
     memory_available_bytes=maybe(st.integers(0, 1 << 38)),
     cgroup_limit_bytes=maybe(st.integers(0, 1 << 38)),
     cgroup_used_bytes=maybe(st.integers(0, 1 << 38)),
     slab_bytes=st.dictionaries(st.sampled_from(["TCP", "filp", "other"]), st.integers(1, 9000)),
+    softnet_dropped=counts,
     uring_errno=st.sampled_from([None, 0, 1, 12, 22, 38]),
-    uring_disabled=st.sampled_from([None, 0, 1, 2]),
-    memlock_bytes=maybe(st.integers(0, 1 << 26)),
     has_ipc_lock=st.booleans(),
     has_sys_admin=st.booleans(),
 )

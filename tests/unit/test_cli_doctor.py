@@ -11,21 +11,23 @@ from click.testing import CliRunner, Result
 from c1m.cli.doctor import doctor
 from c1m.errors import UsageError
 from c1m.kernel import procfs
-from c1m.limits import fixes, situation
+from c1m.limits import fixes, forecast
 from c1m.limits.situation import Situation
 
 MACHINE = Situation(
     kernel=(6, 18),
+    sysctls={
+        "fs.nr_open": "1048576",
+        "fs.file-max": "4194304",
+        "fs.epoll.max_user_watches": "5491511",
+        "net.core.somaxconn": "4096",
+        "net.ipv4.ip_local_port_range": "32768 60999",
+        "net.ipv4.tcp_max_syn_backlog": "2048",
+        "net.ipv4.tcp_mem": "287898 383867 575796",
+        "net.ipv4.tcp_rmem": "4096 131072 33554432",
+        "net.ipv4.tcp_wmem": "4096 16384 4194304",
+    },
     nofile=(1024, 20_000),
-    nr_open=1 << 20,
-    file_max=1 << 22,
-    port_range=(32768, 60999),
-    somaxconn=4096,
-    max_syn_backlog=2048,
-    tcp_mem_pages=(287_898, 383_867, 575_796),
-    tcp_rmem_bytes=(4096, 131072, 33554432),
-    tcp_wmem_bytes=(4096, 16384, 4194304),
-    epoll_watches_max=5_491_511,
     memory_available_bytes=23 << 30,
     uring_errno=0,
     has_ipc_lock=True,
@@ -35,7 +37,7 @@ MACHINE = Situation(
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A made-up machine: its situation, and a tree for what `--fix` writes."""
-    monkeypatch.setattr(situation, "read_situation", lambda: MACHINE)
+    monkeypatch.setattr(forecast, "read_situation", lambda: MACHINE)
     monkeypatch.setenv(fixes.STATE_DIR_VARIABLE, str(tmp_path / "state"))
     for function in ("plan", "apply", "revert"):
         real = getattr(fixes, function)

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from c1m.cli import serve
-from c1m.limits import situation
+from c1m.limits import forecast
+from c1m.limits.situation import Situation
 
 
 def engine(room: int) -> SimpleNamespace:
@@ -22,5 +23,5 @@ def test_the_room_is_what_the_engine_has_and_memory_holds() -> None:
 
 
 def test_what_is_not_known_bounds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(situation, "read_situation", lambda: situation.Situation())
+    monkeypatch.setattr(forecast, "read_situation", Situation)
     assert serve._room(engine(10**9)) == 10**9

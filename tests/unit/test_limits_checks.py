@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -13,35 +14,41 @@ from c1m.errors import EngineUnavailable, UsageError
 from c1m.kernel.real import RealKernel
 from c1m.kernel.uring_probe import probe
 from c1m.limits import needs
-from c1m.limits.check import OK, SHORT, UNKNOWN, Finding, with_room
-from c1m.limits.forecast import CHECKS, Diagnosis, diagnose
-from c1m.limits.situation import Situation, format_ports, parse_ports
+from c1m.limits.catalogue import LIMITS
+from c1m.limits.forecast import Diagnosis, diagnose
+from c1m.limits.limit import OK, SHORT, UNKNOWN, Finding, with_room
+from c1m.limits.ports import format_ports, parse_ports
+from c1m.limits.situation import Situation
 
 GIB = 1 << 30
+RESERVED = "net.ipv4.ip_local_reserved_ports"
+CONNTRACK_MAX = "net.netfilter.nf_conntrack_max"
+CONNTRACK_COUNT = "net.netfilter.nf_conntrack_count"
+CONNTRACK_TIMEOUT = "net.netfilter.nf_conntrack_tcp_timeout_established"
 
 # The development machine as it comes.
 MACHINE = Situation(
     kernel=(6, 18),
+    sysctls={
+        "fs.nr_open": "1048576",
+        "fs.file-max": "2466170",
+        "fs.file-nr": "500 0 2466170",
+        "fs.epoll.max_user_watches": "5491511",
+        "kernel.io_uring_disabled": "0",
+        "net.core.somaxconn": "4096",
+        "net.ipv4.ip_local_port_range": "32768 60999",
+        "net.ipv4.tcp_max_syn_backlog": "2048",
+        "net.ipv4.tcp_mem": "287898 383867 575796",
+        "net.ipv4.tcp_rmem": "4096 131072 33554432",
+        "net.ipv4.tcp_wmem": "4096 16384 4194304",
+        CONNTRACK_MAX: "262144",
+        CONNTRACK_COUNT: "0",
+        CONNTRACK_TIMEOUT: "432000",
+    },
     nofile=(20_000, 20_000),
-    nr_open=1_048_576,
-    file_max=2_466_170,
-    files_open=500,
-    port_range=(32768, 60999),
-    somaxconn=4096,
-    max_syn_backlog=2048,
-    tcp_mem_pages=(287_898, 383_867, 575_796),
-    tcp_rmem_bytes=(4096, 131072, 33554432),
-    tcp_wmem_bytes=(4096, 16384, 4194304),
-    has_conntrack=True,
-    conntrack_max=262_144,
-    conntrack_count=0,
-    conntrack_established_s=432_000,
-    tcp_sockets=2,
-    epoll_watches_max=5_491_511,
     memory_available_bytes=23 * GIB,
     slab_bytes={"TCP": 2521, "sock_inode_cache": 863, "filp": 196, "dentry": 196},
     uring_errno=0,
-    uring_disabled=0,
     memlock_bytes=8 << 20,
     has_ipc_lock=True,
     has_sys_admin=True,
@@ -49,8 +56,13 @@ MACHINE = Situation(
 M = 1_000_000
 
 
-def machine(**values: object) -> Situation:
-    return replace(MACHINE, **values)  # type: ignore[arg-type]
+def machine(values: Mapping[str, object] | None = None, **more: object) -> Situation:
+    """The development machine with other values: sysctls by their names (None: not there)."""
+    values = {**(values or {}), **more}
+    sysctls = {**MACHINE.sysctls, **{name: value for name, value in values.items() if "." in name}}
+    there = {name: str(value) for name, value in sysctls.items() if value is not None}
+    fields = {name: value for name, value in values.items() if "." not in name}
+    return replace(MACHINE, sysctls=there, **fields)  # type: ignore[arg-type]
 
 
 def found(diagnosis: Diagnosis, name: str) -> Finding:
@@ -81,24 +93,24 @@ BOUNDS = [
     ("nofile (hard)", "both", "epoll", {"nofile": (1024, 4096)}, {"nofile": None}),
     ("nofile (hard)", "both", "uring", {"nofile": (256, 256)}, {"nofile": None}),
     ("rings", "both", "uring", {"nofile": (2048, 2048)}, {"nofile": None}),
-    ("fs.nr_open", "server", "epoll", {"nr_open": 900_000}, {"nr_open": None}),
+    ("fs.nr_open", "server", "epoll", {"fs.nr_open": 900_000}, {"fs.nr_open": None}),
     ("fs.file-max", "both", "uring",
-        {"file_max": 2_000_000, "has_sys_admin": False}, {"file_max": None},
+        {"fs.file-max": 2_000_000, "has_sys_admin": False}, {"fs.file-max": None},
     ),
     ("fs.file-max", "both", "uring",
-        {"files_open": 500_000, "has_sys_admin": False}, {"file_max": None},
+        {"fs.file-nr": 500_000, "has_sys_admin": False}, {"fs.file-max": None},
     ),
     (
         "fs.epoll.max_user_watches", "server", "epoll",
-        {"epoll_watches_max": 999_999}, {"epoll_watches_max": None},
+        {"fs.epoll.max_user_watches": 999_999}, {"fs.epoll.max_user_watches": None},
     ),
     (
         "net.ipv4.tcp_mem", "server", "uring",
-        {"tcp_mem_pages": (1000, 2000, 3000)}, {"tcp_mem_pages": None},
+        {"net.ipv4.tcp_mem": "1000 2000 3000"}, {"net.ipv4.tcp_mem": None},
     ),
     (
         "net.netfilter.nf_conntrack_max", "both", "uring",
-        {"conntrack_count": 10}, {"conntrack_count": None},
+        {"net.netfilter.nf_conntrack_count": 10}, {"net.netfilter.nf_conntrack_count": None},
     ),
     (
         "memory", "both", "uring",
@@ -121,7 +133,7 @@ BOUNDS = [
 def test_short_says_how_many_fit_and_what_to_do(
     name: str, role: str, engine: str, short: dict[str, object], unknown: dict[str, object]
 ) -> None:
-    finding = found(diagnose(M, role, engine, [8001], machine(**short)), name)
+    finding = found(diagnose(M, role, engine, [8001], machine(short)), name)
     assert finding.verdict == SHORT
     assert finding.fits is not None and finding.fits < M
     assert isinstance(finding.needed, int) and isinstance(finding.have, int)
@@ -133,9 +145,9 @@ def test_short_says_how_many_fit_and_what_to_do(
 def test_ok_with_fewer_and_unknown_where_nothing_is_told(
     name: str, role: str, engine: str, short: dict[str, object], unknown: dict[str, object]
 ) -> None:
-    finding = found(diagnose(10, role, engine, [8001], machine(**short)), name)
+    finding = found(diagnose(10, role, engine, [8001], machine(short)), name)
     assert (finding.verdict, finding.remedy, finding.fixes) == (OK, "", ())
-    finding = found(diagnose(M, role, engine, [8001], machine(**unknown)), name)
+    finding = found(diagnose(M, role, engine, [8001], machine(unknown)), name)
     assert (finding.verdict, finding.fits) == (UNKNOWN, None)
     assert "cannot be read" in finding.text
 
@@ -161,7 +173,7 @@ def test_soft_nofile_is_never_short() -> None:
 
 
 def test_file_max_does_not_bind_the_administrator_but_is_named() -> None:
-    finding = found(diagnose(M, situation=machine(file_max=1000, has_sys_admin=True)),
+    finding = found(diagnose(M, situation=machine({"fs.file-max": 1000}, has_sys_admin=True)),
                     "fs.file-max")  # fmt: skip
     assert (finding.verdict, finding.fits) == (OK, None)
     assert "CAP_SYS_ADMIN" in finding.text
@@ -179,15 +191,15 @@ def test_local_ports_off_loopback() -> None:
     assert finding.verdict == OK
     finding = found(diagnose(M, "client", "uring", range(80, 151), MACHINE, sources=1), name)
     assert finding.verdict == OK
-    assert found(diagnose(M, "client", situation=machine(port_range=None)), name).verdict == UNKNOWN
-    reserved = machine(reserved_ports=((1, 65535),))
+    assert found(diagnose(M, "client", situation=machine({name: None})), name).verdict == UNKNOWN
+    reserved = machine({RESERVED: "1-65535"})
     finding = found(diagnose(1, "client", situation=reserved), name)
     assert (finding.verdict, finding.fits) == (SHORT, 0)
     assert all(f.name != name for f in diagnose(M, "server", situation=MACHINE).findings)
 
 
 def test_widening_the_range_reserves_the_listening_ports() -> None:
-    diagnosis = diagnose(M, "both", "uring", [8001], machine(reserved_ports=((9, 9),)), sources=1)
+    diagnosis = diagnose(M, "both", "uring", [8001], machine({RESERVED: "9"}), sources=1)
     fixes = found(diagnosis, "net.ipv4.ip_local_port_range").fixes
     assert {fix.sysctl: fix.value for fix in fixes} == {
         "net.ipv4.ip_local_port_range": "1024 65535",
@@ -201,10 +213,13 @@ def test_listening_ports_inside_the_ephemeral_range_are_named() -> None:
     assert (finding.verdict, finding.needed) == (OK, "40000-40001")
     assert "40000-40001" in finding.text
     assert finding.remedy
-    reserved = machine(reserved_ports=((39000, 40500),))
+    reserved = machine({RESERVED: "39000-40500"})
     finding = found(diagnose(M, "server", "uring", [40000, 80], reserved), name)
     assert (finding.needed, finding.remedy) == ("none", "")
-    assert found(diagnose(M, situation=machine(port_range=None)), name).verdict == UNKNOWN
+    assert (
+        found(diagnose(M, situation=machine({"net.ipv4.ip_local_port_range": None})), name).verdict
+        == UNKNOWN
+    )
 
 
 def test_queues_are_advice() -> None:
@@ -213,23 +228,26 @@ def test_queues_are_advice() -> None:
     for name in ("net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"):
         assert (found(both, name).verdict, found(both, name).remedy) == (OK, "")
         assert (found(server, name).verdict, found(server, name).fixes[0].value) == (OK, "65535")
-    wide = diagnose(M, "server", "uring", [8001], machine(somaxconn=65535, max_syn_backlog=65535))
+    queues = "net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"
+    wide = diagnose(M, "server", "uring", [8001], machine(dict.fromkeys(queues, 65535)))
     assert found(wide, "net.core.somaxconn").text == ""
-    blind = diagnose(M, "server", "uring", [8001], machine(somaxconn=None, max_syn_backlog=None))
-    assert {f.name for f in blind.unknown} >= {"net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"}
-    off = diagnose(M, "server", "uring", [8001], machine(has_syncookies=False))
+    blind = diagnose(M, "server", "uring", [8001], machine(dict.fromkeys(queues)))
+    assert {f.name for f in blind.unknown} >= set(queues)
+    off = diagnose(M, "server", "uring", [8001], machine({"net.ipv4.tcp_syncookies": 0}))
     assert "dropped" in found(off, "net.ipv4.tcp_max_syn_backlog").text
 
 
 def test_a_queue_of_packets_is_too_short_only_where_some_were_dropped() -> None:
     name = "net.core.netdev_max_backlog"
-    silent = diagnose(M, "both", "uring", [8001], machine(netdev_max_backlog=1000))
+    silent = diagnose(M, "both", "uring", [8001], machine({name: 1000}))
     assert found(silent, name).remedy == "" and found(silent, name).fixes == ()
-    full = machine(netdev_max_backlog=1000, softnet_dropped=6_435_221)
+    full = machine({name: 1000}, softnet_dropped=6_435_221)
     finding = found(diagnose(M, "both", "uring", [8001], full), name)
     assert finding.verdict == OK and "6,435,221 packets" in finding.text
     assert [fix.value for fix in finding.fixes] == ["100000"]
-    wide = replace(full, netdev_max_backlog=1_000_000)  # they were dropped before it was raised
+    wide = machine(
+        {name: 1_000_000}, softnet_dropped=6_435_221
+    )  # they were dropped before it was raised
     assert found(diagnose(M, "both", "uring", [8001], wide), name).fixes == ()
     hidden = diagnose(M, "both", "uring", [8001], machine(softnet_dropped=5))
     assert name not in {f.name for f in hidden.findings}
@@ -237,37 +255,33 @@ def test_a_queue_of_packets_is_too_short_only_where_some_were_dropped() -> None:
 
 @pytest.mark.parametrize("name", ["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"])
 def test_tcp_buffers(name: str) -> None:
-    key = name.removeprefix("net.ipv4.") + "_bytes"
     assert found(diagnose(M, situation=MACHINE), name).remedy == ""
-    small = found(diagnose(M, situation=machine(**{key: (1024, 16384, 4194304)})), name)
+    small = found(diagnose(M, situation=machine({name: "1024 16384 4194304"})), name)
     assert (small.verdict, small.fixes[0].value.split()[0]) == (OK, "4096")
-    large = found(diagnose(M, situation=machine(**{key: (4096, 1 << 24, 1 << 25)})), name)
+    large = found(diagnose(M, situation=machine({name: f"4096 {1 << 24} {1 << 25}"})), name)
     assert "large" in large.text and large.remedy
-    assert found(diagnose(M, situation=machine(**{key: None})), name).verdict == UNKNOWN
+    assert found(diagnose(M, situation=machine({name: None})), name).verdict == UNKNOWN
 
 
 def test_conntrack_counts_only_where_it_tracks() -> None:
-    name, timeout = (
-        "net.netfilter.nf_conntrack_max",
-        "net.netfilter.nf_conntrack_tcp_timeout_established",
-    )
+    name, timeout = CONNTRACK_MAX, CONNTRACK_TIMEOUT
     idle = diagnose(M, situation=MACHINE)
     assert found(idle, name).fits is None
     assert all(f.name != timeout for f in idle.findings)
-    absent = diagnose(M, situation=machine(has_conntrack=False, conntrack_max=None))
+    absent = diagnose(M, situation=machine({name: None}))
     assert found(absent, name).have == "not loaded"
-    busy = machine(conntrack_count=5, conntrack_max=2 * M)
-    assert found(diagnose(M, situation=busy), timeout).remedy == ""
-    brief = diagnose(M, situation=replace(busy, conntrack_established_s=300))
+    busy = {CONNTRACK_COUNT: 5, name: 2 * M}
+    assert found(diagnose(M, situation=machine(busy)), timeout).remedy == ""
+    brief = diagnose(M, situation=machine({**busy, timeout: 300}))
     assert "5 min" in found(brief, timeout).text and found(brief, timeout).fixes
-    blind = diagnose(M, situation=replace(busy, conntrack_established_s=None))
+    blind = diagnose(M, situation=machine({**busy, timeout: None}))
     assert found(blind, timeout).verdict == UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"uring_errno": errno.EPERM, "uring_disabled": 2}, "kernel.io_uring_disabled"),
+        ({"uring_errno": errno.EPERM, "kernel.io_uring_disabled": 2}, "kernel.io_uring_disabled"),
         ({"uring_errno": errno.EPERM}, "seccomp"),
         ({"uring_errno": errno.ENOMEM}, "LimitMEMLOCK"),
         ({"uring_errno": errno.ENOSYS}, "epoll"),
@@ -276,7 +290,7 @@ def test_conntrack_counts_only_where_it_tracks() -> None:
     ],
 )
 def test_io_uring_refused(values: dict[str, object], words: str) -> None:
-    refused = machine(**values)
+    refused = machine(values)
     asked = diagnose(10, "both", "uring", [8001], refused)
     finding = found(asked, "io_uring")
     assert (finding.verdict, finding.fits, asked.first_limit) == (SHORT, 0, "io_uring")
@@ -315,7 +329,9 @@ def test_bad_requests_are_one_sentence(values: dict[str, object], words: str) ->
 
 
 def test_the_table_names_every_check_and_stays_within_the_width() -> None:
-    diagnosis = diagnose(M, "server", "epoll", [40000], machine(conntrack_count=9, nr_open=5))
+    diagnosis = diagnose(
+        M, "server", "epoll", [40000], machine({CONNTRACK_COUNT: 9, "fs.nr_open": 5})
+    )
     text = render(diagnosis, width=80)
     for finding in diagnosis.findings:
         assert any(line.startswith(finding.name) for line in text.splitlines())
@@ -324,7 +340,7 @@ def test_the_table_names_every_check_and_stays_within_the_width() -> None:
     assert max(map(len, notes)) <= 80
     assert "\x1b" not in text
     assert "\x1b[31mshort" in render(diagnosis, colour=True)
-    assert len(CHECKS) == len(set(CHECKS))
+    assert len(LIMITS) == len({limit.name for limit in LIMITS})
 
 
 def test_one_connection_has_its_grammar() -> None:
@@ -345,12 +361,12 @@ def test_with_room_is_above_by_about_a_quarter() -> None:
 
 def test_the_table_of_established_connections_bounds_nothing_but_is_named_when_deep() -> None:
     name = "net.ipv4.tcp_ehash_entries"
-    small = diagnose(M, situation=machine(established_chains=262_144))
+    small = diagnose(M, situation=machine({name: 262_144}))
     finding = found(small, name)
     assert (finding.verdict, finding.fits) == (OK, None)
-    assert "2,000,000 sockets stand 8 deep" in finding.text
+    assert "2,000,000 sockets are 8 deep" in finding.text
     assert "thash_entries=2097152" in finding.remedy
-    assert not found(diagnose(M, situation=machine(established_chains=1 << 21)), name).remedy
+    assert not found(diagnose(M, situation=machine({name: 1 << 21})), name).remedy
     assert name not in {f.name for f in diagnose(M, situation=machine()).findings}
 
 

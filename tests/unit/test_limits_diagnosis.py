@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +13,10 @@ from hypothesis import strategies as st
 
 from c1m.errors import LimitError
 from c1m.limits import reasons
-from c1m.limits.check import OK, Finding
-from c1m.limits.counters import BY_NAME, COUNTERS, GAUGES
-from c1m.limits.diagnosis import DOCTORS, Evidence, explanations, kernel_rows, missing, missing_rows
-from c1m.limits.forecast import diagnose
-from c1m.limits.roots import Silence
-from c1m.limits.situation import Situation
+from c1m.limits.catalogue import COUNTER_BY_NAME, COUNTERS, LIMITS
+from c1m.limits.diagnosis import explanations, kernel_rows, missing, missing_rows
+from c1m.limits.evidence import Evidence, Silence
+from c1m.limits.limit import OK, SHORT, Finding
 from c1m.results import derive
 from c1m.results.record import (
     Asked,
@@ -45,7 +42,6 @@ METADATA = Metadata(
     engine=EngineUsed(name="uring"),
 )
 HERE = Evidence(metadata=METADATA, is_server_here=True)
-DOCS = Path(__file__).parents[2] / "docs/reference/walls.md"
 
 
 def short(
@@ -79,7 +75,7 @@ def rows_of(evidence: Evidence, asked: int = 1_000, **run: object) -> list[Expla
 def with_counters(evidence: Evidence = HERE, **counters: int) -> Evidence:
     """`TcpExt_ListenOverflows=3` -> "TcpExt.ListenOverflows": 3."""
     named = {name.replace("_", ".", 1): count for name, count in counters.items()}
-    assert set(named) <= set(BY_NAME)
+    assert set(named) <= set(COUNTER_BY_NAME)
     return replace(evidence, kernel_counters=named)
 
 
@@ -100,12 +96,16 @@ def test_connections_that_the_plan_closed_are_not_missing() -> None:
 
 
 counts = st.integers(0, 1_000)
-by_errno = st.dictionaries(
-    st.sampled_from(sorted({*reasons._CONNECT, *reasons._ANYWHERE, 4095})), counts, max_size=4
-)
-by_lost = st.dictionaries(
-    st.sampled_from(sorted({*reasons._OPEN, *reasons._ANYWHERE})), counts, max_size=4
-)
+ANYWHERE = {*reasons.ANYWHERE, *(name for limit in LIMITS for name in limit.errnos)}
+
+
+def codes(names: Collection[str], *more: int) -> st.SearchStrategy[dict[int, int]]:
+    known = {getattr(errno, name, reasons.PEER_EOF) for name in names}
+    return st.dictionaries(st.sampled_from(sorted({*known, *more})), counts, max_size=4)
+
+
+by_errno = codes({*reasons.CONNECT, *ANYWHERE}, 4095)
+by_lost = codes({*reasons.OPEN, *ANYWHERE})
 
 
 @given(by_errno, by_lost, counts, counts, st.integers(0, 4_000), st.integers(0, 9_000), counts)
@@ -226,17 +226,32 @@ def test_the_doctors_remedy_is_preferred() -> None:
     assert [row.remedy for row in rows] == [finding.remedy for finding in findings]
 
 
-def test_the_doctor_has_the_checks_that_are_asked_for() -> None:
-    found = {
-        finding.name
-        for engine in ("uring", "epoll")
-        for finding in diagnose(
-            1_000, "both", engine, situation=Situation(netdev_max_backlog=1_000)
-        ).findings
-    }
-    assert {name for names in DOCTORS.values() for name in names} <= found
-    for key in DOCTORS:
-        assert key in BY_NAME or hasattr(errno, key)
+def test_of_several_limits_behind_an_errno_the_tightest_is_to_be_raised() -> None:
+    findings = [
+        Finding("memory", SHORT, remedy="add memory", fits=500),
+        Finding("cgroup memory", SHORT, remedy="raise the group's", fits=100),
+        Finding("net.ipv4.tcp_mem", OK, remedy="raise tcp_mem"),
+    ]
+    (row,) = rows_of(replace(HERE, findings=findings), connect={errno.ENOMEM: 100})
+    assert row.remedy == "raise the group's"
+
+
+def test_a_counter_with_a_remedy_of_its_own_keeps_it() -> None:
+    findings = [Finding("net.netfilter.nf_conntrack_max", SHORT, remedy="raise it", fits=5)]
+    evidence = replace(
+        with_counters(Conntrack_insert_failed=3, Conntrack_drop=2), findings=findings
+    )
+    assert [row.remedy == "raise it" for row in kernel_rows(evidence)] == [True, False]
+
+
+def test_what_is_known_of_a_limit_fits_together() -> None:
+    for limit in LIMITS:
+        assert type(limit).__doc__
+        assert all(hasattr(errno, name) for name in limit.errnos)
+        is_recognised = limit.errnos or limit.usual or limit.gauge
+        assert limit.remedy or not is_recognised
+        assert limit.kind or not limit.usual
+        assert all(counter.remedy or limit.remedy for counter in limit.counters)
 
 
 def told(evidence: Evidence, asked: int = 1_000, **run: object) -> list[Explanation]:
@@ -349,17 +364,6 @@ def test_symptoms_are_phases_and_errnos() -> None:
             phase, code = symptom.split()
             assert phase in ("connect", "open")
             assert code == "unfinished" or hasattr(errno, code)
-
-
-def test_the_page_has_every_counter_and_gauge_in_the_tables_words() -> None:
-    page = DOCS.read_text(encoding="utf-8")
-    for counter in COUNTERS:
-        line = f"| `{counter.name}` | {counter.meaning} | {counter.remedy} |"
-        assert line in page, line
-    for gauge in GAUGES:
-        bound = f"`{gauge.limit}`" if gauge.limit else ""
-        line = f"| `{gauge.name}` | {gauge.meaning} | {bound} | {gauge.remedy} |"
-        assert line in page, line
 
 
 def test_connections_that_are_open_and_never_answered_are_explained() -> None:

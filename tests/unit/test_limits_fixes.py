@@ -10,10 +10,9 @@ import pytest
 from c1m.errors import UsageError
 from c1m.kernel import procfs
 from c1m.limits import fixes
-from c1m.limits.check import OK, SHORT, Finding, Fix
 from c1m.limits.fixes import Change, FixError
-from c1m.limits.forecast import diagnose
-from c1m.limits.situation import read_situation
+from c1m.limits.forecast import diagnose, read_situation
+from c1m.limits.limit import OK, SHORT, Finding, Fix
 
 VALUES = {
     "fs.file-max": "1000",

@@ -1,10 +1,10 @@
-"""needs.py against plain counting and known figures."""
+"""needs.py and the arithmetic of ports.py against plain counting and known figures."""
 
 from __future__ import annotations
 
 import pytest
 
-from c1m.limits import needs
+from c1m.limits import needs, ports
 from c1m.limits.needs import Request
 
 
@@ -30,13 +30,12 @@ def counted_ports(low: int, high: int, reserved: tuple[tuple[int, int], ...]) ->
 def test_ports_before_scan_counts_one_parity(
     low: int, high: int, reserved: tuple[tuple[int, int], ...]
 ) -> None:
-    assert needs.ports_before_scan(low, high, reserved) == counted_ports(low, high, reserved)
+    assert ports.ports_before_scan(low, high, reserved) == counted_ports(low, high, reserved)
 
 
 def test_a_million_on_loopback_needs_71_pairs_here_and_32_with_the_widest_range() -> None:
-    request = Request(1_000_000)
-    assert needs.triples(request, needs.ports_before_scan(32768, 60999)) == 71
-    assert needs.triples(request, needs.ports_before_scan(1024, 65535)) == 32
+    assert ports.triples(1_000_000, ports.ports_before_scan(32768, 60999)) == 71
+    assert ports.triples(1_000_000, ports.ports_before_scan(1024, 65535)) == 32
 
 
 def test_uring_needs_rings_and_epoll_descriptors() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from c1m.limits.counters import GAUGE_BY_NAME
+from c1m.limits.catalogue import GAUGES
 from c1m.loadgen.sampler import COUNTERS, Sampler
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -187,7 +187,7 @@ def test_gauges_keep_their_highest_also_of_rows_that_are_dropped(proc: Path) -> 
     tracking = Sampler(None, SteppingClock(), root=proc)
     tracking.sample(0)
     assert tracking.gauges()["Conntrack.count"] == 262_144
-    assert set(tracking.gauges()) == set(GAUGE_BY_NAME)
+    assert set(tracking.gauges()) == {gauge.name for gauge in GAUGES}
     tracking.close()
 
 

@@ -60,7 +60,7 @@ def test_the_summary_of_a_run_with_failures() -> None:
         "1,200 x ECONNREFUSED while connecting: the peer answered with a reset",
         "-> Start the server, and compare its --listen with the target's ports.",
         "30 x ETIMEDOUT while connecting",
-        "raise net.core.somaxconn",
+        "Raise net.core.somaxconn",
         "11 x ECONNRESET while open",
         "4 x EOF while open: closed by the peer",
         r"connection 17, request 0: expected b'client connections 17\n' received b'</script><b>",

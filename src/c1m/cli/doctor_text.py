@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from c1m.limits.check import OK, SHORT, Finding
 from c1m.limits.fixes import Change, Reverted
 from c1m.limits.forecast import Diagnosis
+from c1m.limits.limit import OK, SHORT, Finding
 from c1m.units import format_bytes, format_count
 
 _COLOURS = {OK: "\x1b[32m", SHORT: "\x1b[31m"}

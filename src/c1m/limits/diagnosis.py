@@ -1,4 +1,4 @@
-"""Why connections are missing: every one of them in a row with its cause and what to do. Pure.
+"""Why connections are missing: each of them in a row with its cause and what to do. Pure.
 
 Three kinds of rows, in this order:
 
@@ -14,83 +14,24 @@ those that only an accepting machine counts say nothing here about a server else
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from c1m.errors import LimitError
-from c1m.limits import known as walls
-from c1m.limits import roots
-from c1m.limits.counters import BY_NAME, COUNTERS, GAUGE_BY_NAME, GAUGES, Counter
-from c1m.results.record import Asked, Connections, Failure, Metadata, Ramp, Samples
+from c1m.limits import roots, walls
+from c1m.limits.catalogue import COUNTER_BY_NAME, COUNTERS, GAUGES, limits_of
+from c1m.limits.evidence import Evidence
+from c1m.limits.situation import numbers
+from c1m.results.record import Asked, Connections, Failure
 from c1m.results.requests import Explanation
-from c1m.units import format_bytes, format_count
-
-if TYPE_CHECKING:
-    from c1m.limits.check import Finding
+from c1m.units import format_count
 
 JOINED_SHARE_LEAST = 0.01  # of a row's connections; below, a counter is an accident beside it
-JOINED_MAX = 3  # counters told in one row
+JOINED_MAX = 3  # counters named in one row
 GAUGE_NEAR_LIMIT = 0.95
-MEMORY_FULL = 0.97
-
-# Checks of the doctor whose remedy knows this machine better than the general one, by errno or
-# by counter. The first that has a remedy is told.
-DOCTORS: Mapping[str, tuple[str, ...]] = {
-    "EMFILE": ("nofile (hard)",),
-    "ENFILE": ("fs.file-max",),
-    "EADDRNOTAVAIL": ("net.ipv4.ip_local_port_range",),
-    "ENOMEM": ("cgroup memory", "memory", "net.ipv4.tcp_mem"),
-    "ENOBUFS": ("cgroup memory", "memory", "net.ipv4.tcp_mem"),
-    "TcpExt.ListenOverflows": ("net.core.somaxconn",),
-    "TcpExt.ListenDrops": ("net.core.somaxconn",),
-    "TcpExt.TCPReqQFullDrop": ("net.ipv4.tcp_max_syn_backlog",),
-    "TcpExt.TCPAbortOnMemory": ("net.ipv4.tcp_mem",),
-    "TcpExt.TCPMemoryPressures": ("net.ipv4.tcp_mem",),
-    "Softnet.dropped": ("net.core.netdev_max_backlog",),
-    "Conntrack.drop": ("net.netfilter.nf_conntrack_max",),
-    "Conntrack.early_drop": ("net.netfilter.nf_conntrack_max",),
-}
 
 _WHEN = {"connect": "while connecting", "open": "while open"}
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What a run knows beside its connections; any of it may be absent.
-
-    `gauges`: the highest of each (Sampler.gauges); `ports`, `triples` as walls.recognise takes
-    them; `is_server_here`: None where it is not known; `findings` of the doctor for this machine.
-    """
-
-    kernel_counters: Mapping[str, int] = field(default_factory=dict)
-    gauges: Mapping[str, int] = field(default_factory=dict)
-    samples: Samples = field(default_factory=Samples)
-    metadata: Metadata = field(default_factory=Metadata)
-    ramp: Ramp = field(default_factory=Ramp)
-    ports: int | None = None
-    triples: int | None = None
-    is_server_here: bool | None = None
-    findings: Sequence[Finding] = ()
-    unanswered: int = 0  # connections that opened and never had a first reply
-    server_nofile: int = 0  # RLIMIT_NOFILE (soft) of the server's process; 0: not known
-    silence: roots.Silence | None = None  # in which the server answered no connect
-    refusal: LimitError | None = None  # the limit of this machine at which connects stopped
-
-    def moved(self, counter: Counter) -> int:
-        """By how much it moved; 0 where it says nothing about this run's server."""
-        if counter.of_server and self.is_server_here is False:
-            return 0
-        count = max(0, self.kernel_counters.get(counter.name, 0))
-        if counter.name == "TcpExt.ListenDrops":  # counts each overflow too: only what is beyond
-            count -= self.kernel_counters.get("TcpExt.ListenOverflows", 0)
-        return max(0, count)
-
-    def doctors_remedy(self, *keys: str) -> str:
-        """What the doctor says to these errnos and counters; "" where it says nothing."""
-        said = {finding.name: finding.remedy for finding in self.findings}
-        names = (name for key in keys for name in DOCTORS.get(key, ()))
-        return next((said[name] for name in names if said.get(name)), "")
 
 
 def explanations(
@@ -100,18 +41,12 @@ def explanations(
     rows, told = _missing_rows(asked, connections, failures, evidence)
     if evidence.unanswered:
         rows.append(("unanswered", _unanswered(evidence.unanswered)))
-    gauges = evidence.gauges
     met = walls.recognise(
         # Where all have opened nothing stopped them, whatever the most at one moment was.
         connections.peak_open if connections.opened < asked.connections else asked.connections,
         asked,
-        evidence.ramp,
-        evidence.ports,
-        evidence.triples,
-        evidence.metadata,
-        errnos={failure.errno for failure in failures if failure.phase == "connect"},
-        conntrack_highest=gauges.get("Conntrack.count", 0 if gauges else None),
-        is_server_here=bool(evidence.is_server_here),
+        evidence,
+        {failure.errno for failure in failures if failure.phase == "connect"},
     )
     root = roots.find(
         evidence.samples, evidence.silence, connections, evidence.unanswered, evidence.server_nofile
@@ -125,7 +60,7 @@ def explanations(
 
 def _following(root: roots.Root, row: Explanation) -> Explanation:
     """A listener's counter, without a remedy where it only counts what follows from the root."""
-    counter = BY_NAME.get(row.what.split()[0])
+    counter = COUNTER_BY_NAME.get(row.what.split()[0])
     if counter is None or not counter.of_server or root.symptoms.isdisjoint(counter.explains):
         return row
     return replace(row, remedy="")
@@ -190,31 +125,23 @@ def _never_begun(count: int, asked: Asked, refusal: LimitError | None) -> Explan
 
 def _failure_row(failure: Failure, evidence: Evidence, told: set[str]) -> Explanation:
     """One errno of one phase, with what this machine knows about it."""
-    joined = _joined(f"{failure.phase} {failure.errno}", failure.count, evidence)
-    told.update(counter.name for counter in joined)
-    special = _specific(failure, evidence)
-    cause = " ".join([_sentence(failure.text), *special, *_told(joined, evidence)]).strip()
-    remedy = evidence.doctors_remedy(failure.errno, *(counter.name for counter in joined))
-    if not remedy:
-        # What only tells that something is amiss (no alarm) has no better remedy than the errno's.
-        remedy = next((one.remedy for one in joined if one.is_alarm), failure.remedy)
+    seen = [text for limit in limits_of(failure.errno) for text in limit.seen(evidence)]
+    symptom = f"{failure.phase} {failure.errno}"
+    counted, remedy = _joined(symptom, failure.count, failure.remedy, evidence, told)
     if failure.errno == "ETIMEDOUT" and evidence.is_server_here is False:
         remedy += (
             " The server's own counters are on its machine: nstat -az TcpExtListenOverflows "
             "TcpExtListenDrops."
         )
     what = f"{format_count(failure.count)} x {failure.errno} {_WHEN.get(failure.phase, '')}"
-    return Explanation(failure.count, what.strip(), cause, remedy.strip())
+    cause = " ".join([_sentence(failure.text), *seen, *counted])
+    return Explanation(failure.count, what.strip(), cause.strip(), remedy.strip())
 
 
 def _unfinished(count: int, evidence: Evidence, told: set[str]) -> Explanation:
-    joined = _joined("connect unfinished", count, evidence)
-    told.update(counter.name for counter in joined)
-    cause = " ".join(["The run ended while they were connecting.", *_told(joined, evidence)])
-    remedy = evidence.doctors_remedy(*(counter.name for counter in joined))
-    if not remedy:
-        general = "Give the ramp more time, or lower --connect-rate."
-        remedy = next((one.remedy for one in joined if one.is_alarm), general)
+    general = "Give the ramp more time, or lower --connect-rate."
+    counted, remedy = _joined("connect unfinished", count, general, evidence, told)
+    cause = " ".join(["The run ended while they were connecting.", *counted])
     return Explanation(count, f"{format_count(count)} connects unfinished", cause, remedy)
 
 
@@ -229,60 +156,47 @@ def _unanswered(count: int) -> Explanation:
     )
 
 
-def _joined(symptom: str, count: int, evidence: Evidence) -> list[Counter]:
-    """The counters that explain the symptom: alarms first, else in the order of the table."""
-    least = JOINED_SHARE_LEAST * count
+def _joined(
+    symptom: str, count: int, general: str, evidence: Evidence, told: set[str]
+) -> tuple[list[str], str]:
+    """The counters that explain a symptom as sentences, and what to do about it.
+
+    Alarms come first. The remedy is the doctor's, else that of the first alarm, else `general`.
+    """
     found = [
         counter
         for counter in COUNTERS
         if symptom in counter.explains and evidence.moved(counter) > 0
-        if evidence.moved(counter) >= least
+        if evidence.moved(counter) >= JOINED_SHARE_LEAST * count
     ]
-    return sorted(found, key=lambda counter: not counter.is_alarm)[:JOINED_MAX]
-
-
-def _told(counters: Sequence[Counter], evidence: Evidence) -> list[str]:
-    return [
+    found = sorted(found, key=lambda counter: not counter.is_alarm)[:JOINED_MAX]
+    told.update(counter.name for counter in found)
+    sentences = [
         f"{format_count(evidence.moved(counter))} x {counter.meaning} ({counter.name})."
-        for counter in counters
+        for counter in found
     ]
+    signs = [symptom.split()[1], *(counter.name for counter in found)]
+    alarms = (counter.remedy for counter in found if counter.is_alarm)
+    return sentences, doctors_remedy(signs, evidence) or next(alarms, general)
+
+
+def doctors_remedy(signs: Sequence[str], evidence: Evidence) -> str:
+    """What the doctor says about the limits behind errnos and counters; "" where it says nothing.
+
+    The first sign that has a limit with a remedy decides; of its limits, the one that allows least.
+    """
+    for sign in signs:
+        names = {limit.name for limit in limits_of(sign)}
+        said = [finding for finding in evidence.findings if finding.name in names]
+        said = [finding for finding in said if finding.remedy]
+        if said:
+            least = min(said, key=lambda one: math.inf if one.fits is None else one.fits)
+            return least.remedy
+    return ""
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "." if text else ""
-
-
-def _specific(failure: Failure, evidence: Evidence) -> list[str]:
-    """What the run's own figures add to an errno: sentences."""
-    metadata, sentences = evidence.metadata, []
-    if failure.errno == "EADDRNOTAVAIL":
-        sentences += _ports(evidence)
-    elif failure.errno == "EMFILE" and metadata.nofile_soft:
-        sentences.append(f"RLIMIT_NOFILE is {format_count(metadata.nofile_soft)} here.")
-    elif failure.errno == "ENFILE" and metadata.sysctls.get("fs.file-max", "").isdigit():
-        sentences.append(f"fs.file-max is {format_count(int(metadata.sysctls['fs.file-max']))}.")
-    elif failure.errno in ("ENOMEM", "ENOBUFS") and metadata.memory_bytes:
-        used = max(evidence.samples.kernel.used_bytes, default=0)
-        if used >= MEMORY_FULL * metadata.memory_bytes:
-            have = f"{format_bytes(used)} of {format_bytes(metadata.memory_bytes)}"
-            sentences.append(f"The machine's memory was full: {have}.")
-    return sentences
-
-
-def _ports(evidence: Evidence) -> list[str]:
-    """How many ports there were, and who else may have them."""
-    sentences = []
-    ends = walls.port_range(evidence.metadata)
-    if ends is not None:
-        low, high = ends
-        pairs = evidence.triples or 1
-        fits = format_count(pairs * max(0, high - low + 1))
-        of = f"{format_count(pairs)} pairs" if pairs > 1 else "one pair"
-        sentences.append(f"Ports {low}-{high} carry {fits} for {of} of source and target.")
-    resting = evidence.gauges.get("TCP.tw", 0)
-    if resting:
-        sentences.append(f"Up to {format_count(resting)} connections were in TIME_WAIT.")
-    return sentences
 
 
 def kernel_rows(
@@ -297,25 +211,16 @@ def kernel_rows(
             moved,
             f"{counter.name} +{format_count(moved)}",
             _sentence(counter.meaning),
-            evidence.doctors_remedy(counter.name) or counter.remedy,
+            doctors_remedy([counter.name], evidence) or counter.remedy,
         )
         for counter in COUNTERS
         if counter.is_alarm and counter.name not in told and (moved := evidence.moved(counter))
     ]
     for gauge in GAUGES:
-        limit = _limit(gauge.name, evidence.metadata)
+        bounds = numbers(evidence.metadata.sysctls, gauge.limit)[gauge.position :]
         highest = evidence.gauges.get(gauge.name, 0)
-        if limit and highest >= GAUGE_NEAR_LIMIT * limit:
-            what = f"{gauge.name} at {format_count(highest)} of {format_count(limit)}"
+        if bounds and bounds[0] > 0 and highest >= GAUGE_NEAR_LIMIT * bounds[0]:
+            what = f"{gauge.name} at {format_count(highest)} of {format_count(bounds[0])}"
             cause = f"{_sentence(gauge.meaning)} {gauge.limit} bounds it."
             rows.append(Explanation(highest, what, cause, gauge.remedy))
     return rows
-
-
-def _limit(name: str, metadata: Metadata) -> int:
-    """What bounds a gauge, as this machine has it set; 0 where it is not known."""
-    gauge = GAUGE_BY_NAME[name]
-    words = metadata.sysctls.get(gauge.limit, "").split()
-    if len(words) <= gauge.position or not words[gauge.position].isdigit():
-        return 0
-    return int(words[gauge.position])

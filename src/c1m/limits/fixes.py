@@ -22,7 +22,7 @@ from pathlib import Path
 from c1m import files
 from c1m.errors import C1mError, UsageError
 from c1m.kernel import procfs
-from c1m.limits.check import SHORT, Finding
+from c1m.limits.limit import SHORT, Finding
 
 STATE_DIR = Path("/var/lib/c1m")
 STATE_DIR_VARIABLE = "C1M_STATE_DIR"

@@ -1,57 +1,25 @@
-"""All checks together: what was found, how many connections fit, and what stops them first."""
+"""The doctor: every limit held against a request. How many fit, and what stops more of them."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from c1m.errors import UsageError
+from c1m.kernel import procfs
 from c1m.limits import needs
-from c1m.limits.check import SHORT, UNKNOWN, Check, Finding
-from c1m.limits.checks import (
-    conntrack,
-    epoll_watches,
-    established_hash,
-    file_max,
-    io_uring,
-    listen_ports,
-    local_ports,
-    memory,
-    netdev_backlog,
-    nofile,
-    nr_open,
-    somaxconn,
-    syn_backlog,
-    tcp_buffers,
-    tcp_mem,
-)
+from c1m.limits.catalogue import LIMITS, SYSCTLS
+from c1m.limits.limit import SHORT, UNKNOWN, Finding
 from c1m.limits.needs import Request
 from c1m.limits.situation import Situation
+from c1m.limits.uring import LockedMemory, uring_works
 
-CHECKS: tuple[Check, ...] = (
-    io_uring.check,
-    io_uring.memlock,
-    nofile.soft,
-    nofile.hard,
-    nofile.rings,
-    nr_open.check,
-    file_max.check,
-    epoll_watches.check,
-    local_ports.check,
-    listen_ports.check,
-    somaxconn.check,
-    syn_backlog.check,
-    netdev_backlog.check,
-    established_hash.check,
-    tcp_mem.check,
-    tcp_buffers.rmem,
-    tcp_buffers.wmem,
-    conntrack.table,
-    conntrack.timeout,
-    memory.machine,
-    memory.cgroup,
-)
+# Numbers of linux/capability.h.
+_CAP_IPC_LOCK = 14
+_CAP_SYS_ADMIN = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +36,24 @@ class Diagnosis:
 
     @property
     def unknown(self) -> tuple[Finding, ...]:
-        """The checks that could not be made."""
+        """The limits that are not known here."""
         return tuple(finding for finding in self.findings if finding.verdict == UNKNOWN)
+
+    @property
+    def first(self) -> Finding | None:
+        """The limit that stops the connections first; None when nothing known bounds them."""
+        bounds = [finding for finding in self.findings if finding.fits is not None]
+        return min(bounds, key=lambda finding: finding.fits or 0, default=None)
 
     @property
     def fits(self) -> int | None:
         """How many connections fit as things stand; None when nothing known bounds them."""
-        return min((f.fits for f in self.findings if f.fits is not None), default=None)
+        return self.first.fits if self.first else None
 
     @property
     def first_limit(self) -> str | None:
-        """Name of the check that stops the connections first."""
-        bounds = [f for f in self.findings if f.fits is not None]
-        return min(bounds, key=lambda f: f.fits or 0).name if bounds else None
+        """The name of the limit that stops the connections first."""
+        return self.first.name if self.first else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: request, fits, first_limit, verdict and findings."""
@@ -110,17 +83,15 @@ def diagnose(
     """
     _validate(connections, role, engine, listen_ports, sources)
     if situation is None:
-        from c1m.limits.situation import read_situation
-
         situation = read_situation()
     ports = tuple(sorted(set(listen_ports)))
     if engine == "auto":
         # An engine is chosen before anything is open, by whether there is a first ring.
-        first = Request(1, role, "uring", ports, sources)
-        is_locked_out = io_uring.memlock_is_short(first, situation)
-        engine = "uring" if situation.uring_works and not is_locked_out else "epoll"
+        first = LockedMemory().find(Request(1, role, "uring", ports, sources), situation)
+        is_locked_out = first is not None and first.verdict == SHORT
+        engine = "uring" if uring_works(situation) and not is_locked_out else "epoll"
     request = Request(connections, role, engine, ports, sources)
-    found = (check(request, situation) for check in CHECKS)
+    found = (limit.find(request, situation) for limit in LIMITS)
     return Diagnosis(request, tuple(finding for finding in found if finding is not None))
 
 
@@ -137,3 +108,34 @@ def _validate(
         raise UsageError("The listening ports are not all within 1 to 65535.", "Name one at least.")
     if sources < 1:
         raise UsageError(f"{sources:,} source addresses were named.", "Name at least 1.")
+
+
+def read_situation(root: Path = procfs.ROOT) -> Situation:
+    """The machine under `root`; io_uring is tried on the real machine only, as the engine would."""
+    sysctls = {name: procfs.read_sysctl(name, root) for name in SYSCTLS}
+    nofile = procfs.nofile(root)
+    memlock = procfs.process_limit("Max locked memory", root)
+    cgroup_limit, cgroup_used = procfs.cgroup_memory(root)
+    return Situation(
+        kernel=procfs.kernel_version(root),
+        sysctls={name: text for name, text in sysctls.items() if text is not None},
+        nofile=nofile if nofile != (0, 0) else None,
+        memlock_bytes=memlock[0] if memlock else None,
+        memory_available_bytes=procfs.meminfo(root).get("MemAvailable"),
+        cgroup_limit_bytes=cgroup_limit,
+        cgroup_used_bytes=cgroup_used,
+        slab_bytes={name: slab.footprint_bytes for name, slab in procfs.slabs(root).items()},
+        softnet_dropped=procfs.softnet(root).get("Softnet.dropped", 0),
+        uring_errno=_uring_errno() if root == procfs.ROOT else None,
+        has_ipc_lock=procfs.has_capability(_CAP_IPC_LOCK, root),
+        has_sys_admin=procfs.has_capability(_CAP_SYS_ADMIN, root),
+    )
+
+
+def _uring_errno() -> int:
+    from c1m.kernel import limits  # only here: everything else works without ctypes
+
+    try:
+        return limits.try_io_uring()
+    except AttributeError:  # a C library without syscall()
+        return errno.ENOSYS

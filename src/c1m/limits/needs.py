@@ -151,58 +151,9 @@ def descriptors(request: Request, nofile: int) -> int:
     return fixed + (request.connections if request.engine == "epoll" else rings(request, nofile))
 
 
-def open_files(request: Request) -> int:
-    """Open files of the whole machine, which fs.file-max bounds; direct descriptors are files too.
-
-    Rings are left out: a few dozen.
-    """
-    return request.ends * (request.connections + PROCESS_DESCRIPTORS) + len(request.listen_ports)
-
-
-def ports_before_scan(low: int, high: int, reserved: tuple[tuple[int, int], ...] = ()) -> int:
-    """Local ports that connect() finds quickly for one (source, destination, port) triple.
-
-    `low`..`high` inclusive; those of the low bound's parity (half of them), without the reserved
-    ones (pairs of first and last port that do not overlap).
-    """
-    count = max(0, high - low + 1) // EPHEMERAL_SHARE
-    last_quick = low + 2 * count - 1
-    for first, last in reserved:
-        start, end = max(first, low), min(last, last_quick)
-        start += (start - low) % 2
-        if start <= end:
-            count -= (end - start) // 2 + 1
-    return max(0, count)
-
-
-def triples(request: Request, quick_ports: int) -> int:
-    """(source, destination, port) triples needed so that none passes `quick_ports` (> 0)."""
-    return -(-request.connections // quick_ports)
-
-
 def accept_queue(request: Request) -> int:
     """Backlog of each listener with which no connect has to be held back."""
     return min(ACCEPT_QUEUE_MAX, -(-request.connections // max(1, len(request.listen_ports))))
-
-
-def tcp_mem_pages(request: Request) -> int:
-    """Pages of socket data for one connection in eight with an unread message."""
-    return -(-request.connections // BUSY_SHARE) * PAGES_PER_BUSY_END
-
-
-def tcp_mem_pages_stampede(request: Request) -> int:
-    """Pages of socket data when every connection has a message on its way."""
-    return request.connections * PAGES_PER_BUSY_END
-
-
-def conntrack_entries(request: Request) -> int:
-    """Entries of the connection tracking table: one a connection, also when both ends are here."""
-    return request.connections
-
-
-def epoll_watches(request: Request) -> int:
-    """Descriptors watched by epoll, all processes together."""
-    return request.ends * request.connections if request.engine == "epoll" else 0
 
 
 def locked_bytes(request: Request, nofile: int) -> int:

@@ -1,6 +1,7 @@
 """The kernel's errnos in words, with what to do: why a connect failed, why a connection was lost.
 
-Facts: connect(2), tcp(7), ip(7); for EADDRNOTAVAIL, inet_hash_connect() in the Linux kernel.
+Those that are the sign of a limit are described there (`limit.py`); here are the others. Facts:
+connect(2), tcp(7), ip(7); for EADDRNOTAVAIL, inet_hash_connect() in the Linux kernel.
 """
 
 from __future__ import annotations
@@ -9,103 +10,76 @@ import errno
 import os
 from collections.abc import Mapping
 
+from c1m.limits.catalogue import limits_of
+from c1m.limits.queues import AcceptQueue
 from c1m.results.record import Connections, Failure
 
 PEER_EOF = 0  # not an errno: the peer closed in good order, but before the run was over
 
-_NO_DESCRIPTOR = "c1m doctor --connections N says how many fit and what to raise."
-
-_CONNECT = {
-    errno.ENOENT: (
+CONNECT = {
+    "ENOENT": (
         "there is no socket at that path",
         "Start the server, and compare its --listen with the target's path.",
     ),
-    errno.ECONNREFUSED: (
+    "ECONNREFUSED": (
         "the peer answered with a reset: nothing listens on that port",
         "Start the server, and compare its --listen with the target's ports.",
     ),
-    errno.ECONNRESET: (
+    "ECONNRESET": (
         "the peer reset the connection while it was being opened",
         "Look at the server's own log and limits: it accepts and drops.",
     ),
-    errno.ETIMEDOUT: (
+    "ETIMEDOUT": (
         "no answer to the SYN, nor to its retransmissions",
-        "Either a firewall drops it or the server's accept queue is full: raise "
-        "net.core.somaxconn and the server's backlog, or lower --connect-rate.",
+        f"Either a firewall drops it, or the server's accept queue is full. {AcceptQueue.remedy}",
     ),
-    errno.EADDRNOTAVAIL: (
-        "no free local port is left for that source and destination, or the source address is "
-        "not of this machine",
-        "Give more sources (--source), let the server listen on more ports, or widen "
-        "net.ipv4.ip_local_port_range.",
-    ),
-    errno.EAGAIN: (
-        "the accept queue of the Unix socket is full, or no local port was free at that moment",
-        "Raise net.core.somaxconn and the server's backlog, or lower --connect-rate.",
-    ),
-    errno.EADDRINUSE: (
+    "EADDRINUSE": (
         "the local address and port are in use already",
         "Leave the source port to the kernel, or wait until other clients have closed.",
     ),
-    errno.EACCES: (
+    "EACCES": (
         "the kernel forbids this connection (firewall rule, security module or broadcast address)",
         "Look at the output rules (nft list ruleset) and at the target's address.",
     ),
-    errno.EPERM: (
+    "EPERM": (
         "the kernel forbids this connection (a firewall rule of this machine)",
         "Look at the output rules: nft list ruleset. A full nf_conntrack table says this too.",
     ),
 }
 
-_OPEN = {
-    PEER_EOF: (
+OPEN = {
+    "EOF": (
         "closed by the peer before the run was over",
         "Look at the server's idle time-out and at its limit of connections.",
     ),
-    errno.ECONNRESET: (
+    "ECONNRESET": (
         "the peer reset the open connection",
         "Look at the server: it crashed, or dropped the connection with bytes still unread.",
     ),
-    errno.EPIPE: (
+    "EPIPE": (
         "sent to a connection that the peer had closed already",
         "Look at the server's idle time-out and at its log.",
     ),
-    errno.ETIMEDOUT: (
+    "ETIMEDOUT": (
         "the peer stopped answering and the kernel gave up retransmitting",
         "Look at the path between (conntrack tables, NAT time-outs) and at the server's load.",
     ),
-    errno.ECONNABORTED: (
+    "ECONNABORTED": (
         "the connection was aborted by this machine's kernel",
         "Look for memory pressure: dmesg, and net.ipv4.tcp_mem.",
     ),
 }
 
-_ANYWHERE = {
-    errno.ENETUNREACH: (
+ANYWHERE = {
+    "ENETUNREACH": (
         "this machine has no route to that network",
         "Look at `ip route get ADDRESS`, and at --source if one was given.",
     ),
-    errno.EHOSTUNREACH: (
+    "EHOSTUNREACH": (
         "a router, or the last network's neighbour table, found no way to that host",
         "Look at `ip route get ADDRESS` and `ip neigh`, and whether the host is up.",
     ),
-    errno.EMFILE: (
-        "this process has all the descriptors that RLIMIT_NOFILE allows",
-        f"Raise it (ulimit -n) or use --engine uring. {_NO_DESCRIPTOR}",
-    ),
-    errno.ENFILE: (
-        "the machine has all the open files that fs.file-max allows, or the engine's table is full",
-        f"Raise fs.file-max. {_NO_DESCRIPTOR}",
-    ),
-    errno.ENOBUFS: (
-        "the kernel has no buffer left for it",
-        "Lower --connect-rate or the number of connections; look at memory and at tcp_mem.",
-    ),
-    errno.ENOMEM: (
-        "the kernel has no memory left for it",
-        "Ask for fewer connections or add memory; a cgroup's memory.max counts too.",
-    ),
-    errno.ECANCELED: (
+    "ECANCELED": (
         "the engine cancelled it: an earlier step of the same connect had failed",
         "Look at the other failures: the first of them is the cause.",
     ),
@@ -117,11 +91,12 @@ def explain(code: int, phase: str) -> tuple[str, str]:
 
     `phase` is "connect" (it never opened) or "open" (it was lost).
     """
-    table = _CONNECT if phase == "connect" else _OPEN
-    if code in table:
-        return table[code]
-    if code in _ANYWHERE:
-        return _ANYWHERE[code]
+    name = errno_name(code)
+    for table in (CONNECT if phase == "connect" else OPEN, ANYWHERE):
+        if name in table:
+            return table[name]
+    for limit in limits_of(name):
+        return limit.errnos[name], limit.remedy
     return os.strerror(code).lower(), f"See `man 2 {'connect' if phase == 'connect' else 'recv'}`."
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
+from c1m.limits.evidence import Silence
 from c1m.results.processor import cpu_share
 from c1m.results.record import Connections, Samples
 from c1m.results.requests import Explanation
@@ -27,17 +27,6 @@ _GONE = _NOT_BEGUN | {
     for phase in ("connect", "open")
     for errno in ("ECONNREFUSED", "ECONNRESET", "EOF", "EPIPE", "ETIMEDOUT")
 }
-
-
-class Silence(NamedTuple):
-    """From when to when (s) a stage waited for connects, or their first replies, and none came.
-
-    `is_end`: it was ended for that, with more to begin; else that was all that it waited for.
-    """
-
-    start_s: float
-    end_s: float
-    is_end: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from c1m.limits.diagnosis import Evidence, explanations
+from c1m.limits.diagnosis import explanations
+from c1m.limits.evidence import Evidence, Silence
 from c1m.limits.reasons import connections_of, failures_of
-from c1m.limits.roots import Silence, server_ended
+from c1m.limits.roots import server_ended
 from c1m.loadgen.generator import Generator, Phase
 from c1m.loadgen.planning import Planned
 from c1m.loadgen.recorder import Tally

@@ -14,26 +14,10 @@ import numpy as np
 
 from c1m import clock
 from c1m.kernel import procfs
+from c1m.limits.catalogue import RECORDED_SYSCTLS
 from c1m.results.record import EngineUsed, Metadata
 
-SYSCTLS = (
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.core.somaxconn",
-    "net.ipv4.tcp_max_syn_backlog",
-    "net.ipv4.tcp_syncookies",
-    "net.core.netdev_max_backlog",
-    "net.ipv4.tcp_max_orphans",
-    "net.ipv4.tcp_max_tw_buckets",
-    "net.ipv4.tcp_mem",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-    "net.ipv4.tcp_congestion_control",
-    "net.netfilter.nf_conntrack_max",
-    "fs.nr_open",
-    "fs.file-max",
-    "kernel.io_uring_disabled",
-)
+SYSCTLS = (*RECORDED_SYSCTLS, "net.ipv4.tcp_congestion_control")
 
 
 def collect(

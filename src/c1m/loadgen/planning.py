@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from c1m.addresses import Endpoint, parse_url
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
-from c1m.limits.check import Finding
+from c1m.limits.limit import Finding
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
 from c1m.loadgen.sources import parse_sources, plan_addresses
 from c1m.loadgen.stages import (

@@ -21,14 +21,14 @@ from typing import NamedTuple
 
 from c1m.clock import Clock
 from c1m.kernel import procfs
-from c1m.limits import counters
+from c1m.limits import catalogue
 from c1m.loadgen.quota import QuotaWatch
 from c1m.results.record import KernelColumns, ProcessColumns, Samples
 from c1m.units import NS_PER_S
 
 ROWS_MAX = 2_000
 
-COUNTERS = tuple(counter.name for counter in counters.COUNTERS)
+COUNTERS = tuple(counter.name for counter in catalogue.COUNTERS)
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -137,7 +137,7 @@ class Sampler:
         )
 
     def _look_at_gauges(self) -> dict[str, int]:
-        """Those of counters.GAUGES that are there, as they are now; keeps the highest."""
+        """Those of catalogue.GAUGES that are there, as they are now; keeps the highest."""
         sockets = _SOCKETS.search(_read(self._sockstat))
         now = dict(zip(_GAUGES, map(int, sockets.groups()), strict=True)) if sockets else {}
         tracked = _read(self._conntrack).strip()
@@ -180,7 +180,7 @@ class Sampler:
         return {name: now[name] - self._counters.get(name, 0) for name in COUNTERS if name in now}
 
     def gauges(self) -> dict[str, int]:
-        """The highest value that a sample found of each gauge of counters.GAUGES, where known."""
+        """The highest value that a sample found of each gauge of catalogue.GAUGES, where known."""
         return dict(self._highest)
 
     def close(self) -> None:

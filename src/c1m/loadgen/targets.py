@@ -11,10 +11,9 @@ from c1m.engine.contract import Engine
 from c1m.errors import LimitError, UsageError
 from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
-from c1m.limits.check import Finding
 from c1m.limits.forecast import diagnose
-from c1m.limits.needs import ports_before_scan
-from c1m.limits.situation import parse_ports
+from c1m.limits.limit import Finding
+from c1m.limits.ports import RANGE, RESERVED, quick_ports
 from c1m.loadgen.pacing import Window
 
 # plan_addresses knows better what ports it has, and the engine that is chosen what fits into it.
@@ -85,10 +84,7 @@ def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> list[Fin
 
 def local_ports() -> int:
     """Local ports that connect() finds quickly for one source and target."""
-    text = procfs.read_sysctl("net.ipv4.ip_local_port_range") or "32768 60999"
-    low, high = (int(part) for part in text.split())
-    reserved = parse_ports(procfs.read_sysctl("net.ipv4.ip_local_reserved_ports") or "")
-    return ports_before_scan(low, high, reserved)
+    return quick_ports({name: procfs.read_sysctl(name) or "" for name in (RANGE, RESERVED)})
 
 
 def is_here(target: Endpoint) -> bool:

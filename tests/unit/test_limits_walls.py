@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.limits import known as walls
-from c1m.limits.known import KNOWN, knee_of, recognise
+from c1m.limits import walls
+from c1m.limits.catalogue import WALLS
+from c1m.limits.evidence import Evidence
+from c1m.limits.walls import knee_of, recognise
 from c1m.results.record import Asked, EngineUsed, Metadata, Ramp
 from c1m.results.requests import Explanation
 
@@ -24,7 +26,6 @@ URING = Metadata(
 EPOLL = replace(URING, engine=EngineUsed(name="epoll"))
 WIDE = replace(URING, sysctls={RANGE: "1024 65535"})
 MANY = 1_000  # triples: this machine's own ports are then no wall anywhere near
-WALLS_PAGE = Path(__file__).parents[2] / "docs/reference/walls.md"
 
 
 def stopped(
@@ -32,9 +33,11 @@ def stopped(
     asked: int = 2_000_000,
     metadata: Metadata = URING,
     triples: int | None = MANY,
+    errnos: Collection[str] = (),
     **more: Any,
 ) -> list[Explanation]:
-    return recognise(peak, Asked(connections=asked), Ramp(), None, triples, metadata, **more)
+    evidence = Evidence(metadata=metadata, triples=triples, **more)
+    return recognise(peak, Asked(connections=asked), evidence, errnos)
 
 
 # peak, conditions, what the first explanation's cause has in it
@@ -91,7 +94,7 @@ UNSUSPICIOUS = [
     (1_000_000, {}),
     (1_048_577, {}),
     (0, {}),
-    (262_094, {"conntrack_highest": 0, "is_server_here": True}),  # nothing is tracked
+    (262_094, {"gauges": {"Conntrack.count": 0}, "is_server_here": True}),  # nothing is tracked
     (262_094, {"errnos": {"EMFILE"}}),
     (20_000, {"errnos": {"EADDRNOTAVAIL"}}),
     (28_232, {"asked": 28_232, "triples": 1}),  # stopped nowhere: it is what was asked
@@ -108,9 +111,9 @@ def test_a_run_that_stopped_at_no_wall(peak: int, conditions: dict[str, Any]) ->
 def test_a_full_conntrack_table_of_this_machine() -> None:
     sysctls = {**URING.sysctls, "net.netfilter.nf_conntrack_max": "100000"}
     metadata = replace(URING, sysctls=sysctls)
-    (found,) = stopped(98_000, metadata=metadata, conntrack_highest=100_000)
+    (found,) = stopped(98_000, metadata=metadata, gauges={"Conntrack.count": 100_000})
     assert "100,000 were taken" in found.cause
-    assert stopped(98_000, metadata=metadata, conntrack_highest=5) == []
+    assert stopped(98_000, metadata=metadata, gauges={"Conntrack.count": 5}) == []
 
 
 def test_a_machine_that_tells_nothing_still_has_the_known_walls() -> None:
@@ -124,7 +127,7 @@ def test_named_walls_are_never_below_the_peak_nor_far_above(
 ) -> None:
     found = stopped(peak, asked, metadata)
     own = {metadata.nofile_soft, metadata.nofile_soft // 2}
-    limits = {wall.at for wall in KNOWN} | own
+    limits = {wall.at for wall in WALLS} | own
     if found:
         assert 0 < peak < asked
         assert any(peak <= at <= peak * 1.06 + 64 for at in limits)
@@ -191,7 +194,8 @@ def ramped(
     metadata: Metadata = WIDE,
     ports: int | None = None,
 ) -> list[Explanation]:
-    return recognise(asked.connections, asked, Ramp(times), ports, triples, metadata)
+    evidence = Evidence(metadata=metadata, ramp=Ramp(times), ports=ports, triples=triples)
+    return recognise(asked.connections, asked, evidence)
 
 
 def test_a_ramp_that_becomes_slow_at_half_the_range_of_its_triples() -> None:
@@ -219,9 +223,3 @@ def test_a_knee_at_no_wall_is_told_without_a_name_unless_the_plan_made_it() -> N
 def test_what_opens_again_after_the_ramp_has_no_knee() -> None:
     """Churn at a low rate goes on where the ramp ended; only the ramp's own steps count."""
     assert ramped(slow_from(60, 50, 100), Asked(connections=60_000)) == []
-
-
-def test_the_page_of_walls_has_them_all() -> None:
-    page = WALLS_PAGE.read_text(encoding="utf-8")
-    for wall in KNOWN:
-        assert f"| {wall.at:,} | {wall.kind} |" in page, wall

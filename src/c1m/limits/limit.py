@@ -1,0 +1,252 @@
+"""A limit: one thing that bounds the connections of a machine, and everything known about it.
+
+Each is one class, in `uring`, `descriptors`, `ports`, `queues`, `conntrack` or `memory`. It says
+
+- before a run, what so many connections need, what is there, and how to raise it (`find`);
+- after a run, by what it is recognised when it was met: errnos, kernel counters, a gauge at its
+  bound, a number at which connections stop or become slow; and what to do then (`remedy`).
+
+The doctor, the diagnosis of missing connections, the sampler, the record's sysctls and the
+reference page read these classes and nothing else. A limit reads nothing itself: it gets plain data
+and can be tried with made-up machines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from c1m.limits.evidence import Evidence
+from c1m.limits.needs import Request, largest
+from c1m.limits.situation import Situation
+
+OK = "ok"
+SHORT = "short"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A sysctl that would help, the value it should have, and why."""
+
+    sysctl: str
+    value: str
+    why: str
+
+
+class Advice(NamedTuple):
+    """What to do: in words, and the sysctls to set."""
+
+    remedy: str = ""
+    fixes: tuple[Fix, ...] = ()
+
+
+NO_ADVICE = Advice()
+
+
+def set_sysctl(sysctl: str, value: int | str, why: str, then: str = "") -> Advice:
+    """Advice to set one sysctl; `then` continues the command into a sentence."""
+    text = str(value)
+    quoted = f"'{text}'" if " " in text else text
+    return Advice(f"sysctl -w {sysctl}={quoted}{then}", (Fix(sysctl, text, why),))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the doctor found about one limit.
+
+    `needed` and `have` are numbers of `unit` ("bytes" or a plural noun), or text. `fits` is how
+    many connections this limit allows; None: it bounds none. SHORT means exactly that more were
+    asked for than `fits`. `text` is for people and may be empty; `remedy` says what to do by hand
+    (with OK: what would be better).
+    """
+
+    name: str
+    verdict: str
+    needed: int | str | None = None
+    have: int | str | None = None
+    unit: str = ""
+    text: str = ""
+    remedy: str = ""
+    fits: int | None = None
+    fixes: tuple[Fix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One of the kernel's counters, and the symptoms that it explains when it rises.
+
+    `explains` are "PHASE ERRNO" as in a record's failures, "connect unfinished" for connects that
+    never ended. `is_alarm`: reported even where nothing of that kind is missing, because it delays
+    or loses what the run measured. `of_server`: counted on the machine that accepts.
+    """
+
+    name: str
+    meaning: str  # continues "12 x": "a handshake ended while ..."
+    remedy: str = ""  # "": that of its limit
+    explains: tuple[str, ...] = ()
+    is_alarm: bool = False
+    of_server: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A number that rises and falls; a run keeps its highest.
+
+    `limit` is the sysctl that bounds it, `position` which of the sysctl's numbers does.
+    """
+
+    name: str
+    meaning: str
+    position: int = 0
+    limit: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """A number of connections at which runs stop: `at`, met from `at - below` on."""
+
+    at: int
+    below: int
+    kind: str
+    cause: str
+    remedy: str
+
+    def is_near(self, peak: int) -> bool:
+        """Whether a run that stopped at `peak` may have met it."""
+        return self.at - self.below <= peak <= self.at
+
+
+# Symptoms of packets that are lost on the way to a connection, or of none that is opened.
+NO_ANSWER = ("connect ETIMEDOUT", "connect unfinished")
+
+
+class Limit:
+    """One limit. Subclasses set what applies and leave the rest.
+
+    A limit that the doctor does not check (nothing says beforehand how much of it will be needed)
+    is only recognised when it was met.
+    """
+
+    name: ClassVar[str]
+    sysctls: ClassVar[tuple[str, ...]] = ()  # its settings, first the one that is the bound
+    usage: ClassVar[str] = ""  # a sysctl that says how much is taken
+    is_recorded: ClassVar[bool] = True  # a run's record has `sysctls` as a condition
+    source: ClassVar[str] = ""  # what it is read from, if not from a sysctl
+    unit: ClassVar[str] = ""
+
+    remedy: ClassVar[str] = ""  # in general; a finding's knows this machine's numbers
+    remedy_elsewhere: ClassVar[str] = ""  # where it is not this machine's; "": the same
+    errnos: ClassVar[Mapping[str, str]] = {}  # name -> what it means
+    counters: ClassVar[tuple[Counter, ...]] = ()
+    gauge: ClassVar[Gauge | None] = None
+    kind: ClassVar[str] = ""  # what is used up at a wall
+    near: ClassVar[int] = 0  # how far below a wall runs stop at it: so many connections,
+    near_share: ClassVar[float] = 0.0  # and such a share of it
+    usual: ClassVar[Mapping[int, str]] = {}  # walls: values that many machines have -> what it is
+
+    def find(self, request: Request, situation: Situation) -> Finding | None:
+        """What the doctor says of it; None where it does not apply."""
+        return None
+
+    def unknown(self) -> Finding:
+        """The finding where it cannot be read."""
+        return Finding(self.name, UNKNOWN, text=f"{self.source or self.name} cannot be read here.")
+
+    def ok(
+        self,
+        have: int | str | None,
+        text: str = "",
+        advice: Advice = NO_ADVICE,
+        *,
+        needed: int | str | None = None,
+    ) -> Finding:
+        """A finding that bounds nothing; `advice`: what would be better."""
+        remedy, fixes = advice
+        return Finding(self.name, OK, needed, have, self.unit, text, remedy, None, fixes)
+
+    def wall(self, at: int, cause: str, *, below: int | None = None, is_here: bool = True) -> Wall:
+        """A number of this limit at which runs stop."""
+        if below is None:
+            below = self.near + math.ceil(at * self.near_share)
+        remedy = self.remedy if is_here else self.remedy_elsewhere or self.remedy
+        return Wall(at, below, self.kind, cause, remedy)
+
+    def own_walls(self, evidence: Evidence) -> Iterable[Wall]:
+        """The numbers at which it stops connections on the run's own machine."""
+        return ()
+
+    def is_ruled_out(self, evidence: Evidence) -> bool:
+        """Whether the run shows that it cannot have been met."""
+        return False
+
+    def slows(self, at: int, evidence: Evidence) -> str:
+        """Why connects become slow after connection `at`; "" where it is not the reason."""
+        return ""
+
+    def seen(self, evidence: Evidence) -> list[str]:
+        """What the run's own figures add to one of `errnos`: sentences."""
+        return []
+
+
+class Bound(Limit):
+    """A limit that bounds the number of connections: short where `needed` passes `have`.
+
+    As it stands it is a sysctl of which `usage` says how much is taken, and which may be raised.
+    """
+
+    taken: ClassVar[str] = ""  # "are open": said of what `usage` counts
+    why: ClassVar[str] = ""  # to raise it
+    then: ClassVar[str] = ""  # what else to do
+
+    def applies(self, request: Request, situation: Situation) -> bool:
+        """Whether the doctor looks at it at all."""
+        return True
+
+    def used(self, situation: Situation) -> int | None:
+        """How much of the sysctl is taken; None: it cannot be read."""
+        return situation.number(self.usage) if self.usage else 0
+
+    def have(self, request: Request, situation: Situation) -> int | None:
+        """What is left; None: it cannot be read."""
+        most, used = situation.number(self.sysctls[0]), self.used(situation)
+        return None if most is None or used is None else max(0, most - used)
+
+    def needed(self, request: Request, situation: Situation) -> int:
+        """What so many connections take; must not fall when connections grow."""
+        raise NotImplementedError
+
+    def note(self, request: Request, situation: Situation) -> str:
+        """Words for people, short or not."""
+        if not self.usage:
+            return ""
+        return f"{self.used(situation):,} of {situation.number(self.sysctls[0]):,} {self.taken}."
+
+    def advice(self, request: Request, situation: Situation) -> Advice:
+        """What to do where it is short."""
+        value = with_room(self.needed(request, situation) + (self.used(situation) or 0))
+        return set_sysctl(self.sysctls[0], value, self.why, self.then)
+
+    def find(self, request: Request, situation: Situation) -> Finding | None:
+        """Ok, short or unknown; how many connections fit comes from the same formula."""
+        if not self.applies(request, situation):
+            return None
+        have = self.have(request, situation)
+        if have is None:
+            return self.unknown()
+        needed, note = self.needed(request, situation), self.note(request, situation)
+        fits = largest(lambda n: self.needed(request.of(n), situation) <= have)
+        if request.connections <= fits:
+            return Finding(self.name, OK, needed, have, self.unit, note, fits=fits)
+        remedy, fixes = self.advice(request, situation)
+        return Finding(self.name, SHORT, needed, have, self.unit, note, remedy, fits, fixes)
+
+
+def with_room(needed: int) -> int:
+    """A value to set: a quarter above what is needed, with three leading digits."""
+    value = needed + needed // 4
+    step = int(10 ** max(0, len(str(value)) - 3))
+    return -(-value // step) * step
