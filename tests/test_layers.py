@@ -59,7 +59,7 @@ PURE = [
     "addresses", "arguments", "units", "bounds", "errors",
     "engine/contract", "engine/given", "engine/lingering", "engine/outbox", "engine/ragged",
     "engine/states", "engine/uring/table", "engine/uring/user_data",
-    "server/close_reasons", "server/stats",
+    "server/statistics",
     "results/*",
     "protocols/*",
     "scenarios/*",

@@ -43,16 +43,16 @@ if TYPE_CHECKING:
     from c1m.server.app import CloseBatch as CloseBatch
     from c1m.server.app import DataBatch as DataBatch
     from c1m.server.app import OpenBatch as OpenBatch
-    from c1m.server.close_reasons import CloseReason as CloseReason
     from c1m.server.records import RecordInbox as RecordInbox
     from c1m.server.server import Server as Server
+    from c1m.server.statistics import CloseReason as CloseReason
     from c1m.serving import serve as serve
 
 _PLACES = {
     "App": "c1m.server.app",
     "C1mError": "c1m.errors",
     "CloseBatch": "c1m.server.app",
-    "CloseReason": "c1m.server.close_reasons",
+    "CloseReason": "c1m.server.statistics",
     "Conversation": "c1m.scenarios.conversation",
     "DataBatch": "c1m.server.app",
     "LimitError": "c1m.errors",

@@ -35,8 +35,8 @@ from c1m.addresses import AF_INET, AF_UNIX, Endpoint
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch, Slots
-from c1m.server.close_reasons import CloseReason
 from c1m.server.server import Server
+from c1m.server.statistics import CloseReason
 
 logger = logging.getLogger("c1m")
 

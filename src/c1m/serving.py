@@ -8,7 +8,7 @@ from typing import Any
 from c1m.asyncio_protocol import ProtocolApp
 from c1m.server.app import App
 from c1m.server.server import Server
-from c1m.server.stats import ServerStatistics
+from c1m.server.statistics import ServerStatistics
 
 
 def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatistics:

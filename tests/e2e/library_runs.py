@@ -35,7 +35,7 @@ class ServerThread:
         except BaseException as error:
             self._error = error
 
-    def stop(self) -> c1m.server.stats.ServerStatistics:
+    def stop(self) -> c1m.server.statistics.ServerStatistics:
         """Stop it; its final counters, which must add up. Raises what its thread raised."""
         self.server.stop()
         self._thread.join(WAIT_S)

@@ -1,17 +1,21 @@
-"""What `c1m serve` says before it serves."""
+"""`c1m serve`: its servers, and what it says before it serves."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from c1m.apps import APPS, make_app
 from c1m.cli import serve
+from c1m.cli.commands import COMMANDS
 from c1m.limits import forecast
 from c1m.limits.situation import Situation
+from c1m.server.app import App
 
 
-def engine(room: int) -> SimpleNamespace:
+def engine(room: int) -> Any:
     return SimpleNamespace(name="uring", room=lambda: room)
 
 
@@ -25,3 +29,10 @@ def test_the_room_is_what_the_engine_has_and_memory_holds() -> None:
 def test_what_is_not_known_bounds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "read_situation", Situation)
     assert serve._room(engine(10**9)) == 10**9
+
+
+def test_every_server_of_the_table_is_an_app_and_in_the_help() -> None:
+    for name, entry in APPS.items():
+        assert isinstance(make_app(name), App)
+        assert f"{name} ({entry.help})" in " ".join(str(serve.serve.help).split())
+        assert name in COMMANDS["serve"]

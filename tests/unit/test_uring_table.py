@@ -10,7 +10,7 @@ import pytest
 from c1m.engine.states import ILLEGAL, NEXT, ConnEvent, ConnState
 from c1m.engine.uring.table import HAS_OUTBOX, RECEIVE_WANTED, ConnTable, Row
 from c1m.errors import InternalError
-from c1m.server.close_reasons import REASON_TEXT, CloseReason, reason_of
+from c1m.server.statistics import REASON_TEXT, CloseReason, reason_of
 
 LEGAL = {
     ("FREE", "ACCEPT"): "OPEN",

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from c1m.apps import APPS
 from c1m.errors import C1mError, LimitError, UsageError
 from c1m.kernel.refusals import address_space, refusal
 
@@ -14,7 +15,7 @@ from c1m.kernel.refusals import address_space, refusal
 SPACE_LEAST = 100 << 20
 
 COMMANDS = {
-    "serve": "Hold connections: an echo server.",
+    "serve": f"Hold connections: a server ({', '.join(APPS)}).",
     "load": "Open connections to a server, check and measure every one of them.",
     "doctor": "Say what a number of connections needs on this machine.",
     "demo": "Doctor, server and client together: a million connections here and now.",

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from c1m.apps import APPS, make_app
 from c1m.bounds import BACKLOG, REPORT_NS, TICK_NS_MAX
 from c1m.cli.options import COUNT, DURATION, SIZE, engine_option
 from c1m.cli.streams import say
+from c1m.kernel.procfs import process_sample
+from c1m.units import format_bytes, format_count, format_duration, format_rate
 
-APPS = {"echo": "sends every byte back"}
+if TYPE_CHECKING:
+    from c1m.server.server import Server
+
+_HELP = f"""Serve APP until SIGINT, SIGTERM or SIGHUP. APP is: \
+{"; ".join(f"{name} ({entry.help})" for name, entry in APPS.items())}.
+
+On a signal it stops accepting, sends its unsent output, closes every connection, prints the final
+figures and exits with status 0. A second signal ends it at once.
+"""
 
 
-@click.command()
+@click.command(help=_HELP)
 @click.argument("app", type=click.Choice(list(APPS)), metavar="APP")
 @click.option(
     "--listen",
@@ -34,6 +46,7 @@ APPS = {"echo": "sends every byte back"}
 )
 @click.option(
     "--outbox",
+    "outbox_high",
     type=SIZE,
     default="1M",
     show_default=True,
@@ -42,6 +55,7 @@ APPS = {"echo": "sends every byte back"}
 )
 @click.option(
     "--drain",
+    "drain_ns",
     type=DURATION,
     default="10s",
     show_default=True,
@@ -50,6 +64,7 @@ APPS = {"echo": "sends every byte back"}
 )
 @click.option(
     "--linger",
+    "linger_ns",
     type=DURATION,
     default="30s",
     show_default=True,
@@ -59,11 +74,13 @@ APPS = {"echo": "sends every byte back"}
 @click.option(
     "--backlog",
     type=COUNT,
+    default=BACKLOG,
     metavar="COUNT",
     help="Length of the accept queue.  [default: as long as net.core.somaxconn allows]",
 )
 @click.option(
     "--busy-poll",
+    "busy_poll_ns",
     type=DURATION.within(0, TICK_NS_MAX),
     default="50us",
     show_default=True,
@@ -79,67 +96,44 @@ APPS = {"echo": "sends every byte back"}
     help="Write the final figures as JSON; - is standard output.",
 )
 def serve(
-    app: str,
-    listen: tuple[str, ...],
-    engine: str,
-    connections_max: int | None,
-    outbox: int,
-    drain: int,
-    linger: int,
-    backlog: int | None,
-    busy_poll: int,
-    quiet: bool,
-    json_path: str | None,
+    app: str, listen: tuple[str, ...], quiet: bool, json_path: str | None, **options: Any
 ) -> None:
-    """Serve APP until SIGINT, SIGTERM or SIGHUP. APP is: echo (sends every byte back).
-
-    On a signal it stops accepting, sends its unsent output, closes every connection, prints the
-    final figures and exits with status 0. A second signal ends it at once.
-    """
-    from c1m.apps.echo import Echo
+    """See _HELP."""
     from c1m.cli.live.line import Live
     from c1m.cli.outputs import Writing, check_outputs
-    from c1m.cli.server_text import Progress, final_figures, final_text, refusal_text
     from c1m.server.server import Server
 
     stream = check_outputs({"json": json_path})
-    server = Server(
-        Echo(),
-        list(listen),
-        engine=engine,
-        connections_max=connections_max,
-        outbox_high=outbox,
-        drain_ns=drain,
-        linger_ns=linger,
-        backlog=BACKLOG if backlog is None else backlog,
-        busy_poll_ns=busy_poll,
-    )
+    server = Server(make_app(app), list(listen), **options)
     live = Live(stream, quiet)
-    progress = Progress(server.clock.now_ns())
-    is_told = False
+    progress = Progress(server)
+    is_refusal_reported = False
 
     def report(running: Server) -> int:
-        nonlocal is_told
-        now = running.clock.now_ns()
-        live.show(progress.line(running, now))
-        if running.statistics.refusal and not is_told:
-            is_told = True
+        nonlocal is_refusal_reported
+        live.show(progress.line())
+        if running.statistics.refusal and not is_refusal_reported:
+            is_refusal_reported = True
             live.done()
-            click.echo(f"c1m: {refusal_text(running)}", err=True)
-        return now + REPORT_NS
+            click.echo(
+                f"c1m: {running.statistics.refusal} The connections that are there stay and are "
+                "served; further ones wait in the accept queue, and accepting is tried again.",
+                err=True,
+            )
+        return running.clock.now_ns() + REPORT_NS
 
     with server.loop.stopped_by_signals(exits_at_second=True):
         for line in _hello(app, server):
             say(line, stream)
         server.run(report)
         writing = Writing()
-        writing.text(json_path, json.dumps(final_figures(server), indent=2) + "\n")
+        writing.text(json_path, json.dumps(_final_figures(server), indent=2) + "\n")
         live.done()
-        click.echo(final_text(server), file=stream)
+        click.echo(_final_text(server), file=stream)
         writing.end()
 
 
-def _hello(app: str, server: Any) -> list[str]:
+def _hello(app: str, server: Server) -> list[str]:
     shown = [str(e) for e in server.endpoints]
     if len(shown) > 4:
         shown = [shown[0], "...", shown[-1], f"({len(server.endpoints)} endpoints)"]
@@ -166,3 +160,84 @@ def _room(engine: Any) -> int:
     found = diagnose(max(room, 1), "server", engine.name).findings
     bounds = (f.fits for f in found if f.name in (MEMORY, CGROUP))
     return min([room, *(fits for fits in bounds if fits is not None)])
+
+
+class Progress:
+    """Makes one line from what changed since the last one."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._then_ns = server.clock.now_ns()
+        self._opened = self._messages = 0
+
+    def line(self) -> str:
+        """Connections, their rate, the last 1,000's time, messages, bytes, memory."""
+        statistics, now_ns = self._server.update_statistics(), self._server.clock.now_ns()
+        seconds = max((now_ns - self._then_ns) / 1e9, 1e-9)
+        opened = (statistics.opened - self._opened) / seconds
+        messages = (statistics.messages - self._messages) / seconds
+        self._then_ns, self._opened, self._messages = now_ns, statistics.opened, statistics.messages
+        step = self._server.ramp.last_step_ms()
+        refused = sum(statistics.refused.values())
+        sample = process_sample()
+        return "  ".join(
+            [
+                f"{format_count(statistics.live)} connections",
+                f"+{format_rate(opened)}" if opened else "+0/s",
+                f"last 1,000 in {step:.1f} ms" if step is not None else "last 1,000 in -",
+                f"{format_rate(messages)} messages" if messages else "0/s messages",
+                f"in {format_bytes(statistics.received_bytes)}",
+                f"out {format_bytes(statistics.sent_bytes)}",
+                f"memory {format_bytes(sample.rss_bytes)}" if sample else "",
+                f"{format_count(refused)} times refused room" if refused else "",
+            ]
+        ).rstrip()
+
+
+def _final_figures(server: Server) -> dict[str, Any]:
+    """The final figures as JSON values; opened = live + the sum of closed."""
+    statistics = server.update_statistics()
+    sample = process_sample()
+    return dataclasses.asdict(statistics) | {
+        "closed": {reason.name.lower(): count for reason, count in statistics.closed.items()},
+        "engine": {"name": server.engine.name, "reason": server.engine.reason},
+        "threads": sample.threads if sample else None,
+        "rss_peak_bytes": sample.peak_rss_bytes if sample else None,
+        "cpu_user_s": sample.user_s if sample else None,
+        "cpu_system_s": sample.system_s if sample else None,
+    }
+
+
+def _final_text(server: Server) -> str:
+    from c1m.server.statistics import REASON_TEXT
+
+    statistics = server.update_statistics()
+    sample = process_sample()
+    lines = [
+        f"{format_count(statistics.opened)} connections opened, at most "
+        f"{format_count(statistics.peak)} at once, {format_count(statistics.live)} left open"
+    ]
+    for reason, count in statistics.closed.items():
+        if count:
+            lines.append(f"  {format_count(count):>12}  {REASON_TEXT[reason]}")
+    lines.append(
+        f"{format_count(statistics.messages)} messages, in "
+        f"{format_bytes(statistics.received_bytes)}, out {format_bytes(statistics.sent_bytes)}"
+        + (
+            f", {format_bytes(statistics.unsent_bytes)} owed to peers that had gone"
+            if statistics.unsent_bytes
+            else ""
+        )
+    )
+    for what, count in statistics.refused.items():
+        lines.append(f"  {format_count(count):>12}  times the kernel refused a further {what}")
+    if statistics.refusal:
+        lines.append(f"  {statistics.refusal}")
+    if sample is not None:
+        lines.append(
+            f"memory at most {format_bytes(sample.peak_rss_bytes)}, CPU "
+            f"{format_duration(sample.user_s * 1e9)} user and "
+            f"{format_duration(sample.system_s * 1e9)} system, {sample.threads} thread"
+            + ("s" if sample.threads != 1 else "")
+        )
+    return "\n".join(lines)

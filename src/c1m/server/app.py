@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
+from c1m.errors import UsageError
 
 if TYPE_CHECKING:
     from c1m.server.server import Server
@@ -101,3 +103,26 @@ class App:
 
     def on_stop(self, server: Server) -> None:
         """The server is stopping: connections are still there and are closed next."""
+
+
+def check_app(app: Any) -> None:
+    """Raise UsageError for what is no App, and for a callback that could not be called.
+
+    Without this a callback that is a coroutine function would be called, and nothing would happen.
+    """
+    if isinstance(app, type) and issubclass(app, App):
+        raise UsageError(f"{app.__name__} is a class.", f"Pass an object: {app.__name__}().")
+    if not isinstance(app, App):
+        raise UsageError(
+            f"{app!r} is neither a c1m.App nor an asyncio.Protocol class.",
+            "Pass an object whose class derives from c1m.App; c1m.serve takes protocols, too.",
+        )
+    for name in (name for name in vars(App) if name.startswith("on_")):
+        callback = getattr(app, name)
+        if not callable(callback):
+            raise UsageError(f"{type(app).__name__}.{name} cannot be called.", "Make it a method.")
+        if inspect.iscoroutinefunction(callback):
+            raise UsageError(
+                f"{type(app).__name__}.{name} is a coroutine function, which nobody would await.",
+                "Write def, not async def.",
+            )

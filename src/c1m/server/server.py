@@ -12,6 +12,7 @@ pending is read from. So memory is bounded however fast a peer sends and however
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from c1m import arguments
 from c1m.addresses import Endpoint
 from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, INT_MAX, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
 from c1m.clock import Clock, SystemClock
-from c1m.engine.choose import choose
+from c1m.engine.choose import ENGINES, choose
 from c1m.engine.contract import Engine
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
@@ -29,10 +30,8 @@ from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.loop import Handlers, Loop, Numbers, frozen_heap
 from c1m.results.ramp import Ramp
-from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch
-from c1m.server.checks import check_app, check_clock, check_engine
-from c1m.server.close_reasons import CloseReason, reason_of
-from c1m.server.stats import ServerStatistics
+from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch, check_app
+from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 
 Slots = npt.NDArray[np.int32]
 Payload = Buffer | Ragged | Sequence[Buffer]
@@ -42,6 +41,7 @@ CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
 TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
 REPORT_NS_MIN = 1_000_000  # reports are no closer together
 TOP_KEPT = 1 << 16  # slots whose columns keep their memory when nobody is connected
+ENGINE_METHODS = ("listen", "send", "receive", "close", "wait", "wake", "statistics", "shutdown")
 PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
 
 
@@ -80,7 +80,7 @@ class Server:
         if not endpoints:
             raise UsageError("There is nothing to listen on.", "Name at least one endpoint.")
         self.app = app
-        self.clock = check_clock(clock) or SystemClock()
+        self.clock: Clock = SystemClock() if clock is None else _checked_clock(clock)
         self.drain_ns = arguments.integer("drain_ns", drain_ns)
         self.outbox_high = arguments.integer("outbox_high", outbox_high)
         backlog = arguments.integer("backlog", backlog, most=INT_MAX)
@@ -97,7 +97,7 @@ class Server:
                 busy_poll_ns=busy_poll_ns,
             )
             if isinstance(engine, str)
-            else check_engine(engine)
+            else _checked_engine(engine)
         )
         self.capacity = self.engine.capacity
         try:
@@ -221,12 +221,16 @@ class Server:
     def _expired(self, slots: Slots) -> None:
         reasons, counts = np.unique(self._ended_by[slots], return_counts=True)
         for code, count in zip(reasons.tolist(), counts.tolist(), strict=True):
-            self.statistics.count_not_read(CloseReason(code), count)
+            self.statistics.closed[CloseReason(code)] -= count
+            self.statistics.closed[CloseReason.NOT_READ] += count
 
     def _opened(self, slots: Slots, listeners: Numbers) -> None:
         self._live[slots] = OPEN
         self._top = max(self._top, int(slots.max()) + 1)
-        self.statistics.count_opened(len(slots))
+        statistics = self.statistics
+        statistics.opened += len(slots)
+        statistics.live += len(slots)
+        statistics.peak = max(statistics.peak, statistics.live)
         self.ramp.add(len(slots), self.clock.now_ns())
         self.app.on_open(OpenBatch(slots, listeners), self)
 
@@ -271,7 +275,7 @@ class Server:
         self._live[slots] = CLOSED
         self._holds[slots] = 0
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
-            self.statistics.count_closed(CloseReason(int(code)), int(count))
+            self._count_closed(CloseReason(int(code)), int(count))
         if len(slots):
             self.app.on_close(CloseBatch(slots, codes), self)
 
@@ -283,8 +287,12 @@ class Server:
         self._holds[slots] = 0
         self._ended_by[slots] = reason
         self._has_ended = True
-        self.statistics.count_closed(reason, len(slots))
+        self._count_closed(reason, len(slots))
         self.engine.close(slots, abort=abort)
+
+    def _count_closed(self, reason: CloseReason, count: int) -> None:
+        self.statistics.closed[reason] += count
+        self.statistics.live -= count
 
     def run(self, on_report: Callable[[Server], int] | None = None) -> None:
         """Serve until `stop`, then drain and close everything.
@@ -346,3 +354,18 @@ class Server:
         self.statistics.refused = engine.refused
         self.statistics.refusal = engine.refusal
         return self.statistics
+
+
+def _checked_clock(clock: Any) -> Clock:
+    if not callable(getattr(clock, "now_ns", None)):
+        raise UsageError(f"{clock!r} is no clock.", "Give it a now_ns(), or leave it out.")
+    checked: Clock = clock
+    return checked
+
+
+def _checked_engine(engine: Any) -> Engine:
+    has_all = all(callable(getattr(engine, name, None)) for name in ENGINE_METHODS)
+    if isinstance(engine, type) or not has_all or not hasattr(engine, "capacity"):
+        raise UsageError(f"{engine!r} is no engine.", f"Name one: {', '.join(ENGINES)}.")
+    checked: Engine = engine
+    return checked

@@ -1,13 +1,14 @@
-"""Why a connection ended: one small code a connection, so that opened = live + closed by reason."""
+"""What a server counts, and why its connections ended. Pure."""
 
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 
 class CloseReason(IntEnum):
-    """The reason a connection is no longer open."""
+    """Why a connection is no longer open."""
 
     PEER_EOF = 1  # the peer closed in good order
     LOCAL = 2  # we closed it: the application asked to
@@ -41,3 +42,20 @@ _BY_ERRNO = {
 def reason_of(code: int) -> CloseReason:
     """The reason for an errno (positive) that a receive or a send ended with."""
     return _BY_ERRNO.get(code, CloseReason.ERROR)
+
+
+@dataclass(slots=True)
+class ServerStatistics:
+    """opened = live + sum of closed, at any time. Bytes are counts since the start."""
+
+    opened: int = 0
+    live: int = 0
+    peak: int = 0
+    closed: dict[CloseReason, int] = field(default_factory=lambda: dict.fromkeys(CloseReason, 0))
+    messages: int = 0  # pieces of data received
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    unsent_bytes: int = 0  # owed to connections that ended first
+    ticks: int = 0
+    refused: dict[str, int] = field(default_factory=dict)  # what the kernel refused, how often
+    refusal: str = ""  # the last refusal in a sentence
