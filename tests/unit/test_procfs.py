@@ -8,6 +8,8 @@ from pathlib import Path
 
 from c1m.kernel import procfs
 
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
 FILES = {
     "proc/sys/net/core/somaxconn": "4096\n",
     "proc/sys/net/ipv4/tcp_mem": "1\t2\t3\n",
@@ -19,7 +21,7 @@ FILES = {
     "proc/net/snmp": "Tcp: MaxConn RetransSegs\nTcp: -1 5\nUdp: InErrors\nUdp: 2\n",
     "proc/net/netstat": "TcpExt: ListenOverflows TCPSynRetrans\nTcpExt: 8 9\n",
     "proc/7/status": "Name:\tx\nVmHWM:\t 20 kB\nVmRSS:\t 10 kB\nThreads:\t1\n",
-    "proc/7/stat": "7 (a) b (c) S 1 7 7 0 -1 0 0 0 0 0 200 300 0 0 20 0 1 0\n",
+    "proc/7/stat": "7 (a) b (c) S 1 7 7 0 -1 0 0 0 0 0 200 300 0 0 20 0 1 0 0 9 3 9\n",
     "proc/self/limits": "Limit  Soft  Hard  Units\nMax open files   1024   unlimited   files\n",
     "proc/self/status": "CapEff:\t0000000000004000\n",
     "proc/slabinfo": "slabinfo - version: 2.1\n# name\nTCP  26 26 2368 13 8 : tunables 0 0 0\n",
@@ -60,8 +62,7 @@ def test_reads_each_format(tmp_path: Path) -> None:
 def test_slab_footprint_includes_the_rest_of_its_pages(tmp_path: Path) -> None:
     slab = procfs.slabs(tree(tmp_path, FILES))["TCP"]
     assert (slab.object_bytes, slab.active_objects) == (2368, 26)
-    page = os.sysconf("SC_PAGE_SIZE")
-    assert 0 <= slab.footprint_bytes * 13 - 8 * page < 13
+    assert 0 <= slab.footprint_bytes * 13 - 8 * PAGE < 13
     assert procfs.Slab(100, 1).footprint_bytes == 100
 
 
@@ -69,7 +70,7 @@ def test_process_sample_with_a_command_full_of_parentheses(tmp_path: Path) -> No
     sample = procfs.process_sample(7, tree(tmp_path, FILES))
     assert sample is not None
     ticks = os.sysconf("SC_CLK_TCK")
-    assert (sample.rss_bytes, sample.peak_rss_bytes, sample.threads) == (10_240, 20_480, 1)
+    assert (sample.rss_bytes, sample.peak_rss_bytes, sample.threads) == (3 * PAGE, 20_480, 1)
     assert (sample.user_s, sample.system_s) == (200 / ticks, 300 / ticks)
 
 

@@ -1,4 +1,4 @@
-"""What the kernel tells about itself, its sockets and its processes: text files, read only.
+"""What the kernel says about itself, its sockets and its processes: text files, read only.
 
 Every function takes `root`, the directory that /proc and /sys are in, so that tests can point it
 at a made-up tree. A file that is absent, unreadable or of an unknown form gives None, {} or 0,
@@ -12,10 +12,12 @@ softnet_seq_show() in net/core/net-procfs.c.
 from __future__ import annotations
 
 import os
+import re
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path("/")
 UNLIMITED = (1 << 63) - 1  # what "unlimited" in /proc/PID/limits becomes
@@ -28,20 +30,20 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _TCP_LISTEN = "0A"  # enum in include/net/tcp_states.h, as /proc/net/tcp prints it
 _COMMAND_CHARS_MAX = 80
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F ]+")
 _SOFTNET = ("processed", "dropped", "time_squeeze")  # the first columns, the same since Linux 2.6
 # cgroup v1 has no word for "no limit": it shows the largest page-aligned int64.
 _CGROUP_V1_NO_LIMIT = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessSample:
-    """Memory and CPU time of one process at one moment."""
+class ProcessSample(NamedTuple):
+    """Memory and threads of one process at one moment, and its CPU seconds since it started."""
 
     rss_bytes: int
-    peak_rss_bytes: int
     threads: int
-    user_s: float  # CPU seconds in user mode since its start
-    system_s: float  # CPU seconds in the kernel since its start
+    user_s: float
+    system_s: float
+    peak_rss_bytes: int = 0  # 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Slab:
 
     object_bytes: int
     active_objects: int
-    objects_per_slab: int = 0  # 0: not told
+    objects_per_slab: int = 0  # 0: not known
     pages_per_slab: int = 0
 
     @property
@@ -72,6 +74,32 @@ def read_text(path: str, root: Path = ROOT) -> str | None:
         return None
 
 
+def _fields(text: str | None, separator: str = ":") -> dict[str, str]:
+    """Lines of a name, the separator and a value: the values by their names."""
+    pairs = (line.partition(separator) for line in (text or "").splitlines())
+    return {name.strip(): value.strip() for name, found, value in pairs if found}
+
+
+def _number(text: str) -> int | None:
+    """A number, in bytes where kB follow it; None for other text."""
+    words = text.split()
+    if not words or not words[0].isdigit():
+        return None
+    return int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
+
+
+def _numbers(text: str | None, separator: str = ":") -> dict[str, int]:
+    """Of `_fields` those whose values are numbers."""
+    numbers = ((name, _number(value)) for name, value in _fields(text, separator).items())
+    return {name: number for name, number in numbers if number is not None}
+
+
+def _named(group: str, names: list[str], values: list[str]) -> dict[str, int]:
+    """Counters as "GROUP.NAME", where the values are numbers."""
+    pairs = zip(names, values, strict=False)
+    return {f"{group}.{name}": int(word) for name, word in pairs if word.lstrip("-").isdigit()}
+
+
 def sysctl_path(name: str) -> str:
     """`net.core.somaxconn` -> `proc/sys/net/core/somaxconn`.
 
@@ -91,13 +119,7 @@ def read_sysctl(name: str, root: Path = ROOT) -> str | None:
 
 def meminfo(root: Path = ROOT) -> dict[str, int]:
     """/proc/meminfo: bytes by field name, e.g. "MemAvailable" (HugePages_*: numbers of pages)."""
-    values: dict[str, int] = {}
-    for line in (read_text("proc/meminfo", root) or "").splitlines():
-        name, _, rest = line.partition(":")
-        words = rest.split()
-        if words and words[0].isdigit():
-            values[name] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
-    return values
+    return _numbers(read_text("proc/meminfo", root))
 
 
 def sockstat(root: Path = ROOT) -> dict[str, int]:
@@ -108,12 +130,9 @@ def sockstat(root: Path = ROOT) -> dict[str, int]:
     """
     values: dict[str, int] = {}
     for file in ("proc/net/sockstat", "proc/net/sockstat6"):
-        for line in (read_text(file, root) or "").splitlines():
-            group, _, rest = line.partition(":")
+        for group, rest in _fields(read_text(file, root)).items():
             words = rest.split()
-            for name, number in zip(words[::2], words[1::2], strict=False):
-                if number.lstrip("-").isdigit():
-                    values[f"{group}.{name}"] = int(number)
+            values |= _named(group, words[::2], words[1::2])
     return values
 
 
@@ -128,9 +147,7 @@ def network_counters(root: Path = ROOT) -> dict[str, int]:
         lines = (read_text(file, root) or "").splitlines()
         for names, numbers in zip(lines[::2], lines[1::2], strict=False):
             group, _, rest = names.partition(":")
-            for name, number in zip(rest.split(), numbers.split()[1:], strict=False):
-                if number.lstrip("-").isdigit():
-                    values[f"{group}.{name}"] = int(number)
+            values |= _named(group, rest.split(), numbers.split()[1:])
     return values
 
 
@@ -139,11 +156,12 @@ def softnet(root: Path = ROOT) -> dict[str, int]:
 
     One line a CPU that is online, hexadecimal columns without names. All network namespaces.
     """
-    rows = []
-    for line in (read_text("proc/net/softnet_stat", root) or "").splitlines():
-        words = line.split()
-        if len(words) >= len(_SOFTNET) and all(map(_is_hexadecimal, words)):
-            rows.append([int(word, 16) for word in words])
+    lines = (read_text("proc/net/softnet_stat", root) or "").splitlines()
+    rows = [
+        [int(word, 16) for word in line.split()]
+        for line in lines
+        if _HEXADECIMAL.fullmatch(line) and len(line.split()) >= len(_SOFTNET)
+    ]
     if not rows:
         return {}
     return {f"Softnet.{name}": sum(row[i] for row in rows) for i, name in enumerate(_SOFTNET)}
@@ -159,41 +177,34 @@ def conntrack(root: Path = ROOT) -> dict[str, int]:
     values: dict[str, int] = {}
     for line in lines[1:]:
         for name, word in zip(lines[0].split(), line.split(), strict=False):
-            if _is_hexadecimal(word):
+            if _HEXADECIMAL.fullmatch(word):
                 known = 0 if name == "entries" else values.get(f"Conntrack.{name}", 0)
                 values[f"Conntrack.{name}"] = known + int(word, 16)
     return values
 
 
-def _is_hexadecimal(word: str) -> bool:
-    return all(digit in "0123456789abcdefABCDEF" for digit in word)
+def parse_stat(stat: bytes) -> ProcessSample | None:
+    """The text of /proc/PID/stat, which has no peak; None for a process that has ended.
 
-
-def process_sample(pid: int | None = None, root: Path = ROOT) -> ProcessSample | None:
-    """Memory, threads and CPU time of a process (None: this one); None when it is gone."""
-    who = "self" if pid is None else str(pid)
-    status = read_text(f"proc/{who}/status", root)
-    stat = read_text(f"proc/{who}/stat", root)
-    if status is None or stat is None:
-        return None
-    fields = dict(line.partition(":")[::2] for line in status.splitlines())
-    # The second field of stat is the command in parentheses and may hold blanks and parentheses:
-    # count from the last one. Fields 14 and 15 (utime, stime) are then the 12th and 13th.
-    after_command = stat[stat.rfind(")") + 1 :].split()
-    if len(after_command) < 13:
+    The second field is the command in parentheses and may itself hold blanks and parentheses:
+    count from the last one. Fields 3, 14, 15, 20 and 24 (state, utime, stime, threads, rss) follow.
+    """
+    fields = stat[stat.rfind(b")") + 1 :].split()
+    if len(fields) < 22 or fields[0] in (b"Z", b"X"):
         return None
     return ProcessSample(
-        rss_bytes=_kilobytes(fields.get("VmRSS")),  # a zombie has none: 0
-        peak_rss_bytes=_kilobytes(fields.get("VmHWM")),
-        threads=int(fields.get("Threads", "0")),
-        user_s=int(after_command[11]) / _TICKS_PER_S,
-        system_s=int(after_command[12]) / _TICKS_PER_S,
+        rss_bytes=int(fields[21]) * _PAGE_BYTES,
+        threads=int(fields[17]),
+        user_s=int(fields[11]) / _TICKS_PER_S,
+        system_s=int(fields[12]) / _TICKS_PER_S,
     )
 
 
-def _kilobytes(text: str | None) -> int:
-    words = (text or "").split()
-    return int(words[0]) * 1024 if words else 0
+def process_sample(pid: int | str = "self", root: Path = ROOT) -> ProcessSample | None:
+    """Memory, threads and CPU time of a process; None where it has ended."""
+    sample = parse_stat((read_text(f"proc/{pid}/stat", root) or "").encode())
+    status = _numbers(read_text(f"proc/{pid}/status", root))
+    return sample and sample._replace(peak_rss_bytes=status.get("VmHWM", 0))
 
 
 def process_limit(name: str, root: Path = ROOT, pid: int | str = "self") -> tuple[int, int] | None:
@@ -214,16 +225,14 @@ def process_limit(name: str, root: Path = ROOT, pid: int | str = "self") -> tupl
 
 
 def nofile(root: Path = ROOT, pid: int | str = "self") -> tuple[int, int]:
-    """RLIMIT_NOFILE of a process: (soft, hard) number of descriptors; (0, 0) if not told."""
+    """RLIMIT_NOFILE of a process: (soft, hard) number of descriptors; (0, 0) if not known."""
     return process_limit("Max open files", root, pid) or (0, 0)
 
 
 def has_capability(bit: int, root: Path = ROOT) -> bool:
     """Whether this process has an effective capability (numbers: linux/capability.h)."""
-    for line in (read_text("proc/self/status", root) or "").splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> bit & 1)
-    return False
+    effective = _fields(read_text("proc/self/status", root)).get("CapEff", "0")
+    return bool(int(effective, 16) >> bit & 1)
 
 
 def slabs(root: Path = ROOT) -> dict[str, Slab]:
@@ -253,8 +262,8 @@ def cgroup_memory(root: Path = ROOT) -> tuple[int | None, int | None]:
         used = _cgroup_number(directory, "memory.current" if is_v2 else "memory.usage_in_bytes")
         if limit is None or used is None or limit >= _CGROUP_V1_NO_LIMIT:
             continue
-        droppable = _inactive_file(directory, "inactive_file" if is_v2 else "total_inactive_file")
-        used = max(0, used - droppable)
+        droppable = "inactive_file" if is_v2 else "total_inactive_file"
+        used = max(0, used - _numbers(read_text("memory.stat", directory), " ").get(droppable, 0))
         if tightest is None or limit - used < tightest[0] - tightest[1]:
             tightest = limit, used
     return tightest or (None, None)
@@ -285,20 +294,12 @@ def cpu_quota(directory: Path, is_v2: bool) -> CpuQuota | None:
         quota, period = ((read_text(name, directory) or "").strip() for name in names)
     if not (quota.isdigit() and period.isdigit() and int(period)):  # "max", or -1: no quota
         return None
-    stat = dict(_numbers(read_text("cpu.stat", directory)))
+    stat = _numbers(read_text("cpu.stat", directory), " ")
     stopped_us = stat.get("throttled_usec", stat.get("throttled_time", 0) / 1000)
     return CpuQuota(
         int(quota) / int(period), int(period) / 1e6, stat.get("nr_periods", 0),
         stat.get("nr_throttled", 0), stopped_us / 1e6,
     )  # fmt: skip
-
-
-def _numbers(text: str | None) -> Iterator[tuple[str, int]]:
-    """From lines of a name and a number."""
-    for line in (text or "").splitlines():
-        words = line.split()
-        if len(words) == 2 and words[1].isdigit():
-            yield words[0], int(words[1])
 
 
 def _groups(controller: str, root: Path, pid: int | str = "self") -> Iterator[tuple[Path, bool]]:
@@ -336,27 +337,17 @@ def _cgroup_number(directory: Path, name: str) -> int | None:
     return int(text) if text.isdigit() else None  # "max" is no limit
 
 
-def _inactive_file(directory: Path, name: str) -> int:
-    return dict(_numbers(read_text("memory.stat", directory))).get(name, 0)
-
-
 def kernel_version(root: Path = ROOT) -> tuple[int, int]:
-    """(major, minor) of the running kernel, e.g. (6, 18); (0, 0) when not told."""
-    release = read_sysctl("kernel.osrelease", root) or ""
-    parts = release.replace("-", ".").split(".")
-    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
-        return 0, 0
-    return int(parts[0]), int(parts[1])
+    """(major, minor) of the running kernel, e.g. (6, 18); (0, 0) when not known."""
+    found = re.match(r"(\d+)[.-](\d+)", read_sysctl("kernel.osrelease", root) or "")
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def cpu_model(root: Path = ROOT) -> str:
     """The processor's name from /proc/cpuinfo; elsewhere (arm64) the architecture; or "unknown"."""
-    for line in (read_text("proc/cpuinfo", root) or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip().lower() in ("model name", "model", "cpu model") and not (
-            value.strip().isdigit()
-        ):
-            return value.strip()
+    for name, value in _fields(read_text("proc/cpuinfo", root)).items():
+        if name.lower() in ("model name", "model", "cpu model") and not value.isdigit():
+            return value
     return read_sysctl("kernel.arch", root) or "unknown"
 
 

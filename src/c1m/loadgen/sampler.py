@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from c1m.clock import Clock
 from c1m.kernel import procfs
+from c1m.kernel.procfs import ProcessSample
 from c1m.limits import catalogue
 from c1m.loadgen.quota import QuotaWatch
 from c1m.results.record import KernelColumns, ProcessColumns, Samples
@@ -42,17 +43,11 @@ _GAUGES = ("TCP.inuse", "TCP.orphan", "TCP.tw", "TCP.alloc", "TCP.mem")  # as _S
 _CONNTRACK = "Conntrack.count"
 
 
-class _Process(NamedTuple):
-    rss_bytes: int
-    user_s: float
-    system_s: float
-
-
 class _Row(NamedTuple):
     t_s: float
     open: int
-    server: _Process | None
-    client: _Process | None
+    server: ProcessSample | None
+    client: ProcessSample | None
     slab_bytes: int
     tcp_mem_bytes: int
     used_bytes: int
@@ -128,8 +123,8 @@ class Sampler:
         return _Row(
             t_s=round((self._clock.now_ns() - self._start_ns) / NS_PER_S, 4),
             open=open_connections,
-            server=_process(_read(self._server)),
-            client=_process(_read(self._client)),
+            server=procfs.parse_stat(_read(self._server)),
+            client=procfs.parse_stat(_read(self._client)),
             slab_bytes=memory.get(b"Slab", 0),
             tcp_mem_bytes=gauges.get("TCP.mem", 0) * _PAGE_BYTES,
             used_bytes=memory.get(b"MemTotal", 0) - memory.get(b"MemAvailable", 0),
@@ -216,22 +211,6 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def _process(stat: bytes) -> _Process | None:
-    """Memory and CPU from /proc/PID/stat; None for a process that has ended.
-
-    The second field is the command in parentheses and may itself hold blanks and parentheses:
-    count from the last one. Fields 3, 14, 15 and 24 (state, utime, stime, rss) follow.
-    """
-    fields = stat[stat.rfind(b")") + 1 :].split()
-    if len(fields) < 22 or fields[0] in (b"Z", b"X"):
-        return None
-    return _Process(
-        rss_bytes=int(fields[21]) * _PAGE_BYTES,
-        user_s=int(fields[11]) / _TICKS_PER_S,
-        system_s=int(fields[12]) / _TICKS_PER_S,
-    )
-
-
 def _idle(stat: bytes) -> float | None:
     """The idle time of all cores added up: seconds, from the first line of /proc/stat.
 
@@ -244,7 +223,7 @@ def _idle(stat: bytes) -> float | None:
     return (int(fields[4]) + int(fields[5])) / _TICKS_PER_S
 
 
-def _columns(rows: list[_Process | None]) -> ProcessColumns:
+def _columns(rows: list[ProcessSample | None]) -> ProcessColumns:
     return ProcessColumns(
         rss_bytes=[None if row is None else row.rss_bytes for row in rows],
         user_s=[None if row is None else row.user_s for row in rows],
