@@ -13,9 +13,9 @@ from snapshot_samples import busy, run
 
 pytest.importorskip("rich")
 
-from c1m.cli.live.dashboard import Picture, joined_octaves, percent, short_count, short_time
+from c1m.cli.live.dashboard import Picture
 from c1m.cli.live.history import POINTS_MAX, History
-from c1m.cli.live.plots import bar, chart
+from c1m.cli.live.plots import bar, chart, joined_octaves, percent, short_count, short_time
 
 
 def picture(

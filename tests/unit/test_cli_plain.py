@@ -8,8 +8,7 @@ import threading
 
 import pytest
 
-from c1m.cli.live.line import Live, can_draw
-from c1m.cli.live.plain import PlainLines, plain_line
+from c1m.cli.live.plain import Live, PlainLines, can_draw, plain_line
 from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy, run
 

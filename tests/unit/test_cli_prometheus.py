@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from c1m.cli.live import prometheus
 from c1m.cli.live.prometheus import Exporter, buckets, families, parse_address
 from c1m.errors import UsageError
-from c1m.results.snapshot import Snapshot
+from c1m.results.snapshot import LIVE_FIGURES, Snapshot
 from snapshot_samples import busy
 
 exposition = pytest.importorskip("prometheus_client.exposition")
@@ -132,15 +132,19 @@ def test_without_the_package_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch)
 def test_the_document_has_the_same_names() -> None:
     rows = re.findall(r"^\| `(c1m_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", DOCUMENT.read_text(), re.M)
     told = [(prometheus.INFO, "gauge", "`target`, `scenario`", prometheus.INFO_HELP)]
-    for m in prometheus.METRICS:
-        told.append((m.name, m.kind, f"`{m.label}`" if m.label else "", m.help))
+    for name, fields in prometheus.METRICS.items():
+        figure = LIVE_FIGURES[fields[0]]
+        kind = "counter" if prometheus.is_counter(name) else "gauge"
+        told.append((name, kind, f"`{figure.label}`" if figure.label else "", figure.help))
     told.append((prometheus.HISTOGRAM, "histogram", "`le`", prometheus.HISTOGRAM_HELP))
     assert [(name, kind, label.strip(), text) for name, kind, label, text in rows] == told
 
 
-def test_counters_end_in_total_and_gauges_do_not() -> None:
-    for metric in prometheus.METRICS:
-        assert metric.name.endswith("_total") == (metric.kind == "counter")
+def test_the_fields_of_a_metric_agree_and_differ_by_their_label() -> None:
+    for fields in prometheus.METRICS.values():
+        figures = [LIVE_FIGURES[field] for field in fields]
+        assert len({(f.help, f.label, f.unit) for f in figures}) == 1
+        assert len({f.label_value for f in figures}) == len(figures)
 
 
 def test_the_document_names_the_kinds_of_faults() -> None:

@@ -99,7 +99,7 @@ def serve(
     app: str, listen: tuple[str, ...], quiet: bool, json_path: str | None, **options: Any
 ) -> None:
     """See _HELP."""
-    from c1m.cli.live.line import Live
+    from c1m.cli.live.plain import Live
     from c1m.cli.outputs import Writing, check_outputs
     from c1m.server.server import Server
 

@@ -1,6 +1,7 @@
 """Where a run stands at one moment, for whoever shows it: the dashboard, plain lines, metrics.
 
 Plain data, made a few times a second by the generator; counts are since the start of the run.
+`LIVE_FIGURES` says what the fields are that are exported.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ class Snapshot:
     target: str = ""
     scenario: str = ""
     stage: str = ""  # its text
-    stage_number: int = 0  # from 1
+    stage_number: int = 0
     stages: int = 0
     stage_left_s: float | None = None  # None: until it is done
-    asked: int = 0  # connections, the most that the plan has at once
+    asked: int = 0
     attempted: int = 0
     opened: int = 0
-    ready: int = 0  # had their first reply
+    ready: int = 0
     open: int = 0
     failed: int = 0
     lost: int = 0
-    closed: int = 0  # by the plan
+    closed: int = 0
     connects_per_s: float = 0.0
     last_step_ms: float | None = None  # what the latest 1,000 connections took
     due: int = 0
@@ -39,14 +40,95 @@ class Snapshot:
     sent_per_s: float = 0.0
     right_per_s: float = 0.0
     rate_asked_per_s: float | None = None
-    faults: dict[str, int] = field(default_factory=dict)  # by kind (measured.py)
-    errnos: dict[str, int] = field(default_factory=dict)  # "ECONNREFUSED" -> how many
-    percentiles_ns: dict[str, int] = field(default_factory=dict)  # corrected, of the whole run
+    faults: dict[str, int] = field(default_factory=dict)
+    errnos: dict[str, int] = field(default_factory=dict)
+    percentiles_ns: dict[str, int] = field(default_factory=dict)
     recent_ns: dict[str, int] = field(default_factory=dict)  # "p50", "p99", "max": the last second
     octaves: list[int] = field(default_factory=list)  # replies with 2**i <= latency < 2**(i+1) ns
-    lag_max_ns: int = 0  # the generator behind its schedule, in the last second
+    lag_max_ns: int = 0
     server_rss_bytes: int | None = None
     client_rss_bytes: int | None = None
     slab_bytes: int | None = None
     used_bytes: int | None = None
     is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFigure:
+    """A field of a snapshot as a metric: a counter where its name ends in _total, else a gauge.
+
+    `label`: a dict has a value of the metric for each of its keys, another field that of
+    `label_value`. `shown` is its name on the dashboard where that is not the field's.
+    """
+
+    metric: str
+    help: str
+    label: str = ""
+    label_value: str = ""
+    unit: float = 1.0  # the metric's in the field's
+    shown: str = ""
+
+
+_OUTCOMES = "c1m_replies_total", "Requests sent, by outcome: right, wrong, missing", "outcome"
+_NS = 1e9  # in a second
+
+LIVE_FIGURES = {
+    "elapsed_s": LiveFigure("c1m_elapsed_seconds", "Time since the run began"),
+    "stage_number": LiveFigure("c1m_stage", "Number of the present stage, from 1"),
+    "stages": LiveFigure("c1m_stages", "How many stages the plan has"),
+    "asked": LiveFigure("c1m_connections_asked", "Connections, the most that the plan has at once"),
+    "open": LiveFigure("c1m_connections_open", "Connections open now", shown="open now"),
+    "attempted": LiveFigure("c1m_connections_attempted_total", "Connects begun"),
+    "opened": LiveFigure("c1m_connections_opened_total", "Connects done", shown="connected"),
+    "ready": LiveFigure("c1m_connections_ready_total", "Connections that had their first reply"),
+    "failed": LiveFigure("c1m_connections_failed_total", "Connects that failed"),
+    "lost": LiveFigure(
+        "c1m_connections_lost_total", "Open connections that ended against the plan"
+    ),
+    "closed": LiveFigure("c1m_connections_closed_total", "Connections closed by the plan"),
+    "errnos": LiveFigure(
+        "c1m_connect_errors_total", "Failed and lost connections by errno", "errno"
+    ),
+    "due": LiveFigure("c1m_requests_due_total", "Requests that fell due"),
+    "sent": LiveFigure("c1m_requests_sent_total", "Requests sent"),
+    "unsent": LiveFigure("c1m_requests_unsent_total", "Requests due that were never sent"),
+    "in_flight": LiveFigure("c1m_requests_in_flight", "Requests awaiting reply", shown="in flight"),
+    "rate_asked_per_s": LiveFigure(
+        "c1m_requests_asked_per_second", "The plan's rate now; absent without one"
+    ),
+    "right": LiveFigure(*_OUTCOMES, "right"),
+    "wrong": LiveFigure(*_OUTCOMES, "wrong"),
+    "missing": LiveFigure(*_OUTCOMES, "missing"),
+    "faults": LiveFigure(
+        "c1m_faults_total", "Replies that were not as they should be, by kind", "kind"
+    ),
+    "percentiles_ns": LiveFigure(
+        "c1m_request_latency_percentile_seconds",
+        "Percentiles of the whole run, from when requests were due",
+        "percentile",
+        unit=_NS,
+    ),
+    "recent_ns": LiveFigure(
+        "c1m_request_latency_recent_seconds",
+        "Percentiles of the last second",
+        "percentile",
+        unit=_NS,
+    ),
+    "lag_max_ns": LiveFigure(
+        "c1m_generator_lag_seconds",
+        "The generator behind its schedule, at most in the last second",
+        unit=_NS,
+    ),
+    "server_rss_bytes": LiveFigure(
+        "c1m_server_resident_bytes", "Resident memory of the server's process", shown="server"
+    ),
+    "client_rss_bytes": LiveFigure(
+        "c1m_client_resident_bytes", "Resident memory of the load's process", shown="client"
+    ),
+    "slab_bytes": LiveFigure("c1m_kernel_slab_bytes", "The kernel's slab caches", shown="slab"),
+    "used_bytes": LiveFigure(
+        "c1m_machine_used_bytes",
+        "Memory of the machine in use, all users included",
+        shown="machine",
+    ),
+}

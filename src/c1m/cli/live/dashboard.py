@@ -1,31 +1,106 @@
 """The picture of a running load: a snapshot and a history in, lines of styled text out.
 
-Colours only underline what words and bars say already, so that it reads the same in monochrome.
-Not here: where the snapshots come from and when to draw (`viewer.py`), what fits (`layout.py`).
+It is made of blocks, of which `fit` draws those that a terminal has room for. Colours only repeat
+what words and bars say, so it reads the same in monochrome. `viewer.py` says when to draw.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rich.text import Text
 
 from c1m.cli.live.history import History
-from c1m.cli.live.layout import Block, beside, blank, fit
-from c1m.cli.live.plots import bar, chart
-from c1m.results.snapshot import Snapshot
+from c1m.cli.live.plots import (
+    bar,
+    chart,
+    joined_octaves,
+    number,
+    percent,
+    short_count,
+    short_time,
+)
+from c1m.results.snapshot import LIVE_FIGURES, Snapshot
 from c1m.units import format_bytes, format_count, format_duration, format_rate
 
 TWO_COLUMNS = 76  # from this width on
 LAG_NS = 10_000_000  # a generator later than this spoils what it measures
+GAP = 2  # columns between two blocks side by side
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999")
 
 _BAR = "cyan"
 _BAD = "bold red"
 _NUMBER = 13  # columns for a count of requests
 _CONNECTIONS = 11  # for one of connections
+_FUNNEL = {  # the rows of connections, and their bars' style
+    "attempted": _BAR, "opened": _BAR, "ready": _BAR, "open": "green", "failed": _BAD, "lost": _BAD,
+    "closed": _BAR,
+}  # fmt: skip
+_REQUESTS = {  # the rows of requests, and their numbers' style
+    "due": "", "sent": "", "right": "green", "wrong": _BAD, "missing": _BAD,
+    "unsent": "bold yellow", "in_flight": "",
+}  # fmt: skip
+_MEMORY = ("server_rss_bytes", "client_rss_bytes", "slab_bytes", "used_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of the picture. `draw(width, rows)` gives at most `rows` lines."""
+
+    rank: int  # 0 is the most important
+    least: int  # rows
+    most: int
+    draw: Callable[[int, int], list[Text]]
+
+
+def fit(blocks: Sequence[Block], width: int, height: int) -> list[Text]:
+    """The lines of those blocks that fit, in the order given, each line `width` columns."""
+    kept: dict[int, int] = {}  # which block -> its rows
+    left = height
+    for i in sorted(range(len(blocks)), key=lambda i: blocks[i].rank):
+        if blocks[i].least <= left:
+            kept[i] = blocks[i].least
+            left -= blocks[i].least
+    while left > 0:
+        growing = [i for i in kept if kept[i] < blocks[i].most]
+        if not growing:
+            break
+        for i in growing[:left]:
+            kept[i] += 1
+        left -= min(left, len(growing))
+    lines = []
+    for i in sorted(kept):
+        lines += _sized(blocks[i].draw(width, kept[i]), width, kept[i])
+    return lines
+
+
+def beside(left: Block, right: Block) -> Block:
+    """Two blocks as one: each has half of the width, and as many rows as the taller."""
+
+    def draw(width: int, rows: int) -> list[Text]:
+        half = (width - GAP) // 2
+        lefts = _sized(left.draw(half, rows), half + GAP, rows)
+        rights = _sized(right.draw(width - half - GAP, rows), width - half - GAP, rows)
+        return [a.append_text(b) for a, b in zip(lefts, rights, strict=True)]
+
+    least, most = max(left.least, right.least), max(left.most, right.most)
+    return Block(min(left.rank, right.rank), least, most, draw)
+
+
+def blank(rank: int) -> Block:
+    """An empty row."""
+    return Block(rank, 1, 1, lambda width, rows: [Text()])
+
+
+def _sized(lines: list[Text], width: int, rows: int) -> list[Text]:
+    """Exactly `rows` lines of exactly `width` columns."""
+    lines = lines[:rows] + [Text() for _ in range(rows - len(lines))]
+    for line in lines:
+        line.truncate(width, overflow="crop", pad=True)
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +181,11 @@ class Picture:
         s = self.snapshot
         whole = max(s.asked, s.attempted)
         lines = [_heading("connections", f"{format_count(s.asked)} asked")]
-        for name, count, of, style in (
-            ("attempted", s.attempted, whole, _BAR),
-            ("connected", s.opened, whole, _BAR),
-            ("ready", s.ready, whole, _BAR),
-            ("open now", s.open, s.asked, "green"),
-            ("failed", s.failed, whole, _BAD),
-            ("lost", s.lost, whole, _BAD),
-            ("closed", s.closed, whole, _BAR),
-        ):
+        for name, style in _FUNNEL.items():
+            count, of = getattr(s, name), s.asked if name == "open" else whole
             share = count / of if of else 0.0
-            told = (_BAD if style == _BAD else "") if count else "dim"
-            line = _row(name, f"{format_count(count):>{_CONNECTIONS}}", told)
+            number_style = (_BAD if style == _BAD else "") if count else "dim"
+            line = _row(name, f"{format_count(count):>{_CONNECTIONS}}", number_style)
             cells = width - len(line.plain) - 9
             line.append("  ").append(bar(share, max(cells, 0), self.is_ascii), style)
             line.append(f"{percent(share):>7}", "" if count else "dim")
@@ -136,7 +204,7 @@ class Picture:
     def _chart(
         self, values: list[float], top: float, width: int, rows: int, style: str
     ) -> list[Text]:
-        """An area chart with its upper edge and the end of its time axis told beside it."""
+        """An area chart with its upper edge and the end of its time axis beside it."""
         labels = [""] * rows
         labels[-1] = f"0-{short_time(self.history.span_s())}"
         labels[0] = short_count(top)
@@ -156,19 +224,12 @@ class Picture:
         if s.rate_asked_per_s is not None:
             asked = f"{format_rate(s.rate_asked_per_s)} asked"
         lines = [_heading("requests", asked)]
-        for name, count, rate, style in (
-            ("due", s.due, None, ""),
-            ("sent", s.sent, s.sent_per_s, ""),
-            ("right", s.right, s.right_per_s, "green"),
-            ("wrong", s.wrong, None, _BAD),
-            ("missing", s.missing, None, _BAD),
-            ("unsent", s.unsent, None, "bold yellow"),
-            ("in flight", s.in_flight, None, ""),
-        ):
-            told = style if count else "dim"
-            line = _row(name, f"{format_count(count):>{_NUMBER}}", told)
+        for name, style in _REQUESTS.items():
+            count, rate = getattr(s, name), getattr(s, f"{name}_per_s", None)
+            row_style = style if count else "dim"
+            line = _row(name, f"{format_count(count):>{_NUMBER}}", row_style)
             if rate is not None and math.isfinite(rate):
-                line.append(f"{format_rate(rate):>{_NUMBER}}", told)
+                line.append(f"{format_rate(rate):>{_NUMBER}}", row_style)
             lines.append(line)
         return lines
 
@@ -231,16 +292,11 @@ class Picture:
         return [line[:cut], rest]
 
     def _memory(self, width: int, rows: int) -> list[Text]:
-        s = self.snapshot
         line = _label("memory")
-        for name, size in (
-            ("server", s.server_rss_bytes),
-            ("client", s.client_rss_bytes),
-            ("slab", s.slab_bytes),
-            ("machine", s.used_bytes),
-        ):
+        for name in _MEMORY:
+            size = getattr(self.snapshot, name)
             if size is not None:
-                line.append(f"{name} ", "dim").append(f"{format_bytes(size)}  ")
+                line.append(f"{LIVE_FIGURES[name].shown} ", "dim").append(f"{format_bytes(size)}  ")
         return [line]
 
     def _generator(self, width: int, rows: int) -> list[Text]:
@@ -252,50 +308,6 @@ class Picture:
         is_late = s.lag_max_ns > LAG_NS
         line.append(said, "bold yellow" if is_late else "")
         return [line.append(": too slow" if is_late else "", "bold yellow")]
-
-
-def joined_octaves(octaves: list[int], rows: int) -> list[tuple[int, int]]:
-    """(end in ns, replies below it) for each row, from the first octave in use to the last.
-
-    `octaves[i]` counts latencies from 2**i to below 2**(i + 1). Where there are more than `rows`,
-    as many neighbours are joined as it takes.
-    """
-    used = [i for i, count in enumerate(octaves) if count]
-    if not used or rows < 1:
-        return []
-    first, last = used[0], used[-1]
-    step = -(-(last - first + 1) // rows)
-    ends = range(first + step, last + step + 1, step)
-    return [(1 << end, sum(octaves[end - step : end])) for end in ends]
-
-
-def percent(share: float) -> str:
-    """0.9996 -> '99.9 %': cut, not rounded, so that 100 % is all and 0 % is none."""
-    if share <= 0 or share >= 1:
-        return f"{round(share * 100)} %"
-    if share < 0.001:
-        return "<0.1 %"
-    return f"{math.floor(share * 1000) / 10:.1f} %"
-
-
-def short_count(value: float) -> str:
-    """1234567 -> '1.23M', for the edge of a chart."""
-    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{sign}"
-    return f"{value:.3g}"
-
-
-def short_time(seconds: float) -> str:
-    """90 -> '90 s', 600 -> '10 min', for the end of a chart."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
-
-
-def number(value: float) -> str:
-    """Three digits where that is few, whole numbers above."""
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def printable(text: str) -> str:
@@ -312,4 +324,4 @@ def _label(name: str) -> Text:
 
 
 def _row(name: str, count: str, style: str) -> Text:
-    return Text().append(f" {name:<10}{count}", style)
+    return Text().append(f" {LIVE_FIGURES[name].shown or name:<10}{count}", style)

@@ -1,7 +1,4 @@
-"""What the dashboard remembers of a run, of bounded size: series over time, the stage's beginning.
-
-Pure: fed with snapshots, it reads no clock.
-"""
+"""What the dashboard remembers of a run, in bounded memory. Pure: it reads no clock."""
 
 from __future__ import annotations
 
@@ -11,8 +8,7 @@ from c1m.results.snapshot import Snapshot
 
 POINTS_MAX = 2048  # a screen is narrower; beyond it neighbours are joined
 
-# Ends of the time axis in seconds: a picture that stands still is easier to read than one that
-# shrinks all the time.
+# Ends of the time axis in seconds: a picture that rarely changes its scale is easier to read.
 _SPANS = (10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800)
 
 
@@ -27,7 +23,7 @@ class History:
         self._stage_start_s = 0.0
 
     def add(self, snapshot: Snapshot) -> None:
-        """Remember a snapshot; one that is not later than the last takes its place."""
+        """Remember a snapshot; one that is not later than the last one replaces it."""
         if self.t_s and snapshot.elapsed_s <= self.t_s[-1]:
             self.open[-1], self.right_per_s[-1] = snapshot.open, snapshot.right_per_s
         else:
@@ -58,7 +54,7 @@ class History:
     def columns(self, values: Sequence[float], count: int) -> list[float | None]:
         """One of the series as `count` columns from 0 to `span_s()`: the mean within each.
 
-        A column without a point of its own takes the last one before; after the last: None.
+        A column without points repeats the one before; columns after the last point are None.
         """
         sums, points = [0.0] * count, [0] * count
         last = -1
@@ -76,5 +72,5 @@ class History:
 
 
 def _joined(values: list[float]) -> list[float]:
-    """The means of neighbours; the last of an odd number goes, as in `t_s[1::2]`."""
+    """The means of pairs of neighbours; an odd one at the end is dropped, as in `t_s[1::2]`."""
     return [(a + b) / 2 for a, b in zip(values[::2], values[1::2], strict=False)]

@@ -1,14 +1,14 @@
-"""Shows a running load without the run paying for it: another process draws and serves metrics.
+"""Shows a running load at little cost to the run: another process draws and serves metrics.
 
-The run's process makes a line of JSON of each snapshot and writes it into a pipe that never blocks;
-where the observer's process (`viewer.py`) is slow, the snapshot is dropped. Off a terminal, lines
-are written by the run's process itself (`plain.py`).
+The run's process writes each snapshot as a line of JSON into a pipe that never blocks; when the
+observer's process (`viewer.py`) is slow, the snapshot is dropped. Off a terminal, the run's process
+writes lines itself (`plain.py`).
 
 Facts. A write of at most 4,096 bytes into a pipe is whole or refused (PIPE_BUF); a longer one may
-be cut, and its rest must go before anything else. A pipe holds 64 KiB, that is some thirty
+be cut, and its rest must be written before anything else. A pipe holds 64 KiB, about thirty
 snapshots. Python ignores SIGPIPE: a pipe whose reader has died answers EPIPE. Ctrl-C and the end of
-a terminal reach the observer too; SIGINT and SIGHUP are blocked while it is started, so that none
-comes before it is ready for that.
+a terminal reach the observer too; SIGINT and SIGHUP are blocked while it starts, until it ignores
+them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ import selectors
 import signal
 import subprocess
 import sys
-from types import TracebackType
 from typing import Any, Literal, TextIO
 
 from c1m.cli.live import prometheus
-from c1m.cli.live.line import can_draw
-from c1m.cli.live.plain import PlainLines
+from c1m.cli.live.plain import PlainLines, can_draw
 from c1m.cli.streams import say, takes_a_line
 from c1m.errors import C1mError, UsageError
 from c1m.results import codec
@@ -38,12 +36,8 @@ Mode = Literal["dashboard", "plain", "quiet"]
 
 CLOSE_S = 3.0  # how long the last picture may take
 LAST_S = 1.0  # of these: how long a full pipe may take to hold the last snapshot
-_COMMAND = (
-    sys.executable,
-    "-P",
-    "-m",
-    "c1m.cli.live.viewer",
-)  # -P: no modules out of this directory
+# -P: import nothing from the working directory.
+_COMMAND = (sys.executable, "-P", "-m", "c1m.cli.live.viewer")
 _NAMES = tuple(field.name for field in dataclasses.fields(Snapshot))
 _values = operator.attrgetter(*_NAMES)
 _encode = json.JSONEncoder(separators=(",", ":"), default=codec.encode).encode
@@ -51,7 +45,7 @@ _GIVE_BACK = "\x1b[?1049l\x1b[?25h"  # leave the alternate screen, show the curs
 
 
 def best_mode(stream: TextIO | None = None, quiet: bool = False) -> Mode:
-    """What suits a stream: the dashboard on a terminal that can draw it, else plain lines."""
+    """The dashboard for a terminal that can draw it, else plain lines."""
     if quiet:
         return "quiet"
     is_drawn = can_draw(stream or sys.stdout) and importlib.util.find_spec("rich") is not None
@@ -59,10 +53,10 @@ def best_mode(stream: TextIO | None = None, quiet: bool = False) -> Mode:
 
 
 class Observer:
-    """Shows snapshots. `start`, `show` as often as there is news, `close`; or a `with` block.
+    """Shows snapshots: `start`, then `show` each, then `close` (or a `with` block).
 
-    `mode` is what is in force: a dashboard that cannot be drawn, or whose process has died, is
-    plain lines. `dropped` counts snapshots that the observer's process was too slow for.
+    `mode` is the one in force: a dashboard that cannot be drawn, or whose process has died, becomes
+    plain lines. `dropped` counts the snapshots that the observer's process was too slow for.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -77,7 +71,7 @@ class Observer:
         self._plain: PlainLines | None = None
 
     def start(self, mode: Mode, metrics: str | None = None) -> None:
-        """Begin to show. `metrics`: where to serve them (":9100", "HOST:PORT"), or None.
+        """`metrics`: where to serve them (":9100", "HOST:PORT"), or None.
 
         Raises UsageError, with nothing left running, where metrics cannot be served there.
         """
@@ -112,7 +106,7 @@ class Observer:
             self._await_answer()
 
     def _await_answer(self) -> None:
-        """Take the line that says whether metrics are served. Raises UsageError if not."""
+        """Read the line that says whether metrics are served. Raises UsageError if not."""
         assert self._process is not None and self._process.stderr is not None
         line = self._process.stderr.readline()
         try:
@@ -129,7 +123,7 @@ class Observer:
         raise C1mError(f"The process that serves metrics did not start: {_why(said)}")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show a moment of the run; never waits."""
+        """Show a snapshot; never waits."""
         if self._process is not None:
             self._send(snapshot)
         if self._plain is not None:
@@ -162,7 +156,7 @@ class Observer:
             self.mode, self._plain = "plain", PlainLines(self._stream)
 
     def close(self) -> None:
-        """Leave the last picture, or line, on the terminal. May wait for it, but not for long."""
+        """Leave the last picture, or line, on the terminal; waits for it, but not for long."""
         if self._process is not None:
             self._send_last()
             status, said = self._end_process(kill=False)
@@ -174,7 +168,7 @@ class Observer:
             self._plain = None
 
     def _send_last(self) -> None:
-        """What a slow reader has not taken of the end; by then waiting costs the run nothing."""
+        """Write what a slow reader has not taken; now waiting costs the run nothing."""
         left = self._rest + self._last
         with selectors.PollSelector() as selector, contextlib.suppress(OSError):
             selector.register(self._pipe, selectors.EVENT_WRITE)
@@ -182,7 +176,7 @@ class Observer:
                 left = left[os.write(self._pipe, left) :]
 
     def _end_process(self, kill: bool) -> tuple[int, bytes]:
-        """Close the pipe and wait for the process; its status, and what it complained of."""
+        """Close the pipe and wait for the process; its status, and what it wrote to stderr."""
         process, self._process = self._process, None
         assert process is not None and process.stdin is not None and process.stderr is not None
         process.stdin.close()
@@ -202,17 +196,12 @@ class Observer:
     def __enter__(self) -> Observer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def as_line(snapshot: Snapshot) -> bytes:
-    """One line of JSON: what codec.encode makes of it, in a tenth of the time.
+    """One line of JSON, as codec.encode would have it, in a tenth of the time.
 
     A snapshot is flat, so only the NumPy scalars in it need the codec.
     """
@@ -224,6 +213,6 @@ def _ending(status: int) -> str:
 
 
 def _why(said: bytes, before: str = "") -> str:
-    """The last line that a process complained with."""
+    """The last line that a process wrote to stderr."""
     lines = [line for line in said.decode(errors="replace").split("\n") if line.strip()]
     return f"{before}{lines[-1].strip()}" if lines and not lines[-1].startswith('{"ready"') else ""

@@ -1,17 +1,59 @@
-"""A running load as lines of text, for logs, pipes and terminals that cannot draw."""
+"""Progress as lines of text, for logs, pipes and terminals that cannot draw a dashboard."""
 
 from __future__ import annotations
 
 import math
+import os
+import shutil
+import sys
 from typing import TextIO
 
-from c1m.cli.live.line import Live
+import click
+
+from c1m.cli.streams import takes_a_line
 from c1m.results.snapshot import Snapshot
 from c1m.units import format_count, format_duration, format_rate
 
-LINE_S = 1.0  # at most a line in so long, but for a new stage and the end
-ALIVE_S = 60.0  # a line that says nothing new shows that the run is alive
+LINE_S = 1.0  # the least time between lines, except for a new stage and the end
+ALIVE_S = 60.0  # after so long even a line without news is shown: the run is alive
 CAUSES_MAX = 4  # errnos and faults in a line, the most frequent first
+
+
+def can_draw(stream: TextIO) -> bool:
+    """Whether this is a terminal on which a line can be overwritten."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+
+
+class Live:
+    """Shows the latest line. On a terminal it stays in place until `done`.
+
+    A line is dropped rather than waited for: a stopped terminal (Ctrl-S) or a slow reader must not
+    stop a server or a run.
+    """
+
+    def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
+        self._stream = stream or sys.stdout
+        self._quiet = quiet
+        self.is_terminal = can_draw(self._stream)
+        self._last = ""
+
+    def show(self, line: str) -> None:
+        """Show this line instead of the last one; off a terminal, only if it is a new one."""
+        if self._quiet or line == self._last or not takes_a_line(self._stream):
+            return
+        self._last = line
+        if self.is_terminal:
+            width = shutil.get_terminal_size().columns
+            self._stream.write("\r\x1b[K" + line[: width - 1])
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def done(self) -> None:
+        """Leave the last line as it is and continue below it."""
+        if self.is_terminal and self._last:
+            click.echo(file=self._stream)
+        self._last = ""
 
 
 def plain_line(snapshot: Snapshot) -> str:
@@ -46,8 +88,8 @@ def _said(s: Snapshot) -> str:
 class PlainLines:
     """Shows snapshots as lines: one that is written over on a terminal, new ones elsewhere.
 
-    Elsewhere a line comes at most once a second and only where it says something new; the end of
-    the run and a new stage are told at once.
+    Elsewhere a line comes at most once a second and only if it says something new; the end of the
+    run and a new stage are shown at once.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -57,7 +99,7 @@ class PlainLines:
         self._shown_s = -math.inf
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show this snapshot, or leave it out."""
+        """Show this snapshot, or drop it."""
         said = _said(snapshot)
         if not self._live.is_terminal and not self._is_due(snapshot, said):
             return
@@ -73,5 +115,5 @@ class PlainLines:
         return snapshot.elapsed_s - self._shown_s >= 0.95 * LINE_S
 
     def close(self) -> None:
-        """Leave the last line standing."""
+        """Leave the last line as it is."""
         self._live.done()

@@ -1,6 +1,6 @@
-"""Bars and charts out of block characters, as plain text; `#` where the terminal has no blocks.
+"""Bars and charts out of block characters, and short numbers beside them. Pure.
 
-Pure: numbers and sizes in, lines of text out. Who colours and places them is `dashboard.py`.
+Where the terminal has no blocks they are made of `#`. `dashboard.py` colours and places them.
 """
 
 from __future__ import annotations
@@ -52,3 +52,47 @@ def _filled(share: float, most: int) -> int:
     if share >= 1:
         return most
     return min(max(round(share * most), 1), max(most - 1, 1))
+
+
+def joined_octaves(octaves: list[int], rows: int) -> list[tuple[int, int]]:
+    """(end in ns, replies below it) for each row, from the first octave in use to the last.
+
+    `octaves[i]` counts latencies from 2**i to below 2**(i + 1). Where there are more than `rows`,
+    as many neighbours are joined as it takes.
+    """
+    used = [i for i, count in enumerate(octaves) if count]
+    if not used or rows < 1:
+        return []
+    first, last = used[0], used[-1]
+    step = -(-(last - first + 1) // rows)
+    ends = range(first + step, last + step + 1, step)
+    return [(1 << end, sum(octaves[end - step : end])) for end in ends]
+
+
+def percent(share: float) -> str:
+    """0.9996 -> '99.9 %': cut, not rounded, so that 100 % is all and 0 % is none."""
+    if share <= 0 or share >= 1:
+        return f"{round(share * 100)} %"
+    if share < 0.001:
+        return "<0.1 %"
+    return f"{math.floor(share * 1000) / 10:.1f} %"
+
+
+def short_count(value: float) -> str:
+    """1234567 -> '1.23M', for the edge of a chart."""
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{sign}"
+    return f"{value:.3g}"
+
+
+def short_time(seconds: float) -> str:
+    """90 -> '90 s', 600 -> '10 min', for the end of a chart."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def number(value: float) -> str:
+    """Three digits where that is few, whole numbers above."""
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"

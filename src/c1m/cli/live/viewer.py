@@ -2,14 +2,12 @@
 
     python -m c1m.cli.live.viewer [--draw] [--metrics HOST:PORT] < snapshots, one JSON a line
 
-It answers once on standard error, in one line of JSON: that it is ready, or why it cannot be. Then
-it goes on until its input ends, and leaves the last picture on the terminal. `observer.py` is the
-other end.
+It answers once on standard error, in one line of JSON: that it is ready, or why not. Then it runs
+until its input ends, and leaves the last picture on the terminal. `observer.py` is the other end.
 
-Facts. Ctrl-C reaches every process of the terminal's foreground group, and so does the SIGHUP of a
-terminal that is closed, so both are ignored here: the run ends in good order and closes the pipe.
-In the alternate screen each picture begins at the upper left, so a terminal that changes its size
-leaves nothing behind.
+Facts. Ctrl-C, and the SIGHUP of a terminal that is closed, reach every process of the terminal's
+foreground group. Both are ignored here: the run ends in good order and closes the pipe. In the
+alternate screen each picture begins at the upper left, so a resize leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -32,18 +30,18 @@ from c1m.results.snapshot import Snapshot
 DRAW_NS = 200_000_000  # at most five pictures a second
 RESIZE_S = 0.25  # how often the terminal's size is looked at
 LAST_ROWS = 40  # of the picture that stays
-NICE = 10  # where processors are short the run comes first
+NICE = 10  # when processors are short, the run comes first
 READ_BYTES = 1 << 16
 
 
 class Lines:
-    """Snapshots out of a stream of bytes that comes in any pieces."""
+    """Snapshots from a stream of bytes that may be cut anywhere."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, piece: bytes) -> list[Snapshot]:
-        """The snapshots that are whole now. Raises ValueError for what is none."""
+        """The snapshots that are now complete. Raises ValueError for a line that is none."""
         *whole, self._rest = (self._rest + piece).split(b"\n")
         return [codec.decode(Snapshot, json.loads(line)) for line in whole]
 
@@ -58,7 +56,7 @@ class Screen:
         from c1m.cli.live.history import History
 
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a name that this terminal has no signs for
+            sys.stdout.reconfigure(errors="replace")  # characters that this terminal lacks
         self._console = Console(highlight=False)
         self._live = Live(
             console=self._console, screen=True, auto_refresh=False,
@@ -67,7 +65,7 @@ class Screen:
         self._history = History()
         self._latest: Snapshot | None = None
         self._metrics_url = metrics_url
-        # The kernel's own console has a font of 256 or 512 signs, without eighths of blocks.
+        # The kernel's own console has a font of 256 or 512 characters, without eighths of blocks.
         self._is_ascii = (
             not self._console.encoding.startswith("utf") or os.environ.get("TERM") == "linux"
         )
@@ -86,7 +84,7 @@ class Screen:
         self._latest, self._is_new = snapshot, True
 
     def draw_if_due(self) -> float:
-        """Draw what is new or has another size now; seconds until it should be asked again."""
+        """Draw if there is news or the size has changed; returns when to ask again, in seconds."""
         is_resized = self._console.size != self._size
         if self._latest is None or not (self._is_new or is_resized):
             return RESIZE_S
@@ -153,7 +151,7 @@ def _answer(said: dict[str, Any]) -> None:
 
 
 def _follow(screen: Screen | None, exporter: Any) -> None:
-    """Take snapshots until the input ends. What came at once is drawn once."""
+    """Take snapshots until the input ends; those that come together are drawn once."""
     lines = Lines()
     descriptor = sys.stdin.fileno()
     wait_s: float | None = None if screen is None else 0.0
