@@ -1,17 +1,17 @@
 """Runs an unchanged asyncio.Protocol on a c1m server.
 
 One Protocol and one Transport object a connection: that is what this interface costs (about 1 KB of
-memory and a microsecond an event), and why App has batches. What is like asyncio:
+memory and a microsecond an event), and why App has batches. As with asyncio:
 
-- the order of callbacks (connection_made, data_received*, eof_received?, connection_lost), none of
-  them called from within a call on the transport but pause_writing;
+- callbacks come in the order connection_made, data_received*, eof_received?, connection_lost; none
+  but pause_writing is called from within a call on the transport;
 - pause_writing and resume_writing by watermarks, pause_reading and resume_reading;
 - an exception in data_received or eof_received ends that connection, after what was written; one in
   another callback ends nothing. Both are logged (logger "c1m"), an OSError of the former at debug
-  level. Any exception is meant, but for SystemExit and KeyboardInterrupt, which end the server.
+  level. SystemExit and KeyboardInterrupt end the server.
 
-What is not: there is no event loop, so asyncio.get_running_loop(), tasks and futures are not to be
-had; BufferedProtocol and write_eof are not supported; the watermarks are the server's
+Other than with asyncio there is no event loop, so asyncio.get_running_loop(), tasks and futures do
+not work; BufferedProtocol and write_eof are not supported; the watermarks are the server's
 (`outbox_high` and a quarter of it); abort() sends a reset; connection_lost(None) after close()
 comes at the end of the tick and does not wait for the output, which still goes out. So does what
 was written before an exception, of which asyncio drops what the kernel has not taken.
@@ -52,8 +52,9 @@ class ServerTransport(asyncio.Transport):
 
     __slots__ = (
         "__dict__", "__weakref__",  # as asyncio's have them: weak keys, a user's own attributes
-        "_app", "_endpoint", "_has_eof", "_is_blocked", "_is_closing", "_is_reading",
-        "_is_write_paused", "_kept", "_protocol", "_slot", "_written", "_written_bytes",
+        "_app", "_endpoint", "_error", "_has_eof", "_is_aborted", "_is_blocked", "_is_closing",
+        "_is_reading", "_is_write_paused", "_kept", "_protocol", "_slot", "_written",
+        "_written_bytes",
     )  # fmt: skip
 
     def __init__(self, app: ProtocolApp, slot: int, endpoint: Endpoint) -> None:
@@ -63,9 +64,11 @@ class ServerTransport(asyncio.Transport):
         self._endpoint = endpoint
         self._protocol: Any = None
         self._is_closing = False
+        self._is_aborted = False
+        self._error: BaseException | None = None  # why it is closing
         self._is_reading = True
         self._is_blocked = False  # the engine says: over the high watermark
-        self._is_write_paused = False  # the protocol was told so
+        self._is_write_paused = False  # pause_writing was called
         self._written: list[bytes] = []  # in this tick
         self._written_bytes = 0
         self._kept: list[bytes] = []  # came while reading was paused
@@ -78,10 +81,10 @@ class ServerTransport(asyncio.Transport):
     # --- writing ------------------------------------------------------------------------------
 
     def write(self, data: Buffer) -> None:
-        """Send bytes, in order, from the end of this tick on. Ignored on a closing transport.
+        """Send bytes in order, at the end of this tick. Ignored on a closing transport.
 
-        Calls the protocol's pause_writing when what this tick has written passes `outbox_high`.
-        Raises TypeError for what is no bytes, UsageError for more than 1 GiB in a tick.
+        Calls the protocol's pause_writing when more than `outbox_high` is written in a tick. Raises
+        TypeError for what is not bytes-like, UsageError for more than 1 GiB in a tick.
         """
         if type(data) is not bytes:
             if not isinstance(data, bytes | bytearray | memoryview):
@@ -107,7 +110,7 @@ class ServerTransport(asyncio.Transport):
         return False
 
     def get_write_buffer_size(self) -> int:
-        """Bytes unsent, as a lower bound: what was written in this tick, and the low watermark
+        """A lower bound of the bytes unsent: what was written in this tick, and the low watermark
         while the output is over the high one.
         """
         return self._written_bytes + (self._app._outbox_high // 4 if self._is_blocked else 0)
@@ -117,9 +120,9 @@ class ServerTransport(asyncio.Transport):
         return self._app._outbox_high // 4, self._app._outbox_high
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Without effect: the limits are the server's (`outbox_high`).
+        """Has no effect: the limits are the server's (`outbox_high`).
 
-        Raises ValueError, as asyncio does, for limits that nobody could keep.
+        Raises ValueError, as asyncio does, for impossible limits.
         """
         if high is None:
             high = self._app._outbox_high if low is None else 4 * low
@@ -135,22 +138,19 @@ class ServerTransport(asyncio.Transport):
         return self._is_reading and not self._is_closing
 
     def pause_reading(self) -> None:
-        """No data_received from now on; the peer is slowed down by its TCP window."""
+        """No data_received from now on; the TCP window slows the peer down."""
         if self.is_reading():
             self._is_reading = False
-            self._app._server.pause(self._slots())
+            self._app._server.pause(self._slot)
 
     def resume_reading(self) -> None:
-        """Go on; what came meanwhile is delivered at the end of this tick."""
+        """Read again; what came meanwhile is delivered at the end of this tick."""
         if self._is_reading or self._is_closing:
             return
         self._is_reading = True
-        self._app._server.resume(self._slots())
+        self._app._server.resume(self._slot)
         if self._kept or self._has_eof:
             self._app._to_deliver.append(self)
-
-    def _slots(self) -> Slots:
-        return np.array([self._slot], np.int32)
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -163,9 +163,7 @@ class ServerTransport(asyncio.Transport):
         self._app._end(self, None, abort=False)
 
     def abort(self) -> None:
-        """Close at once, also what was closed before and is still sending: the output is dropped
-        and the peer gets a reset.
-        """
+        """Close at once with a reset, and drop the output; also after close()."""
         self._app._end(self, None, abort=True)
 
     # --- about the connection -----------------------------------------------------------------
@@ -191,7 +189,7 @@ class ServerTransport(asyncio.Transport):
         return protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Call another protocol from now on. Raises UsageError for a BufferedProtocol."""
+        """Use another protocol from now on. Raises UsageError for a BufferedProtocol."""
         _check(protocol)
         self._protocol = protocol
 
@@ -199,8 +197,8 @@ class ServerTransport(asyncio.Transport):
 class ProtocolApp(App):
     """An application made of asyncio protocols.
 
-    `factory()` returns the protocol of a new connection: a Protocol class, or any callable. Raises
-    UsageError for a class that is no asyncio.Protocol.
+    `factory()` returns the protocol of a new connection. Raises UsageError for a class that is not
+    an asyncio.Protocol.
     """
 
     def __init__(self, factory: Callable[[], Any]) -> None:
@@ -210,11 +208,11 @@ class ProtocolApp(App):
             raise UsageError(f"{factory!r} makes no protocols.", "Give a Protocol class.")
         self._factory = factory
         self._transports: dict[int, ServerTransport] = {}
-        # Closed, perhaps still sending; until its slot is a new connection's.
+        # Closed, perhaps still sending, until the slot is given to a new connection.
         self._closed: WeakValueDictionary[int, ServerTransport] = WeakValueDictionary()
         # Work for the end of this tick:
         self._to_send: list[ServerTransport] = []
-        self._to_end: list[tuple[ServerTransport, BaseException | None, bool]] = []
+        self._to_end: list[ServerTransport] = []
         self._to_deliver: list[ServerTransport] = []
         self._unsure: list[ServerTransport] = []  # paused by one tick's writes: did they fit?
         self._server: Server
@@ -254,12 +252,12 @@ class ProtocolApp(App):
             pieces = [(slot, b"".join(mine)) for slot, mine in by_slot.items()]
         for slot, piece in pieces:
             transport = transports.get(slot)
-            if transport is None:
+            if transport is None or transport._is_closing:
                 continue
-            if transport._is_closing or transport._kept or not transport._is_reading:
-                self._deliver(transport, piece)
+            if transport._kept or not transport._is_reading:
+                transport._kept.append(piece)
                 continue
-            try:  # _deliver and _receive in one: two calls less for each message
+            try:  # _call_fatal without the call, for each message
                 transport._protocol.data_received(piece)
             except BaseException as error:
                 self._fatal(transport, "data_received", error)
@@ -277,10 +275,8 @@ class ProtocolApp(App):
 
     def on_eof(self, slots: Slots, server: Server) -> None:
         for transport in self._of(slots):
-            if transport._is_reading:
-                self._deliver_eof(transport)
-            else:
-                transport._has_eof = True
+            transport._has_eof = True
+            self._deliver(transport)
 
     def on_close(self, batch: CloseBatch, server: Server) -> None:
         for slot, reason in zip(batch.slots.tolist(), batch.reasons.tolist(), strict=True):
@@ -295,12 +291,13 @@ class ProtocolApp(App):
             if not transport._is_blocked:
                 self._resume_writing(transport)
         while self._to_deliver or self._to_send or self._to_end:
-            if self._to_deliver:
-                self._deliver_kept()
+            resumed, self._to_deliver = self._to_deliver, []
+            for transport in resumed:
+                self._deliver(transport)
             self._send(server)
             if self._to_end:
                 self._close(server)
-        return now_ns if self._unsure else None  # the next wait tells: it should not sleep
+        return now_ns if self._unsure else None  # do not sleep: the next wait brings the answer
 
     # --- from the server to the protocols -----------------------------------------------------
 
@@ -316,8 +313,8 @@ class ProtocolApp(App):
             self._failed(transport, name, error)
 
     def _failed(self, transport: ServerTransport, name: str, error: BaseException) -> None:
-        """A callback raised. Raises again what is meant for the process: as with asyncio it ends
-        the loop, and what was written until then still goes out.
+        """A callback raised. SystemExit and KeyboardInterrupt end the server, as they end asyncio's
+        loop; what was written until then still goes out.
         """
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._send(self._server)
@@ -328,46 +325,28 @@ class ProtocolApp(App):
 
     def _fatal(self, transport: ServerTransport, name: str, error: BaseException) -> None:
         """A callback that takes input raised: the connection ends, after what was written."""
-        if isinstance(error, OSError):  # as if the socket had said so
+        if isinstance(error, OSError):  # as if it came from the socket
             logger.debug("%s failed (%r).", name, transport, exc_info=error)
         else:
             self._failed(transport, name, error)
         self._end(transport, error, abort=False)
 
-    def _deliver(self, transport: ServerTransport, data: bytes) -> None:
-        if transport._is_closing:
-            return
-        if transport._is_reading and not transport._kept:
-            try:
-                transport._protocol.data_received(data)
-            except BaseException as error:
-                self._fatal(transport, "data_received", error)
-        else:
-            transport._kept.append(data)
-
-    def _deliver_eof(self, transport: ServerTransport) -> None:
-        if transport._is_closing:
-            return
-        if transport._kept:  # resumed in this tick: after the data
-            transport._has_eof = True
-            return
+    def _call_fatal(self, transport: ServerTransport, name: str, *arguments: object) -> Any:
         try:
-            if not transport._protocol.eof_received():
-                transport.close()
+            return getattr(transport._protocol, name)(*arguments)
         except BaseException as error:
-            self._fatal(transport, "eof_received", error)
+            self._fatal(transport, name, error)
+            return None
 
-    def _deliver_kept(self) -> None:
-        resumed, self._to_deliver = self._to_deliver, []
-        for transport in resumed:
-            if not transport.is_reading():
-                continue
+    def _deliver(self, transport: ServerTransport) -> None:
+        """What came while reading was paused, then the end of the stream."""
+        if transport._kept and transport.is_reading():
             kept, transport._kept = transport._kept, []
-            if kept:
-                self._deliver(transport, b"".join(kept))
-            if transport._has_eof and transport._is_reading:
-                transport._has_eof = False
-                self._deliver_eof(transport)
+            self._call_fatal(transport, "data_received", b"".join(kept))
+        if transport._has_eof and transport.is_reading():
+            transport._has_eof = False
+            if not self._call_fatal(transport, "eof_received"):
+                transport.close()
 
     def _pause_writing(self, transport: ServerTransport) -> None:
         transport._is_write_paused = True
@@ -390,15 +369,13 @@ class ProtocolApp(App):
     def _end(self, transport: ServerTransport, error: BaseException | None, *, abort: bool) -> None:
         if abort:
             transport._written = []
+            transport._is_aborted = True
         if not transport._is_closing:
             transport._is_closing = True
-            self._to_end.append((transport, error, abort))
-        elif abort:
-            for i, (ending, why, _) in enumerate(self._to_end):
-                if ending is transport:
-                    self._to_end[i] = (transport, why, True)
-            if self._closed.get(transport._slot) is transport:
-                self._server.close(transport._slots(), abort=True)
+            transport._error = error
+            self._to_end.append(transport)
+        elif abort and self._closed.get(transport._slot) is transport:
+            self._server.close(transport._slot, abort=True)
 
     def _send(self, server: Server) -> None:
         """What was written since the last time, as one batch."""
@@ -418,20 +395,20 @@ class ProtocolApp(App):
             server.engine.send(np.array(slots, np.int32), _ragged(pieces))
 
     def _close(self, server: Server) -> None:
-        """Close what the protocols wanted closed, and tell them."""
+        """Close what the protocols wanted closed, and call their connection_lost."""
         ending, self._to_end = self._to_end, []
         for abort in (False, True):
-            slots = [t._slot for t, _, is_abort in ending if is_abort == abort]
+            slots = [t._slot for t in ending if t._is_aborted == abort]
             if slots:
                 server.close(np.array(slots, np.int32), abort=abort)
-        for transport, error, _ in ending:
+        for transport in ending:
             self._transports.pop(transport._slot, None)
             self._closed[transport._slot] = transport
-            self._lost(transport, error)
+            self._lost(transport, transport._error)
 
 
 def _check(protocol: Any) -> None:
-    """Raise UsageError where a protocol, or a class of them, cannot be run."""
+    """Raise UsageError for a protocol, or a class of protocols, that cannot be run."""
     kind = protocol if isinstance(protocol, type) else type(protocol)
     if issubclass(kind, asyncio.BufferedProtocol) or not hasattr(kind, "data_received"):
         what = "a BufferedProtocol" if hasattr(kind, "get_buffer") else "no asyncio.Protocol"
@@ -442,7 +419,7 @@ def _check(protocol: Any) -> None:
 
 
 def _ragged(pieces: list[bytes]) -> Ragged:
-    """The pieces; a single one is what a quiet server sends, and takes 3 us less this way."""
+    """As Ragged.of; for a single piece, as a quiet server sends it, 3 us faster."""
     if len(pieces) > 1:
         return Ragged.of(pieces)
     memory = np.frombuffer(pieces[0], np.uint8)
