@@ -1,4 +1,4 @@
-"""What an application is: a few callbacks, each for a whole batch."""
+"""An application: a few callbacks, each for a whole batch."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Slots = npt.NDArray[np.int32]
 class DataBatch:
     """Bytes that came: piece i of `data` is from `slots[i]`.
 
-    A slot may appear several times; its pieces are in order. Valid until the callback returns:
-    copy what must be kept (`data.pieces()`, `data.packed()`).
+    A slot may appear several times; its pieces are in order. Valid until the callback returns: copy
+    what you keep (`data.pieces()`, `data.packed()`).
     """
 
     slots: Slots
@@ -48,8 +48,8 @@ class OpenBatch:
 class CloseBatch:
     """Connections that ended: `slots` int32[n], `reasons` uint8[n] (CloseReason).
 
-    Connections closed by the application itself are not reported to it again; those that the server
-    closes when it stops are, as DRAIN.
+    Connections that the application closed itself are not reported; those that the server closes
+    when it stops are, as DRAIN.
     """
 
     slots: Slots
@@ -84,29 +84,28 @@ class App:
     def on_blocked(self, slots: Slots, server: Server) -> None:
         """Unsent output is over the high watermark: these are not read from until it has drained.
 
-        What is sent to them nevertheless is taken, and kept in memory.
+        What is sent to them nevertheless is kept in memory.
         """
 
     def on_drained(self, slots: Slots, server: Server) -> None:
-        """Output that was over the high watermark has fallen to the low one: they are read from."""
+        """Their output has fallen to the low watermark: they are read from again."""
 
     def on_close(self, batch: CloseBatch, server: Server) -> None:
-        """Connections ended by an error or by the server's stop: nothing can be sent to them."""
+        """Connections ended, by an error or because the server stops."""
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         """Last in every tick, and at least every 100 ms; `now_ns` is monotonic.
 
-        May return the time (as `now_ns`) at which it wants to be called at the latest, when that is
-        sooner than 100 ms.
+        May return the time (as `now_ns`) at which to call it at the latest, if that is sooner.
         """
         return None
 
     def on_stop(self, server: Server) -> None:
-        """The server is stopping: connections are still there and are closed next."""
+        """The server is stopping: connections are still open, and closed next."""
 
 
 def check_app(app: Any) -> None:
-    """Raise UsageError for what is no App, and for a callback that could not be called.
+    """Raise UsageError for what is not an App, and for a callback that cannot be called.
 
     Without this a callback that is a coroutine function would be called, and nothing would happen.
     """

@@ -1,8 +1,8 @@
-"""Records of one size out of streams of bytes: what came as arrays, half records kept sparsely.
+"""Records of a fixed size out of streams of bytes, as arrays.
 
-A stream is cut anywhere: a piece may end in the middle of a record. Most pieces do not, and go
-through array operations only; the loop is over the pieces of those connections that have half a
-record pending or leave one.
+A piece of a stream may end in the middle of a record. Most do not and go through array operations
+only; the loop is over the pieces of the few connections that have half a record pending or leave
+one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Records = npt.NDArray[Any]
 def whole_records(data: Ragged, dtype: npt.DTypeLike) -> Records:
     """All records of all pieces, copied: dtype[sum(lengths // itemsize)].
 
-    Bytes after the last whole record of a piece are left out. The slow form:
+    Bytes after the last whole record of a piece are dropped. The slow form:
 
         np.frombuffer(b"".join(p[: len(p) // size * size] for p in data.pieces()), dtype)
     """
@@ -44,17 +44,17 @@ def whole_records(data: Ragged, dtype: npt.DTypeLike) -> Records:
 class RecordInbox:
     """Turns what connections sent into records of `dtype`, for a server of `capacity` slots.
 
-    `take` in on_data; `forget` in on_eof and on_close, and for connections that the application
-    closes itself. Half a record (less than `itemsize` bytes a connection) is kept in a dict by
-    slot, so connections without one cost nothing. Raises UsageError for a dtype without a size, and
-    as `Server.send` does for arrays that cannot be meant.
+    Call `take` in on_data; `forget` in on_eof and on_close, and for connections that the
+    application closes itself. Half records (less than `itemsize` bytes each) are in a dict by slot,
+    so connections without one cost nothing. Raises UsageError for a dtype without a size, and as
+    `Server.send` does for invalid arrays.
     """
 
     def __init__(self, dtype: npt.DTypeLike, capacity: int) -> None:
         try:
             self.dtype = np.dtype(dtype)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"dtype is none of NumPy's ({error}).", "Use np.dtype(...).") from None
+            raise UsageError(f"dtype is not a NumPy dtype ({error}).", "Use np.dtype(...).") from None
         self._capacity = arguments.integer("capacity", capacity, most=INT_MAX)
         if self.dtype.itemsize == 0 or self.dtype.hasobject:
             raise UsageError(
@@ -68,9 +68,9 @@ class RecordInbox:
         return len(self._halves)
 
     def take(self, slots: Slots, data: Ragged) -> tuple[Slots, Records]:
-        """Piece i came from slots[i] -> (int32[n], dtype[n]): whose each record is, the record.
+        """Piece i came from slots[i] -> (int32[n], dtype[n]): the slot of each record, the record.
 
-        Records of one slot are in order. They are a copy: the caller's to keep.
+        Records of one slot are in order. They are copies, which the caller may keep.
         """
         slots = given_slots(slots, self._capacity)
         data = given_pieces(data, len(slots))
@@ -106,7 +106,7 @@ class RecordInbox:
         return owners, np.frombuffer(b"".join(whole), self.dtype)
 
     def forget(self, slots: Slots) -> int:
-        """These connections have ended; returns the bytes of half records that are lost."""
+        """These connections have ended; returns how many bytes of half records are lost."""
         slots = given_slots(slots, self._capacity)
         if not len(self._halves):
             return 0

@@ -1,12 +1,13 @@
 """The server: one thread, one loop, an engine below and an application above.
 
 In a tick (see `c1m.loop`) the batches go to the application in the order opened, data, blocked,
-drained, end of stream, closed; on_tick is last. What the application asks for is handed to the
-kernel by the next wait, as one block.
+drained, end of stream, closed; on_tick is last. The next wait hands what the application asks for
+to the kernel, as one block.
 
-Backpressure: a connection whose unsent output passes the high watermark is not read from until it
-has fallen to a quarter of that. When unsent output in all passes a bound, nobody with output
-pending is read from. So memory is bounded however fast a peer sends and however slowly it reads.
+Backpressure: a connection whose unsent output passes the high watermark is not read from until the
+output has fallen to a quarter of that. When the unsent output of all connections passes a bound,
+none that has output pending is read from. So memory is bounded however fast a peer sends and
+however slowly it reads.
 """
 
 from __future__ import annotations
@@ -49,12 +50,11 @@ class Server:
     """Holds connections for an application.
 
     `listen` is one endpoint or several ("tcp://127.0.0.1:8001", "tcp://0.0.0.0:8001-8030",
-    "tcp://[::1]:8001", "unix:///run/x.sock"). `busy_poll_ns`: for so long the uring engine looks
-    for more before it sleeps, while that pays: lower latency, more processor time (0: it sleeps at
-    once; the epoll engine always does). `linger_ns`: a connection that was closed and whose peer
-    takes nothing of its output for so long is reset and counted as NOT_READ. Raises UsageError,
-    with nothing left behind, where one of them cannot be listened on, and for arguments that
-    cannot be meant.
+    "tcp://[::1]:8001", "unix:///run/x.sock"). `busy_poll_ns`: how long the uring engine polls
+    before it sleeps, while that pays: lower latency for more processor time (0: it sleeps at once;
+    the epoll engine always does). `linger_ns`: a closed connection whose peer takes none of its
+    output for this long is reset and counted as NOT_READ. Raises UsageError, with nothing left
+    behind, for an endpoint that cannot be listened on and for invalid arguments.
     """
 
     def __init__(
@@ -135,9 +135,9 @@ class Server:
     def send(self, slots: AnySlots, data: Payload) -> None:
         """Send piece i of `data` to slots[i], or the same bytes to all of them.
 
-        Everything is taken; what the kernel does not take at once waits in order. Bytes for a
+        All of it is accepted; what the kernel does not take at once waits in order. Bytes for a
         connection that has ended are counted as unsent. Raises UsageError, with nothing sent, for
-        slots that are none of this server's and for pieces that are not inside their memory.
+        slots that this server does not have and for pieces outside their memory.
         """
         came = self.loop.batch
         if data is not came.data or slots is not came.data_slots:
@@ -148,8 +148,8 @@ class Server:
     def broadcast(self, data: Buffer, *, skip_blocked: bool = True) -> int:
         """Send the same bytes to every open connection; returns to how many.
 
-        Those whose unsent output is over the high watermark are left out, so that a peer that does
-        not read takes no memory; `skip_blocked=False` sends to them too.
+        Connections whose unsent output is over the high watermark are skipped, so that peers that
+        do not read cost no further memory; `skip_blocked=False` sends to them too.
         """
         payload = bytes_of("data", data)
         slots = self.live_slots()
@@ -161,7 +161,7 @@ class Server:
     def close(self, slots: AnySlots, *, abort: bool = False) -> None:
         """Close connections: after their output, or at once with a reset.
 
-        A connection that was closed and whose output is still going out can be aborted, too.
+        A closed connection whose output is still going out can be aborted, too.
         """
         slots = given_slots(slots, self.capacity)
         if abort:
@@ -171,15 +171,15 @@ class Server:
         self._end(slots[~at_eof], CloseReason.LOCAL, abort=abort)
 
     def pause(self, slots: AnySlots) -> None:
-        """Stop reading from connections; what is on its way already may still come."""
+        """Stop reading from connections; what is already on its way may still come."""
         self._hold(self._open_ones(slots), PAUSED)
 
     def resume(self, slots: AnySlots) -> None:
-        """Read from them again, those that are blocked as soon as their output has drained."""
+        """Read from them again; from blocked ones as soon as their output has drained."""
         self._release(self._open_ones(slots), PAUSED)
 
     def _open_ones(self, slots: AnySlots) -> Slots:
-        """Each once, without those that have ended: their slots may soon be other connections'."""
+        """Each once, and none that has ended: its slot may soon be another connection's."""
         those = distinct(given_slots(slots, self.capacity))
         open_ones: Slots = those[self._live[those] != CLOSED]
         return open_ones
@@ -193,7 +193,7 @@ class Server:
         self.loop.wake()
 
     def stop(self) -> None:
-        """Ask the loop to end; may be called from a signal handler or another thread."""
+        """Make `run` end; may be called from a signal handler or another thread."""
         self.loop.stop()
 
     # --- the loop -------------------------------------------------------------------------------
@@ -317,10 +317,10 @@ class Server:
                 self.shutdown()
 
     def drain(self) -> None:
-        """Stop accepting, answer what has come, flush what is owed, up to the deadline; close all.
+        """Stop accepting, answer what has come, send pending output until the deadline; close all.
 
-        It ends early when a pass brought nothing and no output is pending. What is closed here goes
-        to the application's `on_close` as DRAIN.
+        Ends early when a tick brings nothing and no output is pending. The application's `on_close`
+        gets what is closed here as DRAIN.
         """
         self.engine.listen([], 0)
         self.app.on_stop(self)
@@ -339,7 +339,7 @@ class Server:
             self.loop.tick(10_000_000)
 
     def shutdown(self) -> None:
-        """End at once what is left and give everything back. May be called twice."""
+        """End what is left at once and release everything. May be called twice."""
         if not self.loop.has_ended:
             self._end(self.live_slots(), CloseReason.DRAIN, abort=False)
             self.loop.shutdown()
