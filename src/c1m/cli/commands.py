@@ -1,4 +1,4 @@
-"""The commands, each imported when it is called; errors become one sentence and a status."""
+"""The commands, each imported when it is called; an error becomes one sentence and a status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from c1m.apps import APPS
 from c1m.errors import C1mError, LimitError, UsageError
 from c1m.kernel.refusals import address_space, refusal
 
-# Below this NumPy's library ends the process by itself, with a message of its own.
+# With less, NumPy's library ends the process itself, with a message of its own.
 SPACE_LEAST = 100 << 20
 
 COMMANDS = {
@@ -25,7 +25,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Finds commands by name and imports only the one that is called."""
+    """Imports only the command that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -57,12 +57,12 @@ def c1m() -> None:
 
 
 def _path(error: click.UsageError) -> str:
-    """The command whose options it is about."""
+    """The command that was used wrongly."""
     return error.ctx.command_path if error.ctx is not None else "c1m"
 
 
 def _complain(text: str) -> None:
-    """One line, whatever the names have in them that it is about."""
+    """Print one line, whatever characters the names in it have."""
     line = " ".join(text.split())
     shown = "".join(c if c.isprintable() else c.encode("unicode-escape").decode() for c in line)
     click.echo(f"c1m: {shown}", err=True)
@@ -71,7 +71,7 @@ def _complain(text: str) -> None:
 def run() -> None:
     """Run the command line; never returns."""
     try:
-        # Not standalone: Click would answer bad usage in three lines of its own making.
+        # Not standalone: Click would report bad usage in three lines of its own.
         sys.exit(c1m.main(standalone_mode=False) or 0)
     except C1mError as error:
         _complain(str(error))

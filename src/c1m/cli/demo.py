@@ -1,4 +1,4 @@
-"""`c1m demo`: doctor, a server process and a client, a million connections here and now."""
+"""`c1m demo`: doctor, a server process and a client: a million connections on this machine."""
 
 from __future__ import annotations
 
@@ -98,16 +98,16 @@ def _directory(out: str) -> Path:
 
 
 def _how_many(asked: int | None, engine: str) -> int:
-    """What the doctor says of this machine, in three lines; the number to open."""
+    """Print what the doctor says of this machine, in three lines; returns the number to open."""
     from c1m.limits.forecast import diagnose
 
     if asked is not None and asked < 1:
-        raise UsageError(f"{asked} connections were asked.", "Ask for at least one.")
+        raise UsageError(f"{asked} connections were asked for.", "Ask for at least one.")
     wanted = asked if asked is not None else 1_000_000
     diagnosis = diagnose(wanted, "both", engine)
     fits = diagnosis.fits
     if fits is None:
-        click.echo("doctor: how many connections fit here is not known")
+        click.echo("doctor: it is not known how many connections fit here")
         return wanted
     click.echo(
         f"doctor: {format_count(fits)} connections fit here (both ends on this machine, engine "
@@ -118,14 +118,15 @@ def _how_many(asked: int | None, engine: str) -> int:
     first = next(f for f in diagnosis.findings if f.name == diagnosis.first_limit)
     if asked is not None or fits < 1:
         raise UsageError(
-            f"{wanted:,} connections were asked; {fits:,} fit here ({first.name}).", first.remedy
+            f"{wanted:,} connections were asked for; {fits:,} fit here ({first.name}).",
+            first.remedy,
         )
     click.echo(f"so {format_count(fits)} instead of {format_count(wanted)}. {first.remedy}")
     return fits
 
 
 class _Server:
-    """The server process, from its start to its final figures."""
+    """The server's process, from its start to its final figures."""
 
     def __init__(self, directory: Path, engine: str) -> None:
         self.figures_path = directory / "server.json"
@@ -138,14 +139,14 @@ class _Server:
         ]  # fmt: skip
         click.echo(f"server: c1m {' '.join(command[3:])}")
         with open(self.log_path, "w") as log:
-            # A group of its own: Ctrl-C is for the client, which then stops the server itself.
+            # A group of its own: Ctrl-C is for the client, which then stops the server.
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         self.pid = self._process.pid
         try:
             self._wait_until_it_listens()
-        except BaseException:  # Ctrl-C too: it is in a group of its own
+        except BaseException:  # Ctrl-C too
             self._process.kill()
             self._process.wait()
             raise
@@ -159,14 +160,14 @@ class _Server:
             time.sleep(0.01)
 
     def threads(self) -> int | None:
-        """How many threads it has, as the kernel tells."""
+        """How many threads it has, from the kernel."""
         from c1m.kernel.procfs import process_sample
 
         sample = process_sample(self.pid)
         return sample.threads if sample else None
 
     def stop(self) -> dict[str, Any] | None:
-        """End it in good order; its final figures, or None where it gave none."""
+        """Stop it in good order; its final figures, or None if it wrote none."""
         if self._process.poll() is None:
             os.kill(self.pid, signal.SIGINT)
             try:
@@ -230,5 +231,5 @@ def _say_server(figures: dict[str, Any] | None, server: _Server) -> None:
 
 
 def _threads(count: int | None, before: str) -> str:
-    """', 1 thread'; nothing where it is not known."""
+    """', 1 thread'; empty if it is not known."""
     return "" if count is None else f"{before}{count} thread{'s' if count != 1 else ''}"

@@ -1,4 +1,4 @@
-"""`c1m`: where the command line begins, before anything that may not be installed is imported.
+"""`c1m`: the entry point, which imports nothing that may not be installed.
 
 Exit status: 0 all as asked, 1 something was short, 2 bad usage.
 """
@@ -14,10 +14,10 @@ from c1m.kernel.refusals import UNLIMITED, address_space, refusal
 
 
 def _refused(error: BaseException) -> str | None:
-    """What this process lacks, in a sentence; None for an error that tells of something else.
+    """What this process lacks, in a sentence; None for an error of another kind.
 
-    Facts: where the address space is used up, an import fails in any of these ways: the memory is
-    not there, a library is not mapped, or a file that is compiled has a syntax error.
+    Facts. When the address space is used up, an import fails with any of: MemoryError, ImportError
+    (a library cannot be mapped), SyntaxError or SystemError (a file cannot be compiled).
     """
     code = getattr(error, "errno", None)
     if isinstance(error, OSError) and code in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):

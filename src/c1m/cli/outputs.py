@@ -1,7 +1,7 @@
-"""What a command was asked to write: checked before the run, written before anything is said of it.
+"""The files that a command was asked to write: checked before the run, written before its summary.
 
-Where one of the files is `-`, standard output has that and nothing else, and what is said to people
-goes to standard error.
+If one of the files is `-`, standard output gets that and nothing else, and the text for people goes
+to standard error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Paths = Mapping[str, str | None]  # an option's name without dashes -> the file 
 
 
 def check_outputs(paths: Paths) -> TextIO:
-    """The stream for people. Raises UsageError, before the run, for what could not be written."""
+    """The stream for people. Raises UsageError for what cannot be written, before the run."""
     given = {name: path for name, path in paths.items() if path is not None}
     for path in given.values():
         files.check_writable(path)
@@ -38,15 +38,15 @@ def check_outputs(paths: Paths) -> TextIO:
 
 
 class Writing:
-    """Writes files after a run. One that cannot be written keeps no other from being written, nor
-    the summary from being said: `end` tells of it."""
+    """Writes files after a run. One that cannot be written stops neither the others nor the
+    summary: `end` reports it."""
 
     def __init__(self) -> None:
         self.written: dict[str, str] = {}  # file -> what it is
         self._failures: list[C1mError] = []
 
     def text(self, path: str | None, text: str) -> None:
-        """Write a text, where a file was asked for."""
+        """Write a text, if a file was asked for."""
         if path is not None:
             self._write(path, "figures", lambda path: {path: text})
 
@@ -78,7 +78,7 @@ class Writing:
             self._failures.append(error)
 
     def end(self) -> None:
-        """Raise C1mError where something that was asked for is not there."""
+        """Raise C1mError if a file could not be written."""
         if self._failures:
             messages = " ".join(failure.message for failure in self._failures)
             raise C1mError(messages, self._failures[-1].remedy)

@@ -1,14 +1,14 @@
-"""Standard output and error may go away; what is said there is less than the run or the server.
+"""Standard output and error may go away; the run or the server goes on without them.
 
 `guard` makes `sys.stdout` and `sys.stderr` streams that never raise: one that cannot be written to
-is let go of, and what would have been said there is left out. Data that was asked for on standard
-output does not pass through them (files.py).
+is given up, and further output to it is dropped. Data that was asked for on standard output does
+not pass through them (files.py).
 
 Facts. Python ignores SIGPIPE, so a pipe without a reader answers EPIPE; a full disk answers ENOSPC,
-a terminal that was hung up EIO. What a buffered writer could not write it tries again at the
-interpreter's end, and Python then ends with status 120. The number of a descriptor that is closed
-goes to whatever is opened next: were 1 closed, progress would be written into a connection. A pipe
-that somebody has made non-blocking answers EAGAIN while it is full.
+a hung-up terminal EIO. At the interpreter's end a buffered writer tries again to write what it
+could not, and Python then exits with status 120. The number of a closed descriptor goes to whatever
+is opened next: were 1 closed, progress would be written into a connection. A pipe that somebody has
+made non-blocking answers EAGAIN while it is full.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import sys
 from typing import Any, TextIO
 
 STDOUT, STDERR = 1, 2
-_READER_LEFT = {errno.EPIPE, errno.EIO, errno.EBADF}  # has gone, or never was: no news to anybody
+_READER_LEFT = {errno.EPIPE, errno.EIO, errno.EBADF}  # nobody there who would need to know
 
 
 class _Stream(io.FileIO):
-    """Descriptor 1 or 2. The first write that fails is the last that is tried."""
+    """Descriptor 1 or 2. After the first write that fails no other is tried."""
 
     _is_lost = False
 
@@ -46,7 +46,7 @@ class _Stream(io.FileIO):
 
 
 def guard() -> None:
-    """To be called once, before anything is opened or said."""
+    """Call this once, before anything is opened or printed."""
     _fill_gaps()
     for name, descriptor in (("stdout", STDOUT), ("stderr", STDERR)):
         before: TextIO | None = getattr(sys, name)  # None: it was closed when Python started
@@ -61,14 +61,14 @@ def guard() -> None:
 
 
 def _errors(before: TextIO | None) -> str:
-    """A sign that an encoding does not have must not end a run."""
+    """A character that an encoding lacks must not end a run."""
     errors = None if before is None else before.errors
     return "replace" if errors in (None, "strict") else str(errors)
 
 
 def _fill_gaps() -> None:
-    """Fill the places of closed descriptors with what has nothing to read and cannot be written to:
-    the reading end of a pipe that has no writer."""
+    """Put in the place of closed descriptors the reading end of a pipe without a writer: it has
+    nothing to read and cannot be written to."""
     while True:
         reader, writer = os.pipe()
         os.close(writer)
@@ -79,7 +79,7 @@ def _fill_gaps() -> None:
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Say a line while something is running: it is left out where its reader is stalled."""
+    """Print a line while something is running; it is dropped if its reader is stalled."""
     stream = stream or sys.stdout
     if takes_a_line(stream):
         stream.write(line + "\n")
@@ -89,9 +89,9 @@ def say(line: str, stream: TextIO | None = None) -> None:
 def takes_a_line(stream: TextIO) -> bool:
     """Whether a write of one line returns at once.
 
-    Facts. poll(2) says that a pipe takes more while 4,096 bytes are free, and that a terminal does
-    while its output is not stopped; a file always does. A pipe without a reader says so too: the
-    write then tells.
+    Facts. poll(2) reports a pipe as writable while 4,096 bytes are free, a terminal while its
+    output is not stopped, a file always. It reports a pipe without a reader as writable, too: only
+    the write shows.
     """
     try:
         return _is_taken(stream.fileno(), 0)

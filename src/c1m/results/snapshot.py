@@ -52,6 +52,11 @@ class Snapshot:
     used_bytes: int | None = None
     is_last: bool = False
 
+    def causes(self) -> list[tuple[str, int]]:
+        """All that went wrong, errnos and kinds of faults, the most frequent first."""
+        counts = [*self.errnos.items(), *self.faults.items()]
+        return sorted([pair for pair in counts if pair[1]], key=lambda pair: -pair[1])
+
 
 @dataclass(frozen=True, slots=True)
 class LiveFigure:

@@ -54,7 +54,9 @@ class RecordInbox:
         try:
             self.dtype = np.dtype(dtype)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"dtype is not a NumPy dtype ({error}).", "Use np.dtype(...).") from None
+            raise UsageError(
+                f"dtype is not a NumPy dtype ({error}).", "Use np.dtype(...)."
+            ) from None
         self._capacity = arguments.integer("capacity", capacity, most=INT_MAX)
         if self.dtype.itemsize == 0 or self.dtype.hasobject:
             raise UsageError(

@@ -57,7 +57,10 @@ class Block:
 
 
 def fit(blocks: Sequence[Block], width: int, height: int) -> list[Text]:
-    """The lines of those blocks that fit, in the order given, each line `width` columns."""
+    """The lines of the blocks that fit, in the order given, each line `width` columns.
+
+    The most important blocks are chosen first; then all of them share the rows that are left.
+    """
     kept: dict[int, int] = {}  # which block -> its rows
     left = height
     for i in sorted(range(len(blocks)), key=lambda i: blocks[i].rank):
@@ -125,9 +128,8 @@ class Picture:
                 beside(funnel, requests), blank(10), beside(opened, rates), blank(11),
                 beside(spread, table), blank(12),
             ]  # fmt: skip
-        kinds = sum(map(bool, [*self.snapshot.errnos.values(), *self.snapshot.faults.values()]))
         ends = [
-            Block(3, 1, 2 if kinds > 2 else 1, self._errors),
+            Block(3, 1, 2 if len(self.snapshot.causes()) > 2 else 1, self._errors),
             Block(7, 1, 1, self._memory),
             Block(4, 1, 1, self._generator),
         ]
@@ -252,7 +254,7 @@ class Picture:
         return lines
 
     def _percentile_names(self) -> list[str]:
-        """Those that the replies carry, and the usual ones without a value."""
+        """Those that have a value, and the usual ones that have none yet."""
         known = {"p50", "p90", "p99", "max", *self.snapshot.percentiles_ns}
         return [name for name in (*PERCENTILES, "max") if name in known]
 
@@ -274,13 +276,11 @@ class Picture:
     # --- what is wrong, and what it costs -------------------------------------------------------
 
     def _errors(self, width: int, rows: int) -> list[Text]:
-        s = self.snapshot
-        found = [(n, c) for some in (s.errnos, s.faults) for n, c in some.items() if c]
-        found.sort(key=lambda pair: -pair[1])
         line = _label("errors")
-        if not found:
+        causes = [f"{format_count(count)} x {printable(n)}" for n, count in self.snapshot.causes()]
+        if not causes:
             return [line.append("none")]
-        line.append(", ".join(f"{format_count(c)} x {printable(n)}" for n, c in found), _BAD)
+        line.append(", ".join(causes), _BAD)
         if len(line.plain) <= width:
             return [line]
         cut = line.plain.rfind(", ", 0, width) + 2 if rows > 1 else 0
@@ -311,7 +311,7 @@ class Picture:
 
 
 def printable(text: str) -> str:
-    """What a user wrote, without what would move the terminal's cursor."""
+    """A user's text without characters that would move the terminal's cursor."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

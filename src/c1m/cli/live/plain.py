@@ -71,17 +71,16 @@ def _said(s: Snapshot) -> str:
         rate = s.right_per_s if math.isfinite(s.right_per_s) else 0.0
         parts.append(f"{format_count(s.right)} right at {format_rate(rate)}{asked}")
     latencies = s.recent_ns or s.percentiles_ns
-    told = [f"{n} {format_duration(latencies[n])}" for n in ("p50", "p99", "max") if n in latencies]
-    if told:
-        parts.append(" ".join(told))
+    known = [name for name in ("p50", "p99", "max") if name in latencies]
+    if known:
+        parts.append(" ".join(f"{name} {format_duration(latencies[name])}" for name in known))
     if s.last_step_ms is not None and s.connects_per_s:
         parts.append(f"last 1,000 in {s.last_step_ms:.1f} ms")
     for name in ("wrong", "missing", "unsent", "failed", "lost"):
         if count := getattr(s, name):
             parts.append(f"{format_count(count)} {name}")
-    seen = sorted([*s.errnos.items(), *s.faults.items()], key=lambda pair: -pair[1])
-    if causes := ", ".join(f"{format_count(c)} x {name}" for name, c in seen[:CAUSES_MAX] if c):
-        parts.append(f"({causes})")
+    if causes := [f"{format_count(count)} x {name}" for name, count in s.causes()[:CAUSES_MAX]]:
+        parts.append(f"({', '.join(causes)})")
     return "  ".join(parts)
 
 
