@@ -23,6 +23,7 @@ from c1m.results.record import (
     Requests,
     RunRecord,
     Samples,
+    StageResult,
 )
 
 METADATA = Metadata(
@@ -78,6 +79,15 @@ def samples(connections: int, *, has_server: bool = True, rows: int = 400) -> Sa
     )
 
 
+def stages(stampede: Requests) -> list[StageResult]:
+    """Of a run without requests."""
+    return [
+        StageResult("ramp", "", 0.0, 34.0),
+        StageResult("hold", "", 34.0, 64.0),
+        StageResult("stampede", "", 64.0, 78.0, requests=stampede),
+    ]
+
+
 def complete_record(connections: int = 1_000_000) -> RunRecord:
     """All as asked."""
     asked = Asked(connections, None, 30.0, "client connections {n}\n", "auto")
@@ -87,7 +97,9 @@ def complete_record(connections: int = 1_000_000) -> RunRecord:
         open_at_end=connections,
         lost=0,
         connect_errnos={},
+        ready=connections,
     )
+    stampede = one_each(connections, in_flight_peak=connections, seconds=17.5)
     random = np.random.default_rng(7)
     growth = np.linspace(1, 1.12, connections // 1000)
     marks = np.cumsum(0.0322 * growth * random.lognormal(0, 0.08, connections // 1000))
@@ -109,7 +121,8 @@ def complete_record(connections: int = 1_000_000) -> RunRecord:
         ],
         ramp=derive.ramp_of(marks.tolist(), connections, seconds),
         first=one_each(connections, in_flight_peak=2_048, seconds=34.4),
-        stampede=one_each(connections, in_flight_peak=connections, seconds=17.5),
+        stampede=stampede,
+        stages=stages(stampede),
         latencies={
             "connect": latency(1, 4e6, connections),
             "first": latency(2, 9e6, connections),
@@ -128,11 +141,13 @@ def short_record() -> RunRecord:
     connect_errnos = {errno.ECONNREFUSED: 1_200, errno.ETIMEDOUT: 30, errno.EADDRNOTAVAIL: 5}
     lost = {errno.ECONNRESET: 11, 0: 4}
     counts = reasons.connections_of(
-        opened=18_765, peak_open=18_760, open_at_end=18_750, lost=15, connect_errnos=connect_errnos
-    )
+        opened=18_765, peak_open=18_760, open_at_end=18_750, lost=15,
+        connect_errnos=connect_errnos, ready=18_761,
+    )  # fmt: skip
     wrong = "b'client connections 17\\n'", "b'</script><b>18\\n'"
     missing = "b'client connections 18001\\n'", "b''"
     first = one_each(18_765, missing=3, garbled=1, in_flight_peak=900, seconds=4.1)
+    stampede = one_each(18_750, in_flight_peak=18_750, seconds=0.3)
     columns = samples(18_760, has_server=False, rows=60)
     record = RunRecord(
         started="2026-11-23T12:05:07Z",
@@ -149,7 +164,8 @@ def short_record() -> RunRecord:
         phases=[Phase("ramp", 0.0, 34.0), Phase("hold", 34.0, 64.0)],
         ramp=derive.ramp_of([0.2 * i for i in range(1, 19)], 18_765, 3.8),
         first=first,
-        stampede=one_each(18_750, in_flight_peak=18_750, seconds=0.3),
+        stampede=stampede,
+        stages=stages(stampede),
         faults=[
             FaultSeen("garbled", 3.0, 17, 0, *wrong),
             FaultSeen("missing", 4.0, 18_001, 0, *missing),

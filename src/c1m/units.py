@@ -180,3 +180,23 @@ def format_duration(ns: float) -> str:
 def format_rate(per_s: float) -> str:
     """Per second for people: 53,200/s, 8.4/s."""
     return f"{per_s:,.0f}/s" if per_s >= 100 else f"{per_s:.1f}/s"
+
+
+def format_short_rate(per_s: float) -> str:
+    """Per second as it is typed: 50k/s, 1.5k/s, 1.235M/s."""
+    for scale, unit in ((1e6, "M"), (1e3, "k")):
+        if per_s >= scale:
+            return f"{per_s / scale:.4g}{unit}/s"
+    return f"{per_s:.4g}/s"
+
+
+def format_share(part: int, whole: int) -> str:
+    """A percentage that is 100 % only for all of it and 0 % only for nothing; - of nothing."""
+    if whole == 0:
+        return "-"
+    if part == whole:
+        return "100 %"
+    percent = 100 * part / whole
+    if 99.9 < percent < 100:  # show the digits that matter, cut off rather than rounded up
+        return f"{min(int(percent * 10_000), 999_999) / 10_000:.4f} %"
+    return f"{percent:.2f} %" if percent >= 0.01 or part == 0 else "< 0.01 %"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from c1m.report import figures, html
+from c1m.report import html, plots
 from c1m.results.record import RunRecord
 from e2e.devtools import Browser, Page, find
 from report_records import complete_record, short_record
@@ -43,7 +43,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("pages")
     for name, make in RECORDS.items():
-        html.write_html(make(), directory / f"{name}.html")
+        page = html.render(make(), html.plotly_javascript())
+        (directory / f"{name}.html").write_text(page)
     return directory
 
 
@@ -109,7 +110,7 @@ def test_every_plot_is_drawn_and_nothing_is_loaded(
     browser: Browser, pages: Path, name: str, device: dict[str, Any]
 ) -> None:
     with opened(browser, pages / f"{name}.html", **device) as page:
-        assert drawn(page) == sorted(figure["id"] for figure in figures.figures(RECORDS[name]()))
+        assert drawn(page) == sorted(plot["id"] for plot in plots.plots(RECORDS[name]()))
         assert page.requested() == [(pages / f"{name}.html").as_uri()]
         assert page.complaints() == []
         # nothing but tables, which scroll by themselves, is wider than the window

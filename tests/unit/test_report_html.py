@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import json
-import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,7 +16,7 @@ from click.testing import CliRunner
 
 from c1m.cli.report import report
 from c1m.errors import UsageError
-from c1m.report import figures, html
+from c1m.report import html, plots
 from c1m.results.histogram import Histogram
 from c1m.results.record import Asked, Latency, RunRecord
 from report_records import complete_record, short_record
@@ -110,7 +109,7 @@ def test_what_peers_sent_is_escaped() -> None:
 
 def test_the_latency_curve_rises_to_the_maximum() -> None:
     record = complete_record(20_000)
-    figure = figures.latency(record)
+    figure = plots.other_latencies_by_percentile(record)
     assert figure is not None
     for trace in figure["traces"]:
         assert trace["x"] == sorted(trace["x"])
@@ -124,16 +123,19 @@ def test_the_latency_curve_rises_to_the_maximum() -> None:
 
 def test_a_latency_of_one_or_of_no_sample() -> None:
     empty, one = Histogram(), Histogram()
-    assert figures.latency(RunRecord(latencies={"first": Latency.of(empty)})) is None
+    assert (
+        plots.other_latencies_by_percentile(RunRecord(latencies={"first": Latency.of(empty)}))
+        is None
+    )
     one.record(np.zeros(1, np.int64))
-    made = figures.latency(RunRecord(latencies={"first": Latency.of(one)}))
+    made = plots.other_latencies_by_percentile(RunRecord(latencies={"first": Latency.of(one)}))
     assert made is not None
     json.dumps(made, allow_nan=False)
     assert made["layout"]["yaxis"]["tickvals"]
 
 
 def test_cpu_is_a_share_of_one_core() -> None:
-    figure = figures.cpu(complete_record())
+    figure = plots.cpu(complete_record())
     assert figure is not None
     server, kernel = figure["traces"][:2]
     assert max(server["y"]) == pytest.approx(90, abs=4)
@@ -143,7 +145,7 @@ def test_cpu_is_a_share_of_one_core() -> None:
 
 def test_the_file_has_plotly_in_it(tmp_path: Path) -> None:
     path = tmp_path / "run.html"
-    html.write_html(complete_record(3_000), path)
+    path.write_text(html.render(complete_record(3_000), html.plotly_javascript()))
     page = path.read_text()
     assert "plotly.js v" in page
     assert 1 << 20 < len(page) < 8 << 20
@@ -163,50 +165,7 @@ def test_without_plotly_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UsageError, match=re.escape("pip install 'c1m[report]'")):
         html.check_available()
     with pytest.raises(UsageError, match=re.escape("pip install 'c1m[report]'")):
-        html.write_html(RunRecord(), "/nonexistent/run.html")
-
-
-def test_a_path_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
-    html.check_writable(tmp_path / "new.html")
-    assert list(tmp_path.iterdir()) == []
-    old = tmp_path / "old.html"
-    old.write_text("kept")
-    before = old.stat().st_mtime_ns
-    html.check_writable(old)
-    assert old.read_text() == "kept"
-    assert old.stat().st_mtime_ns == before
-    html.check_writable("/dev/null")
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("", "is a directory"),
-        ("absent/run.html", "there is no directory"),
-        ("file/run.html", "there is no directory"),
-        ("x" * 300, "file name too long"),
-        ("pipe", "no such device"),
-        ("dangling", "file exists|no such file"),
-    ],
-)
-def test_paths_that_cannot_be_written(tmp_path: Path, name: str, says: str) -> None:
-    (tmp_path / "file").write_text("")
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "dangling").symlink_to(tmp_path / "no" / "where")
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(UsageError, match=says) as caught:
-        html.check_writable(tmp_path / name)
-    assert caught.value.remedy
-    assert sorted(tmp_path.iterdir()) == before
-
-
-def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> int:  # root passes over permissions: let the call itself refuse
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "open", refused)
-    with pytest.raises(UsageError, match="permission denied"):
-        html.check_writable(tmp_path / "run.html")
+        html.plotly_javascript()
 
 
 def test_the_command_prints_and_writes(tmp_path: Path) -> None:
@@ -253,7 +212,7 @@ def test_what_the_page_shows_of_a_run_with_requests() -> None:
     page = html.render(request_record(), BARE)
     parts = (
         "<h2>Thresholds: 1 of 3 hold</h2>",
-        '<tr class="fail"><td><b>FAIL</b></td><td class="left">p99 &lt; 50ms</td>',
+        '<tr class="fail"><td><b>FAIL</b></td><td class="name">p99 &lt; 50ms</td>',
         '<tr class="ok"><td><b>ok</b></td>',
         'class="verdict"><strong>SHORT: 99,990',
         '<p class="bound">LOWER BOUND: the generator was saturated',
@@ -269,12 +228,15 @@ def test_what_the_page_shows_of_a_run_with_requests() -> None:
         "<h2>Latency of requests</h2>",
         "<td>p99</td><td>565 ms</td><td>959 us</td><td>589 x</td>",
         "They differ from p99 on",
+        "<h2>Other latencies</h2>",
         "<h2>Over the run</h2>",
         "<h2>First faults</h2>",
         "<code>b&#x27;&lt;/script&gt;&lt;b&gt;4\\n&#x27;</code>",
         "<h2>Notes</h2>",
-        "<h2>What the limit was</h2><p><b>The generator was the limit.</b></p>",
-        "<h2>Latency: connections</h2>",
+        "<h2>Limit</h2><p><b>The generator was the limit.</b></p>",
+        "<h2>Ramp</h2>",
+        "<h2>Memory and CPU</h2>",
+        "<h2>Conditions</h2>",
         "<td>requests</td><td>open loop of 50,000/s, arrivals poisson",
     )
     places = [page.find(part) for part in parts]
@@ -284,7 +246,7 @@ def test_what_the_page_shows_of_a_run_with_requests() -> None:
 
 def test_a_page_without_requests_has_none_of_their_sections() -> None:
     page = html.render(complete_record(), BARE)
-    for title in ("Requests", "Stages", "Thresholds", "First faults", "Notes", "What the limit"):
+    for title in ("Requests", "Stages", "Thresholds", "First faults", "Notes", "Limit"):
         assert f"<h2>{title}" not in page
     assert "<h2>Latency</h2>" in page
     assert '<p class="bound">' not in page

@@ -101,6 +101,34 @@ def test_format_count_and_rate() -> None:
     assert units.format_rate(8.4) == "8.4/s"
 
 
+@pytest.mark.parametrize(
+    ("per_s", "text"),
+    [
+        (0.5, "0.5/s"), (999, "999/s"), (1_000, "1k/s"), (1_500, "1.5k/s"), (50_000, "50k/s"),
+        (1_234_567, "1.235M/s"),
+    ],
+)  # fmt: skip
+def test_format_short_rate(per_s: float, text: str) -> None:
+    assert units.format_short_rate(per_s) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "says"),
+    [
+        (0, 0, "-"),
+        (0, 7, "0.00 %"),
+        (7, 7, "100 %"),
+        (999_999, 1_000_000, "99.9999 %"),
+        (99_999_999, 100_000_000, "99.9999 %"),
+        (9_999, 10_000, "99.9900 %"),
+        (1, 1_000_000, "< 0.01 %"),
+        (1, 3, "33.33 %"),
+    ],
+)
+def test_a_share_is_never_rounded_up_to_all(part: int, whole: int, says: str) -> None:
+    assert units.format_share(part, whole) == says
+
+
 @given(st.integers(0, 10**12))
 def test_a_count_that_is_written_can_be_read(value: int) -> None:
     assert units.parse_count(units.format_count(value)) == value

@@ -1,37 +1,41 @@
-"""A run as one HTML file that opens offline: verdict and tables, plots, conditions.
+"""A run as one HTML file that opens offline: outcome and findings, plots, conditions.
 
-plotly's JavaScript is inlined from the installed package (extra `report`); the figures lie beside
-it as JSON. A content security policy in the page forbids it to load anything from anywhere.
+plotly's JavaScript is inlined from the installed package (extra `report`); the plots lie beside it
+as JSON. A content security policy in the page forbids it to load anything from anywhere.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from c1m import files
 from c1m.errors import UsageError
-from c1m.files import check_writable
-from c1m.report import figures, html_sections
+from c1m.report import sections
+from c1m.report.blocks import (
+    PAGE,
+    Block,
+    Item,
+    Items,
+    Note,
+    Pairs,
+    Plots,
+    Section,
+    Statement,
+    Table,
+    Tiles,
+    Verdict,
+)
+from c1m.report.plots import Plot, plots
 from c1m.results.record import RunRecord
 from c1m.units import format_count
-
-__all__ = ["check_available", "check_writable", "render", "write_html"]
 
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; form-action 'none'; base-uri 'none'"
 )
-_WIDE = ("connections", "ramp", "requests", "latency-time")  # figures over the whole width
-
-
-def write_html(record: RunRecord, path: str | Path) -> None:
-    """Write the report. Raises UsageError without plotly, or where `path` cannot be written."""
-    files.write_text(path, render(record, plotly_javascript()))
 
 
 def check_available() -> None:
@@ -56,8 +60,16 @@ def plotly_javascript() -> str:
 
 def render(record: RunRecord, javascript: str) -> str:
     """The page as text; `javascript` is plotly's."""
-    made = figures.figures(record)
+    made = plots(record)
     title = f"c1m: {format_count(record.asked.connections)} connections to {record.target}"
+    engine = record.metadata.engine.name
+    subtitle = (
+        record.scenario and f"scenario {record.scenario}",
+        engine and f"engine {engine}",
+        record.started,
+    )
+    shown = [*sections.outcome(record), *sections.findings(record), sections.conditions(record)]
+    body = "\n".join(_section(section, made) for section in shown if section.shown(PAGE))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -70,8 +82,8 @@ def render(record: RunRecord, javascript: str) -> str:
 </head>
 <body>
 <h1>{escape(title)}</h1>
-<p class="dim">{escape(_subtitle(record))}</p>
-{_body(record, made)}
+<p class="dim">{escape(", ".join(filter(None, subtitle)))}</p>
+{body}
 <script type="application/json" id="c1m-figures">{_json(made)}</script>
 <script>
 {javascript}
@@ -81,25 +93,6 @@ def render(record: RunRecord, javascript: str) -> str:
 </body>
 </html>
 """
-
-
-def _body(record: RunRecord, made: Sequence[figures.Figure]) -> str:
-    """The sections in the order of the summary, the plots after what they explain."""
-    parts = (
-        html_sections.thresholds(record),
-        html_sections.verdict(record),
-        html_sections.tiles(record),
-        html_sections.funnel(record),
-        html_sections.missing(record),
-        html_sections.requests(record),
-        _plots(made),
-        html_sections.faults(record),
-        html_sections.notes(record),
-        html_sections.limit(record),
-        html_sections.tables(record),
-        html_sections.conditions(record),
-    )
-    return "\n".join(part for part in parts if part)
 
 
 def _asset(name: str) -> str:
@@ -112,24 +105,111 @@ def _json(value: Any) -> str:
     return made.replace("<", "\\u003c")
 
 
-def _subtitle(record: RunRecord) -> str:
-    parts = [f"scenario {record.scenario}" if record.scenario else ""]
-    parts.append(f"engine {record.metadata.engine.name}" if record.metadata.engine.name else "")
-    parts.append(record.started)
-    return ", ".join(part for part in parts if part)
-
-
-def _plots(made: Sequence[figures.Figure]) -> str:
-    if not made:
+def _section(section: Section, made: Sequence[Plot]) -> str:
+    blocks = section.shown(PAGE)
+    if blocks == [Plots()] and not made:
         return ""
+    parts = [f"<h2>{_title(section.title)}</h2>" if section.title else ""]
+    pairs = [block for block in blocks if isinstance(block, Pairs)]
+    parts += [_plots(made) if isinstance(b, Plots) else _block(b) for b in blocks if b not in pairs]
+    if pairs:
+        parts.append(f'<div class="columns">{"".join(map(_pairs, pairs))}</div>')
+    return "".join(parts)
+
+
+def _title(text: str) -> str:
+    return escape(text[:1].upper() + text[1:])
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Verdict():
+            kind = "verdict complete" if block.is_good else "verdict"
+            warning = f'<p class="bound">{escape(block.warning)}</p>' if block.warning else ""
+            listed = "".join(f"<li>{escape(shortfall)}</li>" for shortfall in block.shortfalls)
+            listed = f"<ul>{listed}</ul>" if listed else ""
+            headline = f"<strong>{escape(block.headline)}</strong>"
+            return f'<div class="{kind}">{headline}{warning}{listed}</div>'
+        case Tiles():
+            return _div("tiles", (_tile(*figure) for figure in block.figures))
+        case Table():
+            return _table(block)
+        case Statement():
+            first, *rest = map(escape, block.sentences)
+            return f"<p><b>{first}</b></p>{''.join(f'<p>{text}</p>' for text in rest)}"
+        case Note():
+            return f'<p class="note">{escape(block.text)}</p>'
+        case Items():
+            title = f"<h3>{escape(block.title)}</h3>" if block.title else ""
+            return f'{title}<ul class="failures">{"".join(map(_item, block.items))}</ul>'
+    return ""
+
+
+def _div(kind: str, parts: Iterable[str]) -> str:
+    return f'<div class="{kind}">{"".join(parts)}</div>'
+
+
+def _tile(name: str, value: str) -> str:
+    return f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
+
+
+def _item(item: Item) -> str:
+    grid = (f"<span>{name}</span><code>{escape(data)}</code>" for name, data in item.shown.items())
+    shown = _div("bytes", grid) if item.shown else ""
+    remedy = f'<p class="dim">{escape(item.remedy)}</p>' if item.remedy else ""
+    return f"<li>{escape(item.text)}{shown}{remedy}</li>"
+
+
+def _pairs(block: Pairs) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
+        for name, value in block.values.items()
+        if value
+    )
+    return f"<div><h3>{_title(block.title)}</h3><table>{rows}</table></div>" if rows else ""
+
+
+def _table(table: Table) -> str:
+    """Names and words to the left, figures to the right; it scrolls where the screen is narrow."""
+    kinds = ["name" if table.marks else "", *("" for _ in table.head)]
+    if table.has_words:
+        kinds[-1] = "words"
+    kind = "scroll marked" if table.marks else "scroll barred" if table.bars else "scroll"
+    mark_head, bar_head = (
+        "<th></th>" * bool(table.marks),
+        '<th class="bar"></th>' * bool(table.bars),
+    )
+    lines = [f"<tr>{mark_head}{_cells('th', ('', *table.head), kinds)}{bar_head}</tr>"]
+    for number, row in enumerate(table.rows):
+        cells, state = _cells("td", row, kinds), ""
+        if table.marks:
+            mark = "ok" if table.marks[number] else "FAIL"
+            state = f' class="{mark.lower()}"'
+            cells = f"<td><b>{mark}</b></td>{cells}"
+        if table.bars:
+            cells += f'<td class="bar"><i style="width:{100 * table.bars[number]:.2f}%"></i></td>'
+        lines.append(f"<tr{state}>{cells}</tr>")
+    return f'<div class="{kind}"><table>{"".join(lines)}</table></div>'
+
+
+def _cells(tag: str, texts: Sequence[str], kinds: Sequence[str]) -> str:
+    return "".join(
+        f'<{tag} class="{kind}">{escape(text)}</{tag}>'
+        if kind
+        else f"<{tag}>{escape(text)}</{tag}>"
+        for text, kind in zip(texts, kinds, strict=True)
+    )
+
+
+def _plots(made: Sequence[Plot]) -> str:
     blocks = []
-    for figure in made:
-        kind = ' class="wide"' if figure["id"] in _WIDE else ""
-        size = "plot many" if len(figure["traces"]) > 3 else "plot"
-        note = f'<p class="note">{escape(figure["note"])}</p>' if figure["note"] else ""
+    for plot in made:
+        kind = ' class="wide"' if plot["wide"] else ""
+        size = "plot many" if len(plot["traces"]) > 3 else "plot"
+        note = f'<p class="note">{escape(plot["note"])}</p>' if plot["note"] else ""
         blocks.append(
-            f"<figure{kind}><h3>{escape(figure['title'])}</h3>{note}"
-            f'<div class="{size}" id="plot-{figure["id"]}" role="img" '
-            f'aria-label="{escape(figure["title"])}"></div></figure>'
+            f"<figure{kind}><h3>{escape(plot['title'])}</h3>{note}"
+            f'<div class="{size}" id="plot-{plot["id"]}" role="img" '
+            f'aria-label="{escape(plot["title"])}"></div></figure>'
         )
-    return f'<h2>Over the run</h2><div class="plots">{"".join(blocks)}</div>'
+    return _div("plots", blocks)

@@ -1,191 +1,126 @@
-"""The summary of a run for a terminal: thresholds and verdict first, then how it came about.
-
-At most 100 columns, no colour. Renders a record; what is about connections, requests, latencies and
-the machine is in the `text_*` beside it, whose row makers are shared with the HTML report.
-"""
+"""The summary of a run for a terminal: at most 100 columns, no colour."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Sequence
 
-from c1m.report.text_connections import (
-    FUNNEL_HEAD,
-    RAMP_HEAD,
-    funnel,
-    missing_lines,
-    ramp_rows,
+from c1m.report import sections
+from c1m.report.blocks import (
+    TEXT,
+    Block,
+    Item,
+    Items,
+    Note,
+    Pairs,
+    Section,
+    Statement,
+    Table,
+    Verdict,
 )
-from c1m.report.text_latency import (
-    SPECTRUM_HEAD,
-    difference_lines,
-    latency_head,
-    latency_rows,
-    percentile_names,
-    spectrum_rows,
-)
-from c1m.report.text_layout import WIDTH, Row, named, sentence, share, short_rate, table, wrapped
-from c1m.report.text_machine import MEMORY_HEAD, counter_lines, cpu_text, memory_rows, memory_text
-from c1m.report.text_requests import (
-    FAN_OUT_HEAD,
-    LOWER_BOUND,
-    REQUESTS_HEAD,
-    STAGES_HEAD,
-    fan_out_rows,
-    fault_lines,
-    has_requests,
-    limit_lines,
-    request_rows,
-    stage_rows,
-)
-from c1m.results.record import Asked, RunRecord, Threshold
-from c1m.units import format_count, format_duration, format_rate
+from c1m.results.record import RunRecord
 
-__all__ = [
-    "WIDTH", "Row", "cpu_text", "funnel", "headline", "latency_rows", "memory_rows",
-    "percentile_names", "plan_rows", "ramp_rows", "share", "summary", "threshold_rows",
-]  # fmt: skip
+WIDTH = 96
+_MARGIN = 10  # columns for the names of pairs and statements
+_FIRST_COLUMN = 26  # of a table, at least: tables below each other then line up
+_NAME = 32  # characters of a name in a table, at most
+_WORDS = 30  # columns for the words of a table, at least: below their row where there are less
+_SHOWN = 3  # of a list with a title
 
 
 def summary(record: RunRecord) -> str:
     """The whole summary, lines joined by newlines, without one at the end."""
-    return "\n\n".join("\n".join(section) for section in _sections(record) if section)
+    shown = [
+        *sections.outcome(record),
+        sections.conditions(record),
+        *sections.findings(record),
+    ]
+    rendered = (_section(section) for section in shown)
+    return "\n\n".join("\n".join(lines) for lines in rendered if lines)
 
 
-def _sections(record: RunRecord) -> Iterator[list[str]]:
-    ramp = table(RAMP_HEAD, ramp_rows(record), left=(3,))
-    is_plain = not has_requests(record)
-    yield _thresholds(record)
-    yield _verdict(record)
-    yield _conditions(record)
-    yield table(FUNNEL_HEAD, funnel(record))
-    yield missing_lines(record)
-    yield ramp if is_plain else []
-    yield table(REQUESTS_HEAD, request_rows(record), left=(3,))
-    yield table(STAGES_HEAD, stage_rows(record))
-    yield table(FAN_OUT_HEAD, fan_out_rows(record), left=(3,))
-    yield [*table(SPECTRUM_HEAD, spectrum_rows(record)), *difference_lines(record)]
-    yield table(latency_head(record), latency_rows(record))
-    yield fault_lines(record)
-    yield _notes(record)
-    yield limit_lines(record)
-    yield [] if is_plain else ramp
-    yield table(MEMORY_HEAD, memory_rows(record), left=(4,))
-    yield counter_lines(record)
+def _section(section: Section) -> list[str]:
+    title, lines = section.title, []
+    for number, block in enumerate(section.shown(TEXT)):
+        match block:
+            case Table():
+                lines += _table(title, block)
+            case Statement():
+                lines += _beside(title, block.sentences)
+            case Verdict() | Pairs():
+                lines += _block(block)
+            case _:
+                lines += [title] if number == 0 else []
+                lines += _block(block)
+    return lines
 
 
-def headline(record: RunRecord) -> str:
-    """The verdict in one line."""
-    asked, c = record.asked.connections, record.connections
-    if record.verdict.complete:
-        due = record.requests.due + record.first.due + record.stampede.due
-        replies = " and every reply right" if due else ""
-        return (
-            f"COMPLETE: {format_count(c.peak_open)} of {format_count(asked)} connections open at "
-            f"the same time{replies}, none lost."
-        )
-    return (
-        f"SHORT: {format_count(c.peak_open)} of {format_count(asked)} connections open at the same "
-        f"time, {format_count(c.lost)} lost."
+def _block(block: Block) -> list[str]:
+    """What needs no title, or has it in the line above."""
+    lines: list[str] = []
+    match block:
+        case Verdict():
+            lines += [*_wrapped(block.headline), *_wrapped(block.warning)]
+            for shortfall in block.shortfalls:
+                lines += _wrapped(shortfall, "  - ")
+        case Pairs():
+            for name, value in block.values.items():
+                lines += _beside(name, [value]) if value else []
+        case Note():
+            lines += _wrapped(block.text, "  ")
+        case Items():
+            lines += _wrapped(block.title, "  ", 4)
+            indent = "    " if block.title else "  "
+            for item in block.items[: _SHOWN if block.title else None]:
+                lines += _item(item, indent)
+    return lines
+
+
+def _item(item: Item, indent: str) -> list[str]:
+    lines = _wrapped(item.text, indent, len(indent) + 2)
+    for name, data in item.shown.items():
+        lines += _wrapped(data, f"{indent}  {name} ")
+    return lines + _wrapped(item.remedy, f"{indent}  -> ")
+
+
+def _beside(name: str, texts: Sequence[str]) -> list[str]:
+    """A name in the margin, beside it texts that begin a line each."""
+    lines: list[str] = []
+    for text in texts:
+        lines += _wrapped(text, " " * _MARGIN if lines else f"{name:{_MARGIN - 1}} ")
+    return lines
+
+
+def _table(title: str, table: Table) -> list[str]:
+    """Columns under their heads: names to the left, figures to the right, then words."""
+    marks = [f"{'ok' if mark else 'FAIL':4}  " for mark in table.marks] or [""] * len(table.rows)
+    rows = [(title, *table.head)]
+    for mark, (name, *cells) in zip(marks, table.rows, strict=True):
+        rows.append((f"  {mark}{_cut(name)}", *cells))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths[0] = max(widths[0], _FIRST_COLUMN)
+    lines: list[str] = []
+    for name, *cells in rows:
+        words = cells.pop() if table.has_words else ""
+        figures = (f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=False))
+        line = f"{name:<{widths[0]}}{''.join(figures)}"
+        start = len(line) + 2
+        indent = start if start <= WIDTH - _WORDS else 8
+        lines += _wrapped(words, f"{line}  ", indent) if words else [line.rstrip()]
+    return lines
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NAME else name[: _NAME - 3].rstrip() + "..."
+
+
+def _wrapped(text: str, first: str = "", indent: int | None = None) -> list[str]:
+    """Lines of at most WIDTH columns, the first behind `first`, the others indented (as wide)."""
+    if not text:
+        return []
+    if len(first) + len(text) <= WIDTH:
+        return [(first + text).rstrip()]
+    other = " " * (len(first) if indent is None else indent)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=other, break_on_hyphens=False
     )
-
-
-def threshold_rows(record: RunRecord) -> list[Row]:
-    """(ok or FAIL, the threshold as given, what was measured, why it does not hold)."""
-    return [
-        ("ok" if one.holds else "FAIL", one.text, _measured(one), sentence(one.why))
-        for one in record.thresholds
-    ]
-
-
-def _measured(one: Threshold) -> str:
-    if one.shown:
-        return one.shown
-    return "not measured" if one.value is None else f"{one.value:.6g}"
-
-
-def thresholds_headline(record: RunRecord) -> str:
-    """'thresholds: 2 of 3 hold'; "" without any."""
-    held = sum(one.holds for one in record.thresholds)
-    if not record.thresholds:
-        return ""
-    verdict = "all" if held == len(record.thresholds) else f"{held} of"
-    return f"thresholds: {verdict} {len(record.thresholds)} hold"
-
-
-def _thresholds(record: RunRecord) -> list[str]:
-    rows = threshold_rows(record)
-    if not rows:
-        return []
-    columns = [max(len(row[i]) for row in rows) for i in (1, 2)]
-    lines = [thresholds_headline(record)]
-    for mark, text, value, why in rows:
-        line = f"  {mark:4}  {text:<{columns[0]}}  {value:>{columns[1]}}  {why}"
-        lines += wrapped(line, "", " " * 8) if len(line) > WIDTH else [line.rstrip()]
-    return lines
-
-
-def _verdict(record: RunRecord) -> list[str]:
-    lines = wrapped(headline(record))
-    if record.limit.is_lower_bound:
-        lines += wrapped(LOWER_BOUND)
-    for shortfall in record.verdict.shortfalls:
-        lines += wrapped(shortfall, "  - ", "    ")
-    return lines
-
-
-def _conditions(record: RunRecord) -> list[str]:
-    m = record.metadata
-    rate = record.asked.connect_rate_per_s
-    pace = "as fast as it can" if rate is None else format_rate(rate)
-    rows = [
-        ("target", f"{record.target}, scenario {record.scenario}, connects {pace}"),
-        *plan_rows(record),
-        ("engine", f"{m.engine.name}: {m.engine.reason}" if m.engine.reason else m.engine.name),
-        (
-            "machine",
-            f"{m.kernel}, {m.cores} x {m.cpu}, {memory_text(m.memory_bytes)}, "
-            f"nofile {format_count(m.nofile_soft)}",
-        ),
-        ("versions", f"c1m {m.c1m}, Python {m.python}, NumPy {m.numpy}; {record.started}"),
-    ]
-    return [line for name, text in rows for line in named(name, text)]
-
-
-def plan_rows(record: RunRecord) -> list[tuple[str, str]]:
-    """(name, text) of the stages and of how requests were made; [] of a plain ramp."""
-    asked = record.asked
-    rows = []
-    if asked.stages and (has_requests(record) or len(asked.stages) > 3):
-        rows.append(("stages", "; ".join(asked.stages)))
-    if made := _requests_asked(asked):
-        rows.append(("requests", ", ".join(made)))
-    return rows
-
-
-def _requests_asked(asked: Asked) -> list[str]:
-    """How requests were to be made, part by part; what is as always is left out."""
-    parts = []
-    if asked.rate_per_s is not None:
-        parts.append(f"open loop of {format_rate(asked.rate_per_s)}")
-        parts += [f"arrivals {asked.arrivals}"] if asked.arrivals else []
-        parts += [f"spread {asked.spread}"] if asked.spread else []
-    if asked.think_s is not None:
-        parts.append(f"closed loop, think time {format_duration(1e9 * asked.think_s)}")
-    if asked.churn_per_s:
-        parts.append(f"churn {short_rate(asked.churn_per_s)}")
-    if asked.pipeline > 1:
-        parts.append(f"{asked.pipeline} in flight on a connection")
-    if parts and asked.timeout_s:
-        parts.append(f"time-out {format_duration(1e9 * asked.timeout_s)}")
-    if parts and asked.seed:
-        parts.append(f"seed {asked.seed}")
-    return parts
-
-
-def _notes(record: RunRecord) -> list[str]:
-    if not record.notes:
-        return []
-    lines = ["notes"]
-    for note in record.notes:
-        lines += wrapped(sentence(note), "  - ", "    ")
-    return lines

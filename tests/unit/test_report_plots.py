@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.report import figures, html
-from c1m.report.figures_parts import ROWS_MAX, Column, kept_rows, latency_ticks, thinned
+from c1m.report import html, plots
+from c1m.report.plot import ROWS_MAX, Column, kept_rows, latency_axis, thinned
 from c1m.results.histogram import Histogram
 from c1m.results.record import RunRecord, Samples
 from c1m.results.requests import Latency, Series
@@ -27,7 +27,7 @@ tables = st.integers(0, 300).flatmap(
 
 
 def made(record: RunRecord) -> dict[str, dict[str, Any]]:
-    return {figure["id"]: figure for figure in figures.figures(record)}
+    return {plot["id"]: plot for plot in plots.plots(record)}
 
 
 @given(tables, st.integers(4, 120))
@@ -87,7 +87,7 @@ def test_what_is_not_there_is_not_drawn() -> None:
         made(quiet)
     )
     assert [trace["name"] for trace in made(publish_record())["latency"]["traces"]] == [
-        "push", "push_last", "connect",
+        "push", "push, last of each", "connect",
     ]  # fmt: skip
 
 
@@ -165,12 +165,12 @@ def test_requests_that_all_took_the_same(value: int) -> None:
 
 
 def test_ticks_of_no_value_at_all() -> None:
-    assert latency_ticks([None, 0])["ticktext"] == ["500 us", "1 ms", "2 ms"]
+    assert latency_axis([None, 0])["ticktext"] == ["500 us", "1 ms", "2 ms"]
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=20))
 def test_every_value_is_in_sight_and_a_tick_too(values: list[float]) -> None:
-    axis = latency_ticks(values)
+    axis = latency_axis(values)
     low, high = axis["range"]
     assert low <= np.log10(min(values)) <= np.log10(max(values)) <= high
     assert 1 <= len(axis["tickvals"]) == len(set(axis["ticktext"])) <= 16

@@ -1,6 +1,7 @@
-"""What plots are made of: lines, axes, the thinning of long columns. Plain JSON values, no colours.
+"""The model of a plot: lines over axes, and the thinning of long columns. Plain JSON values.
 
-A trace's `c1mColour` names a CSS variable of the page, so that the plots follow light and dark.
+The page's JavaScript draws it with plotly, whose words these are. A line's `c1mColour` names a CSS
+variable of the page, so that plots follow light and dark; `c1mBands` and `c1mTime` are its, too.
 """
 
 from __future__ import annotations
@@ -14,55 +15,81 @@ import numpy.typing as npt
 
 from c1m.results.record import RunRecord
 
-Figure = dict[str, Any]  # id, title, note, traces, layout
+Plot = dict[str, Any]  # id, title, note, traces, layout, wide
 Trace = dict[str, Any]
 Column = Sequence[int | float | None]
 
-ROWS_MAX = 1_200  # of a figure over time: more points than a wide screen has columns help nobody
+ROWS_MAX = 1_200  # of a plot over time: more points than a wide screen has columns help nobody
 _TICK_UNITS = ((1e-6, "ns"), (1e-3, "us"), (1.0, "ms"), (1e3, "s"))  # in milliseconds
 
 
-def line(name: str, x: Sequence[Any], y: Sequence[Any], colour: str, **more: Any) -> Trace:
-    """A trace of one line."""
-    return {
+def line(
+    name: str,
+    x: Sequence[Any],
+    y: Sequence[Any],
+    colour: str,
+    hover: str,
+    texts: Sequence[str] = (),
+    **style: Any,
+) -> Trace:
+    """A line; `hover` is what is shown of a point, `texts` its %{customdata}."""
+    trace: Trace = {
         "type": "scatter",
         "mode": "lines",
         "name": name,
         "x": list(x),
         "y": list(y),
-        "line": {"width": 2},
+        "line": {"width": 2, **style},
         "c1mColour": colour,
-        **more,
+        "hovertemplate": f"{hover}<extra></extra>",
     }
+    return trace | ({"customdata": list(texts)} if texts else {})
 
 
-def figure(name: str, title: str, note: str, traces: list[Trace], layout: dict[str, Any]) -> Figure:
-    """A plot as the page's JavaScript draws it."""
-    return {"id": name, "title": title, "note": note, "traces": traces, "layout": layout}
+def plot(
+    name: str,
+    title: str,
+    note: str,
+    traces: Sequence[Trace],
+    y_axis: dict[str, Any],
+    layout: dict[str, Any],
+    *,
+    is_wide: bool = False,
+) -> Plot | None:
+    """Lines over a `layout`: `over_time`, or one with an x axis. None without lines."""
+    if not traces:
+        return None
+    layout = {"hovermode": "closest", **layout, "yaxis": y_axis}
+    plot = {"id": name, "title": title, "note": note, "wide": is_wide}
+    return plot | {"traces": list(traces), "layout": layout}
 
 
-def time_layout(record: RunRecord, y_axis: dict[str, Any]) -> dict[str, Any]:
-    """Axes over seconds, with the run's phases as bands (their colours are the page's)."""
+def over_time(record: RunRecord) -> dict[str, Any]:
+    """The layout of seconds, with the run's phases as bands."""
     bands = [
         {"name": phase.name, "start": round(phase.start_s, 3), "end": round(phase.end_s, 3)}
         for phase in record.phases
         if phase.end_s > phase.start_s
     ]
     return {
-        "xaxis": {"title": {"text": "seconds since the start"}, "hoverformat": ".2f"},
-        "yaxis": {"rangemode": "tozero", **y_axis},
+        "xaxis": axis("seconds since the start", hoverformat=".2f"),
         "hovermode": "x unified",
         "c1mBands": bands,
         "c1mTime": True,  # zooming one zooms all that have it
     }
 
 
-def rounded(values: Iterable[float], digits: int) -> list[float]:
-    """So many decimal places each."""
-    return [round(value, digits) for value in values]
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis with a title."""
+    return {"title": {"text": title}, **more}
 
 
-def significant(value: float | None, digits: int = 4) -> float | None:
+def counts(title: str) -> dict[str, Any]:
+    """An axis of counts, from 0 on: 20k."""
+    return axis(title, tickformat=",~s", rangemode="tozero")
+
+
+def significant(value: float | None, digits: int = 5) -> float | None:
     """So many digits that matter: shorter JSON, and nobody reads off more."""
     return None if value is None else float(f"{value:.{digits}g}")
 
@@ -104,7 +131,7 @@ def thinned(x: Sequence[float], columns: Sequence[Column]) -> tuple[list[Any], l
     return [x[i] for i in kept], [[column[i] for i in kept] for column in columns]
 
 
-def latency_ticks(values: Iterable[float | None]) -> dict[str, Any]:
+def latency_axis(values: Iterable[float | None]) -> dict[str, Any]:
     """Range and ticks of a logarithmic axis of milliseconds: a tick at each power of ten.
 
     Where the axis has less than two of them, at 2 and 5 times each too.

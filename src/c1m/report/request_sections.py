@@ -1,0 +1,302 @@
+"""The sections of a report about requests: what became of them, stages, latencies, faults, limit.
+
+Corrected latencies count from when a request was due, uncorrected ones from when it was sent; what
+lies between is the coordinated omission of a generator that only measures while it may send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from c1m.report.blocks import PAGE, Item, Items, Note, Row, Section, Statement, Table
+from c1m.results import catalogue
+from c1m.results.record import Latency, RunRecord
+from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS, FaultSeen, Limit, StageResult
+from c1m.units import (
+    NS_PER_S,
+    format_count,
+    format_duration,
+    format_rate,
+    format_share,
+    format_short_rate,
+)
+
+LOWER_BOUND = (
+    "LOWER BOUND: the generator was saturated, so the server may be able to do more than these "
+    "figures say."
+)
+_DOUBT = " (or another: see faults)"  # kind
+_PLAIN_STAGES = 3  # ramp, hold, stampede without requests: the funnel says it all
+_DIFFER = 1.1  # the ratio from which two figures differ; a histogram's error is 0.1 %
+_LABELS = {"push_last": "push, last of each", "ended": "ended by the server"}
+
+_WHO = {
+    "generator": "The generator was the limit.",
+    "server": "The server was the limit.",
+    "both": "Generator and server both were at their limit.",
+    "neither": "Neither was the limit.",
+    "unknown": "It is not known what the limit was.",
+}
+
+
+def sentence(text: str) -> str:
+    """The text with a full stop, unless it ends in some stop already."""
+    return text if text.endswith((".", "!", "?", ":")) or not text else text + "."
+
+
+def has_requests(record: RunRecord) -> bool:
+    """Whether requests were due in any stage (first replies and stampedes are apart)."""
+    return record.requests.due > 0 or record.requests.sent > 0
+
+
+def requests(record: RunRecord) -> Section:
+    """What became of each request that was due; only what happened."""
+    rows = list(_request_rows(record)) if has_requests(record) else []
+    return Section.table("requests", ("count", "share", ""), rows, has_words=True)
+
+
+def _request_rows(record: RunRecord) -> Iterator[Row]:
+    r, asked = record.requests, record.asked.rate_per_s
+    due = max(r.due, r.sent)
+    yield ("due", format_count(due), "", f"asked {format_rate(asked)}" if asked else "")
+    yield ("sent", format_count(r.sent), format_share(r.sent, due), "")
+    reached = ""
+    if r.seconds:
+        reached = f"{format_rate(r.right / r.seconds)} over {format_duration(r.seconds * NS_PER_S)}"
+    yield ("right", format_count(r.right), format_share(r.right, r.sent), reached)
+    doubt = _DOUBT if record.doubts else ""
+    kinds = {kind: r.faults.get(kind, 0) for kind in WRONG_KINDS}
+    rows = [
+        *((f"wrong: {kind}", n, r.sent, WRONG_KINDS[kind] + doubt) for kind, n in kinds.items()),
+        ("wrong", r.wrong - sum(kinds.values()), r.sent, ""),
+        ("missing", r.missing, r.sent, "no reply in time, or its connection ended" + doubt),
+        ("unsent", r.unsent, due, "due, not sent before its stage ended"),
+        ("waited", r.waited, due, "for the reply before, on the same connection"),
+        ("late", r.late, due, "by over 10 ms, because the generator was behind"),
+    ]
+    for name, count, whole, words in rows:
+        if count > 0:
+            yield (name, format_count(count), format_share(count, whole), words)
+    for kind, count in r.faults.items():
+        if count and kind not in WRONG_KINDS:
+            yield (f"extra: {kind}", format_count(count), "", EXTRA_KINDS.get(kind, "") + doubt)
+
+
+def stages(record: RunRecord) -> Section:
+    """Each stage: open at its end, rate asked and reached, bad replies, corrected latencies.
+
+    Nothing for a plain ramp, hold and stampede: there is nothing to say that the funnel has not.
+    """
+    load = [stage for stage in record.stages if not stage.is_stampede]
+    has_plan = any(one.requests.due or one.rate_from_per_s is not None for one in load)
+    if not has_plan and len(record.stages) <= _PLAIN_STAGES:
+        return Section("")
+    head = ("open", "asked", "reached", "bad", "p50", "p99", "max")
+    note = Note("Latencies are corrected: from the moment that a request was due.", PAGE)
+    return Section("stages", [Table(head, [_stage_row(one) for one in record.stages]), note])
+
+
+def _stage_row(stage: StageResult) -> Row:
+    r, tail = stage.requests, stage.latency.percentiles_ns
+    reached = r.right / max(stage.end_s - stage.start_s, 1e-9)
+    bad = r.wrong + r.missing
+    return (
+        stage.text or stage.name,
+        format_count(stage.open_at_end),
+        _asked_rate(stage),
+        format_short_rate(reached) if r.due else "",
+        format_count(bad) if bad else "",
+        _duration(tail.get("p50")),
+        _duration(tail.get("p99")),
+        _duration(stage.latency.max_ns if stage.latency.count else None),
+    )
+
+
+def _asked_rate(stage: StageResult) -> str:
+    """'50k/s', '10k..50k/s' or '' where the stage has no open loop."""
+    rates = dict.fromkeys((stage.rate_from_per_s, stage.rate_to_per_s))
+    known = [format_short_rate(rate) for rate in rates if rate is not None]
+    return "..".join([*(text.removesuffix("/s") for text in known[:-1]), *known[-1:]])
+
+
+def publications(record: RunRecord) -> Section:
+    """What became of the publications of scenario publish, and of their pushes."""
+    fan = record.fan_out
+    if fan is None:
+        return Section("")
+    missing = fan.expected - fan.received
+    rows = [
+        ("published", fan.published, "", ""),
+        ("pushes expected", fan.expected, "", "one for each subscriber"),
+        (
+            "received",
+            fan.received,
+            format_share(fan.received, fan.expected),
+            f"reach {fan.reach:.6g}",
+        ),
+        ("missing", missing, format_share(missing, fan.expected), ""),
+        ("doubled", fan.doubled, "", "pushes that had come already"),
+        ("garbled", fan.garbled, "", "bytes that are no push"),
+    ]
+    shown = [
+        (name, format_count(count), *more)
+        for name, count, *more in rows
+        if count or name == "received"
+    ]
+    return Section.table("publications", ("count", "share", ""), shown, has_words=True)
+
+
+# Latencies
+
+
+def spectra(record: RunRecord) -> dict[str, Latency]:
+    """Corrected and uncorrected latency of all requests; {} of a run without."""
+    corrected = catalogue.distribution(record, "request")
+    if not corrected.count:
+        return {}
+    uncorrected = catalogue.distribution(record, "uncorrected")
+    return {"corrected": corrected, "uncorrected": uncorrected}
+
+
+def other_latencies(record: RunRecord) -> dict[str, Latency]:
+    """What is not in the spectra: connects, first replies, stampedes, pushes."""
+    pushes = () if record.fan_out is None else ("push", "push_last")
+    named = {name: catalogue.distribution(record, name) for name in (*pushes, *record.latencies)}
+    in_spectra = ("request", "uncorrected") if spectra(record) else ()
+    return {
+        _LABELS.get(name, name): one
+        for name, one in named.items()
+        if one.count and name not in in_spectra
+    }
+
+
+def other_latencies_title(record: RunRecord) -> str:
+    """What `other_latencies` are called, beside the spectra or alone."""
+    return "other latencies" if spectra(record) else "latency"
+
+
+def request_latency(record: RunRecord) -> Section:
+    """Percentiles, corrected and uncorrected, how many times as much, and why they differ."""
+    both = spectra(record)
+    if not both:
+        return Section("")
+    corrected, uncorrected = both.values()
+    names = dict.fromkeys([*corrected.percentiles_ns, *uncorrected.percentiles_ns])
+    pairs: list[tuple[str, float | None, float | None]] = [
+        (name, corrected.percentiles_ns.get(name), uncorrected.percentiles_ns.get(name))
+        for name in names
+    ]
+    is_there = uncorrected.count > 0
+    pairs.append(("max", corrected.max_ns, uncorrected.max_ns if is_there else None))
+    pairs.append(("mean", corrected.mean_ns, uncorrected.mean_ns if is_there else None))
+    rows = [(name, _duration(a), _duration(b), _times(a, b)) for name, a, b in pairs]
+    counts = (format_count(one.count) if one.count else "" for one in both.values())
+    table = Table((*both, ""), [*rows, ("count", *counts, "")])
+    return Section("latency of requests", [table, *_why_they_differ(record)])
+
+
+def _duration(ns: float | None) -> str:
+    return "" if ns is None else format_duration(ns)
+
+
+def _times(a: float | None, b: float | None) -> str:
+    """'37 x' where one is that many times the other and it matters."""
+    if a is None or not b or a < _DIFFER * b:
+        return ""
+    return f"{a / b:,.0f} x" if a >= 10 * b else f"{a / b:.2g} x"
+
+
+def _why_they_differ(record: RunRecord) -> list[Note]:
+    corrected, uncorrected = spectra(record).values()
+    if not uncorrected.count:
+        return []
+    differing = [
+        f"from {name} on"
+        for name, ns in corrected.percentiles_ns.items()
+        if ns >= _DIFFER * uncorrected.percentiles_ns.get(name, ns)
+    ]
+    if corrected.max_ns >= _DIFFER * uncorrected.max_ns:
+        differing.append("at the max")
+    if not differing:
+        return [Note("Both agree: requests were sent when they were due.")]
+    r = record.requests
+    causes = []
+    if r.waited:
+        causes.append(f"{format_count(r.waited)} waited for the reply before on their connection")
+    if r.late:
+        causes.append(f"{format_count(r.late)} were late because the generator was behind")
+    why = f" Of the requests {' and '.join(causes)}." if causes else ""
+    return [
+        Note(
+            f"They differ {differing[0]}: corrected counts from when a request was due, so it has "
+            "the time that it waited to be sent; uncorrected leaves that out, and with it what "
+            f"users would have felt.{why}"
+        )
+    ]
+
+
+def latencies(record: RunRecord) -> Section:
+    """A row for each distribution beside the spectra, a column for each percentile."""
+    named = other_latencies(record)
+    percentiles: dict[str, None] = {}
+    for one in sorted(named.values(), key=lambda one: -len(one.percentiles_ns)):
+        percentiles |= dict.fromkeys(one.percentiles_ns)
+    rows = [
+        (
+            name,
+            format_count(one.count),
+            *(_duration(one.percentiles_ns.get(p)) or "-" for p in percentiles),
+            format_duration(one.max_ns),
+        )
+        for name, one in named.items()
+    ]
+    return Section.table(other_latencies_title(record), ("count", *percentiles, "max"), rows)
+
+
+# Faults, and who the limit was
+
+
+def faults(record: RunRecord) -> Section:
+    """The first faults of each kind with the bytes expected and received."""
+    words, counts = WRONG_KINDS | EXTRA_KINDS, record.all_requests().faults
+    blocks: list[Items] = []
+    for kind in dict.fromkeys([*counts, *(one.kind for one in record.faults)]):
+        title = f"{format_count(counts[kind])} x {kind}" if counts.get(kind) else kind
+        if items := [_fault(one) for one in record.faults if one.kind == kind]:
+            blocks.append(Items(items, f"{title}: {words[kind]}" if kind in words else title))
+    doubts = [Note(doubt) for doubt in record.doubts]
+    return Section("first faults", [*doubts, *blocks] if blocks else ())
+
+
+def _fault(one: FaultSeen) -> Item:
+    when = f"at {format_duration(one.t_s * NS_PER_S)}, " if one.t_s else ""
+    where = f"{when}connection {format_count(one.connection)}, request {format_count(one.seq)}:"
+    both = {"expected": one.expected, "received": one.received}
+    shown = {name: "nothing" if data in ("", "b''") else data for name, data in both.items()}
+    return Item(f"{where} {sentence(one.note)}".rstrip(), shown)
+
+
+def limit(record: RunRecord) -> Section:
+    """The generator's verdict on itself."""
+    sentences = limit_sentences(record.limit)
+    return Section("limit", [Statement(sentences)] if sentences else ())
+
+
+def limit_sentences(limit: Limit) -> list[str]:
+    """Who the limit was, why, and figures that these sentences do not have; [] of nothing known."""
+    said = [sentence(text) for text in limit.sentences]
+    whole = " ".join(said)
+    figures = []
+    if "CPU" not in whole:
+        for name, cpu in (("generator", limit.generator_cpu), ("server", limit.server_cpu)):
+            figures += [] if cpu is None else [f"{name} {100 * cpu:.0f} % of a core"]
+    if limit.schedule_lag.count and "p99 of its lag" not in whole:
+        lag, tail = limit.schedule_lag, limit.schedule_lag.percentiles_ns
+        p99 = f"p99 {format_duration(tail['p99'])}, " if "p99" in tail else ""
+        figures.append(f"generator behind its schedule {p99}max {format_duration(lag.max_ns)}")
+    if limit.kernel_drops and "drop" not in whole:
+        figures.append(f"packets dropped by this machine {format_count(limit.kernel_drops)}")
+    if limit.who == "unknown" and not said and not figures:
+        return []
+    measured = f"Measured: {'; '.join(figures)}." if figures else ""
+    return [text for text in (_WHO.get(limit.who, ""), *said, measured) if text]

@@ -1,0 +1,354 @@
+"""A record as the sections of a report, each described once for the terminal and the page.
+
+Here are their order and those about the outcome, connections, the machine and the conditions;
+those about requests are in `request_sections.py`. Computes nothing but shares and sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from c1m.report import request_sections
+from c1m.report.blocks import (
+    PAGE,
+    TEXT,
+    Item,
+    Items,
+    Pairs,
+    Plots,
+    Row,
+    Section,
+    Statement,
+    Tiles,
+    Verdict,
+)
+from c1m.report.request_sections import LOWER_BOUND, has_requests, sentence
+from c1m.results.record import Asked, Explanation, Failure, ProcessColumns, RunRecord, Threshold
+from c1m.units import (
+    NS_PER_S,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_rate,
+    format_share,
+    format_short_rate,
+)
+
+
+def outcome(record: RunRecord) -> list[Section]:
+    """What a report begins with."""
+    return [thresholds(record), verdict(record), tiles(record)]
+
+
+def findings(record: RunRecord) -> list[Section]:
+    """How the outcome came about."""
+    is_plain = not has_requests(record)
+    return [
+        funnel(record),
+        missing(record),
+        *([ramp(record)] if is_plain else []),
+        request_sections.requests(record),
+        request_sections.stages(record),
+        request_sections.publications(record),
+        request_sections.request_latency(record),
+        request_sections.latencies(record),
+        Section("over the run", [Plots()]),
+        request_sections.faults(record),
+        notes(record),
+        request_sections.limit(record),
+        *([] if is_plain else [ramp(record)]),
+        memory(record),
+        counters(record),
+    ]
+
+
+# The outcome
+
+
+def thresholds(record: RunRecord) -> Section:
+    """Each threshold as given, what was measured, and why it does not hold."""
+    marks = [one.holds for one in record.thresholds]
+    held = "all" if all(marks) else f"{sum(marks)} of"
+    rows = [(one.text, _measured(one), sentence(one.why)) for one in record.thresholds]
+    title = f"thresholds: {held} {len(marks)} hold"
+    return Section.table(title, ("measured", ""), rows, has_words=True, marks=marks)
+
+
+def _measured(one: Threshold) -> str:
+    if one.shown:
+        return one.shown
+    return "not measured" if one.value is None else f"{one.value:.6g}"
+
+
+def verdict(record: RunRecord) -> Section:
+    """The headline, whether the figures are a lower bound, and what fell short."""
+    asked, c = format_count(record.asked.connections), record.connections
+    opened = f"{format_count(c.peak_open)} of {asked} connections open at the same time"
+    if record.verdict.complete:
+        replies = " and every reply right" if record.all_requests().due else ""
+        headline = f"COMPLETE: {opened}{replies}, none lost."
+    else:
+        headline = f"SHORT: {opened}, {format_count(c.lost)} lost."
+    warning = LOWER_BOUND if record.limit.is_lower_bound else ""
+    judged = record.verdict
+    return Section("", [Verdict(judged.complete, headline, warning, judged.shortfalls)])
+
+
+def tiles(record: RunRecord) -> Section:
+    """The run's figures at a glance."""
+    shown = [("open at the same time", format_count(record.connections.peak_open))]
+    if elapsed := record.requests.seconds:
+        shown.append(("right replies a second", format_rate(record.requests.right / elapsed)))
+    if (corrected := request_sections.spectra(record).get("corrected")) is not None:
+        if "p99" in corrected.percentiles_ns:
+            shown.append(("p99, corrected", format_duration(corrected.percentiles_ns["p99"])))
+        shown.append(("slowest, corrected", format_duration(corrected.max_ns)))
+    if record.ramp.seconds:
+        shown.append(("to connect them all", _seconds(record.ramp.seconds)))
+        shown.append(("connects", format_rate(record.ramp.connects_per_s)))
+    for name, each in (
+        ("server memory a connection", record.memory.server_user_bytes_per_connection),
+        ("kernel memory a connection", record.memory.kernel_bytes_per_connection),
+    ):
+        if each is not None:
+            shown.append((name, format_bytes(each)))
+    if record.stampede.seconds:
+        shown.append(("for the stampede's echoes", _seconds(record.stampede.seconds)))
+    return Section("", [Tiles(shown)])
+
+
+# Connections
+
+
+def funnel(record: RunRecord) -> Section:
+    """Where the connections went: step, count, share, how many the step cost."""
+    steps = list(_steps(record))
+    rows = [(name, format_count(count), share, short) for name, count, share, short in steps]
+    whole = max(1, record.asked.connections, record.connections.attempted)
+    bars = [min(1.0, count / whole) for _, count, _, _ in steps]
+    return Section.table("connections", ("count", "share", "short"), rows, bars=bars)
+
+
+_Step = tuple[str, int, str, str]  # name, count, share, short
+
+
+def _steps(record: RunRecord) -> Iterator[_Step]:
+    """Each against the one before it: churn and storms open connections again."""
+    asked, c = record.asked.connections, record.connections
+    yield ("asked", asked, format_share(asked, asked), "")
+    again = c.attempted - asked
+    if again > 0:
+        yield (f"attempted ({format_count(again)} again)", c.attempted, "", "")
+    else:
+        yield _step("attempted", c.attempted, asked)
+    yield _step("connected", c.opened, c.attempted)
+    if c.ready or record.first.due or "first" in record.latencies:
+        yield _step("ready: first reply right", c.ready, c.opened)
+    if c.closed:
+        yield ("closed by the plan", c.closed, "", "")
+    if c.ended:
+        yield ("ended by the server", c.ended, format_share(c.ended, c.opened), "")
+    kept = c.opened - c.closed - c.ended
+    name, _, share, short = _step("still open at the end", c.open_at_end, kept)
+    is_drained = c.open_at_end == 0 and c.closed > 0  # the plan closed all: no share of anything
+    yield (name, c.open_at_end, "" if is_drained else share, short)
+    for stage in record.stages:
+        if stage.is_stampede and stage.requests.sent:
+            yield _step("stampede reply right", stage.requests.right, stage.requests.sent)
+
+
+def _step(name: str, count: int, whole: int) -> _Step:
+    short = f"-{format_count(whole - count)}" if count < whole else ""
+    return (name, count, format_share(count, whole), short)
+
+
+def missing(record: RunRecord) -> Section:
+    """Every missing connection with its cause and its remedy, and failures without a cause."""
+    explained = " ".join(one.what for one in record.explanations)
+    items = [Item(_explanation(one), remedy=one.remedy) for one in record.explanations]
+    items += [
+        Item(_failure(one), remedy=one.remedy)
+        for one in record.failures
+        if one.errno not in explained
+    ]
+    if not items:
+        attempted = record.connections.attempted
+        return Section("failures", [Statement(["none"], TEXT)] if attempted else ())
+    return Section(_missing_title(record), [Items(items)])
+
+
+def _missing_title(record: RunRecord) -> str:
+    """Of missing connections, or only of what the kernel counted."""
+    c = record.connections
+    if not record.explanations:
+        return "failures"
+    is_short = c.attempted > c.opened or c.lost or c.peak_open < record.asked.connections
+    is_short = is_short or any("never had a first reply" in one.what for one in record.explanations)
+    return "what is missing, and why" if is_short else "what the kernel noticed"
+
+
+def _failure(failure: Failure) -> str:
+    """'12 x ECONNREFUSED while connecting: ...'."""
+    when = "while connecting" if failure.phase == "connect" else "while open"
+    return f"{format_count(failure.count)} x {failure.errno} {when}: {sentence(failure.text)}"
+
+
+def _explanation(one: Explanation) -> str:
+    """'12 x ECONNREFUSED while connecting: ...', with the count once."""
+    has_count = str(one.count) in one.what or format_count(one.count) in one.what
+    count = "" if has_count or not one.count else f"{format_count(one.count)}: "
+    return sentence(f"{count}{one.what}: {one.cause}" if one.cause else f"{count}{one.what}")
+
+
+def ramp(record: RunRecord) -> Section:
+    """How long connecting took, in all and by blocks of connections."""
+    blocks, thousands = record.ramp.per_50000_s, record.ramp.per_1000_s
+    rows: list[Row] = []
+    if record.ramp.seconds:
+        per_s = format_rate(record.ramp.connects_per_s)
+        rows.append(("all", _seconds(record.ramp.seconds), per_s, ""))
+        parts = [("first 50,000", 0), ("second 50,000", 1), ("last 50,000", len(blocks) - 1)]
+        for name, index in parts[: len(blocks)]:
+            took, remark = blocks[index], ""
+            if name.startswith("last") and len(blocks) > 2 and blocks[1] > 0:
+                remark = f"{took / blocks[1]:.2f} x the second"
+            rows.append((name, _seconds(took), format_rate(50_000 / took) if took else "", remark))
+        if len(thousands) > 2:
+            ordered = sorted(thousands)
+            rows.append(("each 1,000: median", _seconds(ordered[len(ordered) // 2]), "", ""))
+            first = 1000 * thousands.index(ordered[-1])
+            where = f"connections {format_count(first)} to {format_count(first + 999)}"
+            rows.append(("each 1,000: slowest", _seconds(ordered[-1]), "", where))
+    return Section.table("ramp", ("time", "rate", ""), rows, has_words=True)
+
+
+def notes(record: RunRecord) -> Section:
+    """What a scenario found at the end."""
+    items = [Item(sentence(note)) for note in record.notes]
+    return Section("notes", [Items(items)] if items else ())
+
+
+# The machine
+
+
+def memory(record: RunRecord) -> Section:
+    """Memory and CPU of both processes, memory of the machine and what a connection takes of it."""
+    samples, each = record.samples, record.memory
+    rows: list[Row] = []
+    for name, process, bytes_each in (
+        ("server (resident)", samples.server, each.server_user_bytes_per_connection),
+        ("client (resident)", samples.client, each.client_user_bytes_per_connection),
+    ):
+        if process is not None and (rss := [b for b in process.rss_bytes if b is not None]):
+            rows.append((name, *_first_and_highest(rss), _bytes_each(bytes_each), _cpu(process)))
+    kernel = samples.kernel
+    is_known = any(kernel.used_bytes)  # without /proc they are 0
+    if is_known:
+        rows.append(("machine (used)", *_first_and_highest(kernel.used_bytes), "", ""))
+    if each.kernel_bytes_per_connection is not None:
+        ends = "sockets, both ends" if samples.server is not None else "sockets"
+        sockets = _bytes_each(each.kernel_bytes_per_connection)
+        rows.append((f"kernel ({ends})", "", "", sockets, ""))
+    if any(kernel.slab_bytes):
+        slab = _bytes_each(each.slab_bytes_per_connection)
+        rows.append(("kernel slab", *_first_and_highest(kernel.slab_bytes), slab, ""))
+    if kernel.tcp_mem_bytes and is_known:
+        rows.append(("TCP buffers", *_first_and_highest(kernel.tcp_mem_bytes), "", ""))
+    head = ("at start", "highest", "/connection", "CPU time")
+    return Section.table("memory and CPU", head, rows, has_words=True)
+
+
+def _first_and_highest(column: Sequence[int]) -> tuple[str, str]:
+    return format_bytes(column[0]), format_bytes(max(column))
+
+
+def _bytes_each(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f} B"
+
+
+def _cpu(process: ProcessColumns) -> str:
+    """'user 12.3 s, system 20.1 s': used between the first and the last sample."""
+    columns = {"user": process.user_s, "system": process.system_s}
+    known = {name: [v for v in column if v is not None] for name, column in columns.items()}
+    return ", ".join(f"{name} {v[-1] - v[0]:.1f} s" for name, v in known.items() if v)
+
+
+def counters(record: RunRecord) -> Section:
+    """The kernel counters that moved over the run; the page has them all in its conditions."""
+    moved = [
+        f"{name} {format_count(value)}"
+        for name, value in record.kernel_counters.items()
+        if value and not name.endswith("Opens")
+    ]
+    said = ", ".join(moved) or "no retransmission, overflow or drop"
+    return Section("kernel", [Statement([said], TEXT)] if record.kernel_counters else ())
+
+
+# The conditions
+
+
+def conditions(record: RunRecord) -> Section:
+    """What was asked, of what, with what, and on what machine."""
+    m, asked = record.metadata, record.asked
+    rate = asked.connect_rate_per_s
+    pace = "as fast as it can" if rate is None else format_rate(rate)
+    memory_there = format_bytes(m.memory_bytes) if m.memory_bytes else "memory not known"
+    run = {
+        "target": f"{record.target}, scenario {record.scenario}, connects {pace}",
+        "stages": _stages_asked(record),
+        "requests": ", ".join(_requests_asked(asked)),
+        "engine": f"{m.engine.name}: {m.engine.reason}" if m.engine.reason else m.engine.name,
+        "machine": f"{m.kernel}, {m.cores} x {m.cpu}, {memory_there}, "
+        f"nofile {format_count(m.nofile_soft)}",
+        "versions": f"c1m {m.c1m}, Python {m.python}, NumPy {m.numpy}; {record.started}",
+    }
+    has_hold = asked.hold_s > 0 or not asked.stages
+    details = {
+        "command": " ".join(record.command),
+        "connections": format_count(asked.connections),
+        "hold": _seconds(asked.hold_s) if has_hold else "",
+        "message": repr(asked.message),
+        "expects": repr(asked.expect) if asked.expect else "",
+        "nofile, hard limit": format_count(m.nofile_hard),
+        **{name: str(value) for name, value in m.engine.extra.items()},
+    }
+    moved = {name: format_count(value) for name, value in record.kernel_counters.items()}
+    return Section(
+        "conditions",
+        [
+            Pairs("run", run),
+            Pairs("in detail", details, PAGE),
+            Pairs("kernel settings", m.sysctls, PAGE),
+            Pairs("kernel counters over the run", moved, PAGE),
+        ],
+    )
+
+
+def _stages_asked(record: RunRecord) -> str:
+    """'' of a plain ramp, hold and stampede."""
+    stages = record.asked.stages
+    return "; ".join(stages) if has_requests(record) or len(stages) > 3 else ""
+
+
+def _requests_asked(asked: Asked) -> list[str]:
+    """How requests were to be made, part by part; what is as always is left out."""
+    parts = []
+    if asked.rate_per_s is not None:
+        parts.append(f"open loop of {format_rate(asked.rate_per_s)}")
+        parts += [f"arrivals {asked.arrivals}"] if asked.arrivals else []
+        parts += [f"spread {asked.spread}"] if asked.spread else []
+    if asked.think_s is not None:
+        parts.append(f"closed loop, think time {_seconds(asked.think_s)}")
+    if asked.churn_per_s:
+        parts.append(f"churn {format_short_rate(asked.churn_per_s)}")
+    if asked.pipeline > 1:
+        parts.append(f"{asked.pipeline} in flight on a connection")
+    if parts and asked.timeout_s:
+        parts.append(f"time-out {_seconds(asked.timeout_s)}")
+    if parts and asked.seed:
+        parts.append(f"seed {asked.seed}")
+    return parts
+
+
+def _seconds(value: float) -> str:
+    return format_duration(value * NS_PER_S)
