@@ -76,7 +76,7 @@ def test_what_the_page_shows_of_a_complete_run() -> None:
         "<td>stampede reply right</td><td>1,000,000</td><td>100 %</td>",
         "<td>net.core.somaxconn</td><td>4096</td>",
         "x the second",
-        "<b>16 B</b><span>server memory a connection</span>",
+        "<b>16.0 B</b><span>server memory a connection</span>",
     ):
         assert part in page
     made = {figure["id"]: figure for figure in data_of(page)}

@@ -23,6 +23,7 @@ from c1m.report.blocks import (
     Verdict,
 )
 from c1m.report.request_sections import LOWER_BOUND, has_requests, sentence
+from c1m.results import catalogue
 from c1m.results.record import Asked, Explanation, Failure, ProcessColumns, RunRecord, Threshold
 from c1m.units import (
     NS_PER_S,
@@ -94,26 +95,30 @@ def verdict(record: RunRecord) -> Section:
     return Section("", [Verdict(judged.complete, headline, warning, judged.shortfalls)])
 
 
+# The figures at a glance: those of the catalogue by name.
+_TILES = {
+    "peak": "open at the same time",
+    "rate": "right replies a second",
+    "request.p99": "p99, corrected",
+    "request.max": "slowest, corrected",
+    "connect_rate": "connects",
+    "server_bytes": "server memory a connection",
+    "kernel_bytes": "kernel memory a connection",
+}
+
+
 def tiles(record: RunRecord) -> Section:
     """The run's figures at a glance."""
-    shown = [("open at the same time", format_count(record.connections.peak_open))]
-    if elapsed := record.requests.seconds:
-        shown.append(("right replies a second", format_rate(record.requests.right / elapsed)))
-    if (corrected := request_sections.spectra(record).get("corrected")) is not None:
-        if "p99" in corrected.percentiles_ns:
-            shown.append(("p99, corrected", format_duration(corrected.percentiles_ns["p99"])))
-        shown.append(("slowest, corrected", format_duration(corrected.max_ns)))
-    if record.ramp.seconds:
-        shown.append(("to connect them all", _seconds(record.ramp.seconds)))
-        shown.append(("connects", format_rate(record.ramp.connects_per_s)))
-    for name, each in (
-        ("server memory a connection", record.memory.server_user_bytes_per_connection),
-        ("kernel memory a connection", record.memory.kernel_bytes_per_connection),
+    shown = []
+    for name, label in _TILES.items():
+        metric = catalogue.find(name)
+        if (value := catalogue.measure(record, metric).value) is not None:
+            shown.append((label, catalogue.shown(metric.kind, value)))
+    for label, seconds in (
+        ("to connect them all", record.ramp.seconds),
+        ("for the stampede's echoes", record.stampede.seconds),
     ):
-        if each is not None:
-            shown.append((name, format_bytes(each)))
-    if record.stampede.seconds:
-        shown.append(("for the stampede's echoes", _seconds(record.stampede.seconds)))
+        shown += [(label, _seconds(seconds))] if seconds else []
     return Section("", [Tiles(shown)])
 
 
