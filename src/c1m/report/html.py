@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
+from string import Template
 from typing import Any
 
 from c1m.errors import UsageError
@@ -31,11 +32,6 @@ from c1m.report.blocks import (
 from c1m.report.plots import Plot, plots
 from c1m.results.record import RunRecord
 from c1m.units import format_count
-
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; form-action 'none'; base-uri 'none'"
-)
 
 
 def check_available() -> None:
@@ -61,7 +57,6 @@ def plotly_javascript() -> str:
 def render(record: RunRecord, javascript: str) -> str:
     """The page as text; `javascript` is plotly's."""
     made = plots(record)
-    title = f"c1m: {format_count(record.asked.connections)} connections to {record.target}"
     engine = record.metadata.engine.name
     subtitle = (
         record.scenario and f"scenario {record.scenario}",
@@ -69,30 +64,18 @@ def render(record: RunRecord, javascript: str) -> str:
         record.started,
     )
     shown = [*sections.outcome(record), *sections.findings(record), sections.conditions(record)]
-    body = "\n".join(_section(section, made) for section in shown if section.shown(PAGE))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{_asset("style.css")}</style>
-</head>
-<body>
-<h1>{escape(title)}</h1>
-<p class="dim">{escape(", ".join(filter(None, subtitle)))}</p>
-{body}
-<script type="application/json" id="c1m-figures">{_json(made)}</script>
-<script>
-{javascript}
-</script>
-<script>
-{_asset("plots.js")}</script>
-</body>
-</html>
-"""
+    parts = {
+        "title": f"c1m: {format_count(record.asked.connections)} connections to {record.target}",
+        "subtitle": ", ".join(filter(None, subtitle)),
+    }
+    return Template(_asset("page.html")).substitute(
+        {name: escape(text) for name, text in parts.items()},
+        style=_asset("style.css"),
+        body="\n".join(_section(one, made) for one in shown if one.shown(PAGE)),
+        plots=_json(made),
+        plotly=javascript,
+        drawing=_asset("plots.js"),
+    )
 
 
 def _asset(name: str) -> str:
@@ -109,12 +92,10 @@ def _section(section: Section, made: Sequence[Plot]) -> str:
     blocks = section.shown(PAGE)
     if blocks == [Plots()] and not made:
         return ""
-    parts = [f"<h2>{_title(section.title)}</h2>" if section.title else ""]
-    pairs = [block for block in blocks if isinstance(block, Pairs)]
-    parts += [_plots(made) if isinstance(b, Plots) else _block(b) for b in blocks if b not in pairs]
-    if pairs:
-        parts.append(f'<div class="columns">{"".join(map(_pairs, pairs))}</div>')
-    return "".join(parts)
+    title = f"<h2>{_title(section.title)}</h2>" if section.title else ""
+    if isinstance(blocks[0], Pairs):
+        return title + _div("columns", map(_block, blocks))
+    return title + "".join(_plots(made) if block == Plots() else _block(block) for block in blocks)
 
 
 def _title(text: str) -> str:
@@ -132,6 +113,8 @@ def _block(block: Block) -> str:
             return f'<div class="{kind}">{headline}{warning}{listed}</div>'
         case Tiles():
             return _div("tiles", (_tile(*figure) for figure in block.figures))
+        case Pairs():
+            return _pairs(block)
         case Table():
             return _table(block)
         case Statement():

@@ -40,39 +40,34 @@ def summary(record: RunRecord) -> str:
 
 
 def _section(section: Section) -> list[str]:
-    title, lines = section.title, []
-    for number, block in enumerate(section.shown(TEXT)):
-        match block:
-            case Table():
-                lines += _table(title, block)
-            case Statement():
-                lines += _beside(title, block.sentences)
-            case Verdict() | Pairs():
-                lines += _block(block)
-            case _:
-                lines += [title] if number == 0 else []
-                lines += _block(block)
+    blocks = section.shown(TEXT)
+    has_line = bool(blocks) and isinstance(blocks[0], Note | Items)  # others begin with the title
+    lines = [section.title] if has_line else []
+    for block in blocks:
+        lines += _block(section.title, block)
     return lines
 
 
-def _block(block: Block) -> list[str]:
-    """What needs no title, or has it in the line above."""
+def _block(title: str, block: Block) -> list[str]:
     lines: list[str] = []
     match block:
         case Verdict():
             lines += [*_wrapped(block.headline), *_wrapped(block.warning)]
             for shortfall in block.shortfalls:
                 lines += _wrapped(shortfall, "  - ")
+        case Table():
+            lines += _table(title, block)
         case Pairs():
             for name, value in block.values.items():
                 lines += _beside(name, [value]) if value else []
+        case Statement():
+            lines += _beside(title, block.sentences)
         case Note():
             lines += _wrapped(block.text, "  ")
         case Items():
             lines += _wrapped(block.title, "  ", 4)
-            indent = "    " if block.title else "  "
             for item in block.items[: _SHOWN if block.title else None]:
-                lines += _item(item, indent)
+                lines += _item(item, "    " if block.title else "  ")
     return lines
 
 
