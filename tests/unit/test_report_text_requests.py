@@ -200,7 +200,7 @@ def test_at_most_three_faults_of_a_kind_are_shown() -> None:
         (Limit("server", sentences=["Busy"]), ["limit The server was the limit.", "Busy."]),
         (Limit("neither", sentences=["Kept."]), ["limit Neither was the limit.", "Kept."]),
         (Limit("both", kernel_drops=7), ["Measured: packets dropped by this machine 7."]),
-        (Limit(generator_cpu=0.5), ["limit It is not known what the limit was."]),
+        (Limit(generator_cpu=0.5), ["limit What the limit was is not known."]),
     ],
 )
 def test_who_the_limit_was(limit: Limit, says: list[str]) -> None:

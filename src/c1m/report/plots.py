@@ -36,7 +36,8 @@ __all__ = ["Plot", "plots"]
 
 _APART = 0.02  # of the highest rate: below, sent lies on due in the plot
 _STEPS_MAX = 240  # rows up to which an interval is drawn as a step
-_CPU_STEPS_MAX = 300  # procfs counts in hundredths of a second
+_CPU_STEP_S = 0.5  # at least: procfs counts in hundredths of a second
+_CPU_STEPS_MAX = 300
 _CURVE_POINTS_A_DECADE = 24
 _BINS_A_DECADE = 20
 _COLOURS = {  # of latencies
@@ -89,7 +90,7 @@ def in_flight(record: RunRecord) -> Plot | None:
     """Requests that were sent and not answered yet."""
     series = record.series
     traces = _counts(series.t_s, "in flight", series.in_flight) if any(series.in_flight) else []
-    note = "Sent and not answered yet. What keeps growing is a queue that the server cannot empty."
+    note = "Sent but not yet answered. What keeps growing is a queue that the server cannot empty."
     y_axis, time = counts("requests"), over_time(record)
     return plot("in-flight", "Requests in flight", note, traces, y_axis, time)
 
@@ -115,7 +116,7 @@ def requests(record: RunRecord) -> Plot | None:
     traces = _rates(series, lines)
     for trace in traces[:1]:
         trace["line"]["dash"] = "dot"
-    note = "As many as were due should come back right in the same second."
+    note = "Every request that is due should come back right within the same second."
     y_axis, time = counts("requests a second"), over_time(record)
     return plot("requests", "Requests a second", note, traces, y_axis, time, is_wide=True)
 
@@ -124,7 +125,7 @@ def changes(record: RunRecord) -> Plot | None:
     """Connections opened, and closed by the plan, a second: the two together are churn."""
     series = record.series
     moved = _moved(("opened", series.opened, "server"), ("closed", series.closed, "kernel"))
-    note = "Opened, and closed by the plan. Where both go on at once, that is churn."
+    note = "Opened, and closed by the plan; both at once is churn."
     y_axis, time = counts("connections a second"), over_time(record)
     traces = _rates(series, moved)
     return plot("changes", "Connections opened and closed", note, traces, y_axis, time)
@@ -168,7 +169,7 @@ def latency_over_time(record: RunRecord) -> Plot | None:
         ("p99", series.p99_ns, "client"),
         ("p50", series.p50_ns, "server"),
     )
-    note = "Corrected: from the moment a request was due, of the replies that came in that second."
+    note = "Of the replies in each second, corrected: counted from when a request was due."
     time = over_time(record)
     return plot("latency-time", "Latency over time", note, traces, y_axis, time, is_wide=True)
 
@@ -176,7 +177,7 @@ def latency_over_time(record: RunRecord) -> Plot | None:
 def lag(record: RunRecord) -> Plot | None:
     """How far the generator was behind its schedule."""
     traces, y_axis = _durations(record.series, ("behind", record.series.lag_max_ns, "client"))
-    note = "The longest in each second. Where this is as long as the latencies, it is their cause."
+    note = "The longest delay in each second; where it equals the latencies, it is their cause."
     return plot("lag", "Generator behind its schedule", note, traces, y_axis, over_time(record))
 
 
@@ -238,8 +239,8 @@ def _intervals(
 def latency_by_percentile(record: RunRecord) -> Plot | None:
     """Corrected and uncorrected latency of all requests."""
     note = (
-        "Corrected is from the moment a request was due, uncorrected from when it was sent; where "
-        "they part, requests waited to be sent."
+        "Corrected counts from when a request was due, uncorrected from when it was sent; where "
+        "they differ, requests waited to be sent."
     )
     return _by_percentile("spectrum", "Latency of requests by percentile", note, spectra(record))
 
@@ -247,7 +248,7 @@ def latency_by_percentile(record: RunRecord) -> Plot | None:
 def other_latencies_by_percentile(record: RunRecord) -> Plot | None:
     """Connects, first replies, stampedes, pushes."""
     title = f"{other_latencies_title(record).capitalize()} by percentile"
-    note = "Half of all are at 50 % or below; every curve ends at its slowest."
+    note = "Half of the values are at or below 50 %; each curve ends at the slowest."
     return _by_percentile("latency", title, note, other_latencies(record))
 
 
@@ -268,7 +269,7 @@ def _by_percentile(
     rarest = max([10.0, *(trace["x"][-1] for trace in traces)])
     rarities = [2.0, *(10.0**e for e in range(1, 10) if 10**e <= rarest)]
     x_axis = axis(
-        "percentile (how many are at most as slow, in %)",
+        "percentile (% that took no longer)",
         type="log",
         range=[0, math.log10(rarest) + 0.05],
         tickangle=0,
@@ -373,8 +374,8 @@ def ramp(record: RunRecord) -> Plot | None:
         style = {"width": 2.5, "shape": "hv"}
         traces.append(line("mean of each 50,000", edges, means, "server", hover, texts, **style))
     x_axis = axis("connections open", tickformat=",~s", range=[0, 1010 * len(thousands)])
-    y_axis = axis("ms for 1,000 connections", rangemode="tozero")
-    title = "Time that each further 1,000 connections took"
+    y_axis = axis("ms per 1,000 connections", rangemode="tozero")
+    title = "Time to open each further 1,000 connections"
     note = "Flat is good: a connection costs the same, however many are open already."
     return plot("ramp", title, note, traces, y_axis, {"xaxis": x_axis}, is_wide=True)
 
@@ -401,8 +402,8 @@ def machine_memory(record: RunRecord) -> Plot | None:
         ("TCP buffers", kernel.tcp_mem_bytes, "client"),
     )
     note = (
-        "Used is MemTotal - MemAvailable, with everything else that runs; the kernel keeps its "
-        "sockets in slab."
+        "Used is MemTotal - MemAvailable and includes everything else that runs; the kernel keeps "
+        "its sockets in slab caches."
     )
     return plot("machine-memory", "Memory of the machine", note, traces, y_axis, over_time(record))
 
@@ -432,11 +433,11 @@ def cpu(record: RunRecord) -> Plot | None:
         at, both, kernel = shares
         for label, column, style in (
             (f"{name}, all", both, {"width": 2}),
-            (f"{name}, of it kernel", kernel, {"width": 1.2, "dash": "dot"}),
+            (f"{name}, in the kernel", kernel, {"width": 1.2, "dash": "dot"}),
         ):
             hover = f"{label} %{{y:.0f}} %"
             traces.append(line(label, at, column, name, hover, shape="hv", **style))
-    note = "A process of one thread has at most 100 %; what the kernel does in interrupts is apart."
+    note = "A single-threaded process uses at most 100 %; interrupts are not included."
     y_axis = axis("% of one core", rangemode="tozero")
     return plot("cpu", "CPU of the processes", note, traces, y_axis, over_time(record))
 
@@ -444,28 +445,21 @@ def cpu(record: RunRecord) -> Plot | None:
 def _cpu_shares(
     t_s: Sequence[float], process: ProcessColumns
 ) -> tuple[list[float], list[float], list[float]] | None:
-    """(time, % of a core in all, % in the kernel), over steps long enough for procfs' ticks.
+    """(time, % of a core in all, % in the kernel) of even steps, long enough for procfs' ticks.
 
     Element i is the share from its time to the next one's; the last is there twice, to draw it.
     None where the process was not seen twice.
     """
-    rows = [
-        (t, user, system)
-        for t, user, system in zip(t_s, process.user_s, process.system_s, strict=False)
-        if user is not None and system is not None
-    ]
-    if len(rows) < 2:
+    if not (t_s and process.user_s and process.system_s):
         return None
-    step_s = max(0.5, (rows[-1][0] - rows[0][0]) / _CPU_STEPS_MAX)
-    chosen = [rows[0]]
-    for row in rows[1:]:
-        if row[0] - chosen[-1][0] >= step_s:
-            chosen.append(row)
-    if len(chosen) < 2:
-        chosen = [rows[0], rows[-1]]
-    t, user, system = np.array(chosen).T
-    steps = np.maximum(np.diff(t), 1e-9)
-    kernel = 100 * np.diff(system) / steps
-    both = kernel + 100 * np.diff(user) / steps
-    closed = [np.append(column, column[-1]).round(1).tolist() for column in (both, kernel)]
-    return t.tolist(), closed[0], closed[1]
+    table = np.array([t_s, process.user_s, process.system_s], np.float64)  # None is NaN
+    t, user, system = table[:, ~np.isnan(table).any(axis=0)]
+    if len(t) < 2 or t[-1] <= t[0]:
+        return None
+    steps = min(max(1, int((t[-1] - t[0]) / _CPU_STEP_S)), _CPU_STEPS_MAX)
+    edges, width = np.linspace(t[0], t[-1], steps + 1, retstep=True)
+    shares = []
+    for used in (user + system, system):
+        share = 100 * np.diff(np.interp(edges, t, used)) / width
+        shares.append(np.append(share, share[-1]).round(1).tolist())
+    return edges.round(3).tolist(), shares[0], shares[1]

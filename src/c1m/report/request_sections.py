@@ -33,9 +33,9 @@ _LABELS = {"push_last": "push, last of each", "ended": "ended by the server"}
 _WHO = {
     "generator": "The generator was the limit.",
     "server": "The server was the limit.",
-    "both": "Generator and server both were at their limit.",
+    "both": "Both the generator and the server were at their limit.",
     "neither": "Neither was the limit.",
-    "unknown": "It is not known what the limit was.",
+    "unknown": "What the limit was is not known.",
 }
 
 
@@ -92,7 +92,7 @@ def stages(record: RunRecord) -> Section:
     if not has_plan and len(record.stages) <= _PLAIN_STAGES:
         return Section("")
     head = ("open", "asked", "reached", "bad", "p50", "p99", "max")
-    note = Note("Latencies are corrected: from the moment that a request was due.", PAGE)
+    note = Note("Latencies are corrected: counted from when a request was due.", PAGE)
     return Section("stages", [Table(head, [_stage_row(one) for one in record.stages]), note])
 
 
@@ -135,8 +135,8 @@ def publications(record: RunRecord) -> Section:
             f"reach {fan.reach:.6g}",
         ),
         ("missing", missing, format_share(missing, fan.expected), ""),
-        ("doubled", fan.doubled, "", "pushes that had come already"),
-        ("garbled", fan.garbled, "", "bytes that are no push"),
+        ("doubled", fan.doubled, "", "pushes received more than once"),
+        ("garbled", fan.garbled, "", "bytes that are not a push"),
     ]
     shown = [
         (name, format_count(count), *more)
@@ -222,14 +222,14 @@ def _why_they_differ(record: RunRecord) -> list[Note]:
     r = record.requests
     causes = []
     if r.waited:
-        causes.append(f"{format_count(r.waited)} waited for the reply before on their connection")
+        causes.append(f"{format_count(r.waited)} waited for the previous reply on their connection")
     if r.late:
         causes.append(f"{format_count(r.late)} were late because the generator was behind")
     why = f" Of the requests {' and '.join(causes)}." if causes else ""
     return [
         Note(
-            f"They differ {differing[0]}: corrected counts from when a request was due, so it has "
-            "the time that it waited to be sent; uncorrected leaves that out, and with it what "
+            f"They differ {differing[0]}: corrected counts from when a request was due, so it "
+            "includes the time it waited to be sent; uncorrected leaves that out, and with it what "
             f"users would have felt.{why}"
         )
     ]

@@ -116,7 +116,7 @@ def tiles(record: RunRecord) -> Section:
             shown.append((label, catalogue.shown(metric.kind, value)))
     for label, seconds in (
         ("to connect them all", record.ramp.seconds),
-        ("for the stampede's echoes", record.stampede.seconds),
+        ("for the stampede's replies", record.stampede.seconds),
     ):
         shown += [(label, _seconds(seconds))] if seconds else []
     return Section("", [Tiles(shown)])
@@ -296,7 +296,7 @@ def conditions(record: RunRecord) -> Section:
     """What was asked, of what, with what, and on what machine."""
     m, asked = record.metadata, record.asked
     rate = asked.connect_rate_per_s
-    pace = "as fast as it can" if rate is None else format_rate(rate)
+    pace = "as fast as possible" if rate is None else format_rate(rate)
     memory_there = format_bytes(m.memory_bytes) if m.memory_bytes else "memory not known"
     run = {
         "target": f"{record.target}, scenario {record.scenario}, connects {pace}",
