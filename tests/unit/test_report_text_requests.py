@@ -226,4 +226,4 @@ def test_a_stage_of_many_words_is_cut() -> None:
         "hold", "hold 1M for 30s at 10k/s..50k/s churn 5k/s", requests=Requests(due=9)
     )
     lines = squeezed(replace(request_record(), stages=[long]))
-    assert any(line.startswith("hold 1M for 30s at 10k/s..50k... 0 ") for line in lines)
+    assert any(line.startswith("hold 1M for 30s at 10k/s..50k... 0") for line in lines)

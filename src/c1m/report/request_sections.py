@@ -44,38 +44,32 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", ":")) or not text else text + "."
 
 
-def has_requests(record: RunRecord) -> bool:
-    """Whether requests were due in any stage (first replies and stampedes are apart)."""
-    return record.requests.due > 0 or record.requests.sent > 0
-
-
 def requests(record: RunRecord) -> Section:
     """What became of each request that was due; only what happened."""
-    rows = list(_request_rows(record)) if has_requests(record) else []
+    rows = list(_request_rows(record)) if record.requests.due else []
     return Section.table("requests", ("count", "share", ""), rows, has_words=True)
 
 
 def _request_rows(record: RunRecord) -> Iterator[Row]:
     r, asked = record.requests, record.asked.rate_per_s
-    due = max(r.due, r.sent)
-    yield ("due", format_count(due), "", f"asked {format_rate(asked)}" if asked else "")
-    yield ("sent", format_count(r.sent), format_share(r.sent, due), "")
+    doubt = _DOUBT if record.doubts else ""
     reached = ""
     if r.seconds:
         reached = f"{format_rate(r.right / r.seconds)} over {format_duration(r.seconds * NS_PER_S)}"
+    yield ("due", format_count(r.due), "", f"asked {format_rate(asked)}" if asked else "")
+    yield ("sent", format_count(r.sent), format_share(r.sent, r.due), "")
     yield ("right", format_count(r.right), format_share(r.right, r.sent), reached)
-    doubt = _DOUBT if record.doubts else ""
-    kinds = {kind: r.faults.get(kind, 0) for kind in WRONG_KINDS}
-    rows = [
-        *((f"wrong: {kind}", n, r.sent, WRONG_KINDS[kind] + doubt) for kind, n in kinds.items()),
-        ("wrong", r.wrong - sum(kinds.values()), r.sent, ""),
+    wrong = (
+        (f"wrong: {kind}", r.faults.get(kind, 0), words) for kind, words in WRONG_KINDS.items()
+    )
+    for name, count, whole, words in (
+        *((name, count, r.sent, words + doubt) for name, count, words in wrong),
         ("missing", r.missing, r.sent, "no reply in time, or its connection ended" + doubt),
-        ("unsent", r.unsent, due, "due, not sent before its stage ended"),
-        ("waited", r.waited, due, "for the reply before, on the same connection"),
-        ("late", r.late, due, "by over 10 ms, because the generator was behind"),
-    ]
-    for name, count, whole, words in rows:
-        if count > 0:
+        ("unsent", r.unsent, r.due, "due, not sent before its stage ended"),
+        ("waited", r.waited, r.due, "for the previous reply on the same connection"),
+        ("late", r.late, r.due, "by over 10 ms, because the generator was behind"),
+    ):
+        if count:
             yield (name, format_count(count), format_share(count, whole), words)
     for kind, count in r.faults.items():
         if count and kind not in WRONG_KINDS:
@@ -98,13 +92,12 @@ def stages(record: RunRecord) -> Section:
 
 def _stage_row(stage: StageResult) -> Row:
     r, tail = stage.requests, stage.latency.percentiles_ns
-    reached = r.right / max(stage.end_s - stage.start_s, 1e-9)
     bad = r.wrong + r.missing
     return (
         stage.text or stage.name,
         format_count(stage.open_at_end),
         _asked_rate(stage),
-        format_short_rate(reached) if r.due else "",
+        format_short_rate(r.right / r.seconds) if r.seconds else "",
         format_count(bad) if bad else "",
         _duration(tail.get("p50")),
         _duration(tail.get("p99")),

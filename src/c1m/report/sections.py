@@ -22,7 +22,7 @@ from c1m.report.blocks import (
     Tiles,
     Verdict,
 )
-from c1m.report.request_sections import LOWER_BOUND, has_requests, sentence
+from c1m.report.request_sections import LOWER_BOUND, sentence
 from c1m.results import catalogue
 from c1m.results.record import Asked, Explanation, Failure, ProcessColumns, RunRecord, Threshold
 from c1m.units import (
@@ -43,7 +43,7 @@ def outcome(record: RunRecord) -> list[Section]:
 
 def findings(record: RunRecord) -> list[Section]:
     """How the outcome came about."""
-    is_plain = not has_requests(record)
+    is_plain = not record.requests.due
     return [
         funnel(record),
         missing(record),
@@ -332,7 +332,7 @@ def conditions(record: RunRecord) -> Section:
 def _stages_asked(record: RunRecord) -> str:
     """'' of a plain ramp, hold and stampede."""
     stages = record.asked.stages
-    return "; ".join(stages) if has_requests(record) or len(stages) > 3 else ""
+    return "; ".join(stages) if record.requests.due or len(stages) > 3 else ""
 
 
 def _requests_asked(asked: Asked) -> list[str]:
