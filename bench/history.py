@@ -21,6 +21,7 @@ from harness.build import BENCH
 from harness.counting import Ratio, cpu_us, disturbed, key, ratio
 from harness.peers import REFERENCE
 from harness.results import Results, read
+from harness.tables import Table
 from harness.workloads import from_name
 
 SCHEMA = 1
@@ -135,14 +136,13 @@ def page(runs: Sequence[Entry]) -> str:
     parts = [INTRODUCTION]
     parts += [f"![{text}](benchmarks-{name}.svg)\n" for name, text in FIGURES.items()]
     names = ["run", "commit", "conditions", "load before and after", "measured"]
-    parts += ["## Runs\n", _table(names, map(_run, runs))]
+    tables = [Table("Runs", names, [_run(entry) for entry in runs])]
+    columns = ["run", "commit", *(f"{peer}, {figure}" for peer in OURS for figure in FIGURES)]
     workloads = dict.fromkeys(each["workload"] for entry in runs for each in entry["ratios"])
     for name in workloads:
-        rows = [row for entry in runs if (row := _row(entry, name))]
-        if rows:
-            columns = [f"{peer}, {figure}" for peer in OURS for figure in FIGURES]
-            parts += [f"## {from_name(name).title}\n", _table(["run", "commit", *columns], rows)]
-    return "\n".join(parts)
+        if rows := [row for entry in runs if (row := _row(entry, name))]:
+            tables.append(Table(from_name(name).title, columns, rows))
+    return "\n".join([*parts, *(table.markdown() + "\n" for table in tables)])
 
 
 def _run(entry: Entry) -> list[str]:
@@ -168,11 +168,6 @@ def _names(entry: Entry) -> list[str]:
 def _short(entry: Entry) -> str:
     """The commit; with a + where files were changed since."""
     return str(entry["commit"].replace("-dirty", "+"))
-
-
-def _table(names: Sequence[str], rows: Any) -> str:
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
 
 
 def write_page(runs: Sequence[Entry]) -> None:

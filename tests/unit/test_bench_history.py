@@ -82,7 +82,7 @@ def test_runs_are_in_the_order_in_which_they_were_made(kept: Path) -> None:
     assert page.index("`aaaaaaa` | 0.50 (0.50..0.50)") < page.index(
         "`bbbbbbb+` | 1.00 (0.90..1.20)"
     )
-    assert "## Echo of 64 B, 1,000 connections, closed loop" in page
+    assert "### Echo of 64 B, 1,000 connections, closed loop" in page
     assert "AMD EPYC, 2 cores, Linux 6.18.5" in page and "idle" not in page
 
 
