@@ -72,7 +72,7 @@ def test_what_differs_between_single_runs_is_told_and_not_judged() -> None:
     assert found["lost"] == found["complete"] == SAME
     rows = {row.name: row for row in result.rows}
     assert rows["server_cpu"].change == pytest.approx(0.3, abs=0.05)
-    assert headline(result).startswith("NOT JUDGED: so few runs do not tell a change from noise. ")
+    assert headline(result).startswith("NOT JUDGED: so few runs cannot tell a change from noise. ")
     text = " ".join(comparison_text(result).split())
     assert "1 and 1 records can never show a change beyond chance" in text
     assert "Give three or more a side, made in turns" in text
@@ -295,7 +295,7 @@ def test_the_text_says_conditions_first_and_fits_a_terminal() -> None:
     text = " ".join(comparison_text(compare([run(1)], [slow])).split())
     first = "CONDITIONS DIFFER; figures compare only where these agree: kernel A: Linux 6.18.5 B:"
     assert text.startswith(first)
-    assert text.index("differing: c1m A: 0.1.0 B: 0.2.0") < text.index("WORSE: missing.")
+    assert text.index("but different: c1m A: 0.1.0 B: 0.2.0") < text.index("WORSE: missing.")
     for part in (
         "In B the generator was the limit",
         "missing 0 3 +3 WORSE",

@@ -5,9 +5,9 @@ At most 100 columns, no colour.
 
 from __future__ import annotations
 
-import textwrap
 from itertools import groupby
 
+from c1m.report.blocks import Table
 from c1m.report.compare import (
     BETTER,
     NOT_COMPARABLE,
@@ -17,11 +17,10 @@ from c1m.report.compare import (
     Comparison,
     Difference,
 )
+from c1m.report.text import table_lines, wrapped
 from c1m.results import catalogue as metrics
 
-_WIDTH = 96
-_HEAD = ("figure", "A", "B", "change", "verdict")
-_NAME_WIDTH = 24
+_HEAD = ("A", "B", "change", "verdict")
 
 
 def comparison_text(result: Comparison) -> str:
@@ -29,11 +28,11 @@ def comparison_text(result: Comparison) -> str:
     sections = [
         [*_side("A", result.a), *_side("B", result.b)],
         _conditions(result),
-        [line for warning in result.warnings for line in _sentence(warning)],
-        _wrapped(headline(result)),
+        [line for warning in result.warnings for line in wrapped(warning, "- ")],
+        wrapped(headline(result)),
         _table(result),
         _reasons(result),
-        _wrapped(result.method),
+        wrapped(result.method),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
@@ -52,7 +51,7 @@ def headline(result: Comparison) -> str:
     if better:
         parts.append(f"{'Better' if worse else 'BETTER'}: {better}.")
     if not parts and counts[NOT_JUDGED]:
-        parts.append("NOT JUDGED: so few runs do not tell a change from noise.")
+        parts.append("NOT JUDGED: so few runs cannot tell a change from noise.")
     elif not parts:
         parts.append("NO DIFFERENCE beyond noise." if counts[SAME] else "NOT COMPARABLE.")
     counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
@@ -75,10 +74,9 @@ def change_text(row: Difference) -> str:
 
 
 def _side(name: str, records: list[str]) -> list[str]:
-    if not records:  # compared from Python, without files
-        return []
+    """The records of a side; nothing where they were compared from Python, without files."""
     lead = f"{name}  " if len(records) == 1 else f"{name}  {len(records)} records: "
-    return _wrapped(lead + ", ".join(records), indent="   ")
+    return wrapped(lead + ", ".join(records), indent=3) if records else []
 
 
 def _conditions(result: Comparison) -> list[str]:
@@ -89,31 +87,22 @@ def _conditions(result: Comparison) -> list[str]:
         lines.append("CONDITIONS DIFFER; figures compare only where these agree:")
         width = max(len(one.name) for one in alarming)
         for one in alarming:
-            text = f"  {one.name:{width}}  A: {one.a}  B: {one.b}"
-            lines += _wrapped(text, indent=" " * (width + 4))
+            lines += wrapped(f"A: {one.a}  B: {one.b}", f"  {one.name:{width}}  ")
     if calm:
-        told = "; ".join(f"{one.name} A: {one.a} B: {one.b}" for one in calm)
-        lines += _wrapped(f"Of less weight, differing: {told}.")
+        texts = "; ".join(f"{one.name} A: {one.a} B: {one.b}" for one in calm)
+        lines += wrapped(f"Less important, but different: {texts}.")
     return lines or ["Same conditions on both sides."]
 
 
 def _table(result: Comparison) -> list[str]:
-    rows: list[tuple[str, ...]] = [_HEAD]
+    rows: list[tuple[str, ...]] = []
     for part, group in groupby(result.rows, key=lambda row: row.part):
         if part:
-            rows.append((part,))
+            rows.append((part, "", "", "", ""))
         rows += [_cells(row, "  " if part else "") for row in group]
-    if len(rows) == 1:
+    if not rows:
         return ["The records have no figure in common."]
-    full = [row for row in rows if len(row) == len(_HEAD)]
-    widths = [max(len(row[i]) for row in full) for i in range(len(_HEAD))]
-    widths[0] = max(widths[0], _NAME_WIDTH)
-    lines = []
-    for row in rows:
-        cells = [f"{row[0]:<{widths[0]}}"]
-        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:4], widths[1:4], strict=False)]
-        lines.append("  ".join([*cells, *row[4:]]).rstrip())
-    return lines
+    return table_lines("figure", Table(_HEAD, rows, has_words=True))
 
 
 def _cells(row: Difference, indent: str) -> tuple[str, ...]:
@@ -129,15 +118,5 @@ def _reasons(result: Comparison) -> list[str]:
         reasons.setdefault(row.why, []).append(row.name)
     lines = []
     for why, names in reasons.items():
-        lines += _sentence(f"Not comparable: {', '.join(names)}. {why}".strip())
+        lines += wrapped(f"Not comparable: {', '.join(names)}. {why}".strip(), "- ")
     return lines
-
-
-def _sentence(text: str) -> list[str]:
-    return _wrapped(f"- {text}", indent="  ")
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=True
-    )

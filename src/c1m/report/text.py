@@ -52,41 +52,41 @@ def _block(title: str, block: Block) -> list[str]:
     lines: list[str] = []
     match block:
         case Verdict():
-            lines += [*_wrapped(block.headline), *_wrapped(block.warning)]
+            lines += [*wrapped(block.headline), *wrapped(block.warning)]
             for shortfall in block.shortfalls:
-                lines += _wrapped(shortfall, "  - ")
+                lines += wrapped(shortfall, "  - ")
         case Table():
-            lines += _table(title, block)
+            lines += table_lines(title, block)
         case Pairs():
             for name, value in block.values.items():
                 lines += _beside(name, [value]) if value else []
         case Statement():
             lines += _beside(title, block.sentences)
         case Note():
-            lines += _wrapped(block.text, "  ")
+            lines += wrapped(block.text, "  ")
         case Items():
-            lines += _wrapped(block.title, "  ", 4)
+            lines += wrapped(block.title, "  ", 4)
             for item in block.items[: _SHOWN if block.title else None]:
                 lines += _item(item, "    " if block.title else "  ")
     return lines
 
 
 def _item(item: Item, indent: str) -> list[str]:
-    lines = _wrapped(item.text, indent, len(indent) + 2)
+    lines = wrapped(item.text, indent, len(indent) + 2)
     for name, data in item.shown.items():
-        lines += _wrapped(data, f"{indent}  {name} ")
-    return lines + _wrapped(item.remedy, f"{indent}  -> ")
+        lines += wrapped(data, f"{indent}  {name} ")
+    return lines + wrapped(item.remedy, f"{indent}  -> ")
 
 
 def _beside(name: str, texts: Sequence[str]) -> list[str]:
     """A name in the margin, beside it texts that begin a line each."""
     lines: list[str] = []
     for text in texts:
-        lines += _wrapped(text, " " * _MARGIN if lines else f"{name:{_MARGIN - 1}} ")
+        lines += wrapped(text, " " * _MARGIN if lines else f"{name:{_MARGIN - 1}} ")
     return lines
 
 
-def _table(title: str, table: Table) -> list[str]:
+def table_lines(title: str, table: Table) -> list[str]:
     """Columns under their heads: names to the left, figures to the right, then words."""
     marks = [f"{'ok' if mark else 'FAIL':4}  " for mark in table.marks] or [""] * len(table.rows)
     rows = [(title, *table.head)]
@@ -101,7 +101,7 @@ def _table(title: str, table: Table) -> list[str]:
         line = f"{name:<{widths[0]}}{''.join(figures)}"
         start = len(line) + 2
         indent = start if start <= WIDTH - _WORDS else 8
-        lines += _wrapped(words, f"{line}  ", indent) if words else [line.rstrip()]
+        lines += wrapped(words, f"{line}  ", indent) if words else [line.rstrip()]
     return lines
 
 
@@ -109,7 +109,7 @@ def _cut(name: str) -> str:
     return name if len(name) <= _NAME else name[: _NAME - 3].rstrip() + "..."
 
 
-def _wrapped(text: str, first: str = "", indent: int | None = None) -> list[str]:
+def wrapped(text: str, first: str = "", indent: int | None = None) -> list[str]:
     """Lines of at most WIDTH columns, the first behind `first`, the others indented (as wide)."""
     if not text:
         return []
