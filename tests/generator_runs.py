@@ -266,3 +266,4 @@ class Run:
         c = record.connections
         assert (last.attempted, last.opened, last.lost) == (c.attempted, c.opened, c.lost)
         assert last.unsent == record.requests.unsent
+        assert ("max" in last.percentiles_ns) == (sum(last.octaves) > 0)

@@ -34,7 +34,7 @@ def snapshot_of(
     faults = Counter(ledger.extras)
     for tally in tallies:
         faults.update(tally.kinds())
-    memory = generator.sampler.latest()
+    memory, overall = generator.sampler.latest(), recorder.overall
     return Snapshot(
         elapsed_s=elapsed,
         target=plan.target,
@@ -65,9 +65,9 @@ def snapshot_of(
         rate_asked_per_s=rate,
         faults={kind: count for kind, count in faults.items() if count},
         errnos={errno_name(code): count for code, count in errnos.items()},
-        percentiles_ns=recorder.overall.percentiles(),
+        percentiles_ns=overall.percentiles() | ({"max": overall.max} if overall.count else {}),
         recent_ns=generator.recent_ns,
-        octaves=recorder.overall.octaves(),
+        octaves=overall.octaves(),
         lag_max_ns=recorder.series.lag_max_ns,
         server_rss_bytes=memory.server_rss_bytes,
         client_rss_bytes=memory.client_rss_bytes,
