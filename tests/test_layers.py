@@ -94,6 +94,7 @@ KERNEL_ELSEWHERE = {
     "engine/uring/submissions": {"socket"},  # constants: MSG_ flags in submissions
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
     "cli/demo": {"socket"},  # looks for a free port
+    "cli/live/observer": {"socket"},  # a pair of them, to its other process
     "testing/fake_kernel": {"ctypes"},  # plays the kernel: reads the memory it was pointed at
     "testing/fake_operations": {"ctypes", "socket"},
     "testing/fake_buffers": {"ctypes"},

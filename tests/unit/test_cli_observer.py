@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 import urllib.error
@@ -15,17 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.cli.live import observer as module
-from c1m.cli.live.observer import Observer, as_line, best_mode
-from c1m.cli.live.viewer import Lines
+from c1m.cli.live.observer import Observer, as_json, best_mode
 from c1m.errors import C1mError, UsageError
 from c1m.results import codec
 from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy
 
 TAKES_ALL_LATER = """
-import sys, time
+import os, sys, time
 time.sleep(0.5)
-open({path!r}, "wb").write(sys.stdin.buffer.read())
+with open({path!r}, "wb") as file:
+    while message := os.read(0, 1 << 20):
+        file.write(message + b"\\n")
 """
 
 
@@ -39,31 +39,20 @@ def stand_in(code: str, monkeypatch: pytest.MonkeyPatch) -> Observer:
 
 
 def wide(number: int) -> Snapshot:
-    """A snapshot whose line is longer than what a pipe takes in one piece."""
+    """A snapshot whose message is long: a socket holds some thirty of them."""
     return busy(elapsed_s=float(number), errnos={f"E{i:04}": i for i in range(700)})
 
 
 @given(st.lists(st.integers(0, 1 << 60), max_size=60), st.floats(), st.text(max_size=20))
-def test_a_line_says_what_the_codec_would(octaves: list[int], rate: float, text: str) -> None:
+def test_a_message_says_what_the_codec_would(octaves: list[int], rate: float, text: str) -> None:
     snapshot = busy(octaves=octaves, right_per_s=rate, target=text, open=np.int64(7),
                     sent_per_s=np.float64(0.5), lag_max_ns=np.int32(3))  # fmt: skip
-    line = as_line(snapshot)
-    assert line.count(b"\n") == 1
+    line = as_json(snapshot)
     plain = codec.decode(Snapshot, codec.encode(snapshot))
     read = codec.decode(Snapshot, json.loads(line))
     if np.isfinite(rate):
         assert read == plain
     assert (read.octaves, read.target, read.open) == (octaves, text, 7)
-
-
-@given(st.lists(st.integers(0, 3000), max_size=8))
-def test_lines_come_in_any_pieces(cuts: list[int]) -> None:
-    snapshots = [busy(elapsed_s=float(i)) for i in range(3)]
-    whole = b"".join(map(as_line, snapshots))
-    ends = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
-    lines = Lines()
-    found = [s for a, b in itertools.pairwise(ends) for s in lines.feed(whole[a:b])]
-    assert found == snapshots
 
 
 def test_quiet_starts_nothing_and_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
@@ -124,14 +113,15 @@ def test_metrics_that_do_not_start_say_why(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_slow_observer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines longer than PIPE_BUF are cut where the pipe is full; all that arrives is whole."""
+    """Snapshots are dropped while the socket is full; all that arrives is whole and in order."""
     path = tmp_path / "taken"
     observer = stand_in(TAKES_ALL_LATER.format(path=str(path)), monkeypatch)
     for i in range(300):
         observer.show(wide(i))
     observer.show(busy(elapsed_s=300.0, is_last=True))
     observer.close()
-    taken = Lines().feed(path.read_bytes())
+    lines = path.read_bytes().splitlines()
+    taken = [codec.decode(Snapshot, json.loads(line)) for line in lines]
     assert observer.dropped == 301 - len(taken) + 1  # the last was dropped, then sent after all
     assert taken[:-1] == [wide(i) for i in range(len(taken) - 1)]
     assert taken[-1].is_last

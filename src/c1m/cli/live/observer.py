@@ -1,14 +1,13 @@
 """Shows a running load at little cost to the run: another process draws and serves metrics.
 
-The run's process writes each snapshot as a line of JSON into a pipe that never blocks; when the
-observer's process (`viewer.py`) is slow, the snapshot is dropped. Off a terminal, the run's process
-writes lines itself (`plain.py`).
+The run's process sends each snapshot as JSON over a socket that never blocks; when the observer's
+process (`viewer.py`) is slow, the snapshot is dropped. Off a terminal, the run's process writes
+lines itself (`plain.py`).
 
-Facts. A write of at most 4,096 bytes into a pipe is whole or refused (PIPE_BUF); a longer one may
-be cut, and its rest must be written before anything else. A pipe holds 64 KiB, about thirty
-snapshots. Python ignores SIGPIPE: a pipe whose reader has died answers EPIPE. Ctrl-C and the end of
-a terminal reach the observer too; SIGINT and SIGHUP are blocked while it starts, until it ignores
-them.
+Facts. A unix socket of type SOCK_SEQPACKET takes a message whole or refuses it (EAGAIN), and holds
+some dozens of snapshots. Python ignores SIGPIPE: a socket whose reader has died answers EPIPE.
+Ctrl-C and the end of a terminal reach the observer too; SIGINT and SIGHUP are blocked while it
+starts, until it ignores them.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ import dataclasses
 import importlib.util
 import json
 import operator
-import os
-import selectors
 import signal
+import socket
 import subprocess
 import sys
 from typing import Any, Literal, TextIO
@@ -35,7 +33,7 @@ from c1m.results.snapshot import Snapshot
 Mode = Literal["dashboard", "plain", "quiet"]
 
 CLOSE_S = 3.0  # how long the last picture may take
-LAST_S = 1.0  # of these: how long a full pipe may take to hold the last snapshot
+LAST_S = 1.0  # of these: how long to wait until there is room for the last snapshot
 # -P: import nothing from the working directory.
 _COMMAND = (sys.executable, "-P", "-m", "c1m.cli.live.viewer")
 _NAMES = tuple(field.name for field in dataclasses.fields(Snapshot))
@@ -65,9 +63,8 @@ class Observer:
         self.metrics_url = ""
         self.dropped = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe = -1
-        self._rest = b""  # of a line that was cut
-        self._last = b""  # the run's last snapshot, where it was dropped
+        self._socket: socket.socket | None = None
+        self._last = b""  # the run's last snapshot, if it was dropped
         self._plain: PlainLines | None = None
 
     def start(self, mode: Mode, metrics: str | None = None) -> None:
@@ -89,19 +86,19 @@ class Observer:
         command += ["--draw"] if self.mode == "dashboard" else []
         command += ["--metrics", metrics] if metrics is not None else []
         drawn_on = None if self._stream is sys.stdout else self._stream
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.setblocking(False)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
         try:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,
+                stdin=theirs.fileno(),
                 stdout=drawn_on if self.mode == "dashboard" else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        assert self._process.stdin is not None
-        self._pipe = self._process.stdin.fileno()
-        os.set_blocking(self._pipe, False)
+            theirs.close()
         if metrics is not None:
             self._await_answer()
 
@@ -130,20 +127,13 @@ class Observer:
             self._plain.show(snapshot)
 
     def _send(self, snapshot: Snapshot) -> None:
+        assert self._socket is not None
+        message = as_json(snapshot)
         try:
-            if self._rest:
-                self._rest = self._rest[os.write(self._pipe, self._rest) :]
-            if self._rest and not snapshot.is_last:
-                self.dropped += 1
-                return
-            line = as_line(snapshot)
-            if self._rest:
-                self.dropped, self._last = self.dropped + 1, line
-                return
-            self._rest = line[os.write(self._pipe, line) :]
+            self._socket.send(message)
         except BlockingIOError:
             self.dropped += 1
-            self._last = as_line(snapshot) if snapshot.is_last else b""
+            self._last = message if snapshot.is_last else b""
         except OSError:  # EPIPE: it has died
             self._fall_back()
 
@@ -158,7 +148,10 @@ class Observer:
     def close(self) -> None:
         """Leave the last picture, or line, on the terminal; waits for it, but not for long."""
         if self._process is not None:
-            self._send_last()
+            if self._last and self._socket is not None:  # now waiting costs the run nothing
+                self._socket.settimeout(LAST_S)
+                with contextlib.suppress(OSError):
+                    self._socket.send(self._last)
             status, said = self._end_process(kill=False)
             if status:
                 why = f"{_ending(status)}{_why(said, ': ')}"
@@ -167,19 +160,11 @@ class Observer:
             self._plain.close()
             self._plain = None
 
-    def _send_last(self) -> None:
-        """Write what a slow reader has not taken; now waiting costs the run nothing."""
-        left = self._rest + self._last
-        with selectors.PollSelector() as selector, contextlib.suppress(OSError):
-            selector.register(self._pipe, selectors.EVENT_WRITE)
-            while left and selector.select(LAST_S):
-                left = left[os.write(self._pipe, left) :]
-
     def _end_process(self, kill: bool) -> tuple[int, bytes]:
-        """Close the pipe and wait for the process; its status, and what it wrote to stderr."""
+        """End the input and wait for the process; its status, and what it wrote to stderr."""
         process, self._process = self._process, None
-        assert process is not None and process.stdin is not None and process.stderr is not None
-        process.stdin.close()
+        assert process is not None and process.stderr is not None and self._socket is not None
+        self._socket.close()
         try:
             process.wait(0.2 if kill else CLOSE_S)
         except subprocess.TimeoutExpired:
@@ -200,12 +185,12 @@ class Observer:
         self.close()
 
 
-def as_line(snapshot: Snapshot) -> bytes:
-    """One line of JSON, as codec.encode would have it, in a tenth of the time.
+def as_json(snapshot: Snapshot) -> bytes:
+    """A snapshot as JSON, as codec.encode would have it, in a tenth of the time.
 
     A snapshot is flat, so only the NumPy scalars in it need the codec.
     """
-    return _encode(dict(zip(_NAMES, _values(snapshot), strict=True))).encode() + b"\n"
+    return _encode(dict(zip(_NAMES, _values(snapshot), strict=True))).encode()
 
 
 def _ending(status: int) -> str:

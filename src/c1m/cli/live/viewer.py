@@ -1,6 +1,8 @@
 """The observer's process: reads snapshots from its standard input, draws them, serves metrics.
 
-    python -m c1m.cli.live.viewer [--draw] [--metrics HOST:PORT] < snapshots, one JSON a line
+    python -m c1m.cli.live.viewer [--draw] [--metrics HOST:PORT]
+
+Standard input is a socket that brings a snapshot, as JSON, in each message.
 
 It answers once on standard error, in one line of JSON: that it is ready, or why not. Then it runs
 until its input ends, and leaves the last picture on the terminal. `observer.py` is the other end.
@@ -31,19 +33,7 @@ DRAW_NS = 200_000_000  # at most five pictures a second
 RESIZE_S = 0.25  # how often the terminal's size is looked at
 LAST_ROWS = 40  # of the picture that stays
 NICE = 10  # when processors are short, the run comes first
-READ_BYTES = 1 << 16
-
-
-class Lines:
-    """Snapshots from a stream of bytes that may be cut anywhere."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, piece: bytes) -> list[Snapshot]:
-        """The snapshots that are now complete. Raises ValueError for a line that is none."""
-        *whole, self._rest = (self._rest + piece).split(b"\n")
-        return [codec.decode(Snapshot, json.loads(line)) for line in whole]
+MESSAGE_BYTES_MAX = 1 << 18  # more than a socket's buffer holds by default
 
 
 class Screen:
@@ -151,22 +141,21 @@ def _answer(said: dict[str, Any]) -> None:
 
 
 def _follow(screen: Screen | None, exporter: Any) -> None:
-    """Take snapshots until the input ends; those that come together are drawn once."""
-    lines = Lines()
+    """Take snapshots until the input ends."""
     descriptor = sys.stdin.fileno()
     wait_s: float | None = None if screen is None else 0.0
     with selectors.PollSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
             if selector.select(wait_s):
-                piece = os.read(descriptor, READ_BYTES)
-                if not piece:
+                message = os.read(descriptor, MESSAGE_BYTES_MAX)
+                if not message:
                     return
-                for snapshot in lines.feed(piece):
-                    if screen is not None:
-                        screen.add(snapshot)
-                    if exporter is not None:
-                        exporter.latest = snapshot
+                snapshot = codec.decode(Snapshot, json.loads(message))
+                if screen is not None:
+                    screen.add(snapshot)
+                if exporter is not None:
+                    exporter.latest = snapshot
             if screen is not None:
                 wait_s = screen.draw_if_due()
 
