@@ -11,7 +11,6 @@ import selectors
 import socket
 import struct
 import threading
-from types import TracebackType
 
 _LINGER_NONE = struct.pack("ii", 1, 0)  # close with a reset
 
@@ -96,12 +95,7 @@ class OddServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._waker.send(b"x")
         self._thread.join(30)
         assert not self._thread.is_alive()

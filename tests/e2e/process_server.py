@@ -12,7 +12,6 @@ import select
 import socket
 import subprocess
 import sys
-from types import TracebackType
 
 TELLS = 150
 
@@ -39,12 +38,7 @@ class ProcessServer:
     def __enter__(self) -> ProcessServer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         assert self._process.stdout is not None
         self._process.stdout.close()
