@@ -7,7 +7,7 @@ import pytest
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError
-from c1m.scenarios import matching as exchange_module
+from c1m.protocols import inbox
 from c1m.scenarios.base import Exchange, Scenario
 from c1m.scenarios.ledger import (
     FAULT_BYTES_MAX,
@@ -288,7 +288,7 @@ def test_a_long_reply_in_parts_is_looked_at_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_endless_garbage_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_module, "BEYOND_REPLY_MAX", 1000)
+    monkeypatch.setattr(inbox, "BEYOND_MAX", 1000)
     scenario = Lines("a")
     scenario.begin(1, 0)
     exchange = Matching(scenario, 1)

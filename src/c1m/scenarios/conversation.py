@@ -27,10 +27,10 @@ import numpy.typing as npt
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
 from c1m.protocols import framing
-from c1m.protocols.inbox import Inbox
+from c1m.protocols.inbox import UNKNOWN_MAX, Inbox
 from c1m.scenarios.base import Exchange, Scenario
 from c1m.scenarios.ledger import GARBLED, RIGHT, Ledger, Resolved
-from c1m.scenarios.matching import UNKNOWN_REPLY_MAX, bad_frame
+from c1m.scenarios.matching import bad_frame
 from c1m.scenarios.messages import Numbers
 from c1m.scenarios.mistakes import described, mistake, where
 
@@ -175,7 +175,7 @@ class Talks:
                 self._hear(number, stream[:size])
                 if stream[size:]:
                     self.ledger.unasked(number, stream[size:])
-            elif len(stream) > UNKNOWN_REPLY_MAX:
+            elif len(stream) > UNKNOWN_MAX:
                 self._garbled(number, stream, "no reply ends in these bytes")
             else:
                 self._inbox.keep(number, stream)

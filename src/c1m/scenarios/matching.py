@@ -16,6 +16,7 @@ the batch show that; only what fails them is looked at piece by piece.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from c1m.scenarios.base import Scenario
 
 LOOK_BACK = 4  # requests of a connection that a reply which does not say whose it is may be of
-LONG_REPLY = 4096  # bytes: only looked at when they are all there
-BEYOND_REPLY_MAX = 1 << 16  # bytes more than the right reply has in which none ends: garbage
-UNKNOWN_REPLY_MAX = 1 << 24  # where the right one's size is not known
 
 
 class Matching:
@@ -181,42 +179,28 @@ class Matching:
             if came.startswith(whole):
                 piece = came
             # Otherwise its rest will not come: the piece begins another.
-        size = self._inbox.append(number, piece)
-        wanted = self.scenario.reply_size(number, self.ledger.asked(number))
-        if size >= wanted or wanted <= LONG_REPLY:  # always looking at it would cost a square
-            self._take_stream(number, self._inbox.pop(number), wanted)
+        expected = self.scenario.reply_size(number, self.ledger.asked(number))
+        frame, stray = partial(self._frame, number), partial(self._stray, number)
+        for reply in self._inbox.messages(number, piece, frame, stray, expected):
+            self._take_reply(number, reply)
         self._see_odd(number)
 
-    def _take_stream(self, number: int, stream: bytes, wanted: int) -> None:
-        """One reply after the other; what is left of the last is kept."""
-        most = wanted + BEYOND_REPLY_MAX if wanted else UNKNOWN_REPLY_MAX
-        at, look = 0, max(2 * wanted, LONG_REPLY)  # cutting a reply off all that follows: a square
-        while at < len(stream):
-            rest = stream[at : at + look]
-            before = 0 if self._has_ends else self._before_the_reply(number, rest)
-            if before:
-                self.ledger.unasked(number, rest[:before])
-                at += before
-                continue
-            length = self.scenario.frame(number, self.ledger.asked(number), rest)
-            if not 0 <= length <= len(rest):
-                raise bad_frame(length, len(rest))
-            if length == 0 and at + look < len(stream) and look < most:
-                look *= 2
-                continue
-            if length == 0 and len(rest) <= most:
-                self._inbox.keep(number, rest)
-                return
-            self._take_reply(number, rest[:length] if length else rest)
-            at += length or len(rest)
+    def _frame(self, number: int, stream: bytes) -> int:
+        length = self.scenario.frame(number, self.ledger.asked(number), stream)
+        if not 0 <= length <= len(stream):
+            raise bad_frame(length, len(stream))
+        return length
 
-    def _before_the_reply(self, number: int, stream: bytes) -> int:
+    def _stray(self, number: int, stream: bytes) -> int:
         """Bytes before the one reply that is waited for here, if they are no reply themselves."""
         seq = int(self.ledger.oldest[number])
-        if int(self.ledger.sent[number]) != seq + 1:
+        if self._has_ends or int(self.ledger.sent[number]) != seq + 1:
             return 0
         before = max(stream.find(self.scenario.reply(number, seq)), 0)
-        return 0 if before and self.scenario.frame(number, seq, stream[:before]) else before
+        if not before or self.scenario.frame(number, seq, stream[:before]):
+            return 0
+        self.ledger.unasked(number, stream[:before])
+        return before
 
     def _take_reply(self, number: int, reply: bytes) -> None:
         """One whole reply on a connection: find the request it belongs to."""

@@ -13,6 +13,7 @@ A connection that was opened after the publication may have a copy or not, and s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,6 @@ from c1m.scenarios.ledger import (
     Resolved,
     Where,
 )
-from c1m.scenarios.matching import BEYOND_REPLY_MAX
 from c1m.scenarios.message_rows import equal_to
 from c1m.scenarios.messages import Message, Numbers
 from c1m.scenarios.templates import Templates
@@ -253,32 +253,27 @@ class FanOutExchange:
 
     def _take_piece(self, number: int, piece: bytes) -> None:
         """A piece that is no whole copy of what is under way: a part, several, something else."""
-        stream = self._inbox.pop(number) + piece
-        at = 0
-        while at < len(stream):
-            rest = stream[at:] if at else stream
-            due = self._due(number)
-            before = self._before_the_copy(number, due, rest)
-            if before:
-                at += before
-                continue
-            if due is None:
-                length = len(rest)  # nothing was published yet
-            elif rest.startswith(due.copy):
-                length = len(due.copy)
-            else:
-                length = self._copies.frame(due.number, due.seq, rest)
-            if length == 0 and len(rest) <= len(piece) + BEYOND_REPLY_MAX:
-                self._inbox.keep(number, rest)
-                break
-            self._take_copy(number, rest[:length] if length else rest)
-            at += length or len(rest)
+        published = self._under_way or list(self._past.values())
+        if not published:
+            self.ledger.unasked(number, piece)
+            return
+        frame, stray = partial(self._frame, number), partial(self._stray, number)
+        expected = min(len(publication.copy) for publication in published)
+        for copy in self._inbox.messages(number, piece, frame, stray, expected):
+            self._take_copy(number, copy)
         self.ledger.is_odd[number] = number in self._inbox
 
-    def _before_the_copy(self, number: int, due: Publication | None, stream: bytes) -> int:
+    def _frame(self, number: int, stream: bytes) -> int:
+        due = self._due(number)
+        if stream.startswith(due.copy):
+            return len(due.copy)
+        return self._copies.frame(due.number, due.seq, stream)
+
+    def _stray(self, number: int, stream: bytes) -> int:
         """Bytes before the whole copy that is due here and that are none themselves: unasked for,
         unless they begin one that was given up, which was reported then."""
-        if due is None or due.states[number] != AWAITED:
+        due = self._due(number)
+        if due.states[number] != AWAITED:
             return 0
         before = max(stream.find(due.copy), 0)
         if not before or self._copies.frame(due.number, due.seq, stream[:before]):
@@ -288,11 +283,10 @@ class FanOutExchange:
             self.ledger.unasked(number, rest)
         return before
 
-    def _due(self, number: int) -> Publication | None:
+    def _due(self, number: int) -> Publication:
         """What this connection should hear next, or else what was published last."""
-        awaited = (p for p in self._under_way if p.states[number] == AWAITED)
-        last = self._under_way[-1:] or list(self._past.values())[-1:]
-        return next(awaited, last[0] if last else None)
+        last = (self._under_way or list(self._past.values()))[-1]
+        return next((p for p in self._under_way if p.states[number] == AWAITED), last)
 
     def _take_copy(self, number: int, copy: bytes) -> None:
         here = np.array([number])

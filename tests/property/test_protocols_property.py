@@ -1,0 +1,85 @@
+"""Messages out of streams that are cut anywhere, against their slow forms."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c1m.protocols import inbox as inbox_module
+from c1m.protocols import resp
+from c1m.protocols.framing import delimited, length_prefixed, sized
+from c1m.protocols.inbox import Inbox
+
+WORDS = st.lists(st.binary(min_size=1, max_size=9).map(lambda word: word.replace(b"\n", b"")))
+
+
+def cut(stream: bytes, sizes: list[int]) -> list[bytes]:
+    pieces = []
+    for size in sizes:
+        pieces.append(stream[:size])
+        stream = stream[size:]
+    return [piece for piece in [*pieces, stream] if piece]
+
+
+@given(WORDS, st.lists(st.integers(1, 7)), st.integers(1, 12))
+def test_lines_come_whole_and_in_order(words: list[bytes], sizes: list[int], long: int) -> None:
+    inbox, lines = Inbox(), [word + b"\n" for word in words]
+    frame = partial(delimited, end=b"\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inbox_module, "LONG_MESSAGE", long)
+        pieces = cut(b"".join(lines) + b"rest", sizes)
+        came = [line for piece in pieces for line in inbox.messages(5, piece, frame)]
+    assert came == lines
+    assert len(inbox) == 1 and inbox.peek(5) == inbox.pop(5) == b"rest"
+    assert len(inbox) == 0 and 5 not in inbox and inbox.pop(5) == b""
+
+
+@given(WORDS, st.lists(st.integers(1, 7)))
+def test_messages_behind_their_length(words: list[bytes], sizes: list[int]) -> None:
+    inbox = Inbox()
+    sent = [len(word).to_bytes(2, "big") + word for word in words]
+    frame = partial(length_prefixed, width=2, most=100)
+    pieces = cut(b"".join(sent), sizes)
+    assert [one for piece in pieces for one in inbox.messages(1, piece, frame)] == sent
+    assert len(inbox) == 0
+
+
+def test_a_length_that_no_message_has_takes_all_that_came() -> None:
+    assert length_prefixed(b"HTTP/1.1", width=4, most=100) == 8
+    assert sized(b"abc", 3) == 3 and sized(b"ab", 3) == 0
+
+
+def test_stray_bytes_are_passed_over() -> None:
+    passed = []
+
+    def stray(stream: bytes) -> int:
+        count = len(stream) - len(stream.lstrip(b"?"))
+        passed.append(count)
+        return count
+
+    inbox, frame = Inbox(), partial(delimited, end=b"\n")
+    assert list(inbox.messages(0, b"??a\n?b\nc", frame, stray)) == [b"a\n", b"b\n"]
+    assert sum(passed) == 3 and inbox.pop(0) == b"c"
+
+
+@pytest.mark.parametrize("expected", [0, 10])
+def test_what_does_not_end_is_returned_at_a_bound(
+    expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "BEYOND_MAX", 90)
+    monkeypatch.setattr(inbox_module, "UNKNOWN_MAX", 100)
+    inbox, came = Inbox(), []
+    for _ in range(11):
+        came += inbox.messages(0, b"x" * 10, lambda stream: 0, expected=expected)
+    assert came == [b"x" * 110] and len(inbox) == 0
+
+
+@given(st.lists(st.binary(max_size=20), min_size=1))
+def test_a_command_is_an_array_of_bulk_strings(words: list[bytes]) -> None:
+    command = resp.command(*words)
+    assert command == b"*%d\r\n" % len(words) + b"".join(resp.bulk(word) for word in words)
+    assert resp.reply_size(command + b"+OK\r\n") == len(command)
+    assert all(resp.reply_size(command[:at]) == 0 for at in range(len(command)))
