@@ -113,6 +113,9 @@ class Talking(Scenario):
             "comes for its first reply."
         ]
 
+    def judges(self) -> bool:
+        return True  # each talk does
+
     def notes(self) -> list[str]:
         return [] if self._conversation is None else self._conversation.notes()
 

@@ -20,11 +20,9 @@ from typing import Any
 import numpy as np
 
 from c1m.bounds import TEXT_BYTES_MAX
-from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Conversation, Talking
-from c1m.scenarios.messages import Numbers
 from c1m.scenarios.mistakes import check_pieces, described, guard
 from c1m.scenarios.publish import Publish
 from c1m.scenarios.resp import Resp
@@ -208,33 +206,29 @@ def rehearse(scenario: Scenario, connections: int, seed: int, pipeline: int = 1)
             "Leave --pipeline out.",
         )
     scenario.begin(connections, seed)
-    if scenario.is_silent:
-        return 1
-    if isinstance(scenario, Talking):
-        said, _ = scenario.exchange(connections, 1).requests(np.array([0]))
-    else:
-        said = _rehearse_batch(scenario, np.unique([0, connections - 1]))
+    size = 1 if scenario.is_silent else _say_and_hear(scenario, connections)
     scenario.begin(connections, seed)
-    return int(said.lengths.max())
+    return size
 
 
-def _rehearse_batch(scenario: Scenario, numbers: Numbers) -> Ragged:
-    name, count = scenario.name, len(numbers)
-    seqs = np.zeros(count, np.int64)
-    said = check_pieces(name, "requests", scenario.requests(numbers, seqs), count)
-    if scenario.wants_end:
-        return said
+def _say_and_hear(scenario: Scenario, connections: int) -> int:
+    """The first and the last connection that may speak, and the replies; bytes of a request."""
+    name, exchange = scenario.name, scenario.exchange(connections, 1)
+    numbers = np.unique([0, connections - 1])
+    numbers = numbers[exchange.is_free(numbers)]
+    said, seqs = exchange.requests(numbers)
+    check_pieces(name, "requests", said, len(numbers))
     if scenario.has_replies():
-        replies = check_pieces(name, "replies", scenario.replies(numbers, seqs), count)
+        replies = check_pieces(name, "replies", scenario.replies(numbers, seqs), len(numbers))
         right = scenario.which_right(numbers, seqs, replies)
-        if not isinstance(right, np.ndarray) or right.shape != (count,) or not right.all():
+        if not isinstance(right, np.ndarray) or right.shape != numbers.shape or not right.all():
             raise ScenarioError(
                 f"{name}: which_right does not call right what replies returns: {right!r}.",
                 "It must return bool[n].",
             )
-    elif not scenario.judges():
+    elif not (scenario.wants_end or scenario.judges()):
         raise ScenarioError(
             f"{name} does not say which replies are right.",
             "Give it replies(numbers, seqs), or accepts and frame.",
         )
-    return said
+    return int(said.lengths.max())
