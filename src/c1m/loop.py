@@ -29,7 +29,7 @@ from c1m.clock import Clock
 from c1m.engine.contract import Engine, EventBatch, Slots
 from c1m.engine.ragged import Ragged
 
-Numbers = npt.NDArray[np.int32]
+Int32s = npt.NDArray[np.int32]
 
 
 def _ignore(*_: object) -> None:
@@ -44,14 +44,14 @@ class Handlers:
     """
 
     expired: Callable[[Slots], object] = _ignore
-    opened: Callable[[Slots, Numbers], object] = _ignore  # with the listener of each
+    opened: Callable[[Slots, Int32s], object] = _ignore  # with the listener of each
     connected: Callable[[Slots], object] = _ignore
-    failed: Callable[[Slots, Numbers], object] = _ignore  # with the errno of each
+    failed: Callable[[Slots, Int32s], object] = _ignore  # with the errno of each
     data: Callable[[Slots, Ragged], object] = _ignore
     blocked: Callable[[Slots], object] = _ignore
     drained: Callable[[Slots], object] = _ignore
     eof: Callable[[Slots], object] = _ignore
-    closed: Callable[[Slots, Numbers], object] = _ignore  # with the errno of each
+    closed: Callable[[Slots, Int32s], object] = _ignore  # with the errno of each
 
 
 class Loop:

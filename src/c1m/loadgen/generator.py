@@ -28,8 +28,7 @@ from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.stillness import STILL_NS, Watch
 from c1m.loadgen.traffic import Traffic
-from c1m.loop import Handlers, Loop, frozen_heap
-from c1m.loop import Numbers as Errnos
+from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.snapshot import Snapshot
 from c1m.scenarios.messages import Numbers
 from c1m.units import format_count, format_duration
@@ -388,7 +387,7 @@ class Generator:
         if not self.plan.scenario.is_silent:
             self.traffic.greet(numbers)
 
-    def _failed(self, slots: Slots, errnos: Errnos) -> None:
+    def _failed(self, slots: Slots, errnos: Int32s) -> None:
         self.connections.failed(self.connections.numbers_of(slots), errnos)
         if (errnos != ETIMEDOUT).any():
             self.watch.moved_ns = self._came_ns
@@ -405,7 +404,7 @@ class Generator:
         self._lost(slots, np.full(len(slots), PEER_EOF, np.int32))
         self.engine.close(slots)
 
-    def _lost(self, slots: Slots, errnos: Errnos) -> None:
+    def _lost(self, slots: Slots, errnos: Int32s) -> None:
         if self._is_closing:  # the peer was quicker to end what this run was about to close
             self.connections.finished(slots)
             return

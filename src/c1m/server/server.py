@@ -29,7 +29,7 @@ from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.engine.uring.table import distinct
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
-from c1m.loop import Handlers, Loop, Numbers, frozen_heap
+from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.ramp import Ramp
 from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch, check_app
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
@@ -224,7 +224,7 @@ class Server:
             self.statistics.closed[CloseReason(code)] -= count
             self.statistics.closed[CloseReason.NOT_READ] += count
 
-    def _opened(self, slots: Slots, listeners: Numbers) -> None:
+    def _opened(self, slots: Slots, listeners: Int32s) -> None:
         self._live[slots] = OPEN
         self._top = max(self._top, int(slots.max()) + 1)
         statistics = self.statistics
@@ -268,7 +268,7 @@ class Server:
         self._holds[slots] &= np.uint8(~why & 0xFF)
         self.engine.receive(slots[self._holds[slots] == 0], True)
 
-    def _lost(self, slots: Slots, errnos: Numbers) -> None:
+    def _lost(self, slots: Slots, errnos: Int32s) -> None:
         still = self._live[slots] != CLOSED
         slots, errnos = slots[still], errnos[still]
         codes = np.array([reason_of(code) for code in errnos.tolist()], np.uint8)

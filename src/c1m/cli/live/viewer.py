@@ -8,7 +8,7 @@ It answers once on standard error, in one line of JSON: that it is ready, or why
 until its input ends, and leaves the last picture on the terminal. `observer.py` is the other end.
 
 Facts. Ctrl-C, and the SIGHUP of a terminal that is closed, reach every process of the terminal's
-foreground group. Both are ignored here: the run ends in good order and closes the pipe. In the
+foreground group. Both are ignored here: the run ends in good order and closes the socket. In the
 alternate screen each picture begins at the upper left, so a resize leaves nothing behind.
 """
 
