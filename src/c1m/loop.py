@@ -61,7 +61,7 @@ class Loop:
         self.engine = engine
         self.clock = clock
         self.batch = EventBatch.nothing()  # what the last wait brought
-        self.woke_ns = clock.now_ns()  # when that wait returned
+        self.woke_ns = clock.now_ns()  # when it returned; kept for timers, and for who calls wait
         self.is_stopping = False
         self.has_ended = False
         self._on = handlers
@@ -83,7 +83,7 @@ class Loop:
         return len(batch)
 
     def wait(self, timeout_ns: int) -> int:
-        """The first half of a tick, for so long whatever timers there are."""
+        """The first half of a tick, which timers do not shorten."""
         self.batch = self.engine.wait(timeout_ns)
         self.woke_ns = self.clock.now_ns()
         return len(self.batch)
@@ -112,13 +112,17 @@ class Loop:
                 on.eof(batch.eof)
             if len(batch.closed):
                 on.closed(batch.closed, batch.closed_errnos)
+        due = []
         while self._timers and self._timers[0][0] <= self.woke_ns:
-            heapq.heappop(self._timers)[2](self.woke_ns)
+            due.append(heapq.heappop(self._timers)[2])
+        for callback in due:
+            callback(self.woke_ns)
 
     def call_at(self, when_ns: int, callback: Callable[[int], object]) -> None:
         """Call `callback(now_ns)` at the end of the first tick that this time falls into.
 
-        A callback that asks to be called again must ask for a later time than its `now_ns`.
+        What a callback asks for itself comes in the next tick at the earliest, so none can keep
+        events from being handled.
         """
         heapq.heappush(self._timers, (when_ns, next(self._order), callback))
 

@@ -88,6 +88,20 @@ def test_a_tick_ends_at_the_next_timer_and_calls_those_that_are_due_in_order() -
     assert engine.waits == [200, 100, 1_000]
 
 
+def test_a_callback_that_asks_for_itself_at_once_is_called_once_a_tick() -> None:
+    loop, engine = made()
+    called: list[int] = []
+
+    def again(now_ns: int) -> None:
+        called.append(now_ns)
+        loop.call_at(0, again)
+
+    loop.call_at(0, again)
+    for _ in range(3):
+        loop.tick(1_000)
+    assert called == [1_000] * 3 and engine.waits == [0] * 3
+
+
 def test_the_halves_of_a_tick_wait_as_long_as_they_are_asked_and_then_call_what_is_late() -> None:
     loop, engine = made()
     called: list[int] = []
