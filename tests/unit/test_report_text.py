@@ -83,6 +83,14 @@ def test_it_fits_a_terminal(connections: int) -> None:
         assert not any(line != line.rstrip() for line in text.summary(record).splitlines())
 
 
+def test_it_fits_a_narrower_terminal() -> None:
+    for record in (complete_record(999), short_record()):
+        lines = text.summary(record, 80).splitlines()
+        assert max(map(len, lines)) <= 80
+        words = text.summary(record).split()
+        assert text.summary(record, 80).split() == words
+
+
 def test_an_empty_record_has_a_summary() -> None:
     assert text.summary(RunRecord()).startswith("SHORT: 0 of 0")
     assert "  all " in text.summary(RunRecord(asked=Asked(5), ramp=Ramp(seconds=1.0)))

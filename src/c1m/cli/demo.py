@@ -61,8 +61,8 @@ def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
 
     Exit status: 0 all as asked, 1 something was short, 2 bad usage.
     """
-    from c1m.cli.outputs import Writing
-    from c1m.report import html, text
+    from c1m.cli.outputs import Writing, summary
+    from c1m.report import html
 
     html.check_available()
     count = _how_many(connections, engine)
@@ -74,7 +74,7 @@ def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
         record = _load(server, count, hold, engine, lambda made: writing.record(made, outputs))
     finally:
         figures = server.stop()
-    click.echo(text.summary(record))
+    click.echo(summary(record))
     _say_server(figures, server)
     click.echo("   ".join(f"{what}: {path}" for path, what in writing.written.items()))
     writing.end()

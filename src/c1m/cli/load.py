@@ -232,9 +232,8 @@ def load(
 ) -> None:
     """See _HELP."""
     from c1m.cli.live.observer import Observer, best_mode
-    from c1m.cli.outputs import Writing, check_outputs
+    from c1m.cli.outputs import Writing, check_outputs, summary
     from c1m.loadgen.run import load as run
-    from c1m.report import text
 
     outputs = {"json": json_path, "report": report_path, "hgrm": hgrm_path, "csv": csv_path}
     stream = check_outputs(outputs)
@@ -268,7 +267,7 @@ def load(
         )
     finally:
         observer.close()
-    click.echo(text.summary(record), file=stream)
+    click.echo(summary(record), file=stream)
     for path, what in writing.written.items():
         click.echo(f"{what}: {path}", file=stream)
     writing.end()

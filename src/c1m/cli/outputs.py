@@ -6,6 +6,7 @@ to standard error.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TextIO
@@ -15,6 +16,8 @@ from c1m.errors import C1mError, UsageError
 
 if TYPE_CHECKING:
     from c1m.results.record import RunRecord
+
+_COLUMNS_MIN = 80  # of the summary: in a narrower terminal its lines are broken by the terminal
 
 Paths = Mapping[str, str | None]  # an option's name without dashes -> the file it was given
 
@@ -35,6 +38,14 @@ def check_outputs(paths: Paths) -> TextIO:
             "Name files for all but one.",
         )
     return sys.stderr if standard else sys.stdout
+
+
+def summary(record: RunRecord) -> str:
+    """The summary, in a terminal no wider than it."""
+    from c1m.report import text
+
+    columns = shutil.get_terminal_size((text.COLUMNS_MAX, 0)).columns
+    return text.summary(record, max(_COLUMNS_MIN, min(columns, text.COLUMNS_MAX)))
 
 
 class Writing:

@@ -31,8 +31,7 @@ def report(
 ) -> None:
     """Show what `c1m load --json RECORD.json` measured. RECORD.json may be - (standard input)."""
     from c1m import files
-    from c1m.cli.outputs import Writing, check_outputs
-    from c1m.report import text
+    from c1m.cli.outputs import Writing, check_outputs, summary
     from c1m.results.record import RunRecord
     from c1m.results.schema import schema_text
 
@@ -50,7 +49,7 @@ def report(
     writing = Writing()
     writing.record(run, outputs)
     if not quiet:
-        click.echo(text.summary(run), file=stream)
+        click.echo(summary(run), file=stream)
         if writing.written:
             click.echo(file=stream)
     for path, what in writing.written.items():

@@ -17,9 +17,10 @@ from c1m.report.compare import (
     Comparison,
     Difference,
 )
-from c1m.report.text import table_lines, wrapped
+from c1m.report.text import Terminal
 from c1m.results import catalogue as metrics
 
+_TERMINAL = Terminal()
 _HEAD = ("A", "B", "change", "verdict")
 
 
@@ -28,11 +29,11 @@ def comparison_text(result: Comparison) -> str:
     sections = [
         [*_side("A", result.a), *_side("B", result.b)],
         _conditions(result),
-        [line for warning in result.warnings for line in wrapped(warning, "- ")],
-        wrapped(headline(result)),
+        [line for warning in result.warnings for line in _TERMINAL.wrapped(warning, "- ")],
+        _TERMINAL.wrapped(headline(result)),
         _table(result),
         _reasons(result),
-        wrapped(result.method),
+        _TERMINAL.wrapped(result.method),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
@@ -76,7 +77,7 @@ def change_text(row: Difference) -> str:
 def _side(name: str, records: list[str]) -> list[str]:
     """The records of a side; nothing where they were compared from Python, without files."""
     lead = f"{name}  " if len(records) == 1 else f"{name}  {len(records)} records: "
-    return wrapped(lead + ", ".join(records), indent=3) if records else []
+    return _TERMINAL.wrapped(lead + ", ".join(records), indent=3) if records else []
 
 
 def _conditions(result: Comparison) -> list[str]:
@@ -87,10 +88,10 @@ def _conditions(result: Comparison) -> list[str]:
         lines.append("CONDITIONS DIFFER; figures compare only where these agree:")
         width = max(len(one.name) for one in alarming)
         for one in alarming:
-            lines += wrapped(f"A: {one.a}  B: {one.b}", f"  {one.name:{width}}  ")
+            lines += _TERMINAL.wrapped(f"A: {one.a}  B: {one.b}", f"  {one.name:{width}}  ")
     if calm:
         texts = "; ".join(f"{one.name} A: {one.a} B: {one.b}" for one in calm)
-        lines += wrapped(f"Less important, but different: {texts}.")
+        lines += _TERMINAL.wrapped(f"Less important, but different: {texts}.")
     return lines or ["Same conditions on both sides."]
 
 
@@ -102,7 +103,7 @@ def _table(result: Comparison) -> list[str]:
         rows += [_cells(row, "  " if part else "") for row in group]
     if not rows:
         return ["The records have no figure in common."]
-    return table_lines("figure", Table(_HEAD, rows, has_words=True))
+    return _TERMINAL.table("figure", Table(_HEAD, rows, has_words=True))
 
 
 def _cells(row: Difference, indent: str) -> tuple[str, ...]:
@@ -118,5 +119,5 @@ def _reasons(result: Comparison) -> list[str]:
         reasons.setdefault(row.why, []).append(row.name)
     lines = []
     for why, names in reasons.items():
-        lines += wrapped(f"Not comparable: {', '.join(names)}. {why}".strip(), "- ")
+        lines += _TERMINAL.wrapped(f"Not comparable: {', '.join(names)}. {why}".strip(), "- ")
     return lines
