@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from c1m.cli.doctor_text import render, summary
+from c1m.cli.doctor import render, summary
 from c1m.engine.uring.rings import RingSet, Tuning
 from c1m.errors import EngineUnavailable, UsageError
 from c1m.kernel.real import RealKernel
 from c1m.kernel.uring_probe import probe
 from c1m.limits import needs
 from c1m.limits.catalogue import LIMITS
-from c1m.limits.forecast import Diagnosis, diagnose
+from c1m.limits.forecast import Forecast, diagnose
 from c1m.limits.limit import OK, SHORT, UNKNOWN, Finding, with_room
 from c1m.limits.ports import format_ports, parse_ports
 from c1m.limits.situation import Situation
@@ -65,7 +65,7 @@ def machine(values: Mapping[str, object] | None = None, **more: object) -> Situa
     return replace(MACHINE, sysctls=there, **fields)  # type: ignore[arg-type]
 
 
-def found(diagnosis: Diagnosis, name: str) -> Finding:
+def found(diagnosis: Forecast, name: str) -> Finding:
     (finding,) = [f for f in diagnosis.findings if f.name == name]
     return finding
 

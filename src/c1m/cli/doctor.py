@@ -1,4 +1,7 @@
-"""`c1m doctor`: what N connections need on this machine, what is short, and what helps."""
+"""`c1m doctor`: what N connections need on this machine, what is short, and what helps.
+
+The facts come from c1m.limits; here they are asked for and printed.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,35 @@ import json
 import os
 import shutil
 import sys
+import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from c1m import files
 from c1m.addresses import parse_url
-from c1m.cli import doctor_text as text
 from c1m.cli.options import COUNT, engine_option
 from c1m.errors import UsageError
 from c1m.limits import fixes
-from c1m.limits.forecast import Diagnosis, diagnose
+from c1m.limits.fixes import Change, Reverted
+from c1m.limits.forecast import Forecast, diagnose
+from c1m.limits.limit import OK, SHORT, Finding
 from c1m.limits.needs import LOOPBACK_SOURCES
+from c1m.units import format_bytes, format_count
 
 WIDTH_MAX = 110
+
+_COLOURS = {OK: "\x1b[32m", SHORT: "\x1b[31m"}
+_UNKNOWN_COLOUR = "\x1b[33m"
+_PLAIN = "\x1b[0m"
+_INDENT = "    "
+_WHO = {
+    "server": "as a server",
+    "client": "as a client",
+    "both": "with server and client on this machine",
+}
 
 
 @click.command(name="doctor")
@@ -88,18 +106,19 @@ def doctor(
         return
     ports, is_loopback = _targets(listen or ("tcp://127.0.0.1:8001",))
     count = sources if sources is not None else LOOPBACK_SOURCES if is_loopback else 1
-    diagnosis = diagnose(connections, role, engine, ports, sources=count)
+    forecast = diagnose(connections, role, engine, ports, sources=count)
     if fix:
-        diagnosis = _fix(diagnosis, yes, state_dir, as_json)
+        forecast = _fix(forecast, yes, state_dir, as_json)
     elif sysctl:
-        title = f"c1m doctor: {diagnosis.request.connections:,} connections, role {role}"
-        _print_data(fixes.render_sysctl(fixes.plan(diagnosis.findings), title))
+        title = f"c1m doctor: {forecast.request.connections:,} connections, role {role}"
+        _print_data(fixes.render_sysctl(fixes.plan(forecast.findings), title))
     elif as_json:
-        _print_data(json.dumps(diagnosis.as_dict(), indent=2) + "\n")
+        _print_json(forecast.as_dict())
     else:
         width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
-        click.echo(text.render(diagnosis, colour=_has_colour(), width=width), color=True)
-    sys.exit(1 if diagnosis.is_short else 0)
+        has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        click.echo(render(forecast, colour=has_colour, width=width), color=True)
+    sys.exit(1 if forecast.is_short else 0)
 
 
 def _targets(listen: tuple[str, ...]) -> tuple[list[int], bool]:
@@ -119,36 +138,26 @@ def _targets(listen: tuple[str, ...]) -> tuple[list[int], bool]:
     return ports, is_loopback
 
 
-def _fix(diagnosis: Diagnosis, yes: bool, state_dir: str | None, as_json: bool) -> Diagnosis:
-    """Show the changes, or make them; the diagnosis that holds afterwards."""
-    changes = fixes.plan(diagnosis.findings)
-    manual = text.render_manual(diagnosis.findings)
-    if yes and changes:
-        state = fixes.state_path(state_dir)
+def _fix(forecast: Forecast, yes: bool, state_dir: str | None, as_json: bool) -> Forecast:
+    """Show the changes, or make them; the forecast that holds afterwards."""
+    changes = fixes.plan(forecast.findings)
+    manual = render_manual(forecast.findings)
+    state = fixes.state_path(state_dir)
+    is_applied = yes and bool(changes)
+    if is_applied:
         fixes.apply(changes, state)
-        request = diagnosis.request
-        diagnosis = diagnose(
-            request.connections,
-            request.role,
-            request.engine,
-            request.listen_ports,
-            sources=request.sources,
-        )
+        forecast = diagnose(**asdict(forecast.request))
     if as_json:
-        content = {
-            "applied": yes,
-            "changes": [asdict(change) for change in changes],
-            **diagnosis.as_dict(),
-        }
-        _print_data(json.dumps(content, indent=2) + "\n")
-        return diagnosis
-    click.echo(text.render_changes(changes, done=yes))
-    if yes and changes:
-        click.echo(f"Put back with: c1m doctor --revert (kept in {state})")
+        shown = {"applied": yes, "changes": [asdict(change) for change in changes]}
+        _print_json(shown | forecast.as_dict())
+        return forecast
+    click.echo(render_changes(changes, done=yes))
+    if is_applied:
+        click.echo(f"To undo this: c1m doctor --revert (kept in {state})")
     if manual:
         click.echo(manual)
-    click.echo("\n".join(["", *text.summary(diagnosis)]))
-    return diagnosis
+    click.echo("\n".join(["", *summary(forecast)]))
+    return forecast
 
 
 def _revert(state_dir: str | None, as_json: bool) -> None:
@@ -156,12 +165,16 @@ def _revert(state_dir: str | None, as_json: bool) -> None:
     reverted = fixes.revert(state)
     is_left = any(item.outcome == "foreign" for item in reverted)
     if as_json:
-        _print_data(json.dumps([asdict(item) for item in reverted], indent=2) + "\n")
+        _print_json([asdict(item) for item in reverted])
     else:
-        click.echo(text.render_reverted(reverted))
+        click.echo(render_reverted(reverted))
         if is_left:
             click.echo(f"What was left stays in the record; to forget it, remove {state}.")
     sys.exit(1 if is_left else 0)
+
+
+def _print_json(value: Any) -> None:
+    _print_data(json.dumps(value, indent=2) + "\n")
 
 
 def _print_data(text: str) -> None:
@@ -169,5 +182,115 @@ def _print_data(text: str) -> None:
     files.write_text(files.STANDARD, text)
 
 
-def _has_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+def render(forecast: Forecast, *, colour: bool = False, width: int = 100) -> str:
+    """The table (check, verdict, needed, have; notes and remedies below), then the sentences."""
+    request = forecast.request
+    rows = [("check", "verdict", "needed", "have")]
+    rows += [
+        (f.name, f.verdict, _value(f.needed, f.unit), _value(f.have, f.unit))
+        for f in forecast.findings
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    title = (
+        f"What {format_count(request.connections)} connections need {_WHO[request.role]}, "
+        f"engine {request.engine}"
+    )
+    lines = [title, "", _row(rows[0], widths)]
+    for finding, row in zip(forecast.findings, rows[1:], strict=True):
+        lines.append(_row(row, widths, colour=colour))
+        lines += _below(finding, width)
+    return "\n".join([*lines, "", *summary(forecast)])
+
+
+def _row(row: tuple[str, str, str, str], widths: list[int], *, colour: bool = False) -> str:
+    name, verdict, needed, have = row
+    cell = f"{verdict:<{widths[1]}}"
+    if colour:
+        cell = f"{_COLOURS.get(verdict, _UNKNOWN_COLOUR)}{cell}{_PLAIN}"
+    return f"{name:<{widths[0]}}  {cell}  {needed:>{widths[2]}}  {have:>{widths[3]}}".rstrip()
+
+
+def _below(finding: Finding, width: int) -> list[str]:
+    """Notes and what to do, indented."""
+    word = "To fix it: " if finding.verdict == SHORT else "Better: "
+    lines = _wrap(finding.text, width)
+    return lines + _wrap(word + finding.remedy, width) if finding.remedy else lines
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Indented lines. Words are not cut: commands are there to be copied."""
+    return textwrap.wrap(
+        text, max(width, 40), initial_indent=_INDENT, subsequent_indent=_INDENT,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _value(value: int | str | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    return format_bytes(value) if unit == "bytes" else f"{format_count(value)} {unit}".strip()
+
+
+def summary(forecast: Forecast) -> list[str]:
+    """How many connections fit and what stops them first, in a sentence or two."""
+    asked, fits = forecast.request.connections, forecast.fits
+    lines = []
+    if fits is None:
+        lines.append("How many connections fit cannot be said: nothing that bounds them is known.")
+    elif forecast.is_short:
+        count = f"only {format_count(fits)}" if fits else "none"
+        lines.append(
+            f"{forecast.first_limit} allows {count} of the {format_count(asked)} connections."
+        )
+    else:
+        lines.append(
+            f"{format_count(asked)} connections fit on this machine. The first limit above that "
+            f"is {forecast.first_limit}, at {format_count(fits)}."
+        )
+    if forecast.unknown:
+        names = ", ".join(finding.name for finding in forecast.unknown)
+        lines.append(f"Not known, and so not counted: {names}.")
+    return lines
+
+
+def render_changes(changes: Sequence[Change], *, done: bool) -> str:
+    """Each sysctl with its value before and after, and why."""
+    if not changes:
+        return "No sysctl needs to be changed."
+    lines = ["Changed:" if done else "Would change (add --yes to do it):"]
+    for change in changes:
+        before = " ".join(change.before.split()) or "(empty)"
+        kind = "needed" if change.is_needed else "advice"
+        lines.append(f"{_INDENT}{change.sysctl}: {before} -> {change.after}")
+        lines.append(f"{_INDENT}{_INDENT}{kind}: {change.why}")
+    return "\n".join(lines)
+
+
+def render_manual(findings: Sequence[Finding]) -> str:
+    """What is short and no sysctl: steps to do by hand; empty when there is none."""
+    manual = [f"{f.name}: {f.remedy}" for f in findings if f.verdict == SHORT and not f.fixes]
+    lines = [line for text in manual for line in _wrap(text, 100)]
+    return "\n".join(["By hand:", *lines]) if lines else ""
+
+
+def render_reverted(reverted: Sequence[Reverted]) -> str:
+    """What was put back and what was left, a line each."""
+    if not reverted:
+        return "There is nothing to put back."
+    lines = []
+    for item in reverted:
+        entry = item.entry
+        before = " ".join(entry.before.split()) or "(empty)"
+        if item.outcome == "restored":
+            lines.append(f"{entry.sysctl}: put back to {before}")
+        elif item.outcome == "unchanged":
+            lines.append(f"{entry.sysctl}: nothing to put back, it is not {entry.after} any more")
+        else:
+            present = "gone" if item.present is None else " ".join(item.present.split())
+            lines.append(
+                f"{entry.sysctl}: left as it is ({present}): it was changed by somebody else after "
+                f"c1m set it to {entry.after}; before that it was {before}"
+            )
+    return "\n".join(lines)

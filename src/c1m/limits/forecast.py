@@ -23,7 +23,7 @@ _CAP_SYS_ADMIN = 21
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Forecast:
     """The findings for one request (its engine is the one chosen)."""
 
     request: Request
@@ -74,7 +74,7 @@ def diagnose(
     situation: Situation | None = None,
     *,
     sources: int = needs.LOOPBACK_SOURCES,
-) -> Diagnosis:
+) -> Forecast:
     """Hold what `connections` need against a situation (default: this machine's, read now).
 
     `engine` "auto" is uring where it works and may lock the memory of a ring, else epoll. `sources`
@@ -92,7 +92,7 @@ def diagnose(
         engine = "uring" if uring_works(situation) and not is_locked_out else "epoll"
     request = Request(connections, role, engine, ports, sources)
     found = (limit.find(request, situation) for limit in LIMITS)
-    return Diagnosis(request, tuple(finding for finding in found if finding is not None))
+    return Forecast(request, tuple(finding for finding in found if finding is not None))
 
 
 def _validate(

@@ -31,18 +31,10 @@ RINGS_MAX = 430
 RING_SLOTS_TOTAL_MAX = 1 << 23
 # No listener asks for a longer accept queue.
 ACCEPT_QUEUE_MAX = 65535
-# connect() takes ports of the low bound's parity first and scans that whole half each time when
-# it is used up (inet_hash_connect): 14 us a connect before, up to 3 ms after.
-EPHEMERAL_SHARE = 2
 # 127.0.0.0/8 without 127.255.255.255 and the network's own address.
 LOOPBACK_SOURCES = (1 << 24) - 2
 
 PAGE_BYTES = 4096
-# A socket that holds a message, however short, is accounted one page of tcp_mem.
-PAGES_PER_BUSY_END = 1
-# tcp_mem is asked to hold unread data for one connection in eight at the same moment. All of them
-# at once may pass it: the first segment of an empty queue is always taken (sk_forced_mem_schedule).
-BUSY_SHARE = 8
 # One short message on its way: sk_buff 256 + small head 576, rounded up to what was measured.
 MESSAGE_BYTES = 1024
 
