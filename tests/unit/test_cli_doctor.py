@@ -134,9 +134,9 @@ def test_fix_yes_and_revert(machine: Path) -> None:
     assert procfs.read_sysctl("net.core.somaxconn", machine) == "65535"
     result = run("--revert")
     assert result.exit_code == 0
-    assert "net.core.somaxconn: put back to 4096" in result.output
+    assert "net.core.somaxconn: restored to 4096" in result.output
     assert procfs.read_sysctl("net.core.somaxconn", machine) == "4096"
-    assert "nothing to put back" in run("--revert").output
+    assert "nothing to undo" in run("--revert").output
 
 
 def test_revert_reports_what_somebody_else_changed(machine: Path) -> None:

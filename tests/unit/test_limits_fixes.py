@@ -1,4 +1,4 @@
-"""Fixes on a made-up /proc/sys: all or nothing, and everything can be put back."""
+"""Fixes on a made-up /proc/sys: all or nothing, and everything can be undone."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_record_is_written_before_each_change(
 
 def test_one_failure_puts_the_others_back(root: Path, state: Path) -> None:
     missing = Change("net.no_such", "1", "2", "a test", True)
-    with pytest.raises(FixError, match=r"net\.no_such could not be set .* put back") as caught:
+    with pytest.raises(FixError, match=r"net\.no_such could not be set .* restored") as caught:
         fixes.apply([*TWO, missing], state, root)
     assert "root" not in str(caught.value)
     assert values(root) == VALUES
@@ -200,7 +200,7 @@ def test_what_cannot_be_put_back_stays_in_the_record(
         real(name, value, root)
 
     monkeypatch.setattr(fixes, "_set", refused)
-    with pytest.raises(FixError, match=r"Could not put back net\.core\.somaxconn"):
+    with pytest.raises(FixError, match=r"Could not restore net\.core\.somaxconn"):
         fixes.revert(state, root)
     assert [entry.sysctl for entry in fixes.load(state)] == ["net.core.somaxconn"]
     monkeypatch.undo()

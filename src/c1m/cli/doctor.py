@@ -71,7 +71,7 @@ _WHO = {
 )
 @click.option("--fix", is_flag=True, help="Show the sysctls that would be changed.")
 @click.option("--yes", is_flag=True, help="With --fix: change them.")
-@click.option("--revert", is_flag=True, help="Put back what --fix --yes changed.")
+@click.option("--revert", is_flag=True, help="Undo what --fix --yes changed.")
 @click.option("--sysctl", is_flag=True, help="Print a file for /etc/sysctl.d.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
@@ -169,7 +169,7 @@ def _revert(state_dir: str | None, as_json: bool) -> None:
     else:
         click.echo(render_reverted(reverted))
         if is_left:
-            click.echo(f"What was left stays in the record; to forget it, remove {state}.")
+            click.echo(f"What was left stays in the record. To forget it, remove {state}.")
     sys.exit(1 if is_left else 0)
 
 
@@ -178,7 +178,7 @@ def _print_json(value: Any) -> None:
 
 
 def _print_data(text: str) -> None:
-    """What was asked for as data is whole on standard output, or an error."""
+    """Data is complete on standard output, or it is an error."""
     files.write_text(files.STANDARD, text)
 
 
@@ -269,28 +269,28 @@ def render_changes(changes: Sequence[Change], *, done: bool) -> str:
 
 
 def render_manual(findings: Sequence[Finding]) -> str:
-    """What is short and no sysctl: steps to do by hand; empty when there is none."""
+    """What is short and cannot be fixed by a sysctl; empty where there is nothing."""
     manual = [f"{f.name}: {f.remedy}" for f in findings if f.verdict == SHORT and not f.fixes]
     lines = [line for text in manual for line in _wrap(text, 100)]
     return "\n".join(["By hand:", *lines]) if lines else ""
 
 
 def render_reverted(reverted: Sequence[Reverted]) -> str:
-    """What was put back and what was left, a line each."""
+    """What was restored and what was left, a line each."""
     if not reverted:
-        return "There is nothing to put back."
+        return "There is nothing to undo."
     lines = []
     for item in reverted:
         entry = item.entry
         before = " ".join(entry.before.split()) or "(empty)"
         if item.outcome == "restored":
-            lines.append(f"{entry.sysctl}: put back to {before}")
+            lines.append(f"{entry.sysctl}: restored to {before}")
         elif item.outcome == "unchanged":
-            lines.append(f"{entry.sysctl}: nothing to put back, it is not {entry.after} any more")
+            lines.append(f"{entry.sysctl}: nothing to restore, it is no longer {entry.after}")
         else:
             present = "gone" if item.present is None else " ".join(item.present.split())
             lines.append(
-                f"{entry.sysctl}: left as it is ({present}): it was changed by somebody else after "
-                f"c1m set it to {entry.after}; before that it was {before}"
+                f"{entry.sysctl}: left as it is ({present}): somebody else changed it after c1m "
+                f"set it to {entry.after}; before that it was {before}"
             )
     return "\n".join(lines)

@@ -112,12 +112,10 @@ class ConntrackTimeout(Limit):
     is_recorded = False
     unit = "seconds"
 
-    def find(self, request: Request, situation: Situation) -> Finding | None:
-        if situation.number(MAX) is None or not situation.number(COUNT):
-            return None
-        have = situation.number(self.name)
-        if have is None:
-            return self.unknown()
+    def applies(self, request: Request, situation: Situation) -> bool:
+        return situation.number(MAX) is not None and bool(situation.number(COUNT))
+
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
         text = f"A connection silent for {format_duration(have * NS_PER_S)} is forgotten"
         if have >= TIMEOUT_LEAST_S:
             return self.ok(have, f"{text}.", needed=TIMEOUT_LEAST_S)

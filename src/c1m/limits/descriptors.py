@@ -32,13 +32,14 @@ class SoftNofile(Limit):
     source = PROCESS_LIMITS
     unit = "descriptors"
 
-    def find(self, request: Request, situation: Situation) -> Finding:
-        if situation.nofile is None:
-            return self.unknown()
-        soft, hard = situation.nofile
-        if soft >= hard:
-            return self.ok(soft)
-        return self.ok(soft, f"c1m raises it to the hard limit ({hard:,}) when it starts.")
+    def have(self, request: Request, situation: Situation) -> int | None:
+        return situation.nofile[0] if situation.nofile else None
+
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
+        hard = situation.hard_nofile
+        if have >= hard:
+            return self.ok(have)
+        return self.ok(have, f"c1m raises it to the hard limit ({hard:,}) when it starts.")
 
 
 class HardNofile(Bound):
@@ -110,9 +111,7 @@ class Rings(Bound):
     name = "rings"
     source = PROCESS_LIMITS
     unit = "rings"
-
-    def applies(self, request: Request, situation: Situation) -> bool:
-        return request.engine == "uring"
+    engine = "uring"
 
     def have(self, request: Request, situation: Situation) -> int | None:
         return needs.rings_max(situation.hard_nofile) if situation.nofile else None
@@ -184,9 +183,9 @@ class FileMax(Bound):
         processes = request.ends * (request.connections + needs.PROCESS_DESCRIPTORS)
         return processes + len(request.listen_ports)
 
-    def find(self, request: Request, situation: Situation) -> Finding | None:
-        finding = super().find(request, situation)
-        if finding is None or finding.fits is None or not situation.has_sys_admin:
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
+        finding = super().judge(have, request, situation)
+        if not situation.has_sys_admin:
             return finding
         text = finding.text
         if finding.verdict == SHORT:
@@ -205,10 +204,8 @@ class EpollWatches(Bound):
     sysctls = (name,)
     is_recorded = False
     unit = "watches"
+    engine = "epoll"
     why = "epoll watches every connection"
-
-    def applies(self, request: Request, situation: Situation) -> bool:
-        return request.engine == "epoll"
 
     def needed(self, request: Request, situation: Situation) -> int:
         return request.ends * request.connections  # both ends run as one user

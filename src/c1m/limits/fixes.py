@@ -1,12 +1,12 @@
-"""Set sysctls, with a record that lets every one of them be put back.
+"""Sets sysctls, and keeps a record from which each of them can be restored.
 
-The record is a stack of entries {sysctl, before, after} in a JSON file, and an entry is written and
-synced before its sysctl is. So after a crash at any moment the present value is either `after` (put
-`before` back) or `before` (nothing to do). Anything else means that somebody else has changed it
-meanwhile: that is left alone and reported.
+The record is a stack of entries {sysctl, before, after} in a JSON file. An entry is written and
+synced before its sysctl is set. So after a crash at any moment the present value is either `after`
+(restore `before`) or `before` (nothing to do). Anything else means that somebody else has changed
+it since: that is left alone and reported.
 
-`apply` does all or nothing: when one write fails, those done are put back. What is no sysctl
-(nofile, memory, containers) is not touched here; the findings' remedies say how to do it.
+`apply` makes all changes or none: when one fails, those made are undone. Limits that are no sysctls
+(nofile, memory, containers) are not touched here; the findings' remedies say what to do.
 """
 
 from __future__ import annotations
@@ -31,36 +31,33 @@ STATE_VERSION = 1
 
 
 class FixError(C1mError):
-    """A sysctl could not be set; what had been set before it was put back."""
+    """A sysctl could not be set, or not restored."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A sysctl that is to be set (or was): `before` is exactly what was there."""
+class Entry:
+    """What the record keeps of a sysctl that was set: `before` is exactly what was there."""
 
     sysctl: str
     before: str
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Entry):
+    """A sysctl that is to be set, and why."""
+
     why: str
     is_needed: bool  # False: the connections fit without it
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What the record keeps of one change."""
-
-    sysctl: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reverted:
-    """One entry put back, or not: `outcome` is "restored", "unchanged" or "foreign"."""
+    """What became of one entry: `outcome` is "restored", "unchanged" or "foreign"."""
 
     entry: Entry
     outcome: str
-    present: str | None  # what was there when we came
+    present: str | None  # what was there before
 
 
 def state_path(directory: str | None = None) -> Path:
@@ -69,10 +66,10 @@ def state_path(directory: str | None = None) -> Path:
 
 
 def plan(findings: Iterable[Finding], root: Path = procfs.ROOT) -> list[Change]:
-    """The changes that the findings ask for: each sysctl once, without those that are so already.
+    """The changes that the findings ask for: each sysctl once, without those already set so.
 
-    Where two findings want one sysctl, the one that is needed wins over advice, else the first.
-    A sysctl that does not exist here is left out: its finding's remedy still says it.
+    Where two findings want the same sysctl, a needed change wins over advice, else the first. A
+    sysctl that does not exist here is left out; its finding's remedy still names it.
     """
     changes: dict[str, Change] = {}
     for finding in sorted(findings, key=lambda f: f.verdict != SHORT):
@@ -86,10 +83,10 @@ def plan(findings: Iterable[Finding], root: Path = procfs.ROOT) -> list[Change]:
 
 
 def render_sysctl(changes: Sequence[Change], title: str) -> str:
-    """A file for /etc/sysctl.d, a comment above each line; for `sysctl --system` or a reboot."""
+    """A file for /etc/sysctl.d with a comment above each line."""
     lines = [f"# {title}", "# Save as /etc/sysctl.d/90-c1m.conf; apply with: sysctl --system"]
     if not changes:
-        lines += ["", "# Nothing to set: this machine's values do as they are."]
+        lines += ["", "# Nothing to set: this machine's values are large enough."]
     for change in changes:
         kind = "" if change.is_needed else " (advice)"
         lines += [
@@ -101,22 +98,23 @@ def render_sysctl(changes: Sequence[Change], title: str) -> str:
 
 
 def apply(changes: Sequence[Change], state: Path, root: Path = procfs.ROOT) -> None:
-    """Make all changes, or none. Raises FixError (with what went wrong and what was put back).
+    """Make all changes, or none.
 
-    Raises UsageError, with nothing changed, when the record cannot be written.
+    Raises FixError where a sysctl cannot be set, UsageError where the record cannot be written.
     """
     record = load(state)
     made: list[Entry] = []
     try:
         for change in changes:
-            before = procfs.read_sysctl(change.sysctl, root)  # it may have changed since the plan
-            entry = Entry(change.sysctl, change.before if before is None else before, change.after)
+            present = procfs.read_sysctl(change.sysctl, root)  # it may have changed since the plan
+            before = change.before if present is None else present
+            entry = Entry(change.sysctl, before, change.after)
             made.append(entry)
             _save(state, [*record, *made])
             _set(entry.sysctl, entry.after, root)
-    except BaseException as error:  # an interrupt, too, must not leave half of it
+    except BaseException as error:  # an interrupt must not leave half of them either
         left = _undo(made, root)
-        with suppress(UsageError):  # entries too many do no harm: the sysctls are as before
+        with suppress(UsageError):  # surplus entries do no harm: the sysctls are as before
             _save(state, [*record, *left])
         if isinstance(error, OSError):
             text = _failure(made[-1], error, len(made) - 1, left)
@@ -126,15 +124,15 @@ def apply(changes: Sequence[Change], state: Path, root: Path = procfs.ROOT) -> N
 
 
 def revert(state: Path, root: Path = procfs.ROOT) -> list[Reverted]:
-    """Put back what `apply` changed, the newest first; what somebody else changed is left.
+    """Restore what `apply` changed, the newest first, but not what somebody else changed since.
 
-    Entries left stay in the record. Raises FixError when one cannot be put back (it stays too).
+    What is not restored stays in the record. Raises FixError where one cannot be restored.
     """
     record = load(state)
     done: list[Reverted] = []
     left: list[Entry] = []
     failures: list[str] = []
-    stuck: set[str] = set()  # sysctls whose older entries must be left as well
+    stuck: set[str] = set()  # sysctls whose older entries must stay as well
     for position in reversed(range(len(record))):
         entry = record[position]
         present = procfs.read_sysctl(entry.sysctl, root)
@@ -152,20 +150,20 @@ def revert(state: Path, root: Path = procfs.ROOT) -> list[Reverted]:
     _save(state, left[::-1])
     if failures:
         raise FixError(
-            f"Could not put back {', '.join(failures)}.",
-            "Run it as root. What could be put back has been, the rest is still in the record.",
+            f"Could not restore {', '.join(failures)}.",
+            "Run it as root. All others are restored; these are still in the record.",
         )
     return done
 
 
 def _outcome(entries: Sequence[Entry], present: str | None) -> str:
-    """What to do with the last of `entries`, given the present value of its sysctl."""
+    """What the present value of a sysctl means for the last of `entries`."""
     entry = entries[-1]
     if present is None:
         return "foreign"
     if _same(present, entry.after):
         return "restored"
-    # Not set in the end, put back already, or back to an older value by a reboot.
+    # It was never set, or is restored already, or a reboot has brought an older value back.
     older = [e.before for e in entries if e.sysctl == entry.sysctl]
     return "unchanged" if any(_same(present, value) for value in older) else "foreign"
 
@@ -178,7 +176,7 @@ def load(state: Path) -> list[Entry]:
             raise ValueError(f"version {content['version']}")
         entries = [Entry(e["sysctl"], e["before"], e["after"]) for e in content["changes"]]
         if not all(isinstance(text, str) for e in entries for text in astuple(e)):
-            raise ValueError("a change is no text")
+            raise ValueError("an entry is not text")
         return entries
     except (UsageError, ValueError, KeyError, TypeError) as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
@@ -191,7 +189,7 @@ def load(state: Path) -> list[Entry]:
 
 
 def _save(state: Path, entries: Sequence[Entry]) -> None:
-    """Replace the record at once (write, sync, rename); remove it when empty."""
+    """Replace the record atomically (write, sync, rename); remove it when empty."""
     try:
         if not entries:
             state.unlink(missing_ok=True)
@@ -212,9 +210,9 @@ def _save(state: Path, entries: Sequence[Entry]) -> None:
 
 
 def _set(name: str, value: str, root: Path) -> None:
-    """Write a sysctl and see that the kernel took it as it is. Raises OSError."""
+    """Write a sysctl and check that the kernel took the value. Raises OSError."""
     path = root / procfs.sysctl_path(name)
-    if not path.exists():  # a fake or a foreign tree must not get files that were not there
+    if not path.exists():  # never create files in a made-up tree
         raise FileNotFoundError(errno.ENOENT, "there is no such sysctl", str(path))
     with path.open("w") as file:
         file.write(value + "\n")
@@ -224,7 +222,7 @@ def _set(name: str, value: str, root: Path) -> None:
 
 
 def _undo(made: Sequence[Entry], root: Path) -> list[Entry]:
-    """Put entries back, the newest first; those that could not be, oldest first."""
+    """Restore entries, the newest first; returns those that could not be, oldest first."""
     left = []
     for entry in reversed(made):
         present = procfs.read_sysctl(entry.sysctl, root)
@@ -240,12 +238,10 @@ def _undo(made: Sequence[Entry], root: Path) -> list[Entry]:
 def _failure(entry: Entry, error: OSError, done: int, left: Sequence[Entry]) -> str:
     text = f"{entry.sysctl} could not be set to {entry.after!r}: {error.strerror}."
     if left:
-        return f"{text} These could not be put back: {', '.join(e.sysctl for e in left)}."
-    return (
-        f"{text} {'What was set before it has been put back.' if done else 'Nothing is changed.'}"
-    )
+        return f"{text} These could not be restored: {', '.join(e.sysctl for e in left)}."
+    return f"{text} {'What was set before it is restored.' if done else 'Nothing is changed.'}"
 
 
 def _same(one: str, other: str) -> bool:
-    """Sysctls of several numbers come back with tabs for blanks."""
+    """Sysctls of several numbers are read with tabs between them."""
     return one.split() == other.split()

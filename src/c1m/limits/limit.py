@@ -127,8 +127,8 @@ NO_ANSWER = ("connect ETIMEDOUT", "connect unfinished")
 class Limit:
     """One limit. Subclasses set what applies and leave the rest.
 
-    A limit that the doctor does not check (nothing says beforehand how much of it will be needed)
-    is only recognised when it was met.
+    Where nothing says beforehand how much of a limit will be needed it has no `judge`: the doctor
+    leaves it out, and it is only recognised when it was met.
     """
 
     name: ClassVar[str]
@@ -137,6 +137,9 @@ class Limit:
     is_recorded: ClassVar[bool] = True  # a run's record has `sysctls` as a condition
     source: ClassVar[str] = ""  # what it is read from, if not from a sysctl
     unit: ClassVar[str] = ""
+    engine: ClassVar[str] = ""  # it concerns only this engine,
+    end: ClassVar[str] = ""  # and only a machine with this end: server or client
+    is_optional: ClassVar[bool] = False  # nothing is said where it cannot be read
 
     remedy: ClassVar[str] = ""  # in general; a finding's knows this machine's numbers
     remedy_elsewhere: ClassVar[str] = ""  # where it is not this machine's; "": the same
@@ -148,13 +151,28 @@ class Limit:
     near_share: ClassVar[float] = 0.0  # and such a share of it
     usual: ClassVar[Mapping[int, str]] = {}  # walls: values that many machines have -> what it is
 
-    def find(self, request: Request, situation: Situation) -> Finding | None:
-        """What the doctor says of it; None where it does not apply."""
+    def applies(self, request: Request, situation: Situation) -> bool:
+        """Whether the doctor looks at it at all."""
+        has_end = {"server": request.has_server, "client": request.has_client}.get(self.end, True)
+        return has_end and self.engine in ("", request.engine)
+
+    def have(self, request: Request, situation: Situation) -> int | None:
+        """What is there; None: it cannot be read."""
+        return situation.number(self.sysctls[0])
+
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding | None:
+        """What the doctor says, given what is there."""
         return None
 
-    def unknown(self) -> Finding:
-        """The finding where it cannot be read."""
-        return Finding(self.name, UNKNOWN, text=f"{self.source or self.name} cannot be read here.")
+    def find(self, request: Request, situation: Situation) -> Finding | None:
+        """What the doctor says of it; None where it does not apply."""
+        if not self.applies(request, situation):
+            return None
+        have = self.have(request, situation)
+        if have is not None:
+            return self.judge(have, request, situation)
+        text = f"{self.source or self.name} cannot be read here."
+        return None if self.is_optional else Finding(self.name, UNKNOWN, text=text)
 
     def ok(
         self,
@@ -202,10 +220,6 @@ class Bound(Limit):
     why: ClassVar[str] = ""  # to raise it
     then: ClassVar[str] = ""  # what else to do
 
-    def applies(self, request: Request, situation: Situation) -> bool:
-        """Whether the doctor looks at it at all."""
-        return True
-
     def used(self, situation: Situation) -> int | None:
         """How much of the sysctl is taken; None: it cannot be read."""
         return situation.number(self.usage) if self.usage else 0
@@ -230,13 +244,8 @@ class Bound(Limit):
         value = with_room(self.needed(request, situation) + (self.used(situation) or 0))
         return set_sysctl(self.sysctls[0], value, self.why, self.then)
 
-    def find(self, request: Request, situation: Situation) -> Finding | None:
-        """Ok, short or unknown; how many connections fit comes from the same formula."""
-        if not self.applies(request, situation):
-            return None
-        have = self.have(request, situation)
-        if have is None:
-            return self.unknown()
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
+        """Ok or short; how many connections fit comes from the same formula as what is needed."""
         needed, note = self.needed(request, situation), self.note(request, situation)
         fits = largest(lambda n: self.needed(request.of(n), situation) <= have)
         if request.connections <= fits:

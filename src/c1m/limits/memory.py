@@ -187,14 +187,15 @@ class TcpBuffers(Limit):
     holds: ClassVar[str]
     first_usual: ClassVar[int]
 
-    def find(self, request: Request, situation: Situation) -> Finding:
+    def have(self, request: Request, situation: Situation) -> int | None:
         triple = situation.numbers(self.name)
-        if len(triple) != 3:
-            return self.unknown()
-        least, first, most = triple
-        have = " ".join(map(str, triple))
+        return triple[2] if len(triple) == 3 else None
+
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
+        least, first, most = situation.numbers(self.name)
+        present = f"{least} {first} {most}"
         if least >= PAGE_BYTES and PAGE_BYTES <= first <= FIRST_BUFFER_MAX:
-            return self.ok(have)
+            return self.ok(present)
         too_small = min(least, first) < PAGE_BYTES
         why = "smaller than a page" if too_small else "large for many connections"
         value = f"{max(least, PAGE_BYTES)} {self.first_usual} {max(most, self.first_usual)}"
@@ -202,7 +203,7 @@ class TcpBuffers(Limit):
             f"The first or least size is {why}. One connection may come to hold "
             f"{format_bytes(most)} {self.holds}; a silent one holds none."
         )
-        return self.ok(have, text, set_sysctl(self.name, value, f"the present one is {why}"))
+        return self.ok(present, text, set_sysctl(self.name, value, f"the present one is {why}"))
 
 
 class ReceiveBuffers(TcpBuffers):
@@ -242,6 +243,7 @@ class Orphans(Limit):
 
     name = "net.ipv4.tcp_max_orphans"
     sysctls = (name,)
+    is_optional = True
     remedy = "Raise net.ipv4.tcp_max_orphans, and net.ipv4.tcp_mem (c1m doctor says to what)."
     counters = (
         Counter(
@@ -264,6 +266,7 @@ class TimeWait(Limit):
 
     name = "net.ipv4.tcp_max_tw_buckets"
     sysctls = (name,)
+    is_optional = True
     remedy = "Have the client close by reset, or use more sources (--source)."
     counters = (
         Counter(

@@ -96,6 +96,7 @@ class LocalPorts(Bound):
     name = RANGE
     sysctls = (RANGE, RESERVED)
     unit = "pairs"
+    end = "client"
     kind = "ports"
     near_share = 0.002  # ports that others use or that rest in TIME_WAIT
     remedy = (
@@ -121,9 +122,6 @@ class LocalPorts(Bound):
         967_680: "967,680 is 30 x 32,256: half of the range 1024-65535 for each of 30 targets.",
     }
 
-    def applies(self, request: Request, situation: Situation) -> bool:
-        return request.has_client
-
     def have(self, request: Request, situation: Situation) -> int | None:
         known = port_range(situation.sysctls)
         return request.sources * len(request.listen_ports) if known else None
@@ -131,10 +129,9 @@ class LocalPorts(Bound):
     def needed(self, request: Request, situation: Situation) -> int:
         return triples(request.connections, quick_ports(situation.sysctls))
 
-    def find(self, request: Request, situation: Situation) -> Finding | None:
-        known = port_range(situation.sysctls)
-        if not self.applies(request, situation) or not known or quick_ports(situation.sysctls):
-            return super().find(request, situation)
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
+        if quick_ports(situation.sysctls):
+            return super().judge(have, request, situation)
         text = self._each(situation) + "."
         remedy, fixes = self.advice(request, situation)
         remedy = remedy or f"Take ports out of {RESERVED}."
@@ -239,29 +236,29 @@ class ListenPorts(Limit):
 
     name = RESERVED
     source = RANGE
+    end = "server"
 
-    def find(self, request: Request, situation: Situation) -> Finding | None:
-        if not request.has_server:
-            return None
+    def have(self, request: Request, situation: Situation) -> int | None:
         ends = port_range(situation.sysctls)
-        if ends is None:
-            return self.unknown()
-        low, high = ends
+        return ends[0] if ends else None
+
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
+        low, high = port_range(situation.sysctls) or DEFAULT_RANGE
         reserved = parse_ports(situation.sysctls.get(RESERVED, ""))
-        have = format_ports(reserved) or "none"
+        taken = [(1, low - 1), *reserved, (high + 1, 65535)]  # no client gets these
         exposed = format_ports(
             tuple(
                 (port, port)
                 for port in request.listen_ports
-                if low <= port <= high
-                if not any(first <= port <= last for first, last in reserved)
+                if not any(first <= port <= last for first, last in taken)
             )
         )
+        present = format_ports(reserved) or "none"
         if not exposed:
-            return self.ok(have, needed="none")
+            return self.ok(present, needed="none")
         text = f"A client can take {exposed}, inside {low}-{high}, before the server."
         advice = _reserve(request, situation, f", or listen below {low}.")
-        return self.ok(have, text, advice, needed=exposed)
+        return self.ok(present, text, advice, needed=exposed)
 
 
 LIMITS = (LocalPorts(), ListenPorts())

@@ -16,6 +16,7 @@ from c1m.limits.situation import Situation
 class ListenerQueue(Limit):
     """A queue of each listener. Never short, because connects can be paced: advice only."""
 
+    end = "server"
     burst: ClassVar[str]  # what then finds room
     then: ClassVar[str] = ""  # after raising it
     others: ClassVar[str] = ""  # said where clients that do not pace themselves may come
@@ -25,12 +26,7 @@ class ListenerQueue(Limit):
         """What becomes of connects that find it full."""
         raise NotImplementedError
 
-    def find(self, request: Request, situation: Situation) -> Finding | None:
-        if not request.has_server:
-            return None
-        have = situation.number(self.name)
-        if have is None:
-            return self.unknown()
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
         if have >= needs.accept_queue(request):
             return self.ok(have)
         text = self.overflow(situation, have)
@@ -142,6 +138,7 @@ class PacketQueue(Limit):
     name = "net.core.netdev_max_backlog"
     sysctls = (name,)
     unit = "packets"
+    is_optional = True
     enough = 100_000  # a queue takes memory only for what waits in it
     remedy = f"sysctl -w net.core.netdev_max_backlog={enough}, or lower the rate."
     counters = (
@@ -159,10 +156,7 @@ class PacketQueue(Limit):
         ),
     )
 
-    def find(self, request: Request, situation: Situation) -> Finding | None:
-        have = situation.number(self.name)
-        if have is None:
-            return None
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
         if not situation.softnet_dropped:
             return self.ok(have)
         text = (
@@ -171,9 +165,8 @@ class PacketQueue(Limit):
         )
         if have >= self.enough:
             return self.ok(have, text)
-        return self.ok(
-            have, text, set_sysctl(self.name, self.enough, "a burst of packets finds room")
-        )
+        advice = set_sysctl(self.name, self.enough, "a burst of packets finds room")
+        return self.ok(have, text, advice)
 
 
 class EstablishedTable(Limit):
@@ -195,10 +188,11 @@ class EstablishedTable(Limit):
     unit = "chains"
     deep = 2  # sockets a chain, from which on it is worth a word
 
-    def find(self, request: Request, situation: Situation) -> Finding | None:
-        chains = abs(situation.number(self.name) or 0)  # negative: the machine's, shared
-        if not chains:
-            return None
+    def applies(self, request: Request, situation: Situation) -> bool:
+        return bool(situation.number(self.name))
+
+    def judge(self, have: int, request: Request, situation: Situation) -> Finding:
+        chains = abs(have)  # negative: the machine's, shared
         sockets = request.connections * request.ends
         depth = sockets / chains
         if depth <= self.deep:

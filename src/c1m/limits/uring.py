@@ -77,10 +77,11 @@ class LockedMemory(Bound):
     name = "memlock"
     source = "The locked-memory limit in /proc/self/limits"
     unit = "bytes"
+    engine = "uring"
 
     def applies(self, request: Request, situation: Situation) -> bool:
         is_counted = not situation.has_ipc_lock and situation.kernel >= MEMLOCK_SINCE
-        return request.engine == "uring" and is_counted
+        return is_counted and super().applies(request, situation)
 
     def have(self, request: Request, situation: Situation) -> int | None:
         return situation.memlock_bytes
