@@ -48,12 +48,10 @@ def explanations(
         evidence,
         {failure.errno for failure in failures if failure.phase == "connect"},
     )
-    root = roots.find(
-        evidence.samples, evidence.silence, connections, evidence.unanswered, evidence.server_nofile
-    )
-    explained = roots.told_once(root, rows)
+    root = roots.find(connections, evidence)
+    explained = roots.report_once(root, rows)
     seen = kernel_rows(evidence, told)
-    if root is not None and len(explained) > len(rows):  # it is told by itself
+    if root is not None and len(explained) > len(rows):  # it has a row of its own
         seen = [_following(root, row) for row in seen]
     return [*explained, *met, *seen]
 

@@ -1,7 +1,7 @@
 """What lies behind several symptoms at once: a server that ended, or one that takes no more. Pure.
 
-A root is told once, before the rows that follow from it; those then have no remedy of their own. A
-root behind a single row is told in that row.
+A root is reported once, before the rows that follow from it, which then have no remedy of their
+own. A root behind a single row is reported in that row.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from c1m.limits.evidence import Silence
+from c1m.limits.evidence import Evidence
 from c1m.results.processor import cpu_share
 from c1m.results.record import Connections, Samples
 from c1m.results.requests import Explanation
@@ -36,91 +36,73 @@ class Root:
     what: str
     cause: str
     remedy: str
-    symptoms: frozenset[str]
+    symptoms: set[str]
 
 
-def find(
-    samples: Samples,
-    silence: Silence | None,
-    connections: Connections,
-    unanswered: int,
-    server_nofile: int,
-) -> Root | None:
+def find(connections: Connections, evidence: Evidence) -> Root | None:
     """The root of what is missing; None where none is known."""
-    ended = server_ended(samples)
+    ended = server_ended(evidence.samples)
     if ended is not None:
-        when = format_duration(ended * NS_PER_S)
-        return Root(
-            f"the server's process ended {when} after the start",
-            "",
-            "See why it ended: its own log, and dmesg for a kill for want of memory.",
-            frozenset(_GONE),
-        )
-    answered = connections.peak_open - unanswered
-    is_full = bool(server_nofile) and NEAR_LIMIT * server_nofile <= answered <= server_nofile
-    used = _meanwhile(samples, silence, is_full=is_full)
-    # One that leaves a few connects unanswered may have nothing else to do, and still takes others.
-    if not is_full and not (used and silence is not None and silence.is_end):
-        return None
-    causes, remedy = [], "Look at the server's log and at its own limit of connections."
+        what = f"the server's process ended {format_duration(ended * NS_PER_S)} after the start"
+        remedy = "See why it ended: its own log, and dmesg for a kill because memory ran out."
+        return Root(what, "", remedy, _GONE)
+    answered, most = connections.peak_open - evidence.unanswered, evidence.server_nofile
+    is_full = bool(most) and NEAR_LIMIT * most <= answered <= most
+    idle, spinning = _meanwhile(evidence)
     if is_full:
-        causes.append(
-            f"It answered {format_count(answered)}, and its process may have "
-            f"{format_count(server_nofile)} descriptors open (RLIMIT_NOFILE)."
+        idle = ""  # as it should be: at its limit it has nothing to do
+    # One that leaves a few connects unanswered may have nothing else to do, and still take others.
+    is_stuck = evidence.silence is not None and evidence.silence.is_end and (idle or spinning)
+    if not is_full and not is_stuck:
+        return None
+    full, remedy = "", "Look at the server's log and at its own limit of connections."
+    if is_full:
+        full = (
+            f"It answered {format_count(answered)}, and its process may have {format_count(most)} "
+            "descriptors open (RLIMIT_NOFILE)."
         )
         remedy = "Start the server with more: ulimit -n in its shell, LimitNOFILE= in its unit."
-    if used:
-        causes.append(used)
-        if is_full and "spins" in used:
+        if spinning:
             remedy += " At its limit it should leave its listener alone until one has closed."
-    return Root(
-        f"the server took no more connections after {format_count(answered)}",
-        " ".join(causes),
-        remedy,
-        frozenset(_NOT_BEGUN),
-    )
+    what = f"the server took no more connections after {format_count(answered)}"
+    return Root(what, " ".join(filter(None, (full, idle, spinning))), remedy, _NOT_BEGUN)
 
 
-def _meanwhile(samples: Samples, silence: Silence | None, *, is_full: bool) -> str:
-    """What the server's process did while it answered nothing; "" where that is not known, or as it
-    should be: at its limit it has nothing to do."""
+def _meanwhile(evidence: Evidence) -> tuple[str, str]:
+    """What the server's process did while it answered nothing: (nothing, or spun); "" for neither
+    and where it is not known."""
+    silence, samples = evidence.silence, evidence.samples
     if silence is None or samples.server is None:
-        return ""
+        return "", ""
     cpu = cpu_share(samples.server, samples.t_s, silence.start_s, silence.end_s)
     if cpu is None or IDLE <= cpu < SPINS:
-        return ""
+        return "", ""
     seconds = silence.end_s - silence.start_s
     used, whole = (format_duration(s * NS_PER_S) for s in (cpu * seconds, seconds))
+    within = f"in the {whole} in which no connect was answered"
     if cpu < IDLE:
-        return (
-            ""
-            if is_full
-            else (
-                f"Its process did nothing in the {whole} in which no connect was answered: it is "
-                "stopped, or waits for something else."
-            )
-        )
-    return (
-        f"It spins: its process used {used} of processor time in the {whole} in which no connect "
-        "was answered."
-    )
+        return f"Its process did nothing {within}: it is stopped, or waits for something else.", ""
+    return "", f"It spins: its process used {used} of processor time {within}."
 
 
-def told_once(root: Root | None, rows: Sequence[tuple[str, Explanation]]) -> list[Explanation]:
-    """The rows (each with its symptom), the root of several of them put first."""
-    follow = {i for i, (symptom, _) in enumerate(rows) if root and symptom in root.symptoms}
-    if root is None or not follow:
+def report_once(root: Root | None, rows: Sequence[tuple[str, Explanation]]) -> list[Explanation]:
+    """The rows (each with its symptom), a root of several of them put first."""
+    if root is None:
         return [row for _, row in rows]
-    if len(follow) > 1:
-        cause = f"{root.cause} What follows from it has no remedy of its own here.".strip()
-        first = Explanation(0, root.what, cause, root.remedy)
-        rest = [replace(row, remedy="") if i in follow else row for i, (_, row) in enumerate(rows)]
-        return [first, *rest]
+    follow = [symptom in root.symptoms for symptom, _ in rows]
+    is_shared = sum(follow) > 1
     said = root.cause or f"{root.what[:1].upper()}{root.what[1:]}."
-    return [
-        replace(row, cause=f"{row.cause} {said}", remedy=root.remedy) if i in follow else row
-        for i, (_, row) in enumerate(rows)
-    ]
+    found = []
+    for (_, row), follows in zip(rows, follow, strict=True):
+        if follows and is_shared:
+            row = replace(row, remedy="")
+        elif follows:
+            row = replace(row, cause=f"{row.cause} {said}", remedy=root.remedy)
+        found.append(row)
+    if is_shared:
+        cause = f"{root.cause} What follows from it has no remedy of its own here.".strip()
+        found.insert(0, Explanation(0, root.what, cause, root.remedy))
+    return found
 
 
 def server_ended(samples: Samples) -> float | None:
