@@ -1,4 +1,4 @@
-"""What this process itself is allowed: its descriptor limit, and whether it may use io_uring."""
+"""What this process is allowed: how many descriptors, and whether it may use io_uring."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DESCRIPTORS_MAX = 1 << 30  # where RLIMIT_NOFILE is "unlimited"
 
 
 def raise_nofile() -> tuple[int, int]:
-    """Raise the soft RLIMIT_NOFILE to the hard one, which needs no privilege; returns both."""
+    """Raise the soft RLIMIT_NOFILE to the hard one (needs no privilege). Returns both."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -24,7 +24,7 @@ def raise_nofile() -> tuple[int, int]:
 def descriptors_left() -> int:
     """How many more descriptors this process may open, by its soft RLIMIT_NOFILE.
 
-    Without /proc those that are open are not known: then all above the lowest that is free count.
+    Without /proc the number of open ones is not known; then the lowest free one is taken for it.
     """
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
@@ -42,10 +42,10 @@ def descriptors_left() -> int:
 
 
 def try_io_uring() -> int:
-    """Set a small ring up as the engine does and close it: 0, or the errno of the refusal.
+    """Set up a small ring as the engine does, and close it: 0, or the errno of the refusal.
 
     ENOSYS: built without, or hidden by a sandbox. EPERM: kernel.io_uring_disabled, or a seccomp
-    filter. EINVAL: older than Linux 6.1, whose flags are asked for. ENOMEM: locked memory.
+    filter. EINVAL: older than Linux 6.1, whose flags this uses. ENOMEM: no locked memory left.
     """
     params = np.zeros(1, abi.PARAMS)
     params["flags"] = abi.SETUP_SINGLE_ISSUER | abi.SETUP_DEFER_TASKRUN

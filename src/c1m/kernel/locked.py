@@ -1,16 +1,16 @@
-"""How much more memory this user may lock, which is what bounds rings where RLIMIT_NOFILE does not.
+"""How much more memory this user may lock: what bounds rings where RLIMIT_NOFILE does not.
 
 Facts
 - Since Linux 6.14 the pages of rings and of buffer rings count against RLIMIT_MEMLOCK: those of all
   processes of a user together, unless the process has CAP_IPC_LOCK in the first user namespace.
-- What a user has locked is told nowhere. But a page that is asked for is refused where the limit
-  is below what is locked already and one more; and the soft limit may be lowered and raised again
-  up to the hard one without any privilege.
-- The page of a buffer ring that is unregistered is given back at once; a closed ring's later.
+- The kernel does not report what a user has locked. But it refuses a page where the limit is below
+  what is locked already plus that page; and a process may lower its soft limit and raise it again,
+  up to the hard one, without any privilege.
+- An unregistered buffer ring gives its page back at once; a closed ring does so later.
 
-Choice: a ring registers one page for a moment, with a lowered soft limit, a dozen times: the least
-limit at which that is granted says what was locked before. It takes some 200 us, and the lowered
-limit concerns this process only.
+Choice: a ring registers one page for a moment, about a dozen times, with lowered soft limits. The
+lowest limit at which that is granted says what was locked before. It takes some 200 us, and the
+lowered limit concerns this process only.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _PAGE = mmap.PAGESIZE
 
 
 def may_ever_lock(length: int) -> bool:
-    """Whether so much is within the limit, where nobody else of this user has locked anything."""
+    """Whether the limit allows `length` bytes when nothing of this user is locked yet."""
     soft = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     return soft == resource.RLIM_INFINITY or length <= soft
 
 
 def left_to_lock(ring: RingLike) -> int | None:
-    """Bytes that further rings of this user may take; None: nothing counts them here."""
+    """Bytes that further rings of this user may lock; None: no limit counts them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft == resource.RLIM_INFINITY:
         return None

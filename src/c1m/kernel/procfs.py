@@ -32,6 +32,9 @@ _TCP_LISTEN = "0A"  # enum in include/net/tcp_states.h, as /proc/net/tcp prints 
 _COMMAND_CHARS_MAX = 80
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F ]+")
 _SOFTNET = ("processed", "dropped", "time_squeeze")  # the first columns, the same since Linux 2.6
+# A memory cgroup's limit and usage ("max": no limit), and what of the usage can be dropped.
+_MEMORY_V2 = ("memory.max", "memory.current", "inactive_file")
+_MEMORY_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 # cgroup v1 has no word for "no limit": it shows the largest page-aligned int64.
 _CGROUP_V1_NO_LIMIT = 1 << 62
 
@@ -72,6 +75,10 @@ def read_text(path: str, root: Path = ROOT) -> str | None:
         return (root / path).read_text(errors="replace")
     except OSError:  # a /proc file may also fail with ESRCH, EINVAL or EIO when read
         return None
+
+
+def _lines(path: str, root: Path) -> list[str]:
+    return (read_text(path, root) or "").splitlines()
 
 
 def _fields(text: str | None, separator: str = ":") -> dict[str, str]:
@@ -144,7 +151,7 @@ def network_counters(root: Path = ROOT) -> dict[str, int]:
     values: dict[str, int] = {}
     for file in ("proc/net/snmp", "proc/net/netstat"):
         # Lines come in pairs of one prefix: "Tcp: name name ..." and "Tcp: number number ...".
-        lines = (read_text(file, root) or "").splitlines()
+        lines = _lines(file, root)
         for names, numbers in zip(lines[::2], lines[1::2], strict=False):
             group, _, rest = names.partition(":")
             values |= _named(group, rest.split(), numbers.split()[1:])
@@ -156,7 +163,7 @@ def softnet(root: Path = ROOT) -> dict[str, int]:
 
     One line a CPU that is online, hexadecimal columns without names. All network namespaces.
     """
-    lines = (read_text("proc/net/softnet_stat", root) or "").splitlines()
+    lines = _lines("proc/net/softnet_stat", root)
     rows = [
         [int(word, 16) for word in line.split()]
         for line in lines
@@ -173,7 +180,7 @@ def conntrack(root: Path = ROOT) -> dict[str, int]:
     A line of names, then one of hexadecimal numbers for each CPU; {} where the module is not
     loaded. "Conntrack.entries" is a gauge of this network namespace and on every line the same.
     """
-    lines = (read_text("proc/net/stat/nf_conntrack", root) or "").splitlines()
+    lines = _lines("proc/net/stat/nf_conntrack", root)
     values: dict[str, int] = {}
     for line in lines[1:]:
         for name, word in zip(lines[0].split(), line.split(), strict=False):
@@ -216,7 +223,7 @@ def process_limit(name: str, root: Path = ROOT, pid: int | str = "self") -> tupl
         limits = resource.getrlimit(_OWN_LIMITS[name])
         soft, hard = (UNLIMITED if n == resource.RLIM_INFINITY else n for n in limits)
         return soft, hard
-    for line in (read_text(f"proc/{pid}/limits", root) or "").splitlines():
+    for line in _lines(f"proc/{pid}/limits", root):
         if line.startswith(name):
             words = line[len(name) :].split()
             soft, hard = (UNLIMITED if word == "unlimited" else int(word) for word in words[:2])
@@ -241,7 +248,7 @@ def slabs(root: Path = ROOT) -> dict[str, Slab]:
     The kernel merges caches of equal size: a name that is absent is not a size of zero.
     """
     values: dict[str, Slab] = {}
-    for line in (read_text("proc/slabinfo", root) or "").splitlines():
+    for line in _lines("proc/slabinfo", root):
         words = line.split()
         if len(words) >= 6 and all(word.isdigit() for word in words[1:6]):
             active, _, object_bytes, objects_per_slab, pages_per_slab = map(int, words[1:6])
@@ -258,12 +265,12 @@ def cgroup_memory(root: Path = ROOT) -> tuple[int | None, int | None]:
     """
     tightest: tuple[int, int] | None = None
     for directory, is_v2 in _groups("memory", root):
-        limit = _cgroup_number(directory, "memory.max" if is_v2 else "memory.limit_in_bytes")
-        used = _cgroup_number(directory, "memory.current" if is_v2 else "memory.usage_in_bytes")
+        names = _MEMORY_V2 if is_v2 else _MEMORY_V1
+        limit, used = (_number(read_text(name, directory) or "") for name in names[:2])
         if limit is None or used is None or limit >= _CGROUP_V1_NO_LIMIT:
             continue
-        droppable = "inactive_file" if is_v2 else "total_inactive_file"
-        used = max(0, used - _numbers(read_text("memory.stat", directory), " ").get(droppable, 0))
+        droppable = _numbers(read_text("memory.stat", directory), " ").get(names[2], 0)
+        used = max(0, used - droppable)
         if tightest is None or limit - used < tightest[0] - tightest[1]:
             tightest = limit, used
     return tightest or (None, None)
@@ -305,14 +312,14 @@ def cpu_quota(directory: Path, is_v2: bool) -> CpuQuota | None:
 def _groups(controller: str, root: Path, pid: int | str = "self") -> Iterator[tuple[Path, bool]]:
     """Directories of a process' cgroups of a controller, from its own upwards; True: version 2."""
     own: dict[bool, str] = {}  # is_v2 -> path within the hierarchy
-    for line in (read_text(f"proc/{pid}/cgroup", root) or "").splitlines():
+    for line in _lines(f"proc/{pid}/cgroup", root):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
             own[True] = path
         elif controller in controllers.split(","):
             own[False] = path
-    for line in (read_text("proc/self/mountinfo", root) or "").splitlines():
+    for line in _lines("proc/self/mountinfo", root):
         head, _, tail = line.partition(" - ")
         mount, kind = head.split(), tail.split()
         is_v2 = kind[:1] == ["cgroup2"]
@@ -330,11 +337,6 @@ def _groups(controller: str, root: Path, pid: int | str = "self") -> Iterator[tu
             if directory == top or top not in directory.parents:
                 break
             directory = directory.parent
-
-
-def _cgroup_number(directory: Path, name: str) -> int | None:
-    text = (read_text(name, directory) or "").strip()
-    return int(text) if text.isdigit() else None  # "max" is no limit
 
 
 def kernel_version(root: Path = ROOT) -> tuple[int, int]:
@@ -370,7 +372,7 @@ def listener_holders(port: int, root: Path = ROOT) -> list[tuple[int, str]]:
 def _listener_inodes(port: int, root: Path) -> set[str]:
     inodes: set[str] = set()
     for file in ("proc/net/tcp", "proc/net/tcp6"):
-        for line in (read_text(file, root) or "").splitlines()[1:]:
+        for line in _lines(file, root)[1:]:
             words = line.split()
             if len(words) > 9 and words[3] == _TCP_LISTEN:
                 local_port = int(words[1].rpartition(":")[2], 16)
@@ -396,6 +398,5 @@ def _has_descriptor(directory: Path, wanted: set[str]) -> bool:
 def _command(directory: Path) -> str:
     words = (read_text("cmdline", directory) or "").replace("\0", " ").strip()
     command = words or (read_text("comm", directory) or "").strip() or "?"
-    if len(command) <= _COMMAND_CHARS_MAX:
-        return command
-    return command[: _COMMAND_CHARS_MAX - 3] + "..."
+    is_long = len(command) > _COMMAND_CHARS_MAX
+    return command[: _COMMAND_CHARS_MAX - 3] + "..." if is_long else command
