@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from c1m.errors import LimitError
 from c1m.limits import reasons
-from c1m.limits.catalogue import COUNTER_BY_NAME, COUNTERS, LIMITS
-from c1m.limits.diagnosis import explanations, kernel_rows, missing, missing_rows
+from c1m.limits.catalogue import COUNTERS, LIMITS
+from c1m.limits.diagnosis import explanations, kernel_rows
+from c1m.limits.diagnosis import missing_rows as rows_and_counters
 from c1m.limits.evidence import Evidence, Silence
 from c1m.limits.limit import OK, SHORT, Finding
 from c1m.results import derive
@@ -67,6 +68,22 @@ def short(
     return replace(connections, closed=closed), failures
 
 
+def missing_rows(
+    asked: Asked, connections: Connections, failures: list[Failure], evidence: Evidence
+) -> list[Explanation]:
+    return [row for _, row in rows_and_counters(asked, connections, failures, evidence)[0]]
+
+
+def missing(asked: Asked, connections: Connections) -> int:
+    """Connections asked for that are not open at the end, though the plan did not close them.
+
+    Connections that the plan closed and opened again (churn, a storm) are attempted twice.
+    """
+    again = max(0, connections.attempted - asked.connections)
+    gone = connections.open_at_end + connections.ended
+    return asked.connections - gone - max(0, connections.closed - again)
+
+
 def rows_of(evidence: Evidence, asked: int = 1_000, **run: object) -> list[Explanation]:
     connections, failures = short(**run)  # type: ignore[arg-type]
     return missing_rows(Asked(connections=asked), connections, failures, evidence)
@@ -75,7 +92,7 @@ def rows_of(evidence: Evidence, asked: int = 1_000, **run: object) -> list[Expla
 def with_counters(evidence: Evidence = HERE, **counters: int) -> Evidence:
     """`TcpExt_ListenOverflows=3` -> "TcpExt.ListenOverflows": 3."""
     named = {name.replace("_", ".", 1): count for name, count in counters.items()}
-    assert set(named) <= set(COUNTER_BY_NAME)
+    assert set(named) <= {counter.name for counter in COUNTERS}
     return replace(evidence, kernel_counters=named)
 
 

@@ -126,7 +126,6 @@ COUNTERS = (
     ),
     *_OTHER_COUNTERS,
 )
-COUNTER_BY_NAME = {counter.name: counter for counter in COUNTERS}
 GAUGES = (
     *_OTHER_GAUGES,
     *(

@@ -2,8 +2,7 @@
 
 Three kinds of rows, in this order:
 
-1. `missing_rows`: what became of the connections that are not open. They add up to `missing`, which
-   is what was asked less what was still open, without those that the plan closed.
+1. `missing_rows`: what became of the connections that are not open.
 2. The walls that the run stopped at or became slow at (`walls.py`).
 3. `kernel_rows`: what else the kernel counted that delays or loses connections and packets.
 
@@ -15,12 +14,11 @@ those that only an accepting machine counts say nothing here about a server else
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 
 from c1m.errors import LimitError
 from c1m.limits import roots, walls
-from c1m.limits.catalogue import COUNTER_BY_NAME, COUNTERS, GAUGES, limits_of
+from c1m.limits.catalogue import COUNTERS, GAUGES, limits_of
 from c1m.limits.evidence import Evidence
 from c1m.limits.situation import numbers
 from c1m.results.record import Asked, Connections, Failure
@@ -38,7 +36,7 @@ def explanations(
     asked: Asked, connections: Connections, failures: Sequence[Failure], evidence: Evidence
 ) -> list[Explanation]:
     """All rows; [] for a run in which nothing is missing and nothing was dropped or delayed."""
-    rows, told = _missing_rows(asked, connections, failures, evidence)
+    rows, told = missing_rows(asked, connections, failures, evidence)
     if evidence.unanswered:
         rows.append(("unanswered", _unanswered(evidence.unanswered)))
     met = walls.recognise(
@@ -50,41 +48,18 @@ def explanations(
     )
     root = roots.find(connections, evidence)
     explained = roots.report_once(root, rows)
-    seen = kernel_rows(evidence, told)
-    if root is not None and len(explained) > len(rows):  # it has a row of its own
-        seen = [_following(root, row) for row in seen]
-    return [*explained, *met, *seen]
-
-
-def _following(root: roots.Root, row: Explanation) -> Explanation:
-    """A listener's counter, without a remedy where it only counts what follows from the root."""
-    counter = COUNTER_BY_NAME.get(row.what.split()[0])
-    if counter is None or not counter.of_server or root.symptoms.isdisjoint(counter.explains):
-        return row
-    return replace(row, remedy="")
-
-
-def missing(asked: Asked, connections: Connections) -> int:
-    """Connections asked for that are not open at the end, though the plan did not close them.
-
-    Connections that the plan closed and opened again (churn, a storm) are attempted twice.
-    """
-    again = max(0, connections.attempted - asked.connections)
-    gone = connections.open_at_end + connections.ended
-    return asked.connections - gone - max(0, connections.closed - again)
+    has_own_row = len(explained) > len(rows)
+    return [*explained, *met, *kernel_rows(evidence, told, root if has_own_row else None)]
 
 
 def missing_rows(
     asked: Asked, connections: Connections, failures: Sequence[Failure], evidence: Evidence
-) -> list[Explanation]:
-    """Rows whose counts add up to `missing`; one of them may be below zero, and says why."""
-    return [row for _, row in _missing_rows(asked, connections, failures, evidence)[0]]
-
-
-def _missing_rows(
-    asked: Asked, connections: Connections, failures: Sequence[Failure], evidence: Evidence
 ) -> tuple[list[tuple[str, Explanation]], set[str]]:
-    """The rows by their symptoms (as in roots.py), and the names of the counters that they tell."""
+    """Rows with their symptoms (as in roots.py), and the names of the counters that they mention.
+
+    They add up to the connections that were asked for and are not open at the end, without those
+    that the plan closed and did not open again. One of them may be below zero, and says why.
+    """
     c, told = connections, set[str]()
     never = max(0, asked.connections - c.attempted)
     rows = [("never begun", _never_begun(never, asked, evidence.refusal))] if never else []
@@ -198,22 +173,27 @@ def _sentence(text: str) -> str:
 
 
 def kernel_rows(
-    evidence: Evidence, told: set[str] | frozenset[str] = frozenset()
+    evidence: Evidence, told: Collection[str] = (), root: roots.Root | None = None
 ) -> list[Explanation]:
     """What else was counted that delays or loses connections: alarms not `told`, gauges at limits.
 
-    Their counts are not connections: they are no part of any sum.
+    Their counts are not connections and part of no sum. A listener's counter has no remedy where it
+    only counts what follows from the root.
     """
-    rows = [
-        Explanation(
-            moved,
-            f"{counter.name} +{format_count(moved)}",
-            _sentence(counter.meaning),
-            doctors_remedy([counter.name], evidence) or counter.remedy,
-        )
-        for counter in COUNTERS
-        if counter.is_alarm and counter.name not in told and (moved := evidence.moved(counter))
-    ]
+    rows = []
+    for counter in COUNTERS:
+        moved = evidence.moved(counter)
+        if not moved or not counter.is_alarm or counter.name in told:
+            continue
+        remedy = doctors_remedy([counter.name], evidence) or counter.remedy
+        if (
+            root is not None
+            and counter.of_server
+            and not root.symptoms.isdisjoint(counter.explains)
+        ):
+            remedy = ""
+        what = f"{counter.name} +{format_count(moved)}"
+        rows.append(Explanation(moved, what, _sentence(counter.meaning), remedy))
     for gauge in GAUGES:
         bounds = numbers(evidence.metadata.sysctls, gauge.limit)[gauge.position :]
         highest = evidence.gauges.get(gauge.name, 0)
