@@ -108,7 +108,7 @@ def _named(group: str, names: list[str], values: list[str]) -> dict[str, int]:
 
 
 def sysctl_path(name: str) -> str:
-    """`net.core.somaxconn` -> `proc/sys/net/core/somaxconn`.
+    """`net.ipv4.tcp_mem` -> `proc/sys/net/ipv4/tcp_mem`.
 
     As in sysctl(8), a name with a slash in it has slashes as separators and may have dots within.
     """

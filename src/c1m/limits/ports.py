@@ -56,6 +56,11 @@ def port_range(sysctls: Mapping[str, str]) -> tuple[int, int] | None:
     return (ends[0], ends[1]) if len(ends) == 2 else None
 
 
+def reserved_ports(sysctls: Mapping[str, str]) -> PortRanges:
+    """Ports that connect() does not take by itself."""
+    return parse_ports(sysctls.get(RESERVED, ""))
+
+
 def ports_before_scan(low: int, high: int, reserved: PortRanges = ()) -> int:
     """Local ports that connect() finds quickly for one (source, destination, port) triple.
 
@@ -75,7 +80,7 @@ def ports_before_scan(low: int, high: int, reserved: PortRanges = ()) -> int:
 def quick_ports(sysctls: Mapping[str, str]) -> int:
     """Local ports that connect() finds quickly on this machine; by default where it is unknown."""
     low, high = port_range(sysctls) or DEFAULT_RANGE
-    return ports_before_scan(low, high, parse_ports(sysctls.get(RESERVED, "")))
+    return ports_before_scan(low, high, reserved_ports(sysctls))
 
 
 def triples(connections: int, quick: int) -> int:
@@ -86,7 +91,7 @@ def triples(connections: int, quick: int) -> int:
 def _reserve(request: Request, situation: Situation, then: str = "") -> Advice:
     """Keep connect() from taking the listening ports, and keep what is reserved already."""
     ports = tuple((port, port) for port in request.listen_ports)
-    value = format_ports(parse_ports(situation.sysctls.get(RESERVED, "")) + ports)
+    value = format_ports(reserved_ports(situation.sysctls) + ports)
     return set_sysctl(RESERVED, value, "no client then takes a listening port", then)
 
 
@@ -154,11 +159,10 @@ class LocalPorts(Bound):
     def advice(self, request: Request, situation: Situation) -> Advice:
         """Widen the range where that gives more; what it cannot give, further addresses must."""
         low, high = port_range(situation.sysctls) or DEFAULT_RANGE
-        reserved = parse_ports(situation.sysctls.get(RESERVED, ""))
-        widest = ports_before_scan(*WIDEST, reserved)
+        widest = ports_before_scan(*WIDEST, reserved_ports(situation.sysctls))
         words, fixes = list[str](), list[Fix]()
         if low > WIDEST[0] or high < WIDEST[1]:
-            quick = ports_before_scan(low, high, reserved)
+            quick = quick_ports(situation.sysctls)
             why = f"{widest:,} instead of {quick:,} connections for each source and target port"
             advice = set_sysctl(RANGE, "{} {}".format(*WIDEST), why, ".")
             words.append(advice.remedy)
@@ -176,10 +180,10 @@ class LocalPorts(Bound):
 
     def own_walls(self, evidence: Evidence) -> Iterable[Wall]:
         ends = port_range(evidence.metadata.sysctls)
-        low, high = ends or (1, 0)
-        quick, pairs = evidence.ports or (high - low + 1) // 2, evidence.triples or 1
-        if quick <= 0:
+        if ends is None:
             return
+        low, high = ends
+        quick, pairs = evidence.ports or (high - low + 1) // 2, evidence.triples or 1
         of = f"{format_count(pairs)} pairs of source and target with " if pairs > 1 else ""
         at_half, at_all = pairs * quick, pairs * max(high - low + 1, quick)
         yield self.wall(
@@ -244,7 +248,7 @@ class ListenPorts(Limit):
 
     def judge(self, have: int, request: Request, situation: Situation) -> Finding:
         low, high = port_range(situation.sysctls) or DEFAULT_RANGE
-        reserved = parse_ports(situation.sysctls.get(RESERVED, ""))
+        reserved = reserved_ports(situation.sysctls)
         taken = [(1, low - 1), *reserved, (high + 1, 65535)]  # no client gets these
         exposed = format_ports(
             tuple(
