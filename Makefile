@@ -24,6 +24,7 @@ format: setup
 
 # The pages, and the API reference from the docstrings, as build/docs/index.html. Warnings are errors.
 docs: setup
+	.venv/bin/python tests/reference_tables.py
 	.venv/bin/mkdocs build --strict --quiet
 	@echo "docs: open build/docs/index.html"
 

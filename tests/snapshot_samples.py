@@ -13,10 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from c1m.cli.live.observer import Observer
+from c1m.results.requests import Requests
 from c1m.results.snapshot import Snapshot
 
 ASKED = 1_000_000
 STAGES = ("ramp 0..1M in 20s", "hold 1M for 60s at 50k/s", "storm 50%", "drain in 10s")
+
+
+REQUESTS = Requests(
+    due=1_650_000, sent=1_649_000, right=1_648_100, wrong=3, missing=2, unsent=100,
+    faults={"garbled": 2, "crossed": 1},
+)  # fmt: skip
 
 
 def busy(**changes: Any) -> Snapshot:
@@ -25,9 +32,8 @@ def busy(**changes: Any) -> Snapshot:
         elapsed_s=52.4, target="tcp://127.0.0.1:8001-8008", scenario="echo",
         stage=STAGES[1], stage_number=2, stages=4, stage_left_s=27.6, asked=ASKED,
         attempted=1_000_000, opened=999_987, ready=999_950, open=999_940, failed=13, lost=47,
-        closed=0, connects_per_s=0.0, last_step_ms=42.1, due=1_650_000, sent=1_649_000,
-        right=1_648_100, wrong=3, missing=2, unsent=100, in_flight=795, sent_per_s=49_990.0,
-        right_per_s=49_870.0, rate_asked_per_s=50_000.0, faults={"garbled": 2, "crossed": 1},
+        closed=0, connects_per_s=0.0, last_step_ms=42.1, requests=REQUESTS,
+        in_flight=795, sent_per_s=49_990.0, right_per_s=49_870.0, rate_asked_per_s=50_000.0,
         errnos={"ECONNREFUSED": 9, "ETIMEDOUT": 4, "ECONNRESET": 47},
         percentiles_ns={"p50": 1_230_000, "p90": 4_100_000, "p99": 18_700_000,
                         "p99.9": 61_000_000, "max": 1_401_000_000},
@@ -55,10 +61,10 @@ def run(step_s: float = 0.5) -> Iterator[Snapshot]:
             attempted=min(int(t * 50_000), ASKED), opened=min(int(t * 50_000), ASKED),
             ready=min(int(t * 50_000), ASKED), open=open_now, failed=0, lost=0,
             closed=ASKED - open_now if stage == 4 else 0,
-            connects_per_s=50_000.0 if t < 20 else 0.0, due=right, sent=right, right=right,
-            wrong=0, missing=0, unsent=0, in_flight=812 if is_busy else 0, sent_per_s=rate,
-            right_per_s=rate, rate_asked_per_s=50_000.0 if is_busy else None, faults={},
-            errnos={}, lag_max_ns=310_000 if is_busy else 0,
+            connects_per_s=50_000.0 if t < 20 else 0.0, requests=Requests(right, right, right),
+            in_flight=812 if is_busy else 0, sent_per_s=rate,
+            right_per_s=rate, rate_asked_per_s=50_000.0 if is_busy else None, errnos={},
+            lag_max_ns=310_000 if is_busy else 0,
             percentiles_ns=busy().percentiles_ns if right else {},
             recent_ns=busy().recent_ns if is_busy else {},
             octaves=[int(c * right / 1_648_105) for c in busy().octaves] if right else [],

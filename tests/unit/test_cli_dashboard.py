@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from c1m.results.requests import Requests
 from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy, run
 
@@ -85,12 +86,14 @@ def test_a_late_generator_is_told_in_words() -> None:
 
 
 def test_no_errors_are_told_too() -> None:
-    assert row(picture(busy(errnos={}, faults={"late": 0})), "errors").split() == ["errors", "none"]
+    assert row(
+        picture(busy(errnos={}, requests=Requests(faults={"late": 0}))), "errors"
+    ).split() == ["errors", "none"]
 
 
 def test_many_errors_take_two_rows() -> None:
     many = {f"E{i:010}": i for i in range(1, 19)}
-    lines = picture(busy(errnos=many, faults={}), 80, 40)
+    lines = picture(busy(errnos=many, requests=Requests()), 80, 40)
     at = lines.index(row(lines, "errors"))
     assert "18 x E0000000018" in lines[at] and lines[at + 1].startswith(" " * 11)
     assert "…" in lines[at + 1]

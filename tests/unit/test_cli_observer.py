@@ -17,6 +17,7 @@ from c1m.cli.live import observer as module
 from c1m.cli.live.observer import Observer, as_json, best_mode
 from c1m.errors import C1mError, UsageError
 from c1m.results import codec
+from c1m.results.requests import Requests
 from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy
 
@@ -148,7 +149,7 @@ def test_when_it_dies_the_run_goes_on_with_plain_lines(
     assert observer._process is not None
     observer._process.wait(60)
     for second in range(3):
-        observer.show(busy(elapsed_s=float(second), right=second))
+        observer.show(busy(elapsed_s=float(second), requests=Requests(right=second)))
     observer.close()
     out, err = capsys.readouterr()
     assert err == "c1m: the dashboard ended (status 1: no terminal).\n"

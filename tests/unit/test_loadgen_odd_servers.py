@@ -129,7 +129,7 @@ def test_a_server_that_says_more_than_it_should(engine: str, tmp_path: Path) -> 
     # What it says too much may begin the next reply: it is judged when that is there.
     more = COUNT // 4
     assert outcomes(record) == [(COUNT, COUNT, 0, 0)] * 2
-    assert record.all_requests().faults == {"unasked": more}
+    assert record.all_requests.faults == {"unasked": more}
     assert record.connections.lost == 0
 
 

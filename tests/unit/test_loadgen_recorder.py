@@ -27,7 +27,7 @@ def test_each_purpose_has_its_own_counts_and_latencies() -> None:
     one, two = recorder.tallies
     assert (one.right, one.wrong, one.missing) == (1, 0, 0)
     assert (two.right, two.wrong, two.missing) == (1, 3, 1)
-    assert two.kinds() == {"garbled": 1, "crossed": 1, "reordered": 1}
+    assert two.requests().faults == {"garbled": 1, "crossed": 1, "reordered": 1}
     assert one.corrected.count == two.corrected.count == 1, "latencies of right replies only"
     assert (one.corrected.max, one.uncorrected.max) == (10 * MS, 10 * MS - 500_000)
     assert (two.corrected.max, two.uncorrected.max) == (9 * MS, 9 * MS - 500_000)

@@ -54,9 +54,10 @@ def test_the_summary_of_a_run_with_failures() -> None:
     lines = squeezed(short_record())
     whole = " ".join(lines)
     assert lines[0] == "SHORT: 18,760 of 20,000 connections open at the same time, 15 lost."
-    assert "- 1,235 of 20,000 connections did not open: 1,200 refused, 30 timed out, 5 failed." in (
-        lines
+    short = (
+        "1,235 of 20,000 connections did not open: 1,200 refused, 30 timed out, 5 failed otherwise."
     )
+    assert short in whole
     for part in (
         "connected 18,765 93.83 % -1,235",
         "1,200 x ECONNREFUSED while connecting: the peer answered with a reset",

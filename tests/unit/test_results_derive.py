@@ -39,7 +39,10 @@ def test_a_sound_record_breaks_no_law() -> None:
     [
         (replace(WHOLE, due=151), "all stages: due is 151, not sent 140 + unsent 10"),
         (replace(WHOLE, right=129, missing=4), "sent is 140, not right 129"),
-        (replace(WHOLE, faults={"crossed": 2}), "wrong is 6, but its kinds add up to 2"),
+        (
+            replace(WHOLE, faults={"crossed": 2}),
+            "wrong is 6, not garbled 0 + crossed 2",
+        ),
         (replace(WHOLE, faults={**WHOLE.faults, "odd": 0}), "there is no fault of kind 'odd'"),
         (replace(WHOLE, waited=141), "waited 141 is above sent 140"),
         (replace(WHOLE, late=3), "late of all stages is 3, but the stages add up to 2"),
@@ -108,7 +111,7 @@ OPENED = RunRecord(
 def test_the_verdict_names_what_is_wrong_with_requests() -> None:
     verdict = derive.judge(replace(OPENED, requests=WHOLE))
     assert not verdict.complete
-    wrong, missing, extra, unsent = verdict.shortfalls
+    wrong, missing, unsent, extra = verdict.shortfalls
     assert wrong.startswith("6 of 140 replies were wrong: 1 garbled (bytes that are not the reply)")
     assert "2 crossed" in wrong and "3 reordered" in wrong
     assert missing == "4 of 140 requests had no reply."

@@ -133,7 +133,7 @@ def test_connections_are_sorted_by_errno() -> None:
         reset=5,
         timed_out=4,
         unreachable=11,
-        failed=15,
+        failed_otherwise=15,
         unfinished=100,
         lost=2,
     )

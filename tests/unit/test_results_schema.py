@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 from c1m.cli.report import report
 from c1m.errors import UsageError
-from c1m.results import catalogue as metrics
 from c1m.results import record_1, thresholds
 from c1m.results.record import Asked, RunRecord
 from c1m.results.requests import Explanation, FanOut, FaultSeen, Threshold
@@ -22,7 +21,6 @@ from measured_records import run
 from report_records import complete_record, short_record
 
 ROOT = Path(__file__).parent.parent.parent
-PUBLISHED = ROOT / "docs" / "reference" / "record.schema.json"
 REAL = sorted((ROOT / "bench" / "results").glob("*-million-[0-9].json"))
 
 
@@ -43,11 +41,6 @@ def full() -> RunRecord:
         fan_out=FanOut(1, 2, 2, 1.0),
         notes=["INCR totals add up"],
     )
-
-
-def test_the_published_schema_is_the_generated_one() -> None:
-    """After a change of the record: c1m report --schema > docs/reference/record.schema.json"""
-    assert PUBLISHED.read_text() == schema_text()
 
 
 def test_c1m_report_prints_it() -> None:
@@ -134,11 +127,9 @@ def test_comments_behind_fields() -> None:
     assert "hold_s" not in comments
 
 
-def test_the_reference_has_every_metric_with_its_meaning() -> None:
+def test_examples_of_thresholds_in_the_reference_are_understood() -> None:
     reference = (ROOT / "docs" / "reference" / "record.md").read_text()
-    for name, (_, text, _, _) in metrics.PLAIN.items():
-        assert re.search(rf"\| `{name}` \| [a-z ]+ \| {re.escape(text)} \|", reference), name
-    for name, text in metrics.DISTRIBUTIONS.items():
-        assert f"| `{name}` | {text} |" in reference
-    for text in re.findall(r"--require '([^']+[0-9%os])'", reference):
+    examples = re.findall(r"--require '([^']+[0-9%os])'", reference)
+    assert len(examples) == 6
+    for text in examples:
         thresholds.parse(text)

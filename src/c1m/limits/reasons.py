@@ -139,7 +139,7 @@ def connections_of(
         opened=opened,
         peak_open=peak_open,
         open_at_end=open_at_end,
-        failed=short - sum(by_kind.values()),
+        failed_otherwise=short - sum(by_kind.values()),
         unfinished=unfinished,
         lost=lost,
         closed=closed,

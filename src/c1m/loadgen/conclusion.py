@@ -176,26 +176,9 @@ def _stage(generator: Generator, phase: Phase, extras: Counter[str]) -> StageRes
         open_at_end=phase.open_at_end,
         rate_from_per_s=stage.rate_from,
         rate_to_per_s=stage.rate_to,
-        requests=_requests(tally, extras, end_s - start_s),
+        requests=tally.requests(end_s - start_s, extras),
         latency=Latency.of(tally.corrected) if tally.corrected.count else Latency(),
         uncorrected=Latency.of(tally.uncorrected) if tally.uncorrected.count else Latency(),
-    )
-
-
-def _requests(tally: Tally, extras: Counter[str], seconds: float) -> Requests:
-    faults = {**tally.kinds(), **extras}
-    return Requests(
-        due=tally.due,
-        sent=tally.sent,
-        right=tally.right,
-        wrong=tally.wrong,
-        missing=tally.missing,
-        unsent=tally.unsent,
-        waited=tally.waited,
-        late=tally.late,
-        faults={kind: count for kind, count in faults.items() if count},
-        in_flight_peak=tally.in_flight_peak,
-        seconds=seconds if tally.due else 0.0,
     )
 
 
@@ -227,7 +210,7 @@ def _first(generator: Generator) -> Requests:
     if not phases or generator.plan.scenario.wants_end:
         return Requests()
     start_s, end_s = _times(generator, phases[0])
-    return _requests(generator.traffic.first, Counter(), end_s - start_s)
+    return generator.traffic.first.requests(end_s - start_s)
 
 
 def _ramp(generator: Generator) -> Ramp:

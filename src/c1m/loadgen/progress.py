@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from c1m.limits.reasons import errno_name
+from c1m.results.requests import Requests
 from c1m.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ def snapshot_of(
     plan, connections, recorder = generator.plan, generator.connections, generator.recorder
     counts, ledger = connections.counts, generator.traffic.ledger
     elapsed = (now_ns - generator.start_ns) / 1e9
-    tallies = recorder.tallies
-    sent, right = sum(t.sent for t in tallies), sum(t.right for t in tallies)
+    requests = Requests.together([tally.requests() for tally in recorder.tallies])
+    requests.faults.update(ledger.extras)
     step_s = elapsed - before.elapsed_s if before else elapsed
     phase = generator.phases[-1]
     stage = phase.stage
@@ -31,9 +32,6 @@ def snapshot_of(
             share = 1 - left / stage.seconds
             rate = stage.rate_from + share * (stage.rate_to - stage.rate_from)
     errnos = Counter(counts.connect_errnos) + Counter(counts.lost_errnos)
-    faults = Counter(ledger.extras)
-    for tally in tallies:
-        faults.update(tally.kinds())
     memory, overall = generator.sampler.latest(), recorder.overall
     return Snapshot(
         elapsed_s=elapsed,
@@ -53,17 +51,11 @@ def snapshot_of(
         closed=counts.closed,
         connects_per_s=_rate(counts.opened, before.opened if before else 0, step_s),
         last_step_ms=connections.ramp.last_step_ms(),
-        due=sum(t.due for t in tallies),
-        sent=sent,
-        right=right,
-        wrong=sum(t.wrong for t in tallies),
-        missing=sum(t.missing for t in tallies),
-        unsent=sum(t.unsent for t in tallies),
+        requests=requests,
         in_flight=ledger.in_flight,
-        sent_per_s=_rate(sent, before.sent if before else 0, step_s),
-        right_per_s=_rate(right, before.right if before else 0, step_s),
+        sent_per_s=_rate(requests.sent, before.requests.sent if before else 0, step_s),
+        right_per_s=_rate(requests.right, before.requests.right if before else 0, step_s),
         rate_asked_per_s=rate,
-        faults={kind: count for kind, count in faults.items() if count},
         errnos={errno_name(code): count for code, count in errnos.items()},
         percentiles_ns=overall.percentiles() | ({"max": overall.max} if overall.count else {}),
         recent_ns=generator.recent_ns,

@@ -7,14 +7,14 @@ those of the steady state, and a request that is answered in a later stage count
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.results.histogram import Histogram
-from c1m.results.requests import Series
+from c1m.results.requests import REQUEST_COUNTS, WRONG_KINDS, Requests, Series
 from c1m.scenarios.ledger import MISSING, OUTCOMES, RIGHT, Outcomes
 
 Times = npt.NDArray[np.int64]
@@ -60,10 +60,16 @@ class Tally:
         """Wrong replies of all kinds."""
         return int(self.outcomes.sum()) - self.right - self.missing
 
-    def kinds(self) -> dict[str, int]:
-        """Wrong replies by kind."""
-        counts = dict(zip(OUTCOMES, self.outcomes.tolist(), strict=True))
-        return {kind: counts[kind] for kind in ("garbled", "crossed", "reordered")}
+    def requests(self, seconds: float = 0.0, extras: Mapping[str, int] | None = None) -> Requests:
+        """The record's: they were due over so many seconds; `extras`: replies beyond those due."""
+        outcomes = dict(zip(OUTCOMES, self.outcomes.tolist(), strict=True))
+        faults = {kind: outcomes[kind] for kind in WRONG_KINDS} | dict(extras or {})
+        return Requests(
+            **{name: getattr(self, name) for name in REQUEST_COUNTS},
+            faults={kind: count for kind, count in faults.items() if count},
+            in_flight_peak=self.in_flight_peak,
+            seconds=seconds if self.due else 0.0,
+        )
 
     @property
     def in_flight(self) -> int:

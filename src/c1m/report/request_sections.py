@@ -251,7 +251,7 @@ def latencies(record: RunRecord) -> Section:
 
 def faults(record: RunRecord) -> Section:
     """The first faults of each kind with the bytes expected and received."""
-    words, counts = WRONG_KINDS | EXTRA_KINDS, record.all_requests().faults
+    words, counts = WRONG_KINDS | EXTRA_KINDS, record.all_requests.faults
     blocks: list[Items] = []
     for kind in dict.fromkeys([*counts, *(one.kind for one in record.faults)]):
         title = f"{format_count(counts[kind])} x {kind}" if counts.get(kind) else kind

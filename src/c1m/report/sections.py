@@ -86,7 +86,7 @@ def verdict(record: RunRecord) -> Section:
     asked, c = format_count(record.asked.connections), record.connections
     opened = f"{format_count(c.peak_open)} of {asked} connections open at the same time"
     if record.verdict.complete:
-        replies = " and every reply right" if record.all_requests().due else ""
+        replies = " and every reply right" if record.all_requests.due else ""
         headline = f"COMPLETE: {opened}{replies}, none lost."
     else:
         headline = f"SHORT: {opened}, {format_count(c.lost)} lost."

@@ -13,17 +13,42 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
+from operator import attrgetter
 
 import numpy as np
 
 from c1m.errors import UsageError
 from c1m.results.histogram import Histogram
-from c1m.results.record import RunRecord, Samples
-from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS, Latency
-from c1m.units import NS_PER_S, format_bytes, format_count, format_duration, format_rate
+from c1m.results.record import (
+    CONNECTION_COUNTS,
+    RunRecord,
+    Samples,
+)
+from c1m.results.requests import (
+    EXTRA_KINDS,
+    HIGHER,
+    LOWER,
+    REQUEST_COUNTS,
+    WRONG_KINDS,
+    Count,
+    Latency,
+)
+from c1m.units import (
+    NS_PER_S,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_rate,
+    parse_count,
+    parse_duration,
+    parse_mean_size,
+    parse_rate,
+    parse_share,
+)
 
 # distribution -> what its values are the latencies of
 DISTRIBUTIONS = {
@@ -45,25 +70,62 @@ _PERCENTILE = re.compile(r"p([0-9]+(?:\.[0-9]+)?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """A name understood: `kind` is "time" (ns), "count", "rate", "share", "bytes" or "flag".
+class Kind:
+    """What a metric's values are: how they are written in thresholds, and shown."""
 
-    `better` is "lower", "higher", or "" where neither is.
-    """
+    unit: str
+    written: str  # as a threshold has it, with an example
+    parse: Callable[[str], float]  # raises UsageError
+    show: Callable[[float], str]
+
+
+def _percent(share: float) -> str:
+    """Cut off, not rounded, so that only all is 100 %."""
+    return f"{math.floor(share * 1e6 + 1e-6) / 1e4:.4f}".rstrip("0").rstrip(".") + " %"
+
+
+def _flag(value: str) -> float:
+    if value.lower() not in ("yes", "true", "no", "false"):
+        raise UsageError(f"{value!r} is neither yes nor no.")
+    return float(value.lower() in ("yes", "true"))
+
+
+KINDS = {
+    "time": Kind("time", "a time, with its unit (ns, us, ms, s, m, h): 50ms",
+                 partial(parse_duration, needs_unit=True), format_duration),
+    "count": Kind("count", "a count: 100 or 10k", parse_count,
+                  lambda n: format_count(n) if n == round(n) else f"{n:,.1f}"),
+    "rate": Kind("per second", "a rate: 50k/s", partial(parse_rate, may_be_zero=True), format_rate),
+    "share": Kind("share", "a share: 99.9% or 0.999", parse_share, _percent),
+    "bytes": Kind("bytes", "a size in bytes: 64 or 4KiB", parse_mean_size,
+                  lambda n: f"{n:,.1f} B" if n < 1024 else format_bytes(n)),
+    "flag": Kind("yes or no", "yes or no", _flag, lambda is_so: "yes" if is_so else "no"),
+}  # fmt: skip
+
+Reader = Callable[[RunRecord], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure that runs have, by name: all that is said and done about it."""
 
     name: str
-    kind: str
-    better: str = "lower"
-    figure: str = ""  # of a latency: "p99", "max"; "" for plain names
-    distribution: str = ""  # "": the run's own choice
+    kind: str  # of KINDS
+    help: str = ""
+    read: Reader = lambda record: None
+    why: str = ""  # a run may have none
+    better: str = LOWER  # or HIGHER; "": neither
+    must_not_be: bool = False  # with any of it a run is not as it should be
+    figure: str = ""  # of a latency: "p99", "max"; "" for others
+    distribution: str = ""  # of a latency; "": the run's own choice
     quantile: Fraction | None = None  # of a percentile
 
     @property
     def ideal(self) -> float | None:
         """The value where nothing went wrong: 0 of what must not be, all of a share; else None."""
         if self.kind == "share" or (self.kind == "flag" and self.better):
-            return float(self.better == "higher")
-        return 0.0 if self.kind == "count" and self.better == "lower" else None
+            return float(self.better == HIGHER)
+        return 0.0 if self.kind == "count" and self.better == LOWER else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +141,7 @@ def find(name: str) -> Metric:
     """The metric of that name. Raises UsageError that names the nearest one and all of them."""
     known = name.strip().lower()
     if known in PLAIN:
-        return Metric(known, PLAIN[known][0], _BETTER.get(known, "lower"))
+        return PLAIN[known]
     head, dot, tail = known.partition(".")
     if head in DISTRIBUTIONS and dot:
         distribution, figure = head, tail
@@ -92,7 +154,7 @@ def find(name: str) -> Metric:
             f"There are: {' '.join(LATENCY_FIGURES)} of the requests, of others as "
             f"{' '.join(f'{d}.p99' for d in DISTRIBUTIONS)}; {' '.join(PLAIN)}.",
         )
-    return Metric(known, "time", "lower", figure, distribution, quantile)
+    return Metric(known, "time", figure=figure, distribution=distribution, quantile=quantile)
 
 
 def _quantile(figure: str) -> Fraction | None:
@@ -112,8 +174,8 @@ def _nearest(name: str) -> str:
 def measure(record: RunRecord, metric: Metric) -> Figure:
     """The run's figure of that metric."""
     if not metric.figure:
-        value = PLAIN[metric.name][2](record)
-        return Figure(metric.name, value, "" if value is not None else PLAIN[metric.name][3])
+        value = metric.read(record)
+        return Figure(metric.name, value, metric.why if value is None else "")
     name = metric.distribution or default_distribution(record)
     value, why = _of_latency(distribution(record, name), metric, DISTRIBUTIONS[name])
     if value is not None and name != (metric.distribution or "request"):
@@ -204,52 +266,23 @@ def beyond(record: RunRecord, metric: Metric) -> str:
 
 def shown(kind: str, value: float) -> str:
     """A value for people."""
-    if kind == "time":
-        return format_duration(value)
-    if kind == "rate":
-        return format_rate(value)
-    if kind == "share":
-        return _percent(value)
-    if kind == "bytes":
-        return f"{value:,.1f} B" if value < 1024 else format_bytes(value)
-    if kind == "flag":
-        return "yes" if value else "no"
-    return format_count(value) if value == round(value) else f"{value:,.1f}"
+    return KINDS[kind].show(value)
 
 
-def _percent(share: float) -> str:
-    """Cut off, not rounded, so that only all is 100 %."""
-    return f"{math.floor(share * 1e6 + 1e-6) / 1e4:.4f}".rstrip("0").rstrip(".") + " %"
-
-
-# Plain names: what they are taken from.
+# How metrics are read from a record.
 
 
 def _failed(record: RunRecord) -> int:
     return record.connections.attempted - record.connections.opened
 
 
-def _all(name: str) -> Callable[[RunRecord], float]:
-    """Of the requests, of the first replies and of the stampede together."""
+def _fault(kind: str) -> Reader:
+    """Of all requests, or of the pushes; not fewer than were kept to be shown."""
 
     def total(record: RunRecord) -> float:
-        return float(getattr(record.all_requests(), name))
-
-    return total
-
-
-def _missing(record: RunRecord) -> float:
-    return _all("missing")(record) + unanswered(record, "push")
-
-
-def _fault(kind: str) -> Callable[[RunRecord], float]:
-    """Of the requests, of the first replies and of the stampede together, or of the pushes."""
-
-    def total(record: RunRecord) -> float:
-        counted = record.all_requests().faults.get(kind, 0)
+        counted = record.all_requests.faults.get(kind, 0)
         pushes = float(getattr(record.fan_out, kind, 0))
-        seen = sum(fault.kind == kind for fault in record.faults)
-        return max(counted, pushes, seen)  # the same ones, perhaps: never more than there were
+        return max(counted, pushes, sum(fault.kind == kind for fault in record.faults))
 
     return total
 
@@ -300,75 +333,82 @@ def _saturated(record: RunRecord) -> float | None:
     return None if limit.who == "unknown" and not limit.is_lower_bound else limit.is_lower_bound
 
 
-_ASK = "The run was asked for no connection."
-_RAN = "The run has no stage in which requests were due."
-_MEMORY = "Too few connections were open, or the server's process is not known."
+def _right_share(record: RunRecord) -> float | None:
+    requests = record.all_requests
+    return _share(requests.right, requests.due)
 
-# name -> (kind, what it is, how it is read, why there may be none)
-PLAIN: dict[str, tuple[str, str, Callable[[RunRecord], float | None], str]] = {
-    "attempted": ("count", "connects begun", lambda r: r.connections.attempted, ""),
-    "opened": ("count", "connections that opened", lambda r: r.connections.opened, ""),
-    "ready": ("count", "had their first reply, and it was right",
-              lambda r: r.connections.ready, ""),
-    "open": ("count", "open when the run began to end", lambda r: r.connections.open_at_end, ""),
-    "peak": ("count", "most that were open at one moment", lambda r: r.connections.peak_open, ""),
-    "failed": ("count", "connects that ended without a connection, in any way", _failed, ""),
-    "lost": ("count", "opened, and ended before the run closed them",
-             lambda r: r.connections.lost, ""),
-    "sent": ("count", "messages sent: requests, first messages, stampede", _all("sent"), ""),
-    "right": ("count", "right replies to them", _all("right"), ""),
-    "wrong": ("count", "wrong replies to them", _all("wrong"), ""),
-    "missing": ("count", "no reply to them; pushes that did not come", _missing, ""),
-    "unsent": ("count", "requests due and never sent", lambda r: r.requests.unsent, ""),
-    "waited": ("count", "requests sent later than due because their connection was busy",
-               lambda r: r.requests.waited, ""),
-    "sent_late": ("count", "requests sent over 10 ms late because the generator was behind",
-                  lambda r: r.requests.late, ""),
-    **{kind: ("count", text, _fault(kind), "")
-       for kind, text in {**WRONG_KINDS, **EXTRA_KINDS}.items()},
-    "rate": ("rate", "right replies a second, over the stages in which requests were due",
-             _rate, _RAN),
-    "connect_rate": ("rate", "connections opened a second, over the ramp", _connect_rate,
-                     "The run has no ramp."),
-    "opened_share": ("share", "of the connections asked for, how many opened",
-                     lambda r: _share(r.connections.opened, r.asked.connections), _ASK),
-    "right_share": ("share", "of the messages due, how many were answered right",
-                    lambda r: _share(_all("right")(r), _all("due")(r)), "Nothing was sent."),
-    "reach": ("share", "of the pushes expected, how many came (publish)",
-              lambda r: None if r.fan_out is None else _share(r.fan_out.received,
-                                                              r.fan_out.expected),
-              "The run published nothing."),
-    "server_cpu": ("time", "the server's CPU time for each right reply", _server_cpu,
-                   "The server's process is not known, or no requests were answered."),
-    "server_bytes": ("bytes", "the server's own memory for each connection",
-                     lambda r: r.memory.server_user_bytes_per_connection, _MEMORY),
-    "client_bytes": ("bytes", "the generator's memory for each connection",
-                     lambda r: r.memory.client_user_bytes_per_connection, _MEMORY),
-    "kernel_bytes": ("bytes", "the kernel's memory for each connection",
-                     lambda r: r.memory.kernel_bytes_per_connection,
-                     "Too few connections were open to tell."),
-    "saturated": ("flag", "the generator was the limit: a lower bound", _saturated,
-                  "The run does not say what its limit was."),
-    "complete": ("flag", "all was as asked", lambda r: r.verdict.complete, ""),
-}  # fmt: skip
 
-_BETTER = dict.fromkeys(
-    ("attempted", "opened", "ready", "open", "peak", "sent", "right", "rate", "connect_rate",
-     "opened_share", "right_share", "reach", "complete"),
-    "higher",
-) | {"saturated": ""}  # fmt: skip
+def _reach(record: RunRecord) -> float | None:
+    fan_out = record.fan_out
+    return None if fan_out is None else _share(fan_out.received, fan_out.expected)
+
+
+def _counts() -> Iterator[Metric]:
+    """Those that are fields of the record: each is described there."""
+    for field, count in CONNECTION_COUNTS.items():
+        yield _of_count(count, f"connections.{field}")
+    for field, count in REQUEST_COUNTS.items():
+        yield _of_count(count, f"all_requests.{field}")
+    for kind, help in (WRONG_KINDS | EXTRA_KINDS).items():
+        yield Metric(kind, "count", help, _fault(kind), must_not_be=True)
+
+
+def _of_count(count: Count, path: str) -> Metric:
+    name = count.name or path.rpartition(".")[2]
+    must_not_be = bool(count.shortfall)
+    return Metric(name, "count", count.help, attrgetter(path), "", count.better, must_not_be)
+
+
+_UNKNOWN = "Too few connections were open, or the server's process is not known."
+
+_OTHERS = (
+    Metric("failed", "count", "connects that ended without a connection, in any way", _failed,
+           must_not_be=True),
+    Metric("rate", "rate", "right replies a second, over the stages in which requests were due",
+           _rate, "The run has no stage in which requests were due.", HIGHER),
+    Metric("connect_rate", "rate", "connections opened a second, over the ramp", _connect_rate,
+           "The run has no ramp.", HIGHER),
+    Metric("opened_share", "share", "of the connections asked for, how many opened",
+           lambda r: _share(r.connections.opened, r.asked.connections),
+           "The run was asked for no connection.", HIGHER),
+    Metric("right_share", "share", "of the requests due, how many were answered right",
+           _right_share, "Nothing was sent.", HIGHER),
+    Metric("reach", "share", "of the pushes expected, how many came (publish)", _reach,
+           "The run published nothing.", HIGHER),
+    Metric("server_cpu", "time", "the server's CPU time for each right reply", _server_cpu,
+           "The server's process is not known, or no requests were answered."),
+    Metric("server_bytes", "bytes", "the server's own memory for each connection",
+           attrgetter("memory.server_user_bytes_per_connection"), _UNKNOWN),
+    Metric("client_bytes", "bytes", "the generator's memory for each connection",
+           attrgetter("memory.client_user_bytes_per_connection"), _UNKNOWN),
+    Metric("kernel_bytes", "bytes", "the kernel's memory for each connection",
+           attrgetter("memory.kernel_bytes_per_connection"),
+           "Too few connections were open to tell."),
+    Metric("saturated", "flag", "the generator was the limit: a lower bound", _saturated,
+           "The run does not say what its limit was.", better=""),
+    Metric("complete", "flag", "all was as asked", attrgetter("verdict.complete"), better=HIGHER,
+           must_not_be=True),
+)  # fmt: skip
+
+PLAIN = {metric.name: metric for metric in (*_counts(), *_OTHERS)}
+# Pushes that did not come are missing, too.
+PLAIN["missing"] = replace(
+    PLAIN["missing"],
+    help=f"{PLAIN['missing'].help}; pushes that did not come",
+    read=lambda record: record.all_requests.missing + unanswered(record, "push"),
+)
 
 _TAIL = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max")
+_SHORT_TAIL = ("p50", "p99", "p99.9", "max")
 # What a comparison shows: (its part of the table, the figures of it).
 COMPARED = (
     ("requests", ("rate", *(f"request.{p}" for p in _TAIL), "server_cpu")),
-    ("uncorrected", tuple(f"uncorrected.{p}" for p in ("p50", "p99", "p99.9", "max"))),
-    ("pushes", ("reach", *(f"push.{p}" for p in ("p50", "p99", "p99.9", "max")),
+    ("uncorrected", tuple(f"uncorrected.{p}" for p in _SHORT_TAIL)),
+    ("pushes", ("reach", *(f"push.{p}" for p in _SHORT_TAIL),
                 "push_last.p50", "push_last.p99", "push_last.max")),
-    ("connecting", ("connect_rate", *(f"connect.{p}" for p in ("p50", "p99", "p99.9", "max")),
-                    *(f"first.{p}" for p in ("p50", "p99", "p99.9", "max")))),
+    ("connecting", ("connect_rate", *(f"connect.{p}" for p in _SHORT_TAIL),
+                    *(f"first.{p}" for p in _SHORT_TAIL))),
     ("stampede", tuple(f"stampede.{p}" for p in ("p50", "p99", "max"))),
     ("memory a connection", ("server_bytes", "client_bytes", "kernel_bytes")),
-    ("must not be", ("failed", "lost", "wrong", "missing", "unsent", *WRONG_KINDS, *EXTRA_KINDS,
-                     "complete")),
+    ("must not be", tuple(name for name, metric in PLAIN.items() if metric.must_not_be)),
 )  # fmt: skip

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 from c1m.results.record import (
+    CONNECTION_COUNTS,
+    NOT_OPENED,
     Asked,
     Connections,
     Memory,
@@ -19,7 +23,7 @@ from c1m.results.record import (
     Samples,
     Verdict,
 )
-from c1m.results.requests import EXTRA_KINDS, REQUEST_COUNTS, WRONG_KINDS, FanOut, Requests
+from c1m.results.requests import EXTRA_KINDS, REQUEST_COUNTS, WRONG_KINDS, Count, FanOut, Requests
 from c1m.units import format_count
 
 _ALMOST_ALL = 0.999  # of the peak: a sample counts as "all are open"
@@ -129,12 +133,17 @@ def _of_connections(asked: Asked, connections: Connections) -> list[str]:
             f"{format_count(again_failed)} of {format_count(connections.attempted)} connects "
             f"failed{_why(connections)}."
         )
-    if connections.lost:
-        shortfalls.append(
-            f"{format_count(connections.lost)} of {format_count(connections.opened)} open "
-            "connections were lost before the run closed them."
-        )
-    return shortfalls
+    values = {name: format_count(getattr(connections, name)) for name in CONNECTION_COUNTS}
+    return shortfalls + _must_not_be(connections, CONNECTION_COUNTS, values)
+
+
+def _must_not_be(one: Any, counts: Mapping[str, Count], values: Mapping[str, str]) -> list[str]:
+    """The sentences of counts that are to be 0; `values`: what these sentences name."""
+    return [
+        count.shortfall.format_map(values)
+        for name, count in counts.items()
+        if count.shortfall and getattr(one, name)
+    ]
 
 
 def _opens_after_a_stampede(stages: Sequence[str]) -> bool:
@@ -164,22 +173,13 @@ def _of_one_each(
 
 
 def _of_requests(record: RunRecord) -> list[str]:
-    shortfalls, requests = [], record.requests
-    sent = format_count(requests.sent)
-    if requests.wrong:
-        kinds = _kinds(requests, WRONG_KINDS)
-        shortfalls.append(f"{format_count(requests.wrong)} of {sent} replies were wrong{kinds}.")
-    if requests.missing:
-        shortfalls.append(f"{format_count(requests.missing)} of {sent} requests had no reply.")
-    everything = record.all_requests()
+    requests, everything = record.requests, record.all_requests
+    values = {name: format_count(getattr(requests, name)) for name in REQUEST_COUNTS}
+    values["kinds"] = _kinds(requests, WRONG_KINDS)
+    shortfalls = _must_not_be(requests, REQUEST_COUNTS, values)
     if extra := sum(everything.faults.get(kind, 0) for kind in EXTRA_KINDS):
         kinds = _kinds(everything, EXTRA_KINDS)
         shortfalls.append(f"{format_count(extra)} replies came beyond those due{kinds}.")
-    if requests.unsent:
-        shortfalls.append(
-            f"{format_count(requests.unsent)} of {format_count(requests.due)} requests that were "
-            "due were not sent."
-        )
     return shortfalls
 
 
@@ -209,10 +209,9 @@ def _of_fan_out(fan_out: FanOut) -> list[str]:
 
 def _why(connections: Connections) -> str:
     """ ": 2 refused, 1 timed out" or "" where none is known."""
-    kinds = ("refused", "reset", "timed_out", "unreachable", "failed", "unfinished")
     counts = [
         f"{format_count(getattr(connections, kind))} {kind.replace('_', ' ')}"
-        for kind in kinds
+        for kind in NOT_OPENED
         if getattr(connections, kind)
     ]
     return ": " + ", ".join(counts) if counts else ""
@@ -221,60 +220,53 @@ def _why(connections: Connections) -> str:
 def broken_laws(record: RunRecord) -> list[str]:
     """Sums that do not hold, as sentences (each would be a bug of ours); [] for a sound record."""
     c = record.connections
-    ended = c.opened + c.refused + c.reset + c.timed_out + c.unreachable + c.failed + c.unfinished
-    broken = []
-    if c.attempted != ended:
-        broken.append(f"attempted is {c.attempted}, but its ends add up to {ended}")
-    if c.opened != c.open_at_end + c.lost + c.closed + c.ended:
-        broken.append(
-            f"opened is {c.opened}, not open_at_end {c.open_at_end} + lost {c.lost} + closed "
-            f"{c.closed} + ended {c.ended}"
-        )
-    if c.peak_open > c.opened:
-        broken.append(f"peak_open {c.peak_open} is above opened {c.opened}")
+    broken = _broken_by("", c)
     for phase, total in (("connect", c.attempted - c.opened - c.unfinished), ("open", c.lost)):
         explained = sum(failure.count for failure in record.failures if failure.phase == phase)
         if explained != total:
             broken.append(f"{total} failures in phase {phase}, but {explained} have an errno")
-    if c.ready > c.opened:
-        broken.append(f"ready {c.ready} is above opened {c.opened}")
-    broken += _broken_by_requests("first requests", record.first)
-    broken += _broken_by_requests("stampedes", record.stampede)
-    broken += _broken_by_requests("all stages", record.requests)
+    parts = {"first requests": record.first, "stampedes": record.stampede}
+    parts["all stages"] = record.requests
     for number, stage in enumerate(record.stages, 1):
-        broken += _broken_by_requests(f"stage {number} ({stage.name})", stage.requests)
+        parts[f"stage {number} ({stage.name})"] = stage.requests
+    for where, requests in parts.items():
+        broken += _broken_by_requests(f"{where}: ", requests)
     stampedes = [stage.requests for stage in record.stages if stage.is_stampede]
     load = [stage.requests for stage in record.stages if not stage.is_stampede]
     if record.stages:
         broken += _broken_by_sum("stages", load, record.requests)
         broken += _broken_by_sum("stampedes", stampedes, record.stampede)
     if record.fan_out is not None:
-        broken += _broken_by_fan_out(record.fan_out)
+        broken += _broken_by("fan-out: ", record.fan_out) + _broken_by_reach(record.fan_out)
+    return broken
+
+
+def _broken_by(where: str, part: Connections | Requests | FanOut) -> list[str]:
+    """Those of its LAWS that do not hold."""
+    values = {one.name: getattr(part, one.name) for one in fields(part)}
+    if isinstance(part, Requests):
+        values |= {kind: part.faults.get(kind, 0) for kind in WRONG_KINDS}
+    broken = []
+    for law in part.LAWS:
+        whole, sign, rest = law.split(maxsplit=2)
+        names, value = rest.split(" + "), values[whole]
+        total = sum(values[name] for name in names)
+        said = " + ".join(f"{name} {values[name]}" for name in names)
+        if sign == "=" and value != total:
+            broken.append(f"{where}{whole} is {value}, not {said}")
+        if sign == "<=" and value > total:
+            broken.append(f"{where}{whole} {value} is above {said}")
     return broken
 
 
 def _broken_by_requests(where: str, r: Requests) -> list[str]:
-    """The laws of one set of requests (measured.Requests)."""
-    broken = []
-    if r.due != r.sent + r.unsent:
-        broken.append(f"{where}: due is {r.due}, not sent {r.sent} + unsent {r.unsent}")
-    if r.sent != r.right + r.wrong + r.missing:
-        broken.append(
-            f"{where}: sent is {r.sent}, not right {r.right} + wrong {r.wrong} + missing "
-            f"{r.missing}"
-        )
-    kinds = sum(r.faults.get(kind, 0) for kind in WRONG_KINDS)
-    if r.wrong != kinds:
-        broken.append(f"{where}: wrong is {r.wrong}, but its kinds add up to {kinds}")
-    for name in sorted(set(r.faults) - set(WRONG_KINDS) - set(EXTRA_KINDS)):
-        broken.append(f"{where}: there is no fault of kind {name!r}")
-    broken += [
-        f"{where}: {name} {value} is above sent {r.sent}"
-        for name, value in (("waited", r.waited), ("late", r.late))
-        if value > r.sent
-    ]
+    kinds = sorted(set(r.faults) - set(WRONG_KINDS) - set(EXTRA_KINDS))
     counts = {name: getattr(r, name) for name in REQUEST_COUNTS} | r.faults
-    return broken + [f"{where}: {name} is {n}, below 0" for name, n in counts.items() if n < 0]
+    return [
+        *_broken_by(where, r),
+        *(f"{where}there is no fault of kind {kind!r}" for kind in kinds),
+        *(f"{where}{name} is {n}, below 0" for name, n in counts.items() if n < 0),
+    ]
 
 
 def _broken_by_sum(what: str, stages: Sequence[Requests], whole: Requests) -> list[str]:
@@ -291,11 +283,8 @@ def _broken_by_sum(what: str, stages: Sequence[Requests], whole: Requests) -> li
     ]
 
 
-def _broken_by_fan_out(fan_out: FanOut) -> list[str]:
-    broken = []
-    if fan_out.received > fan_out.expected:
-        broken.append(f"fan-out: received {fan_out.received} is above expected {fan_out.expected}")
+def _broken_by_reach(fan_out: FanOut) -> list[str]:
     reach = fan_out.received / fan_out.expected if fan_out.expected else fan_out.reach
-    if abs(reach - fan_out.reach) > 1e-6:
-        broken.append(f"fan-out: reach is {fan_out.reach}, not received / expected = {reach}")
-    return broken
+    if abs(reach - fan_out.reach) <= 1e-6:
+        return []
+    return [f"fan-out: reach is {fan_out.reach}, not received / expected = {reach}"]

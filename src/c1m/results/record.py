@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from c1m import files
 from c1m.bounds import RECORD_BYTES_MAX
 from c1m.errors import UsageError
 from c1m.results import codec, record_1
 from c1m.results.requests import (
+    HIGHER,
     Explanation,
     FanOut,
     FaultSeen,
@@ -28,6 +29,8 @@ from c1m.results.requests import (
     Series,
     StageResult,
     Threshold,
+    counted,
+    counts_of,
 )
 
 __all__ = [
@@ -38,6 +41,8 @@ __all__ = [
 ]  # fmt: skip
 
 SCHEMA = "c1m-run/2"
+# The ways in which a connect can end without a connection.
+NOT_OPENED = ("refused", "reset", "timed_out", "unreachable", "failed_otherwise", "unfinished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +95,35 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Where every connection went. Two laws hold (`derive.broken_laws`):
+    """Where every connection went."""
 
-    attempted = opened + refused + reset + timed_out + unreachable + failed + unfinished
-    opened = open_at_end + lost + closed + ended
-    """
+    LAWS: ClassVar[tuple[str, ...]] = (
+        f"attempted = opened + {' + '.join(NOT_OPENED)}",
+        "opened = open_at_end + lost + closed + ended",
+        "peak_open <= opened",
+        "ready <= opened",
+    )
 
-    attempted: int = 0
-    opened: int = 0
-    peak_open: int = 0  # most that were open at one moment
-    open_at_end: int = 0  # open when the run began to close them
-    refused: int = 0  # the ways in which a connect can end otherwise
-    reset: int = 0
-    timed_out: int = 0
-    unreachable: int = 0
-    failed: int = 0  # any other errno
-    unfinished: int = 0  # still connecting when the run was stopped
-    lost: int = 0  # opened, and ended before the run closed them
-    closed: int = 0  # closed by the plan before the end: churn, storms, a stage with fewer
-    ended: int = 0  # ended by the server, where the scenario waits for that (half-open)
-    ready: int = 0  # had their first reply, and it was right
+    attempted: int = counted("connects begun", better=HIGHER)
+    opened: int = counted("connections that opened", better=HIGHER)
+    peak_open: int = counted("most that were open at one moment", better=HIGHER, name="peak")
+    open_at_end: int = counted("open when the run began to end", better=HIGHER, name="open")
+    refused: int = counted("connects that were refused")
+    reset: int = counted("connects that were reset")
+    timed_out: int = counted("connects that timed out")
+    unreachable: int = counted("connects to an address that cannot be reached")
+    failed_otherwise: int = counted("connects that failed with any other errno")
+    unfinished: int = counted("still connecting when the run was stopped")
+    lost: int = counted(
+        "opened, and ended before the run closed them",
+        shortfall="{lost} of {opened} open connections were lost before the run closed them.",
+    )
+    closed: int = counted("closed by the plan: churn, storms, a stage with fewer", better="")
+    ended: int = counted("ended by the server, where the scenario waits for that", better=HIGHER)
+    ready: int = counted("had their first reply, and it was right", better=HIGHER)
+
+
+CONNECTION_COUNTS = counts_of(Connections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +243,7 @@ class RunRecord:
     notes: list[str] = field(default_factory=list)  # what a scenario found at the end
     doubts: list[str] = field(default_factory=list)  # why what was wrong may be named wrongly
 
+    @property
     def all_requests(self) -> Requests:
         """Of the load, each connection's first, and of stampedes, together."""
         return Requests.together([self.requests, self.first, self.stampede])

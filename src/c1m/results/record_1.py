@@ -2,8 +2,9 @@
 
 What schema 2 has otherwise: the first requests and the stampedes are counted as all requests are
 (`first`, `stampede`, the `requests` of a stampede's stage), not in a list of rounds; a wrong reply
-is one of the `faults`; every record has stages. Early records of schema 1 had no stages, no faults
-and no count of connections that were ready.
+is one of the `faults`; connects that failed with other errnos are `failed_otherwise`, because
+`failed` is all that failed; every record has stages. Early records of schema 1 had no stages, no
+faults and no count of connections that were ready.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from c1m.results import codec
 from c1m.results.requests import FaultSeen, Requests, StageResult
 
 SCHEMA = "c1m-run/1"
+_NAMES = {"failed": "failed_otherwise"}  # of connections
 _STAGES = ("ramp", "hold", "stampede")  # of the early records
 
 
@@ -81,8 +83,6 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     old = codec.decode(_Changed, data)
     first = next((one for one in old.rounds if one.name == "first"), _Round("first"))
     stages = _stages(old)
-    if "stages" not in data and isinstance(data.get("connections"), dict):
-        data = {**data, "connections": {"ready": first.right, **data["connections"]}}
     stampedes = [stage.requests for stage in stages if stage.is_stampede]
     load = [stage.requests for stage in stages if not stage.is_stampede]
     new = {
@@ -94,6 +94,8 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
         "faults": old.faults or _faults_seen(old.rounds),
     }
     kept = {name: value for name, value in data.items() if name != "rounds"}
+    if isinstance(counts := data.get("connections"), dict):
+        kept["connections"] = {"ready": first.right} | {_NAMES.get(n, n): counts[n] for n in counts}
     return kept | {name: codec.encode(value) for name, value in new.items()}
 
 

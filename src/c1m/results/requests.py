@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from c1m.errors import UsageError
 
@@ -29,6 +29,30 @@ EXTRA_KINDS = {
     "late": "a reply after its request was given up or answered wrongly",
     "unasked": "bytes that nobody had asked for",
 }
+
+
+LOWER, HIGHER = "lower", "higher"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a field counts, described once: thresholds, comparisons, the verdict, live metrics, the
+    schema and the reference all read it."""
+
+    help: str
+    better: str = LOWER  # or HIGHER; "": neither
+    name: str = ""  # as a metric; "": the field's
+    shortfall: str = ""  # what the verdict says where there is any; "": it is none
+
+
+def counted(help: str, *, better: str = LOWER, name: str = "", shortfall: str = "") -> Any:
+    """A field of a record that is such a count."""
+    return field(default=0, metadata={"count": Count(help, better, name, shortfall)})
+
+
+def counts_of(kind: type) -> dict[str, Count]:
+    """The counts of a part of a record, by field."""
+    return {f.name: f.metadata["count"] for f in fields(kind) if "count" in f.metadata}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +90,34 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What became of requests: of a stage, of all stages with load, the first ones, a stampede.
+    """What became of requests: of a stage, of all stages with load, the first ones, a stampede."""
 
-    due = sent + unsent, sent = right + wrong + missing. `wrong` = the WRONG_KINDS of `faults`.
-    """
+    LAWS: ClassVar[tuple[str, ...]] = (
+        "due = sent + unsent",
+        "sent = right + wrong + missing",
+        f"wrong = {' + '.join(WRONG_KINDS)}",
+        "waited <= sent",
+        "late <= sent",
+    )
 
-    due: int = 0  # by the open loop's schedule, or by the closed loop's connections
-    sent: int = 0
-    right: int = 0
-    wrong: int = 0
-    missing: int = 0  # no reply: given up after the time-out, at the end, or its connection ended
-    unsent: int = 0  # due, and not sent before the stage's connection or the run ended
-    waited: int = 0  # sent later than due because their connection still had a request in flight
-    late: int = 0  # sent later than due by over 10 ms because the generator was behind
+    due: int = counted("requests due, by the schedule or after a think time", better="")
+    sent: int = counted("requests sent", better=HIGHER)
+    right: int = counted("requests answered right", better=HIGHER)
+    wrong: int = counted(
+        "requests answered wrong", shortfall="{wrong} of {sent} replies were wrong{kinds}."
+    )
+    missing: int = counted(
+        "requests without a reply: it took too long, or the connection or the run ended",
+        shortfall="{missing} of {sent} requests had no reply.",
+    )
+    unsent: int = counted(
+        "requests due and never sent: the connection was busy, or it or the stage ended",
+        shortfall="{unsent} of {due} requests that were due were not sent.",
+    )
+    waited: int = counted("requests sent later than due because their connection was busy")
+    late: int = counted(
+        "requests sent over 10 ms late because the generator was behind", name="sent_late"
+    )
     faults: dict[str, int] = field(default_factory=dict)  # by kind, also extra replies
     in_flight_peak: int = 0  # the most that were in flight at one moment
     seconds: float = 0.0  # how long the stages took in which they were due
@@ -97,8 +136,7 @@ class Requests:
         )
 
 
-# Its counts: those of the stages add up to the run's.
-REQUEST_COUNTS = ("due", "sent", "right", "wrong", "missing", "unsent", "waited", "late")
+REQUEST_COUNTS = counts_of(Requests)  # those of the stages add up to the run's
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +289,8 @@ class Explanation:
 @dataclass(frozen=True, slots=True)
 class FanOut:
     """Scenario publish: expected = received + missing; reach = received / expected."""
+
+    LAWS: ClassVar[tuple[str, ...]] = ("received <= expected",)
 
     published: int = 0
     expected: int = 0

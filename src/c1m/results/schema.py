@@ -81,7 +81,9 @@ def _of_dataclass(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
         properties[field.name] = _of(hints[field.name], definitions)
         if hints[field.name] is int:
             properties[field.name]["minimum"] = 0
-        if field.name in comments:
+        if count := field.metadata.get("count"):
+            properties[field.name]["description"] = count.help
+        elif field.name in comments:
             properties[field.name]["description"] = comments[field.name]
         if field.default is not dataclasses.MISSING:
             properties[field.name]["default"] = field.default

@@ -6,7 +6,11 @@ Plain data, made a few times a second by the generator; counts are since the sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from c1m.results.record import CONNECTION_COUNTS
+from c1m.results.requests import REQUEST_COUNTS, Count, Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +34,11 @@ class Snapshot:
     closed: int = 0
     connects_per_s: float = 0.0
     last_step_ms: float | None = None  # what the latest 1,000 connections took
-    due: int = 0
-    sent: int = 0
-    right: int = 0
-    wrong: int = 0
-    missing: int = 0
-    unsent: int = 0
+    requests: Requests = field(default_factory=Requests)  # all, also first ones and stampedes
     in_flight: int = 0
     sent_per_s: float = 0.0
     right_per_s: float = 0.0
     rate_asked_per_s: float | None = None
-    faults: dict[str, int] = field(default_factory=dict)
     errnos: dict[str, int] = field(default_factory=dict)
     percentiles_ns: dict[str, int] = field(default_factory=dict)
     recent_ns: dict[str, int] = field(default_factory=dict)  # "p50", "p99", "max": the last second
@@ -54,7 +52,7 @@ class Snapshot:
 
     def causes(self) -> list[tuple[str, int]]:
         """All that went wrong, errnos and kinds of faults, the most frequent first."""
-        counts = [*self.errnos.items(), *self.faults.items()]
+        counts = [*self.errnos.items(), *self.requests.faults.items()]
         return sorted([pair for pair in counts if pair[1]], key=lambda pair: -pair[1])
 
 
@@ -74,8 +72,17 @@ class LiveFigure:
     shown: str = ""
 
 
-_OUTCOMES = "c1m_replies_total", "Requests sent, by outcome: right, wrong, missing", "outcome"
+_OUTCOMES = ("right", "wrong", "missing")  # of what was sent
+_OUTCOMES_HELP = f"Requests sent, by outcome: {', '.join(_OUTCOMES)}"
 _NS = 1e9  # in a second
+
+
+def _counter(group: str, name: str, counts: Mapping[str, Count], shown: str = "") -> LiveFigure:
+    """A count of the record as it rises."""
+    count = counts[name]
+    metric = f"c1m_{group}_{count.name or name}_total"
+    return LiveFigure(metric, count.help[0].upper() + count.help[1:], shown=shown)
+
 
 LIVE_FIGURES = {
     "elapsed_s": LiveFigure("c1m_elapsed_seconds", "Time since the run began"),
@@ -83,28 +90,34 @@ LIVE_FIGURES = {
     "stages": LiveFigure("c1m_stages", "How many stages the plan has"),
     "asked": LiveFigure("c1m_connections_asked", "Connections, the most that the plan has at once"),
     "open": LiveFigure("c1m_connections_open", "Connections open now", shown="open now"),
-    "attempted": LiveFigure("c1m_connections_attempted_total", "Connects begun"),
-    "opened": LiveFigure("c1m_connections_opened_total", "Connects done", shown="connected"),
-    "ready": LiveFigure("c1m_connections_ready_total", "Connections that had their first reply"),
+    "attempted": _counter("connections", "attempted", CONNECTION_COUNTS),
+    "opened": _counter("connections", "opened", CONNECTION_COUNTS, shown="connected"),
+    "ready": _counter("connections", "ready", CONNECTION_COUNTS),
     "failed": LiveFigure("c1m_connections_failed_total", "Connects that failed"),
-    "lost": LiveFigure(
-        "c1m_connections_lost_total", "Open connections that ended against the plan"
-    ),
-    "closed": LiveFigure("c1m_connections_closed_total", "Connections closed by the plan"),
+    "lost": _counter("connections", "lost", CONNECTION_COUNTS),
+    "closed": _counter("connections", "closed", CONNECTION_COUNTS),
     "errnos": LiveFigure(
         "c1m_connect_errors_total", "Failed and lost connections by errno", "errno"
     ),
-    "due": LiveFigure("c1m_requests_due_total", "Requests that fell due"),
-    "sent": LiveFigure("c1m_requests_sent_total", "Requests sent"),
-    "unsent": LiveFigure("c1m_requests_unsent_total", "Requests due that were never sent"),
+    **{
+        f"requests.{name}": _counter("requests", name, REQUEST_COUNTS)
+        for name in REQUEST_COUNTS
+        if name not in _OUTCOMES
+    },
     "in_flight": LiveFigure("c1m_requests_in_flight", "Requests awaiting reply", shown="in flight"),
     "rate_asked_per_s": LiveFigure(
         "c1m_requests_asked_per_second", "The plan's rate now; absent without one"
     ),
-    "right": LiveFigure(*_OUTCOMES, "right"),
-    "wrong": LiveFigure(*_OUTCOMES, "wrong"),
-    "missing": LiveFigure(*_OUTCOMES, "missing"),
-    "faults": LiveFigure(
+    **{
+        f"requests.{name}": LiveFigure(
+            "c1m_replies_total",
+            f"Requests sent, by outcome: {', '.join(_OUTCOMES)}",
+            "outcome",
+            name,
+        )
+        for name in _OUTCOMES
+    },
+    "requests.faults": LiveFigure(
         "c1m_faults_total", "Replies that were not as they should be, by kind", "kind"
     ),
     "percentiles_ns": LiveFigure(

@@ -1,6 +1,6 @@
 """Thresholds: `--require 'p99 < 50ms'`, parsed before a run and judged by its record.
 
-METRIC OP VALUE, with a metric of `metrics.py`, OP one of < <= > >= == != and a value in the
+METRIC OP VALUE, with a metric of the catalogue, OP one of < <= > >= == != and a value in the
 metric's unit: a time always with its unit (50 of what?), a share as 99.9% or 0.999.
 
 Judged strictly: a figure that the run does not carry (too few samples for that percentile) does not
@@ -14,14 +14,12 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 
 from c1m.errors import UsageError
 from c1m.results import catalogue as metrics
 from c1m.results.catalogue import Metric
 from c1m.results.record import RunRecord
 from c1m.results.requests import Threshold
-from c1m.units import parse_count, parse_duration, parse_mean_size, parse_rate, parse_share
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -31,16 +29,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_FLAGS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _FORM = re.compile(r"\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*([^<>=!]+?)\s*")
-_ADVICE = {
-    "time": "a time, with its unit (ns, us, ms, s, m, h): 50ms",
-    "count": "a count: 100 or 10k",
-    "rate": "a rate: 50k/s",
-    "share": "a share: 99.9% or 0.999",
-    "bytes": "a size in bytes: 64 or 4KiB",
-    "flag": "yes or no",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +64,12 @@ def parse(text: str) -> Required:
 def _bound(text: str, metric: Metric, value: str) -> float:
     """The value in the metric's unit."""
     try:
-        return _PARSERS[metric.kind](value)
+        return metrics.KINDS[metric.kind].parse(value)
     except UsageError as error:
         raise UsageError(
             f"{text.strip()!r}: {error.message}",
-            f"{metric.name} is measured as {_ADVICE[metric.kind]}.",
+            f"{metric.name} is measured as {metrics.KINDS[metric.kind].written}.",
         ) from error
-
-
-def _flag(value: str) -> float:
-    if value.lower() not in _FLAGS:
-        raise UsageError(f"{value!r} is neither yes nor no.")
-    return _FLAGS[value.lower()]
-
-
-_PARSERS: dict[str, Callable[[str], float]] = {
-    "time": partial(parse_duration, needs_unit=True),
-    "count": parse_count,
-    "rate": partial(parse_rate, may_be_zero=True),
-    "share": parse_share,
-    "bytes": parse_mean_size,
-    "flag": _flag,
-}
 
 
 def evaluate(record: RunRecord, thresholds: Iterable[Required]) -> list[Threshold]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 from rich.text import Text
@@ -23,6 +24,7 @@ from c1m.cli.live.plots import (
     short_count,
     short_time,
 )
+from c1m.results.requests import LOWER, REQUEST_COUNTS
 from c1m.results.snapshot import LIVE_FIGURES, Snapshot
 from c1m.units import format_bytes, format_count, format_duration, format_rate
 
@@ -40,9 +42,13 @@ _FUNNEL = {  # the rows of connections, and their bars' style
     "closed": _BAR,
 }  # fmt: skip
 _REQUESTS = {  # the rows of requests, and their numbers' style
-    "due": "", "sent": "", "right": "green", "wrong": _BAD, "missing": _BAD,
-    "unsent": "bold yellow", "in_flight": "",
-}  # fmt: skip
+    **{
+        f"requests.{name}": _BAD if count.shortfall else "green" if name == "right" else ""
+        for name, count in REQUEST_COUNTS.items()
+        if count.shortfall or count.better != LOWER
+    },
+    "in_flight": "",
+}
 _MEMORY = ("server_rss_bytes", "client_rss_bytes", "slab_bytes", "used_bytes")
 
 
@@ -227,7 +233,8 @@ class Picture:
             asked = f"{format_rate(s.rate_asked_per_s)} asked"
         lines = [_heading("requests", asked)]
         for name, style in _REQUESTS.items():
-            count, rate = getattr(s, name), getattr(s, f"{name}_per_s", None)
+            count = attrgetter(name)(s)
+            rate = getattr(s, f"{name.rpartition('.')[2]}_per_s", None)
             row_style = style if count else "dim"
             line = _row(name, f"{format_count(count):>{_NUMBER}}", row_style)
             if rate is not None and math.isfinite(rate):
@@ -324,4 +331,5 @@ def _label(name: str) -> Text:
 
 
 def _row(name: str, count: str, style: str) -> Text:
-    return Text().append(f" {LIVE_FIGURES[name].shown or name:<10}{count}", style)
+    shown = LIVE_FIGURES[name].shown or name.rpartition(".")[2]
+    return Text().append(f" {shown:<10}{count}", style)

@@ -11,6 +11,7 @@ from typing import TextIO
 import click
 
 from c1m.cli.streams import takes_a_line
+from c1m.results.requests import REQUEST_COUNTS
 from c1m.results.snapshot import Snapshot
 from c1m.units import format_count, format_duration, format_rate
 
@@ -66,18 +67,19 @@ def _said(s: Snapshot) -> str:
     stage = s.stage if s.stages < 2 else f"{s.stage} ({s.stage_number} of {s.stages})"
     parts = [stage] if stage else []
     parts.append(f"{format_count(s.open)} open")
-    if s.sent or s.rate_asked_per_s is not None:
+    if s.requests.sent or s.rate_asked_per_s is not None:
         asked = "" if s.rate_asked_per_s is None else f" of {format_rate(s.rate_asked_per_s)}"
         rate = s.right_per_s if math.isfinite(s.right_per_s) else 0.0
-        parts.append(f"{format_count(s.right)} right at {format_rate(rate)}{asked}")
+        parts.append(f"{format_count(s.requests.right)} right at {format_rate(rate)}{asked}")
     latencies = s.recent_ns or s.percentiles_ns
     known = [name for name in ("p50", "p99", "max") if name in latencies]
     if known:
         parts.append(" ".join(f"{name} {format_duration(latencies[name])}" for name in known))
     if s.last_step_ms is not None and s.connects_per_s:
         parts.append(f"last 1,000 in {s.last_step_ms:.1f} ms")
-    for name in ("wrong", "missing", "unsent", "failed", "lost"):
-        if count := getattr(s, name):
+    bad = {name: getattr(s.requests, name) for name, c in REQUEST_COUNTS.items() if c.shortfall}
+    for name, count in (bad | {"failed": s.failed, "lost": s.lost}).items():
+        if count:
             parts.append(f"{format_count(count)} {name}")
     if causes := [f"{format_count(count)} x {name}" for name, count in s.causes()[:CAUSES_MAX]]:
         parts.append(f"({', '.join(causes)})")

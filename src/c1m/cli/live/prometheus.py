@@ -1,7 +1,7 @@
 """A running load's figures for Prometheus, and the server that exports them.
 
-What they are called and mean is said in results/snapshot.py; docs/reference/metrics.md describes
-them for users, and a test holds the two together. The latest snapshot is read at each scrape.
+What they are called and mean is said in results/snapshot.py, from which the table in
+docs/reference/metrics.md is made, too. The latest snapshot is read at each scrape.
 prometheus-client is imported only when a server is wanted.
 """
 
@@ -11,6 +11,7 @@ import importlib.util
 import math
 import re
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 from c1m.addresses import check_host
@@ -100,7 +101,7 @@ def is_counter(metric: str) -> bool:
 
 def _values(snapshot: Snapshot, field: str) -> Iterator[tuple[list[str], float]]:
     """(labels, value) for all that is known of a field."""
-    value, label = getattr(snapshot, field), LIVE_FIGURES[field].label_value
+    value, label = attrgetter(field)(snapshot), LIVE_FIGURES[field].label_value
     if isinstance(value, dict):
         yield from (([key], count) for key, count in value.items())
     elif value is not None and math.isfinite(value):
