@@ -27,9 +27,9 @@ from c1m.loadgen.planning import Planned
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.stages import Defaults, Stage, most_connections, parse_stages
-from c1m.results.derive import broken_laws
 from c1m.results.record import Asked, Metadata, RunRecord
 from c1m.results.snapshot import Snapshot
+from c1m.results.verdict import broken_laws
 from c1m.scenarios.base import Scenario
 from c1m.testing.manual_clock import ManualClock
 from made_scenarios import make_scenario

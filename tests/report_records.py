@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from c1m.limits import reasons
-from c1m.results import derive
 from c1m.results.histogram import Histogram
 from c1m.results.record import (
     Asked,
@@ -20,11 +20,14 @@ from c1m.results.record import (
     Metadata,
     Phase,
     ProcessColumns,
+    Ramp,
     Requests,
     RunRecord,
     Samples,
     StageResult,
 )
+from c1m.results.samples import memory_of
+from c1m.results.verdict import judge
 
 METADATA = Metadata(
     kernel="Linux 6.18.5",
@@ -46,6 +49,12 @@ def latency(seed: int, median_ns: float, count: int) -> Latency:
     drawn = np.random.default_rng(seed).lognormal(np.log(median_ns), 0.6, count)
     histogram.record(drawn.astype(np.int64))
     return Latency.of(histogram)
+
+
+def ramp_of(marks_s: Sequence[float], opened: int, seconds: float) -> Ramp:
+    """The ramp from the moments at which the 1,000th, 2,000th, ... connection had opened."""
+    steps, blocks = (np.diff([0.0, *marks_s][::every]).round(6).tolist() for every in (1, 50))
+    return Ramp(steps, blocks, round(seconds, 6), round(opened / seconds, 3))
 
 
 def one_each(sent: int, *, missing: int = 0, garbled: int = 0, **more: Any) -> Requests:
@@ -119,7 +128,7 @@ def complete_record(connections: int = 1_000_000) -> RunRecord:
             Phase("stampede", 64.0, 78.0),
             Phase("close", 78.0, 80.0),
         ],
-        ramp=derive.ramp_of(marks.tolist(), connections, seconds),
+        ramp=ramp_of(marks.tolist(), connections, seconds),
         first=one_each(connections, in_flight_peak=2_048, seconds=34.4),
         stampede=stampede,
         stages=stages(stampede),
@@ -129,10 +138,10 @@ def complete_record(connections: int = 1_000_000) -> RunRecord:
             "stampede": latency(3, 6e9, connections),
         },
         samples=columns,
-        memory=derive.memory_of(columns),
+        memory=memory_of(columns),
         kernel_counters={"Tcp.RetransSegs": 0, "TcpExt.ListenOverflows": 0},
     )
-    return replace(record, verdict=derive.judge(record))
+    return replace(record, verdict=judge(record))
 
 
 def short_record() -> RunRecord:
@@ -162,7 +171,7 @@ def short_record() -> RunRecord:
             *reasons.failures_of("open", lost),
         ],
         phases=[Phase("ramp", 0.0, 34.0), Phase("hold", 34.0, 64.0)],
-        ramp=derive.ramp_of([0.2 * i for i in range(1, 19)], 18_765, 3.8),
+        ramp=ramp_of([0.2 * i for i in range(1, 19)], 18_765, 3.8),
         first=first,
         stampede=stampede,
         stages=stages(stampede),
@@ -172,7 +181,7 @@ def short_record() -> RunRecord:
         ],
         latencies={"first": latency(4, 2e5, 500)},
         samples=columns,
-        memory=derive.memory_of(columns),
+        memory=memory_of(columns),
         kernel_counters={"Tcp.RetransSegs": 122, "TcpExt.ListenOverflows": 44},
     )
-    return replace(record, verdict=derive.judge(record))
+    return replace(record, verdict=judge(record))

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from c1m.limits import reasons
-from c1m.results import derive
 from c1m.results.histogram import Histogram
 from c1m.results.record import Asked, Phase, RunRecord
 from c1m.results.requests import (
@@ -25,7 +24,9 @@ from c1m.results.requests import (
     StageResult,
     Threshold,
 )
-from report_records import METADATA, latency, one_each, samples
+from c1m.results.samples import memory_of
+from c1m.results.verdict import judge
+from report_records import METADATA, latency, one_each, ramp_of, samples
 
 FREEZE_NS = 1_400_000_000
 STAGES = (
@@ -174,7 +175,7 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
         connections=connections,
         failures=reasons.failures_of("connect", errnos) + reasons.failures_of("open", {104: lost}),
         phases=[Phase(stage.name, stage.start_s, stage.end_s) for stage in stages],
-        ramp=derive.ramp_of(np.linspace(0, 20, 101)[1:].tolist(), 100_000, 20.0),
+        ramp=ramp_of(np.linspace(0, 20, 101)[1:].tolist(), 100_000, 20.0),
         first=one_each(opened, missing=20, in_flight_peak=900, seconds=20.0),
         latencies={
             "connect": latency(1, 4e6, 90_000),
@@ -183,7 +184,7 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
             "uncorrected": uncorrected,
         },
         samples=columns,
-        memory=derive.memory_of(columns),
+        memory=memory_of(columns),
         kernel_counters={"Tcp.RetransSegs": 14, "TcpExt.ListenOverflows": 9},
         thresholds=[
             Threshold("p99 < 50ms", "p99", 1.2e9, "1.2 s", False, "p99 of request, corrected"),
@@ -219,7 +220,7 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
         ],
         notes=["INCR totals add up: 5,000 keys, 2,500,000 increments"],
     )
-    return replace(record, verdict=derive.judge(replace(record, requests=Requests())))
+    return replace(record, verdict=judge(replace(record, requests=Requests())))
 
 
 def publish_record() -> RunRecord:

@@ -33,7 +33,7 @@ from c1m.kernel.sock_diag import accept_queue_of
 from c1m.loadgen.pacing import Window
 from c1m.loadgen.sources import plan_addresses
 from c1m.results.histogram import Histogram
-from c1m.results.ramp import Ramp
+from c1m.results.ramp import RampTimes
 from c1m.scenarios.base import Exchange
 from c1m.scenarios.ledger import RIGHT
 from c1m.scenarios.templates import Echo
@@ -129,7 +129,7 @@ class Client:
         Stops before, and says why, where no connect is possible, memory runs out or nothing comes.
         """
         begin = moved = time.monotonic_ns()
-        ramp, stopped, looked = Ramp(begin), "", begin
+        ramp, stopped, looked = RampTimes(begin), "", begin
         done = failed = 0
         first, wanted = self.started, count - int(np.count_nonzero(self.is_open))
         self.turns.clear()

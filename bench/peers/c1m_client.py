@@ -20,7 +20,7 @@ from c1m.loadgen.plan import LoadPlan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.stages import Stage
-from c1m.results.processor import cpu_share
+from c1m.results.samples import cpu_share
 from c1m.scenarios.templates import Echo
 
 CONNECT_WINDOW = 256

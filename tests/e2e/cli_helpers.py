@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from c1m.results.derive import broken_laws
 from c1m.results.record import RunRecord
+from c1m.results.verdict import broken_laws
 from one_each import right_of_each
 
 COMMAND = [sys.executable, "-m", "c1m"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from c1m.results.derive import broken_laws
 from c1m.results.record import RunRecord
+from c1m.results.verdict import broken_laws
 from e2e.cli_helpers import finish, load, start
 from e2e.process_server import ProcessServer
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from c1m.kernel import procfs
-from c1m.results.derive import broken_laws
 from c1m.results.record import RunRecord
+from c1m.results.verdict import broken_laws
 from e2e.cli_helpers import assert_complete, start
 
 MILLION = 1_000_000

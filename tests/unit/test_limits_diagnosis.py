@@ -18,7 +18,6 @@ from c1m.limits.diagnosis import explanations, kernel_rows
 from c1m.limits.diagnosis import missing_rows as rows_and_counters
 from c1m.limits.evidence import Evidence, Silence
 from c1m.limits.limit import OK, SHORT, Finding
-from c1m.results import derive
 from c1m.results.record import (
     Asked,
     Connections,
@@ -31,6 +30,7 @@ from c1m.results.record import (
     Samples,
 )
 from c1m.results.requests import Explanation
+from c1m.results.verdict import broken_laws
 
 METADATA = Metadata(
     memory_bytes=8 << 30,
@@ -140,7 +140,7 @@ def test_the_rows_add_up_to_what_is_missing(
         connect, lost, opened=opened, unfinished=unfinished, closed=closed
     )
     record = RunRecord(connections=connections, failures=failures)
-    assert derive.broken_laws(record) == []
+    assert broken_laws(record) == []
     plan = Asked(connections=asked)
     rows = missing_rows(
         plan, connections, failures, with_counters(TcpExt_ListenOverflows=overflows)

@@ -11,9 +11,8 @@ import pytest
 from c1m.kernel import procfs
 from c1m.loadgen.quota import QuotaWatch
 from c1m.results.histogram import Histogram
-from c1m.results.quota import is_held_back
 from c1m.results.requests import Limit, Requests, Throttling
-from c1m.results.verdict import Facts, judge_limit
+from c1m.results.saturation import Facts, is_held_back, judge_limit
 
 V2 = "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 V1 = "31 1 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"

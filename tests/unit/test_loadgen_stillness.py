@@ -13,7 +13,7 @@ import pytest
 
 from c1m.engine.contract import EventBatch
 from c1m.results.requests import Requests
-from c1m.results.verdict import Facts, judge_limit
+from c1m.results.saturation import Facts, judge_limit
 from c1m.scenarios.templates import SlowReader
 from generator_runs import SECOND, Engine, Run, slots_of
 

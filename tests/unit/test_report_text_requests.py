@@ -8,9 +8,9 @@ import pytest
 
 from c1m.report import text
 from c1m.report.request_sections import limit_sentences, sentence
-from c1m.results import derive
 from c1m.results.record import Connections, RunRecord
 from c1m.results.requests import Explanation, FaultSeen, Latency, Limit, Requests, StageResult
+from c1m.results.verdict import broken_laws
 from report_records import complete_record, latency
 from report_request_records import hour_record, publish_record, request_record
 
@@ -22,7 +22,7 @@ def squeezed(record: RunRecord) -> list[str]:
 
 def test_the_made_up_records_obey_the_laws() -> None:
     for record in (request_record(), publish_record(), hour_record()):
-        assert derive.broken_laws(record) == []
+        assert broken_laws(record) == []
         r = record.requests
         assert r.due == r.sent + r.unsent and r.sent == r.right + r.wrong + r.missing
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.results import derive
 from c1m.results.record import Asked, Connections, RunRecord
 from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS, FanOut, Requests, StageResult
+from c1m.results.verdict import broken_laws, judge
 
 FIRST = Requests(
     due=100, sent=90, right=80, wrong=6, missing=4, unsent=10, waited=7, late=2,
@@ -28,10 +28,10 @@ RECORD = RunRecord(
 
 
 def test_a_sound_record_breaks_no_law() -> None:
-    assert derive.broken_laws(RECORD) == []
-    assert derive.broken_laws(replace(RECORD, stages=[])) == []  # a record without stages
+    assert broken_laws(RECORD) == []
+    assert broken_laws(replace(RECORD, stages=[])) == []  # a record without stages
     sound = FanOut(published=2, expected=20, received=15, reach=0.75)
-    assert derive.broken_laws(replace(RECORD, fan_out=sound)) == []
+    assert broken_laws(replace(RECORD, fan_out=sound)) == []
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_a_sound_record_breaks_no_law() -> None:
     ],
 )
 def test_each_law_of_requests_is_held(wrong: Requests, says: str) -> None:
-    broken = derive.broken_laws(replace(RECORD, requests=wrong))
+    broken = broken_laws(replace(RECORD, requests=wrong))
     assert any(says in one for one in broken), broken
 
 
 def test_a_stage_breaks_its_own_laws() -> None:
     stages = [RECORD.stages[0], replace(RECORD.stages[1], requests=replace(SECOND, right=49))]
-    broken = derive.broken_laws(replace(RECORD, stages=stages))
+    broken = broken_laws(replace(RECORD, stages=stages))
     assert "stage 2 (hold): sent is 50, not right 49 + wrong 0 + missing 0" in broken
 
 
@@ -66,9 +66,9 @@ def test_the_laws_of_fan_out_and_of_ready() -> None:
         FanOut(expected=10, received=11, reach=1.1),
         FanOut(expected=10, received=5, reach=0.6),
     ):
-        assert len(derive.broken_laws(replace(RECORD, fan_out=fan_out))) == 1
+        assert len(broken_laws(replace(RECORD, fan_out=fan_out))) == 1
     connections = Connections(attempted=1, opened=1, peak_open=1, open_at_end=1, ready=2)
-    assert derive.broken_laws(RunRecord(connections=connections)) == ["ready 2 is above opened 1"]
+    assert broken_laws(RunRecord(connections=connections)) == ["ready 2 is above opened 1"]
 
 
 counts = st.integers(0, 10**9)
@@ -95,11 +95,11 @@ def test_stages_that_add_up_break_no_law_and_any_change_of_one_does(
         {kind: sum(one[3].get(kind, 0) for one in drawn) for kind in kinds},
     )
     record = RunRecord(requests=whole, stages=stages)
-    assert derive.broken_laws(record) == []
+    assert broken_laws(record) == []
     names = ("due", "sent", "right", "wrong", "missing", "unsent", "waited", "late")
     changed = replace(whole, **{names[which]: getattr(whole, names[which]) + more})
     if stages or names[which] != "waited":
-        assert derive.broken_laws(replace(record, requests=changed))
+        assert broken_laws(replace(record, requests=changed))
 
 
 OPENED = RunRecord(
@@ -109,7 +109,7 @@ OPENED = RunRecord(
 
 
 def test_the_verdict_names_what_is_wrong_with_requests() -> None:
-    verdict = derive.judge(replace(OPENED, requests=WHOLE))
+    verdict = judge(replace(OPENED, requests=WHOLE))
     assert not verdict.complete
     wrong, missing, unsent, extra = verdict.shortfalls
     assert wrong.startswith("6 of 140 replies were wrong: 1 garbled (bytes that are not the reply)")
@@ -118,20 +118,20 @@ def test_the_verdict_names_what_is_wrong_with_requests() -> None:
     assert extra.startswith("7 replies came beyond those due: 5 doubled")
     assert unsent == "10 of 150 requests that were due were not sent."
     right = replace(SECOND, faults={"doubled": 0})
-    assert derive.judge(replace(OPENED, requests=right)).complete
-    assert not derive.judge(replace(OPENED, requests=SECOND)).complete  # one nobody asked for
+    assert judge(replace(OPENED, requests=right)).complete
+    assert not judge(replace(OPENED, requests=SECOND)).complete  # one nobody asked for
 
 
 def test_late_and_waiting_requests_are_no_shortfall() -> None:
     slow = Requests(due=9, sent=9, right=9, waited=9, late=9)  # results/verdict.py judges these
-    assert derive.judge(replace(OPENED, requests=slow)).complete
+    assert judge(replace(OPENED, requests=slow)).complete
 
 
 def test_the_verdict_on_a_fan_out() -> None:
     whole = FanOut(published=3, expected=30, received=30, reach=1.0)
-    assert derive.judge(replace(OPENED, fan_out=whole)).complete
+    assert judge(replace(OPENED, fan_out=whole)).complete
     short = replace(whole, received=28, reach=28 / 30, doubled=2, garbled=1)
-    reach, doubled, garbled = derive.judge(replace(OPENED, fan_out=short)).shortfalls
+    reach, doubled, garbled = judge(replace(OPENED, fan_out=short)).shortfalls
     assert reach == "Publications reached 28 of 30 receivers: 2 are missing."
     assert doubled == "2 publications came more than once."
     assert garbled == "1 publications came garbled."
@@ -141,7 +141,7 @@ def test_connections_that_the_plan_closes_are_no_shortfall_but_failed_ones_are()
     churned = Connections(attempted=15, opened=15, peak_open=10, open_at_end=10, closed=5)
     stages = [StageResult("stampede", requests=Requests(10, 10, 10))]
     record = replace(OPENED, connections=churned, stages=stages)
-    assert derive.judge(record).complete
+    assert judge(record).complete
     failed = replace(churned, attempted=17, refused=1, unfinished=1)
-    (says,) = derive.judge(replace(record, connections=failed)).shortfalls
+    (says,) = judge(replace(record, connections=failed)).shortfalls
     assert says.startswith("1 of 17 connects failed: 1 refused")

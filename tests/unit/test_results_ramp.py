@@ -9,42 +9,56 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.bounds import RAMP_STEP, RAMP_STRIDE
-from c1m.results.ramp import Ramp
+from c1m.results.ramp import RampTimes
+from c1m.results.record import Ramp
 
 batches = st.lists(st.tuples(st.integers(0, 3500), st.integers(0, 10**9)), max_size=12)
 
 
 def test_nothing_yet() -> None:
-    ramp = Ramp(5)
+    ramp = RampTimes(5)
     assert (ramp.step_seconds(), ramp.stride_seconds(), ramp.last_step_ms()) == ([], [], None)
     assert (ramp.count, ramp.last_ns) == (0, 5)
 
 
 def test_within_a_batch_they_came_evenly() -> None:
-    ramp = Ramp(0)
+    ramp = RampTimes(0)
     ramp.add(4 * RAMP_STEP, 8_000_000_000)
     assert ramp.step_seconds() == [2.0] * 4
     assert ramp.last_step_ms() == 2000.0
 
 
 def test_a_batch_of_none_changes_nothing() -> None:
-    ramp = Ramp(0)
+    ramp = RampTimes(0)
     ramp.add(500, 1_000)
     ramp.add(0, 5_000)
     assert (ramp.count, ramp.last_ns) == (500, 1_000)
 
 
 def test_strides() -> None:
-    ramp = Ramp(0)
+    ramp = RampTimes(0)
     for n in range(1, 2 * RAMP_STRIDE // RAMP_STEP + 2):
         ramp.add(RAMP_STEP, n * 10_000_000)
     assert ramp.stride_seconds() == pytest.approx([0.5, 0.5])
     assert len(ramp.step_seconds()) == 101
 
 
+def test_the_ramp_of_a_record() -> None:
+    times = RampTimes(0)
+    for n in range(125):
+        times.add(RAMP_STEP, (n + 1) * 10_000_000)
+    times.add(400, 1_300_000_000)
+    ramp = times.result()
+    assert ramp.per_1000_s == pytest.approx([0.01] * 125)
+    assert ramp.per_50000_s == pytest.approx([0.5, 0.5])  # the rest is no whole block
+    assert ramp.seconds == 1.3
+    assert ramp.connects_per_s == pytest.approx(125_400 / 1.3)
+    assert RampTimes(7).result() == Ramp()
+
+
 @given(st.integers(0, 10**12), batches)
 def test_against_the_time_of_each_connection(start_ns: int, steps: list[tuple[int, int]]) -> None:
-    ramp = Ramp(start_ns)
+    ramp = RampTimes(start_ns)
     moments: list[float] = []  # of every single connection
     now = last = start_ns
     for opened, later in steps:

@@ -13,7 +13,6 @@ import pytest
 from c1m.errors import UsageError
 from c1m.limits import reasons
 from c1m.loadgen import metadata
-from c1m.results import derive
 from c1m.results.histogram import Histogram
 from c1m.results.record import (
     Asked,
@@ -22,12 +21,13 @@ from c1m.results.record import (
     Latency,
     Memory,
     ProcessColumns,
-    Ramp,
     Requests,
     RunRecord,
     Samples,
     StageResult,
 )
+from c1m.results.samples import memory_of
+from c1m.results.verdict import broken_laws, judge
 from report_records import METADATA, complete_record, one_each, short_record
 
 
@@ -106,9 +106,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_made_up_records_obey_the_laws() -> None:
-    assert derive.broken_laws(complete_record(5_000)) == []
-    assert derive.broken_laws(short_record()) == []
-    broken = derive.broken_laws(
+    assert broken_laws(complete_record(5_000)) == []
+    assert broken_laws(short_record()) == []
+    broken = broken_laws(
         replace(
             short_record(),
             connections=Connections(attempted=9, opened=5, peak_open=6, open_at_end=1, lost=2),
@@ -175,14 +175,6 @@ def test_failures_come_most_frequent_first() -> None:
     ]
 
 
-def test_the_ramp_from_its_marks() -> None:
-    ramp = derive.ramp_of([0.01 * (i + 1) for i in range(125)], opened=125_400, seconds=1.3)
-    assert ramp.per_1000_s == [0.01] * 125
-    assert ramp.per_50000_s == [0.5, 0.5]  # the rest is no whole block
-    assert ramp.connects_per_s == pytest.approx(125_400 / 1.3)
-    assert derive.ramp_of([], 0, 0.0) == Ramp()
-
-
 def test_memory_is_the_growth_at_full_number() -> None:
     n = 10_000
     server = ProcessColumns(rss_bytes=[1000, 5000, 1000 + 80 * n, 1000 + 100 * n, 1])
@@ -191,7 +183,7 @@ def test_memory_is_the_growth_at_full_number() -> None:
         used_bytes=[0, 0, 1100 * n, 2120 * n, 0], slab_bytes=[0, 0, 900 * n, 1000 * n, 0]
     )
     is_open = [0, 50, n, n, 0]
-    made = derive.memory_of(Samples([0, 1, 2, 3, 4], is_open, server, client, kernel))
+    made = memory_of(Samples([0, 1, 2, 3, 4], is_open, server, client, kernel))
     assert made.server_user_bytes_per_connection == 100  # the higher of the two full samples
     assert made.client_user_bytes_per_connection == 20
     assert made.kernel_bytes_per_connection == (1000 + 2000) / 2
@@ -211,16 +203,16 @@ def test_kernel_memory_is_told_only_where_it_stands_out(
     connections: int, used: int, says: float | None
 ) -> None:
     kernel = KernelColumns(used_bytes=[10**9, 10**9 + used], slab_bytes=[0, 30_000_000])
-    made = derive.memory_of(Samples([0, 1], [0, connections], None, kernel=kernel))
+    made = memory_of(Samples([0, 1], [0, connections], None, kernel=kernel))
     assert made.kernel_bytes_per_connection == says
     assert made.slab_bytes_per_connection == pytest.approx(3_000, rel=1e-3)
 
 
 def test_memory_of_a_run_that_opened_nothing_or_knows_no_process() -> None:
-    assert derive.memory_of(Samples()) == Memory()
+    assert memory_of(Samples()) == Memory()
     kernel = KernelColumns(used_bytes=[0, 10], slab_bytes=[0, 0])
     for is_open in ([0, 0], [0, 10]):
-        assert derive.memory_of(Samples([0, 1], is_open, None, kernel=kernel)) == Memory()
+        assert memory_of(Samples([0, 1], is_open, None, kernel=kernel)) == Memory()
 
 
 def test_the_verdict() -> None:
@@ -229,8 +221,8 @@ def test_the_verdict() -> None:
     right = one_each(10)
     stampede = StageResult("stampede", requests=right)
     record = RunRecord(asked=asked, connections=whole, first=right, stages=[stampede])
-    assert derive.judge(record).complete
-    assert not derive.judge(record, also=["It was stopped by SIGINT."]).complete
+    assert judge(record).complete
+    assert not judge(record, also=["It was stopped by SIGINT."]).complete
     few = replace(stampede, requests=one_each(4))
     for changed, says in (
         ({"connections": replace(whole, opened=9, refused=1)},
@@ -244,7 +236,7 @@ def test_the_verdict() -> None:
         ({"stages": [few]}, "Stampede: only 4 of 10 opened"),
         ({"stages": [stampede, few]}, "Stampede: only 4 of 10 opened"),
     ):  # fmt: skip
-        verdict = derive.judge(replace(record, **changed))
+        verdict = judge(replace(record, **changed))
         assert not verdict.complete
         assert len(verdict.shortfalls) == 1
         assert says in verdict.shortfalls[0]

@@ -15,14 +15,11 @@ from c1m.loadgen.generator import Generator, Phase
 from c1m.loadgen.planning import Planned
 from c1m.loadgen.recorder import Tally
 from c1m.loadgen.targets import is_here, local_ports
-from c1m.results import derive
 from c1m.results.histogram import Histogram
-from c1m.results.processor import cpu_share, idle_cores
 from c1m.results.record import (
     Connections,
     Failure,
     Metadata,
-    Ramp,
     RunRecord,
     Samples,
 )
@@ -35,9 +32,10 @@ from c1m.results.requests import (
     Requests,
     StageResult,
 )
-from c1m.results.stillness import pauses_of
+from c1m.results.samples import cpu_share, idle_cores, memory_of
+from c1m.results.saturation import Facts, judge_limit, pauses_of
 from c1m.results.thresholds import Required, evaluate
-from c1m.results.verdict import Facts, judge_limit
+from c1m.results.verdict import judge
 from c1m.units import format_count
 
 
@@ -53,7 +51,7 @@ def conclude(
     asked = planned.asked
     samples, counters = generator.sampler.samples(), generator.sampler.kernel_counters()
     connections, failures = _connections(generator)
-    stages, ramp = _stages(generator), _ramp(generator)
+    stages, ramp = _stages(generator), generator.connections.ramp.result()
     requests = Requests.together([s.requests for s in stages if not s.is_stampede])
     fan_out, latencies = _fan_out(generator), _latencies(generator)
     notes = generator.plan.scenario.notes()
@@ -73,7 +71,7 @@ def conclude(
         ramp=ramp,
         latencies={n: Latency.of(h) for n, h in latencies.items() if h.count},
         samples=samples,
-        memory=derive.memory_of(samples),
+        memory=memory_of(samples),
         kernel_counters=counters,
         requests=requests,
         first=_first(generator),
@@ -86,7 +84,7 @@ def conclude(
         notes=notes,
         doubts=_doubts(generator),
     )
-    record = replace(record, verdict=derive.judge(record, also))
+    record = replace(record, verdict=judge(record, also))
     evidence = Evidence(
         kernel_counters=counters,
         gauges=generator.sampler.gauges(),
@@ -213,14 +211,6 @@ def _first(generator: Generator) -> Requests:
     return generator.traffic.first.requests(end_s - start_s)
 
 
-def _ramp(generator: Generator) -> Ramp:
-    ramp, opened = generator.connections.ramp, generator.connections.ramp.count
-    seconds = (ramp.last_ns - ramp.start_ns) / 1e9
-    return Ramp(
-        ramp.step_seconds(), ramp.stride_seconds(), seconds, opened / seconds if seconds else 0.0
-    )
-
-
 def _faults(generator: Generator) -> list[FaultSeen]:
     traffic = generator.traffic
     return [
@@ -307,7 +297,7 @@ def _limit(
         lag=recorder.lag,
         is_open_loop=is_open,
         generator_cpu=own_cpu,
-        server_cpu=None if server is None else cpu_share(server, samples.t_s, start, end),
+        server_cpu=cpu_share(server, samples.t_s, start, end),
         softnet_drops=counters.get("Softnet.dropped", 0),
         p99_ns=corrected.quantile(0.99) if corrected.count else None,
         rate_asked=asked / busy_s if is_open and busy_s else None,

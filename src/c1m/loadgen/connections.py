@@ -17,7 +17,7 @@ from c1m.errors import LimitError
 from c1m.loadgen.pacing import Window
 from c1m.loadgen.sources import AddressPlan
 from c1m.results.histogram import Histogram
-from c1m.results.ramp import Ramp
+from c1m.results.ramp import RampTimes
 from c1m.scenarios.messages import Numbers
 
 FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(7)  # LEAVING: open, asks no more
@@ -68,7 +68,7 @@ class Connections:
         self.states = np.zeros(count, np.uint8)
         self.slots = np.zeros(count, np.int32)
         self.latency = Histogram()  # of connects
-        self.ramp = Ramp(now_ns)
+        self.ramp = RampTimes(now_ns)
         self.is_ramp = True  # what opens now belongs to it
         self.is_full = False  # the engine has no slot left, or the kernel nothing for another one
         self.refusal: LimitError | None = None  # the limit that was met

@@ -10,7 +10,7 @@ as gaps; whether a gap is told, and what to make of it, `report.stillness` decid
 
 from __future__ import annotations
 
-from c1m.results.stillness import Gap
+from c1m.results.saturation import Gap
 
 STILL_NS = 500_000_000  # a sampler's interval: over less, processor time says nothing
 GAPS_MAX = 32  # the longest are kept

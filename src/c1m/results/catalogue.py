@@ -26,7 +26,6 @@ from c1m.results.histogram import Histogram
 from c1m.results.record import (
     CONNECTION_COUNTS,
     RunRecord,
-    Samples,
 )
 from c1m.results.requests import (
     EXTRA_KINDS,
@@ -37,6 +36,7 @@ from c1m.results.requests import (
     Count,
     Latency,
 )
+from c1m.results.samples import cpu_used
 from c1m.units import (
     NS_PER_S,
     format_bytes,
@@ -302,26 +302,13 @@ def _connect_rate(record: RunRecord) -> float | None:
     return record.ramp.connects_per_s if record.ramp.seconds > 0 else None
 
 
-def server_cpu_at(samples: Samples, t_s: list[float]) -> list[float] | None:
-    """CPU seconds of the server's process at these times, between its samples; None: not known."""
-    if samples.server is None:
-        return None
-    columns = zip(samples.t_s, samples.server.user_s, samples.server.system_s, strict=False)
-    rows = [(t, u + s) for t, u, s in columns if u is not None and s is not None]
-    if len(rows) < 2:
-        return None
-    moments, used = np.array(rows).T
-    at: list[float] = np.interp(t_s, moments, used).tolist()
-    return at
-
-
 def _server_cpu(record: RunRecord) -> float | None:
-    times = request_times(record)
-    used = server_cpu_at(record.samples, [t for pair in times for t in pair])
-    if used is None or record.requests.right == 0:
-        return None
-    seconds = sum(end - start for start, end in zip(used[::2], used[1::2], strict=True))
-    return NS_PER_S * seconds / record.requests.right if seconds > 0 else None
+    samples = record.samples
+    used = [
+        cpu_used(samples.server, samples.t_s, start, end) for start, end in request_times(record)
+    ]
+    seconds = sum(each[0] for each in used if each is not None)
+    return NS_PER_S * seconds / record.requests.right if seconds and record.requests.right else None
 
 
 def _share(part: float, whole: float) -> float | None:

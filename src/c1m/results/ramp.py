@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 from c1m.bounds import RAMP_STEP, RAMP_STRIDE
+from c1m.results.record import Ramp
 
 
-class Ramp:
+class RampTimes:
     """Times at which the count of opened connections passed each multiple of RAMP_STEP.
 
     Connections come in batches; within a batch they are taken to have come evenly since the last.
@@ -44,6 +45,12 @@ class Ramp:
     def stride_seconds(self) -> list[float]:
         """Seconds that each further RAMP_STRIDE connections took."""
         return self.step_seconds(RAMP_STRIDE)
+
+    def result(self) -> Ramp:
+        """The record's."""
+        seconds = (self.last_ns - self.start_ns) / 1e9
+        rate = self.count / seconds if seconds else 0.0
+        return Ramp(self.step_seconds(), self.stride_seconds(), seconds, rate)
 
     def last_step_ms(self) -> float | None:
         """Milliseconds that the latest whole 1,000 took."""

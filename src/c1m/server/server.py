@@ -30,7 +30,7 @@ from c1m.engine.uring.table import distinct
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
-from c1m.results.ramp import Ramp
+from c1m.results.ramp import RampTimes
 from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch, check_app
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 
@@ -87,7 +87,7 @@ class Server:
         busy_poll_ns = arguments.integer("busy_poll_ns", busy_poll_ns)
         linger_ns = arguments.integer("linger_ns", linger_ns)
         self.statistics = ServerStatistics()
-        self.ramp = Ramp(self.clock.now_ns())
+        self.ramp = RampTimes(self.clock.now_ns())
         self.engine: Engine = (
             choose(
                 engine,
