@@ -16,14 +16,18 @@ from c1m.results.record import (
     Asked,
     Connections,
     KernelColumns,
+    Latency,
+    Limit,
     Memory,
     ProcessColumns,
     Ramp,
+    Requests,
     RunRecord,
     Samples,
+    Series,
+    StageResult,
     Verdict,
 )
-from c1m.results.requests import Latency, Limit, Requests, Series, StageResult
 from report_records import METADATA, one_each
 
 RAMP_S = 5

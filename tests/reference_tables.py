@@ -12,8 +12,7 @@ from pathlib import Path
 
 from c1m.cli.live import prometheus
 from c1m.results import catalogue, schema
-from c1m.results.record import Connections
-from c1m.results.requests import FanOut, Requests
+from c1m.results.record import Connections, FanOut, Requests
 from c1m.results.snapshot import LIVE_FIGURES
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"

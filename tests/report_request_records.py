@@ -12,14 +12,16 @@ import numpy as np
 
 from c1m.limits import reasons
 from c1m.results.histogram import Histogram
-from c1m.results.record import Asked, Phase, RunRecord
-from c1m.results.requests import (
+from c1m.results.record import (
+    Asked,
     Explanation,
     FanOut,
     FaultSeen,
     Latency,
     Limit,
+    Phase,
     Requests,
+    RunRecord,
     Series,
     StageResult,
     Threshold,

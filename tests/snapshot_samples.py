@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from c1m.cli.live.observer import Observer
-from c1m.results.requests import Requests
+from c1m.results.record import Requests
 from c1m.results.snapshot import Snapshot
 
 ASKED = 1_000_000

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from c1m.results.record import RunRecord
-from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS
+from c1m.results.record import EXTRA_KINDS, WRONG_KINDS, RunRecord
 from c1m.units import format_count, format_duration
 from e2e import faulty_servers as servers
 from e2e.cli_helpers import load

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c1m.results.requests import Requests
+from c1m.results.record import Requests
 from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy, run
 

@@ -17,7 +17,7 @@ from c1m.cli.live import observer as module
 from c1m.cli.live.observer import Observer, as_json, best_mode
 from c1m.errors import C1mError, UsageError
 from c1m.results import codec
-from c1m.results.requests import Requests
+from c1m.results.record import Requests
 from c1m.results.snapshot import Snapshot
 from snapshot_samples import busy
 

@@ -137,7 +137,7 @@ def test_the_fields_of_a_metric_agree_and_differ_by_their_label() -> None:
 
 
 def test_the_document_names_the_kinds_of_faults() -> None:
-    from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS
+    from c1m.results.record import EXTRA_KINDS, WRONG_KINDS
 
     text = DOCUMENT.read_text()
     assert all(kind in text for kind in (*WRONG_KINDS, *EXTRA_KINDS))

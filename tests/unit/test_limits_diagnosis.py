@@ -22,6 +22,7 @@ from c1m.results.record import (
     Asked,
     Connections,
     EngineUsed,
+    Explanation,
     Failure,
     KernelColumns,
     Metadata,
@@ -29,7 +30,6 @@ from c1m.results.record import (
     RunRecord,
     Samples,
 )
-from c1m.results.requests import Explanation
 from c1m.results.verdict import broken_laws
 
 METADATA = Metadata(

@@ -16,8 +16,7 @@ from c1m.limits import walls
 from c1m.limits.catalogue import WALLS
 from c1m.limits.evidence import Evidence
 from c1m.limits.walls import knee_of, recognise
-from c1m.results.record import Asked, EngineUsed, Metadata, Ramp
-from c1m.results.requests import Explanation
+from c1m.results.record import Asked, EngineUsed, Explanation, Metadata, Ramp
 
 RANGE = "net.ipv4.ip_local_port_range"
 URING = Metadata(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from c1m.results.record import RunRecord
-from c1m.results.requests import EXTRA_KINDS
+from c1m.results.record import EXTRA_KINDS, RunRecord
 from c1m.results.thresholds import parse
 from generator_runs import SECOND, Engine, Run
 

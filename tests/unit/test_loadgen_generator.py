@@ -10,7 +10,7 @@ import pytest
 from c1m.engine.contract import EventBatch
 from c1m.loadgen import generator as generator_module
 from c1m.loadgen.stages import Defaults, simple_stages
-from c1m.results.requests import EXTRA_KINDS
+from c1m.results.record import EXTRA_KINDS
 from generator_runs import SECOND, Engine, Run, slots_of
 from one_each import right_of_each
 

@@ -11,7 +11,7 @@ import pytest
 from c1m.kernel import procfs
 from c1m.loadgen.quota import QuotaWatch
 from c1m.results.histogram import Histogram
-from c1m.results.requests import Limit, Requests, Throttling
+from c1m.results.record import Limit, Requests, Throttling
 from c1m.results.saturation import Facts, is_held_back, judge_limit
 
 V2 = "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"

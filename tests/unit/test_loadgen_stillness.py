@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from c1m.engine.contract import EventBatch
-from c1m.results.requests import Requests
+from c1m.results.record import Requests
 from c1m.results.saturation import Facts, judge_limit
 from c1m.scenarios.templates import SlowReader
 from generator_runs import SECOND, Engine, Run, slots_of

@@ -25,8 +25,7 @@ from c1m.report.compare import (
 )
 from c1m.report.compare_text import comparison_text, headline
 from c1m.results import conditions
-from c1m.results.record import EngineUsed, RunRecord, Verdict
-from c1m.results.requests import FanOut, Limit
+from c1m.results.record import EngineUsed, FanOut, Limit, RunRecord, Verdict
 from measured_records import run
 from report_records import METADATA, complete_record, short_record
 

@@ -16,8 +16,7 @@ from c1m.cli.report import report
 from c1m.errors import UsageError
 from c1m.report import exports
 from c1m.results.histogram import Histogram
-from c1m.results.record import RunRecord
-from c1m.results.requests import Latency
+from c1m.results.record import Latency, RunRecord
 from measured_records import run
 from report_records import complete_record
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from c1m.report import html, plots
 from c1m.report.plot import ROWS_MAX, Column, kept_rows, latency_axis, thinned
 from c1m.results.histogram import Histogram
-from c1m.results.record import RunRecord, Samples
-from c1m.results.requests import Latency, Series
+from c1m.results.record import Latency, RunRecord, Samples, Series
 from report_records import complete_record
 from report_request_records import FREEZE_NS, hour_record, publish_record, request_record
 

@@ -8,8 +8,16 @@ import pytest
 
 from c1m.report import text
 from c1m.report.request_sections import limit_sentences, sentence
-from c1m.results.record import Connections, RunRecord
-from c1m.results.requests import Explanation, FaultSeen, Latency, Limit, Requests, StageResult
+from c1m.results.record import (
+    Connections,
+    Explanation,
+    FaultSeen,
+    Latency,
+    Limit,
+    Requests,
+    RunRecord,
+    StageResult,
+)
 from c1m.results.verdict import broken_laws
 from report_records import complete_record, latency
 from report_request_records import hour_record, publish_record, request_record

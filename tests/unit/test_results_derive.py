@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.results.record import Asked, Connections, RunRecord
-from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS, FanOut, Requests, StageResult
+from c1m.results.record import (
+    EXTRA_KINDS,
+    WRONG_KINDS,
+    Asked,
+    Connections,
+    FanOut,
+    Requests,
+    RunRecord,
+    StageResult,
+)
 from c1m.results.verdict import broken_laws, judge
 
 FIRST = Requests(

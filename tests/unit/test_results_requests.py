@@ -7,8 +7,7 @@ import pytest
 
 from c1m.errors import UsageError
 from c1m.results.histogram import Histogram
-from c1m.results.record import RunRecord
-from c1m.results.requests import Latency, Series
+from c1m.results.record import Latency, RunRecord, Series
 
 
 def test_a_latency_gives_its_distribution_for_any_quantile() -> None:

@@ -14,8 +14,7 @@ from click.testing import CliRunner
 from c1m.cli.report import report
 from c1m.errors import UsageError
 from c1m.results import record_1, thresholds
-from c1m.results.record import Asked, RunRecord
-from c1m.results.requests import Explanation, FanOut, FaultSeen, Threshold
+from c1m.results.record import Asked, Explanation, FanOut, FaultSeen, RunRecord, Threshold
 from c1m.results.schema import field_comments, schema, schema_text
 from measured_records import run
 from report_records import complete_record, short_record

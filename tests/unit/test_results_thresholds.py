@@ -10,8 +10,16 @@ import pytest
 from c1m.errors import UsageError
 from c1m.results import catalogue as metrics
 from c1m.results.histogram import Histogram
-from c1m.results.record import RunRecord
-from c1m.results.requests import FanOut, FaultSeen, Latency, Limit, Requests, StageResult, Threshold
+from c1m.results.record import (
+    FanOut,
+    FaultSeen,
+    Latency,
+    Limit,
+    Requests,
+    RunRecord,
+    StageResult,
+    Threshold,
+)
 from c1m.results.thresholds import evaluate, parse
 from report_records import complete_record, one_each, short_record
 

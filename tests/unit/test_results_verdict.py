@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.results.histogram import Histogram
-from c1m.results.record import KernelColumns, ProcessColumns
-from c1m.results.requests import Limit, Requests
+from c1m.results.record import KernelColumns, Limit, ProcessColumns, Requests
 from c1m.results.samples import cpu_share, idle_cores
 from c1m.results.saturation import Facts, judge_limit, lag_bound_ns
 

@@ -21,8 +21,7 @@ from c1m.limits import roots, walls
 from c1m.limits.catalogue import COUNTERS, GAUGES, limits_of
 from c1m.limits.evidence import Evidence
 from c1m.limits.situation import numbers
-from c1m.results.record import Asked, Connections, Failure
-from c1m.results.requests import Explanation
+from c1m.results.record import Asked, Connections, Explanation, Failure
 from c1m.units import format_count
 
 JOINED_SHARE_LEAST = 0.01  # of a row's connections; below, a counter is an accident beside it

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from c1m.limits.evidence import Evidence
-from c1m.results.record import Connections, Samples
-from c1m.results.requests import Explanation
+from c1m.results.record import Connections, Explanation, Samples
 from c1m.results.samples import cpu_share
 from c1m.units import NS_PER_S, format_count, format_duration
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from c1m.limits.catalogue import LIMITS, WALLS
 from c1m.limits.evidence import Evidence
 from c1m.limits.limit import Wall
-from c1m.results.record import Asked
-from c1m.results.requests import Explanation
+from c1m.results.record import Asked, Explanation
 from c1m.units import format_count
 
 CLOSE = 64  # connections: a wall that fits so closely makes loose ones unlikely

@@ -19,19 +19,17 @@ from c1m.results.histogram import Histogram
 from c1m.results.record import (
     Connections,
     Failure,
-    Metadata,
-    RunRecord,
-    Samples,
-)
-from c1m.results.record import Phase as PhaseRecord
-from c1m.results.requests import (
     FanOut,
     FaultSeen,
     Latency,
     Limit,
+    Metadata,
     Requests,
+    RunRecord,
+    Samples,
     StageResult,
 )
+from c1m.results.record import Phase as PhaseRecord
 from c1m.results.samples import cpu_share, idle_cores, memory_of
 from c1m.results.saturation import Facts, judge_limit, pauses_of
 from c1m.results.thresholds import Required, evaluate

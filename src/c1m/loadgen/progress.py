@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from c1m.limits.reasons import errno_name
-from c1m.results.requests import Requests
+from c1m.results.record import Requests
 from c1m.results.snapshot import Snapshot
 
 if TYPE_CHECKING:

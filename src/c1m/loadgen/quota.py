@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from c1m.kernel import procfs
-from c1m.results.requests import Throttling
+from c1m.results.record import Throttling
 
 
 class QuotaWatch:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.results.histogram import Histogram
-from c1m.results.requests import REQUEST_COUNTS, WRONG_KINDS, Requests, Series
+from c1m.results.record import REQUEST_COUNTS, WRONG_KINDS, Requests, Series
 from c1m.scenarios.ledger import MISSING, OUTCOMES, RIGHT, Outcomes
 
 Times = npt.NDArray[np.int64]

@@ -20,8 +20,7 @@ from c1m import files
 from c1m.errors import UsageError
 from c1m.results import catalogue as metrics
 from c1m.results.histogram import Histogram, highest_in
-from c1m.results.record import RunRecord
-from c1m.results.requests import Latency
+from c1m.results.record import Latency, RunRecord
 from c1m.units import NS_PER_MS
 
 TICKS_PER_HALF_DISTANCE = 5

@@ -10,8 +10,15 @@ from collections.abc import Iterator
 
 from c1m.report.blocks import PAGE, Item, Items, Note, Row, Section, Statement, Table
 from c1m.results import catalogue
-from c1m.results.record import Latency, RunRecord
-from c1m.results.requests import EXTRA_KINDS, WRONG_KINDS, FaultSeen, Limit, StageResult
+from c1m.results.record import (
+    EXTRA_KINDS,
+    WRONG_KINDS,
+    FaultSeen,
+    Latency,
+    Limit,
+    RunRecord,
+    StageResult,
+)
 from c1m.units import (
     NS_PER_S,
     format_count,

@@ -25,9 +25,6 @@ from c1m.errors import UsageError
 from c1m.results.histogram import Histogram
 from c1m.results.record import (
     CONNECTION_COUNTS,
-    RunRecord,
-)
-from c1m.results.requests import (
     EXTRA_KINDS,
     HIGHER,
     LOWER,
@@ -35,6 +32,7 @@ from c1m.results.requests import (
     WRONG_KINDS,
     Count,
     Latency,
+    RunRecord,
 )
 from c1m.results.samples import cpu_used
 from c1m.units import (

@@ -1,78 +1,70 @@
 """Records of schema "c1m-run/1" as those of "c1m-run/2". Nothing else knows of schema 1.
 
-What schema 2 has otherwise: the first requests and the stampedes are counted as all requests are
-(`first`, `stampede`, the `requests` of a stampede's stage), not in a list of rounds; a wrong reply
-is one of the `faults`; connects that failed with other errnos are `failed_otherwise`, because
-`failed` is all that failed; every record has stages. Early records of schema 1 had no stages, no
-faults and no count of connections that were ready.
+What schema 2 has otherwise:
+
+- The first requests and the stampedes are counted as all requests are (`first`, `stampede`, the
+  `requests` of a stampede's stage), not in a list of rounds.
+- A wrong reply is one of the `faults`.
+- Connects that failed with other errnos are `failed_otherwise`: `failed` is all that failed.
+- Every record has stages. Early records of schema 1 had none, nor faults, nor a count of
+  connections that were ready.
+
+It changes JSON, and knows only the parts that it changes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from c1m.results import codec
-from c1m.results.requests import FaultSeen, Requests, StageResult
 
 SCHEMA = "c1m-run/1"
-_NAMES = {"failed": "failed_otherwise"}  # of connections
 _STAGES = ("ramp", "hold", "stampede")  # of the early records
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
-    """A part of the run."""
-
-    name: str
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _ReplyFailure:
-    """A reply that was not what was sent, or none."""
-
+class _Failure:
     connection: int
     expected: str
-    received: str
+    received: str  # "": it did not come
 
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """One message on every open connection; `name` is "first" or "stampede"."""
-
-    name: str
+    name: str  # "first" or "stampede"
     sent: int = 0
     right: int = 0
     wrong: int = 0
     missing: int = 0
     in_flight_peak: int = 0
     seconds: float = 0.0
-    first_failures: list[_ReplyFailure] = field(default_factory=list)
+    first_failures: list[_Failure] = field(default_factory=list)
     faults: dict[str, int] = field(default_factory=dict)
-
-    def requests(self) -> Requests:
-        """The same as schema 2 has it."""
-        kinds = dict(self.faults)
-        if self.wrong and not kinds:  # before there were kinds
-            kinds = {"garbled": self.wrong}
-        return Requests(
-            self.sent, self.sent, self.right, self.wrong, self.missing,
-            faults=kinds, in_flight_peak=self.in_flight_peak, seconds=self.seconds,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class _Changed:
-    """The parts of a record of schema 1 that schema 2 has otherwise."""
+class _Requests:
+    due: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
 
-    phases: list[_Span] = field(default_factory=list)
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    name: str
+    start_s: float = 0.0
+    end_s: float = 0.0
+    requests: _Requests = field(default_factory=_Requests)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    phases: list[_Stage] = field(default_factory=list)
     rounds: list[_Round] = field(default_factory=list)
-    requests: Requests = field(default_factory=Requests)
-    stages: list[StageResult] = field(default_factory=list)
-    faults: list[FaultSeen] = field(default_factory=list)
+    requests: _Requests = field(default_factory=_Requests)
+    stages: list[_Stage] = field(default_factory=list)
 
 
 def upgraded(data: dict[str, Any]) -> dict[str, Any]:
@@ -80,53 +72,50 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
 
     `data` is not changed.
     """
-    old = codec.decode(_Changed, data)
+    old = codec.decode(_Record, data)
     first = next((one for one in old.rounds if one.name == "first"), _Round("first"))
-    stages = _stages(old)
-    stampedes = [stage.requests for stage in stages if stage.is_stampede]
-    load = [stage.requests for stage in stages if not stage.is_stampede]
-    new = {
-        "schema": "c1m-run/2",
-        "requests": Requests.together(load) if old.stages else old.requests,
-        "first": first.requests(),
-        "stampede": Requests.together(stampedes),
-        "stages": stages,
-        "faults": old.faults or _faults_seen(old.rounds),
-    }
-    kept = {name: value for name, value in data.items() if name != "rounds"}
+    rounds = [one for one in old.rounds if one.name == "stampede"]
+    new = {name: value for name, value in data.items() if name != "rounds"}
+    new["schema"] = "c1m-run/2"
     if isinstance(counts := data.get("connections"), dict):
-        kept["connections"] = {"ready": first.right} | {_NAMES.get(n, n): counts[n] for n in counts}
-    return kept | {name: codec.encode(value) for name, value in new.items()}
+        names = {"failed": "failed_otherwise"}
+        new["connections"] = {"ready": first.right} | {names.get(n, n): counts[n] for n in counts}
+    stages = data.get("stages") or codec.encode([p for p in old.phases if p.name in _STAGES])
+    new["stages"] = stages = [dict(stage) for stage in stages]
+    extras: Counter[str] = Counter()
+    for stage, seen in zip(stages, old.stages or [_Stage(s["name"]) for s in stages], strict=True):
+        if stage["name"] != "stampede":
+            seconds = max(0.0, seen.end_s - seen.start_s) if seen.requests.due else 0.0
+            stage["requests"] = stage.get("requests", {}) | {"seconds": seconds}
+        elif rounds:
+            stage["requests"] = _requests([rounds.pop(0)], seen.requests.faults)
+            extras.update(seen.requests.faults)
+    load = [stage["requests"] for stage in stages if stage["name"] != "stampede"]
+    new["requests"] = data.get("requests", {}) | {
+        "faults": dict(Counter(old.requests.faults) - extras),
+        "seconds": sum(one["seconds"] for one in load),
+    }
+    new["first"] = _requests([first])
+    new["stampede"] = _requests([one for one in old.rounds if one.name == "stampede"], extras)
+    new["faults"] = data.get("faults") or _faults(old.rounds)
+    return new
 
 
-def _stages(old: _Changed) -> list[StageResult]:
-    """The stages with how long requests were due in them, stampedes with their requests."""
-    stages = old.stages or [
-        StageResult(span.name, span.name, span.start_s, span.end_s)
-        for span in old.phases
-        if span.name in _STAGES
-    ]
-    stampedes = iter([one for one in old.rounds if one.name == "stampede"])
-    made = []
-    for stage in stages:
-        requests = stage.requests
-        if stage.is_stampede and (one := next(stampedes, None)) is not None:
-            own = one.requests()
-            # Replies beyond those due were counted for the stage already.
-            requests = replace(own, faults=dict(Counter(own.faults) + Counter(requests.faults)))
-        elif requests.due:
-            requests = replace(requests, seconds=max(0.0, stage.end_s - stage.start_s))
-        made.append(replace(stage, requests=requests))
-    return made
+def _requests(rounds: Sequence[_Round], extras: dict[str, int] | None = None) -> dict[str, Any]:
+    """What rounds are in schema 2; `extras`: replies beyond those due, by kind."""
+    faults = Counter(extras or {})
+    for one in rounds:  # early records had no kinds
+        faults.update(one.faults or ({"garbled": one.wrong} if one.wrong else {}))
+    counts = ("sent", "right", "wrong", "missing", "seconds")
+    sums = {name: sum(getattr(one, name) for one in rounds) for name in counts}
+    peak = max((one.in_flight_peak for one in rounds), default=0)
+    return sums | {"due": sums["sent"], "faults": dict(faults), "in_flight_peak": peak}
 
 
-def _faults_seen(rounds: list[_Round]) -> list[FaultSeen]:
+def _faults(rounds: Sequence[_Round]) -> list[dict[str, Any]]:
     """What early records had of wrong replies; when they came is not known."""
     return [
-        FaultSeen(
-            "garbled" if one.received else "missing", 0.0, one.connection, 0,
-            one.expected, one.received,
-        )
+        {"kind": "garbled" if one.received else "missing", "t_s": 0.0, "seq": 0} | codec.encode(one)
         for each in rounds
         for one in each.first_failures
-    ]  # fmt: skip
+    ]

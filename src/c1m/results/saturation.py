@@ -46,8 +46,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from c1m.results.histogram import Histogram
-from c1m.results.record import Samples
-from c1m.results.requests import Latency, Limit, Pause, Requests, Throttling
+from c1m.results.record import Latency, Limit, Pause, Requests, Samples, Throttling
 from c1m.results.samples import cpu_share
 from c1m.units import NS_PER_MS, NS_PER_S, format_count, format_duration, format_rate
 

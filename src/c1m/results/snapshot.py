@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from c1m.results.record import CONNECTION_COUNTS
-from c1m.results.requests import REQUEST_COUNTS, Count, Requests
+from c1m.results.record import CONNECTION_COUNTS, REQUEST_COUNTS, Count, Requests
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from c1m.errors import UsageError
 from c1m.results import catalogue as metrics
 from c1m.results.catalogue import Metric
-from c1m.results.record import RunRecord
-from c1m.results.requests import Threshold
+from c1m.results.record import RunRecord, Threshold
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

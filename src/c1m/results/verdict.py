@@ -8,13 +8,18 @@ from typing import Any
 
 from c1m.results.record import (
     CONNECTION_COUNTS,
+    EXTRA_KINDS,
     NOT_OPENED,
+    REQUEST_COUNTS,
+    WRONG_KINDS,
     Asked,
     Connections,
+    Count,
+    FanOut,
+    Requests,
     RunRecord,
     Verdict,
 )
-from c1m.results.requests import EXTRA_KINDS, REQUEST_COUNTS, WRONG_KINDS, Count, FanOut, Requests
 from c1m.units import format_count
 
 

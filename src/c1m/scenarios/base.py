@@ -19,7 +19,7 @@ from c1m.scenarios.matching import Matching
 from c1m.scenarios.messages import Numbers
 
 if TYPE_CHECKING:
-    from c1m.results.requests import FanOut
+    from c1m.results.record import FanOut
 
 NO_ENDS = (
     "Where a wrong reply ends cannot be told: these have no end of their own, as a line or a "

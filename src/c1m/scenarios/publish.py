@@ -21,7 +21,7 @@ import numpy.typing as npt
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.protocols.inbox import Inbox
-from c1m.results.requests import FanOut
+from c1m.results.record import FanOut
 from c1m.scenarios.base import Exchange, Scenario
 from c1m.scenarios.ledger import (
     GARBLED,

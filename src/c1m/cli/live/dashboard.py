@@ -24,7 +24,7 @@ from c1m.cli.live.plots import (
     short_count,
     short_time,
 )
-from c1m.results.requests import LOWER, REQUEST_COUNTS
+from c1m.results.record import LOWER, REQUEST_COUNTS
 from c1m.results.snapshot import LIVE_FIGURES, Snapshot
 from c1m.units import format_bytes, format_count, format_duration, format_rate
 

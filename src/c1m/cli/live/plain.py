@@ -11,7 +11,7 @@ from typing import TextIO
 import click
 
 from c1m.cli.streams import takes_a_line
-from c1m.results.requests import REQUEST_COUNTS
+from c1m.results.record import REQUEST_COUNTS
 from c1m.results.snapshot import Snapshot
 from c1m.units import format_count, format_duration, format_rate
 
