@@ -38,7 +38,7 @@ def hgrm(latency: Latency, scale: float = NS_PER_MS) -> str:
             "The record has no histogram of that latency, only its percentiles.",
             "Measure again with this version of c1m.",
         )
-    histogram = Histogram.from_json(latency.histogram) if latency.histogram else Histogram()
+    histogram = latency.distribution()
     lines = [f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}", ""]
     for value, level, count in _levels(histogram):
         line = f"{value / scale:12.3f} {level / 100:.12f} {count:10d}"

@@ -12,6 +12,7 @@ from c1m.report.blocks import PAGE, Item, Items, Note, Row, Section, Statement, 
 from c1m.results import catalogue
 from c1m.results.record import (
     EXTRA_KINDS,
+    REQUEST_COUNTS,
     WRONG_KINDS,
     FaultSeen,
     Latency,
@@ -60,24 +61,20 @@ def requests(record: RunRecord) -> Section:
 def _request_rows(record: RunRecord) -> Iterator[Row]:
     r, asked = record.requests, record.asked.rate_per_s
     doubt = _DOUBT if record.doubts else ""
-    reached = ""
+    said = {"due": f"asked {format_rate(asked)}" if asked else "", "sent": "", "right": ""}
     if r.seconds:
-        reached = f"{format_rate(r.right / r.seconds)} over {format_duration(r.seconds * NS_PER_S)}"
-    yield ("due", format_count(r.due), "", f"asked {format_rate(asked)}" if asked else "")
-    yield ("sent", format_count(r.sent), format_share(r.sent, r.due), "")
-    yield ("right", format_count(r.right), format_share(r.right, r.sent), reached)
-    wrong = (
-        (f"wrong: {kind}", r.faults.get(kind, 0), words) for kind, words in WRONG_KINDS.items()
-    )
-    for name, count, whole, words in (
-        *((name, count, r.sent, words + doubt) for name, count, words in wrong),
-        ("missing", r.missing, r.sent, "no reply in time, or its connection ended" + doubt),
-        ("unsent", r.unsent, r.due, "due, not sent before its stage ended"),
-        ("waited", r.waited, r.due, "for the previous reply on the same connection"),
-        ("late", r.late, r.due, "by over 10 ms, because the generator was behind"),
-    ):
-        if count:
-            yield (name, format_count(count), format_share(count, whole), words)
+        reached = format_rate(r.right / r.seconds)
+        said["right"] = f"{reached} over {format_duration(r.seconds * NS_PER_S)}"
+    for name, about in REQUEST_COUNTS.items():
+        whole = getattr(r, about.of, 0)
+        if name == "wrong":
+            for kind, words in WRONG_KINDS.items():
+                if count := r.faults.get(kind, 0):
+                    share = format_share(count, whole)
+                    yield (f"wrong: {kind}", format_count(count), share, words + doubt)
+        elif (count := getattr(r, name)) or name in said:
+            words = said.get(name, about.help + (doubt if name == "missing" else ""))
+            yield (name, format_count(count), format_share(count, whole) if about.of else "", words)
     for kind, count in r.faults.items():
         if count and kind not in WRONG_KINDS:
             yield (f"extra: {kind}", format_count(count), "", EXTRA_KINDS.get(kind, "") + doubt)

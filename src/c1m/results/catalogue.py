@@ -19,10 +19,7 @@ from fractions import Fraction
 from functools import partial
 from operator import attrgetter
 
-import numpy as np
-
 from c1m.errors import UsageError
-from c1m.results.histogram import Histogram
 from c1m.results.record import (
     CONNECTION_COUNTS,
     EXTRA_KINDS,
@@ -218,8 +215,7 @@ def _of_latency(latency: Latency, metric: Metric, what: str) -> tuple[float | No
         return float(latency.percentiles_ns[metric.figure]), ""
     if not latency.histogram:
         return None, f"The record has no histogram of {what} to take {metric.figure} from."
-    qs = np.array([float(metric.quantile)])
-    return float(Histogram.from_json(latency.histogram).quantiles(qs)[0]), ""
+    return float(latency.distribution().quantile(float(metric.quantile))), ""
 
 
 def samples_needed(quantile: Fraction) -> int:

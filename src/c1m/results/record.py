@@ -52,13 +52,14 @@ class Count:
 
     help: str
     better: str = LOWER  # or HIGHER; "": neither
+    of: str = ""  # the count of which it is a share
     name: str = ""  # as a metric; "": the field's
-    shortfall: str = ""  # what the verdict says where there is any; "": it is none
+    shortfall: str = ""  # what the verdict says where there is any; "": there may be
 
 
-def counted(help: str, *, better: str = LOWER, name: str = "", shortfall: str = "") -> Any:
+def counted(help: str, **more: str) -> Any:
     """A field of a record that is such a count."""
-    return field(default=0, metadata={"count": Count(help, better, name, shortfall)})
+    return field(default=0, metadata={"count": Count(help, **more)})
 
 
 def counts_of(kind: type) -> dict[str, Count]:
@@ -127,21 +128,27 @@ class Connections:
 
     attempted: int = counted("connects begun", better=HIGHER)
     opened: int = counted("connections that opened", better=HIGHER)
-    peak_open: int = counted("most that were open at one moment", better=HIGHER, name="peak")
-    open_at_end: int = counted("open when the run began to end", better=HIGHER, name="open")
+    peak_open: int = counted("most connections open at one moment", better=HIGHER, name="peak")
+    open_at_end: int = counted(
+        "connections open when the run began to end", better=HIGHER, name="open"
+    )
     refused: int = counted("connects that were refused")
     reset: int = counted("connects that were reset")
     timed_out: int = counted("connects that timed out")
     unreachable: int = counted("connects to an address that cannot be reached")
     failed_otherwise: int = counted("connects that failed with any other errno")
-    unfinished: int = counted("still connecting when the run was stopped")
+    unfinished: int = counted("connects not finished when the run was stopped")
     lost: int = counted(
-        "opened, and ended before the run closed them",
+        "connections that ended before the run closed them",
         shortfall="{lost} of {opened} open connections were lost before the run closed them.",
     )
-    closed: int = counted("closed by the plan: churn, storms, a stage with fewer", better="")
-    ended: int = counted("ended by the server, where the scenario waits for that", better=HIGHER)
-    ready: int = counted("had their first reply, and it was right", better=HIGHER)
+    closed: int = counted(
+        "connections closed by the plan: churn, storms, a stage with fewer", better=""
+    )
+    ended: int = counted(
+        "connections ended by the server, where the scenario waits for that", better=HIGHER
+    )
+    ready: int = counted("connections whose first reply was right", better=HIGHER)
 
 
 CONNECTION_COUNTS = counts_of(Connections)
@@ -277,22 +284,26 @@ class Requests:
     )
 
     due: int = counted("requests due, by the schedule or after a think time", better="")
-    sent: int = counted("requests sent", better=HIGHER)
-    right: int = counted("requests answered right", better=HIGHER)
+    sent: int = counted("requests sent", better=HIGHER, of="due")
+    right: int = counted("requests answered right", better=HIGHER, of="sent")
     wrong: int = counted(
-        "requests answered wrong", shortfall="{wrong} of {sent} replies were wrong{kinds}."
+        "requests answered wrong",
+        of="sent",
+        shortfall="{wrong} of {sent} replies were wrong{kinds}.",
     )
     missing: int = counted(
-        "requests without a reply: it took too long, or the connection or the run ended",
+        "no reply in time, or the connection ended",
+        of="sent",
         shortfall="{missing} of {sent} requests had no reply.",
     )
     unsent: int = counted(
-        "requests due and never sent: the connection was busy, or it or the stage ended",
+        "due, not sent before the stage ended",
+        of="due",
         shortfall="{unsent} of {due} requests that were due were not sent.",
     )
-    waited: int = counted("requests sent later than due because their connection was busy")
+    waited: int = counted("sent later than due: the connection was busy", of="due")
     late: int = counted(
-        "requests sent over 10 ms late because the generator was behind", name="sent_late"
+        "sent over 10 ms late: the generator was behind", of="due", name="sent_late"
     )
     faults: dict[str, int] = field(default_factory=dict)  # by kind, also extra replies
     in_flight_peak: int = 0  # the most that were in flight at one moment

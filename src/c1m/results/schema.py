@@ -8,13 +8,10 @@ defaults. A single number may be null: what was not finite cannot be written as 
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
 import json
 import re
-import textwrap
-import tokenize
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -105,23 +102,13 @@ def _as_text(docstring: str) -> str:
 
 def field_comments(kind: type) -> dict[str, str]:
     """Field -> the comment behind it, with those of the lines after it that hold nothing else."""
-    source = textwrap.dedent(inspect.getsource(kind))
-    comments: dict[int, str] = {}
-    alone = set()
-    for token in tokenize.generate_tokens(iter(source.splitlines(keepends=True)).__next__):
-        if token.type == tokenize.COMMENT:
-            comments[token.start[0]] = token.string.removeprefix("#").strip()
-            if not token.line[: token.start[1]].strip():
-                alone.add(token.start[0])
-    body = ast.parse(source).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for node in body.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            line = node.end_lineno or node.lineno
-            if line in comments:
-                texts = [comments[line]]
-                while (line := line + 1) in alone:
-                    texts.append(comments[line])
-                found[node.target.id] = " ".join(texts)
+    found: dict[str, str] = {}
+    name = ""
+    for line in inspect.getsource(kind).splitlines():
+        if match := re.match(r"    (\w+): [^#]*(?:# (.*))?", line):
+            name = match[1]
+            if match[2]:
+                found[name] = match[2]
+        elif name in found and (match := re.match(r"    # (.*)", line)):
+            found[name] += f" {match[1]}"
     return found
