@@ -71,7 +71,8 @@ def test_what_does_not_end_is_returned_at_a_bound(
 ) -> None:
     monkeypatch.setattr(inbox_module, "BEYOND_MAX", 90)
     monkeypatch.setattr(inbox_module, "UNKNOWN_MAX", 100)
-    inbox, came = Inbox(), []
+    inbox = Inbox()
+    came: list[bytes] = []
     for _ in range(11):
         came += inbox.messages(0, b"x" * 10, lambda stream: 0, expected=expected)
     assert came == [b"x" * 110] and len(inbox) == 0
