@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "loadgen": {"engine", "kernel", "limits", "loop", "results", "scenarios"},
     "report": {"results"},
     "cli": {
-        "apps", "kernel", "limits", "loadgen", "report", "results", "scenarios", "server",
+        "apps", "engine", "kernel", "limits", "loadgen", "report", "results", "scenarios", "server",
         "serving",
     },
     "testing": {"kernel"},
@@ -58,7 +58,7 @@ LEAF_IMPORTS = {
 PURE = [
     "addresses", "arguments", "units", "bounds", "errors",
     "engine/contract", "engine/given", "engine/lingering", "engine/outbox", "engine/ragged",
-    "engine/states", "engine/uring/table", "engine/uring/user_data",
+    "engine/states", "engine/uring/table", "engine/checks",
     "server/statistics",
     "results/*",
     "protocols/*",
@@ -87,9 +87,7 @@ IMPURE_WITH_REASON = {
 
 KERNEL_ONLY = {"ctypes", "mmap", "socket", "select", "resource", "fcntl"}
 KERNEL_ELSEWHERE = {
-    "engine/epoll/engine": {"select", "resource"},  # Python's own epoll; the limit it ends at
-    "engine/epoll/accept": {"select", "socket"},  # the reactor's callbacks work on them
-    "engine/epoll/connect": {"select"},
+    "engine/epoll": {"select", "resource"},  # Python's own epoll; the limit it ends at
     "engine/uring/connect": {"socket"},  # constants: option numbers in submissions
     "engine/uring/submissions": {"socket"},  # constants: MSG_ flags in submissions
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
@@ -97,7 +95,7 @@ KERNEL_ELSEWHERE = {
     "cli/live/observer": {"socket"},  # a pair of them, to its other process
     "testing/fake_kernel": {"ctypes"},  # plays the kernel: reads the memory it was pointed at
     "testing/fake_operations": {"ctypes", "socket"},
-    "testing/fake_buffers": {"ctypes"},
+    "testing/fake_ring": {"ctypes"},
 }
 
 
@@ -188,7 +186,7 @@ def test_server_and_load_do_not_know_each_other() -> None:
 
 def test_only_choose_names_both_engines() -> None:
     for name in FILES:
-        engines = ours(name) & {"engine.uring.engine", "engine.epoll.engine"}
+        engines = ours(name) & {"engine.uring.engine", "engine.epoll"}
         assert name == "engine/choose" or not engines, name
 
 

@@ -17,8 +17,6 @@ MakeWorld = Callable[..., World]
 @pytest.fixture(params=sorted(HARNESSES))
 def engine_kind(request: pytest.FixtureRequest) -> str:
     """The engine's name."""
-    if HARNESSES[request.param] is None:
-        pytest.skip(f"the {request.param} engine is not there yet")
     return str(request.param)
 
 
@@ -26,7 +24,6 @@ def engine_kind(request: pytest.FixtureRequest) -> str:
 def make_world(engine_kind: str, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
     """Makes worlds with engines of given options; in the end, all laws are checked."""
     make_harness = HARNESSES[engine_kind]
-    assert make_harness is not None
     test: str = request.node.originalname
     lacking = make_harness().lacks.get(test)
     if lacking:

@@ -1,6 +1,7 @@
 """How the contract's tests get an engine and peers for it: one harness a kind of engine.
 
-To bring in another engine, write a Harness and add it to HARNESSES. The tests use nothing else.
+An engine in engine/choose.py is tested on kernel sockets. One that needs other peers has a Harness
+of its own in HARNESSES. The tests use nothing else.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from types import MappingProxyType
 from typing import Any
 
 from c1m.addresses import AF_INET, Endpoint
+from c1m.engine import checks
+from c1m.engine.choose import ENGINES, Kind
 from c1m.engine.contract import Engine
 from contract.peers import Peer, PeerListener, SocketPeer, SocketPeerListener
+
+checks.COSTLY = True  # in all engines that tests with harnesses make
 
 LOOPBACK = Endpoint(AF_INET, "127.0.0.1", 0)
 
@@ -96,11 +101,9 @@ class SocketHarness(Harness):
         return len(os.listdir("/proc/self/fd"))
 
 
-def _on_sockets(module: str, name: str) -> Callable[[], Harness] | None:
-    """A harness for an engine class on the real kernel; None while there is no such module."""
-    if importlib.util.find_spec(module) is None:
-        return None
-    return lambda: SocketHarness(getattr(importlib.import_module(module), name))
+def _on_sockets(kind: Kind) -> Callable[[], Harness]:
+    """A harness for an engine on the real kernel."""
+    return lambda: SocketHarness(kind.make)
 
 
 def _on_uring(kind: str) -> Callable[[], Harness]:
@@ -108,9 +111,8 @@ def _on_uring(kind: str) -> Callable[[], Harness]:
     return lambda: importlib.import_module("contract.uring_harnesses").make(kind)
 
 
-HARNESSES: dict[str, Callable[[], Harness] | None] = {
-    "epoll": _on_sockets("c1m.engine.epoll.engine", "EpollEngine"),
-    "uring": _on_sockets("c1m.engine.uring.engine", "UringEngine"),
+HARNESSES: dict[str, Callable[[], Harness]] = {
+    **{name: _on_sockets(kind) for name, kind in ENGINES.items()},
     "uring-fake": _on_uring("fake"),
     "uring-arrays": _on_uring("arrays"),
     "uring-faulty": _on_uring("faulty"),

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from c1m.engine.epoll.engine import EpollEngine
+from c1m.engine.epoll import EpollEngine
 from c1m.engine.uring.rings import Tuning
 from c1m.kernel import socket_calls
 from c1m.kernel.uring_probe import OLDEST
-from c1m.testing.refusals import CALLS
+from c1m.testing.fake_kernel import CALLS
 from contract.harness import Harness, SocketHarness
 from contract.uring_harnesses import FakeHarness
 

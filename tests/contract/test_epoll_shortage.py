@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from c1m.engine.epoll.accept import ACCEPTS_MAX
-from c1m.engine.epoll.engine import EVENTS_MAX, RESERVE, EpollEngine
+from c1m.engine.epoll import ACCEPTS_MAX, EVENTS_MAX, RESERVE, EpollEngine
 from c1m.errors import LimitError
 from c1m.kernel import socket_calls
 from contract.harness import SocketHarness

@@ -21,7 +21,7 @@ from c1m.engine.uring.rings import Tuning
 from c1m.errors import EngineUnavailable
 from c1m.kernel.real import RealKernel
 from c1m.kernel.uring_probe import OLDEST, probe
-from c1m.testing import fake_peer
+from c1m.testing import fake_network
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Network
 from contract.harness import Harness, SocketHarness
@@ -85,7 +85,7 @@ class FakeHarness(Harness):
 class MemoryPeer(Peer):
     """A peer on one of the fake kernel's sockets."""
 
-    end: fake_peer.Peer
+    end: fake_network.Peer
 
     def source(self) -> Endpoint:
         source = self.end.source
@@ -116,7 +116,7 @@ class MemoryPeer(Peer):
 class MemoryPeerListener(PeerListener):
     """A listener in the fake kernel's network."""
 
-    def __init__(self, listener: fake_peer.PeerListener) -> None:
+    def __init__(self, listener: fake_network.PeerListener) -> None:
         super().__init__(listener.endpoint)
         self._listener = listener
 

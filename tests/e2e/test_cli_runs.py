@@ -56,7 +56,7 @@ def test_echo(tmp_path: Path, engine: str, count: int) -> None:
 def test_an_epoll_server_says_that_descriptors_are_its_limit(tmp_path: Path) -> None:
     with Server(tmp_path, "--engine", "epoll") as server:
         assert server.stop() == 0
-    assert "epoll needs a descriptor a connection: RLIMIT_NOFILE (" in server.output
+    assert "epoll needs a descriptor for each connection: RLIMIT_NOFILE (" in server.output
 
 
 def test_ipv6(tmp_path: Path, engine: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from c1m.engine.uring.engine import UringEngine
-from c1m.engine.uring.user_data import OP, Op
+from c1m.engine.uring.submissions import OP, Op
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.real import Kernel
 from c1m.kernel.ring import Completions, RingLike, Rows

@@ -13,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c1m.addresses import AF_INET, Endpoint
+from c1m.engine import checks
 from c1m.engine.ragged import Ragged
 from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.rings import Tuning
 from c1m.testing.fake_kernel import FakeKernel
-from c1m.testing.fake_peer import Peer
+from c1m.testing.fake_network import Peer
+
+checks.COSTLY = True
 
 PEERS = 5
 

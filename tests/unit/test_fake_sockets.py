@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
-from c1m.testing.fake_network import Network
-from c1m.testing.fake_peer import Peer, PeerListener
+from c1m.testing.fake_network import Network, Peer, PeerListener
 
 LOOPBACK = Endpoint(AF_INET, "127.0.0.1", 0)
 

@@ -6,45 +6,70 @@ import errno
 
 import pytest
 
-from c1m.engine.shortage import PAUSE_FIRST_NS, PAUSE_MOST_NS, Shortage
+from c1m.engine.shortage import PAUSE_FIRST_NS, PAUSE_MOST_NS, Shortage, refusals
 from c1m.kernel.refusals import ERRNOS, refusal
+from c1m.testing.manual_clock import ManualClock
 
 MS = 1_000_000
 
 
-def refuse(shortage: Shortage, now_ns: int) -> int:
-    shortage.refused("ring", "No ring.", "Raise it.", now_ns)
-    return shortage.until_ns
+class Refused:
+    """A shortage with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.shortage = Shortage(self.clock)
+
+    def refuse(self, now_ns: int) -> int:
+        self.to(now_ns)
+        self.shortage.refused("ring", "io_uring number 2", errno.ENFILE)
+        return self.shortage.until_ns
+
+    def holds(self, now_ns: int) -> bool:
+        self.to(now_ns)
+        return self.shortage.holds()
+
+    def to(self, now_ns: int) -> None:
+        self.clock.advance(now_ns - self.clock.now_ns())
 
 
 def test_the_pause_doubles_up_to_a_second_and_begins_anew_after_a_success() -> None:
-    shortage, now, pauses = Shortage(), 5, []
+    refused, now, pauses = Refused(), 5, []
+    shortage = refused.shortage
     for _ in range(9):
-        until = refuse(shortage, now)
-        assert shortage.holds(until - 1) and not shortage.holds(until)
+        until = refused.refuse(now)
+        assert refused.holds(until - 1) and not refused.holds(until)
         pauses.append(until - now)
         now = until
     assert pauses == [n * MS for n in (10, 20, 40, 80, 160, 320, 640, 1000, 1000)]
     assert (pauses[0], pauses[-1]) == (PAUSE_FIRST_NS, PAUSE_MOST_NS)
     assert shortage.lasts
     shortage.ends()
-    assert not shortage.lasts and not shortage.holds(now)
-    assert refuse(shortage, now) - now == PAUSE_FIRST_NS
-    assert shortage.counts == {"ring": 10} and shortage.text == "No ring."
+    assert not shortage.lasts and not refused.holds(now)
+    assert refused.refuse(now) - now == PAUSE_FIRST_NS
+    assert shortage.counts == {"ring": 10}
+    assert (shortage.text, shortage.remedy) == refusal("io_uring number 2", errno.ENFILE)
 
 
 def test_what_is_refused_together_is_one_reason_to_pause() -> None:
-    shortage = Shortage()
-    assert {refuse(shortage, 7) for _ in range(64)} == {7 + PAUSE_FIRST_NS}
-    assert shortage.counts["ring"] == 64
+    refused = Refused()
+    assert {refused.refuse(7) for _ in range(64)} == {7 + PAUSE_FIRST_NS}
+    assert refused.shortage.counts["ring"] == 64
 
 
 def test_what_came_back_is_asked_for_at_once_and_a_refusal_still_lengthens_the_pause() -> None:
-    shortage = Shortage()
-    refuse(shortage, 0)
-    shortage.may_be_over()
-    assert not shortage.holds(1) and shortage.lasts
-    assert refuse(shortage, 1) == 1 + 2 * PAUSE_FIRST_NS
+    refused = Refused()
+    refused.refuse(0)
+    refused.shortage.may_be_over()
+    assert not refused.holds(1) and refused.shortage.lasts
+    assert refused.refuse(1) == 1 + 2 * PAUSE_FIRST_NS
+
+
+def test_statistics_name_what_several_have_refused() -> None:
+    rings, accepts = Refused(), Refused()
+    assert refusals(rings.shortage, accepts.shortage) == ({}, "")
+    accepts.refuse(3)
+    assert refusals(rings.shortage, accepts.shortage) == ({"ring": 1}, accepts.shortage.text)
 
 
 @pytest.mark.parametrize("what", ["io_uring number 2", "further connection"])

@@ -12,30 +12,30 @@ import pytest
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
 from c1m.errors import UsageError
 from c1m.kernel import sockets
-from c1m.kernel.sockets import (
-    accept_queue_of,
-    bound_endpoint,
-    close_listeners,
-    open_listeners,
-    resolve,
-    somaxconn,
-)
+from c1m.kernel.sock_diag import accept_queue_of
+from c1m.kernel.sockets import Listener, open_listeners, renew, resolve
 
 ANY = Endpoint(AF_INET, "127.0.0.1", 0)
 
 
 @pytest.fixture
-def opened() -> Iterator[list[socket.socket]]:
-    """Sockets to close after the test."""
-    socks: list[socket.socket] = []
-    yield socks
-    close_listeners(socks)
+def opened() -> Iterator[list[Listener]]:
+    """Listeners to close after the test."""
+    listeners: list[Listener] = []
+    yield listeners
+    for listener in listeners:
+        listener.close()
 
 
-def listen(opened: list[socket.socket], *endpoints: Endpoint, backlog: int = 16) -> list[Endpoint]:
-    socks = open_listeners(endpoints, backlog)
-    opened += socks
-    return [bound_endpoint(s, e.family) for s, e in zip(socks, endpoints, strict=True)]
+def listen(opened: list[Listener], *endpoints: Endpoint, backlog: int = 16) -> list[Endpoint]:
+    listeners = open_listeners(endpoints, backlog)
+    opened += listeners
+    return [listener.endpoint for listener in listeners]
+
+
+def sock_of(listener: Listener) -> socket.socket:
+    """A socket object for the same socket."""
+    return socket.socket(fileno=os.dup(listener.fd))
 
 
 def descriptors() -> int:
@@ -64,30 +64,32 @@ def test_an_unknown_host_is_a_usage_error() -> None:
         resolve(f"tcp://{'x' * 80}.{'y' * 300}:80")
 
 
-def test_options_of_a_listener(opened: list[socket.socket]) -> None:
+def test_options_of_a_listener(opened: list[Listener]) -> None:
     listen(opened, ANY, Endpoint(AF_INET6, "::1", 0))
-    for sock in opened:
-        assert not sock.getblocking()
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    assert opened[1].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    for listener in opened:
+        assert not os.get_blocking(listener.fd)
+        with sock_of(listener) as sock:
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    with sock_of(opened[1]) as sock:
+        assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
-def test_accepted_sockets_inherit_nodelay(opened: list[socket.socket]) -> None:
+def test_accepted_sockets_inherit_nodelay(opened: list[Listener]) -> None:
     (bound,) = listen(opened, ANY)
-    with socket.create_connection((bound.host, bound.port)):
-        accepted, _ = opened[0].accept()
+    with socket.create_connection((bound.host, bound.port)), sock_of(opened[0]) as sock:
+        accepted, _ = sock.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_one_port_for_both_families(opened: list[socket.socket]) -> None:
+def test_one_port_for_both_families(opened: list[Listener]) -> None:
     (bound,) = listen(opened, Endpoint(AF_INET6, "::", 0))
     listen(opened, Endpoint(AF_INET, "0.0.0.0", bound.port))
 
 
-def test_a_port_in_use_names_the_endpoint_and_its_holder(opened: list[socket.socket]) -> None:
+def test_a_port_in_use_names_the_endpoint_and_its_holder(opened: list[Listener]) -> None:
     (bound,) = listen(opened, ANY)
     before = descriptors()
     with pytest.raises(UsageError) as caught:
@@ -115,7 +117,7 @@ def test_a_refusal_for_want_of_descriptors() -> None:
 
 
 def test_unix_a_stale_file_is_replaced_and_a_live_one_is_in_use(
-    tmp_path: Path, opened: list[socket.socket]
+    tmp_path: Path, opened: list[Listener]
 ) -> None:
     endpoint = Endpoint(AF_UNIX, path=str(tmp_path / "socket"))
     with socket.socket(socket.AF_UNIX) as stale:
@@ -130,7 +132,7 @@ def test_unix_a_stale_file_is_replaced_and_a_live_one_is_in_use(
 
 
 def test_unix_a_live_one_with_a_full_queue_is_in_use(
-    tmp_path: Path, opened: list[socket.socket]
+    tmp_path: Path, opened: list[Listener]
 ) -> None:
     endpoint = Endpoint(AF_UNIX, path=str(tmp_path / "socket"))
     listen(opened, endpoint, backlog=0)
@@ -155,14 +157,31 @@ def test_unix_no_such_directory(tmp_path: Path) -> None:
 
 def test_unix_closing_removes_its_own_file_only(tmp_path: Path) -> None:
     endpoint = Endpoint(AF_UNIX, path=str(tmp_path / "socket"))
-    first = open_listeners([endpoint], 16)
+    (first,) = open_listeners([endpoint], 16)
     os.unlink(endpoint.path)
-    second = open_listeners([endpoint], 16)
-    close_listeners(first)
+    (second,) = open_listeners([endpoint], 16)
+    first.close()
     assert os.path.exists(endpoint.path)
-    close_listeners(second)
+    second.close()
     assert not os.path.exists(endpoint.path)
-    close_listeners(second)
+    second.close()
+
+
+def test_what_is_listened_on_already_stays_with_the_new_backlog(opened: list[Listener]) -> None:
+    one, two = listen(opened, ANY, Endpoint(AF_INET6, "::1", 0))
+    three = Endpoint(AF_INET, "127.0.0.2", 0)
+    wanted, dropped = renew(opened, [three, two], 23, open_listeners)
+    opened.append(wanted[0])
+    assert wanted[1] is opened[1] and dropped == [opened[0]]
+    assert accept_queue_of(two.port) == 23 and accept_queue_of(one.port) == 16
+    assert wanted[0].endpoint.host == "127.0.0.2" and wanted[0].endpoint.port
+
+
+def test_an_endpoint_that_cannot_be_listened_on_changes_nothing(opened: list[Listener]) -> None:
+    (one,) = listen(opened, ANY)
+    with pytest.raises(UsageError):
+        renew(opened, [one, Endpoint(AF_INET, "192.0.2.77", 0)], 23, open_listeners)
+    assert accept_queue_of(one.port) == 16
 
 
 def test_all_or_none_removes_the_unix_file_again(tmp_path: Path) -> None:
@@ -172,18 +191,18 @@ def test_all_or_none_removes_the_unix_file_again(tmp_path: Path) -> None:
     assert not os.path.exists(endpoint.path)
 
 
-def test_the_accept_queue_in_force(tmp_path: Path, opened: list[socket.socket]) -> None:
+def test_the_accept_queue_in_force(tmp_path: Path, opened: list[Listener]) -> None:
     six, unix = Endpoint(AF_INET6, "::1", 0), Endpoint(AF_UNIX, path=str(tmp_path / "socket"))
     bound = listen(opened, ANY, six, unix, backlog=17)
     assert [accept_queue_of(b.port or b.path) for b in bound] == [17, 17, 17]
 
 
-def test_a_backlog_above_somaxconn_is_cut(opened: list[socket.socket]) -> None:
+def test_a_backlog_above_somaxconn_is_cut(opened: list[Listener]) -> None:
     (bound,) = listen(opened, ANY, backlog=1 << 30)
-    assert accept_queue_of(bound.port) == somaxconn()
+    assert accept_queue_of(bound.port) == int(Path("/proc/sys/net/core/somaxconn").read_text())
 
 
-def test_of_two_listeners_on_one_port_the_smaller_queue_counts(opened: list[socket.socket]) -> None:
+def test_of_two_listeners_on_one_port_the_smaller_queue_counts(opened: list[Listener]) -> None:
     (bound,) = listen(opened, ANY, backlog=30)
     listen(opened, Endpoint(AF_INET, "127.0.0.2", bound.port), backlog=20)
     assert accept_queue_of(bound.port) == 20

@@ -10,7 +10,7 @@ from c1m.addresses import AF_INET, Endpoint, pack_many
 from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.rings import Tuning
 from c1m.testing.fake_kernel import FakeKernel
-from c1m.testing.fake_peer import Peer
+from c1m.testing.fake_network import Peer
 
 SECOND = 1_000_000_000
 MS = 1_000_000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from c1m.addresses import AF_INET, Endpoint
 from c1m.engine.uring.engine import UringEngine
+from c1m.engine.uring.receive import BUSY
 from c1m.engine.uring.rings import Tuning
 from c1m.engine.uring.table import POLL_ARMED, RECEIVE_ARMED
-from c1m.engine.uring.watch import BUSY
 from c1m.testing.fake_kernel import FakeKernel
-from c1m.testing.fake_peer import Peer
+from c1m.testing.fake_network import Peer
 
 SECOND = 1_000_000_000
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from c1m.bounds import INT_MAX
+from c1m.engine.choose import AUTO, ENGINES
 from c1m.errors import UsageError
 from c1m.units import (
     format_count,
@@ -80,8 +81,8 @@ class ScenarioOption(click.Option):
 
 engine_option = click.option(
     "--engine",
-    type=click.Choice(["auto", "uring", "epoll"]),
-    default="auto",
+    type=click.Choice([AUTO, *ENGINES]),
+    default=AUTO,
     show_default=True,
     help="auto: uring where it works, else epoll.",
 )

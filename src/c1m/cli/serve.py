@@ -143,10 +143,10 @@ def _hello(app: str, server: Server) -> list[str]:
         f"engine {engine.name} ({engine.reason}), one thread, "
         f"room for {_room(engine):,} connections",
     ]
-    if engine.name == "epoll":
+    if engine.uses_descriptors:
         lines.append(
-            f"epoll needs a descriptor a connection: RLIMIT_NOFILE ({engine.capacity:,}) is the "
-            "limit here"
+            f"{engine.name} needs a descriptor for each connection: RLIMIT_NOFILE "
+            f"({engine.capacity:,}) is the limit here"
         )
     return lines
 

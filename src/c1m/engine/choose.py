@@ -1,69 +1,87 @@
-"""Pick an engine and say why, as text."""
+"""The engines there are; pick one and say why, as text.
+
+Nothing heavy is imported before an engine is made: the command line names the engines in its help.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
-from c1m.engine.contract import Engine
 from c1m.errors import EngineUnavailable, LimitError, UsageError
-from c1m.kernel.limits import raise_nofile
 
-ENGINES = ("auto", "uring", "epoll")
+if TYPE_CHECKING:
+    from c1m.engine.contract import Engine
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An engine's class. To make one raises EngineUnavailable, saying why, where it cannot run."""
+
+    module: str
+    class_name: str
+    good: str  # why it is taken where nobody asks for one
+
+    def make(self, **options: object) -> Engine:
+        """A new engine. `options` are those of `choose`, and `reason`."""
+        return cast(
+            "Engine", getattr(importlib.import_module(self.module), self.class_name)(**options)
+        )
+
+
+ENGINES = {
+    "uring": Kind("c1m.engine.uring.engine", "UringEngine", "this kernel has all that it needs"),
+    "epoll": Kind("c1m.engine.epoll", "EpollEngine", "it needs nothing but descriptors"),
+}
+"""By name, the best first."""
 
 
 def choose(
-    name: str = "auto",
+    name: str = AUTO,
     *,
     live_max: int | None = None,
     outbox_high: int = OUTBOX_HIGH,
     linger_ns: int = LINGER_NS,
     busy_poll_ns: int = 0,
-    **options: Any,
 ) -> Engine:
-    """The engine asked for, or for `auto` uring where the kernel has it and epoll elsewhere.
+    """The engine asked for, or for `auto` the first of ENGINES that can run here.
 
-    An engine is there when it has what its first connections need: the uring engine a whole ring
+    An engine can run where it has what its first connections need: the uring engine a whole ring
     with its table and buffers, after what is done with one was tried on a small one.
 
-    `busy_poll_ns`: how long the uring engine looks for more before it sleeps; the epoll engine
-    does not. `options` go to the uring engine. Raises UsageError when the one asked for cannot run
-    here.
+    `busy_poll_ns`: how long an engine that can looks for more before it sleeps. Raises UsageError
+    when the one asked for cannot run here.
     """
-    from c1m.engine.uring.engine import UringEngine
-    from c1m.engine.uring.rings import Tuning
+    if name != AUTO and name not in ENGINES:
+        names = ", ".join([AUTO, *ENGINES])
+        raise UsageError(f"There is no engine {name!r}.", f"Choose one of {names}.")
+    from c1m.kernel.limits import raise_nofile
 
-    if name not in ENGINES:
-        raise UsageError(f"There is no engine {name!r}.", f"Choose one of {', '.join(ENGINES)}.")
     raise_nofile()  # needs no privilege: the soft limit is only a default
-    if busy_poll_ns:
-        options["tuning"] = replace(options.get("tuning", Tuning()), busy_poll_ns=busy_poll_ns)
-    common: dict[str, Any] = {
-        "live_max": live_max,
-        "outbox_high": outbox_high,
-        "linger_ns": linger_ns,
-    }
-    if name == "epoll":
-        return _epoll("asked for", common)
-    try:
-        why = "asked for" if name == "uring" else "this kernel has all that it needs"
-        return UringEngine(reason=why, **common, **options)
-    except EngineUnavailable as refusal:
-        if name == "uring":
-            raise UsageError(
-                f"The uring engine was asked for. {refusal.message}",
-                f"{refusal.remedy} Or use --engine epoll.".strip(),
-            ) from None
-        why = refusal.message
-    return _epoll(f"instead of uring: {why}", common)
+    refused: dict[str, EngineUnavailable] = {}
+    for each in ENGINES if name == AUTO else [name]:
+        reason = _instead_of(refused) or ("asked for" if each == name else ENGINES[each].good)
+        try:
+            return ENGINES[each].make(
+                live_max=live_max, outbox_high=outbox_high, linger_ns=linger_ns,
+                busy_poll_ns=busy_poll_ns, reason=reason,
+            )  # fmt: skip
+        except EngineUnavailable as error:
+            refused[each] = error
+    last, refusal = refused.popitem()
+    resort = next(reversed(ENGINES))
+    if last != resort:
+        raise UsageError(
+            f"The {last} engine was asked for. {refusal.message}",
+            f"{refusal.remedy} Or use --engine {resort}.".strip(),
+        )
+    but = f" (It was chosen {_instead_of(refused).rstrip('.')}.)" if refused else ""
+    raise LimitError(f"{refusal.message}{but}", refusal.remedy)
 
 
-def _epoll(reason: str, options: dict[str, Any]) -> Engine:
-    from c1m.engine.epoll.engine import EpollEngine
-
-    try:
-        return EpollEngine(reason=reason, **options)
-    except EngineUnavailable as refusal:
-        but = "" if reason == "asked for" else f" (It was chosen {reason.rstrip('.')}.)"
-        raise LimitError(f"{refusal.message}{but}", refusal.remedy) from None
+def _instead_of(refused: dict[str, EngineUnavailable]) -> str:
+    return " ".join(f"instead of {name}: {error.message}" for name, error in refused.items())

@@ -165,3 +165,10 @@ class Outbox:
             return False
         self._most = self.total
         return True
+
+    def check(self) -> None:
+        """A costly check: what is counted is what is there."""
+        assert self.total == sum(pending.size for pending in self._pending.values())
+        for pending in self._pending.values():
+            assert pending.size == sum(map(len, pending.chunks)) - pending.start > 0
+        assert self._over <= self._pending.keys()

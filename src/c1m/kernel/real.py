@@ -13,7 +13,6 @@ import select
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -21,28 +20,20 @@ import numpy as np
 from c1m.addresses import Endpoint, unpack
 from c1m.clock import SystemClock
 from c1m.errors import EngineUnavailable
-from c1m.kernel import libc, sockets
+from c1m.kernel import libc
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import anonymous
 from c1m.kernel.limits import descriptors_left
 from c1m.kernel.locked import left_to_lock
 from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Ring, RingLike
+from c1m.kernel.sleeping import poll
+from c1m.kernel.socket_calls import IP_BIND_ADDRESS_NO_PORT
+from c1m.kernel.sockets import Listener, open_listeners
 from c1m.kernel.uring_probe import Features
 
-# Linux 4.2: bind to the address alone; connect() then picks a port that is free for this very
-# destination instead of one that is free for all.
-IP_BIND_ADDRESS_NO_PORT = 24
 TIDY_NS, TIDY_PASSES = 10_000_000, 5  # what a closed ring locked counts for some 30 ms longer
 RESERVE = 16  # descriptors that no ring may take: listeners, files that are read for a moment
-
-
-@dataclass(slots=True)
-class Listener:
-    """A listening socket: its descriptor and what it is bound to."""
-
-    fd: int
-    endpoint: Endpoint
 
 
 class Kernel(Protocol):
@@ -93,10 +84,6 @@ class Kernel(Protocol):
         """All or none; raises UsageError."""
         ...
 
-    def unlisten(self, listeners: Sequence[Listener]) -> None:
-        """Close listening sockets."""
-        ...
-
     def socket(self, family: int, source: bytes | None) -> int:
         """A stream socket bound to a source address without a port; raises OSError."""
         ...
@@ -127,7 +114,6 @@ class RealKernel:
 
     def __init__(self, features: Features) -> None:
         self.features = features
-        self._listeners: dict[int, socket.socket] = {}
         with ExitStack() as made:
             try:
                 self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -166,8 +152,7 @@ class RealKernel:
         ring.register(abi.REGISTER_EVENTFD, np.array([self._bell], np.int32), 1)
 
     def sleep(self, timeout_ns: int) -> bool:
-        seconds = None if timeout_ns < 0 else timeout_ns / 1e9
-        return any(fd == self._wake for fd, _ in self._epoll.poll(seconds, 2))
+        return any(fd == self._wake for fd, _ in poll(self._epoll, timeout_ns, 2))
 
     def look(self, ring: RingLike, time_ns: int) -> bool:
         now, wants_attention = SystemClock().now_ns, ring.wants_attention
@@ -185,15 +170,7 @@ class RealKernel:
         return self._wake
 
     def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Listener]:
-        opened = sockets.open_listeners(endpoints, backlog)
-        self._listeners.update((s.fileno(), s) for s in opened)
-        return [
-            Listener(s.fileno(), sockets.bound_endpoint(s, e.family))
-            for s, e in zip(opened, endpoints, strict=True)
-        ]
-
-    def unlisten(self, listeners: Sequence[Listener]) -> None:
-        sockets.close_listeners([self._listeners.pop(li.fd) for li in listeners])
+        return open_listeners(endpoints, backlog)
 
     def socket(self, family: int, source: bytes | None) -> int:
         made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

@@ -8,10 +8,14 @@ are non-blocking, so no call sleeps and none hands the GIL over. Results are lik
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 import socket
 import struct
 
 from c1m.addresses import AF_UNIX
+from c1m.errors import LimitError
+from c1m.kernel.refusals import refusal
 
 SOCK_STREAM_NONBLOCK = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -55,6 +59,24 @@ def open_stream(family: int) -> int:
     if fd >= 0 and family != AF_UNIX:
         _setsockopt(fd, socket.IPPROTO_TCP, socket.TCP_NODELAY, _ONE, len(_ONE))
     return fd
+
+
+def open_streams(family: int, count: int, below: int) -> list[int]:
+    """`count` new stream sockets whose descriptors are all less than `below`, or none.
+
+    Raises LimitError, whose `free` says how many could be had.
+    """
+    fds: list[int] = []
+    while len(fds) < count:
+        fd = open_stream(family)
+        if 0 <= fd < below:
+            fds.append(fd)
+            continue
+        for opened in [fd, *fds] if fd >= 0 else fds:
+            os.close(opened)
+        why, remedy = refusal("further connection", -fd if fd < 0 else errno.EMFILE)
+        raise LimitError(f"{why} {len(fds):,} of {count:,} connects could begin.", remedy, len(fds))
+    return fds
 
 
 def bind(fd: int, address: int, size: int) -> int:

@@ -7,7 +7,7 @@ Facts
   does not let two sockets listen on one port.
 - The file of a unix socket stays when its process dies; connect(2) to it is then refused, and
   that is how a stale one is told from a live one.
-- listen(2) cuts the backlog to net.core.somaxconn without a word: see `accept_queue_of`.
+- listen(2) silently cuts the backlog to net.core.somaxconn: see `sock_diag.accept_queue_of`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,47 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 from c1m.addresses import AF_INET6, AF_UNIX, Endpoint, family_of, parse_url
 from c1m.errors import UsageError
-from c1m.kernel.sock_diag import accept_queue_of
-
-__all__ = [
-    "accept_queue_of",
-    "bound_endpoint",
-    "close_listeners",
-    "open_listeners",
-    "resolve",
-    "somaxconn",
-]
 
 _UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
-class _UnixListener(socket.socket):
-    """A unix listener that knows the file it made, so as to remove that one and no other."""
+class Listener:
+    """A listening socket: its descriptor, and what it is bound to (the port is never 0)."""
 
-    path = ""
-    file: tuple[int, int] = (0, 0)  # st_dev, st_ino
+    def __init__(self, sock: socket.socket, endpoint: Endpoint) -> None:
+        port = 0 if endpoint.family == AF_UNIX else int(sock.getsockname()[1])
+        self.endpoint = replace(endpoint, port=port)
+        self.fd = sock.fileno()
+        self._sock = sock
+        self._path = os.path.abspath(endpoint.path) if endpoint.family == AF_UNIX else ""
+        # The file that this socket made is removed at the end, and no other.
+        self._file = _identity(self._path) if self._path else None
+
+    def set_backlog(self, backlog: int) -> None:
+        """Bound the accept queue anew."""
+        self._sock.listen(backlog)
+
+    def close(self) -> None:
+        """Stop listening, and remove the file of a unix socket."""
+        if self._path and _identity(self._path) == self._file:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
+        self._sock.close()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of a file; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def resolve(text: str) -> list[Endpoint]:
@@ -69,49 +87,70 @@ def _look_up(name: str, text: str) -> tuple[int, str]:
     return int(family), str(address[0])
 
 
-def open_listeners(endpoints: Sequence[Endpoint], backlog: int) -> list[socket.socket]:
+def open_listeners(endpoints: Sequence[Endpoint], backlog: int) -> list[Listener]:
     """Non-blocking listening sockets for all the endpoints, in their order, or for none.
 
     Raises UsageError naming the first endpoint that cannot be listened on, and why.
     """
-    opened: list[socket.socket] = []
+    opened: list[Listener] = []
     try:
         for endpoint in endpoints:
             opened.append(_open_listener(endpoint, backlog))
     except BaseException:
-        close_listeners(opened)
+        for listener in opened:
+            listener.close()
         raise
     return opened
 
 
-def _open_listener(endpoint: Endpoint, backlog: int) -> socket.socket:
-    sock: socket.socket | None = None
-    try:
-        if endpoint.family == AF_UNIX:
-            sock = _UnixListener(socket.AF_UNIX, socket.SOCK_STREAM)
-            _bind_unix(sock, endpoint)
-        else:
-            sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if endpoint.family == AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((endpoint.host, endpoint.port))
-        sock.setblocking(False)
-        # Two sockets may be bound to one port with SO_REUSEADDR; only listen(2) finds that out.
-        sock.listen(backlog)
-    except OSError as error:
-        if sock is not None:
-            close_listeners([sock])
-        raise _refused(endpoint, error) from None
-    except BaseException:
-        if sock is not None:
-            close_listeners([sock])
-        raise
-    return sock
+def renew(
+    listeners: Sequence[Listener],
+    endpoints: Sequence[Endpoint],
+    backlog: int,
+    open_listeners: Callable[[Sequence[Endpoint], int], list[Listener]],
+) -> tuple[list[Listener], list[Listener]]:
+    """Listeners for exactly these endpoints, in their order, and those that are to be closed.
+
+    Where an endpoint is listened on already, its listener stays. Raises UsageError as
+    `open_listeners` does, with nothing changed.
+    """
+    dropped = {listener.endpoint: listener for listener in listeners}
+    kept = [dropped.pop(endpoint, None) for endpoint in endpoints]
+    missing = [e for e, listener in zip(endpoints, kept, strict=True) if listener is None]
+    fresh = iter(open_listeners(missing, backlog))
+    for listener in kept:
+        if listener is not None:
+            listener.set_backlog(backlog)
+    wanted = [next(fresh) if listener is None else listener for listener in kept]
+    return wanted, list(dropped.values())
 
 
-def _bind_unix(sock: _UnixListener, endpoint: Endpoint) -> None:
+def _open_listener(endpoint: Endpoint, backlog: int) -> Listener:
+    family = endpoint.family
+    with ExitStack() as made:
+        try:
+            sock = made.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            if family == AF_UNIX:
+                _bind_unix(sock, endpoint)
+                made.callback(os.unlink, endpoint.path)
+            else:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if family == AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind((endpoint.host, endpoint.port))
+            sock.setblocking(False)
+            # Two sockets may be bound to one port with SO_REUSEADDR; only listen(2) finds out.
+            sock.listen(backlog)
+            listener = Listener(sock, endpoint)
+        except OSError as error:
+            raise _refused(endpoint, error) from None
+        made.pop_all()
+    return listener
+
+
+def _bind_unix(sock: socket.socket, endpoint: Endpoint) -> None:
+    """Bind to a path; a file that a process has left behind is replaced."""
     try:
         sock.bind(endpoint.path)
     except OSError as error:
@@ -119,9 +158,6 @@ def _bind_unix(sock: _UnixListener, endpoint: Endpoint) -> None:
             raise
         os.unlink(endpoint.path)
         sock.bind(endpoint.path)
-    status = os.stat(endpoint.path)
-    sock.path = os.path.abspath(endpoint.path)
-    sock.file = (status.st_dev, status.st_ino)
 
 
 def _is_stale(endpoint: Endpoint) -> bool:
@@ -179,37 +215,3 @@ def _first_unprivileged_port() -> int:
             return int(file.read())
     except (OSError, ValueError):
         return 1024
-
-
-def bound_endpoint(sock: socket.socket, family: int) -> Endpoint:
-    """Where a socket is bound: the kernel's choice where port 0 was asked for."""
-    name = sock.getsockname()
-    if family == AF_UNIX:
-        return Endpoint(AF_UNIX, path=str(name))
-    return Endpoint(family, str(name[0]), int(name[1]))
-
-
-def close_listeners(socks: Iterable[socket.socket]) -> None:
-    """Close listening sockets and remove the files of those that are unix sockets."""
-    for sock in socks:
-        if isinstance(sock, _UnixListener) and sock.path:
-            _remove_file(sock.path, sock.file)
-        sock.close()
-
-
-def _remove_file(path: str, file: tuple[int, int]) -> None:
-    try:
-        status = os.stat(path)
-        if (status.st_dev, status.st_ino) == file:
-            os.unlink(path)
-    except OSError:
-        pass  # somebody else has removed it already
-
-
-def somaxconn() -> int:
-    """net.core.somaxconn, the kernel's bound for every backlog; 4096 (its default) if hidden."""
-    try:
-        with open("/proc/sys/net/core/somaxconn") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return 4096

@@ -17,7 +17,7 @@ from c1m.clock import Clock
 from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
-from c1m.kernel.timer_slack import precise_timers
+from c1m.kernel.sleeping import precise_timers
 from c1m.loadgen.arrivals import Arrivals, Spread
 from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, ETIMEDOUT, OPEN, PEER_EOF, Connections

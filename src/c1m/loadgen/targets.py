@@ -138,7 +138,7 @@ def check_capacity(engine: Engine, count: int) -> None:
     fits = engine.room()
     if count <= fits:
         return
-    if engine.name == "epoll":
+    if engine.uses_descriptors:
         why = "each takes a descriptor, and RLIMIT_NOFILE bounds those"
         remedy = "Raise it (ulimit -n) or use --engine uring."
     else:

@@ -22,11 +22,10 @@ from c1m import arguments
 from c1m.addresses import Endpoint
 from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, INT_MAX, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
 from c1m.clock import Clock, SystemClock
-from c1m.engine.choose import ENGINES, choose
-from c1m.engine.contract import Engine
+from c1m.engine.choose import AUTO, ENGINES, choose
+from c1m.engine.contract import Engine, distinct
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
-from c1m.engine.uring.table import distinct
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
@@ -366,6 +365,6 @@ def _checked_clock(clock: Any) -> Clock:
 def _checked_engine(engine: Any) -> Engine:
     has_all = all(callable(getattr(engine, name, None)) for name in ENGINE_METHODS)
     if isinstance(engine, type) or not has_all or not hasattr(engine, "capacity"):
-        raise UsageError(f"{engine!r} is no engine.", f"Name one: {', '.join(ENGINES)}.")
+        raise UsageError(f"{engine!r} is no engine.", f"Name one: {', '.join([AUTO, *ENGINES])}.")
     checked: Engine = engine
     return checked

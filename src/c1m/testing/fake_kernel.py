@@ -9,9 +9,13 @@ and the same calls give the same run.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import errno
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,23 +25,107 @@ from c1m.addresses import AF_INET, Endpoint, unpack
 from c1m.errors import UsageError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import anonymous
-from c1m.kernel.real import Listener
 from c1m.kernel.ring import RingLike
+from c1m.kernel.sockets import Listener
 from c1m.kernel.uring_probe import Features
-from c1m.testing.fake_buffers import ProvidedBuffers
-from c1m.testing.fake_files import Event, File
-from c1m.testing.fake_network import Network
-from c1m.testing.fake_peer import Peer, PeerListener
-from c1m.testing.fake_ring import FakeRing
-from c1m.testing.fake_sockets import error
-from c1m.testing.faults import Chance, Faults
+from c1m.testing import fake_network
+from c1m.testing.fake_network import Event, File, Network, Peer, PeerListener, error
+from c1m.testing.fake_ring import FakeRing, ProvidedBuffers
 from c1m.testing.manual_clock import ManualClock
-from c1m.testing.refusals import REGISTRATIONS, Refusals
 
 if TYPE_CHECKING:
     import mmap
 
 FOREVER_S = 10.0  # a sleep without end waits so long for a `wake` from another thread
+
+REGISTRATIONS = {
+    abi.REGISTER_FILES2: "files",
+    abi.REGISTER_FILES_UPDATE: "move in",
+    abi.REGISTER_PBUF_RING: "buffers",
+    abi.REGISTER_EVENTFD: "eventfd",
+    abi.REGISTER_IOWQ_MAX_WORKERS: "workers",
+}
+CALLS = ("ring", "memory", "start", *REGISTRATIONS.values(), "accept", "socket", "open socket")
+"""A ring, memory, a ring's start and registrations, an accept, a socket by a call or in a ring."""
+
+
+class Refusals:
+    """Counts the calls by name in `calls`, what was refused in `refused`."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self._planned: dict[str, tuple[int, int, int]] = {}
+
+    def refuse(self, call: str, first: int, times: int, code: int = errno.ENOMEM) -> None:
+        """Refuse the calls of this name from the `first`th (from 1) on, so many times."""
+        assert call in CALLS, call
+        self._planned[call] = (first, first + times, code)
+
+    def call(self, name: str) -> None:
+        """One call. Raises OSError where it is to be refused."""
+        self.calls[name] += 1
+        first, end, code = self._planned.get(name, (0, 0, 0))
+        if first <= self.calls[name] < end:
+            self.refused[name] += 1
+            raise error(code)
+
+    def lift(self) -> None:
+        """Refuse nothing any more."""
+        self._planned.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Probabilities, each between 0 and below 1, drawn wherever the thing could happen."""
+
+    short_send: float = 0.0  # a send takes only a part of what would fit
+    refuse_send: float = 0.0  # a send that must not wait gets EAGAIN although there is room
+    no_buffers: float = 0.0  # a receive finds no buffer although there is one
+    reset: float = 0.0  # the network resets a connection while it is sent to or read
+    end_multishot: float = 0.0  # a multishot's completion is valid, but its last
+    accept_error: float = 0.0  # an accept fails (no connection is taken)
+    sticky_taskrun: float = 0.0  # TASKRUN stays set with nothing left to do
+    interrupt: float = 0.0  # a sleep ends early, as by a signal
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} = {value} is no probability below 1")
+
+
+class Chance:
+    """Draws faults from one seeded source; `counts` says what happened, by name."""
+
+    def __init__(self, seed: int, faults: Faults) -> None:
+        self.random = Random(seed)
+        self.faults = faults
+        self.counts: Counter[str] = Counter()
+
+    def strikes(self, fault: str) -> bool:
+        """Whether this fault happens here and now."""
+        probability: float = getattr(self.faults, fault)
+        # No draw for what is switched off: a run without faults is the same whatever others add.
+        if probability == 0 or self.random.random() >= probability:
+            return False
+        self.counts[fault] += 1
+        return True
+
+
+class FakeListener(Listener):
+    """A listening socket of the fake kernel, as the engine holds it."""
+
+    def __init__(self, kernel: FakeKernel, fd: int, file: fake_network.Listener) -> None:
+        self.endpoint = file.endpoint
+        self.fd = fd
+        self._kernel = kernel
+        self._listening = file
+
+    def set_backlog(self, backlog: int) -> None:
+        self._listening.backlog = backlog
+
+    def close(self) -> None:
+        self._kernel.close(self.fd)
 
 
 class FakeKernel:
@@ -135,14 +223,11 @@ class FakeKernel:
             try:
                 listener = self.network.listen(endpoint, backlog)
             except OSError as problem:
-                self.unlisten(opened)
+                for before in opened:
+                    before.close()
                 raise _refused(endpoint, problem) from None
-            opened.append(Listener(self._install(listener), listener.endpoint))
+            opened.append(FakeListener(self, self._install(listener), listener))
         return opened
-
-    def unlisten(self, listeners: Sequence[Listener]) -> None:
-        for listener in listeners:
-            self._close(listener.fd)
 
     def socket(self, family: int, source: bytes | None) -> int:
         self.refusals.call("socket")
@@ -158,12 +243,12 @@ class FakeKernel:
             arg["offset"], arg["fds"] = file, fds.ctypes.data
             ring.register(abi.REGISTER_FILES_UPDATE, arg, 1)
         finally:
-            self._close(fd)
+            self.close(fd)
 
     def shutdown(self) -> None:
         for fd in (self._bell_fd, self._wake_fd):
             if fd in self._files:
-                self._close(fd)
+                self.close(fd)
 
     # --- what tests use -------------------------------------------------------------------------
 
@@ -236,7 +321,8 @@ class FakeKernel:
         self._files[self._next_fd] = file
         return self._next_fd
 
-    def _close(self, fd: int) -> None:
+    def close(self, fd: int) -> None:
+        """Close an ordinary descriptor."""
         self._files.pop(fd).drop()
 
     def ring_closed(self, ring: FakeRing) -> None:

@@ -1,17 +1,312 @@
-"""The fake kernel's network: who listens where, which ports are taken, connects that wait."""
+"""The host around the fake kernel's rings: files, sockets in memory, their network and peers.
+
+Facts modelled (Linux)
+- What arrived before a reset or a FIN is read before the error or the end of the stream is seen.
+- An error is reported once, by whichever call comes first; later reads give the end, writes EPIPE.
+- Closing with unread data, or after the association was dissolved, sends a RST, else a FIN.
+- A write to a peer that has closed is taken, and answered by a RST (unix sockets: EPIPE).
+- A socket is writable for poll when a third of its buffer is free, though less can be written.
+- When the accept queue is full (backlog + 1) further connects wait and are tried again later.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
+from collections import deque
+from typing import Protocol
 
 from c1m.addresses import AF_UNIX, Endpoint, family_of
-from c1m.testing.fake_sockets import Listener, Socket, error
+from c1m.kernel.uring_abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
 
+_ALWAYS = POLLERR | POLLHUP
 _ANY = ("0.0.0.0", "::")
 _FIRST_PORT = 32768
 Tuple = tuple[str, str, int]  # source host, destination host, destination port
+
+
+def error(code: int) -> OSError:
+    """The OSError (of the subclass that fits) for an errno."""
+    return OSError(code, os.strerror(code))
+
+
+class Waiter(Protocol):
+    """Something that wants to know when a file becomes ready."""
+
+    def wake(self) -> None:
+        """The file may be ready."""
+        ...
+
+
+class File:
+    """A file lives while a descriptor, a table or a request holds it: `release` ends it."""
+
+    def __init__(self) -> None:
+        self._references = 0
+        self._waiters: dict[Waiter, int] = {}
+
+    def hold(self) -> None:
+        """One reference more."""
+        self._references += 1
+
+    def drop(self) -> None:
+        """One reference less."""
+        assert self._references > 0
+        self._references -= 1
+        if self._references == 0:
+            self.release()
+
+    def release(self) -> None:
+        """Nobody holds it any more."""
+
+    def ready(self) -> int:
+        """Poll bits that are set now."""
+        return 0
+
+    def watch(self, waiter: Waiter, events: int) -> None:
+        """Wake `waiter` at every event of these kinds, errors in any case."""
+        self._waiters[waiter] = events | _ALWAYS
+
+    def forget(self, waiter: Waiter) -> None:
+        """Wake it no more."""
+        self._waiters.pop(waiter, None)
+
+    def notify(self, events: int) -> None:
+        """Something happened."""
+        for waiter, wanted in list(self._waiters.items()):
+            if wanted & events:
+                waiter.wake()
+
+
+class Event(File):
+    """An eventfd. Nobody reads it: it stays readable, and each signal is an event of its own.
+
+    `has_rung` is what an edge-triggered epoll sees: set by a signal, cleared by who looks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_rung = False
+        self._count = 0
+
+    def signal(self) -> None:
+        """Add one; wakes everybody."""
+        self._count += 1
+        self.has_rung = True
+        self.notify(POLLIN)
+
+    def take(self) -> bool:
+        """Whether there was a signal since the last look."""
+        rang, self.has_rung = self.has_rung, False
+        return rang
+
+    def ready(self) -> int:
+        return POLLIN if self._count else 0
+
+
+class Socket(File):
+    """One end of a connection, or what is to become one."""
+
+    def __init__(self, network: Network, family: int, limit: int) -> None:
+        super().__init__()
+        self.network = network
+        self.family = family
+        self.limit = limit  # bytes that may wait here to be read
+        self.source: Endpoint | None = None
+        self.destination: Endpoint | None = None
+        self.waits_at: Listener | None = None  # connecting: the listener whose queue is full
+        self.other: Socket | None = None
+        self.inbox = bytearray()
+        self.resets_on_close = False
+        self.is_closed = False
+        self.was_reset = False  # by a RST of either side or of the network
+        self._connect_error = 0
+        self._error = 0
+        self._has_fin = False
+        self._is_shut = False
+        self._is_dead = False
+
+    # --- connecting -----------------------------------------------------------------------------
+
+    def connect(self, destination: Endpoint) -> None:
+        """Raises OSError: EINPROGRESS when the answer comes later (see `connect_result`)."""
+        if self.other is not None:
+            raise error(errno.EISCONN)
+        self.network.connect(self, destination)
+
+    def connect_result(self) -> int | None:
+        """0 or an errno; None while connecting."""
+        if self._connect_error:
+            return self._connect_error
+        return 0 if self.other is not None else None
+
+    def join(self, other: Socket) -> None:
+        """Become one end of a connection."""
+        self.other = other
+        self.waits_at = None
+        self.notify(POLLOUT)
+
+    def refuse(self) -> None:
+        """The connect that was waiting fails."""
+        self.waits_at = None
+        self._connect_error = errno.ECONNREFUSED
+        self.notify(POLLERR)
+
+    # --- bytes ----------------------------------------------------------------------------------
+
+    def read(self, most: int) -> bytes:
+        """Up to `most` bytes, b"" at the end of the stream. Raises OSError, EAGAIN among them."""
+        if self.inbox:
+            data = bytes(self.inbox[:most])
+            was_writable = self.is_writable_for_peer()
+            del self.inbox[: len(data)]
+            if self.other is not None and not was_writable and self.is_writable_for_peer():
+                self.other.notify(POLLOUT)
+            return data
+        if self._has_fin:
+            return b""
+        if self._error:
+            code, self._error = self._error, 0
+            raise error(code)
+        if self._is_dead:
+            return b""
+        raise error(errno.EAGAIN if self.other is not None else errno.ENOTCONN)
+
+    def write(self, data: bytes) -> int:
+        """The number of bytes taken. Raises OSError, EAGAIN among them."""
+        if self._error:
+            code, self._error = self._error, 0
+            raise error(code)
+        if self._is_shut or self._is_dead:
+            raise error(errno.EPIPE)
+        other = self.other
+        if other is None:
+            raise error(errno.ENOTCONN)
+        if other.is_closed:
+            if self.family == AF_UNIX:
+                raise error(errno.EPIPE)
+            self.take_reset()
+            return len(data)
+        room = other.limit - len(other.inbox)
+        if room <= 0:
+            raise error(errno.EAGAIN)
+        taken = data[:room]
+        other.inbox += taken
+        other.notify(POLLIN)
+        return len(taken)
+
+    def has_more(self) -> bool:
+        """What a receive tells with its data: more bytes, or for TCP the FIN, are there."""
+        return bool(self.inbox) or (self._has_fin and self.family != AF_UNIX)
+
+    def is_writable_for_peer(self) -> bool:
+        """Whether the peer's poll says that it can write."""
+        return self.limit - len(self.inbox) >= max(self.limit // 3, 1)
+
+    def ready(self) -> int:
+        bits = POLLIN if self.inbox or self._has_fin else 0
+        bits |= POLLRDHUP if self._has_fin or self._is_dead else 0
+        if self._error or self._connect_error:
+            bits |= POLLERR
+        if self._is_dead:
+            bits |= POLLIN | POLLOUT | POLLHUP
+        other = self.other
+        if other is not None and (other.is_closed or other.is_writable_for_peer()):
+            bits |= POLLOUT
+        return bits
+
+    # --- ending ---------------------------------------------------------------------------------
+
+    def shutdown_write(self) -> None:
+        """Send a FIN; reading goes on."""
+        if self.other is None:
+            raise error(errno.ENOTCONN)
+        if not self._is_shut and not self._is_dead:
+            self._is_shut = True
+            self.other.take_fin()
+
+    def take_fin(self) -> None:
+        """The peer will send no more."""
+        if not self._is_dead and not self.is_closed:
+            self._has_fin = True
+            self.notify(POLLIN | POLLRDHUP)
+
+    def take_reset(self) -> None:
+        """A RST arrived: what is in the inbox can still be read."""
+        self.was_reset = True
+        if self._is_dead or self.is_closed:
+            return
+        self._is_dead = True
+        self._error = errno.EPIPE if self._has_fin else errno.ECONNRESET
+        self.notify(POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP)
+
+    def reset_by_network(self) -> None:
+        """Both ends get a RST."""
+        other = self.other
+        self.take_reset()
+        if other is not None:
+            other.take_reset()
+
+    def release(self) -> None:
+        self.is_closed = True
+        if self.waits_at is not None:
+            self.waits_at.waiting.remove(self)
+        other = self.other
+        if other is not None and not self._is_dead:
+            if self.inbox or self.resets_on_close:
+                self.was_reset = True
+                other.take_reset()
+            else:
+                self._is_shut = True
+                other.take_fin()
+        self.network.socket_closed(self)
+
+
+class Listener(File):
+    """A listening socket with its accept queue."""
+
+    def __init__(self, network: Network, endpoint: Endpoint, backlog: int) -> None:
+        super().__init__()
+        self.network = network
+        self.endpoint = endpoint
+        self.backlog = backlog
+        self.queue: deque[Socket] = deque()
+        self.waiting: deque[Socket] = deque()  # their SYNs were dropped: they try again
+
+    def has_room(self) -> bool:
+        """Whether one more connection can be established (Linux: queue length <= backlog)."""
+        return len(self.queue) <= self.backlog
+
+    def establish(self, client: Socket) -> None:
+        """Make the connection; it waits in the queue to be accepted."""
+        server = self.network.socket(client.family)
+        server.source, server.destination = client.destination, client.source
+        server.hold()  # the queue's
+        server.join(client)
+        client.join(server)
+        self.queue.append(server)
+        self.notify(POLLIN)
+
+    def accept(self) -> Socket:
+        """The next connection, held once for the caller. Raises OSError(EAGAIN)."""
+        if not self.queue:
+            raise error(errno.EAGAIN)
+        return self.queue.popleft()
+
+    def ready(self) -> int:
+        return POLLIN if self.queue else 0
+
+    def release(self) -> None:
+        self.network.unbind(self)
+        for server in self.queue:
+            server.resets_on_close = True
+            server.drop()
+        self.queue.clear()
+        for client in list(self.waiting):
+            client.refuse()
+        self.waiting.clear()
 
 
 class Network:
@@ -155,3 +450,117 @@ def _make_file(path: str) -> None:
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(host.partition("%")[0])
+
+
+class Peer:
+    """One end of a connection, outside of the engine."""
+
+    def __init__(self, sock: Socket) -> None:
+        self._sock = sock
+        self.at_eof = False  # the other end's FIN has been read
+
+    @classmethod
+    def connect(cls, network: Network, endpoint: Endpoint, source: Endpoint | None) -> Peer:
+        """Raises OSError (ECONNREFUSED); with the accept queue full, see `is_connected`."""
+        sock = network.socket(endpoint.family)
+        sock.hold()
+        if source is not None:
+            network.bind(sock, source)
+        with contextlib.suppress(BlockingIOError):  # connected when there is room
+            sock.connect(endpoint)
+        return cls(sock)
+
+    @property
+    def is_connected(self) -> bool:
+        """Established; raises OSError when the connect failed."""
+        result = self._sock.connect_result()
+        if result:
+            raise OSError(result, "connect")
+        return result == 0
+
+    @property
+    def source(self) -> Endpoint | None:
+        """Its own address."""
+        return self._sock.source
+
+    @property
+    def destination(self) -> Endpoint | None:
+        """The engine's address, as seen from here."""
+        return self._sock.destination
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether a RST ended it, from whichever side or by a fault."""
+        other = self._sock.other
+        return self._sock.was_reset or (other is not None and other.was_reset)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether this end was closed."""
+        return self._sock.is_closed
+
+    def limit_inbox(self, size: int) -> None:
+        """Let no more than `size` bytes wait here to be read."""
+        self._sock.limit = size
+
+    def send(self, data: bytes) -> int:
+        """Bytes taken, 0 when there is no room. Raises OSError (EPIPE, ECONNRESET)."""
+        try:
+            return self._sock.write(data)
+        except BlockingIOError:
+            return 0
+        except OSError as problem:
+            if problem.errno == errno.ENOTCONN:
+                return 0
+            raise
+
+    def recv(self, most: int = 1 << 20) -> bytes:
+        """What is there, b"" when nothing is (or `at_eof`). Raises OSError (ECONNRESET)."""
+        try:
+            data = self._sock.read(most)
+        except BlockingIOError:
+            return b""
+        except OSError as problem:
+            if problem.errno == errno.ENOTCONN:
+                return b""
+            raise
+        self.at_eof |= not data
+        return data
+
+    def shutdown_write(self) -> None:
+        """Send a FIN and go on reading."""
+        self._sock.shutdown_write()
+
+    def close(self) -> None:
+        """Close: a FIN, or a RST when there is unread data."""
+        if not self._sock.is_closed:
+            self._sock.drop()
+
+    def reset(self) -> None:
+        """Close with a RST."""
+        self._sock.resets_on_close = True
+        self.close()
+
+
+class PeerListener:
+    """A listener outside of the engine."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        listener.hold()
+        self.endpoint = listener.endpoint
+
+    def accept(self) -> Peer | None:
+        """The next connection, if there is one."""
+        try:
+            return Peer(self._listener.accept())
+        except BlockingIOError:
+            return None
+
+    def waiting(self) -> int:
+        """Connections in the accept queue and beyond it."""
+        return len(self._listener.queue) + len(self._listener.waiting)
+
+    def close(self) -> None:
+        """Stop listening: what was not accepted is reset or refused."""
+        self._listener.drop()

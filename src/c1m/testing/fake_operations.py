@@ -1,7 +1,7 @@
-"""What each operation of a fake ring does when it is issued, and again when its file wakes it.
+"""Submissions of a fake ring, and what each operation does when it is issued or woken by its file.
 
 An operation returns `Done` (its last or only completion) or `Wait`. Completions before the last,
-those with MORE, it posts itself.
+those with MORE, it posts itself. What the engine never asks for is an AssertionError.
 """
 
 from __future__ import annotations
@@ -10,19 +10,95 @@ import ctypes
 import errno
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from c1m.addresses import unpack
 from c1m.kernel import uring_abi as abi
-from c1m.testing.fake_buffers import Buffer, ProvidedBuffers
-from c1m.testing.fake_files import POLLERR, POLLHUP, POLLIN, POLLOUT
-from c1m.testing.fake_request import Done, Request, Wait
-from c1m.testing.fake_sockets import Listener, Socket, error
+from c1m.kernel.socket_calls import IP_BIND_ADDRESS_NO_PORT
+from c1m.kernel.uring_abi import POLLERR, POLLHUP, POLLIN, POLLOUT
+from c1m.testing.fake_network import File, Listener, Socket, error
+
+if TYPE_CHECKING:
+    from c1m.testing.fake_ring import Buffer, FakeRing, ProvidedBuffers
 
 READS_MAX = 32  # reads of one wake, then other requests have their turn (MULTISHOT_MAX_RETRY)
-CQE_NONEMPTY = 4  # there is more in the socket
 _ACCEPT_ERRORS = (errno.ECONNABORTED, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO)
+_SEND_FLAGS = abi.MSG_DONTWAIT | abi.MSG_WAITALL | abi.MSG_NOSIGNAL
+_AF_UNSPEC = bytes(2)
 
-AF_UNSPEC = bytes(2)
+
+class Sqe(NamedTuple):
+    """The fields of struct io_uring_sqe, in its order."""
+
+    opcode: int
+    flags: int
+    ioprio: int
+    fd: int
+    off: int
+    addr: int
+    len: int
+    op_flags: int
+    user_data: int
+    buf_group: int
+    personality: int
+    file_index: int
+    addr3: int
+    pad: int
+
+    @classmethod
+    def read(cls, rows: np.ndarray[tuple[int, ...], np.dtype[np.uint64]]) -> list[Sqe]:
+        """Submissions out of [n, 8] words of 8 bytes."""
+        return [cls(*row) for row in np.ascontiguousarray(rows).view(abi.SQE)[:, 0].tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operation has ended. `failed`: a completion is due even if success is skipped."""
+
+    result: int
+    flags: int = 0
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An operation goes on when its file has one of these events; `again`: in any case."""
+
+    events: int
+    again: bool = False
+
+
+class Request:
+    """One submission in the kernel, from its issue to its last completion."""
+
+    def __init__(self, ring: FakeRing, sqe: Sqe, file: File | None) -> None:
+        self.ring = ring
+        self.sqe = sqe
+        self.file = file
+        self.is_queued = False  # work for it is waiting to be run
+        self.is_cancelled = False
+        self.is_armed = False
+        self.is_over = False
+        if file is not None:
+            file.hold()
+
+    def wake(self) -> None:
+        self.ring.queue_work(self)
+
+    def has(self, flag: int) -> bool:
+        return bool(self.sqe.flags & flag)
+
+    def leave(self) -> None:
+        """The request is over: let go of its file."""
+        self.is_over = True
+        if self.file is not None:
+            file, self.file = self.file, None
+            file.forget(self)
+            file.drop()
+
 
 Outcome = Done | Wait
 
@@ -49,24 +125,18 @@ def accept(request: Request) -> Outcome:
         if place is None:
             ring.chance.counts["dropped_accepts"] += 1
             return Done(-errno.ENFILE)
-        flags = CQE_NONEMPTY if listener.queue else 0
+        flags = abi.CQE_SOCK_NONEMPTY if listener.queue else 0
         if not sqe.ioprio & abi.ACCEPT_MULTISHOT or not ring.post_more(request, place, flags):
             return Done(place, flags)
 
 
 def receive(request: Request) -> Outcome:
-    """Multishot receive into provided buffers: up to READS_MAX reads a wake."""
+    """Receive into provided buffers: once without waiting, or multishot, READS_MAX times a wake."""
     sock, ring, sqe = request.file, request.ring, request.sqe
     assert isinstance(sock, Socket)
-    assert request.has(abi.BUFFER_SELECT)
-    if not sqe.ioprio & abi.RECV_MULTISHOT:
-        return receive_once(request)
-    if sqe.ioprio & abi.RECV_POLL_FIRST and not request.is_armed:
-        request.polled_first = bool(sock.ready() & POLLIN)
-        return Wait(POLLIN)
-    # The poll that found the file ready while arming counts as one event: after the read that it
-    # brings, the file is not looked at again, and an error or end that is there stays unseen.
-    looks, request.polled_first = not request.polled_first, False
+    assert request.has(abi.BUFFER_SELECT) and not sqe.ioprio & abi.RECV_POLL_FIRST
+    is_multishot = bool(sqe.ioprio & abi.RECV_MULTISHOT)
+    assert is_multishot != bool(sqe.op_flags & abi.MSG_DONTWAIT), "not as the engine asks"
     for _ in range(READS_MAX + 1):
         picked = _pick_buffer(request, sock)
         if picked is None:
@@ -75,20 +145,17 @@ def receive(request: Request) -> Outcome:
         try:
             data = sock.read(buffer.size)
         except BlockingIOError:
-            return Wait(POLLIN)
-        except OSError as problem:
-            return Done(-(problem.errno or 0))
-        if not data:
-            # TCP says at the end that there is more, though nothing is.
-            return Done(0, CQE_NONEMPTY if sock.has_more() else 0)
-        buffers.fill(buffer, data)
-        flags = abi.CQE_BUFFER | buffer.id << abi.CQE_BUFFER_SHIFT
+            return Wait(POLLIN) if is_multishot else Done(-errno.EAGAIN)
         has_more = sock.has_more()
-        flags |= CQE_NONEMPTY if has_more else 0
-        if not ring.post_more(request, len(data), flags):
+        flags = abi.CQE_SOCK_NONEMPTY if has_more else 0
+        if not data:
+            return Done(0, flags)  # TCP says at the end that there is more, though nothing is
+        buffers.fill(buffer, data)
+        flags |= abi.CQE_BUFFER | buffer.id << abi.CQE_BUFFER_SHIFT
+        if not is_multishot or not ring.post_more(request, len(data), flags):
             return Done(len(data), flags)
         if not has_more:
-            return Wait(POLLIN, looks=looks)
+            return Wait(POLLIN)
     return Wait(POLLIN, again=True)
 
 
@@ -108,59 +175,22 @@ def _pick_buffer(request: Request, sock: Socket) -> tuple[ProvidedBuffers, Buffe
     return buffers, buffer
 
 
-def receive_once(request: Request) -> Outcome:
-    """One receive into a provided buffer that does not wait."""
-    sock = request.file
-    assert isinstance(sock, Socket)
-    assert request.sqe.op_flags & abi.MSG_DONTWAIT, "not as the engine asks"
-    picked = _pick_buffer(request, sock)
-    if picked is None:
-        return Done(-errno.ENOBUFS)
-    buffers, buffer = picked
-    try:
-        data = sock.read(buffer.size)
-    except OSError as problem:
-        return Done(-(problem.errno or 0))
-    flags = CQE_NONEMPTY if sock.has_more() else 0
-    if not data:
-        return Done(0, flags)
-    buffers.fill(buffer, data)
-    return Done(len(data), flags | abi.CQE_BUFFER | buffer.id << abi.CQE_BUFFER_SHIFT)
-
-
 def send(request: Request) -> Outcome:
-    """Send now (MSG_DONTWAIT), or wait until all is sent (MSG_WAITALL)."""
+    """Send what fits, at once; a completion is due where that is not all (MSG_WAITALL)."""
     sock, ring, sqe = request.file, request.ring, request.sqe
     assert isinstance(sock, Socket)
-    must_not_wait = bool(sqe.op_flags & abi.MSG_DONTWAIT)
-    if not request.is_armed:
-        request.memory = ctypes.string_at(sqe.addr, sqe.len)
-    elif not request.is_cancelled:
-        assert ctypes.string_at(sqe.addr, sqe.len) == request.memory, (
-            "memory changed while the kernel was sending from it"
-        )
-    if must_not_wait and ring.chance.strikes("refuse_send"):
+    assert sqe.op_flags == _SEND_FLAGS, "not as the engine asks"
+    if ring.chance.strikes("refuse_send"):
         sock.notify(POLLOUT)  # whoever is refused is told when there is room
         return Done(-errno.EAGAIN)
     if ring.chance.strikes("reset"):
         sock.reset_by_network()
-    data = request.memory[request.sent :]
+    data = ctypes.string_at(sqe.addr, sqe.len)
     if len(data) > 1 and ring.chance.strikes("short_send"):
         data = data[: ring.chance.random.randrange(1, len(data))]
         sock.notify(POLLOUT)
-    try:
-        request.sent += sock.write(data)
-    except BlockingIOError:
-        if not must_not_wait:
-            return Wait(POLLOUT)
-        return Done(request.sent or -errno.EAGAIN, failed=True)
-    except OSError as problem:
-        return Done(request.sent or -(problem.errno or 0), failed=True)
-    if request.sent == sqe.len:
-        return Done(request.sent)
-    if not sqe.op_flags & abi.MSG_WAITALL or must_not_wait:
-        return Done(request.sent, failed=bool(sqe.op_flags & abi.MSG_WAITALL))
-    return Wait(POLLOUT)
+    taken = sock.write(data)
+    return Done(taken, failed=taken < sqe.len)
 
 
 def poll(request: Request) -> Outcome:
@@ -197,7 +227,7 @@ def connect(request: Request) -> Outcome:
     if request.is_armed:
         result = sock.connect_result()
         return Wait(POLLOUT) if result is None else Done(-result)
-    if ctypes.string_at(sqe.addr, 2) == AF_UNSPEC:  # dissolves the association: a RST
+    if ctypes.string_at(sqe.addr, 2) == _AF_UNSPEC:  # dissolves the association: a RST
         sock.resets_on_close = True
         return Done(0)
     try:
@@ -210,14 +240,12 @@ def connect(request: Request) -> Outcome:
     return Done(0)
 
 
-def command(request: Request) -> Outcome:
-    """setsockopt: {level u32, name u32} in addr, the value at addr3."""
-    sqe, sock = request.sqe, request.file
-    assert isinstance(sock, Socket) and sqe.off == abi.SOCKET_URING_OP_SETSOCKOPT
-    level, name = sqe.addr & 0xFFFFFFFF, sqe.addr >> 32
-    value = ctypes.string_at(sqe.addr3, sqe.file_index)
-    if (level, name) == (socket.SOL_SOCKET, socket.SO_LINGER):
-        sock.resets_on_close = value == b"\1\0\0\0\0\0\0\0"
+def set_option(request: Request) -> Outcome:
+    """setsockopt of {level u32, name u32} in addr, the value at addr3: ports are late anyway."""
+    sqe = request.sqe
+    assert sqe.off == abi.SOCKET_URING_OP_SETSOCKOPT, "not as the engine asks"
+    assert sqe.addr == socket.IPPROTO_IP | IP_BIND_ADDRESS_NO_PORT << 32
+    assert ctypes.string_at(sqe.addr3, sqe.file_index) == b"\1\0\0\0"
     return Done(0)
 
 
@@ -247,13 +275,8 @@ def cancel(request: Request) -> Outcome:
     return Done(len(targets) if everyone else 0)
 
 
-def nothing(request: Request) -> Outcome:
-    """OP_NOP."""
-    return Done(0)
-
-
 OPERATIONS: dict[int, Callable[[Request], Outcome]] = {
-    abi.OP_NOP: nothing,
+    abi.OP_NOP: lambda request: Done(0),
     abi.OP_POLL_ADD: poll,
     abi.OP_ACCEPT: accept,
     abi.OP_ASYNC_CANCEL: cancel,
@@ -262,7 +285,7 @@ OPERATIONS: dict[int, Callable[[Request], Outcome]] = {
     abi.OP_SEND: send,
     abi.OP_RECV: receive,
     abi.OP_SOCKET: open_socket,
-    abi.OP_URING_CMD: command,
+    abi.OP_URING_CMD: set_option,
     abi.OP_BIND: bind,
 }
 ON_A_FILE = {

@@ -8,28 +8,36 @@ Facts modelled (Linux 6.18 with SINGLE_ISSUER, DEFER_TASKRUN, TASKRUN_FLAG, SUBM
   clears the flag, and sets it again if it leaves something behind. It may stay set for nothing.
 - A full completion queue loses nothing: completions go to a list, flushed by an enter with
   GETEVENTS; a multishot that cannot post ends there, with a valid result and without MORE.
+- A ring's table: the search for a free place goes on from the place after the last one taken, or
+  from the last one freed, to the end, then from the start (io_uring/filetable.c).
+- A provided buffer ring (struct io_uring_buf_ring): entries {addr u64, len u32, bid u16}, the tail
+  a free-running u16 in the last two bytes of the first entry; the head is the kernel's own.
+
+What a kernel would let pass and then corrupt data for is an AssertionError here: a buffer given
+twice, or more of them than the ring holds.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
-from collections import deque
+from collections import Counter, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.kernel import uring_abi as abi
+from c1m.kernel.libc import view_of
 from c1m.kernel.ring import Completions, Rows
-from c1m.testing.fake_buffers import ProvidedBuffers
-from c1m.testing.fake_files import Event, File
-from c1m.testing.fake_operations import ON_A_FILE, OPERATIONS
-from c1m.testing.fake_request import Done, Request, Sqe, Wait
-from c1m.testing.fake_table import FileTable
+from c1m.testing.fake_network import Event, File, error
+from c1m.testing.fake_operations import ON_A_FILE, OPERATIONS, Done, Request, Sqe, Wait
 
 if TYPE_CHECKING:
     from c1m.testing.fake_kernel import FakeKernel
 
+_TAIL_AT = 14
 RUN_MAX = 20  # IO_LOCAL_TW_DEFAULT_MAX
 
 
@@ -39,6 +47,114 @@ class Cqe(NamedTuple):
     user_data: int
     result: int
     flags: int
+
+
+class FileTable:
+    """Places 0..size-1, each empty or with a file."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self.size = 0
+        self._files: dict[int, File] = {}
+        self._hint = 0
+        self._counts = counts
+
+    def __len__(self) -> int:
+        """Places that are taken."""
+        return len(self._files)
+
+    def get(self, place: int) -> File | None:
+        """The file in a place."""
+        return self._files.get(place)
+
+    def install(self, file: File) -> int | None:
+        """Put a file into a free place; None (and the file not held) when there is none."""
+        if len(self._files) >= self.size:
+            return None
+        place = self._hint if self._hint < self.size else 0
+        while place in self._files:
+            place = (place + 1) % self.size
+        self._put(place, file)
+        return place
+
+    def put(self, place: int, file: File) -> None:
+        """Put a file into this place; what is there is replaced (and counted: nobody wants it)."""
+        if not 0 <= place < self.size:
+            raise error(errno.EINVAL)
+        if place in self._files:
+            self._counts["replaced_files"] += 1
+            self._files.pop(place).drop()
+        self._put(place, file)
+
+    def _put(self, place: int, file: File) -> None:
+        file.hold()
+        self._files[place] = file
+        self._hint = place + 1
+
+    def clear(self, place: int) -> None:
+        """Empty a place. Raises OSError(EBADF) where it is."""
+        file = self._files.pop(place, None)
+        if file is None:
+            self._counts["bad_files"] += 1
+            raise error(errno.EBADF)
+        self._hint = place
+        file.drop()
+
+    def clear_all(self) -> None:
+        """The ring ends."""
+        for place in list(self._files):
+            self.clear(place)
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One buffer to fill."""
+
+    address: int
+    size: int
+    id: int
+
+
+class ProvidedBuffers:
+    """Buffers in the order in which they were given."""
+
+    def __init__(self, address: int, entries: int) -> None:
+        memory = view_of(address, entries * abi.BUFFER.itemsize)
+        self._entries = np.frombuffer(memory, abi.BUFFER)
+        self._tail = ctypes.c_uint16.from_address(address + _TAIL_AT)
+        self._mask = entries - 1
+        self._head = 0
+        self._seen = 0
+        self._here: set[int] = set()  # ids that are in the queue
+
+    def _look(self) -> None:
+        tail = self._tail.value
+        count = (tail - self._head) & 0xFFFF
+        assert count <= self._mask + 1, f"{count} buffers in a ring of {self._mask + 1}"
+        while self._seen != tail:
+            given = int(self._entries["bid"][self._seen & self._mask])
+            assert given not in self._here, f"buffer {given} was given twice"
+            self._here.add(given)
+            self._seen = (self._seen + 1) & 0xFFFF
+
+    def __len__(self) -> int:
+        """Buffers that can be picked."""
+        self._look()
+        return len(self._here)
+
+    def first(self) -> Buffer | None:
+        """The buffer that would be picked next."""
+        self._look()
+        if not self._here:
+            return None
+        entry = self._entries[self._head & self._mask]
+        return Buffer(int(entry["addr"]), int(entry["len"]), int(entry["bid"]))
+
+    def fill(self, buffer: Buffer, data: bytes) -> None:
+        """Write into the first buffer and take it out of the queue."""
+        assert len(data) <= buffer.size
+        ctypes.memmove(buffer.address, data, len(data))
+        self._here.remove(buffer.id)
+        self._head = (self._head + 1) & 0xFFFF
 
 
 class FakeRing:
@@ -202,9 +318,9 @@ class FakeRing:
             request.is_armed = True
             self.armed.setdefault(request.sqe.user_data, []).append(request)
             file.watch(request, wait.events)
-        # Ready already: never tried (POLL_FIRST), or tried and short only by a fault.
-        looks = wait.looks and request.sqe.opcode != abi.OP_POLL_ADD
-        if wait.again or (looks and file.ready() & wait.events):
+        # Tried already, and ready nevertheless: short by a fault only.
+        was_tried = request.sqe.opcode != abi.OP_POLL_ADD
+        if wait.again or (was_tried and file.ready() & wait.events):
             self.queue_work(request)
 
     def _end(self, request: Request, done: Done) -> None:
@@ -252,8 +368,7 @@ class FakeRing:
         if request.is_over:
             return  # it was woken by what it did itself, and ended
         if request.is_cancelled:
-            # Bytes that a waiting send had brought through are told instead of the cancel.
-            self._end(request, Done(request.sent or -errno.ECANCELED, failed=True))
+            self._end(request, Done(-errno.ECANCELED))
         else:
             self._issue(request)
 

@@ -28,13 +28,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from c1m.addresses import Endpoint
+from c1m.engine.contract import Slots
 from c1m.engine.shortage import Shortage
 from c1m.engine.uring import submissions as sub
 from c1m.engine.uring.rings import Place, RingSet
-from c1m.engine.uring.user_data import Op, pack_one
+from c1m.engine.uring.submissions import GENERATION_SHIFT, Op, pack_one
 from c1m.errors import LimitError
-from c1m.kernel.real import Listener
-from c1m.kernel.refusals import ERRNOS, refusal
+from c1m.kernel import uring_abi as abi
+from c1m.kernel.refusals import ERRNOS
+from c1m.kernel.ring import Completions
+from c1m.kernel.sockets import Listener, renew
 
 SINGLES_MAX = 64  # single accepts armed on one listener
 ACCEPT = "connection"  # what is short, in a Shortage
@@ -57,41 +60,30 @@ class Acceptor:
         self._rings = rings
         self._listeners: list[Armed | None] = []  # by index; None: no longer listened on
         # Our indices only grow; here is where each stands in the caller's latest list (-1: gone).
-        self.positions = np.zeros(0, np.int32)
-        self.is_stale = False  # something changed that `arm` should look at
-        self.shortage = Shortage()  # of what an accept needs
+        self._positions = np.zeros(0, np.int32)
+        self.is_stale = False  # something changed: call `arm`
+        self.shortage = Shortage(rings.clock)  # of what an accept needs
         self.retry_ns = 0  # arm again then, for what was refused; 0: nothing is missing
 
     def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
         """See Engine.listen."""
-        keep = {a.listener.endpoint for a in self._listeners if a is not None}
-        added = self._rings.kernel.listen([e for e in endpoints if e not in keep], backlog)
-        gone = [
-            index
-            for index, armed in enumerate(self._listeners)
-            if armed is not None and armed.listener.endpoint not in endpoints
-        ]
-        self._unlisten(gone)
-        self._listeners.extend(Armed(listener) for listener in added)
-        self.is_stale = True
-        bound = iter(added)
-        result = [e if e in keep else next(bound).endpoint for e in endpoints]
-        self.positions = np.full(len(self._listeners), -1, np.int32)
+        there = [armed.listener for armed in self._listeners if armed is not None]
+        wanted, dropped = renew(there, endpoints, backlog, self._rings.kernel.listen)
         for index, armed in enumerate(self._listeners):
-            if armed is not None:
-                self.positions[index] = result.index(armed.listener.endpoint)
-        return result
-
-    def _unlisten(self, indices: list[int]) -> None:
-        """Stop: a pending accept would keep the port taken, so it is cancelled first."""
-        for index in indices:
-            armed = self._listeners[index]
-            assert armed is not None
-            if armed.ring >= 0:
-                self._cancel(index, armed)
-                self._rings.places[armed.ring].ring.submit()
-            self._rings.kernel.unlisten([armed.listener])
-            self._listeners[index] = None
+            if armed is not None and armed.listener in dropped:
+                # A pending accept would keep the port taken, so it is cancelled first.
+                if armed.ring >= 0:
+                    self._cancel(index, armed)
+                    self._rings.places[armed.ring].ring.submit()
+                armed.listener.close()
+                self._listeners[index] = None
+        self._listeners.extend(Armed(listener) for listener in wanted if listener not in there)
+        self._positions = np.array(
+            [-1 if armed is None else wanted.index(armed.listener) for armed in self._listeners],
+            np.int32,
+        )
+        self.is_stale = True
+        return [listener.endpoint for listener in wanted]
 
     def _cancel(self, index: int, armed: Armed) -> None:
         target = np.array([pack_one(index, armed.ring, Op.ACCEPT)], np.uint64)
@@ -119,15 +111,14 @@ class Acceptor:
                 place = self._rings.places[armed.ring]
                 if min(place.free, room) < self._bound(place, len(listening)):
                     self._cancel(index, armed)
-        now = self._rings.clock.now_ns()
-        if self.shortage.holds(now):
+        if self.shortage.holds():
             self.retry_ns = self.shortage.until_ns
             return
         singles = sum(a.singles for _, a in listening)
         for index, armed in listening:
             if armed.ring < 0:
                 singles += self._arm_one(index, armed, room - singles, len(listening))
-        if room > 0 and any(a.ring < 0 for _, a in listening) and self._rings.shortage.holds(now):
+        if room > 0 and any(a.ring < 0 for _, a in listening) and self._rings.shortage.holds():
             self.retry_ns = self._rings.shortage.until_ns
 
     @staticmethod
@@ -176,25 +167,36 @@ class Acceptor:
                 pass
         return emptiest
 
-    def succeeded(self) -> None:
-        """Somebody was accepted: nothing is short."""
-        self.is_stale = True
-        self.shortage.ends()
-
     def room_came(self) -> None:
         """A connection has ended."""
         self.is_stale = True
         self.shortage.may_be_over()
 
-    def ended(self, index: int, code: int) -> None:
-        """A listener's accept has ended, one of its single ones maybe, with this errno or 0.
-
-        An errno that tells of no shortage concerned one connection only.
-        """
+    def accepted(self, accepts: Completions) -> tuple[Slots, Slots]:
+        """Completions of accepts -> the slots of new connections, and the listener of each."""
         self.is_stale = True
+        results = accepts[:, 2].view(np.int32)
+        done = accepts[results >= 0]
+        if len(done):
+            self.shortage.ends()
+        for index, _, result, _ in accepts[(accepts[:, 3] & abi.CQE_MORE) == 0].tolist():
+            self._ended(index, (1 << 32) - result if result >> 31 else 0)
+        rings = (done[:, 1] >> GENERATION_SHIFT).astype(np.int32)
+        files = done[:, 2].view(np.int32)
+        assert not len(files) or int(files.max()) < self._rings.files_per_ring
+        for index, count in enumerate(np.bincount(rings).tolist()):
+            self._rings.places[index].free -= count
+            assert self._rings.places[index].free >= 0, "an accept into a full table"
+        slots = rings * np.int32(self._rings.files_per_ring) + files
+        return slots, self._positions[done[:, 0]]
+
+    def _ended(self, index: int, code: int) -> None:
+        """A listener's accept has ended, perhaps one of its single ones, with this errno or 0.
+
+        An errno that means no shortage concerned one connection only.
+        """
         if code in ERRNOS:
-            text, remedy = refusal("further connection", code)
-            self.shortage.refused(ACCEPT, text, remedy, self._rings.clock.now_ns())
+            self.shortage.refused(ACCEPT, "further connection", code)
         armed = self._listeners[index]
         if armed is None:
             return

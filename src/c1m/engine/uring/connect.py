@@ -3,8 +3,8 @@
 A connection is four submissions on one place of the table: SOCKET, setsockopt
 IP_BIND_ADDRESS_NO_PORT, BIND (both only with a source address) and CONNECT. The first three run
 inline, in the order in which they were submitted, and are silent when they succeed; linking them
-would only cost. If one of them fails, its completion tells the true reason, and the connect is
-counted as failed whatever it says itself.
+would only cost. If one of them fails, its completion gives the true reason, and the connect counts
+as failed whatever it reports itself.
 
 Where the kernel cannot make sockets in a ring (before 6.11), they are made by system calls and
 moved into the table.
@@ -18,27 +18,30 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.addresses import SockAddrs
+from c1m.engine.contract import Slots
 from c1m.engine.uring import submissions as sub
 from c1m.engine.uring.rings import RingSet
+from c1m.engine.uring.submissions import GENERATION_SHIFT, Op, pack
 from c1m.engine.uring.table import ConnTable
-from c1m.engine.uring.user_data import Op, pack
-from c1m.kernel.real import IP_BIND_ADDRESS_NO_PORT
-
-Slots = npt.NDArray[np.int32]
+from c1m.kernel.ring import Completions
+from c1m.kernel.socket_calls import IP_BIND_ADDRESS_NO_PORT
 
 
 class Connector:
-    """Starts connects; `errors` holds why a preparation failed, by slot."""
+    """Starts connects, and says how they went."""
 
     def __init__(self, rings: RingSet, table: ConnTable) -> None:
         self._rings = rings
         self._table = table
-        self.errors: dict[int, int] = {}
+        self._errors: dict[int, int] = {}  # why a preparation failed, by slot
         self._one = np.ones(1, np.int32)  # the option's value: read by the kernel when issued
         self._addresses: list[SockAddrs] = []  # alive until submitted
 
     def start(self, slots: Slots, sources: SockAddrs | None, destinations: SockAddrs) -> None:
         """Start a connect on each slot, which must be in state CONNECTING."""
+        assert len(slots) == len(destinations)
+        for slot in slots.tolist() if self._errors else ():
+            self._errors.pop(slot, None)  # of a connect that was given up
         generations = self._table.generations[slots]
         setup = pack(slots, generations, Op.SETUP)
         if self._rings.kernel.features.direct_socket:
@@ -56,6 +59,23 @@ class Connector:
     def submitted(self) -> None:
         """All that was started is in the kernel, which has copied the addresses."""
         self._addresses.clear()
+
+    def setups_failed(self, setups: Completions) -> None:
+        """Completions of preparations: each says why its connect is going to fail."""
+        for slot, tag, result, _ in setups.tolist():
+            if self._table.generations[slot] == tag >> GENERATION_SHIFT:
+                self._errors[slot] = (1 << 32) - result
+
+    def done(self, connects: Completions) -> tuple[Slots, npt.NDArray[np.int32]]:
+        """Completions of connects -> slots, and 0 or the errno of each; late ones left out."""
+        slots = connects[:, 0].view(np.int32).copy()
+        errnos = -connects[:, 2].view(np.int32)
+        current = self._table.generations[slots] == connects[:, 1] >> GENERATION_SHIFT
+        slots, errnos = slots[current], errnos[current]
+        if self._errors:
+            for i, slot in enumerate(slots.tolist()):
+                errnos[i] = self._errors.pop(slot, int(errnos[i]))
+        return slots, errnos
 
     def _addresses_of(self, addresses: SockAddrs) -> sub.Words:
         rows = np.ascontiguousarray(addresses.rows)
@@ -92,4 +112,4 @@ class Connector:
                 ring = self._rings.place_of(slot).ring
                 kernel.move_in(ring, fd, slot % self._rings.files_per_ring)
             except OSError as error:
-                self.errors[slot] = error.errno or 0
+                self._errors[slot] = error.errno or 0

@@ -1,16 +1,19 @@
 """The uring engine: completions in batches from one or many io_uring instances in one thread.
 
-One `wait` is: hand everything queued to the kernel and collect what has come (one enter a ring),
-settle the sends of the last tick, turn completions into events by masks over whole arrays, give the
-last tick's buffers back. File by file: rings (slots, sleeping), submissions (blocks of entries),
-watch (what is asked for), receive (what came), send, accept, connect, lifecycle (beginnings and
-ends), table (a row a connection).
+One `wait` is: hand everything queued to the kernel and collect what has come (one enter for each
+ring), settle the sends of the last tick, turn completions into events by masks over whole arrays,
+give the last tick's buffers back. File by file: rings (slots, buffers, sleeping), submissions
+(blocks of entries), table (a row for each connection), receive (what comes in), send (what goes
+out), accept, connect. Here they meet: connections begin and end, and the batch is put together.
+
+CLOSE of a direct descriptor frees its place but neither sends a FIN nor stops completions while a
+receive is armed on it, so the receive is cancelled (by user data) in the same block. The slot's
+generation goes up at that moment; whatever completes later under the old one is dropped.
 """
 
 from __future__ import annotations
 
 import errno
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,20 +21,19 @@ import numpy as np
 from c1m.addresses import Endpoint, SockAddrs
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import Clock, SystemClock
-from c1m.engine.contract import NO_SLOTS, EngineStatistics, EventBatch, Slots
-from c1m.engine.lingering import Lingering
+from c1m.engine import checks
+from c1m.engine.contract import NO_SLOTS, EngineStatistics, EventBatch, Slots, distinct
 from c1m.engine.ragged import Ragged
+from c1m.engine.shortage import refusals
 from c1m.engine.states import ConnEvent, ConnState
 from c1m.engine.uring import submissions as sub
 from c1m.engine.uring.accept import Acceptor
 from c1m.engine.uring.connect import Connector
-from c1m.engine.uring.lifecycle import Lives
 from c1m.engine.uring.receive import Input
-from c1m.engine.uring.rings import POLLIN, RingSet, Tuning
+from c1m.engine.uring.rings import RingSet, Tuning
 from c1m.engine.uring.send import Output
-from c1m.engine.uring.table import IS_OPEN, ConnTable, distinct
-from c1m.engine.uring.user_data import OP, Op, pack_one
-from c1m.engine.uring.watch import BUSY, Watch
+from c1m.engine.uring.submissions import OP, Op, pack
+from c1m.engine.uring.table import IS_OPEN, ConnTable
 from c1m.errors import EngineUnavailable, LimitError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.real import Kernel, RealKernel
@@ -40,8 +42,6 @@ from c1m.kernel.ring import Completions
 from c1m.kernel.uring_probe import probe
 
 NO_DATA = Ragged.empty()
-MARKED_EACH = 64  # of larger batches only each eighth marks its connections as busy: who brings 16
-# messages a second is seen in one of them before three seconds are over
 PASSES_MAX = 8  # that a cancelled accept may take to end
 
 
@@ -68,6 +68,7 @@ class UringEngine:
 
     name = "uring"
     sends_in_wait = True
+    uses_descriptors = False
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class UringEngine:
         live_max: int | None = None,
         outbox_high: int = OUTBOX_HIGH,
         linger_ns: int = LINGER_NS,
+        busy_poll_ns: int = 0,
         tuning: Tuning | None = None,
         kernel: Kernel | None = None,
         clock: Clock | None = None,
@@ -82,36 +84,27 @@ class UringEngine:
     ) -> None:
         self.reason = reason
         self._clock = clock or SystemClock()
-        self._rings = _first_ring(kernel or RealKernel(probe()), tuning or Tuning(), self._clock)
+        tuning = tuning or Tuning(busy_poll_ns=busy_poll_ns)
+        self._rings = _first_ring(kernel or RealKernel(probe()), tuning, self._clock)
         self.capacity = self._rings.capacity
         self._live_max = self.capacity if live_max is None else live_max
+        self._statistics = EngineStatistics()
         try:
-            self._make_parts(outbox_high, linger_ns)
+            self.table = ConnTable(self.capacity)
+            shared = self._rings, self.table, self._statistics
+            self._output = Output(*shared, outbox_high, linger_ns)
+            self._input = Input(*shared)
         except MemoryError as error:
             self._rings.shutdown()
             raise EngineUnavailable(*refusal("memory for the uring engine", error)) from None
-        self._closing: list[Slots] = []  # closed by the caller, output of this tick not settled
+        self._acceptor = Acceptor(self._rings)
+        self._connector = Connector(self._rings, self.table)
+        self._expired: list[Slots] = []  # lingered too long and were reset
         self._early: list[Completions] = []  # came while settling in the middle of a tick
         self._is_shut = False
         self._few = self._rings.tuning.few
         self._batch = EventBatch.nothing()
-
-    def _make_parts(self, outbox_high: int, linger_ns: int) -> None:
-        self.table = ConnTable(self.capacity)
-        self._statistics = EngineStatistics()
-        self._output = Output(
-            self._rings, self.table, self._statistics, outbox_high, Lingering(linger_ns)
-        )
-        self._watch = Watch(self._rings, self.table, self._output.lost)
-        self._input = Input(
-            self._rings, self.table, self._statistics, self._watch, self._output.lost
-        )
-        self._acceptor = Acceptor(self._rings)
-        self._connector = Connector(self._rings, self.table)
-        self._lives = Lives(
-            self._rings, self.table, self._statistics, self._output, self._watch,
-            self._acceptor, self._connector,
-        )  # fmt: skip
+        self._checks = checks.COSTLY
 
     @property
     def live_max(self) -> int:
@@ -140,6 +133,7 @@ class UringEngine:
         return slots
 
     def send(self, slots: Slots, data: Ragged) -> None:
+        assert len(slots) == len(data)
         if len(slots) == 0:
             return
         if len(slots) <= self._few and self._output.send_few(slots, data):
@@ -149,18 +143,17 @@ class UringEngine:
         self._output.send(slots, data)
 
     def receive(self, slots: Slots, on: bool) -> None:
-        flags = self.table.flags
-        slots = slots[(flags[slots] & IS_OPEN) != 0]
+        slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
         if on:
-            self._watch.resume(slots)
+            self._input.resume(slots)
         else:
-            self._watch.pause(slots)
+            self._input.pause(slots)
 
     def close(self, slots: Slots, *, abort: bool = False) -> None:
         slots = distinct(slots)
         connecting = slots[self.table.states[slots] == ConnState.CONNECTING]
         if len(connecting):
-            self._lives.connect_failed(connecting)
+            self._connect_failed(connecting)
         if abort and self._statistics.lingering:
             self._reset_lingering(slots[self.table.states[slots] == ConnState.LINGERING])
         slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
@@ -168,15 +161,14 @@ class UringEngine:
             return
         self._statistics.live -= len(slots)
         if abort:
-            self._lives.reset(slots)
-            self._lives.free(slots)
+            self._reset(slots)
             return
         self._statistics.lingering += len(slots)
         # Input that is still unread when a socket is closed makes the kernel send a RST and drop
         # what it has to send: read (and discard) it first.
-        self._watch.discard_unread(slots)
+        self._input.discard_unread(slots)
         self.table.linger(slots)
-        self._closing.append(slots)
+        self._output.finish(slots)
 
     def wake(self) -> None:
         self._rings.kernel.wake()
@@ -188,12 +180,11 @@ class UringEngine:
             "rings": len(self._rings.places),
             "buffers": sum(p.buffers.owned for p in self._rings.places),
             "discarded_bytes": self._input.discarded,
-            "promoted": self._watch.promoted,
-            "parked": self._watch.parked,
+            "promoted": self._input.promoted,
+            "parked": self._input.parked,
         }
-        shortages = (self._rings.shortage, self._acceptor.shortage)
-        statistics.refused = sum((s.counts for s in shortages), Counter())
-        statistics.refusal = next((s.text for s in shortages if s.text), "")
+        shortages = self._rings.shortage, self._acceptor.shortage
+        statistics.refused, statistics.refusal = refusals(*shortages)
         return statistics
 
     def shutdown(self) -> None:
@@ -205,7 +196,7 @@ class UringEngine:
             self.close(self.table.slots_in(state), abort=False)
         lingering = self.table.slots_in(ConnState.LINGERING)
         self._statistics.lingering -= len(lingering)
-        self._lives.free(lingering)
+        self._free(lingering)
         self._rings.submit_all()
         # One collection more, so that what was cancelled lets go of its socket and the FINs go out
         # now and not when the kernel gets round to taking the rings down.
@@ -224,8 +215,8 @@ class UringEngine:
             self._input.recycle()
         if now >= self._output.lingering.next_ns:
             self._expire(now)
-        if now >= self._watch.next_sweep_ns:
-            self._watch.sweep(now)
+        if now >= self._input.next_sweep_ns:
+            self._input.sweep(now)
             if self._output.outbox.has_shrunk():
                 self._rings.kernel.trim()
             if self._rings.has_grown() and self._is_empty():
@@ -248,18 +239,20 @@ class UringEngine:
             if timeout_ns > 0:
                 timeout_ns = max(deadline - now, 0)
         self._rings.woken = False
+        if self._checks and (len(batch) or not self._statistics.ticks & 15):
+            self._check(batch)
         return batch
 
     def _is_empty(self) -> bool:
         """Whether there is no connection, not even one that ends."""
         statistics = self._statistics
         some = statistics.live or statistics.lingering or statistics.connecting
-        return not (some or self._early or self._output.has_flights())
+        return not some and not self._early and self._output.is_idle()
 
     def _begin_afresh(self, batch: EventBatch) -> None:
         """All connections have ended: give back the memory that they took.
 
-        First nobody may accept any more. What is accepted until then is reported as ever, and then
+        First nobody may accept any more. What is accepted until then is reported as usual, and then
         nothing is given back.
         """
         self._acceptor.disarm()
@@ -293,16 +286,16 @@ class UringEngine:
         """Whether a pass should not sleep: what was closed behind a send is done with by the next
         one, and a send that goes whole wakes nobody.
         """
-        waits = self._early or self._closing or self._watch.has_work()
+        waits = self._early or self._expired or self._input.has_work()
         return bool(waits or self._output.has_reports())
 
     def _collect(self, batch: EventBatch, sleep_ns: int) -> None:
         """One pass: submit, collect, settle, decode, recycle."""
-        if self._closing and not self._output.has_unsettled():
-            self._close_settled()
+        if self._output.closing:
+            self._free_finished()
         # What a poll has announced was there already, though only this pass fetches it.
-        was_there = self._watch.is_reading and batch.came_ns
-        self._watch.is_reading = False
+        was_there = self._input.is_reading and batch.came_ns
+        self._input.is_reading = False
         completions = self._rings.collect(sleep_ns)
         if len(completions) and not was_there:
             batch.came_ns = self._clock.now_ns()
@@ -315,11 +308,10 @@ class UringEngine:
         else:
             self._output.all_went()
             self._input.recycle()
-        if self._closing:
-            self._close_settled()
-        self._report_output(batch)
-        if self._watch.has_work():
-            self._watch.again()
+        if self._output.has_reports() or self._input.lost or self._expired:
+            self._report(batch)
+        if self._input.has_work():
+            self._input.again()
 
     def _settle_now(self) -> None:
         """Learn how the sends of this tick went, in the middle of it."""
@@ -335,16 +327,12 @@ class UringEngine:
 
         Where all are plain data no send has completed: all went, and nobody needs their memory.
         """
-        source = self._input
-        if len(completions) <= self._few and source.take_few(completions, batch):
+        source, is_few = self._input, len(completions) <= self._few
+        is_plain = (is_few and source.take_few(completions, batch)) or source.take_plain(
+            completions, batch, self._statistics.ticks
+        )
+        if is_plain:
             self._output.all_went()
-        elif source.are_plain(completions):
-            self._output.all_went()
-            source.recycle()
-            source.take_data(completions, batch)
-            if len(completions) < MARKED_EACH or not self._statistics.ticks & 7:
-                self.table.activity[completions[:, 0].view(np.int32)] = BUSY
-            batch.is_plain = True
         else:
             held = source.take_held()
             self._output.settle(completions)
@@ -357,13 +345,11 @@ class UringEngine:
         ops = others[:, 1] & OP
         accepts = others[ops == Op.ACCEPT]
         if len(accepts):
-            self._lives.accepted(accepts, batch)
+            self._accepted(accepts, batch)
+        self._connector.setups_failed(others[ops == Op.SETUP])
         connects = others[ops == Op.CONNECT]
-        setups = others[ops == Op.SETUP]
-        for slot, _, result, _ in setups.tolist():
-            self._connector.errors[slot] = (1 << 32) - result
         if len(connects):
-            self._lives.connect_done(connects, batch)
+            self._connected(connects, batch)
         for slot, tag, result, _ in others[ops == Op.OUTBOX].tolist():
             self._output.outbox_done(slot, tag, result - (1 << 32) if result >> 31 else result)
         # After the sends: a poll that woke behind a refusal is what the refused one waits for.
@@ -372,66 +358,132 @@ class UringEngine:
             self._output.writable(slot, tag, bool(flags & abi.CQE_MORE))
         wakes = others[ops == Op.WAKE]
         if len(wakes):
-            self._rings.woken = True
-            if not int(wakes[-1, 3]) & abi.CQE_MORE:
-                wake_fd = self._rings.kernel.wake_fd()
-                self._rings.places[0].ring.push(sub.poll(wake_fd, POLLIN, pack_one(0, 0, Op.WAKE)))
+            self._rings.take_wakes(wakes)
 
-    # --- connections end ----------------------------------------------------------------------
+    def _report(self, batch: EventBatch) -> None:
+        """Events that sending brought, and connections that were lost."""
+        output = self._output
+        batch.is_plain = False
+        self._free_finished()
+        if output.broken:
+            broken, output.broken = output.broken, []
+            self._input.read_to_the_end(broken)
+        if self._input.lost:
+            self._lose(batch)
+        if output.blocked:
+            batch.blocked = self._still_open(output.blocked)
+            output.blocked = []
+        if output.drained:
+            batch.drained = self._still_open(output.drained)
+            output.drained = []
+        if self._expired:
+            batch.expired = np.concatenate(self._expired)
+            self._expired = []
 
-    def _close_settled(self) -> None:
-        """Free what the caller closed and what has nothing left to send."""
-        closing, self._closing = self._closing, []
-        slots = np.concatenate(closing)
-        if self._output.has_unsettled():
-            unsettled = self._output.is_unsettled(slots)
-            if unsettled.any():
-                self._closing.append(slots[unsettled])
-                slots = slots[~unsettled]
-        is_pending = self._output.is_pending(slots)
-        self._output.linger(slots[is_pending], self._clock)
-        done = slots[~is_pending]
+    def _still_open(self, slots: list[int]) -> Slots:
+        found = np.array(slots, np.int32)
+        return found[self.table.is_open(found)]
+
+    # --- connections begin and end ------------------------------------------------------------
+
+    def _accepted(self, accepts: Completions, batch: EventBatch) -> None:
+        slots, listeners = self._acceptor.accepted(accepts)
+        if not len(slots):
+            return
+        self.table.open(slots, ConnEvent.ACCEPT)
+        self._statistics.accepted += len(slots)
+        self._statistics.live += len(slots)
+        self._input.begin(slots)
+        batch.opened = np.concatenate((batch.opened, slots))
+        batch.opened_listeners = np.concatenate((batch.opened_listeners, listeners))
+
+    def _connected(self, connects: Completions, batch: EventBatch) -> None:
+        slots, errnos = self._connector.done(connects)
+        ok = errnos == 0
+        good = slots[ok]
+        self._statistics.connecting -= len(good)
+        self._statistics.connected += len(good)
+        self._statistics.live += len(good)
+        self.table.connected(good)
+        self._input.begin(good)
+        batch.connected = np.concatenate((batch.connected, good))
+        if len(good) < len(slots):
+            batch.failed = np.concatenate((batch.failed, slots[~ok]))
+            batch.failed_errnos = np.concatenate((batch.failed_errnos, errnos[~ok]))
+            self._connect_failed(slots[~ok])
+
+    def _connect_failed(self, slots: Slots) -> None:
+        """Connects that failed, or that the caller has given up."""
+        self._statistics.connecting -= len(slots)
+        self._statistics.connect_failed += len(slots)
+        data = pack(slots, self.table.generations[slots], Op.CONNECT)
+        self._rings.push(slots, sub.cancel(data))
+        self._close_files(slots)
+
+    def _lose(self, batch: EventBatch) -> None:
+        """Connections that ended by an error."""
+        slots, errnos = self._input.take_lost(batch)
+        is_open = self.table.is_open(slots)
+        gone = slots[is_open]
+        lingering = slots[self.table.states[slots] == ConnState.LINGERING]
+        batch.closed = np.concatenate((batch.closed, gone))
+        batch.closed_errnos = np.concatenate((batch.closed_errnos, errnos[is_open]))
+        self._statistics.live -= len(gone)
+        self._statistics.lingering -= len(lingering)
+        self._free(np.concatenate((gone, lingering)))
+
+    def _free_finished(self) -> None:
+        """Connections that the caller closed and that have nothing left to send."""
+        done = self._output.finished()
         self._statistics.lingering -= len(done)
-        self._lives.free(done)
+        self._free(done)
 
     def _expire(self, now_ns: int) -> None:
-        """Reset those whose peers have not taken what they are owed; the batch tells."""
-        expired = np.array(self._output.expire(now_ns), np.int32)
-        self._reset_lingering(expired)
-        self._output.expired.append(expired)
+        """Reset those whose peers have not taken what they are owed; the batch reports it."""
+        due = self._output.lingering.expire(now_ns, self._output.outbox.size)
+        if due:
+            expired = np.array(due, np.int32)
+            self._expired.append(expired)
+            self._reset_lingering(expired)
 
     def _reset_lingering(self, slots: Slots) -> None:
         """Connections that the caller has closed end at once."""
+        if len(slots):
+            self._output.give_up(slots)
+            self._statistics.lingering -= len(slots)
+            self._reset(slots)
+
+    def _reset(self, slots: Slots) -> None:
+        self._rings.push(slots, sub.disconnect(self._rings.files(slots)))
+        self._free(slots)
+
+    def _free(self, slots: Slots) -> None:
+        """The connections are gone: stop what is armed, close, give the slots back."""
         if not len(slots):
             return
-        self._closing = [closing[~np.isin(closing, slots)] for closing in self._closing]
-        self._statistics.lingering -= len(slots)
-        self._lives.reset(slots)
-        self._lives.free(slots)
+        self._output.drop(slots)
+        self._statistics.closed += len(slots)
+        self._input.end(slots)
+        self._close_files(slots)
 
-    def _report_output(self, batch: EventBatch) -> None:
-        """Events that sending brought: watermarks, and connections lost on the way."""
-        output = self._output
-        if not output.has_reports():
-            return
-        batch.is_plain = False
-        if output.broken:
-            broken, output.broken = output.broken, []
-            self._watch.read_to_the_end(broken)
-        if output.flushed:
-            done = np.array(output.flushed, np.int32)
-            done = done[self.table.states[done] == ConnState.LINGERING]  # not freed just now
-            output.flushed.clear()
-            self._statistics.lingering -= len(done)
-            self._lives.free(done)
-        if output.lost:
-            self._lives.lose(batch)
-        if output.blocked:
-            batch.blocked = self._lives.still_open(output.blocked)
-            output.blocked = []
-        if output.drained:
-            batch.drained = self._lives.still_open(output.drained)
-            output.drained = []
-        if output.expired:
-            batch.expired = np.concatenate(output.expired)
-            output.expired = []
+    def _close_files(self, slots: Slots) -> None:
+        self._rings.push(slots, sub.close(self._rings.files(slots)))
+        self.table.free(slots)
+        self._rings.give_places_back(slots)
+        self._acceptor.room_came()
+
+    def _check(self, batch: EventBatch) -> None:
+        """A costly check: whatever is counted or kept twice agrees."""
+        top, statistics = self._rings.top(), self._statistics
+        counts = np.bincount(self.table.states[:top], minlength=len(ConnState)).tolist()
+        assert statistics.connecting == counts[ConnState.CONNECTING]
+        assert statistics.live == counts[ConnState.OPEN] + counts[ConnState.HALF_CLOSED]
+        assert statistics.lingering == counts[ConnState.LINGERING]
+        assert statistics.accepted + statistics.connected == (
+            statistics.live + statistics.lingering + statistics.closed
+        )
+        batch.check(self.capacity)
+        self.table.check(top)
+        self._rings.check_places(self.table.states)
+        self._input.check()
+        self._output.check()

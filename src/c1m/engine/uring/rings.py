@@ -10,8 +10,8 @@ two would step on each other.
 
 A further ring may be refused: it locks memory and takes a descriptor. Then nothing is left behind,
 those that are there go on, and it is asked for again after a pause (`shortage`). The first is made
-with the set, so that who chooses this engine knows that there is one; it waits at rest, because the
-thread that runs the engine may be another one than that which made it.
+with the set, so that whoever chooses this engine knows that there is one; it waits at rest, because
+the thread that runs the engine may not be the one that made it.
 """
 
 from __future__ import annotations
@@ -23,22 +23,18 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.clock import Clock, SystemClock
+from c1m.engine.contract import Slots
 from c1m.engine.shortage import Shortage
-from c1m.engine.uring.busy_poll import BusyPoll
-from c1m.engine.uring.submissions import Words, poll
-from c1m.engine.uring.user_data import Op, pack_one
+from c1m.engine.states import ConnState
+from c1m.engine.uring.submissions import Op, Words, pack_one, poll
 from c1m.errors import LimitError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing, Ids
 from c1m.kernel.locked import may_ever_lock
 from c1m.kernel.real import Kernel
-from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Completions, RingLike, whole_pages
 
-Slots = npt.NDArray[np.int32]
-
 COMPLETIONS_FIRST = 1 << 12  # of one tick over all rings; grows to what comes
-POLLIN = 1
 BUFFERS_MIN = 2  # of a ring
 RING = "ring"  # what is short, in a Shortage
 # Pauses before the first ring is tried again. What a ring has locked counts for some 30 ms longer
@@ -77,6 +73,35 @@ class Place:
     unused: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
+class BusyPoll:
+    """Looks at a ring for a while instead of sleeping at once, as long as that pays.
+
+    To be woken costs some ten microseconds and leaves cold caches. Where the next request comes
+    sooner than that it is cheaper to look for it; where it does not, looking is lost time. So each
+    look in vain doubles the number of sleeps until the next look, up to PAUSE_MAX.
+    """
+
+    PAUSE_MAX = 64
+
+    def __init__(self, kernel: Kernel, time_ns: int) -> None:
+        self._kernel = kernel
+        self._time_ns = time_ns
+        self._pause = 0  # sleeps between two looks
+        self._left = 0  # until the next one
+
+    def may_start(self) -> bool:
+        """Whether to look before this sleep."""
+        self._left -= 1
+        return self._left < 0
+
+    def finds(self, ring: RingLike) -> bool:
+        """Look; whether there is something."""
+        found = self._kernel.look(ring, self._time_ns)
+        self._pause = 0 if found else min(2 * self._pause + 1, self.PAUSE_MAX)
+        self._left = self._pause
+        return found
+
+
 class RingSet:
     """The rings of one engine."""
 
@@ -84,8 +109,8 @@ class RingSet:
         """Raises LimitError where the kernel gives no ring, OSError where it gives no memory."""
         self.kernel = kernel
         self.tuning = tuning
-        self.shortage = Shortage()
         self.clock = clock or SystemClock()
+        self.shortage = Shortage(self.clock)
         allowed = min(kernel.files_max(), abi.FILES_MAX)
         self.files_per_ring = min(tuning.files_per_ring or allowed, allowed, tuning.capacity)
         self.capacity = tuning.capacity // self.files_per_ring * self.files_per_ring
@@ -110,7 +135,7 @@ class RingSet:
         rings = len(there) + self.kernel.rings_left(ring, ring.locked_bytes + entries)
         return min(rings * self.files_per_ring, self.capacity)
 
-    def can_add(self) -> bool:
+    def _can_add(self) -> bool:
         """Whether there is room for one more ring."""
         return self._first is not None or (
             len(self.places) * self.files_per_ring < self.capacity
@@ -131,16 +156,16 @@ class RingSet:
 
     def may_add(self) -> bool:
         """Whether one more ring may be asked for: there is room, and none was refused just now."""
-        return self.can_add() and not self.shortage.holds(self.clock.now_ns())
+        return self._can_add() and not self.shortage.holds()
 
     def add(self, accepts: bool) -> Place:
         """One more ring. Raises LimitError when capacity or the kernel allow no more.
 
         In the pause after a refusal the kernel is not asked again.
         """
-        if not self.can_add():
+        if not self._can_add():
             raise LimitError(f"All {self.capacity:,} slots of this engine are in use.")
-        if self.shortage.holds(self.clock.now_ns()):
+        if self.shortage.holds():
             raise LimitError(self.shortage.text, self.shortage.remedy)
         index = len(self.places)
         made: Place | None = None
@@ -148,17 +173,17 @@ class RingSet:
             made, self._first = self._first or self._make(index), None
             self._begin(made, accepts)
         except (OSError, MemoryError) as error:
-            if made is not None:
-                self._unmake(made)
+            if made is not None:  # nothing has happened on it
+                made.ring.close()
+                made.buffers.give_up()
             raise self._refused(index, error) from None
         self.shortage.ends()
         self.places.append(made)
         return made
 
     def _refused(self, index: int, error: OSError | MemoryError) -> LimitError:
-        text, remedy = refusal(f"io_uring number {index + 1}", error)
-        self.shortage.refused(RING, text, remedy, self.clock.now_ns())
-        return LimitError(text, remedy)
+        self.shortage.refused(RING, f"io_uring number {index + 1}", error)
+        return LimitError(self.shortage.text, self.shortage.remedy)
 
     def _make_first(self) -> Place:
         for pause_ns in (*FIRST_PAUSES_NS, None):
@@ -214,7 +239,7 @@ class RingSet:
         if not self.places:
             # One pool of helper threads serves all rings of a thread; nothing here needs it.
             ring.register(abi.REGISTER_IOWQ_MAX_WORKERS, np.ones(2, np.uint32), 2)
-            ring.push(poll(self.kernel.wake_fd(), POLLIN, pack_one(0, 0, Op.WAKE)))
+            self._poll_wake(ring)
             return
         # Several rings cannot be slept on by entering one of them: use the kernel's doorbell.
         if not self._watching:
@@ -222,10 +247,14 @@ class RingSet:
             self._watching = True
         self.kernel.watch(ring)
 
-    def _unmake(self, place: Place) -> None:
-        """Give a ring back that nothing has happened on."""
-        place.ring.close()
-        place.buffers.give_up()
+    def _poll_wake(self, ring: RingLike) -> None:
+        ring.push(poll(self.kernel.wake_fd(), abi.POLLIN, pack_one(0, 0, Op.WAKE)))
+
+    def take_wakes(self, wakes: Completions) -> None:
+        """Completions (at least one) that say that `wake` was called."""
+        self.woken = True
+        if not int(wakes[-1, 3]) & abi.CQE_MORE:
+            self._poll_wake(self.places[0].ring)
 
     def place_of(self, slot: int) -> Place:
         """The ring that holds a slot."""
@@ -245,6 +274,7 @@ class RingSet:
 
     def push(self, slots: Slots, rows: Words) -> None:
         """Queue one submission for each slot on its ring, keeping the order of equal slots."""
+        assert len(slots) == len(rows)
         if len(self.places) == 1 or len(slots) == 1:
             if len(slots):
                 self.place_of(int(slots[0])).ring.push(rows)
@@ -266,6 +296,7 @@ class RingSet:
             if count:
                 place = self.places[index]
                 place.free += count
+                assert place.free <= self.files_per_ring
                 if not place.accepts:
                     place.unused = np.concatenate((place.unused, self.files(slots[which == index])))
 
@@ -276,9 +307,9 @@ class RingSet:
         """
         free = sum(p.free for p in self.places if not p.accepts)
         while free < count:
-            if not self.can_add():
+            if not self._can_add():
                 raise LimitError(
-                    f"{count:,} more connections were asked; {free:,} of this engine's "
+                    f"{count:,} more connections were asked for; {free:,} of this engine's "
                     f"{self.capacity:,} slots are free.",
                     free=free,
                 )
@@ -451,6 +482,25 @@ class RingSet:
             if self.arena.left() > self.arena.count // 2:
                 buffers = self.places[index].buffers
                 buffers.grow(buffers.base)
+
+    def check_places(self, states: npt.NDArray[np.uint8]) -> None:
+        """A costly check: each place of a table has a connection or is free, never both."""
+        for index, place in enumerate(self.places):
+            start = index * self.files_per_ring
+            is_free = states[start : start + self.files_per_ring] == ConnState.FREE
+            assert place.free == np.count_nonzero(is_free), f"ring {index} counts its places wrong"
+            if not place.accepts:
+                assert len(place.unused) == len(np.unique(place.unused)) == place.free
+                assert is_free[place.unused].all(), "a place is unused and in use"
+
+    def check_buffers(self, held: Ids) -> None:
+        """A costly check: `held` and those the kernel may fill are all the buffers there are."""
+        counts = np.bincount(self.arena.owners[held], minlength=len(self.places))
+        for place, count in zip(self.places, counts.tolist(), strict=True):
+            assert place.buffers.owned == place.buffers.free + count, "a buffer is lost"
+        owned = sum(place.buffers.owned for place in self.places)
+        resting = self._first.buffers.owned if self._first is not None else 0
+        assert owned + resting + self.arena.left() == self.arena.count
 
     def shutdown(self) -> None:
         """Give all rings back."""

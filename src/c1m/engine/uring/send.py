@@ -1,14 +1,17 @@
 """Output of the uring engine: sends tried at once, and the outbox for what did not fit.
 
-A send is tried while it is submitted and says nothing when all of it went: an echo costs one
+A send is tried while it is submitted and says nothing when all of it was sent: an echo costs one
 completion (the receive) and one submission. What was short or refused completes, is copied into the
 outbox before its memory may change, and goes on when a poll says that there is room, one send at a
 time for a connection so that none overtakes another.
 
 A send that waits in the kernel would need no poll of ours. But a peer's FIN makes every wait end at
 once (EPOLLRDHUP cannot be left out of it): the kernel tries again and again and after 128 rounds
-hands the send to a helper thread, which blocks (seen on 6.18). A multishot poll is told once a
-wake, and does not mind.
+hands the send to a helper thread, which blocks (seen on 6.18). A multishot poll completes once for
+each wake-up, and does not mind.
+
+The sends of a tick are *settled* when it is known how they went, which is when their completions
+have come: those that have none went whole. A *mark* in the table says which send was a slot's last.
 """
 
 from __future__ import annotations
@@ -18,21 +21,24 @@ import errno
 import numpy as np
 import numpy.typing as npt
 
-from c1m.clock import Clock
-from c1m.engine.contract import EngineStatistics
+from c1m.engine.contract import NO_SLOTS, EngineStatistics, Slots, distinct
 from c1m.engine.lingering import Lingering
 from c1m.engine.outbox import Outbox
 from c1m.engine.ragged import Ragged
 from c1m.engine.states import ConnState
 from c1m.engine.uring import submissions as sub
 from c1m.engine.uring.rings import RingSet
-from c1m.engine.uring.submissions import SEND_NOW, SEND_NOW_FLAGS
+from c1m.engine.uring.submissions import (
+    GENERATION_SHIFT,
+    OP,
+    SEND_NOW,
+    SEND_NOW_FLAGS,
+    Op,
+    pack_one,
+)
 from c1m.engine.uring.table import HAS_OUTBOX, IS_OPEN, SENDABLE, ConnTable
-from c1m.engine.uring.user_data import GENERATION_SHIFT, OP, Op, pack_one
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.ring import Completions
-
-Slots = npt.NDArray[np.int32]
 
 OUTBOX_SEND_MAX = 1 << 18  # bytes of one outbox send
 SEND_BLOCK = 1024  # sends whose rows are made at once
@@ -41,7 +47,12 @@ _SENDABLE = SENDABLE.tolist()
 
 
 class Output:
-    """Everything that goes out. `blocked`, `drained`, `lost` collect events for the engine."""
+    """Everything that goes out.
+
+    The engine hands over what to send, completions, and the slots that were closed (`finish`).
+    Results: `blocked`, `drained` (slots past a watermark), `broken` (slot and errno: a send has
+    failed, and input may still be unread), and `finished`, closed slots with nothing left to send.
+    """
 
     def __init__(
         self,
@@ -49,10 +60,10 @@ class Output:
         table: ConnTable,
         statistics: EngineStatistics,
         outbox_high: int,
-        lingering: Lingering,
+        linger_ns: int,
     ) -> None:
         self.outbox = Outbox(outbox_high)
-        self.lingering = lingering
+        self.lingering = Lingering(linger_ns)
         self._rings = rings
         self._table = table
         self._statistics = statistics
@@ -62,33 +73,20 @@ class Output:
         self._sent: list[tuple[int, Ragged]] = []  # first mark and pieces of this tick's sends
         self._mark = 1
         self._tick_mark = 1
+        self.closing: list[Slots] = []  # closed by the caller, see `finish`
+        self._flushed: list[int] = []  # closed, and the outbox is empty now
         self.blocked: list[int] = []
         self.drained: list[int] = []
-        self.lost: list[tuple[int, int]] = []  # slot, errno
-        self.broken: list[tuple[int, int]] = []  # the same, told by sends: input may be unread
-        self.flushed: list[int] = []  # outbox is empty now
-        self.expired: list[Slots] = []  # lingered too long and were reset
+        self.broken: list[tuple[int, int]] = []
 
-    def is_unsettled(self, slots: Slots) -> npt.NDArray[np.bool_]:
-        """Which slots have a send of this tick whose outcome is not known yet."""
-        unsettled: npt.NDArray[np.bool_] = self._table.marks.take(slots) >= self._tick_mark
-        return unsettled
-
-    def has_unsettled(self) -> bool:
-        """Whether any send of this tick is not settled yet."""
-        return bool(self._sent)
+    def is_idle(self) -> bool:
+        """Whether the kernel sends from no outbox."""
+        return not self._flights
 
     def has_reports(self) -> bool:
-        """Whether sending has brought something to tell."""
+        """Whether sending has results that the engine has not taken."""
         # One list at a time: nearly always all are empty.
-        return bool(
-            self.lost or self.blocked or self.drained or self.broken or self.flushed or self.expired
-        )
-
-    def is_pending(self, slots: Slots) -> npt.NDArray[np.bool_]:
-        """Which slots have something in the outbox."""
-        pending: npt.NDArray[np.bool_] = (self._table.flags[slots] & HAS_OUTBOX) != 0
-        return pending
+        return bool(self.closing or self.blocked or self.drained or self.broken or self._flushed)
 
     def needs_settling(self, slots: Slots) -> bool:
         """Whether a slot was already sent to in this tick: a second send might overtake it.
@@ -98,7 +96,7 @@ class Output:
         if self._mark == self._tick_mark:
             return False
         is_late = self._mark + len(slots) >= MARKS_END
-        return is_late or bool(self.is_unsettled(slots).any())
+        return is_late or bool((self._table.marks.take(slots) >= self._tick_mark).any())
 
     def send(self, slots: Slots, data: Ragged) -> None:
         """See Engine.send; no slot may need settling."""
@@ -169,10 +167,6 @@ class Output:
             rows = block.fill(self._rings.files(some), some, generations.take(some), pieces)
             self._rings.push(some, rows)
 
-    def has_flights(self) -> bool:
-        """Whether the kernel may still be sending from an outbox."""
-        return bool(self._flights)
-
     def begin_afresh(self) -> None:
         """No connection is left: the table's rows, and so the marks, are new."""
         self._mark = self._tick_mark = 1
@@ -207,16 +201,34 @@ class Output:
     def _append(self, slot: int, data: memoryview) -> None:
         self.blocked.extend(self.outbox.append(slot, data))
 
-    def linger(self, slots: Slots, clock: Clock) -> None:
-        """These were closed with output pending: from now on they have `lingering.limit_ns`."""
-        if len(slots):
-            now_ns = clock.now_ns()
-            for slot in slots.tolist():
-                self.lingering.add(slot, self.outbox.size(slot), now_ns)
+    # --- connections that were closed -----------------------------------------------------------
 
-    def expire(self, now_ns: int) -> list[int]:
-        """Those whose time is over."""
-        return self.lingering.expire(now_ns, self.outbox.size)
+    def finish(self, slots: Slots) -> None:
+        """The caller has closed these: what they still have to send goes out."""
+        self.closing.append(slots)
+
+    def finished(self) -> Slots:
+        """Those that have nothing left to send (each once), to be freed.
+
+        From now on the others have `lingering.limit_ns`.
+        """
+        if self._sent or not (self.closing or self._flushed):
+            return NO_SLOTS
+        done = [np.array(self._flushed, np.int32)]
+        self._flushed.clear()
+        for slots in self.closing:
+            is_pending = (self._table.flags[slots] & HAS_OUTBOX) != 0
+            for slot in slots[is_pending].tolist():
+                self.lingering.add(slot, self.outbox.size(slot), self._rings.clock.now_ns())
+            done.append(slots[~is_pending])
+        self.closing.clear()
+        return distinct(np.concatenate(done))
+
+    def give_up(self, slots: Slots) -> None:
+        """These end at once."""
+        self.closing = [closing[~np.isin(closing, slots)] for closing in self.closing]
+
+    # --- the outcome of sends -------------------------------------------------------------------
 
     def settle(self, completions: Completions) -> None:
         """Take note of the sends that did not go whole; all others of this tick did.
@@ -242,6 +254,7 @@ class Output:
                 self._statistics.unsent_bytes += length
                 self.broken.append((slot, -result))
                 continue
+            assert taken <= length
             self._append(slot, data.memory.data[start + taken : start + length])
             self._start(slot)
         self.all_went()
@@ -258,7 +271,7 @@ class Output:
         raise AssertionError("a send completed that was not made in this tick")
 
     def _start(self, slot: int) -> None:
-        """The outbox has something: be told when there is room for it."""
+        """The outbox has something: have the kernel report when there is room for it."""
         self._table.flags[slot] |= HAS_OUTBOX
         if slot in self._polled:
             return
@@ -306,12 +319,12 @@ class Output:
         if self.outbox.consume(slot, result):
             self.drained.append(slot)
         if slot in self.outbox:
-            self._send_head(slot)  # until it is refused: then the poll tells when to go on
+            self._send_head(slot)  # until it is refused: then the poll says when to go on
             return
         self._table.flags[slot] &= ~np.uint8(HAS_OUTBOX)
         self._stop_polling(slot)
         if self._table.states[slot] == ConnState.LINGERING:
-            self.flushed.append(slot)
+            self._flushed.append(slot)
 
     def _stop_polling(self, slot: int) -> None:
         if slot in self._polled:
@@ -343,16 +356,22 @@ class Output:
             self._stop_polling(slot)
 
     def _forget_events(self, slots: Slots) -> None:
-        """What was still to be told of these connections must not be told of their successors."""
-        if not (self.blocked or self.drained or self.lost or self.broken or self.flushed):
+        """What was not reported of these connections must not be reported of their successors."""
+        if not (self.blocked or self.drained or self.broken or self._flushed):
             return
         gone = set(slots.tolist())
         self.blocked = [slot for slot in self.blocked if slot not in gone]
         self.drained = [slot for slot in self.drained if slot not in gone]
-        self.flushed = [slot for slot in self.flushed if slot not in gone]
+        self._flushed = [slot for slot in self._flushed if slot not in gone]
         self.broken = [entry for entry in self.broken if entry[0] not in gone]
-        # In place: the input side appends to this very list.
-        self.lost[:] = [entry for entry in self.lost if entry[0] not in gone]
+
+    def check(self) -> None:
+        """A costly check: whose output is pending is marked as such, and watched for room."""
+        pending = set(self.outbox.slots())
+        top = self._rings.top()
+        assert pending == {*np.flatnonzero(self._table.flags[:top] & HAS_OUTBOX).tolist()}
+        assert pending <= self._polled, "output is pending, and nobody will say that there is room"
+        self.outbox.check()
 
 
 def _are_sendable(flags: npt.NDArray[np.uint8]) -> bool:

@@ -1,9 +1,19 @@
-"""Blocks of submissions as [n, 8] words of 8 bytes, one function an operation. Pure.
+"""Blocks of submissions, one function for each operation, and the user data they carry. Pure.
 
-Word 0 is opcode u8, flags u8, ioprio u16, fd i32; word 1 off; word 2 addr; word 3 len u32, op_flags
-u32; word 4 user data; word 5 buffer group u16, personality u16, file index u32; word 6 addr3
-(struct io_uring_sqe; see kernel/uring_abi.py). `files` are indices into the ring's table of direct
-descriptors, `data` the user data.
+A submission is 8 words of 8 bytes (struct io_uring_sqe, see kernel/uring_abi.py): opcode u8, flags
+u8, ioprio u16, fd i32; off; addr; len u32, op_flags u32; user data; buffer group u16, personality
+u16, file index u32; addr3. `files` are indices into the ring's table of direct descriptors, `data`
+is the user data.
+
+User data is 64 bits that a completion brings back:
+
+    63            48 47           32 31                                    0
+    [  generation   ][  op          ][  slot (or listener, for accepts)    ]
+
+Seen as two little-endian uint32: word 0 is the slot, word 1 the *tag*, generation << 16 | op. Each
+part stands on a boundary of its own size, so that views, not arithmetic, take an array of
+completions apart. A completion whose generation is no longer the slot's is late: its connection is
+gone. Accepts have the ring that accepts in place of the generation.
 """
 
 from __future__ import annotations
@@ -14,21 +24,75 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
-from c1m.engine.uring.user_data import Op
 from c1m.kernel import uring_abi as abi
 
 Words = npt.NDArray[np.uint64]
 Files = npt.NDArray[np.int32]
 
+OP = 0xFFFF  # of a tag
+GENERATION_SHIFT = 16  # of a tag
+
+
+class Op:
+    """What a submission was for. Plain numbers: access to an enumeration's member costs as much as
+    a small array operation, and each batch makes a dozen.
+    """
+
+    NONE = 0  # nobody waits for it
+    ACCEPT = 1
+    RECEIVE = 2
+    SEND = 3  # tried at once, completes only if it was short or refused
+    OUTBOX = 4  # the outbox's head: completes with how much of it was sent
+    CONNECT = 5
+    SETUP = 6  # socket, option and bind before a connect: completes only if it failed
+    WAKE = 7
+    POLL = 8  # a parked connection has something
+    READ = 9  # a single receive after a poll
+    WRITABLE = 10  # there may be room for output again
+
+
+def pack(
+    slots: npt.NDArray[np.int32], generations: npt.NDArray[np.uint16], op: int
+) -> npt.NDArray[np.uint64]:
+    """User data for an array of slots; `pack_one` is the scalar form."""
+    data = generations.astype(np.uint64) << np.uint64(48)
+    data |= np.uint64(op << 32)
+    data |= slots.astype(np.uint64)
+    return data
+
+
+def pack_one(slot: int, generation: int, op: int) -> int:
+    """User data for one slot."""
+    return slot | op << 32 | generation << 48
+
+
+# Words of a submission; see the top.
+_FIRST, _OFF, _ADDR, _LENGTH_AND_FLAGS, _DATA, _GROUP_AND_INDEX, _ADDR3 = range(7)
 _32 = np.uint64(32)
+
+
+def _rows(count: int, words: dict[int, Words | np.uint64 | int]) -> Words:
+    """`count` submissions with these words, each the same for all or one for each."""
+    rows = np.zeros((count, 8), np.uint64)
+    for column, values in words.items():
+        rows[:, column] = values
+    return rows
 
 
 def _first(opcode: int, flags: int, ioprio: int = 0) -> np.uint64:
     return np.uint64(opcode | flags << 8 | ioprio << 16)
 
 
+def _fd(files: Files) -> Words:
+    return files.astype(np.uint64) << _32
+
+
+def _place(files: Files) -> Words:
+    """Where a direct descriptor is made or closed: file_index, counted from 1."""
+    return (files.astype(np.uint64) + np.uint64(1)) << _32
+
+
 _SEND_NOW = _first(abi.OP_SEND, abi.FIXED_FILE | abi.SKIP_SUCCESS)
-_SEND_NOW_FLAGS = np.uint64((abi.MSG_DONTWAIT | abi.MSG_WAITALL | abi.MSG_NOSIGNAL) << 32)
 _SEND_HEAD = _first(abi.OP_SEND, abi.FIXED_FILE)
 _RECEIVE = _first(abi.OP_RECV, abi.FIXED_FILE | abi.BUFFER_SELECT, abi.RECV_MULTISHOT)
 _RECEIVE_ONCE = _first(abi.OP_RECV, abi.FIXED_FILE | abi.BUFFER_SELECT)
@@ -39,14 +103,10 @@ _SOCKET = _first(abi.OP_SOCKET, abi.SKIP_SUCCESS)
 _OPTION = _first(abi.OP_URING_CMD, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 _BIND = _first(abi.OP_BIND, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 _CONNECT = _first(abi.OP_CONNECT, abi.FIXED_FILE)
+_DISCONNECT = _first(abi.OP_CONNECT, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 
-
-def _rows(count: int) -> Words:
-    return np.zeros((count, 8), np.uint64)
-
-
-def _fd(files: Files) -> Words:
-    return files.astype(np.uint64) << _32
+SEND_NOW = int(_SEND_NOW)  # first word of a send as in SendBlock, to be completed
+SEND_NOW_FLAGS = (abi.MSG_DONTWAIT | abi.MSG_WAITALL | abi.MSG_NOSIGNAL) << 32
 
 
 class SendBlock:
@@ -60,10 +120,9 @@ class SendBlock:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._rows = _rows(size)
-        self._rows[:, 0] = _SEND_NOW
-        self._rows[:, 3] = _SEND_NOW_FLAGS
-        self._rows[:, 4] = Op.SEND << 32
+        self._rows = _rows(
+            size, {_FIRST: _SEND_NOW, _LENGTH_AND_FLAGS: SEND_NOW_FLAGS, _DATA: Op.SEND << 32}
+        )
         halves = self._rows.view(np.int32)
         self._files, self._lengths, self._slots = halves[:, 1], halves[:, 6], halves[:, 8]
         self._addresses = self._rows.view(np.int64)[:, 2]
@@ -74,6 +133,7 @@ class SendBlock:
     ) -> Words:
         """Rows that are valid until the next call: piece i of `data` goes out on slots[i]."""
         n = len(files)
+        assert n == len(slots) == len(data) <= self.size
         self._files[:n] = files
         np.add(data.offsets, data.address, out=self._addresses[:n])
         self._lengths[:n] = data.lengths
@@ -82,18 +142,12 @@ class SendBlock:
         return self._rows[:n]
 
 
-SEND_NOW = int(_SEND_NOW)  # words 0 and 3 of a send as in SendBlock, to be completed
-SEND_NOW_FLAGS = int(_SEND_NOW_FLAGS)
-
-
 def send_head(file: int, address: int, length: int, data: int) -> Words:
     """Try to send on one connection; completes with the count, or EAGAIN."""
-    rows = _rows(1)
-    rows[0, 0] = int(_SEND_HEAD) | file << 32
-    rows[0, 2] = address
-    rows[0, 3] = length | SEND_NOW_FLAGS
-    rows[0, 4] = data
-    return rows
+    return _rows(1, {
+        _FIRST: int(_SEND_HEAD) | file << 32, _ADDR: address,
+        _LENGTH_AND_FLAGS: length | SEND_NOW_FLAGS, _DATA: data,
+    })  # fmt: skip
 
 
 def receive(files: Files, group: int, data: Words) -> Words:
@@ -104,30 +158,23 @@ def receive(files: Files, group: int, data: Words) -> Words:
     end of the stream) are both there at arming, the poll fires once, the receive takes the data,
     and nothing fires again (seen on 6.18).
     """
-    rows = _rows(len(files))
-    rows[:, 0] = _RECEIVE | _fd(files)
-    rows[:, 4] = data
-    rows[:, 5] = group
-    return rows
+    return _rows(len(files), {_FIRST: _RECEIVE | _fd(files), _DATA: data, _GROUP_AND_INDEX: group})
 
 
 def receive_once(files: Files, group: int, data: Words) -> Words:
     """One receive each into a provided buffer, of what is there; it does not wait."""
-    rows = _rows(len(files))
-    rows[:, 0] = _RECEIVE_ONCE | _fd(files)
-    rows[:, 3] = abi.MSG_DONTWAIT << 32
-    rows[:, 4] = data
-    rows[:, 5] = group
-    return rows
+    return _rows(len(files), {
+        _FIRST: _RECEIVE_ONCE | _fd(files), _LENGTH_AND_FLAGS: abi.MSG_DONTWAIT << 32,
+        _DATA: data, _GROUP_AND_INDEX: group,
+    })  # fmt: skip
 
 
 def poll_files(files: Files, events: int, data: Words) -> Words:
-    """Multishot polls: a completion a wake, and one at once where there is something already."""
-    rows = _rows(len(files))
-    rows[:, 0] = _POLL_FILE | _fd(files)
-    rows[:, 3] = abi.POLL_MULTISHOT | events << 32
-    rows[:, 4] = data
-    return rows
+    """Multishot polls: a completion for each wake-up, and one at once where something is there."""
+    return _rows(len(files), {
+        _FIRST: _POLL_FILE | _fd(files), _LENGTH_AND_FLAGS: abi.POLL_MULTISHOT | events << 32,
+        _DATA: data,
+    })  # fmt: skip
 
 
 def cancel(targets: Words, everyone: bool = False) -> Words:
@@ -136,93 +183,71 @@ def cancel(targets: Words, everyone: bool = False) -> Words:
     `everyone`: all requests with that user data. Without it, several cancels in one block find
     the same request, which stays in the hash until its deferred work has run.
     """
-    rows = _rows(len(targets))
-    rows[:, 3] = (abi.CANCEL_ALL if everyone else 0) << 32
-    rows[:, 0] = _CANCEL
-    rows[:, 2] = targets
-    return rows
+    flags = abi.CANCEL_ALL << 32 if everyone else 0
+    return _rows(len(targets), {_FIRST: _CANCEL, _ADDR: targets, _LENGTH_AND_FLAGS: flags})
 
 
 def close(files: Files) -> Words:
-    """Close direct descriptors. `fd` must be 0 and FIXED_FILE unset; the slot is file_index - 1."""
-    rows = _rows(len(files))
-    rows[:, 0] = _CLOSE
-    rows[:, 5] = (files.astype(np.uint64) + np.uint64(1)) << _32
-    return rows
+    """Close direct descriptors: `fd` must be 0 and FIXED_FILE unset."""
+    return _rows(len(files), {_FIRST: _CLOSE, _GROUP_AND_INDEX: _place(files)})
 
 
 def set_option(files: Files, level: int, name: int, address: int, size: int, data: Words) -> Words:
     """setsockopt with the same value for all; the value's memory must outlive the submission."""
-    rows = _rows(len(files))
-    rows[:, 0] = _OPTION | _fd(files)
-    rows[:, 1] = abi.SOCKET_URING_OP_SETSOCKOPT
-    rows[:, 2] = level | name << 32
-    rows[:, 4] = data
-    rows[:, 5] = size << 32
-    rows[:, 6] = address
-    return rows
+    return _rows(len(files), {
+        _FIRST: _OPTION | _fd(files), _OFF: abi.SOCKET_URING_OP_SETSOCKOPT,
+        _ADDR: level | name << 32, _DATA: data, _GROUP_AND_INDEX: size << 32, _ADDR3: address,
+    })  # fmt: skip
+
+
+_NOWHERE = np.zeros(16, np.uint8)  # struct sockaddr, AF_UNSPEC
 
 
 def disconnect(files: Files) -> Words:
     """End TCP connections with a RST: connect(2) to AF_UNSPEC dissolves the association.
 
-    Of any kernel that has rings, unlike setsockopt in a ring (Linux 6.7). On a unix socket it fails
-    and does nothing.
+    Any kernel that has rings can do this, unlike setsockopt in a ring (Linux 6.7). On a unix socket
+    it fails and does nothing.
     """
-    addresses = np.full(len(files), _NOWHERE.ctypes.data, np.uint64)
-    rows = connect(files, addresses, _NOWHERE.nbytes, np.zeros(len(files), np.uint64))
-    rows[:, 0] |= _SKIP_SUCCESS
-    return rows
-
-
-_NOWHERE = np.zeros(16, np.uint8)  # struct sockaddr, AF_UNSPEC
-_SKIP_SUCCESS = _first(0, abi.SKIP_SUCCESS)
+    return _rows(len(files), {
+        _FIRST: _DISCONNECT | _fd(files), _OFF: _NOWHERE.nbytes, _ADDR: _NOWHERE.ctypes.data,
+    })  # fmt: skip
 
 
 def open_socket(files: Files, family: int, data: Words) -> Words:
     """Make stream sockets in these places of the table."""
-    rows = _rows(len(files))
-    rows[:, 0] = _SOCKET | np.uint64(family << 32)
-    rows[:, 1] = socket.SOCK_STREAM
-    rows[:, 4] = data
-    rows[:, 5] = (files.astype(np.uint64) + np.uint64(1)) << _32
-    return rows
+    return _rows(len(files), {
+        _FIRST: _SOCKET | np.uint64(family << 32), _OFF: int(socket.SOCK_STREAM),
+        _DATA: data, _GROUP_AND_INDEX: _place(files),
+    })  # fmt: skip
 
 
 def bind(files: Files, addresses: Words, size: int, data: Words) -> Words:
     """Bind to source addresses (struct sockaddr at `addresses`, copied when submitted)."""
-    rows = _rows(len(files))
-    rows[:, 0] = _BIND | _fd(files)
-    rows[:, 1] = size
-    rows[:, 2] = addresses
-    rows[:, 4] = data
-    return rows
+    return _rows(
+        len(files), {_FIRST: _BIND | _fd(files), _OFF: size, _ADDR: addresses, _DATA: data}
+    )
 
 
 def connect(files: Files, addresses: Words, size: int, data: Words) -> Words:
     """Connect to struct sockaddr at `addresses` (copied when submitted); always completes."""
-    rows = _rows(len(files))
-    rows[:, 0] = _CONNECT | _fd(files)
-    rows[:, 1] = size
-    rows[:, 2] = addresses
-    rows[:, 4] = data
-    return rows
+    return _rows(
+        len(files), {_FIRST: _CONNECT | _fd(files), _OFF: size, _ADDR: addresses, _DATA: data}
+    )
 
 
 def accept(listener_fd: int, count: int, multishot: bool, data: int) -> Words:
     """Accept into a free place of the table that the kernel chooses; `count` equal rows."""
-    rows = _rows(count)
     ioprio = abi.ACCEPT_MULTISHOT if multishot else 0
-    rows[:, 0] = abi.OP_ACCEPT | ioprio << 16 | listener_fd << 32
-    rows[:, 4] = data
-    rows[:, 5] = abi.FILE_INDEX_ALLOC << 32
-    return rows
+    return _rows(count, {
+        _FIRST: int(_first(abi.OP_ACCEPT, 0, ioprio)) | listener_fd << 32, _DATA: data,
+        _GROUP_AND_INDEX: abi.FILE_INDEX_ALLOC << 32,
+    })  # fmt: skip
 
 
 def poll(fd: int, events: int, data: int) -> Words:
     """A multishot poll of an ordinary descriptor."""
-    rows = _rows(1)
-    rows[0, 0] = abi.OP_POLL_ADD | fd << 32
-    rows[0, 3] = abi.POLL_MULTISHOT | events << 32
-    rows[0, 4] = data
-    return rows
+    return _rows(1, {
+        _FIRST: abi.OP_POLL_ADD | fd << 32, _LENGTH_AND_FLAGS: abi.POLL_MULTISHOT | events << 32,
+        _DATA: data,
+    })  # fmt: skip

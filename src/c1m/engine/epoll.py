@@ -12,6 +12,12 @@ Facts
   socket's error with it: a read then ends with 0.
 - write(2) to a broken connection raises SIGPIPE, which Python ignores from the start.
 - os.readv and os.write on a memoryview cost 0.5 us less a call than the same by ctypes.
+- A listener whose connections cannot be accepted (no descriptor is left: EMFILE, ENFILE) is
+  reported by every epoll_wait: it must leave the epoll set, or the loop spins. Its connections wait
+  in the accept queue; the kernel completes handshakes and keeps what peers send meanwhile.
+- accept(2) also returns errors of the connection itself (ECONNABORTED, EPROTO, EHOSTUNREACH...):
+  they concern nobody else, and the next call takes the next connection. And what is accepted may
+  still be refused by epoll (max_user_watches, memory).
 
 What they mean here
 - Columns are bytearrays: the events come one by one from the kernel, and a bytearray's element
@@ -24,17 +30,19 @@ What they mean here
   somebody else while the caller works through it.
 - A send that fails lets the read side speak first, so that what the peer sent before it went
   away still arrives.
+- Whatever is refused, accepting pauses (`shortage`): the listeners leave the epoll set until a
+  connection has ended or the pause is over. A connection that epoll refused is kept, and is the
+  first then.
 - The limit is RLIMIT_NOFILE, and the descriptors of the rest of the process count too.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import resource
 import select
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -42,56 +50,223 @@ import numpy as np
 from c1m.addresses import Endpoint, SockAddrs
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import SystemClock
+from c1m.engine import checks
 from c1m.engine.contract import EngineStatistics, EventBatch, Slots
-from c1m.engine.epoll.accept import Acceptor
-from c1m.engine.epoll.batch import NextBatch
-from c1m.engine.epoll.connect import open_sockets, start_connects
 from c1m.engine.lingering import Lingering
 from c1m.engine.outbox import Outbox
-from c1m.engine.ragged import Ragged
+from c1m.engine.ragged import Ragged, read_only
+from c1m.engine.shortage import Shortage, refusals
 from c1m.engine.states import ConnState
-from c1m.errors import EngineUnavailable
+from c1m.errors import EngineUnavailable, InternalError
 from c1m.kernel import socket_calls
 from c1m.kernel.libc import trim
 from c1m.kernel.limits import descriptors_left
-from c1m.kernel.refusals import refusal
+from c1m.kernel.refusals import ERRNOS, refusal
+from c1m.kernel.sleeping import poll
+from c1m.kernel.sockets import Listener, open_listeners, renew
 
 EVENTS_MAX = 1024  # connections one tick may serve
+ACCEPTS_MAX = 256  # connections that one listener may bring in one tick (fairness)
 ARENA_SIZE = EVENTS_MAX * 4096  # bytes one tick may read: a page each, or more of fewer
+SHARE_MAX = 1 << 16  # bytes one connection may bring in one tick
 FLUSH_MAX = 1 << 18  # bytes of one outbox that one tick hands to the kernel
 CAPACITY_MAX = 1 << 22  # rows, where RLIMIT_NOFILE is "unlimited"
-SELECT_BELOW = 1024  # FD_SETSIZE: select(2) takes no descriptor from here on
 TRIM_NS = 1_000_000_000  # memory is given back at most once in this time
 RESERVE = 64  # descriptors left to the rest of the process, but at most half of them
 DESCRIPTORS_LEAST = 2  # a listener and a connection
 
-FREE = int(ConnState.FREE)
-CONNECTING = int(ConnState.CONNECTING)
-OPEN = int(ConnState.OPEN)
-HALF_CLOSED = int(ConnState.HALF_CLOSED)
-LINGERING = int(ConnState.LINGERING)
+FREE, CONNECTING, OPEN, HALF_CLOSED, LINGERING = map(int, ConnState)
 USABLE = (OPEN, HALF_CLOSED)
 
-IN = select.EPOLLIN
-OUT = select.EPOLLOUT
+IN, OUT = select.EPOLLIN, select.EPOLLOUT
 GONE = select.EPOLLERR | select.EPOLLHUP
 UNWATCHED = 2  # in the column of interests: not in the epoll set (no bit of IN or OUT)
 assert not UNWATCHED & (IN | OUT)
 
 _GONE_ERRNOS = (errno.EPIPE, errno.ECONNRESET)  # of a send: the peer is gone, its data is not
+_OUR_BUGS = frozenset((errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EFAULT))
+
+
+class _NextBatch:
+    """What the next batch will say, gathered event by event.
+
+    Data goes into one arena, one piece behind the other, and into three preallocated columns: a
+    batch is then a slice of each, and no array is built for it. All the other kinds are rare beside
+    data and are gathered in lists and dicts (slot -> what goes with it).
+
+    A batch of nothing but n pieces of data is always the same slices of the same columns, and is
+    valid until the next one only: so it is made once for each n.
+    """
+
+    def __init__(self) -> None:
+        self._memory = np.empty(ARENA_SIZE, np.uint8)  # taken up only as it is read into
+        self.arena = self._memory.data
+        self._columns = (
+            np.zeros(EVENTS_MAX, np.int32),
+            np.zeros(EVENTS_MAX, np.int64),
+            np.zeros(EVENTS_MAX, np.int32),
+        )
+        self.columns = tuple(column.data for column in self._columns)
+        self._plain: dict[int, EventBatch] = {}  # the first n pieces of data and nothing else, by n
+        self._begin()
+
+    def _begin(self) -> None:
+        self.opened: dict[int, int] = {}  # slot -> index of the listener
+        self.connected: list[int] = []
+        self.failed: dict[int, int] = {}  # slot -> errno
+        self.eof: list[int] = []
+        self.closed: dict[int, int] = {}  # slot -> errno
+        self.blocked: set[int] = set()
+        self.drained: set[int] = set()
+        self.expired: list[int] = []
+
+    def has_news(self) -> bool:
+        """Whether there is something to say without asking the kernel."""
+        return bool(self.opened or self.blocked or self.failed or self.closed or self.expired)
+
+    def forget(self, slot: int) -> None:
+        """The caller has closed the slot: nothing about it may follow."""
+        self.failed.pop(slot, None)
+        self.blocked.discard(slot)
+
+    def take(self, pieces: int, nbytes: int) -> EventBatch:
+        """The batch, with the first `pieces` pieces of data, `nbytes` in all; then all anew."""
+        assert 0 <= pieces <= EVENTS_MAX and nbytes <= ARENA_SIZE
+        plain = self._plain.get(pieces)
+        if plain is None:
+            slots, offsets, lengths = (read_only(column[:pieces]) for column in self._columns)
+            data = Ragged(self._memory, offsets, lengths)
+            plain = EventBatch(data_slots=slots, data=data, is_plain=pieces > 0)
+            self._plain[pieces] = plain
+        data = plain.data
+        plain.data = Ragged(self._memory, data.offsets, data.lengths, data.address, nbytes)
+        if not (
+            self.opened or self.connected or self.failed or self.eof
+            or self.closed or self.blocked or self.drained or self.expired
+        ):  # fmt: skip
+            return plain
+        # Void is a slot that was blocked and drained at once, or that is gone.
+        void = (self.blocked & self.drained) | self.closed.keys()
+        batch = EventBatch(
+            _array(self.opened), _array(self.opened.values()),
+            _array(self.connected), _array(self.failed), _array(self.failed.values()),
+            plain.data_slots, plain.data, _array(self.eof),
+            _array(self.closed), _array(self.closed.values()),
+            _array(self.blocked - void), _array(self.drained - void), _array(self.expired),
+        )  # fmt: skip
+        self._begin()
+        return batch
+
+
+def _array(numbers: Iterable[int]) -> Slots:
+    return np.fromiter(numbers, np.int32)
+
+
+class _Acceptor:
+    """The listeners of one engine, in its epoll set only while connections may come in.
+
+    `shortage`: what accepting lacks; while its `until_ns` is not 0 nobody is accepted.
+    """
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self._epoll = epoll
+        self._listeners: list[Listener] = []  # in the caller's order
+        self.indices: dict[int, int] = {}  # descriptor -> index in the caller's list
+        self.is_armed = False  # the listeners are in the epoll set
+        self.shortage = Shortage(SystemClock())
+        self.turned_away = 0
+        self._held: dict[int, int] = {}  # listener -> accepted by it, and not in the epoll set yet
+
+    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
+        """See Engine.listen."""
+        wanted, dropped = renew(self._listeners, endpoints, backlog, open_listeners)
+        self.disarm()
+        for listener in dropped:
+            held = self._held.pop(listener.fd, -1)
+            if held >= 0:
+                os.close(held)
+            listener.close()
+        self._listeners = wanted
+        self.indices = {listener.fd: index for index, listener in enumerate(wanted)}
+        return [listener.endpoint for listener in wanted]
+
+    def update(self, room: int) -> list[int]:
+        """Arm or disarm the listeners; `room` more connections are welcome.
+
+        Returns those listeners that have a connection to begin with, which epoll refused before.
+        """
+        if room <= 0 or self.shortage.until_ns:
+            self.disarm()
+        elif not self.is_armed:
+            self._arm()
+        return list(self._held) if self.is_armed else []
+
+    def accept(self, listener: int, room: int, capacity: int) -> list[int]:
+        """New connections, at most `room` and ACCEPTS_MAX, in the epoll set and waiting for input.
+
+        One whose descriptor is not below `capacity` (RLIMIT_NOFILE was raised since) is closed
+        again and counted as turned away.
+        """
+        fds: list[int] = []
+        for _ in range(min(room, ACCEPTS_MAX)):
+            if self.shortage.until_ns:
+                break
+            fd = self._held.pop(listener, -1)
+            if fd < 0:
+                fd = socket_calls.accept(listener)
+            if fd >= capacity:
+                os.close(fd)
+                self.turned_away += 1
+                self.shortage.refused("connection", "further connection", errno.EMFILE)
+            elif fd >= 0:
+                if not self._watch(fd):
+                    self._held[listener] = fd
+                    break
+                fds.append(fd)
+            elif -fd == errno.EAGAIN:
+                break
+            elif -fd in ERRNOS:
+                self.shortage.refused("connection", "further connection", -fd)
+            elif -fd in _OUR_BUGS:
+                raise InternalError(f"accept on listener {listener} failed: {os.strerror(-fd)}.")
+        if fds and not self.shortage.until_ns:
+            self.shortage.ends()
+        return fds
+
+    def _watch(self, fd: int) -> bool:
+        try:
+            self._epoll.register(fd, select.EPOLLIN)
+        except OSError as error:
+            self.shortage.refused("watch", "further epoll watch", error)
+            return False
+        return True
+
+    def _arm(self) -> None:
+        """All listeners, or none where epoll refuses one."""
+        for count, fd in enumerate(self.indices):
+            if not self._watch(fd):
+                for armed in list(self.indices)[:count]:
+                    self._epoll.unregister(armed)
+                return
+        self.is_armed = True
+
+    def disarm(self) -> None:
+        """Take the listeners out of the epoll set; connections wait in the accept queues."""
+        if self.is_armed:
+            for fd in self.indices:
+                self._epoll.unregister(fd)
+            self.is_armed = False
 
 
 class EpollEngine:
-    """See `engine.contract.Engine`. The slot of a connection is its descriptor.
+    """See `engine.contract.Engine`; `live_max` is at most the soft RLIMIT_NOFILE less a reserve.
 
-    `live_max`: accept no further above it (at most the soft RLIMIT_NOFILE less a reserve);
-    `outbox_high`: unsent bytes of a connection at which it is reported as blocked; `linger_ns`: a
-    closed connection whose peer takes nothing of its output for so long is reset;
-    `receive_size`: bytes read from one connection in one tick at most; `reason`: for people.
+    Raises EngineUnavailable where no descriptor is left for it.
     """
 
     name = "epoll"
     sends_in_wait = False
+    uses_descriptors = True
 
     def __init__(
         self,
@@ -99,7 +274,7 @@ class EpollEngine:
         live_max: int | None = None,
         outbox_high: int = OUTBOX_HIGH,
         linger_ns: int = LINGER_NS,
-        receive_size: int = 65536,
+        busy_poll_ns: int = 0,  # for the uring engine: this one sleeps at once
         reason: str = "asked for",
     ) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -113,7 +288,6 @@ class EpollEngine:
         self._counts = EngineStatistics()
         self._released: list[int] = []  # descriptors to close at the next wait
         self._broken: dict[int, int] = {}  # open for the caller, but a send met this errno
-        self._receive_size = receive_size
         with ExitStack() as made:
             try:
                 self._epoll = made.enter_context(select.epoll())
@@ -123,42 +297,56 @@ class EpollEngine:
                 self._states = bytearray(self.capacity)  # ConnState
                 self._interests = bytearray(self.capacity)  # what epoll was asked for
                 self._muted = bytearray(self.capacity)  # 1: the caller has turned receiving off
-                self._next = NextBatch(EVENTS_MAX, ARENA_SIZE)
+                self._next = _NextBatch()
                 if descriptors_left() < DESCRIPTORS_LEAST:
                     raise OSError(errno.EMFILE, "")
             except (OSError, MemoryError) as error:
                 raise EngineUnavailable(*refusal("room for the epoll engine", error)) from None
             made.pop_all()
-        self._acceptor = Acceptor(self._epoll)
+        self._acceptor = _Acceptor(self._epoll)
+        self._checks = checks.COSTLY
 
     def room(self) -> int:
-        """Connections that fit: those that are there, and one for each descriptor that is left."""
         there = self._counts.live + self._counts.lingering + self._counts.connecting
         return min(there + descriptors_left(), self.live_max)
 
     # ---- what the caller asks for
 
     def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
-        """Listen on exactly these endpoints; see the contract."""
         return self._acceptor.listen(endpoints, backlog)
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
-        """Start n connects; see the contract. Raises LimitError."""
-        fds = open_sockets(destinations.family, len(destinations), self.capacity)
-        codes = start_connects(self._epoll, fds, sources, destinations)
-        for fd, code in zip(fds, codes, strict=True):
+        fds = socket_calls.open_streams(destinations.family, len(destinations), self.capacity)
+        size, to = destinations.size, np.ascontiguousarray(destinations.rows)
+        to_address, own_address = to.ctypes.data, 0
+        if sources is not None:
+            own = np.ascontiguousarray(sources.rows)
+            assert own.shape == to.shape
+            own_address = own.ctypes.data
+        for at, fd in zip(range(0, to.nbytes, size), fds, strict=True):
             self._states[fd] = CONNECTING
             self._interests[fd] = OUT
+            code = -socket_calls.bind(fd, own_address + at, size) if own_address else 0
+            code = code or self._begin_connect(fd, to_address + at, size)
             if code:
                 self._next.failed[fd] = code
         self._counts.connecting += len(fds)
         return np.array(fds, np.int32)
 
-    def send(self, slots: Slots, data: Ragged) -> None:
-        """Send piece i to slots[i]: at once what the kernel takes, the rest from the outbox.
+    def _begin_connect(self, fd: int, address: int, size: int) -> int:
+        """Connect, and have epoll report when that is done: 0 for what is under way, or errno."""
+        code = -socket_calls.connect(fd, address, size)
+        if code not in (0, errno.EINPROGRESS):
+            return code
+        try:
+            self._epoll.register(fd, OUT)
+        except OSError as error:  # ENOSPC: epoll's max_user_watches
+            return error.errno or errno.EIO
+        return 0
 
-        Bytes for slots that are not open are counted as unsent.
-        """
+    def send(self, slots: Slots, data: Ragged) -> None:
+        """At once what the kernel takes, the rest from the outbox."""
+        assert len(slots) == len(data)
         states, interests, counts, write = self._states, self._interests, self._counts, os.write
         memory = data.memory.data
         sent = 0
@@ -189,14 +377,12 @@ class EpollEngine:
         counts.sent_bytes += sent
 
     def receive(self, slots: Slots, on: bool) -> None:
-        """Turn receiving off or on; see the contract."""
         for slot in slots.tolist():
             if self._states[slot] in USABLE:
                 self._muted[slot] = not on
                 self._watch(slot)
 
     def close(self, slots: Slots, *, abort: bool = False) -> None:
-        """End connections; see the contract. A connect that is under way is given up."""
         for slot in slots.tolist():
             state = self._states[slot]
             if state == FREE or (state == LINGERING and not abort):
@@ -216,24 +402,20 @@ class EpollEngine:
             self._release(slot)
 
     def wake(self) -> None:
-        """Make the current or the next `wait` return."""
         if self._wake_fd >= 0:
             os.eventfd_write(self._wake_fd, 1)
 
     def statistics(self) -> EngineStatistics:
-        """The counters now."""
-        extra = {"turned_away": self._acceptor.turned_away}
-        shortage = self._acceptor.shortage
-        return dataclasses.replace(
-            self._counts, outbox_bytes=self._outbox.total, extra=extra,
-            refused=dict(shortage.counts), refusal=shortage.text,
-        )  # fmt: skip
+        counts = self._counts
+        counts.outbox_bytes = self._outbox.total
+        counts.extra = {"turned_away": self._acceptor.turned_away}
+        counts.refused, counts.refusal = refusals(self._acceptor.shortage)
+        return counts
 
     def shutdown(self) -> None:
-        """End everything that is left; may be called twice."""
         if self._wake_fd < 0:
             return
-        self._acceptor.close()
+        self._acceptor.listen([], 0)
         for slot in np.flatnonzero(np.frombuffer(self._states, np.uint8)).tolist():
             self._release(slot)
         self._close_released()
@@ -244,12 +426,11 @@ class EpollEngine:
     # ---- the tick
 
     def wait(self, timeout_ns: int) -> EventBatch:
-        """Serve one block of events; a negative time-out waits without end."""
         self._counts.ticks += 1
         shortage, has_room = self._acceptor.shortage, bool(self._released)
         if has_room:
             self._close_released()
-        if shortage.until_ns and (has_room or not shortage.holds(SystemClock.now_ns())):
+        if shortage.until_ns and (has_room or not shortage.holds()):
             shortage.may_be_over()
             self._open_or_pause()
         if self._broken or self._next.failed:
@@ -259,10 +440,12 @@ class EpollEngine:
         is_open = self._welcome() > 0 and not shortage.until_ns
         if self._acceptor.is_armed != is_open:
             self._open_or_pause()
-        if self._next.has_news() or self._next.opened:
+        if self._next.has_news():
             timeout_ns = 0
-        poll = self._poll_while_short if shortage.until_ns else self._poll
-        events = poll(timeout_ns)
+        if shortage.until_ns:
+            events = self._poll_while_short(timeout_ns)
+        else:
+            events = poll(self._epoll, timeout_ns, EVENTS_MAX)
         came_ns = SystemClock.now_ns()
         pieces, nbytes = self._serve(events)
         if self._broken:
@@ -273,6 +456,8 @@ class EpollEngine:
                 trim()
         batch = self._next.take(pieces, nbytes)
         batch.came_ns = came_ns
+        if self._checks and (len(batch) or not self._counts.ticks & 15):
+            self._check(batch)
         return batch
 
     def _welcome(self) -> int:
@@ -286,7 +471,7 @@ class EpollEngine:
             pause_ns = max(shortage.until_ns - begin_ns, 0)
             if 0 <= timeout_ns <= pause_ns:
                 break
-            events = self._poll(pause_ns)
+            events = poll(self._epoll, pause_ns, EVENTS_MAX)
             if events:
                 return events
             then_ns, begin_ns = begin_ns, SystemClock.now_ns()
@@ -296,26 +481,13 @@ class EpollEngine:
             self._open_or_pause()
             if self._next.opened:
                 return []
-        return self._poll(timeout_ns)
-
-    def _poll(self, timeout_ns: int) -> list[tuple[int, int]]:
-        """epoll_wait(2) counts in milliseconds, and Python rounds up: what is due would be late.
-        select(2) counts in microseconds; it sees to what is left."""
-        if timeout_ns < 0 or self._epoll.fileno() >= SELECT_BELOW:
-            return self._epoll.poll(None if timeout_ns < 0 else timeout_ns / 1e9, EVENTS_MAX)
-        whole, rest = divmod(timeout_ns, 1_000_000)
-        # Half below, so that no rounding of the quotient makes it one more.
-        events = self._epoll.poll(max(whole - 0.5, 0) / 1e3, EVENTS_MAX)
-        if events or not rest:
-            return events
-        select.select((self._epoll,), (), (), rest / 1e9)
-        return self._epoll.poll(0, EVENTS_MAX)
+        return poll(self._epoll, timeout_ns, EVENTS_MAX)
 
     def _serve(self, events: list[tuple[int, int]]) -> tuple[int, int]:
         """Do what the events are about; returns how many pieces of data were read, and bytes."""
         interests, arena, readv = self._interests, self._next.arena, os.readv
         slots, offsets, lengths = self._next.columns
-        share = min(self._receive_size, ARENA_SIZE // (len(events) or 1))
+        share = min(SHARE_MAX, ARENA_SIZE // (len(events) or 1))
         at = pieces = 0
         for slot, mask in events:
             if interests[slot] & mask != IN and not self._is_to_read(slot, mask):
@@ -352,26 +524,23 @@ class EpollEngine:
             return False
         if mask & OUT:
             self._flush(slot)
-        state = self._states[slot]
-        if state == OPEN and not self._muted[slot]:
+        if self._is_read(slot):
             return bool(mask & (IN | GONE))
-        if state != FREE and mask & GONE:
+        if self._states[slot] != FREE and mask & GONE:
             self._hang_up(slot)
         return False
 
     def _open_or_pause(self) -> None:
         """Accept or do not, as there is room; who was accepted and had to wait goes first."""
-        self._acceptor.update(self._welcome())
-        for listener in self._acceptor.waiting():
+        for listener in self._acceptor.update(self._welcome()):
             self._accept(listener)
 
     def _accept(self, listener: int) -> None:
-        index = self._acceptor.indices[listener]
         fds = self._acceptor.accept(listener, self._welcome(), self.capacity)
         for fd in fds:
             self._states[fd] = OPEN
             self._interests[fd] = IN
-            self._next.opened[fd] = index
+            self._next.opened[fd] = self._acceptor.indices[listener]
         self._counts.accepted += len(fds)
         self._counts.live += len(fds)
 
@@ -415,8 +584,6 @@ class EpollEngine:
                 socket_calls.discard_input(slot)
                 self._release(slot)
 
-    # ---- ends
-
     def _expire(self) -> None:
         """Reset those that were closed and whose peers have not taken what they are owed."""
         now_ns = SystemClock.now_ns()
@@ -445,8 +612,7 @@ class EpollEngine:
             if self._states[slot] == CONNECTING:
                 self._release(slot)
         for slot, code in [*self._broken.items()]:
-            is_reading = self._states[slot] == OPEN and not self._muted[slot]
-            if not is_reading or code not in _GONE_ERRNOS:
+            if not self._is_read(slot) or code not in _GONE_ERRNOS:
                 self._end(slot, code)
 
     def _hang_up(self, slot: int) -> None:
@@ -463,7 +629,7 @@ class EpollEngine:
             self._interests[slot] = UNWATCHED
 
     def _end(self, slot: int, code: int) -> None:
-        """The connection is gone by an error; of a lingering one nobody is told."""
+        """The connection is gone by an error, which is not reported of a lingering one."""
         if self._states[slot] != LINGERING:
             self._next.closed[slot] = self._broken.get(slot, code)
         self._release(slot)
@@ -494,12 +660,16 @@ class EpollEngine:
         for fd in released:
             os.close(fd)  # takes it out of the epoll set as well
 
+    def _is_read(self, slot: int) -> bool:
+        return self._states[slot] == OPEN and not self._muted[slot]
+
+    def _wanted(self, slot: int) -> int:
+        """What epoll is to report of a connection."""
+        return (IN if self._is_read(slot) else 0) | (OUT if slot in self._outbox else 0)
+
     def _watch(self, slot: int) -> None:
-        """Ask epoll for what the slot's state calls for."""
-        wanted = IN if self._states[slot] == OPEN and not self._muted[slot] else 0
-        if slot in self._outbox:
-            wanted |= OUT
-        now = self._interests[slot]
+        """Have epoll report what the slot's state calls for."""
+        wanted, now = self._wanted(slot), self._interests[slot]
         if wanted == now or (not wanted and now == UNWATCHED):
             return
         if now == UNWATCHED:
@@ -511,3 +681,20 @@ class EpollEngine:
         else:
             self._epoll.modify(slot, wanted)
         self._interests[slot] = wanted
+
+    def _check(self, batch: EventBatch) -> None:
+        """A costly check: whatever is counted or kept twice agrees."""
+        counts, number = self._counts, self._states.count
+        assert counts.connecting == number(CONNECTING)
+        assert counts.live == number(OPEN) + number(HALF_CLOSED)
+        assert counts.lingering == number(LINGERING)
+        ended = counts.closed + counts.live + counts.lingering
+        assert counts.accepted + counts.connected == ended
+        batch.check(self.capacity)
+        self._outbox.check()
+        used = np.flatnonzero(np.frombuffer(self._states, np.uint8)).tolist()
+        assert not set(self._released) & set(used), "a descriptor is free and in use"
+        assert {*self._outbox.slots()} <= {*used}
+        for slot in used:
+            if self._states[slot] != CONNECTING and slot not in self._broken:
+                assert self._interests[slot] in (self._wanted(slot), UNWATCHED)
