@@ -205,6 +205,7 @@ def test_one_drain_brings_more_than_the_kernel_runs_in_one_pass(make: MakeBench)
         for peer in peers:
             peer.send(b"hello")
         told = bench.collect()
+        bench.buffers.free -= len(told)
         bench.buffers.give(np.array([c[2] >> abi.CQE_BUFFER_SHIFT for c in told], np.uint16))
         if len(told) == 60:  # a pass is 20
             return

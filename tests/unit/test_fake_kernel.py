@@ -118,6 +118,11 @@ def test_a_buffer_given_twice_is_caught() -> None:
     arena = BufferArena(8, 64)
     buffers = BufferRing(ring, arena, 4, 16)
     assert len(ring.buffers[0]) == 4
+    with pytest.raises(AssertionError):
+        buffers.give(np.array([2], np.uint16))  # more than there are
+    ring = table_of(FakeKernel(), 8)
+    buffers = BufferRing(ring, BufferArena(8, 64), 4, 16)
+    buffers.free -= 1  # another one has come back
     buffers.give(np.array([2], np.uint16))
     with pytest.raises(AssertionError, match="buffer 2 was given twice"):
         len(ring.buffers[0])

@@ -24,6 +24,7 @@ class Lingering:
 
     def add(self, slot: int, owed: int, now_ns: int) -> None:
         """The slot was closed with `owed` bytes pending."""
+        assert owed > 0 and slot not in self._waiting
         self._waiting[slot] = now_ns + self.limit_ns, owed
         self.next_ns = min(self.next_ns, now_ns + self.limit_ns)
 

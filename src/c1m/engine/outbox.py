@@ -74,12 +74,6 @@ class Outbox:
         self._is_full = False  # total_max was passed, and more than three quarters are left
         self._most = 0  # bytes pending at once since memory was last given back
 
-    def begin_afresh(self) -> None:
-        """Nothing is pending: give back the room that it once took."""
-        assert not self._pending
-        self._pending.clear()
-        self._over.clear()
-
     def __len__(self) -> int:
         """Slots that have output pending."""
         return len(self._pending)

@@ -76,6 +76,7 @@ class BufferArena:
         """Buffers that no ring has any more. The last to come are the first to go: their pages
         have memory already.
         """
+        assert len(ids) <= self.count - self._pooled
         self._pool[self._pooled : self._pooled + len(ids)] = ids
         self._pooled += len(ids)
 
@@ -138,6 +139,7 @@ class BufferRing:
 
     def give_up(self) -> None:
         """Its ring is closed and has never been used: nobody has any of its buffers."""
+        assert self.free == self.owned == self.base
         self._arena.put(self.entries.view(abi.BUFFER)["bid"][: self.owned].copy())
         self.owned = self.free = self.base = 0
 
@@ -165,6 +167,7 @@ class BufferRing:
             room = max(room, 0)
             self._arena.put(ids[room:])
             self._arena.lent -= len(ids) - room
+            assert self._arena.lent >= 0
             self.owned -= len(ids) - room
             ids = ids[:room]
         self.give(ids)
@@ -173,6 +176,7 @@ class BufferRing:
         """The scalar form of `take_back`."""
         if self.free < self.base:
             self.give_one(buffer)
+            assert self.free <= self.owned
         else:
             self.owned -= 1
             self._arena.lent -= 1
@@ -196,6 +200,7 @@ class BufferRing:
         # the kernel reads it only in this thread's own calls.
         self._tail_word[0] = self._tail
         self.free += n
+        assert self.free <= self.owned <= len(self.entries)
 
     def give_one(self, buffer: int) -> None:
         """The scalar form of `give`."""

@@ -131,6 +131,7 @@ class Ring:
         params = self._params[0]
         self.sq_entries = int(params["sq_entries"])
         self.cq_entries = int(params["cq_entries"])
+        assert self.sq_entries.bit_count() == self.cq_entries.bit_count() == 1
         sq, cq = params["sq_off"], params["cq_off"]
         array_end = 0 if no_sqarray else int(sq["array"]) + 4 * self.sq_entries
         self._ring_bytes = max(int(cq["cqes"]) + abi.CQE.itemsize * self.cq_entries, array_end)
@@ -170,6 +171,7 @@ class Ring:
         self._timeout_ns = 0  # what is in _ts
 
     def push(self, rows: Rows) -> None:
+        assert rows.shape[1] == 8
         done = 0
         count = len(rows)
         mask = self.sq_entries - 1
@@ -200,6 +202,7 @@ class Ring:
 
     def _account(self, result: int) -> None:
         """Take what the kernel says it consumed; what it refused for now is tried again."""
+        assert result <= self.pending
         if result >= 0:
             self.pending -= result
         elif result == -errno.EBUSY:
@@ -245,7 +248,9 @@ class Ring:
 
     def reap(self, into: Completions) -> int:
         head = self._head
-        count = min((self._cq_tail[0] - head) & WORD, len(into))
+        there = (self._cq_tail[0] - head) & WORD
+        assert there <= self.cq_entries
+        count = min(there, len(into))
         at = head & (self.cq_entries - 1)
         first = min(count, self.cq_entries - at)
         into[:first] = self._cqes[at : at + first]

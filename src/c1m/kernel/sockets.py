@@ -122,6 +122,7 @@ def renew(
         if listener is not None:
             listener.set_backlog(backlog)
     wanted = [next(fresh) if listener is None else listener for listener in kept]
+    assert next(fresh, None) is None
     return wanted, list(dropped.values())
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -92,7 +93,8 @@ class UringEngine:
         try:
             self.table = ConnTable(self.capacity)
             shared = self._rings, self.table, self._statistics
-            self._output = Output(*shared, outbox_high, linger_ns)
+            self._new_output = partial(Output, *shared, outbox_high, linger_ns)
+            self._output = self._new_output()
             self._input = Input(*shared)
         except MemoryError as error:
             self._rings.shutdown()
@@ -267,7 +269,7 @@ class UringEngine:
         self._input.recycle()
         self._rings.begin_afresh()
         self.table.begin_afresh()
-        self._output.begin_afresh()
+        self._output = self._new_output()
         self._rings.kernel.trim()
 
     def _next_batch(self) -> EventBatch:

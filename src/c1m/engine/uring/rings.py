@@ -291,6 +291,7 @@ class RingSet:
 
     def give_places_back(self, slots: Slots) -> None:
         """Count these slots as free; the close that frees them is queued."""
+        assert not len(slots) or int(slots.max()) < self.top()
         which = self.rings_of(slots)
         for index, count in enumerate(np.bincount(which).tolist()):
             if count:
@@ -326,6 +327,7 @@ class RingSet:
                 place.free -= n
                 count -= n
                 taken.append(files + np.int32(index * self.files_per_ring))
+        assert count == 0
         return np.concatenate(taken).astype(np.int32) if taken else np.zeros(0, np.int32)
 
     def count_receives(self, slots: Slots) -> None:

@@ -167,13 +167,6 @@ class Output:
             rows = block.fill(self._rings.files(some), some, generations.take(some), pieces)
             self._rings.push(some, rows)
 
-    def begin_afresh(self) -> None:
-        """No connection is left: the table's rows, and so the marks, are new."""
-        self._mark = self._tick_mark = 1
-        self._polled.clear()  # empty already, but it keeps the room it once had
-        self._flights.clear()
-        self.outbox.begin_afresh()
-
     def _restart_marks(self) -> None:
         assert not self._sent, "marks can only restart between ticks"
         self._table.forget_marks()
