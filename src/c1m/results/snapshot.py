@@ -108,12 +108,7 @@ LIVE_FIGURES = {
         "c1m_requests_asked_per_second", "The plan's rate now; absent without one"
     ),
     **{
-        f"requests.{name}": LiveFigure(
-            "c1m_replies_total",
-            f"Requests sent, by outcome: {', '.join(_OUTCOMES)}",
-            "outcome",
-            name,
-        )
+        f"requests.{name}": LiveFigure("c1m_replies_total", _OUTCOMES_HELP, "outcome", name)
         for name in _OUTCOMES
     },
     "requests.faults": LiveFigure(
