@@ -114,11 +114,11 @@ def tiles(record: RunRecord) -> Section:
         metric = catalogue.find(name)
         if (value := catalogue.measure(record, metric).value) is not None:
             shown.append((label, catalogue.shown(metric.kind, value)))
-    for label, seconds in (
-        ("to connect them all", record.ramp.seconds),
-        ("for the stampede's replies", record.stampede.seconds),
-    ):
-        shown += [(label, _seconds(seconds))] if seconds else []
+    if record.ramp.seconds:
+        shown.append(("to connect them all", _seconds(record.ramp.seconds)))
+    for stage in record.stages:
+        if stage.is_stampede and stage.requests.seconds:
+            shown.append(("for the stampede's replies", _seconds(stage.requests.seconds)))
     return Section("", [Tiles(shown)])
 
 
