@@ -312,7 +312,7 @@ def conditions(record: RunRecord) -> Section:
         "command": " ".join(record.command),
         "connections": format_count(asked.connections),
         "hold": _seconds(asked.hold_s) if has_hold else "",
-        "message": repr(asked.message),
+        "message": repr(asked.message) if asked.message else "",
         "expects": repr(asked.expect) if asked.expect else "",
         "nofile, hard limit": format_count(m.nofile_hard),
         **{name: str(value) for name, value in m.engine.extra.items()},
