@@ -121,26 +121,20 @@ def publications(record: RunRecord) -> Section:
     fan = record.fan_out
     if fan is None:
         return Section("")
-    missing = fan.expected - fan.received
+    counts = (  # name, count, of how many, words
+        ("published", fan.published, 0, ""),
+        ("pushes expected", fan.expected, 0, "one for each subscriber"),
+        ("received", fan.received, fan.expected, f"reach {fan.reach:.6g}"),
+        ("missing", fan.expected - fan.received, fan.expected, ""),
+        ("doubled", fan.doubled, 0, "pushes received more than once"),
+        ("garbled", fan.garbled, 0, "bytes that are not a push"),
+    )
     rows = [
-        ("published", fan.published, "", ""),
-        ("pushes expected", fan.expected, "", "one for each subscriber"),
-        (
-            "received",
-            fan.received,
-            format_share(fan.received, fan.expected),
-            f"reach {fan.reach:.6g}",
-        ),
-        ("missing", missing, format_share(missing, fan.expected), ""),
-        ("doubled", fan.doubled, "", "pushes received more than once"),
-        ("garbled", fan.garbled, "", "bytes that are not a push"),
-    ]
-    shown = [
-        (name, format_count(count), *more)
-        for name, count, *more in rows
+        (name, format_count(count), format_share(count, whole) if whole else "", words)
+        for name, count, whole, words in counts
         if count or name == "received"
     ]
-    return Section.table("publications", ("count", "share", ""), shown, has_words=True)
+    return Section.table("publications", ("count", "share", ""), rows, has_words=True)
 
 
 # Latencies
