@@ -91,17 +91,19 @@ class Conntrack(Bound):
         return request.connections  # also when both ends are here
 
     def own_walls(self, evidence: Evidence) -> Iterable[Wall]:
+        tracked = evidence.gauges.get(self.gauge.name, 0)
         for most in numbers(evidence.metadata.sysctls, MAX):
             cause = (
-                f"{MAX} is {format_count(most)} here and {format_count(evidence.tracked or 0)} "
-                "were taken: new connections are dropped."
+                f"{MAX} is {format_count(most)} here and {format_count(tracked)} were taken: new "
+                "connections are dropped."
             )
             wall = self.wall(most, cause)
-            if evidence.tracked and evidence.tracked >= most - wall.below:
+            if tracked and tracked >= most - wall.below:
                 yield wall
 
     def is_ruled_out(self, evidence: Evidence) -> bool:
-        return bool(evidence.is_server_here) and evidence.tracked == 0
+        is_idle = bool(evidence.gauges) and not evidence.gauges.get(self.gauge.name)
+        return is_idle and bool(evidence.is_server_here)
 
 
 class ConntrackTimeout(Limit):

@@ -101,10 +101,8 @@ def _failure_row(failure: Failure, evidence: Evidence, told: set[str]) -> Explan
     symptom = f"{failure.phase} {failure.errno}"
     counted, remedy = _joined(symptom, failure.count, failure.remedy, evidence, told)
     if failure.errno == "ETIMEDOUT" and evidence.is_server_here is False:
-        remedy += (
-            " The server's own counters are on its machine: nstat -az TcpExtListenOverflows "
-            "TcpExtListenDrops."
-        )
+        names = (one.name.replace(".", "") for one in COUNTERS if one.of_server and one.is_alarm)
+        remedy += f" The server's own counters are on its machine: nstat -az {' '.join(names)}."
     what = f"{format_count(failure.count)} x {failure.errno} {_WHEN.get(failure.phase, '')}"
     cause = " ".join([_sentence(failure.text), *seen, *counted])
     return Explanation(failure.count, what.strip(), cause.strip(), remedy.strip())

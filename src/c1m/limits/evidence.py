@@ -51,11 +51,4 @@ class Evidence:
         if counter.of_server and self.is_server_here is False:
             return 0
         count = self.kernel_counters.get(counter.name, 0)
-        if counter.name == "TcpExt.ListenDrops":  # counts each overflow too: only what is beyond
-            count -= self.kernel_counters.get("TcpExt.ListenOverflows", 0)
-        return max(0, count)
-
-    @property
-    def tracked(self) -> int | None:
-        """The most connections that connection tracking knew here; None: not known."""
-        return self.gauges.get("Conntrack.count", 0 if self.gauges else None)
+        return max(0, count - self.kernel_counters.get(counter.includes, 0))

@@ -89,6 +89,7 @@ class Counter:
     explains: tuple[str, ...] = ()
     is_alarm: bool = False
     of_server: bool = False
+    includes: str = ""  # a counter whose events it counts, too: only what is beyond them is its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class AcceptQueue(ListenerQueue):
             explains=NO_ANSWER,
             is_alarm=True,
             of_server=True,
+            includes="TcpExt.ListenOverflows",
         ),
     )
 
