@@ -228,7 +228,7 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
 def publish_record() -> RunRecord:
     """Scenario publish: fan-out with its own latencies."""
     push, last = latency(21, 2e6, 500_000), latency(22, 8e6, 5_000)
-    fan = FanOut(5_000, 500_000, 499_990, 0.99998, 2, 0, push, last)
+    fan = FanOut(5_000, 500_000, 499_990, 2, 0)
     base = request_record()
     return replace(
         base,

@@ -167,7 +167,7 @@ def test_a_run_that_is_not_complete_is_worse() -> None:
 
 def test_reach_is_compared_by_what_is_short_of_all() -> None:
     def reaching(share: float) -> RunRecord:
-        fan_out = FanOut(10, 10_000, round(10_000 * share), share)
+        fan_out = FanOut(10, 10_000, round(10_000 * share))
         return replace(run(1), fan_out=fan_out)
 
     assert one_each(reaching(1), reaching(1))["reach"] == SAME

@@ -86,7 +86,7 @@ def test_what_is_not_there_is_not_drawn() -> None:
         made(quiet)
     )
     assert [trace["name"] for trace in made(publish_record())["latency"]["traces"]] == [
-        "push", "push, last of each", "connect",
+        "connect", "push", "push, last of each",
     ]  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def full() -> RunRecord:
         thresholds=[Threshold("p99 < 1s", "request.p99", 5e6, "5 ms", True), Threshold("x < 1")],
         faults=[FaultSeen("crossed", 1.5, 7, 0, "b'a'", "b'b'")],
         explanations=[Explanation(3, "3 x ECONNREFUSED", "nothing listens")],
-        fan_out=FanOut(1, 2, 2, 1.0),
+        fan_out=FanOut(1, 2, 2),
         notes=["INCR totals add up"],
     )
 

@@ -130,8 +130,9 @@ def test_a_run_whose_requests_all_went_unanswered_is_not_judged_by_its_first_rep
 
 
 def test_a_publish_run_is_judged_by_its_pushes() -> None:
-    fan_out = FanOut(10, 1000, 1000, 1.0, push=latency(3, times=1000), last=latency(9, times=10))
+    fan_out = FanOut(10, 1000, 1000)
     record = replace(complete_record(1_000), fan_out=fan_out)
+    record.latencies.update(push=latency(3, times=1000), push_last=latency(9, times=10))
     p90, last, reach, missing = judged(
         record, "p90 < 5ms", "push_last.max < 10ms", "reach == 100%", "missing == 0"
     )
@@ -140,7 +141,7 @@ def test_a_publish_run_is_judged_by_its_pushes() -> None:
     )  # fmt: skip
     assert (last.metric, last.holds) == ("push_last.max", True)
     assert reach.holds and reach.shown == "100 %" and missing.holds
-    short = replace(record, fan_out=replace(fan_out, received=999, reach=0.999))
+    short = replace(record, fan_out=replace(fan_out, received=999))
     assert [one.holds for one in judged(short, "reach == 100%", "missing == 0")] == [False, False]
 
 

@@ -48,7 +48,7 @@ def names(resolved: Resolved) -> list[str]:
 def counts(publish: Publish) -> tuple[int, int, int]:
     told = publish.fan_out()
     assert told is not None
-    assert told.reach == (told.received / told.expected if told.expected else 0)
+    assert told.reach == (told.received / told.expected if told.expected else None)
     return told.published, told.expected, told.received
 
 

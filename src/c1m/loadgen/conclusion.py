@@ -19,7 +19,6 @@ from c1m.results.histogram import Histogram
 from c1m.results.record import (
     Connections,
     Failure,
-    FanOut,
     FaultSeen,
     Latency,
     Limit,
@@ -51,7 +50,7 @@ def conclude(
     connections, failures = _connections(generator)
     stages, ramp = _stages(generator), generator.connections.ramp.result()
     requests = Requests.together([s.requests for s in stages if not s.is_stampede])
-    fan_out, latencies = _fan_out(generator), _latencies(generator)
+    latencies = _latencies(generator)
     notes = generator.plan.scenario.notes()
     also = [*generator.shortfalls, *notes, *_not_ended(generator)]
     if generator.interrupted:
@@ -78,7 +77,7 @@ def conclude(
         series=generator.recorder.series.series(),
         faults=_faults(generator),
         limit=_limit(generator, latencies, samples, stages, requests, counters, conditions),
-        fan_out=fan_out,
+        fan_out=generator.plan.scenario.fan_out(),
         notes=notes,
         doubts=_doubts(generator),
     )
@@ -225,14 +224,6 @@ def _doubts(generator: Generator) -> list[str]:
     bad = sum(tally.wrong + tally.missing for tally in generator.recorder.tallies)
     extras = generator.traffic.ledger.extras.total()
     return generator.plan.scenario.doubts() if bad or extras else []
-
-
-def _fan_out(generator: Generator) -> FanOut | None:
-    counted = generator.plan.scenario.fan_out()
-    if counted is None:
-        return None
-    push, last = (Latency.of(h) for h in generator.recorder.pushes.values())
-    return replace(counted, push=push, last=last)
 
 
 def _silence(generator: Generator) -> Silence | None:

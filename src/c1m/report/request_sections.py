@@ -124,8 +124,8 @@ def publications(record: RunRecord) -> Section:
     counts = (  # name, count, of how many, words
         ("published", fan.published, 0, ""),
         ("pushes expected", fan.expected, 0, "one for each subscriber"),
-        ("received", fan.received, fan.expected, f"reach {fan.reach:.6g}"),
-        ("missing", fan.expected - fan.received, fan.expected, ""),
+        ("received", fan.received, fan.expected, f"reach {fan.reach or 0:.6g}"),
+        ("missing", fan.missing, fan.expected, ""),
         ("doubled", fan.doubled, 0, "pushes received more than once"),
         ("garbled", fan.garbled, 0, "bytes that are not a push"),
     )
@@ -151,12 +151,10 @@ def spectra(record: RunRecord) -> dict[str, Latency]:
 
 def other_latencies(record: RunRecord) -> dict[str, Latency]:
     """What is not in the spectra: connects, first replies, stampedes, pushes."""
-    pushes = () if record.fan_out is None else ("push", "push_last")
-    named = {name: catalogue.distribution(record, name) for name in (*pushes, *record.latencies)}
     in_spectra = ("request", "uncorrected") if spectra(record) else ()
     return {
         _LABELS.get(name, name): one
-        for name, one in named.items()
+        for name, one in record.latencies.items()
         if one.count and name not in in_spectra
     }
 

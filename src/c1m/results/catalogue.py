@@ -192,12 +192,9 @@ def default_distribution(record: RunRecord) -> str:
 
 def distribution(record: RunRecord, name: str) -> Latency:
     """A distribution by name; an empty one where the run has none."""
-    found = record.latencies.get(name)
-    if found is not None:
-        return found
-    if record.fan_out is not None and name in ("push", "push_last"):
-        return record.fan_out.push if name == "push" else record.fan_out.last
-    return record.limit.schedule_lag if name == "lag" else Latency()
+    if name == "lag":
+        return record.limit.schedule_lag
+    return record.latencies.get(name, Latency())
 
 
 def _of_latency(latency: Latency, metric: Metric, what: str) -> tuple[float | None, str]:
@@ -235,7 +232,7 @@ def unanswered(record: RunRecord, name: str) -> int:
     if name == "connect":
         return _failed(record)
     if name == "push" and record.fan_out is not None:
-        return record.fan_out.expected - record.fan_out.received
+        return record.fan_out.missing
     return 0
 
 
@@ -319,11 +316,6 @@ def _right_share(record: RunRecord) -> float | None:
     return _share(requests.right, requests.due)
 
 
-def _reach(record: RunRecord) -> float | None:
-    fan_out = record.fan_out
-    return None if fan_out is None else _share(fan_out.received, fan_out.expected)
-
-
 def _counts() -> Iterator[Metric]:
     """Those that are fields of the record: each is described there."""
     for field, count in CONNECTION_COUNTS.items():
@@ -354,7 +346,8 @@ _OTHERS = (
            "The run was asked for no connection.", HIGHER),
     Metric("right_share", "share", "of the requests due, how many were answered right",
            _right_share, "Nothing was sent.", HIGHER),
-    Metric("reach", "share", "of the pushes expected, how many came (publish)", _reach,
+    Metric("reach", "share", "of the pushes expected, how many came (publish)",
+           lambda r: r.fan_out.reach if r.fan_out else None,
            "The run published nothing.", HIGHER),
     Metric("server_cpu", "time", "the server's CPU time for each right reply", _server_cpu,
            "The server's process is not known, or no requests were answered."),

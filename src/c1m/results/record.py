@@ -475,18 +475,25 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """Scenario publish: expected = received + missing; reach = received / expected."""
+    """What became of the publications of scenario publish, and of their pushes to subscribers."""
 
     LAWS: ClassVar[tuple[str, ...]] = ("received <= expected",)
 
     published: int = 0
-    expected: int = 0
+    expected: int = 0  # pushes: one for each subscriber
     received: int = 0
-    reach: float = 0.0
-    doubled: int = 0
-    garbled: int = 0
-    push: Latency = field(default_factory=Latency)  # publication to each receipt
-    last: Latency = field(default_factory=Latency)  # publication to its last receipt
+    doubled: int = 0  # pushes that had come already
+    garbled: int = 0  # bytes that are no push
+
+    @property
+    def missing(self) -> int:
+        """Pushes that did not come."""
+        return self.expected - self.received
+
+    @property
+    def reach(self) -> float | None:
+        """The share of pushes that came; None where none was expected."""
+        return self.received / self.expected if self.expected else None
 
 
 @dataclass(frozen=True, slots=True)

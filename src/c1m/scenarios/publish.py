@@ -104,14 +104,13 @@ class Publish(Scenario):
         return self._fan
 
     def fan_out(self) -> FanOut | None:
-        """What was published and received; the load client fills in the latencies."""
+        """What was published and received."""
         fan = self._fan
         if fan is None:
             return None
-        reach = fan.received / fan.expected if fan.expected else 0.0
         return FanOut(
             published=int(fan.ledger.sent.sum()), expected=fan.expected, received=fan.received,
-            reach=reach, doubled=fan.ledger.extras["doubled"], garbled=fan.garbled,
+            doubled=fan.ledger.extras["doubled"], garbled=fan.garbled,
         )  # fmt: skip
 
 
