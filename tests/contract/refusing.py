@@ -1,7 +1,7 @@
 """Engines whose kernel refuses what they ask for, at any call of any kind.
 
-On the fake kernel the calls are those of `testing.refusals`. For epoll, which runs on the real one,
-they are put in between: epoll_create1, eventfd, epoll_ctl to add, accept and socket.
+On the fake kernel the calls are those of `fake_kernel.CALLS`. For epoll, which runs on the real
+one, they are put in between: epoll_create1, eventfd, epoll_ctl to add, accept and socket.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LONG = 1 << 30
 
 
 class Refused:
-    """The calls of one epoll engine; the same as `testing.refusals.Refusals` otherwise."""
+    """The calls of one epoll engine; the same as `fake_kernel.Refusals` otherwise."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.calls: Counter[str] = Counter()

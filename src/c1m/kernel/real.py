@@ -26,7 +26,7 @@ from c1m.kernel.buffer_ring import anonymous
 from c1m.kernel.limits import descriptors_left
 from c1m.kernel.locked import left_to_lock
 from c1m.kernel.refusals import refusal
-from c1m.kernel.ring import Ring, RingLike
+from c1m.kernel.ring import Ring, RingLike, register_file
 from c1m.kernel.sleeping import poll
 from c1m.kernel.socket_calls import IP_BIND_ADDRESS_NO_PORT
 from c1m.kernel.sockets import Listener, open_listeners
@@ -186,10 +186,7 @@ class RealKernel:
 
     def move_in(self, ring: RingLike, fd: int, file: int) -> None:
         try:
-            fds = np.array([fd], np.int32)
-            arg = np.zeros(1, abi.FILES_UPDATE)
-            arg["offset"], arg["fds"] = file, fds.ctypes.data
-            ring.register(abi.REGISTER_FILES_UPDATE, arg, 1)
+            register_file(ring, file, fd)
         finally:
             os.close(fd)
 

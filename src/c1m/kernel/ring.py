@@ -96,6 +96,21 @@ class RingLike(Protocol):
         ...
 
 
+def register_table(ring: RingLike, size: int) -> None:
+    """Give the ring an empty table of so many direct descriptors. Raises OSError."""
+    arg = np.zeros(1, abi.FILES_REGISTER)
+    arg["nr"], arg["flags"] = size, abi.FILES_SPARSE
+    ring.register(abi.REGISTER_FILES2, arg, abi.FILES_REGISTER.itemsize)
+
+
+def register_file(ring: RingLike, place: int, fd: int) -> None:
+    """Put the file of an ordinary descriptor into a place of the ring's table. Raises OSError."""
+    fds = np.array([fd], np.int32)
+    arg = np.zeros(1, abi.FILES_UPDATE)
+    arg["offset"], arg["fds"] = place, fds.ctypes.data
+    ring.register(abi.REGISTER_FILES_UPDATE, arg, 1)
+
+
 class Ring:
     """A ring of the real kernel. Raises OSError where the kernel refuses it.
 

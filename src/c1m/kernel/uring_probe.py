@@ -1,6 +1,6 @@
-"""What this kernel's io_uring has, found out by trying, and what each missing thing costs.
+"""What this kernel's io_uring has, found by trying, and what each missing thing costs.
 
-Everything up to Linux 6.1 is needed; what came later has a fall-back and is named in `Features`.
+Everything up to Linux 6.1 is needed; what came later has a fallback and is named in `Features`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from c1m.errors import EngineUnavailable
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing
 from c1m.kernel.refusals import ERRNOS, refusal
-from c1m.kernel.ring import Ring
+from c1m.kernel.ring import Ring, register_file, register_table
 
 NEEDED_OPS = {
     "POLL_ADD": abi.OP_POLL_ADD,
@@ -81,9 +81,7 @@ def _features(ring: Ring, no_sqarray: bool) -> Features:
     lacking = [name for name, op in NEEDED_OPS.items() if op not in supported]
     if lacking:
         raise EngineUnavailable(f"io_uring on this kernel has no {', '.join(lacking)}.")
-    files = np.zeros(1, abi.FILES_REGISTER)
-    files["nr"], files["flags"] = 4, abi.FILES_SPARSE
-    ring.register(abi.REGISTER_FILES2, files, abi.FILES_REGISTER.itemsize)
+    register_table(ring, 4)
     direct = {abi.OP_SOCKET, abi.OP_URING_CMD, abi.OP_BIND} <= supported
     return Features(no_sqarray=no_sqarray, direct_socket=direct and _direct_socket_works(ring))
 
@@ -112,10 +110,7 @@ def _receive(ring: Ring) -> None:
     near, far = socket.socketpair()
     with near, far:
         far.send(said)
-        fds = np.array([near.fileno()], np.int32)
-        arg = np.zeros(1, abi.FILES_UPDATE)
-        arg["offset"], arg["fds"] = 1, fds.ctypes.data
-        ring.register(abi.REGISTER_FILES_UPDATE, arg, 1)
+        register_file(ring, 1, near.fileno())
     row = _sqe(
         abi.OP_RECV, flags=abi.FIXED_FILE | abi.BUFFER_SELECT, ioprio=abi.RECV_MULTISHOT, fd=1
     )
@@ -142,10 +137,10 @@ def _refusal(error: OSError) -> tuple[str, str]:
     """Why there is no ring at all, and what to do."""
     if error.errno in ERRNOS:
         return refusal("io_uring", error)
-    return _told(error), _remedy(error)
+    return _reason(error), _remedy(error)
 
 
-def _told(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     try:
         with open("/proc/sys/kernel/io_uring_disabled") as file:
             disabled = file.read().strip()

@@ -1,7 +1,7 @@
 """A kernel in memory on which the real uring engine runs, with faults drawn from one seed.
 
 Satisfies kernel.real.Kernel. Rings follow io_uring's rules (fake_ring, fake_operations), sockets
-those of TCP (fake_sockets); pointers are real: data is read from and written to the engine's own
+those of TCP (fake_network); pointers are real: data is read from and written to the engine's own
 memory. Nothing sleeps: time is `clock`, which moves on when there is nothing to do. The same seed
 and the same calls give the same run.
 """
@@ -25,7 +25,7 @@ from c1m.addresses import AF_INET, Endpoint, unpack
 from c1m.errors import UsageError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import anonymous
-from c1m.kernel.ring import RingLike
+from c1m.kernel.ring import RingLike, register_file
 from c1m.kernel.sockets import Listener
 from c1m.kernel.uring_probe import Features
 from c1m.testing import fake_network
@@ -71,7 +71,6 @@ class Refusals:
             raise error(code)
 
     def lift(self) -> None:
-        """Refuse nothing any more."""
         self._planned.clear()
 
 
@@ -103,7 +102,6 @@ class Chance:
         self.counts: Counter[str] = Counter()
 
     def strikes(self, fault: str) -> bool:
-        """Whether this fault happens here and now."""
         probability: float = getattr(self.faults, fault)
         # No draw for what is switched off: a run without faults is the same whatever others add.
         if probability == 0 or self.random.random() >= probability:
@@ -134,7 +132,7 @@ class FakeKernel:
     files_max: direct descriptors of one ring. rings_max: rings before the kernel refuses (ENOMEM).
     cq_entries_max: bound for completion queues, whatever is asked. socket_buffer: bytes that wait
     in a socket. ports: ephemeral ports for each source, destination and port. network: another
-    kernel's, to be on the same host. What an engine needs may be refused at any call: `refuse`.
+    kernel's, to be on the same host. What an engine needs may be refused at any call: `refusals`.
     `chance.counts` says what happened: faults by their name, and "dropped_accepts" (connections
     lost to a full table), "replaced_files", "bad_files", "out_of_buffers",
     "full_submission_queue", "overflowed_completions", "ended_by_overflow".
@@ -238,10 +236,7 @@ class FakeKernel:
 
     def move_in(self, ring: RingLike, fd: int, file: int) -> None:
         try:
-            fds = np.array([fd], np.int32)
-            arg = np.zeros(1, abi.FILES_UPDATE)
-            arg["offset"], arg["fds"] = file, fds.ctypes.data
-            ring.register(abi.REGISTER_FILES_UPDATE, arg, 1)
+            register_file(ring, file, fd)
         finally:
             self.close(fd)
 
@@ -251,13 +246,6 @@ class FakeKernel:
                 self.close(fd)
 
     # --- what tests use -------------------------------------------------------------------------
-
-    def refuse(self, call: str, first: int, times: int = 1, code: int = errno.ENOMEM) -> None:
-        """Refuse the `first`th call of this name (from 1) and the next ones, `times` in all.
-
-        The names are those of `testing.refusals.CALLS`.
-        """
-        self.refusals.refuse(call, first, times, code)
 
     def peer(
         self, endpoint: Endpoint, source: Endpoint | None = None, buffers: int | None = None
@@ -312,7 +300,6 @@ class FakeKernel:
         return True
 
     def file(self, fd: int) -> File | None:
-        """The file of an ordinary descriptor."""
         return self._files.get(fd)
 
     def _install(self, file: File) -> int:
@@ -322,7 +309,6 @@ class FakeKernel:
         return self._next_fd
 
     def close(self, fd: int) -> None:
-        """Close an ordinary descriptor."""
         self._files.pop(fd).drop()
 
     def ring_closed(self, ring: FakeRing) -> None:

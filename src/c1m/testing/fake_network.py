@@ -35,9 +35,7 @@ def error(code: int) -> OSError:
 class Waiter(Protocol):
     """Something that wants to know when a file becomes ready."""
 
-    def wake(self) -> None:
-        """The file may be ready."""
-        ...
+    def wake(self) -> None: ...
 
 
 class File:
@@ -48,11 +46,9 @@ class File:
         self._waiters: dict[Waiter, int] = {}
 
     def hold(self) -> None:
-        """One reference more."""
         self._references += 1
 
     def drop(self) -> None:
-        """One reference less."""
         assert self._references > 0
         self._references -= 1
         if self._references == 0:
@@ -62,7 +58,6 @@ class File:
         """Nobody holds it any more."""
 
     def ready(self) -> int:
-        """Poll bits that are set now."""
         return 0
 
     def watch(self, waiter: Waiter, events: int) -> None:
@@ -70,11 +65,9 @@ class File:
         self._waiters[waiter] = events | _ALWAYS
 
     def forget(self, waiter: Waiter) -> None:
-        """Wake it no more."""
         self._waiters.pop(waiter, None)
 
     def notify(self, events: int) -> None:
-        """Something happened."""
         for waiter, wanted in list(self._waiters.items()):
             if wanted & events:
                 waiter.wake()
@@ -92,7 +85,6 @@ class Event(File):
         self._count = 0
 
     def signal(self) -> None:
-        """Add one; wakes everybody."""
         self._count += 1
         self.has_rung = True
         self.notify(POLLIN)
@@ -143,13 +135,11 @@ class Socket(File):
         return 0 if self.other is not None else None
 
     def join(self, other: Socket) -> None:
-        """Become one end of a connection."""
         self.other = other
         self.waits_at = None
         self.notify(POLLOUT)
 
     def refuse(self) -> None:
-        """The connect that was waiting fails."""
         self.waits_at = None
         self._connect_error = errno.ECONNREFUSED
         self.notify(POLLERR)
@@ -202,7 +192,6 @@ class Socket(File):
         return bool(self.inbox) or (self._has_fin and self.family != AF_UNIX)
 
     def is_writable_for_peer(self) -> bool:
-        """Whether the peer's poll says that it can write."""
         return self.limit - len(self.inbox) >= max(self.limit // 3, 1)
 
     def ready(self) -> int:
@@ -228,7 +217,6 @@ class Socket(File):
             self.other.take_fin()
 
     def take_fin(self) -> None:
-        """The peer will send no more."""
         if not self._is_dead and not self.is_closed:
             self._has_fin = True
             self.notify(POLLIN | POLLRDHUP)
@@ -243,7 +231,6 @@ class Socket(File):
         self.notify(POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP)
 
     def reset_by_network(self) -> None:
-        """Both ends get a RST."""
         other = self.other
         self.take_reset()
         if other is not None:
@@ -337,7 +324,6 @@ class Network:
         return listener
 
     def unbind(self, listener: Listener) -> None:
-        """Its endpoint is free again."""
         del self._listeners[listener.endpoint]
         if listener.endpoint.family == AF_UNIX:
             os.unlink(listener.endpoint.path)
@@ -360,7 +346,6 @@ class Network:
 
     @staticmethod
     def is_local(host: str) -> bool:
-        """Whether a socket can be bound to this address."""
         return host in _ANY or (family_of(host) is not None and _address(host).is_loopback)
 
     # --- connecting -----------------------------------------------------------------------------
@@ -480,13 +465,7 @@ class Peer:
 
     @property
     def source(self) -> Endpoint | None:
-        """Its own address."""
         return self._sock.source
-
-    @property
-    def destination(self) -> Endpoint | None:
-        """The engine's address, as seen from here."""
-        return self._sock.destination
 
     @property
     def was_reset(self) -> bool:
@@ -496,11 +475,9 @@ class Peer:
 
     @property
     def is_closed(self) -> bool:
-        """Whether this end was closed."""
         return self._sock.is_closed
 
     def limit_inbox(self, size: int) -> None:
-        """Let no more than `size` bytes wait here to be read."""
         self._sock.limit = size
 
     def send(self, data: bytes) -> int:
@@ -528,7 +505,6 @@ class Peer:
         return data
 
     def shutdown_write(self) -> None:
-        """Send a FIN and go on reading."""
         self._sock.shutdown_write()
 
     def close(self) -> None:
@@ -537,7 +513,6 @@ class Peer:
             self._sock.drop()
 
     def reset(self) -> None:
-        """Close with a RST."""
         self._sock.resets_on_close = True
         self.close()
 
@@ -551,7 +526,6 @@ class PeerListener:
         self.endpoint = listener.endpoint
 
     def accept(self) -> Peer | None:
-        """The next connection, if there is one."""
         try:
             return Peer(self._listener.accept())
         except BlockingIOError:

@@ -59,11 +59,9 @@ class FileTable:
         self._counts = counts
 
     def __len__(self) -> int:
-        """Places that are taken."""
         return len(self._files)
 
     def get(self, place: int) -> File | None:
-        """The file in a place."""
         return self._files.get(place)
 
     def install(self, file: File) -> int | None:
@@ -100,7 +98,6 @@ class FileTable:
         file.drop()
 
     def clear_all(self) -> None:
-        """The ring ends."""
         for place in list(self._files):
             self.clear(place)
 
@@ -142,7 +139,6 @@ class ProvidedBuffers:
         return len(self._here)
 
     def first(self) -> Buffer | None:
-        """The buffer that would be picked next."""
         self._look()
         if not self._here:
             return None
@@ -258,7 +254,6 @@ class FakeRing:
     # --- the kernel's side ----------------------------------------------------------------------
 
     def watch(self, bell: Event) -> None:
-        """REGISTER_EVENTFD."""
         self._bell = bell
 
     def _enter(self, least: int, get_events: bool, timeout_ns: int = 0) -> None:

@@ -10,10 +10,8 @@ class ManualClock:
         self._now_ns = start_ns
 
     def now_ns(self) -> int:
-        """Nanoseconds since the start."""
         return self._now_ns
 
     def advance(self, duration_ns: int) -> None:
-        """Let time pass."""
         assert duration_ns >= 0, "time does not go back"
         self._now_ns += duration_ns

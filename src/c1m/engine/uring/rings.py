@@ -32,7 +32,7 @@ from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing, Ids
 from c1m.kernel.locked import may_ever_lock
 from c1m.kernel.real import Kernel
-from c1m.kernel.ring import Completions, RingLike, whole_pages
+from c1m.kernel.ring import Completions, RingLike, register_table, whole_pages
 
 COMPLETIONS_FIRST = 1 << 12  # of one tick over all rings; grows to what comes
 BUFFERS_MIN = 2  # of a ring
@@ -202,9 +202,7 @@ class RingSet:
         tuning = self.tuning
         ring = self.kernel.ring(index, tuning.sq_entries, tuning.cq_entries, True)
         try:
-            arg = np.zeros(1, abi.FILES_REGISTER)
-            arg["nr"], arg["flags"] = self.files_per_ring, abi.FILES_SPARSE
-            ring.register(abi.REGISTER_FILES2, arg, abi.FILES_REGISTER.itemsize)
+            register_table(ring, self.files_per_ring)
             # The more rings there are the less is left, and the less each further one gets.
             rest = max(self.arena.left() // 64, BUFFERS_MIN)
             count = tuning.buffers_first if index == 0 else min(self.buffers_each, rest)
