@@ -3,7 +3,7 @@
 An engine holds connections and moves bytes; it knows nothing of protocols or of applications. A
 connection is a *slot*, an int32 row number that the engine gives out and that stays the same until
 the connection has ended. The contract is completion-shaped (the stronger kind): the caller says
-what should happen and `wait` tells what did. It has no descriptor and no kernel socket in it.
+what should happen and `wait` reports what did. No descriptor and no kernel socket appears in it.
 
 The rules, which `tests/contract` holds every engine to:
 
@@ -17,18 +17,18 @@ The rules, which `tests/contract` holds every engine to:
 4.  A slot whose outbox passes `outbox_high` bytes is reported once in `blocked`; when it has fallen
     to a quarter of that, once in `drained`. The engine does not stop by itself: the caller turns
     receiving off (backpressure).
-5.  `eof` says that the peer will send no more; the connection can still be sent to and must be
-    closed by the caller. `closed` says that the connection is gone and its slot free.
-6.  `close` is graceful: what is in the outbox still goes out. The slot is gone for the caller at
-    once: no event about it follows but, where the peer has taken none of it for `linger_ns`, its
+5.  `eof` means that the peer will send no more; the connection can still be sent to and must be
+    closed by the caller. `closed` means that the connection is gone and its slot free.
+6.  `close` is graceful: what is in the outbox is still sent. The slot is gone for the caller at
+    once: no event about it follows except, where the peer has taken none of it for `linger_ns`, its
     slot in `expired`: it was reset. `close(abort=True)` drops the outbox and resets the peer, also
     of a connection that was closed and lingers.
 7.  Within one batch no slot is both in `closed` and in `opened`/`connected` again. One in `expired`
     may be: that is about the connection before.
-8.  When all slots are taken, connections wait in the kernel's accept queue; none is dropped. So
-    they do when the kernel refuses what further ones need (descriptors, rings, memory): whoever is
-    there is served, accepting pauses and is tried again when something was closed and after a
-    while, and `statistics` counts and names it.
+8.  When all slots are taken, connections wait in the kernel's accept queue; none is dropped. They
+    also wait when the kernel refuses what further ones need (descriptors, rings, memory): existing
+    connections are served, accepting pauses and is tried again when something was closed and after
+    a while, and `statistics` counts and names the refusal.
 9.  opened + connected = live + lingering + closed, at any time (`statistics`).
 """
 
@@ -69,7 +69,7 @@ class EventBatch:
     connected: Slots = field(default_factory=lambda: NO_SLOTS)  # connects that succeeded
     failed: Slots = field(default_factory=lambda: NO_SLOTS)  # connects that did not: slot is free
     failed_errnos: npt.NDArray[np.int32] = field(default_factory=lambda: NO_SLOTS)
-    data_slots: Slots = field(default_factory=lambda: NO_SLOTS)  # who each piece of `data` is from
+    data_slots: Slots = field(default_factory=lambda: NO_SLOTS)  # the slot of each piece of `data`
     data: Ragged = field(default_factory=Ragged.empty)
     eof: Slots = field(default_factory=lambda: NO_SLOTS)  # the peer will send no more
     closed: Slots = field(default_factory=lambda: NO_SLOTS)  # gone by an error: slot is free
@@ -153,7 +153,7 @@ class Engine(Protocol):
         ...
 
     def room(self) -> int:
-        """Connections that fit, those that are there included, as far as limits tell now."""
+        """Connections that fit, existing ones included, as far as current limits say."""
         ...
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:

@@ -11,23 +11,23 @@ Facts
 - read(2) gives what arrived before a RST first and the error after it. A failed write takes the
   socket's error with it: a read then ends with 0.
 - write(2) to a broken connection raises SIGPIPE, which Python ignores from the start.
-- os.readv and os.write on a memoryview cost 0.5 us less a call than the same by ctypes.
+- os.readv and os.write on a memoryview cost 0.5 us less for each call than ctypes.
 - A listener whose connections cannot be accepted (no descriptor is left: EMFILE, ENFILE) is
   reported by every epoll_wait: it must leave the epoll set, or the loop spins. Its connections wait
   in the accept queue; the kernel completes handshakes and keeps what peers send meanwhile.
 - accept(2) also returns errors of the connection itself (ECONNABORTED, EPROTO, EHOSTUNREACH...):
-  they concern nobody else, and the next call takes the next connection. And what is accepted may
-  still be refused by epoll (max_user_watches, memory).
+  they concern no other, and the next call takes the next connection. What is accepted may still
+  be refused by epoll (max_user_watches, memory).
 
 What they mean here
 - Columns are bytearrays: the events come one by one from the kernel, and a bytearray's element
   costs a quarter of a NumPy array's. An idle connection is three bytes in them.
 - All reads of a tick go one behind the other into one arena; each may take its fair share, so the
-  arena never runs out within a tick and nobody starves.
+  arena never runs out within a tick and no connection starves.
 - A slot's interest has IN in it if and only if the connection is open and being read from, and OUT
   if and only if it has output pending: so one look at that column is enough on the hot path.
 - A descriptor is closed at the start of the next `wait`, so that no slot of a batch can belong to
-  somebody else while the caller works through it.
+  another connection while the caller works through it.
 - A send that fails lets the read side speak first, so that what the peer sent before it went
   away still arrives.
 - Whatever is refused, accepting pauses (`shortage`): the listeners leave the epoll set until a
@@ -165,7 +165,7 @@ def _array(numbers: Iterable[int]) -> Slots:
 class _Acceptor:
     """The listeners of one engine, in its epoll set only while connections may come in.
 
-    `shortage`: what accepting lacks; while its `until_ns` is not 0 nobody is accepted.
+    `shortage`: what accepting lacks; while its `until_ns` is not 0, none is accepted.
     """
 
     def __init__(self, epoll: select.epoll) -> None:
@@ -531,7 +531,7 @@ class EpollEngine:
         return False
 
     def _open_or_pause(self) -> None:
-        """Accept or do not, as there is room; who was accepted and had to wait goes first."""
+        """Accept or not, by the room there is; connections that epoll refused before come first."""
         for listener in self._acceptor.update(self._welcome()):
             self._accept(listener)
 

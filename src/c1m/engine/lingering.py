@@ -1,7 +1,7 @@
-"""Connections that were closed and whose output is still going out: how long each may take. Pure.
+"""Connections that were closed while output was pending: how long each may still take. Pure.
 
 A peer that takes its output, however slowly, gets all of it. One that takes nothing for `limit_ns`
-does not read any more: what it is owed would stay in memory, and its connection open, for ever.
+no longer reads: its output would stay in memory, and its connection open, forever.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Output that the kernel has not taken yet: sparse, in order, bounded. Pure.
 
 Only slots with something to send are in it. A slot passes the high watermark once (`append` says
-so) and falls to the low one, a quarter of it, once (`consume` says so); what to do then is the
-caller's business.
+so) and falls to the low one, a quarter of it, once (`consume` says so); what to do then is up to
+the caller.
 
 When more than `total_max` bytes are pending in all, every slot that has some passes at once, and
 until three quarters of that are left each slot that adds some passes too and none falls back before
@@ -151,9 +151,9 @@ class Outbox:
             self._is_full = False
 
     def has_shrunk(self) -> bool:
-        """Whether so much has gone since this last said so that its memory should go back.
+        """Whether so much has gone since the last True that its memory should be given back.
 
-        Freed memory stays with the allocator where something in use lies behind it.
+        Freed memory stays with the allocator where memory in use lies behind it.
         """
         if self._most - self.total < OUTBOX_TRIM_MIN or self.total > self._most // 4:
             return False

@@ -57,7 +57,7 @@ class Ragged:
     are cannot.
 
     `address` is the memory's first byte's address (int), kept because NumPy takes a microsecond to
-    tell it; `total` the bytes in all pieces, where that is known already. Both are for c1m's own
+    find it; `total` is the bytes in all pieces, where already known. Both are for c1m's own
     arrays, which are not looked at.
     """
 

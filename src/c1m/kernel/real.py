@@ -37,7 +37,7 @@ RESERVE = 16  # descriptors that no ring may take: listeners, files that are rea
 
 
 class Kernel(Protocol):
-    """What the uring engine asks of the world outside the rings."""
+    """What the uring engine needs outside of the rings."""
 
     features: Features
 
@@ -50,9 +50,9 @@ class Kernel(Protocol):
         ...
 
     def rings_left(self, ring: RingLike, locked_bytes: int) -> int:
-        """How many more rings there may be that lock so much memory each, buffer rings included.
+        """How many more rings limits allow that lock so much memory each, buffer rings included.
 
-        As far as limits tell; `ring` is one that is there.
+        `ring` is an existing one.
         """
         ...
 

@@ -10,7 +10,7 @@ from c1m.units import format_bytes
 
 UNLIMITED = 1 << 63
 ERRNOS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC))
-"""Errnos that tell of a resource that is used up, and may be there again later."""
+"""Errnos that mean that a resource is used up, and may be available again later."""
 
 
 def refusal(what: str, error: OSError | MemoryError | int) -> tuple[str, str]:

@@ -40,5 +40,5 @@ def poll(epoll: select.epoll, timeout_ns: int, most: int) -> list[tuple[int, int
     events = epoll.poll(max(whole - 0.5, 0) / 1e3, most)
     if events or not rest:
         return events
-    select.select((epoll,), (), (), rest / 1e9)  # sees to what is left
+    select.select((epoll,), (), (), rest / 1e9)  # for what is left
     return epoll.poll(0, most)

@@ -1,7 +1,7 @@
 """How long the accept queue of a local listening socket really is, asked of the kernel.
 
 listen(2) silently cuts its backlog to net.core.somaxconn, and a socket inherited from elsewhere may
-have been given any. NETLINK_SOCK_DIAG tells what is in force, without privileges: for a socket in
+have been given any. NETLINK_SOCK_DIAG reports what is in force, without privileges: for a socket in
 state LISTEN `idiag_wqueue` is the greatest length of the accept queue and `idiag_rqueue` its
 present one (net/ipv4/tcp_diag.c, net/unix/diag.c; layouts: include/uapi/linux/inet_diag.h,
 unix_diag.h, netlink.h). Ports are in network byte order, all else in the host's.
@@ -38,7 +38,7 @@ def accept_queue_of(where: int | str) -> int | None:
     """The backlog in force on the TCP port (int) or unix path (str) of this host.
 
     The smallest where several sockets listen (one an address, or SO_REUSEPORT). None where nobody
-    listens or the kernel does not tell (no CONFIG_INET_DIAG, no netlink in the sandbox).
+    listens or the kernel does not say (no CONFIG_INET_DIAG, no netlink in the sandbox).
     """
     try:
         found = _unix_queues(where) if isinstance(where, str) else _tcp_queues(where)

@@ -2,11 +2,11 @@
 
 Facts
 - Sockets that accept(2) returns have the listener's TCP_NODELAY (and buffer sizes), so it is set
-  once here and costs no system call a connection.
+  once here and costs no system call for each connection.
 - SO_REUSEADDR lets a port be listened on again while old connections are in TIME_WAIT; on Linux it
   does not let two sockets listen on one port.
 - The file of a unix socket stays when its process dies; connect(2) to it is then refused, and
-  that is how a stale one is told from a live one.
+  that is how a stale one is recognised.
 - listen(2) silently cuts the backlog to net.core.somaxconn: see `sock_diag.accept_queue_of`.
 """
 

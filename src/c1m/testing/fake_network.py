@@ -76,7 +76,7 @@ class File:
 class Event(File):
     """An eventfd. Nobody reads it: it stays readable, and each signal is an event of its own.
 
-    `has_rung` is what an edge-triggered epoll sees: set by a signal, cleared by who looks.
+    `has_rung` is what an edge-triggered epoll sees: set by a signal, cleared by a look.
     """
 
     def __init__(self) -> None:
@@ -188,7 +188,7 @@ class Socket(File):
         return len(taken)
 
     def has_more(self) -> bool:
-        """What a receive tells with its data: more bytes, or for TCP the FIN, are there."""
+        """What a receive reports with its data: more bytes, or for TCP the FIN, are there."""
         return bool(self.inbox) or (self._has_fin and self.family != AF_UNIX)
 
     def is_writable_for_peer(self) -> bool:

@@ -131,7 +131,7 @@ def accept(request: Request) -> Outcome:
 
 
 def receive(request: Request) -> Outcome:
-    """Receive into provided buffers: once without waiting, or multishot, READS_MAX times a wake."""
+    """Into provided buffers: once without waiting, or multishot, READS_MAX at each wake-up."""
     sock, ring, sqe = request.file, request.ring, request.sqe
     assert isinstance(sock, Socket)
     assert request.has(abi.BUFFER_SELECT) and not sqe.ioprio & abi.RECV_POLL_FIRST
@@ -181,7 +181,7 @@ def send(request: Request) -> Outcome:
     assert isinstance(sock, Socket)
     assert sqe.op_flags == _SEND_FLAGS, "not as the engine asks"
     if ring.chance.strikes("refuse_send"):
-        sock.notify(POLLOUT)  # whoever is refused is told when there is room
+        sock.notify(POLLOUT)  # as polls report room to whoever was refused
         return Done(-errno.EAGAIN)
     if ring.chance.strikes("reset"):
         sock.reset_by_network()

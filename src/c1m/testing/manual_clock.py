@@ -1,4 +1,4 @@
-"""A clock that only moves when told to: time for tests, and for the fake kernel's sleeps."""
+"""A clock that moves only by `advance`: time for tests, and for the fake kernel's sleeps."""
 
 from __future__ import annotations
 

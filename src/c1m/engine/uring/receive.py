@@ -3,9 +3,9 @@
 Facts (Linux 6.18, by the slab table)
 - A multishot receive that waits costs 864 bytes of kernel memory (request 256, message header 512,
   poll 96), a multishot poll 256. Of a million connections most are quiet.
-- A multishot receive brings data with one completion a message and no submission. But when a reset
-  (for unix sockets also the end of the stream) and the last data wake it together, older kernels
-  take the data and never look again. A poll reports both.
+- A multishot receive brings data with one completion for each message and no submission. But when
+  a reset (for unix sockets also the end of the stream) and the last data wake it together, older
+  kernels take the data and never look again. A poll reports both.
 - A multishot poll completes once for each wake-up and says what woke it; data that just lies there
   does not wake again. So after a poll's completion the socket is read until it is known to be
   empty.

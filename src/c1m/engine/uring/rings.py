@@ -126,7 +126,7 @@ class RingSet:
         self._first: Place | None = self._make_first()  # at rest, until it is needed
 
     def room(self) -> int:
-        """Connections that fit, as far as limits tell: of this process, and of its user now."""
+        """Connections that fit, as far as the limits of this process and its user say now."""
         there = self.places or ([self._first] if self._first is not None else [])
         if not there:
             return 0
