@@ -13,7 +13,7 @@ from c1m.scenarios.conversation import Talking
 from generator_runs import Engine, Run
 from made_scenarios import make_scenario
 
-NO_ENDS, NO_SEQS = "Where a wrong reply ends cannot be told", "Replies do not say which request"
+NO_ENDS, NO_SEQS = "Where a wrong reply ends is unknown", "Replies do not say which request"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_rows_say_so_where_it_is_so(message: str) -> None:
     whole = " ".join(said.split())
     rows = re.findall(r"(?:wrong: \w+|missing) [\d,]+ [\d.]+ % ([^)]*\))", whole)
     assert len(rows) > 1 and all(row.endswith("(or another: see faults)") for row in rows)
-    assert "first faults\n  Where a wrong reply ends cannot be told" in said
+    assert "first faults\n  Where a wrong reply ends is unknown" in said
     assert NO_ENDS in html.render(record, "")
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from c1m.results.record import FanOut
 
 NO_ENDS = (
-    "Where a wrong reply ends cannot be told: these have no end of their own, as a line or a "
-    "length gives one. So one that is cut off, too long or another's may count as garbled, "
-    "missing, unasked for and late together."
+    "Where a wrong reply ends is unknown: these have no end of their own, as a line or a length "
+    "gives one. So one that is cut off, too long or another's may count as garbled, missing, "
+    "unasked for and late together."
 )
 NO_SEQS = (
     "Replies do not say which request they are for: one that comes after its timeout counts for "

@@ -49,7 +49,7 @@ class Publish(Scenario):
     """Connections 0 .. publishers - 1 publish; every open connection should receive it once.
 
     `expect`: a copy, where the server changes what it passes on ({n} and {seq} are the
-    publication's). Raises UsageError for templates by which publications cannot be told apart.
+    publication's). Raises UsageError for templates that make publications look alike.
     """
 
     name = "publish"
@@ -70,7 +70,7 @@ class Publish(Scenario):
         copy = Message(expect, 1)
         if not copy.has_seq or (publishers > 1 and not copy.has_n):
             raise UsageError(
-                "By this message a publication could not be told from another one.",
+                "With this message one publication looks like another.",
                 "Put {seq} into it" + (" and {n}." if publishers > 1 else "."),
             )
         self._fan: FanOutExchange | None = None

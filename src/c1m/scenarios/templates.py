@@ -90,8 +90,8 @@ class Templates(Scenario):
         return self.by_line or self.prefix > 0
 
     def doubts(self) -> list[str]:
-        tells_ends = self.has_ends() or self._ends[1]
-        doubts = [] if tells_ends else [NO_ENDS + " End the message with \\n, or use lines."]
+        knows_ends = self.has_ends() or self._ends[1]
+        doubts = [] if knows_ends else [NO_ENDS + " End the message with \\n, or use lines."]
         return doubts if self._reply.has_seq else [*doubts, NO_SEQS]
 
     def _garbage(self, stream: bytes, size: int) -> int:
