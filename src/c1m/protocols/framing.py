@@ -1,10 +1,15 @@
 """Where a message ends in a stream of bytes: with a delimiter, or behind its length. Pure.
 
-Each function returns the bytes of the first whole message that `stream` begins with; 0: more must
-come.
+Functions of a `stream` return the bytes of the first whole message that it begins with; 0: more
+must come.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 
 def delimited(stream: bytes, end: bytes) -> int:
@@ -27,3 +32,11 @@ def length_prefixed(stream: bytes, width: int, most: int) -> int:
         return 0
     size = width + int.from_bytes(stream[:width], "big")
     return len(stream) if size > most else sized(stream, size)
+
+
+def windows(memory: npt.NDArray[np.uint8], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A record of `dtype` from each byte of the memory on: a view, to gather those that begin
+    anywhere with one index."""
+    dtype = np.dtype(dtype)
+    count = max(len(memory) - dtype.itemsize + 1, 0)
+    return np.ndarray((count,), dtype, memory.data, strides=(1,))

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Lengths, Ragged
+from c1m.protocols.framing import windows
 
 Index = npt.NDArray[np.int64]
 Records = npt.NDArray[np.void]
@@ -82,9 +83,9 @@ class MessageRows:
     def _see(self, memory: Bytes) -> None:
         """An engine's memory is mostly the same every time; a view of it takes a microsecond."""
         self._seen = memory
-        self._head_windows = windows_of(memory, self.size_min)
+        self._head_windows = windows(memory, f"V{self.size_min}")
         if self.tail:
-            self._tail_windows = windows_of(memory, self.tail)
+            self._tail_windows = windows(memory, f"V{self.tail}")
 
 
 def stride_of(size_min: int, size_max: int) -> int:
@@ -97,11 +98,6 @@ def _tail_of(size_min: int, size_max: int) -> int | None:
     return tail if tail <= size_min else None
 
 
-def windows_of(memory: Bytes, size: int) -> Records:
-    """A record of `size` bytes from each byte of the memory on: a view, to gather some from."""
-    return np.ndarray((max(len(memory) - size + 1, 0),), f"V{size}", memory.data, strides=(1,))
-
-
 def equal_to(data: Ragged, piece: bytes) -> npt.NDArray[np.bool_]:
     """Which pieces are these bytes: bool[n]. The slow form: `[p == piece for p in data.pieces()]`.
 
@@ -111,10 +107,10 @@ def equal_to(data: Ragged, piece: bytes) -> npt.NDArray[np.bool_]:
     which = np.flatnonzero(same)
     size = len(piece)
     step = max((1 << 18) // max(size, 1), 1)
-    windows = windows_of(data.memory, size)
+    records = windows(data.memory, f"V{size}")
     for at in range(0, len(which), step):
         some = which[at : at + step]
-        rows = windows[data.offsets[some]]
+        rows = records[data.offsets[some]]
         if rows.tobytes() != piece * len(some):
             table = rows.view(np.uint8).reshape(len(some), size)
             same[some] = (table == np.frombuffer(piece, np.uint8)).all(axis=1)

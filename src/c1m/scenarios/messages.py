@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Ragged
 from c1m.errors import UsageError
-from c1m.scenarios.message_rows import MessageRows, stride_of, windows_of
+from c1m.protocols.framing import windows
+from c1m.scenarios.message_rows import MessageRows, stride_of
 from c1m.scenarios.template import Place, length_bytes, parse, pattern_of
 from c1m.scenarios.template import unescape as unescape
 
@@ -168,7 +169,7 @@ class Message:
             parts.append((at, part))
             at += len(part)
         return all(
-            windows_of(data.memory, len(part))[data.offsets + at].tobytes() == part * len(data)
+            windows(data.memory, f"V{len(part)}")[data.offsets + at].tobytes() == part * len(data)
             for at, part in parts
             if part and len(data)
         )

@@ -17,6 +17,7 @@ from c1m.bounds import INT_MAX
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Ragged, starts_of
 from c1m.errors import UsageError
+from c1m.protocols.framing import windows
 from c1m.protocols.inbox import Inbox
 
 Slots = npt.NDArray[np.int32]
@@ -35,9 +36,7 @@ def whole_records(data: Ragged, dtype: npt.DTypeLike) -> Records:
     counts = data.lengths // size
     first = data.offsets - starts_of(counts) * size
     places = np.repeat(first, counts) + np.arange(counts.sum(dtype=np.int64)) * size
-    # A record that starts at each byte of the memory: a view, from which one index takes ours.
-    windows = max(len(data.memory) - size + 1, 0)
-    records: Records = np.ndarray((windows,), dtype, data.memory, strides=(1,))[places]
+    records: Records = windows(data.memory, dtype)[places]
     return records
 
 
