@@ -19,10 +19,10 @@ from c1m.results.record import (
     FaultSeen,
     Latency,
     Limit,
-    Phase,
     Requests,
     RunRecord,
     Series,
+    Span,
     StageResult,
     Threshold,
 )
@@ -176,7 +176,7 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
         metadata=METADATA,
         connections=connections,
         failures=reasons.failures_of("connect", errnos) + reasons.failures_of("open", {104: lost}),
-        phases=[Phase(stage.name, stage.start_s, stage.end_s) for stage in stages],
+        phases=[Span(stage.name, stage.start_s, stage.end_s) for stage in stages],
         ramp=ramp_of(np.linspace(0, 20, 101)[1:].tolist(), 100_000, 20.0),
         first=one_each(opened, missing=20, in_flight_peak=900, seconds=20.0),
         latencies={

@@ -19,7 +19,7 @@ from c1m.results.record import (
     Connections,
     KernelColumns,
     Latency,
-    Memory,
+    MemoryPerConnection,
     ProcessColumns,
     Requests,
     RunRecord,
@@ -209,10 +209,10 @@ def test_kernel_memory_is_told_only_where_it_stands_out(
 
 
 def test_memory_of_a_run_that_opened_nothing_or_knows_no_process() -> None:
-    assert memory_of(Samples()) == Memory()
+    assert memory_of(Samples()) == MemoryPerConnection()
     kernel = KernelColumns(used_bytes=[0, 10], slab_bytes=[0, 0])
     for is_open in ([0, 0], [0, 10]):
-        assert memory_of(Samples([0, 1], is_open, None, kernel=kernel)) == Memory()
+        assert memory_of(Samples([0, 1], is_open, None, kernel=kernel)) == MemoryPerConnection()
 
 
 def test_the_verdict() -> None:

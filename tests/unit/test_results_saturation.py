@@ -72,7 +72,7 @@ OPEN_CASES = [
     ({"server_cpu": 3.4, "cores": 4}, "server", False, "The server had no CPU to spare."),
     ({"server_cpu": 2.5, "cores": 4}, "neither", False, ""),
     # short of its rate, the generator busy: is it the time to a reply?
-    ({**SHORT}, "generator", True, "wait until it comes round"),
+    ({**SHORT}, "generator", True, "wait until it gets to them"),
     ({**SHORT, "server_cpu": 0.92}, "both", True, "lower bound"),
     ({**SHORT, "server_cpu": None}, "generator", True, "lower bound"),
     ({**SHORT, "service_p50_ns": None}, "generator", True, "lower bound"),

@@ -26,9 +26,9 @@ from c1m.results.record import (
     Requests,
     RunRecord,
     Samples,
+    Span,
     StageResult,
 )
-from c1m.results.record import Phase as PhaseRecord
 from c1m.results.samples import cpu_share, idle_cores, memory_of
 from c1m.results.saturation import Facts, judge_limit, pauses_of
 from c1m.results.thresholds import Required, evaluate
@@ -64,7 +64,7 @@ def conclude(
         metadata=conditions,
         connections=connections,
         failures=failures,
-        phases=[PhaseRecord(p.name, *_times(generator, p)) for p in generator.phases],
+        phases=[Span(p.name, *_times(generator, p)) for p in generator.phases],
         ramp=ramp,
         latencies={n: Latency.of(h) for n, h in latencies.items() if h.count},
         samples=samples,

@@ -5,7 +5,7 @@ distance, milliseconds), so its plotter and other tools read it. Both layouts ha
 (2,048 sub-buckets, 1,024 a doubling), so counts and values are those that HdrHistogram would have;
 its mean comes from the middles of the buckets, ours is exact.
 
-Text; who writes it is the command's business.
+These are texts; the command writes them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from c1m import files
 from c1m.errors import UsageError
-from c1m.results import catalogue as metrics
+from c1m.results import catalogue
 from c1m.results.histogram import Histogram, highest_in
 from c1m.results.record import Latency, RunRecord
 from c1m.units import NS_PER_MS
@@ -101,12 +101,12 @@ def _deviation(histogram: Histogram) -> float:
 
 def hgrm_files(record: RunRecord, path: str) -> dict[str, str]:
     """Path -> text: `path` with the latencies by which the run is judged (the requests' from the
-    intended send time, or what it has instead, as `metrics.default_distribution` says), and beside
-    it, for requests, NAME-uncorrected.hgrm with those from the actual send time (none beside
-    standard output)."""
-    name = metrics.default_distribution(record)
-    texts = {path: hgrm(metrics.distribution(record, name))}
-    uncorrected = metrics.distribution(record, "uncorrected")
+    intended send time, or what `catalogue.default_distribution` takes instead), and beside it, for
+    requests, NAME-uncorrected.hgrm with those from the actual send time (not for standard output).
+    """
+    name = catalogue.default_distribution(record)
+    texts = {path: hgrm(catalogue.distribution(record, name))}
+    uncorrected = catalogue.distribution(record, "uncorrected")
     if name == "request" and uncorrected.count and path != files.STANDARD:
         texts[uncorrected_path(path)] = hgrm(uncorrected)
     return texts

@@ -1,5 +1,9 @@
 """The figures of a run by name: what a threshold asks for and a comparison compares.
 
+Each metric is described here once: its name, unit, help, how it is read, which way is better, and
+why a run may have none. Counts are described at their fields in record.py. Thresholds, comparisons
+and the tables of docs/reference are made from this.
+
 A name is a plain one (`lost`, `rate`) or a latency's: a figure (`p99`, `max`) of a distribution
 (`first.p99`). Without a distribution it is that of the requests, from the intended send time; a
 run that was to send none besides the first message is judged by what it has instead: the pushes

@@ -68,7 +68,7 @@ class Histogram:
 
     `count`, `min`, `max`, `mean` are exact; quantiles are the highest value of their bucket, so
     never below the recorded value and at most 0.098 % above. Values above VALUE_MAX count as
-    VALUE_MAX and are told by `clamped`. An empty histogram says 0 everywhere.
+    VALUE_MAX, and `clamped` says how many they are. An empty histogram says 0 everywhere.
     """
 
     __slots__ = ("_buffer", "_clamped", "_counts", "_max", "_min", "_sum", "_waiting")

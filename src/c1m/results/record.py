@@ -166,7 +166,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class Span:
     """A part of the run: each stage by its name, then "settle" and "close"."""
 
     name: str
@@ -176,7 +176,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """How long connecting took: element i is the time for the connections after i blocks."""
+    """How long connecting took: element i is the time that block i of the connections took."""
 
     per_1000_s: list[float] = field(default_factory=list)
     per_50000_s: list[float] = field(default_factory=list)
@@ -217,7 +217,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryPerConnection:
     """Growth from the first sample to the full number of connections, for each of them.
 
     User memory is resident memory at its highest. The kernel's is the growth of the machine's used
@@ -509,11 +509,11 @@ class RunRecord:
     metadata: Metadata = field(default_factory=Metadata)
     connections: Connections = field(default_factory=Connections)
     failures: list[Failure] = field(default_factory=list)
-    phases: list[Phase] = field(default_factory=list)
+    phases: list[Span] = field(default_factory=list)
     ramp: Ramp = field(default_factory=Ramp)
     latencies: dict[str, Latency] = field(default_factory=dict)
     samples: Samples = field(default_factory=Samples)
-    memory: Memory = field(default_factory=Memory)
+    memory: MemoryPerConnection = field(default_factory=MemoryPerConnection)
     kernel_counters: dict[str, int] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=Verdict)
     thresholds: list[Threshold] = field(default_factory=list)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from c1m.results.record import KernelColumns, Memory, ProcessColumns, Samples
+from c1m.results.record import KernelColumns, MemoryPerConnection, ProcessColumns, Samples
 
 _SPAN_LEAST_S = 0.1  # ten ticks of CPU time: over less, a share is mostly rounding
 _ALMOST_ALL = 0.999  # of the peak: a sample counts as "all are open"
@@ -68,7 +68,7 @@ def _grown(
     return max(0.0, after - before), max(0.0, end - start)
 
 
-def memory_of(samples: Samples) -> Memory:
+def memory_of(samples: Samples) -> MemoryPerConnection:
     """Growth a connection from the first sample to those with (almost) all connections open.
 
     User memory takes the highest of those samples; the kernel's, which echoes in flight inflate
@@ -78,7 +78,7 @@ def memory_of(samples: Samples) -> Memory:
     peak = max(samples.open, default=0)
     grown_by = peak - (samples.open[0] if samples.open else 0)
     if grown_by <= 0:
-        return Memory()
+        return MemoryPerConnection()
     full = [i for i, count in enumerate(samples.open) if count >= peak * _ALMOST_ALL]
     used = samples.kernel.used_bytes
     growths = [used[i] - used[0] - _user_growth(samples, i) for i in full]
@@ -88,7 +88,7 @@ def memory_of(samples: Samples) -> Memory:
     )
     # Less than its own slab: another process gave memory back meanwhile.
     is_resolved = grown_by >= _RESOLVED_FROM and kernel >= slab > 0
-    return Memory(
+    return MemoryPerConnection(
         server_user_bytes_per_connection=_highest(samples.server, full, grown_by),
         client_user_bytes_per_connection=_highest(samples.client, full, grown_by),
         kernel_bytes_per_connection=round(kernel / grown_by, 1) if is_resolved else None,

@@ -15,9 +15,9 @@ The rules, from what a measurement is worth:
 - A server on another machine has no CPU time here: then only the generator can be acquitted.
 - Where no core of this machine was idle and others than the two had a part of them, CPU shares say
   nothing about either: the machine was the limit, which is the generator's side.
-- Who stood still, ended, or was held back by a CPU quota is told first: what else is seen follows
-  from that. What went out late while the generator caught up after
-  the server had stood still, for as long as that had lasted, is not held against it.
+- Who stood still, ended, or was held back by a CPU quota is reported first: what else is seen
+  follows from that. What went out late while the generator caught up after the server had stood
+  still, for as long as that had lasted, is not held against it.
 - Packets that this machine's own queues dropped come back as delay that is nobody's but this
   machine's: the generator's side.
 
@@ -35,8 +35,8 @@ reply on any connection though some were waited for, and times in which it was n
   something else than answering.
 
 **CPU quotas.** A process that is stopped for its cgroup's quota uses less than a core, looks idle,
-and is not: what it could have done it was not let. Docker's --cpus and Kubernetes' limits.cpu are
-such quotas.
+and is not: it was kept from doing what it could have done. Docker's --cpus and Kubernetes'
+limits.cpu are such quotas.
 """
 
 from __future__ import annotations
@@ -322,8 +322,8 @@ def _with_roots(facts: Facts, who: str, sentences: list[str]) -> tuple[str, list
     same = len({quota.group for quota in held.values()}) < len(held)  # they share it
     for side, quota in held.items():
         if not (same and side == "server"):
-            told = "generator, with the server in its cgroup," if same else side
-            said = quota_sentences(told, quota)
+            name = "generator, with the server in its cgroup," if same else side
+            said = quota_sentences(name, quota)
             # Who kept the plan all the same was not the limit; it is said at the end.
             first, last = ([*said, *first], last) if side in sides else (first, [*last, *said])
     if len(sides) == 2:
@@ -354,7 +354,7 @@ def _open_loop(facts: Facts) -> tuple[str, list[str]]:
     if facts.is_explained:
         return "neither", [*sentences, *short]  # `_with_roots` says who
     if short and facts.is_slow_loop:
-        why = "But it had no CPU to spare, and replies that are there wait until it comes round."
+        why = "But it had no CPU to spare: replies that have arrived wait until it gets to them."
         who = "both" if facts.server_is_busy(NEARLY_BUSY) else "generator"
         return who, [*sentences, *short, why]
     if facts.server_is_busy():
@@ -424,7 +424,7 @@ def _closed_loop(facts: Facts) -> tuple[str, list[str]]:
         return "neither", sentences  # `_with_roots` says who
     if facts.generator_is_busy:
         if facts.server_is_busy(NEARLY_BUSY):
-            return "both", [*sentences, "Both took all the CPU that they can."]
+            return "both", [*sentences, "Both used all the CPU that they can."]
         return "generator", [*sentences, "The generator could not have asked for more."]
     if facts.server_is_busy():
         return "server", [*sentences, "The generator had time to spare, the server had none."]
