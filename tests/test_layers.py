@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "results": set(),
     "engine": {"kernel"},
     "protocols": {"engine"},
-    "limits": {"kernel", "results"},
+    "limits": {"engine", "kernel", "results"},
     "scenarios": {"engine", "protocols", "results"},
     "loop": {"engine"},
     "server": {"engine", "kernel", "loop", "protocols", "results"},

@@ -24,6 +24,7 @@ class Kind:
 
     module: str
     class_name: str
+    uses_descriptors: bool  # see Engine
     good: str  # why it is taken where nobody asks for one
 
     def make(self, **options: object) -> Engine:
@@ -34,8 +35,10 @@ class Kind:
 
 
 ENGINES = {
-    "uring": Kind("c1m.engine.uring.engine", "UringEngine", "this kernel has all that it needs"),
-    "epoll": Kind("c1m.engine.epoll", "EpollEngine", "it needs nothing but descriptors"),
+    "uring": Kind(
+        "c1m.engine.uring.engine", "UringEngine", False, "this kernel has all that it needs"
+    ),
+    "epoll": Kind("c1m.engine.epoll", "EpollEngine", True, "it needs nothing but descriptors"),
 }
 """By name, the best first."""
 

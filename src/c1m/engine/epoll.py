@@ -51,6 +51,7 @@ from c1m.addresses import Endpoint, SockAddrs
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import SystemClock
 from c1m.engine import checks
+from c1m.engine.choose import ENGINES
 from c1m.engine.contract import EngineStatistics, EventBatch, Slots
 from c1m.engine.lingering import Lingering
 from c1m.engine.outbox import Outbox
@@ -163,10 +164,7 @@ def _array(numbers: Iterable[int]) -> Slots:
 
 
 class _Acceptor:
-    """The listeners of one engine, in its epoll set only while connections may come in.
-
-    `shortage`: what accepting lacks; while its `until_ns` is not 0, none is accepted.
-    """
+    """The listeners, in the epoll set only while connections may come in: not in a `shortage`."""
 
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
@@ -266,7 +264,7 @@ class EpollEngine:
 
     name = "epoll"
     sends_in_wait = False
-    uses_descriptors = True
+    uses_descriptors = ENGINES[name].uses_descriptors
 
     def __init__(
         self,

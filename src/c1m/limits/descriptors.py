@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from c1m.engine.choose import ENGINES
 from c1m.limits import needs
 from c1m.limits.evidence import Evidence
 from c1m.limits.limit import OK, SHORT, Advice, Bound, Finding, Limit, Wall
@@ -75,9 +76,9 @@ class HardNofile(Bound):
         return needs.descriptors(request, situation.hard_nofile)
 
     def note(self, request: Request, situation: Situation) -> str:
-        if request.engine == "uring":
-            return "Connections in io_uring do not count; its rings do."
-        return "With epoll every connection is a descriptor of its process."
+        if request.uses_descriptors:
+            return f"With {request.engine} every connection is a descriptor of its process."
+        return "Connections in io_uring do not count; its rings do."
 
     def advice(self, request: Request, situation: Situation) -> Advice:
         needed = self.needed(request, situation)
@@ -85,13 +86,14 @@ class HardNofile(Bound):
             f"Give the process more: LimitNOFILE={needed} in its systemd unit, or "
             f"'* hard nofile {needed}' in /etc/security/limits.conf and a new login."
         )
-        if request.engine == "epoll" and uring_works(situation):
+        if request.uses_descriptors and uring_works(situation):
             remedy += " Or use --engine uring, whose connections do not count."
         return Advice(remedy)
 
     def own_walls(self, evidence: Evidence) -> Iterable[Wall]:
         limit = evidence.metadata.nofile_soft
-        if limit <= NEAR or evidence.metadata.engine.name != "epoll":
+        kind = ENGINES.get(evidence.metadata.engine.name)
+        if limit <= NEAR or kind is None or not kind.uses_descriptors:
             return
         each = (
             f"RLIMIT_NOFILE of this process is {format_count(limit)} and each connection takes one"

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from c1m.engine.choose import AUTO, ENGINES
 from c1m.errors import UsageError
 from c1m.kernel import procfs
 from c1m.limits import needs
@@ -85,11 +86,12 @@ def diagnose(
     if situation is None:
         situation = read_situation()
     ports = tuple(sorted(set(listen_ports)))
-    if engine == "auto":
+    if engine == AUTO:
         # An engine is chosen before anything is open, by whether there is a first ring.
-        first = LockedMemory().find(Request(1, role, "uring", ports, sources), situation)
+        rings, instead = ENGINES
+        first = LockedMemory().find(Request(1, role, rings, ports, sources), situation)
         is_locked_out = first is not None and first.verdict == SHORT
-        engine = "uring" if uring_works(situation) and not is_locked_out else "epoll"
+        engine = rings if uring_works(situation) and not is_locked_out else instead
     request = Request(connections, role, engine, ports, sources)
     found = (limit.find(request, situation) for limit in LIMITS)
     return Forecast(request, tuple(finding for finding in found if finding is not None))
@@ -102,7 +104,7 @@ def _validate(
         raise UsageError(f"{connections:,} connections were asked for.", "Ask for at least 1.")
     if role not in needs.ROLES:
         raise UsageError(f"The role {role!r} is unknown.", "It is server, client or both.")
-    if engine not in ("auto", *needs.ENGINES):
+    if engine not in (AUTO, *ENGINES):
         raise UsageError(f"The engine {engine!r} is unknown.", "It is auto, uring or epoll.")
     if not listen_ports or not all(0 < port < 65536 for port in listen_ports):
         raise UsageError("The listening ports are not all within 1 to 65535.", "Name one at least.")

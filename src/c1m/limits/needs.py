@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from c1m.engine.choose import ENGINES
+
 ROLES = ("server", "client", "both")
-ENGINES = ("uring", "epoll")
 
 # The kernel refuses a larger table of direct descriptors for one ring (IORING_MAX_FIXED_FILES).
 RING_SLOTS_MAX = 1 << 20
@@ -63,9 +64,14 @@ class Request:
 
     connections: int
     role: str = "both"  # server, client or both ends on this machine (two processes)
-    engine: str = "uring"
+    engine: str = next(iter(ENGINES))
     listen_ports: tuple[int, ...] = (8001,)
     sources: int = LOOPBACK_SOURCES  # addresses that the client connects from
+
+    @property
+    def uses_descriptors(self) -> bool:
+        """Whether each connection is a descriptor of its process; else they are in rings."""
+        return ENGINES[self.engine].uses_descriptors
 
     def of(self, connections: int) -> Request:
         """The same for another number of connections."""
@@ -123,7 +129,7 @@ def ring_slots(nofile: int) -> int:
 
 def rings(request: Request, nofile: int) -> int:
     """Rings that one process needs; 0 for epoll."""
-    if request.engine == "epoll":
+    if request.uses_descriptors:
         return 0
     return -(-request.connections // ring_slots(nofile))
 
@@ -140,7 +146,7 @@ def descriptors(request: Request, nofile: int) -> int:
     does.
     """
     fixed = PROCESS_DESCRIPTORS + (len(request.listen_ports) if request.has_server else 0)
-    return fixed + (request.connections if request.engine == "epoll" else rings(request, nofile))
+    return fixed + (request.connections if request.uses_descriptors else rings(request, nofile))
 
 
 def accept_queue(request: Request) -> int:
@@ -151,7 +157,7 @@ def accept_queue(request: Request) -> int:
 def locked_bytes(request: Request, nofile: int) -> int:
     """Ring memory that RLIMIT_MEMLOCK counts per user (Linux 6.14 and later, no CAP_IPC_LOCK)."""
     further = max(rings(request, nofile) - 1, 0)
-    first = FIRST_RING_BYTES if request.engine == "uring" else 0
+    first = 0 if request.uses_descriptors else FIRST_RING_BYTES
     return request.ends * (first + further * RING_BYTES)
 
 
@@ -161,10 +167,10 @@ def memory(request: Request, slabs: Mapping[str, int], nofile: int) -> Memory:
     `slabs`: bytes one object takes, by the kernel's cache name (may lack any of them).
     """
     end = sum(slabs.get(name, size) for name, size in SLAB_BYTES.items())
-    if request.engine == "uring":
-        waiting = URING_WAIT_BYTES + URING_SLOT_BYTES
-    else:
+    if request.uses_descriptors:
         waiting = EPOLL_WAIT_BYTES + EPOLL_SLOT_BYTES
+    else:
+        waiting = URING_WAIT_BYTES + URING_SLOT_BYTES
     n = request.connections
     return Memory(
         sockets=n * (request.ends * end + (LOCAL_PORT_BYTES if request.has_client else 0)),

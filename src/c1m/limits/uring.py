@@ -40,11 +40,13 @@ class Uring(Limit):
             text = "It has not been tried here."
             return Finding(self.name, UNKNOWN, needed, have, text=text)
         if works:
-            text = "" if request.engine == "uring" else "It works, though epoll is asked for."
+            other = request.engine if request.uses_descriptors else ""
+            text = f"It works, though {other} is asked for." if other else ""
             return self.ok(have, text, needed=needed)
         why, advice = _refusal(situation)
-        if request.engine == "epoll":
-            return self.ok(have, f"{why} The epoll engine works without it.", advice, needed=needed)
+        if request.uses_descriptors:
+            text = f"{why} The {request.engine} engine works without it."
+            return self.ok(have, text, advice, needed=needed)
         return Finding(self.name, SHORT, needed, have, "", why, advice.remedy, 0, advice.fixes)
 
 

@@ -23,6 +23,7 @@ from c1m.addresses import Endpoint, SockAddrs
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import Clock, SystemClock
 from c1m.engine import checks
+from c1m.engine.choose import ENGINES
 from c1m.engine.contract import NO_SLOTS, EngineStatistics, EventBatch, Slots, distinct
 from c1m.engine.ragged import Ragged
 from c1m.engine.shortage import refusals
@@ -69,7 +70,7 @@ class UringEngine:
 
     name = "uring"
     sends_in_wait = True
-    uses_descriptors = False
+    uses_descriptors = ENGINES[name].uses_descriptors
 
     def __init__(
         self,
