@@ -23,11 +23,11 @@ from c1m.loadgen.conclusion import conclude
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.pacing import Window
 from c1m.loadgen.plan import LoadPlan
-from c1m.loadgen.planning import Planned
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
-from c1m.loadgen.stages import Defaults, Stage, most_connections, parse_stages
-from c1m.results.record import Asked, Metadata, RunRecord
+from c1m.loadgen.stages import Stage, most_connections, parse_stages
+from c1m.results.options import LoadOptions
+from c1m.results.record import Metadata, RunRecord
 from c1m.results.snapshot import Snapshot
 from c1m.results.verdict import broken_laws
 from c1m.scenarios.base import Scenario
@@ -181,21 +181,22 @@ class Run:
         script: Batches | None = None,
         when: Replies | None = None,
         *,
-        defaults: Defaults | None = None,
+        options: LoadOptions | None = None,
         scenario: str | Scenario = "echo",
         message: str | None = "no {n} {seq};",
         window: int = 64,
         timeout_ns: int = SECOND,
         capacity: int = 200,
         pipeline: int = 1,
-        is_poisson: bool = False,
-        zipf: float | None = None,
+        arrivals: str = "constant",
+        spread: str = "uniform",
         seed: int = 0,
         awake_ns: int = 0,
-        spins: bool = False,
+        spin: bool = False,
     ) -> None:
         made = [one for one in stages if isinstance(one, Stage)]
-        self.stages = made or parse_stages([str(one) for one in stages], defaults or Defaults())
+        options = options or LoadOptions()
+        self.stages = made or parse_stages([str(one) for one in stages], options)
         count = most_connections(self.stages)
         if isinstance(scenario, str):
             scenario = make_scenario(
@@ -206,20 +207,24 @@ class Run:
         self.sampler = Sampler(None, self.clock)
         self.target = Endpoint(AF_INET, "127.0.0.1", 8001)
         plan = LoadPlan(
-            connections=count,
+            asked=replace(
+                options,
+                connections=count,
+                targets=[str(self.target)],
+                stages=[stage.text for stage in self.stages],
+                message=message or "",
+                timeout_ns=timeout_ns,
+                pipeline=pipeline,
+                arrivals=arrivals,
+                spread=spread,
+                seed=seed,
+                spin=spin,
+            ),
             stages=self.stages,
             scenario=scenario,
             addresses=plan_addresses(count, [self.target], [], 10_000),
             window=Window(window, 1),
-            timeout_ns=timeout_ns,
-            pipeline=pipeline,
-            is_poisson=is_poisson,
-            zipf=zipf,
-            seed=seed,
-            spins=spins,
-        )
-        self.asked = Asked(
-            count, message=message or "", stages=[stage.text for stage in self.stages]
+            targets=[self.target],
         )
         self.seen: list[Snapshot] = []
         self.generator = Generator(
@@ -238,8 +243,7 @@ class Run:
             self.generator.run()
         finally:
             self.sampler.close()
-        planned = Planned(self.generator.plan, [self.target], self.asked, [])
-        record = conclude(self.generator, planned, Metadata(), "", [])
+        record = conclude(self.generator, Metadata(), "", [])
         assert broken_laws(record) == []
         assert not self.engine.open, "left open"
         self._check_series(record)

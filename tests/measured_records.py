@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from c1m.results.histogram import Histogram
+from c1m.results.options import LoadOptions
 from c1m.results.record import (
-    Asked,
     Connections,
     KernelColumns,
     Latency,
@@ -88,7 +88,9 @@ def run(
         started="2026-11-24T08:00:00Z",
         target="tcp://127.0.0.1:8001",
         scenario="echo",
-        asked=Asked(1_000, message="x\n", stages=["ramp 1k", f"hold for {seconds}s"]),
+        asked=LoadOptions(
+            connections=1_000, message="x\n", stages=["ramp 1k", f"hold for {seconds}s"]
+        ),
         metadata=METADATA,
         connections=Connections(1_000, 1_000, 1_000, 1_000, ready=1_000),
         first=one_each(1_000),

@@ -11,8 +11,8 @@ import numpy as np
 
 from c1m.limits import reasons
 from c1m.results.histogram import Histogram
+from c1m.results.options import LoadOptions
 from c1m.results.record import (
-    Asked,
     EngineUsed,
     FaultSeen,
     KernelColumns,
@@ -99,7 +99,9 @@ def stages(stampede: Requests) -> list[StageResult]:
 
 def complete_record(connections: int = 1_000_000) -> RunRecord:
     """All as asked."""
-    asked = Asked(connections, None, 30.0, "client connections {n}\n", "auto")
+    asked = LoadOptions(
+        connections=connections, hold_ns=30 * 10**9, message="client connections {n}\n"
+    )
     counts = reasons.connections_of(
         opened=connections,
         peak_open=connections,
@@ -146,7 +148,10 @@ def complete_record(connections: int = 1_000_000) -> RunRecord:
 
 def short_record() -> RunRecord:
     """Of 20,000 some were refused, some timed out, some were lost, some replies were wrong."""
-    asked = Asked(20_000, 5_000.0, 10.0, "client connections {n}\n", "epoll")
+    asked = LoadOptions(
+        connections=20_000, connect_rate_per_s=5_000.0, hold_ns=10 * 10**9,
+        message="client connections {n}\n", engine="epoll",
+    )  # fmt: skip
     connect_errnos = {errno.ECONNREFUSED: 1_200, errno.ETIMEDOUT: 30, errno.EADDRNOTAVAIL: 5}
     lost = {errno.ECONNRESET: 11, 0: 4}
     counts = reasons.connections_of(

@@ -12,8 +12,8 @@ import numpy as np
 
 from c1m.limits import reasons
 from c1m.results.histogram import Histogram
+from c1m.results.options import LoadOptions
 from c1m.results.record import (
-    Asked,
     Explanation,
     FanOut,
     FaultSeen,
@@ -142,7 +142,7 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
     total = Requests.together([stage.requests for stage in stages if stage.requests.due])
     failed, lost = sum(counted.failed), sum(counted.lost)
     opened = sum(counted.opened)
-    asked = Asked(
+    asked = LoadOptions(
         connections=100_000,
         message="ping {n} {seq}\n",
         stages=[stage.text for stage in stages],
@@ -150,7 +150,7 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
         arrivals="poisson",
         spread="zipf:1.1",
         churn_per_s=5_000.0,
-        timeout_s=10.0,
+        timeout_ns=10 * 10**9,
         seed=7,
     )
     errnos = {110: failed - 1, 111: 1} if failed else {}

@@ -51,7 +51,7 @@ LEAF_IMPORTS = {
     "units": {"errors"},
     "addresses": {"errors"},
     "files": {"errors", "bounds"},
-    "arguments": {"errors", "units"},
+    "arguments": {"errors", "bounds", "units"},
 }
 
 # No system call and no clock: arithmetic that runs anywhere.

@@ -20,8 +20,10 @@ from c1m.loadgen.plan import LoadPlan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.stages import Stage
+from c1m.results.options import LoadOptions
 from c1m.results.samples import cpu_share
 from c1m.scenarios.templates import Echo
+from c1m.units import NS_PER_S
 
 CONNECT_WINDOW = 256
 PORTS = 14_000
@@ -36,16 +38,15 @@ def main() -> None:
     scenario.begin(count, 0)
     clock = SystemClock()
     plan = LoadPlan(
-        connections=count,
+        asked=LoadOptions(connections=count, timeout_ns=10 * NS_PER_S),
         stages=[
             Stage("ramp", "ramp", 0, count),
-            Stage("hold", "warm-up", count, count, warm_up, think_s=0.0),
-            Stage("hold", "measured", count, count, seconds, think_s=0.0),
+            Stage("hold", "warm-up", count, count, round(warm_up * NS_PER_S), think_ns=0),
+            Stage("hold", "measured", count, count, round(seconds * NS_PER_S), think_ns=0),
         ],
         scenario=scenario,
         addresses=plan_addresses(count, [Endpoint(AF_INET, "127.0.0.1", port)], [], PORTS),
         window=Window(CONNECT_WINDOW, 1),
-        timeout_ns=10**10,
     )
     sampler = Sampler(None, clock)
     generator = Generator(plan, choose(sys.argv[6], live_max=count), clock, sampler)

@@ -1,56 +1,39 @@
-"""Arguments of public calls: what can be meant is taken, all else is a UsageError that names it.
+"""Arguments of public calls and options of commands: what can be meant is taken, all else refused.
 
-A count may be written as 1000, "1k" or 1e3, a duration as 30 or "30s", a rate as 50_000 or "50k/s".
-What is no number, and what is beyond a range, is told before anything is opened. Pure.
+A refusal is a UsageError that names the argument, before anything is opened. A *kind* says what may
+be given: a count is 1000, "1k" or 1e3, a duration 30 (seconds) or "30s", a rate 50_000 or "50k/s".
+Pure.
 """
 
 from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
+from c1m.bounds import INT_MAX
 from c1m.errors import UsageError
-from c1m.units import parse_count, parse_duration, parse_rate
+from c1m.units import (
+    NS_PER_S,
+    format_count,
+    format_duration,
+    parse_count,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 
 COUNT_MAX = (1 << 63) - 1  # what a column or a time in nanoseconds can hold
-SECONDS_MAX = 1e9  # 31 years
+HOUR_NS = 3600 * NS_PER_S
 
 
 def integer(name: str, given: Any, least: int = 0, most: int = COUNT_MAX) -> int:
     """A whole number from `least` to `most`; 2.0 is one, "2", 2.5 and True are none."""
-    try:
-        is_whole = isinstance(given, float) and given.is_integer()
-        number = int(given) if is_whole else operator.index(given)
-    except TypeError:
-        number = None
-    if number is None or isinstance(given, bool):
-        raise UsageError(
-            f"{name} is {_shown(given)}, no whole number.", f"Give one from {least:,} on."
-        )
-    if not least <= number <= most:
-        raise UsageError(f"{name} is {_shown(number)}.", f"Give one from {least:,} to {most:,}.")
-    return number
-
-
-def count(name: str, given: Any, least: int = 0, most: int = COUNT_MAX) -> int:
-    """A whole number, or its text: "50k", "1M"."""
-    return integer(name, _parsed(name, given, parse_count), least, most)
-
-
-def duration_ns(name: str, given: Any) -> int:
-    """Nanoseconds out of seconds or a text such as "30s"; not below zero."""
-    if isinstance(given, str):
-        return integer(name, _parsed(name, given, parse_duration))
-    return round(_number(name, given, "seconds, or a text such as '30s'", SECONDS_MAX) * 1e9)
-
-
-def rate(name: str, given: Any) -> float:
-    """A number per second, or a text such as "50k/s"; above zero."""
-    number = _number(name, _parsed(name, given, parse_rate), "50_000, or '50k/s'", 1e12)
-    if number == 0:
-        raise UsageError(f"{name} is 0, which does nothing.", "Give one above zero.")
+    number = _whole(name, given)
+    _in_range(name, given, number, least, most, format_count)
     return number
 
 
@@ -81,6 +64,16 @@ def flag(name: str, given: Any) -> bool:
     return bool(given)
 
 
+def message(name: str, given: Any) -> str | bytes:
+    """A text (a template), or bytes that are meant as they are."""
+    if isinstance(given, str):
+        return given
+    try:
+        return bytes(memoryview(given))
+    except TypeError:
+        raise UsageError(f"{name} is {_shown(given)}.", "Give a str or bytes.") from None
+
+
 def function(name: str, given: Any) -> Any:
     """Something to call, or None."""
     if given is not None and not callable(given):
@@ -88,26 +81,105 @@ def function(name: str, given: Any) -> Any:
     return given
 
 
-def _parsed(name: str, given: Any, parse: Any) -> Any:
-    """What a text says; what is no text as it is. The parser's sentence, with the name before."""
-    if not isinstance(given, str):
-        return given
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What may be given: `check(name, given)` returns it as a plain value."""
+
+    name: str
+    check: Callable[[str, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some words."""
+
+    words: tuple[str, ...]
+    name: str = "choice"
+
+    def check(self, name: str, given: Any) -> str:
+        """The word. Raises UsageError for another one."""
+        if text(name, given) not in self.words:
+            raise UsageError(f"{name} is {_shown(given)}.", f"Use {' or '.join(self.words)}.")
+        return str(given)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number from `least` to `most`, or a text with a unit that `parse` reads."""
+
+    name: str
+    parse: Callable[[str], Any]
+    plain: Callable[[str, Any], Any]  # the value of what is no text
+    least: float
+    most: float
+    shown: Callable[[float], str] = format_count
+
+    def within(self, least: float, most: float) -> Number:
+        """The same with another range."""
+        return replace(self, least=least, most=most)
+
+    def check(self, name: str, given: Any) -> Any:
+        """The number. Raises UsageError for what is none, and for one out of the range."""
+        if isinstance(given, str):
+            try:
+                value = self.parse(given)
+            except UsageError as error:
+                raise UsageError(f"{name}: {error.message}", error.remedy) from None
+        else:
+            value = self.plain(name, given)
+        _in_range(name, given, value, self.least, self.most, self.shown)
+        return value
+
+
+def _in_range(
+    name: str, given: Any, value: float, least: float, most: float, shown: Callable[[float], str]
+) -> None:
+    if not least <= value <= most:
+        what = "small" if value < least else "large"
+        said = given if isinstance(given, str) else _shown(given)
+        raise UsageError(
+            f"{said} is too {what} for {name}.", f"Give {shown(least)} to {shown(most)}."
+        )
+
+
+def _whole(name: str, given: Any) -> int:
     try:
-        return parse(given)
-    except UsageError as error:
-        raise UsageError(f"{name}: {error.message}", error.remedy) from None
+        is_whole = isinstance(given, float) and given.is_integer()
+        number = int(given) if is_whole else operator.index(given)
+    except TypeError:
+        number = None
+    if number is None or isinstance(given, bool):
+        raise UsageError(f"{name} is {_shown(given)}, no whole number.", "Give one.")
+    return number
 
 
-def _number(name: str, given: Any, wanted: str, most: float) -> float:
+def _real(name: str, given: Any, wanted: str) -> float:
     if isinstance(given, bool) or not isinstance(given, Real):
         raise UsageError(f"{name} is {_shown(given)}, no number.", f"Give {wanted}.")
     try:
         number = float(given)
     except OverflowError:
         number = math.inf
-    if not 0 <= number <= most:
-        raise UsageError(f"{name} is {_shown(given)}.", f"Give {wanted}: from 0 to {most:,.0f}.")
+    if math.isnan(number):
+        raise UsageError(f"{name} is nan.", f"Give {wanted}.")
     return number
+
+
+def _seconds(name: str, given: Any) -> float:
+    """In nanoseconds."""
+    ns = _real(name, given, "seconds, or a text such as '30s'") * NS_PER_S
+    return round(ns) if math.isfinite(ns) else ns
+
+
+def _per_second(name: str, given: Any) -> float:
+    number = _real(name, given, "50_000, or '50k/s'")
+    if number == 0:
+        raise UsageError(f"{name} is 0, which does nothing.", "Give one above zero.")
+    return number
+
+
+def _shown_duration(ns: float) -> str:
+    return f"{ns / HOUR_NS:,.0f}h" if ns >= HOUR_NS else format_duration(ns)
 
 
 def _shown(given: Any) -> str:
@@ -115,5 +187,16 @@ def _shown(given: Any) -> str:
     try:
         shown = f"{given:,}" if type(given) is int else repr(given)
     except Exception:
-        return f"of type {type(given).__name__}"
+        return f"a value of type {type(given).__name__}"
     return shown if len(shown) <= 60 else f"{shown[:40]}... ({type(given).__name__})"
+
+
+TEXT = Kind("text", text)
+TEXTS = Kind("texts", texts)
+FLAG = Kind("flag", flag)
+MESSAGE = Kind("message", message)
+COUNT = Number("count", parse_count, _whole, 0, INT_MAX)
+SIZE = Number("size", parse_size, _whole, 0, 1 << 40)
+# Added to the clock it is still an int64.
+DURATION = Number("duration", parse_duration, _seconds, 0, 1_000_000 * HOUR_NS, _shown_duration)
+RATE = Number("rate", parse_rate, _per_second, 0, 1e12)

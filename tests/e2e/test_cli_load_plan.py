@@ -57,7 +57,7 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
         assert server.stop() == 0
     assert status == 0
     assert record.target == server.url
-    assert (record.asked.connections, record.asked.hold_s, record.asked.seed) == (20, 0.2, 3)
+    assert (record.asked.connections, record.asked.hold_ns, record.asked.seed) == (20, 2 * 10**8, 3)
     assert record.scenario == "echo"
     assert [threshold.text for threshold in record.thresholds] == ["lost == 0"]
 

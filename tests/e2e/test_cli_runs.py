@@ -40,7 +40,7 @@ def serve_and_load(
     figures = server.figures()
     assert (figures["opened"], figures["peak"]) == (count, count)
     assert figures["messages"] >= 2 * count
-    text = record.asked.message or MESSAGE
+    text = str(record.asked.message or MESSAGE)
     size = sum(len(text.format(n=n, seq=seq).encode()) for n in range(count) for seq in (0, 1))
     assert figures["received_bytes"] == figures["sent_bytes"] == size
     assert f"{count:,} connections opened, at most {count:,} at once" in server.output
@@ -103,7 +103,7 @@ def test_rate_hold_and_message(tmp_path: Path) -> None:
     assert status == 0
     assert_complete(record, 300)
     asked = record.asked
-    assert (asked.connections, asked.connect_rate_per_s, asked.hold_s) == (300, 600.0, 0.3)
+    assert (asked.connections, asked.connect_rate_per_s, asked.hold_ns) == (300, 600.0, 3 * 10**8)
     assert [p.name for p in record.phases] == ["ramp", "hold", "stampede", "settle", "close"]
     size = sum(len(f"{{{n}}} is grüß {n}\n".encode()) for n in range(300))
     assert server.figures()["received_bytes"] == 2 * size

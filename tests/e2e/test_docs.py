@@ -32,9 +32,11 @@ from pathlib import Path
 import click
 import pytest
 
+from c1m.arguments import Choice
 from c1m.cli.load import load
 from c1m.loadgen import stages
-from c1m.loadgen.stages import Defaults, parse_stages
+from c1m.loadgen.stages import parse_stages
+from c1m.results.options import OPTIONS, LoadOptions, Option
 from c1m.units import NS_PER_S, parse_count, parse_duration
 from e2e.cli_helpers import free_ports
 
@@ -276,6 +278,15 @@ def test_every_option_of_load_is_explained() -> None:
     text = (DOCS / "reference" / "load.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE))
     assert named == {*options_of(load), "--help"}
+    rows = {row_of(option) for option in OPTIONS.values() if option.name != "target"}
+    assert rows - set(text.splitlines()) == set(), "to be in docs/reference/load.md"
+
+
+def row_of(option: Option) -> str:
+    """An option as the reference has it."""
+    kind = option.kind
+    value = "\\|".join(kind.words) if isinstance(kind, Choice) else option.metavar
+    return f"| `{f'{option.flags} {value}'.strip()}` | {option.unset} | {option.help} |"
 
 
 def test_every_form_of_a_stage_is_explained() -> None:
@@ -286,7 +297,7 @@ def test_every_form_of_a_stage_is_explained() -> None:
         r"^    ((?:ramp|hold|steps|spike|drain|st).*?)(?:  |$)", stages.__doc__, re.M
     )
     assert len(forms) >= 10
-    for word, clauses in stages._WORDS.items():
+    for word, clauses in stages.CLAUSES.items():
         assert f"`{word}" in text, word
         section = text.partition(f"\n## `{word}")[2].partition("\n## ")[0]
         assert [c for c in clauses if f"`{c} " not in section] == [], word
@@ -298,4 +309,4 @@ def test_plans_in_the_pages_can_be_read() -> None:
     assert plans
     for plan in plans:
         lines = [line.partition("  #")[0].strip() for line in plan.splitlines()]
-        assert parse_stages([line for line in lines if line], Defaults())
+        assert parse_stages([line for line in lines if line], LoadOptions())

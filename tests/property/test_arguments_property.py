@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import c1m
 from c1m.apps.echo import Echo
 from c1m.loadgen import run
-from c1m.loadgen.planning import Wishes, make_plan
+from c1m.loadgen.plan import make_plan
+from c1m.results.options import LoadOptions
 from c1m.results.thresholds import parse as parse_threshold
 
 ODD: st.SearchStrategy[Any] = st.one_of(
@@ -92,13 +93,13 @@ def test_load_takes_it_or_says_why_not(name: str, value: Any) -> None:
         wanted["hold"] = 5
     wanted[name] = value
 
-    def planned(wishes: Wishes, require: list[str], *_: Any) -> Any:
-        for text in require:
+    def planned(options: LoadOptions, **_: Any) -> Any:
+        for text in options.require:
             parse_threshold(text)
-        return make_plan(wishes)
+        return make_plan(options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_run", planned)
+        patch.setattr(run, "run", planned)
         try:
             c1m.load(**wanted)
         except c1m.UsageError as error:

@@ -19,7 +19,7 @@ moments = st.lists(st.floats(0, 1.2), max_size=12)
 
 
 def all_of(arrivals: Arrivals, seconds: float, shares: list[float]) -> list[int]:
-    """Asked for at these shares of the time, in order, and at its end."""
+    """LoadOptions for at these shares of the time, in order, and at its end."""
     found: list[int] = []
     for share in [*sorted(shares), 1.0]:
         now = arrivals.start_ns + round(share * seconds * 1e9)
@@ -58,7 +58,7 @@ def test_constant_arrivals_are_where_the_integral_passes_whole_numbers(
     start_ns: int, seconds: float, low: float, high: float, shares: list[float]
 ) -> None:
     low, high = low / seconds, high / seconds  # so that there are at most a hundred
-    found = all_of(Arrivals(start_ns, seconds, low, high), seconds, shares)
+    found = all_of(Arrivals(start_ns, round(seconds * SECOND), low, high), seconds, shares)
     slow = slow_constant(start_ns, seconds, low, high)
     assert len(found) == len(slow)
     # Near a standstill of the rate a time is not well defined: what is, is its level.
@@ -78,7 +78,7 @@ def test_the_times_are_the_same_however_they_are_asked_for(
 
     def made() -> Arrivals:
         rng = None if seed is None else np.random.default_rng(seed)
-        return Arrivals(start_ns, seconds, low, high, rng)
+        return Arrivals(start_ns, round(seconds * SECOND), low, high, rng)
 
     at_once = all_of(made(), seconds, [])
     assert all_of(made(), seconds, shares) == at_once == sorted(at_once)
@@ -95,7 +95,7 @@ def test_the_times_are_the_same_however_they_are_asked_for(
 def test_as_many_as_the_rate_says_the_first_at_once(
     rate: float, seconds: float, count: int
 ) -> None:
-    arrivals = Arrivals(5, seconds, rate, rate)
+    arrivals = Arrivals(5, round(seconds * SECOND), rate, rate)
     times = arrivals.until(5 + round(seconds * 1e9))
     assert len(times) == count and times[0] == 5
     assert arrivals.next_ns() is None
@@ -103,7 +103,7 @@ def test_as_many_as_the_rate_says_the_first_at_once(
 
 
 def test_before_the_start_nothing_is_due() -> None:
-    arrivals = Arrivals(1_000, 1.0, 10.0, 10.0)
+    arrivals = Arrivals(1_000, SECOND, 10.0, 10.0)
     assert len(arrivals.until(999)) == 0
     assert arrivals.next_ns() == 1_000
 
@@ -113,7 +113,9 @@ def test_poisson_counts_have_the_mean_and_the_variance_of_the_rate(low: float, h
     seeds, seconds = 400, 4.0
     counts = np.zeros((seeds, 4))
     for seed in range(seeds):
-        times = Arrivals(0, seconds, low, high, np.random.default_rng(seed)).until(10 * SECOND)
+        times = Arrivals(0, round(seconds * SECOND), low, high, np.random.default_rng(seed)).until(
+            10 * SECOND
+        )
         assert (np.diff(times) >= 0).all()
         counts[seed] = np.histogram(times, 4, (0, seconds * 1e9))[0]
     edges = np.arange(5.0)
@@ -130,7 +132,7 @@ def test_poisson_counts_have_the_mean_and_the_variance_of_the_rate(low: float, h
 def test_a_seed_gives_the_same_times() -> None:
     def times(seed: int) -> list[int]:
         rng = np.random.default_rng(seed)
-        found: list[int] = Arrivals(0, 10.0, 1000.0, 1000.0, rng).until(10 * SECOND).tolist()
+        found: list[int] = Arrivals(0, 10 * SECOND, 1000.0, 1000.0, rng).until(10 * SECOND).tolist()
         return found
 
     assert times(3) == times(3) != times(4)

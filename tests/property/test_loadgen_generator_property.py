@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from c1m.engine.contract import EventBatch
 from c1m.errors import UsageError
-from c1m.loadgen.stages import Defaults, Stage, parse_stages
+from c1m.loadgen.stages import Stage, parse_stages
+from c1m.results.options import LoadOptions
 from generator_runs import SECOND, Engine, Run, slots_of
 
 ERRNOS = (111, 110, 104, 99)
@@ -96,14 +97,14 @@ def plan_of(texts: list[str]) -> list[Stage]:
     kept: list[str] = []
     for text in texts:
         with contextlib.suppress(UsageError):
-            parse_stages([*kept, text], Defaults())
+            parse_stages([*kept, text], LoadOptions())
             kept.append(text)
-    return parse_stages(kept, Defaults())
+    return parse_stages(kept, LoadOptions())
 
 
 def planned_s(plan: list[Stage], timeout_s: float) -> float:
     """The longest that a plan may take where anything may be silent until the time-out."""
-    timed = sum(stage.seconds or 0 for stage in plan)
+    timed = sum(stage.duration_ns or 0 for stage in plan) / 1e9
     paced = sum(stage.connections_to / (stage.connect_rate or 1e9) for stage in plan)
     return timed + paced + 5.0 * timeout_s * (len(plan) + 2) + len(plan)
 
@@ -113,11 +114,12 @@ def planned_s(plan: list[Stage], timeout_s: float) -> float:
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )  # fmt: skip
 @given(
-    stages(), troubles, st.sampled_from((1, 1, 3)), st.booleans(),
-    st.sampled_from((None, 1.0, 2.5)), st.sampled_from((5, 64)), st.integers(0, 1000),
+    stages(), troubles, st.sampled_from((1, 1, 3)),
+    st.sampled_from(("constant", "poisson")), st.sampled_from(("uniform", "zipf", "zipf:2.5")),
+    st.sampled_from((5, 64)), st.integers(0, 1000),
 )  # fmt: skip
 def test_the_sums_hold_and_the_run_ends(
-    texts: list[str], trouble: Trouble, pipeline: int, is_poisson: bool, zipf: float | None,
+    texts: list[str], trouble: Trouble, pipeline: int, arrivals: str, spread: str,
     window: int, interrupt_at: int,
 ) -> None:  # fmt: skip
     plan = plan_of(texts)
@@ -129,7 +131,7 @@ def test_the_sums_hold_and_the_run_ends(
 
     inner = trouble.script(lambda: run)
     run = Run(
-        plan, script, trouble.when(), pipeline=pipeline, is_poisson=is_poisson, zipf=zipf,
+        plan, script, trouble.when(), pipeline=pipeline, arrivals=arrivals, spread=spread,
         window=window, capacity=60, seed=trouble.seed,
     )  # fmt: skip
     run.engine.stuck = lambda slot: hash((slot, trouble.seed)) % 100 < trouble.stuck * 100
@@ -143,6 +145,6 @@ def test_the_sums_hold_and_the_run_ends(
 def _at_most_in_flight(run: Run, pipeline: int) -> None:
     for tally in run.generator.recorder.tallies:
         assert tally.in_flight == 0
-        assert tally.in_flight_peak <= run.generator.plan.connections * pipeline
+        assert tally.in_flight_peak <= run.generator.plan.asked.connections * pipeline
     assert run.generator.traffic.exchange.ledger.in_flight == 0
     assert len(slots_of(sorted(run.engine.open))) == 0

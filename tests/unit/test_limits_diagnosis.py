@@ -18,8 +18,8 @@ from c1m.limits.diagnosis import explanations, kernel_rows
 from c1m.limits.diagnosis import missing_rows as rows_and_counters
 from c1m.limits.evidence import Evidence, Silence
 from c1m.limits.limit import OK, SHORT, Finding
+from c1m.results.options import LoadOptions
 from c1m.results.record import (
-    Asked,
     Connections,
     EngineUsed,
     Explanation,
@@ -69,12 +69,12 @@ def short(
 
 
 def missing_rows(
-    asked: Asked, connections: Connections, failures: list[Failure], evidence: Evidence
+    asked: LoadOptions, connections: Connections, failures: list[Failure], evidence: Evidence
 ) -> list[Explanation]:
     return [row for _, row in rows_and_counters(asked, connections, failures, evidence)[0]]
 
 
-def missing(asked: Asked, connections: Connections) -> int:
+def missing(asked: LoadOptions, connections: Connections) -> int:
     """Connections asked for that are not open at the end, though the plan did not close them.
 
     Connections that the plan closed and opened again (churn, a storm) are attempted twice.
@@ -86,7 +86,7 @@ def missing(asked: Asked, connections: Connections) -> int:
 
 def rows_of(evidence: Evidence, asked: int = 1_000, **run: object) -> list[Explanation]:
     connections, failures = short(**run)  # type: ignore[arg-type]
-    return missing_rows(Asked(connections=asked), connections, failures, evidence)
+    return missing_rows(LoadOptions(connections=asked), connections, failures, evidence)
 
 
 def with_counters(evidence: Evidence = HERE, **counters: int) -> Evidence:
@@ -98,13 +98,13 @@ def with_counters(evidence: Evidence = HERE, **counters: int) -> Evidence:
 
 def test_nothing_is_missing_in_a_whole_run() -> None:
     connections, failures = short(opened=1_000)
-    assert explanations(Asked(connections=1_000), connections, failures, HERE) == []
+    assert explanations(LoadOptions(connections=1_000), connections, failures, HERE) == []
     moved = with_counters(Tcp_ActiveOpens=1_000, Tcp_OutRsts=5, Softnet_time_squeeze=2)
-    assert explanations(Asked(connections=1_000), connections, failures, moved) == []
+    assert explanations(LoadOptions(connections=1_000), connections, failures, moved) == []
 
 
 def test_connections_that_the_plan_closed_are_not_missing() -> None:
-    asked = Asked(connections=1_000)
+    asked = LoadOptions(connections=1_000)
     drained, none = short(opened=1_000, closed=1_000)
     assert explanations(asked, drained, none, HERE) == []
     churned, none = short(opened=1_500, closed=500)
@@ -141,7 +141,7 @@ def test_the_rows_add_up_to_what_is_missing(
     )
     record = RunRecord(connections=connections, failures=failures)
     assert broken_laws(record) == []
-    plan = Asked(connections=asked)
+    plan = LoadOptions(connections=asked)
     rows = missing_rows(
         plan, connections, failures, with_counters(TcpExt_ListenOverflows=overflows)
     )
@@ -154,7 +154,7 @@ def test_the_rows_add_up_to_what_is_missing(
 
 def test_failures_without_an_errno_are_counted_too() -> None:
     connections = Connections(attempted=10, opened=6, lost=2, open_at_end=4, refused=4)
-    rows = missing_rows(Asked(connections=10), connections, [], HERE)
+    rows = missing_rows(LoadOptions(connections=10), connections, [], HERE)
     assert [row.count for row in rows] == [4, 2]
     assert "without an errno" in rows[0].what
 
@@ -175,7 +175,7 @@ def test_time_outs_with_overflows_are_the_accept_queue() -> None:
 
 def test_a_counter_far_below_the_symptom_is_not_its_cause() -> None:
     connections, failures = short({errno.ETIMEDOUT: 100_000})
-    asked = Asked(connections=100_900)
+    asked = LoadOptions(connections=100_900)
     symptom, other = explanations(
         asked, connections, failures, with_counters(TcpExt_ListenOverflows=1)
     )
@@ -273,7 +273,7 @@ def test_what_is_known_of_a_limit_fits_together() -> None:
 
 def told(evidence: Evidence, asked: int = 1_000, **run: object) -> list[Explanation]:
     connections, failures = short(**run)  # type: ignore[arg-type]
-    return explanations(Asked(connections=asked), connections, failures, evidence)
+    return explanations(LoadOptions(connections=asked), connections, failures, evidence)
 
 
 def test_a_server_that_ended_is_told_once_before_what_followed() -> None:
@@ -337,7 +337,7 @@ def test_a_server_that_takes_no_more_is_told_once(
 def test_connects_that_never_began() -> None:
     (row,) = rows_of(HERE, asked=5_000)
     assert (row.count, row.what) == (4_100, "4,100 connects never begun")
-    asked = Asked(connections=5_000, connect_rate_per_s=10.0)
+    asked = LoadOptions(connections=5_000, connect_rate_per_s=10.0)
     connections, failures = short()
     (paced,) = missing_rows(asked, connections, failures, HERE)
     assert "--connect-rate" in paced.remedy
@@ -367,7 +367,7 @@ def test_a_gauge_at_its_limit_is_told() -> None:
 
 def test_walls_come_after_the_rows_that_add_up() -> None:
     connections, failures = short({errno.EADDRNOTAVAIL: 1_768}, opened=28_232)
-    rows = explanations(Asked(connections=30_000), connections, failures, HERE)
+    rows = explanations(LoadOptions(connections=30_000), connections, failures, HERE)
     assert [row.what for row in rows] == [
         "1,768 x EADDRNOTAVAIL while connecting", "stopped at 28,232",
     ]  # fmt: skip
@@ -385,7 +385,7 @@ def test_symptoms_are_phases_and_errnos() -> None:
 
 def test_connections_that_are_open_and_never_answered_are_explained() -> None:
     connections, failures = short(opened=2_000)
-    asked = Asked(connections=2_000)
+    asked = LoadOptions(connections=2_000)
     (row,) = explanations(asked, connections, failures, replace(HERE, unanswered=986))
     assert (row.count, row.what) == (986, "986 connected, and never had a first reply")
     assert "accept queue" in row.cause and "descriptors" not in row.cause

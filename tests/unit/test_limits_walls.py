@@ -16,7 +16,8 @@ from c1m.limits import walls
 from c1m.limits.catalogue import WALLS
 from c1m.limits.evidence import Evidence
 from c1m.limits.walls import knee_of, recognise
-from c1m.results.record import Asked, EngineUsed, Explanation, Metadata, Ramp
+from c1m.results.options import LoadOptions
+from c1m.results.record import EngineUsed, Explanation, Metadata, Ramp
 
 RANGE = "net.ipv4.ip_local_port_range"
 URING = Metadata(
@@ -36,7 +37,7 @@ def stopped(
     **more: Any,
 ) -> list[Explanation]:
     evidence = Evidence(metadata=metadata, triples=triples, **more)
-    return recognise(peak, Asked(connections=asked), evidence, errnos)
+    return recognise(peak, LoadOptions(connections=asked), evidence, errnos)
 
 
 # peak, conditions, what the first explanation's cause has in it
@@ -188,7 +189,7 @@ def test_the_cut_is_that_of_the_least_squares(times: list[float]) -> None:
 
 def ramped(
     times: list[float],
-    asked: Asked,
+    asked: LoadOptions,
     triples: int | None = 2,
     metadata: Metadata = WIDE,
     ports: int | None = None,
@@ -198,14 +199,14 @@ def ramped(
 
 
 def test_a_ramp_that_becomes_slow_at_half_the_range_of_its_triples() -> None:
-    asked = Asked(connections=80_000, stages=["ramp 80k"])
+    asked = LoadOptions(connections=80_000, stages=["ramp 80k"])
     (found,) = ramped(slow_from(64, 138, 80), asked)
     assert found.what.startswith("slow from connection 64,000 on (1")
     assert "2 x 32,256 = 64,512" in found.cause
     assert found.count == 16_000
     (unknown,) = ramped(slow_from(64, 138, 80), asked, None)
     assert "2 x 32,256 = 64,512" in unknown.cause
-    (thirty,) = ramped(slow_from(967, 138, 1_000), Asked(connections=10**6), None)
+    (thirty,) = ramped(slow_from(967, 138, 1_000), LoadOptions(connections=10**6), None)
     assert "30 x 32,256 = 967,680" in thirty.cause
     (reserved,) = ramped(slow_from(60, 138, 80), asked, 2, WIDE, ports=30_000)
     assert "2 x 30,000 = 60,000" in reserved.cause
@@ -213,12 +214,12 @@ def test_a_ramp_that_becomes_slow_at_half_the_range_of_its_triples() -> None:
 
 def test_a_knee_at_no_wall_is_told_without_a_name_unless_the_plan_made_it() -> None:
     times = slow_from(50, 10, 80)
-    (found,) = ramped(times, Asked(connections=80_000, stages=["ramp 80k", "hold for 10s"]))
+    (found,) = ramped(times, LoadOptions(connections=80_000, stages=["ramp 80k", "hold for 10s"]))
     assert found.cause.startswith("No known wall")
     two = ["ramp 50k at 50k/s", "ramp 80k at 5k/s"]
-    assert ramped(times, Asked(connections=80_000, stages=two)) == []
+    assert ramped(times, LoadOptions(connections=80_000, stages=two)) == []
 
 
 def test_what_opens_again_after_the_ramp_has_no_knee() -> None:
     """Churn at a low rate goes on where the ramp ended; only the ramp's own steps count."""
-    assert ramped(slow_from(60, 50, 100), Asked(connections=60_000)) == []
+    assert ramped(slow_from(60, 50, 100), LoadOptions(connections=60_000)) == []

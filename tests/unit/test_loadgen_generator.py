@@ -9,7 +9,8 @@ import pytest
 
 from c1m.engine.contract import EventBatch
 from c1m.loadgen import generator as generator_module
-from c1m.loadgen.stages import Defaults, simple_stages
+from c1m.loadgen.stages import simple_stages
+from c1m.results.options import LoadOptions
 from c1m.results.record import EXTRA_KINDS
 from generator_runs import SECOND, Engine, Run, slots_of
 from one_each import right_of_each
@@ -17,7 +18,8 @@ from one_each import right_of_each
 
 def simple(count: int, hold_s: float = 0, rate: float | None = None, **options: object) -> Run:
     """Open so many, hold them, and have all of them ask once more."""
-    stages = simple_stages(count, hold_s, Defaults(connect_rate=rate), stampede=True)
+    asked = LoadOptions(connections=count, hold_ns=round(hold_s * SECOND), connect_rate_per_s=rate)
+    stages = simple_stages(asked, stampede=True)
     return Run(stages, **options)  # type: ignore[arg-type]
 
 

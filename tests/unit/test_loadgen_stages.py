@@ -9,47 +9,53 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c1m.errors import UsageError
-from c1m.loadgen.plan import wanted
 from c1m.loadgen.stages import (
     STAGES_MAX,
-    Defaults,
     Stage,
     most_connections,
     parse_stages,
     simple_stages,
 )
+from c1m.results.options import LoadOptions
 
-NONE = Defaults()
+NONE = LoadOptions()
 M = 1_000_000
+S = 1_000_000_000
 
 
-def one(text: str, *before: str, defaults: Defaults = NONE) -> Stage:
+def one(text: str, *before: str, options: LoadOptions = NONE) -> Stage:
     """The last stage of a plan."""
-    return parse_stages([*before, text], defaults)[-1]
+    return parse_stages([*before, text], options)[-1]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("ramp 0..1M in 60s", {"connections_to": M, "seconds": 60}),
-        ("ramp 1M", {"connections_to": M, "seconds": None, "connect_rate": None}),
+        ("ramp 0..1M in 60s", {"connections_to": M, "duration_ns": 60 * S}),
+        ("ramp 1M", {"connections_to": M, "duration_ns": None, "connect_rate": None}),
         ("RAMP 1M AT 20k/s", {"connections_to": M, "connect_rate": 20_000}),
-        ("ramp 10 .. 20 in 1m", {"connections_from": 10, "connections_to": 20, "seconds": 60}),
-        ("hold 1M for 5m at 50k/s", {"seconds": 300, "rate_from": 50_000, "rate_to": 50_000}),
-        ("hold for 1h", {"connections_to": 10, "seconds": 3600, "rate_from": None}),
+        (
+            "ramp 10 .. 20 in 1m",
+            {"connections_from": 10, "connections_to": 20, "duration_ns": 60 * S},
+        ),
+        (
+            "hold 1M for 5m at 50k/s",
+            {"duration_ns": 300 * S, "rate_from": 50_000, "rate_to": 50_000},
+        ),
+        ("hold for 1h", {"connections_to": 10, "duration_ns": 3600 * S, "rate_from": None}),
         ("hold for 30s at 10k/s..50k/s", {"rate_from": 10_000, "rate_to": 50_000}),
         ("hold for 30s at 10k..50k/s", {"rate_from": 10_000, "rate_to": 50_000}),
         ("hold for 30s at 600..60/m", {"rate_from": 10, "rate_to": 1}),
-        ("hold for 30s think 1s", {"think_s": 1, "rate_from": None}),
-        ("hold for 30s think 0s", {"think_s": 0}),
+        ("hold for 30s think 1s", {"think_ns": S, "rate_from": None}),
+        ("hold for 30s think 0s", {"think_ns": 0}),
         ("hold for 30s churn 5k/s", {"churn_rate": 5_000, "rate_from": None}),
         ("hold for 30s at 5/s churn 2/s", {"churn_rate": 2, "rate_from": 5}),
         ("hold 500ms for 1s", None),
         ("spike 50k for 10s", {"connections_from": 50_000, "connections_to": 10}),
         ("spike for 10s at 50/s", {"name": "spike", "connections_to": 10, "rate_from": 50}),
-        ("drain to 2 in 10s", {"connections_from": 10, "connections_to": 2, "seconds": 10}),
-        ("drain", {"connections_to": 0, "seconds": None}),
-        ("drain in 5s", {"connections_to": 0, "seconds": 5}),
+        ("drain to 2 in 10s", {"connections_from": 10, "connections_to": 2, "duration_ns": 10 * S}),
+        ("drain", {"connections_to": 0, "duration_ns": None}),
+        ("drain in 5s", {"connections_to": 0, "duration_ns": 5 * S}),
         ("stampede", {"connections_from": 10, "connections_to": 10}),
         ("storm", {"share": 1, "connections_to": 10}),
         ("storm 50%", {"share": 0.5}),
@@ -71,8 +77,8 @@ def test_steps_of_connections() -> None:
     assert [(s.connections_from, s.connections_to) for s in stages] == [
         (0, 10_000), (10_000, 25_000), (25_000, 40_000),
     ]  # fmt: skip
-    assert {(s.name, s.seconds, s.rate_from, s.rate_to) for s in stages} == {
-        ("step", 30, 5_000, 5_000)
+    assert {(s.name, s.duration_ns, s.rate_from, s.rate_to) for s in stages} == {
+        ("step", 30 * S, 5_000, 5_000)
     }
 
 
@@ -85,7 +91,7 @@ def test_steps_of_rates() -> None:
 
 def test_a_spike_comes_back_to_what_was_before() -> None:
     ramp, spike, back = parse_stages(["ramp 10", "spike 50 for 10s at 200/s"], NONE)
-    assert (spike.connections_from, spike.connections_to, spike.seconds) == (10, 50, 10)
+    assert (spike.connections_from, spike.connections_to, spike.duration_ns) == (10, 50, 10 * S)
     assert (back.name, back.connections_from, back.connections_to) == ("drain", 50, 10)
     assert most_connections([ramp, spike, back]) == 50
 
@@ -100,32 +106,39 @@ def test_each_stage_begins_where_the_last_one_ended() -> None:
 
 
 def test_defaults_are_for_stages_that_do_not_say_it_themselves() -> None:
-    defaults = Defaults(connect_rate=5.0, rate=7.0, churn_rate=3.0)
+    options = LoadOptions(connect_rate_per_s=5.0, rate_per_s=7.0, churn_per_s=3.0)
     texts = ["ramp 10", "ramp 20 in 5s", "ramp 30 at 9/s", "hold for 1s", "hold for 1s at 8/s",
              "hold for 1s think 1s churn 2/s", "drain", "ramp 10"]  # fmt: skip
-    stages = parse_stages(texts, defaults)
+    stages = parse_stages(texts, options)
     assert [s.connect_rate for s in stages] == [5, None, 9, 5, 5, 5, 5, 5]
     assert [s.rate_from for s in stages] == [None, None, None, 7, 8, None, None, None]
-    assert [s.think_s for s in stages] == [None] * 5 + [1, None, None]
+    assert [s.think_ns for s in stages] == [None] * 5 + [S, None, None]
     assert [s.churn_rate for s in stages] == [None, None, None, 3, 3, 2, None, None]
-    assert one("hold for 1s", "ramp 5", defaults=Defaults(think_s=0.0)).think_s == 0
+    assert one("hold for 1s", "ramp 5", options=LoadOptions(think_ns=0)).think_ns == 0
 
 
 def test_a_storm_opens_as_fast_as_it_can() -> None:
-    assert one("storm 50%", "ramp 10", defaults=Defaults(connect_rate=5.0)).connect_rate is None
+    assert (
+        one("storm 50%", "ramp 10", options=LoadOptions(connect_rate_per_s=5.0)).connect_rate
+        is None
+    )
 
 
-@pytest.mark.parametrize(("hold_s", "stampede", "storm", "names"), [
+@pytest.mark.parametrize(("hold_ns", "stampede", "storm", "names"), [
     (0, True, False, ["ramp", "stampede"]),
     (0, False, False, ["ramp"]),
-    (2, True, False, ["ramp", "hold", "stampede"]),
-    (2, False, True, ["ramp", "hold", "storm", "hold"]),
+    (2 * S, True, False, ["ramp", "hold", "stampede"]),
+    (2 * S, False, True, ["ramp", "hold", "storm", "hold"]),
 ])  # fmt: skip
-def test_the_simple_plan(hold_s: float, stampede: bool, storm: bool, names: list[str]) -> None:
-    stages = simple_stages(100, hold_s, Defaults(connect_rate=9.0), stampede=stampede, storm=storm)
+def test_the_simple_plan(hold_ns: int, stampede: bool, storm: bool, names: list[str]) -> None:
+    stages = simple_stages(
+        LoadOptions(connections=100, hold_ns=hold_ns, connect_rate_per_s=9.0),
+        stampede=stampede,
+        storm=storm,
+    )
     assert [s.name for s in stages] == names
     assert {s.connections_to for s in stages} == {100}
-    assert {s.seconds for s in stages if s.name == "hold"} <= {hold_s}
+    assert {s.duration_ns for s in stages if s.name == "hold"} <= {hold_ns}
 
 
 @pytest.mark.parametrize(
@@ -215,19 +228,19 @@ def test_any_words_are_a_plan_or_a_sentence(texts: list[str]) -> None:
         assert stage.connections_from == now
         now = stage.connections_to
         assert now >= 0 and 0 < stage.share <= 1
-        assert stage.seconds is None or stage.seconds > 0
-        assert not stage.is_timed or stage.seconds is not None
-        assert stage.think_s is None or stage.rate_from is None
+        assert stage.duration_ns is None or stage.duration_ns > 0
+        assert not stage.is_timed or stage.duration_ns is not None
+        assert stage.think_ns is None or stage.rate_from is None
         assert (stage.rate_from is None) == (stage.rate_to is None)
         assert stage.text
 
 
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0.1, 1e4), st.floats(0, 2))
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(10**8, 10**13), st.floats(0, 2))
 def test_a_ramp_wants_its_share_of_the_time(
-    low: int, high: int, seconds: float, share: float
+    low: int, high: int, duration_ns: int, share: float
 ) -> None:
-    stage = Stage("ramp", "", low, high, seconds)
-    count = wanted(stage, share * seconds)
+    stage = Stage("ramp", "", low, high, duration_ns)
+    count = stage.wanted(round(share * duration_ns))
     assert min(low, high) <= count <= max(low, high)
     assert abs(count - (low + min(share, 1) * (high - low))) <= 1
-    assert wanted(stage, 0) == low and wanted(stage, seconds) == high
+    assert stage.wanted(0) == low and stage.wanted(duration_ns) == high

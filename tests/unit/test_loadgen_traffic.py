@@ -29,13 +29,13 @@ def stage_of(record: RunRecord, name: str):  # type: ignore[no-untyped-def]
 # --- open loop --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_poisson", [False, True])
+@pytest.mark.parametrize("arrivals", ["constant", "poisson"])
 @pytest.mark.parametrize(("asked", "due"), [("100/s", 200), ("50/s..150/s", 200), ("7/m", 1)])
-def test_every_arrival_is_sent_by_its_schedule(is_poisson: bool, asked: str, due: int) -> None:
-    run = Run(["ramp 50", f"hold for 2s at {asked}"], when=after(DELAY_NS), is_poisson=is_poisson)
+def test_every_arrival_is_sent_by_its_schedule(arrivals: str, asked: str, due: int) -> None:
+    run = Run(["ramp 50", f"hold for 2s at {asked}"], when=after(DELAY_NS), arrivals=arrivals)
     record = run.record()
     requests = stage_of(record, "hold").requests
-    if not is_poisson:
+    if arrivals == "constant":
         assert requests.due == due
     assert requests.due == requests.sent + requests.unsent
     assert requests.unsent == 0 and requests.right == requests.sent
@@ -167,7 +167,9 @@ def test_what_waits_on_a_connection_that_is_lost_is_unsent() -> None:
 
 
 def test_zipf_asks_the_first_connections_most() -> None:
-    run = Run(["ramp 100", "hold for 5s at 1k/s"], zipf=1.0, capacity=200, timeout_ns=10 * SECOND)
+    run = Run(
+        ["ramp 100", "hold for 5s at 1k/s"], spread="zipf", capacity=200, timeout_ns=10 * SECOND
+    )
     run.record()
     asked = Counter(slot for _, slot, data in run.engine.sent if b" 0;" not in data)
     top = [count for _, count in asked.most_common(3)]
@@ -273,7 +275,7 @@ def test_a_stage_of_no_connections_passes_its_time() -> None:
     assert (record.connections.opened, record.connections.closed) == (10, 5)
 
 
-@pytest.mark.parametrize("options", [{"awake_ns": 300_000}, {"spins": True}])
+@pytest.mark.parametrize("options", [{"awake_ns": 300_000}, {"spin": True}])
 def test_a_request_is_made_before_it_is_due_and_goes_out_when_it_is(
     options: dict[str, int],
 ) -> None:

@@ -18,7 +18,8 @@ from c1m.cli.report import report
 from c1m.errors import UsageError
 from c1m.report import html, plots
 from c1m.results.histogram import Histogram
-from c1m.results.record import Asked, Latency, RunRecord
+from c1m.results.options import LoadOptions
+from c1m.results.record import Latency, RunRecord
 from report_records import complete_record, short_record
 from report_request_records import publish_record, request_record
 
@@ -193,7 +194,7 @@ def test_the_command_refuses_before_it_reads(tmp_path: Path) -> None:
 
 
 def test_a_record_with_nothing_asked_has_bars_of_no_width() -> None:
-    assert "width:0.00%" in html.render(RunRecord(asked=Asked(0)), BARE)
+    assert "width:0.00%" in html.render(RunRecord(asked=LoadOptions()), BARE)
 
 
 @pytest.mark.parametrize("record", [request_record(), publish_record()], ids=["rate", "publish"])

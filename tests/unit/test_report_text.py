@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from c1m.report import text
-from c1m.results.record import Asked, Ramp, RunRecord
+from c1m.results.options import LoadOptions
+from c1m.results.record import Ramp, RunRecord
 from report_records import complete_record, short_record
 
 
@@ -94,7 +95,9 @@ def test_it_fits_a_narrower_terminal() -> None:
 
 def test_an_empty_record_has_a_summary() -> None:
     assert text.summary(RunRecord()).startswith("SHORT: 0 of 0")
-    assert "  all " in text.summary(RunRecord(asked=Asked(5), ramp=Ramp(seconds=1.0)))
+    assert "  all " in text.summary(
+        RunRecord(asked=LoadOptions(connections=5), ramp=Ramp(seconds=1.0))
+    )
 
 
 def test_percentiles_that_only_one_distribution_carries() -> None:

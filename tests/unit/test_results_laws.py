@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c1m.results.options import LoadOptions
 from c1m.results.record import (
     EXTRA_KINDS,
     REQUEST_COUNTS,
     WRONG_KINDS,
-    Asked,
     Connections,
     FanOut,
     Requests,
@@ -109,7 +109,7 @@ def test_stages_that_add_up_break_no_law_and_any_change_of_one_does(
 
 
 OPENED = RunRecord(
-    asked=Asked(connections=10),
+    asked=LoadOptions(connections=10),
     connections=Connections(attempted=10, opened=10, peak_open=10, open_at_end=10),
 )
 

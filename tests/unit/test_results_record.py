@@ -14,13 +14,14 @@ from c1m.errors import UsageError
 from c1m.limits import reasons
 from c1m.loadgen import metadata
 from c1m.results.histogram import Histogram
+from c1m.results.options import LoadOptions
 from c1m.results.record import (
-    Asked,
     Connections,
     KernelColumns,
     Latency,
     MemoryPerConnection,
     ProcessColumns,
+    Ramp,
     Requests,
     RunRecord,
     Samples,
@@ -60,13 +61,13 @@ def test_numpy_values_become_plain_ones() -> None:
 
 
 def test_a_figure_that_is_not_finite_does_not_cost_the_record(tmp_path: Path) -> None:
-    RunRecord(asked=Asked(hold_s=float("nan"))).write(tmp_path / "run.json")
-    assert np.isnan(RunRecord.read(tmp_path / "run.json").asked.hold_s)
+    RunRecord(ramp=Ramp(seconds=float("nan"))).write(tmp_path / "run.json")
+    assert np.isnan(RunRecord.read(tmp_path / "run.json").ramp.seconds)
 
 
 def test_unknown_fields_are_passed_over_and_absent_ones_take_their_default() -> None:
     data = {"schema": "c1m-run/2", "asked": {"connections": 5, "colour": "blue"}, "more": []}
-    assert RunRecord.from_json(data) == RunRecord(asked=Asked(connections=5))
+    assert RunRecord.from_json(data) == RunRecord(asked=LoadOptions(connections=5))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_memory_of_a_run_that_opened_nothing_or_knows_no_process() -> None:
 
 
 def test_the_verdict() -> None:
-    asked = Asked(connections=10)
+    asked = LoadOptions(connections=10)
     whole = Connections(attempted=10, opened=10, peak_open=10, open_at_end=10)
     right = one_each(10)
     stampede = StageResult("stampede", requests=right)

@@ -46,8 +46,17 @@ def test_nothing_else_is_changed() -> None:
     assert new["requests"]["seconds"] == hold["end_s"] - hold["start_s"]
     assert new["requests"].items() >= old["requests"].items()
     old["connections"]["failed_otherwise"] = old["connections"].pop("failed")
-    same = old.keys() - {"schema", "rounds", "requests", "stages"}
+    same = old.keys() - {"schema", "rounds", "requests", "stages", "asked"}
     assert {name: new[name] for name in same} == {name: old[name] for name in same}
+
+
+def test_what_was_asked_has_its_times_in_nanoseconds() -> None:
+    old = data()
+    old["asked"] |= {"hold_s": 0.25, "think_s": None, "timeout_s": None}
+    asked = RunRecord.from_json(old).asked
+    assert (asked.hold_ns, asked.think_ns) == (250_000_000, None)
+    same = old["asked"].keys() - {"hold_s", "think_s", "timeout_s"}
+    assert {name: getattr(asked, name) for name in same} == {n: old["asked"][n] for n in same}
 
 
 def test_a_record_of_schema_1_obeys_the_laws_and_is_shown(tmp_path: Path) -> None:

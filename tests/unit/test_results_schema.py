@@ -14,7 +14,15 @@ from click.testing import CliRunner
 from c1m.cli.report import report
 from c1m.errors import UsageError
 from c1m.results import record_1, thresholds
-from c1m.results.record import Asked, Explanation, FanOut, FaultSeen, RunRecord, Threshold
+from c1m.results.record import (
+    Connections,
+    Explanation,
+    FanOut,
+    FaultSeen,
+    Ramp,
+    RunRecord,
+    Threshold,
+)
 from c1m.results.schema import field_comments, schema, schema_text
 from measured_records import run
 from report_records import complete_record, short_record
@@ -50,7 +58,7 @@ def test_c1m_report_prints_it() -> None:
 @pytest.mark.parametrize(
     "record",
     [complete_record(2_000), short_record(), RunRecord(), run(1, seconds=6), full(),
-     RunRecord(asked=Asked(hold_s=float("nan")))],
+     RunRecord(ramp=Ramp(seconds=float("nan")))],
     ids=["whole", "short", "new", "requests", "full", "nan"],
 )  # fmt: skip
 def test_records_are_valid(record: RunRecord) -> None:
@@ -111,19 +119,19 @@ def test_everything_is_described() -> None:
     for name, one in {"RunRecord": made, **made["$defs"]}.items():
         assert len(one["description"]) > 20, name
         assert one["properties"], name
-    asked = made["$defs"]["Asked"]["properties"]
+    asked = made["$defs"]["LoadOptions"]["properties"]
     assert asked["connect_rate_per_s"] == {
         "type": ["number", "null"],
-        "description": "None: as fast as it can",
+        "description": "Open this many connections a second, e.g. 50k/s.",
         "default": None,
     }
     assert made["properties"]["fan_out"]["anyOf"][0] == {"$ref": "#/$defs/FanOut"}
 
 
 def test_comments_behind_fields() -> None:
-    comments = field_comments(Asked)
-    assert comments["message"] == "as typed, with {n} for the connection's number"
-    assert "hold_s" not in comments
+    comments = field_comments(Connections)
+    assert comments["peak_open"] == "most that were open at one moment"
+    assert "attempted" not in comments
 
 
 def test_examples_of_thresholds_in_the_reference_are_understood() -> None:

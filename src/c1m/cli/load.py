@@ -1,15 +1,28 @@
-"""`c1m load`: open connections, keep load on them, check every reply, report."""
+"""`c1m load`: open connections, keep load on them, check every reply, report.
+
+A plan in a TOML file has the options of the command by their names, without the dashes:
+
+    target = "tcp://127.0.0.1:8001"
+    stages = ["ramp 0..100k in 10s", "hold 100k for 1m at 20k/s"]
+    require = ["p99 < 50ms", "lost == 0"]
+
+What is given on the command line replaces it.
+"""
 
 from __future__ import annotations
 
+import difflib
+import math
 import sys
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from c1m.bounds import PID_MAX
-from c1m.cli.options import COUNT, DURATION, RATE, ScenarioOption, engine_option
+from c1m.cli.options import parameter
 from c1m.cli.streams import say
+from c1m.errors import UsageError
+from c1m.results.options import OPTIONS, LoadOptions
 
 if TYPE_CHECKING:
     from c1m.results.snapshot import Snapshot
@@ -30,6 +43,12 @@ How many and how fast:
 Latencies are counted from when a request was due, and beside it from when it was sent. Exit status:
 0 all as asked, 1 something was short or a threshold does not hold, 2 bad usage.
 """
+OUTPUTS = {
+    "json": "Write the record of the run as JSON; - is standard output.",
+    "report": "Write an HTML report with plots.",
+    "hgrm": "Write HdrHistogram's percentile text.",
+    "csv": "Write the time series as CSV.",
+}
 
 
 class Load(click.Command):
@@ -42,8 +61,6 @@ class Load(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        from c1m.cli.plan_file import read_plan
-
         path, targets = _plan_in(args), ()
         if path is not None:
             plan = read_plan(path, self)
@@ -56,214 +73,34 @@ class Load(click.Command):
         return context
 
 
-def _plan_in(args: list[str]) -> str | None:
-    for index, arg in enumerate(args):
-        if arg.startswith("--plan="):
-            return arg.partition("=")[2]
-        if arg == "--plan" and index + 1 < len(args):
-            return args[index + 1]
-    return None
-
-
-@click.command(cls=Load, help=_HELP)
-@click.argument("target", nargs=-1, metavar="TARGET...")
-@click.option("--connections", type=COUNT, metavar="COUNT", help="How many, e.g. 10k or 1M.")
-@click.option(
-    "--hold",
-    type=DURATION,
-    default="0s",
-    metavar="TIME",
-    help="How long to keep all of them open, under load where a rate or think time is given.",
-)
-@click.option("--rate", type=RATE, metavar="RATE", help="Requests a second over all, e.g. 100k/s.")
-@click.option(
-    "--arrivals",
-    type=click.Choice(["constant", "poisson"]),
-    default="constant",
-    show_default=True,
-    help="How the requests of --rate are spaced.",
-)
-@click.option(
-    "--spread",
-    default="uniform",
-    show_default=True,
-    metavar="HOW",
-    help="Which connections send: uniform, zipf or zipf:1.2 (its exponent).",
-)
-@click.option(
-    "--think",
-    type=DURATION,
-    metavar="TIME",
-    help="Instead of --rate: each connection sends its next request this long after its reply.",
-)
-@click.option(
-    "--churn",
-    type=RATE,
-    metavar="RATE",
-    help="Close and reopen this many connections a second.",
-)
-@click.option(
-    "--stage",
-    "stages",
-    multiple=True,
-    metavar="STAGE",
-    help="A stage of the plan, in order: ramp, hold, steps, spike, drain, stampede, storm (see "
-    "docs/reference/stages.md). Instead of --hold.",
-)
-@click.option("--plan", metavar="FILE", help="Take options from a TOML file.")
-@click.option(
-    "--scenario",
-    cls=ScenarioOption,
-    default="echo",
-    show_default=True,
-    metavar="NAME",
-)
-@click.option(
-    "--message",
-    metavar="TEXT",
-    help="The request: a text with {n} (the connection), {seq} (its request), {random:64}, and "
-    "\\n, \\r, \\x00 as in Python; or @FILE.",
-)
-@click.option(
-    "--expect",
-    metavar="TEXT",
-    help="The right reply, where it is not the scenario's; may contain {any:10}.",
-)
-@click.option(
-    "--pipeline",
-    type=COUNT,
-    default="1",
-    show_default=True,
-    metavar="COUNT",
-    help="The most requests in flight on a connection.",
-)
-@click.option(
-    "--publishers",
-    type=COUNT,
-    metavar="COUNT",
-    help="With the scenario publish: how many connections publish.  [default: 1]",
-)
-@click.option(
-    "--connect-rate",
-    type=RATE,
-    metavar="RATE",
-    help="Open this many connections a second, e.g. 50k/s.  [default: as fast as possible]",
-)
-@click.option(
-    "--source",
-    "sources",
-    multiple=True,
-    metavar="ADDRESSES",
-    help="Where to connect from: an address, FIRST-LAST or a network; may be given more than "
-    "once.  [default: on loopback from 127.0.0.0/8, elsewhere the kernel's choice]",
-)
-@engine_option
-@click.option(
-    "--timeout",
-    type=DURATION,
-    default="30s",
-    show_default=True,
-    metavar="TIME",
-    help="Give up a connect or a reply that takes longer.",
-)
-@click.option(
-    "--connect-window",
-    type=COUNT,
-    metavar="COUNT",
-    help="The most connects in progress.  [default: as many as the server's accept queue "
-    "takes, 128 where that is not known]",
-)
-@click.option(
-    "--server-pid",
-    type=click.IntRange(1, PID_MAX),
-    metavar="PID",
-    help="Measure this process as the server.  [default: found by its port on this machine]",
-)
-@click.option(
-    "--spin",
-    is_flag=True,
-    help="While there is load, look for replies instead of sleeping: no wake-up is in the "
-    "latencies, and a whole core is taken.",
-)
-@click.option(
-    "--seed",
-    type=COUNT.within(0, 1 << 53),
-    default="0",
-    metavar="N",
-    help="Seed of all random choices.",
-)
-@click.option(
-    "--require",
-    multiple=True,
-    metavar="THRESHOLD",
-    help="What must hold, e.g. 'p99 < 50ms' or 'lost == 0'; may be given more than once.",
-)
-@click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    help="Write the record of the run as JSON; - is standard output.",
-)
-@click.option("--report", "report_path", metavar="FILE", help="Write an HTML report with plots.")
-@click.option("--hgrm", "hgrm_path", metavar="FILE", help="Write HdrHistogram's percentile text.")
-@click.option("--csv", "csv_path", metavar="FILE", help="Write the time series as CSV.")
-@click.option(
-    "--metrics", metavar="[HOST]:PORT", help="Serve Prometheus metrics while it runs, e.g. :9100."
-)
-@click.option("--quiet", is_flag=True, help="Show no progress.")
-def load(
-    target: tuple[str, ...],
-    stages: tuple[str, ...],
-    plan: str | None,
-    hold: int,
-    think: int | None,
-    message: str | None,
-    expect: str | None,
-    sources: tuple[str, ...],
-    timeout: int,
-    require: tuple[str, ...],
-    json_path: str | None,
-    report_path: str | None,
-    hgrm_path: str | None,
-    csv_path: str | None,
-    metrics: str | None,
-    quiet: bool,
-    **options: Any,
-) -> None:
-    """See _HELP."""
+def _load(plan: str | None, metrics: str | None, quiet: bool, **given: Any) -> None:
     from c1m.cli.live.observer import Observer, best_mode
     from c1m.cli.outputs import Writing, check_outputs, summary
-    from c1m.loadgen.run import load as run
+    from c1m.loadgen.run import run
 
-    outputs = {"json": json_path, "report": report_path, "hgrm": hgrm_path, "csv": csv_path}
+    outputs = {name: given[name] for name in OUTPUTS}
+    plain = {name: list(one) if isinstance(one, tuple) else one for name, one in given.items()}
+    found: dict[str, Any] = {option.field: plain[name] for name, option in OPTIONS.items()}
+    options = LoadOptions(**found)
     stream = check_outputs(outputs)
     writing = Writing()
     observer = Observer(stream)
     observer.start(best_mode(stream, quiet), metrics)
-    is_told = quiet or not observer.metrics_url
+    is_said = quiet or not observer.metrics_url
 
     def show(snapshot: Snapshot) -> None:
-        nonlocal is_told
-        if not is_told:  # not before the plan was found to be good
+        nonlocal is_said
+        if not is_said:  # not before the plan was found to be good
             say(f"metrics: {observer.metrics_url}", sys.stderr)
-            is_told = True
+            is_said = True
         observer.show(snapshot)
 
     try:
         record = run(
-            list(target),
-            stages=list(stages),
-            hold=hold / 1e9,
-            think=None if think is None else think / 1e9,
-            message=message_of(message),
-            expect=message_of(expect),
-            sources=",".join(_named(sources)),
-            timeout=timeout / 1e9,
-            require=list(require),
+            options,
             on_progress=show,
             on_signals=True,
             on_end=lambda record: writing.record(record, outputs),
-            **options,
         )
     finally:
         observer.close()
@@ -277,20 +114,89 @@ def load(
     sys.exit(0 if is_good else 1)
 
 
-def _named(sources: tuple[str, ...]) -> tuple[str, ...]:
-    """As they are. Raises UsageError for one that names no address: it would ask for nothing."""
-    from c1m.loadgen.sources import parse_sources
+load = Load(
+    "load",
+    callback=_load,
+    help=_HELP,
+    params=[
+        *map(parameter, OPTIONS.values()),
+        click.Option(["--plan"], metavar="FILE", help="Take options from a TOML file."),
+        *(
+            click.Option([f"--{name}"], metavar="FILE", help=what)
+            for name, what in OUTPUTS.items()
+        ),
+        click.Option(
+            ["--metrics"], metavar="[HOST]:PORT",
+            help="Serve Prometheus metrics while it runs, e.g. :9100.",
+        ),
+        click.Option(["--quiet"], is_flag=True, help="Show no progress."),
+    ],
+)  # fmt: skip
 
-    for text in sources:
-        parse_sources(text)
-    return sources
+
+# --- a plan in a file -----------------------------------------------------------------------------
 
 
-def message_of(text: str | None) -> str | bytes | None:
-    """`@FILE` -> its bytes (`@-`: of standard input); else the text with its escapes."""
-    from c1m.files import read_bytes
-    from c1m.scenarios.messages import MESSAGE_MAX, unescape
+def _plan_in(args: list[str]) -> str | None:
+    for index, arg in enumerate(args):
+        if arg.startswith("--plan="):
+            return arg.partition("=")[2]
+        if arg == "--plan" and index + 1 < len(args):
+            return args[index + 1]
+    return None
 
-    if text is None or not text.startswith("@"):
-        return None if text is None else unescape(text)
-    return read_bytes(text[1:], MESSAGE_MAX)
+
+def read_plan(path: str, command: click.Command) -> dict[str, Any]:
+    """What the file says, by the names of the command's parameters.
+
+    Raises UsageError in one sentence, with the file's name, for what cannot be read.
+    """
+    import tomllib
+
+    from c1m.files import read_text
+
+    text = read_text(path)
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # beside TOMLDecodeError: what Python refuses
+        raise UsageError(f"{path} is not TOML: {error}.", "See `c1m load --help`.") from None
+    known = _keys(command)
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        option = key.replace("_", "-")
+        if option not in known:
+            near = difflib.get_close_matches(option, known, 1)
+            hint = f"Is {near[0]!r} meant?" if near else f"There are: {', '.join(sorted(known))}."
+            raise UsageError(f"{path} has {key!r}, which `c1m load` does not know.", hint)
+        found[known[option].name or option] = _value(path, key, value, known[option])
+    return found
+
+
+def _keys(command: click.Command) -> dict[str, click.Parameter]:
+    """The options by their names, and by those that `c1m.load` has for them: plurals."""
+    named = {"targets": command.params[0]}
+    for one in command.params:
+        for name in (one.name or "", *one.opts):
+            named[name.lstrip("-").replace("_", "-")] = one
+    del named["plan"]
+    return named
+
+
+def _value(path: str, key: str, value: Any, parameter: click.Parameter) -> Any:
+    """As it would stand on the command line: texts, or lists of them."""
+    is_row = parameter.multiple or parameter.nargs == -1
+    if isinstance(value, list) and is_row:
+        return tuple(_plain(path, key, item) for item in value)
+    is_flag = isinstance(parameter, click.Option) and parameter.is_flag
+    one = value if is_flag and isinstance(value, bool) else _plain(path, key, value)
+    return (one,) if is_row else one
+
+
+def _plain(path: str, key: str, value: Any) -> str:
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{Decimal(repr(value)):f}"  # all digits: 1e-05 would be no number behind an option
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    raise UsageError(
+        f"In {path}, {key!r} is {value!r}.", "Give a text or a number, as on the command line."
+    )

@@ -1,72 +1,53 @@
-"""Option types that several commands share. Each has a range: no number goes to the kernel, or into
-a column, that does not fit there.
-"""
+"""Options as click has them: kinds of arguments as its types, a load run's options, the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from c1m.bounds import INT_MAX
+from c1m import arguments
+from c1m.arguments import Choice, Number
+from c1m.bounds import PID_MAX
 from c1m.engine.choose import AUTO, ENGINES
-from c1m.errors import UsageError
-from c1m.units import (
-    format_count,
-    format_duration,
-    parse_count,
-    parse_duration,
-    parse_rate,
-    parse_size,
-)
-
-HOUR_NS = 3600 * 1_000_000_000
+from c1m.results.options import OPTIONS, LoadOptions, Option
 
 
 class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A number with a unit, parsed by one of c1m.units' functions, from `least` to `most`.
+    """A number with a unit, read and bounded as the `kind` says."""
 
-    Raises UsageError for what is no such number, and beyond that range.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        parse: Callable[[str], Any],
-        least: float,
-        most: float,
-        shown: Callable[[float], str] = format_count,
-    ) -> None:
-        self.name = name
-        self._parse = parse
-        self.least, self.most = least, most
-        self._shown = shown
+    def __init__(self, kind: Number) -> None:
+        self.kind = kind
+        self.name = kind.name
+        self.least, self.most = kind.least, kind.most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = self._parse(value) if isinstance(value, str) else value
-        if self.least <= number <= self.most:
-            return number
-        what = "small" if number < self.least else "large"
-        raise UsageError(
-            f"{value} is too {what} for {'this' if param is None else param.opts[-1]}.",
-            f"Give {self._shown(self.least)} to {self._shown(self.most)}.",
-        )
+        if not isinstance(value, str):  # a default
+            return value
+        return self.kind.check("this" if param is None else param.opts[-1], value)
 
     def within(self, least: float, most: float) -> Unit:
         """The same unit with another range."""
-        return Unit(self.name, self._parse, least, most, self._shown)
+        return Unit(self.kind.within(least, most))
 
 
-def _shown_duration(ns: float) -> str:
-    return f"{ns / HOUR_NS:,.0f}h" if ns >= HOUR_NS else format_duration(ns)
+COUNT = Unit(arguments.COUNT)
+SIZE = Unit(arguments.SIZE)
+DURATION = Unit(arguments.DURATION)
+RATE = Unit(arguments.RATE)
 
 
-COUNT = Unit("count", parse_count, 0, INT_MAX)
-SIZE = Unit("size", parse_size, 0, 1 << 40)
-# Added to the clock it is still an int64.
-DURATION = Unit("duration", parse_duration, 0, 1_000_000 * HOUR_NS, _shown_duration)
-RATE = Unit("rate", parse_rate, 0, 1e12)
+class Message(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """`@FILE` -> its bytes (`@-`: of standard input); else the text with its escapes."""
+
+    name = "message"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from c1m.files import read_bytes
+        from c1m.scenarios.messages import MESSAGE_MAX, unescape
+
+        text = str(value)
+        return read_bytes(text[1:], MESSAGE_MAX) if text.startswith("@") else unescape(text)
 
 
 class ScenarioOption(click.Option):
@@ -75,8 +56,34 @@ class ScenarioOption(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         from c1m.scenarios.loader import SCENARIOS
 
-        self.help = f"What connections say and expect: {', '.join(SCENARIOS)}, or FILE.py:NAME."
+        self.help = (self.help or "").replace("the name of a scenario", ", ".join(SCENARIOS))
         return super().get_help_record(ctx)
+
+
+def parameter(option: Option) -> click.Parameter:
+    """An option of a load run as a command has it."""
+    if option.name == "target":
+        return click.Argument([option.name], nargs=-1, metavar=option.metavar)
+    kind, named = option.kind, [option.flags, option.name]
+    default = getattr(LoadOptions(), option.field)
+    said = option.plain_help + (f"  [default: {option.unset}]" if option.unset else "")
+    if kind.name == "flag":
+        return click.Option(named, is_flag=True, help=said)
+    more: dict[str, Any] = {"help": said, "metavar": option.metavar or None}
+    if isinstance(kind, Number):
+        return click.Option(named, type=Unit(kind), default=default, **more)
+    if isinstance(kind, Choice):
+        return click.Option(named, type=click.Choice(kind.words), default=default, **more)
+    if kind.name == "pid":
+        return click.Option(named, type=click.IntRange(1, PID_MAX), **more)
+    if kind.name == "message":
+        return click.Option(named, type=Message(), **more)
+    if kind.name == "texts":
+        return click.Option(named, multiple=True, **more)
+    if option.name == "engine":
+        return click.Option(named, type=click.Choice([AUTO, *ENGINES]), default=default, help=said)
+    made = ScenarioOption if option.name == "scenario" else click.Option
+    return made(named, default=default, **more)
 
 
 engine_option = click.option(
@@ -84,5 +91,5 @@ engine_option = click.option(
     type=click.Choice([AUTO, *ENGINES]),
     default=AUTO,
     show_default=True,
-    help="auto: uring where it works, else epoll.",
+    help=OPTIONS["engine"].plain_help,
 )

@@ -21,7 +21,8 @@ from c1m.limits import roots, walls
 from c1m.limits.catalogue import COUNTERS, GAUGES, limits_of
 from c1m.limits.evidence import Evidence
 from c1m.limits.situation import numbers
-from c1m.results.record import Asked, Connections, Explanation, Failure
+from c1m.results.options import LoadOptions
+from c1m.results.record import Connections, Explanation, Failure
 from c1m.units import format_count
 
 JOINED_SHARE_LEAST = 0.01  # of a row's connections; below, a counter is an accident beside it
@@ -32,7 +33,7 @@ _WHEN = {"connect": "while connecting", "open": "while open"}
 
 
 def explanations(
-    asked: Asked, connections: Connections, failures: Sequence[Failure], evidence: Evidence
+    asked: LoadOptions, connections: Connections, failures: Sequence[Failure], evidence: Evidence
 ) -> list[Explanation]:
     """All rows; [] for a run in which nothing is missing and nothing was dropped or delayed."""
     rows, told = missing_rows(asked, connections, failures, evidence)
@@ -52,7 +53,7 @@ def explanations(
 
 
 def missing_rows(
-    asked: Asked, connections: Connections, failures: Sequence[Failure], evidence: Evidence
+    asked: LoadOptions, connections: Connections, failures: Sequence[Failure], evidence: Evidence
 ) -> tuple[list[tuple[str, Explanation]], set[str]]:
     """Rows with their symptoms (as in roots.py), and the names of the counters that they mention.
 
@@ -80,7 +81,7 @@ def missing_rows(
     return rows, told
 
 
-def _never_begun(count: int, asked: Asked, refusal: LimitError | None) -> Explanation:
+def _never_begun(count: int, asked: LoadOptions, refusal: LimitError | None) -> Explanation:
     what = f"{format_count(count)} connects never begun"
     if refusal is not None:
         return Explanation(count, what, refusal.message, refusal.remedy)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from c1m.limits.catalogue import LIMITS, WALLS
 from c1m.limits.evidence import Evidence
 from c1m.limits.limit import Wall
-from c1m.results.record import Asked, Explanation
+from c1m.results.options import LoadOptions
+from c1m.results.record import Explanation
 from c1m.units import format_count
 
 CLOSE = 64  # connections: a wall that fits so closely makes loose ones unlikely
@@ -30,7 +31,7 @@ OPENING = ("ramp", "steps", "spike")  # the stages that open connections
 
 
 def recognise(
-    peak: int, asked: Asked, evidence: Evidence, errnos: Collection[str] = ()
+    peak: int, asked: LoadOptions, evidence: Evidence, errnos: Collection[str] = ()
 ) -> list[Explanation]:
     """The walls that a run stopped at (`peak` < asked) or became slow at; [] for other runs.
 
@@ -108,7 +109,7 @@ def _best_cut(values: Sequence[float]) -> int:
     return max(range(KNEE_STEPS_LEAST, count - KNEE_STEPS_LEAST + 1), key=parted)
 
 
-def _knee(knee: Knee, peak: int, asked: Asked, evidence: Evidence) -> Explanation | None:
+def _knee(knee: Knee, peak: int, asked: LoadOptions, evidence: Evidence) -> Explanation | None:
     """The knee in words; None where the plan itself may have slowed the ramp down."""
     what = f"slow from connection {format_count(knee.at)} on ({knee.times:.0f} times slower)"
     count = max(0, peak - knee.at)

@@ -9,9 +9,13 @@ Introduction to Stochastic Processes, 1975, 4.7). So both are one inversion of N
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
+
+from c1m.errors import UsageError
+from c1m.units import parse_number
 
 Times = npt.NDArray[np.int64]
 
@@ -19,7 +23,7 @@ BLOCK = 4096  # exponential variates drawn at once
 
 
 class Arrivals:
-    """Arrivals from `start_ns` on for `seconds`, at `rate_from` to `rate_to` a second.
+    """Arrivals from `start_ns` on for `duration_ns`, at `rate_from` to `rate_to` a second.
 
     Constant spacing, or Poisson where `rng` is given. The times are the plan's, whenever they are
     asked for.
@@ -28,13 +32,13 @@ class Arrivals:
     def __init__(
         self,
         start_ns: int,
-        seconds: float,
+        duration_ns: int,
         rate_from: float,
         rate_to: float,
         rng: np.random.Generator | None = None,
     ) -> None:
         self.start_ns = start_ns
-        self.seconds = seconds
+        self.seconds = seconds = duration_ns / 1e9
         self._from, self._bend = rate_from, (rate_to - rate_from) / (2 * seconds)
         self._rng = rng
         self._passed = 0  # arrivals taken
@@ -126,3 +130,15 @@ class Spread:
         wanted = self._rng.random(count) * self._sums[below - 1]
         drawn: npt.NDArray[np.int64] = np.searchsorted(self._sums[:below], wanted, side="right")
         return np.minimum(drawn, below - 1)  # a share just below 1 may be rounded to the whole sum
+
+
+def parse_spread(text: str) -> float | None:
+    """`uniform` -> None, `zipf` -> 1.0, `zipf:1.2` -> 1.2. Raises UsageError."""
+    if text == "uniform":
+        return None
+    kind, colon, exponent = text.partition(":")
+    with suppress(UsageError):
+        value = parse_number(exponent) if colon else 1.0
+        if kind == "zipf" and value > 0:
+            return value
+    raise UsageError(f"There is no spread {text!r}.", "Choose uniform, zipf or zipf:1.2.")

@@ -12,7 +12,6 @@ from c1m.limits.evidence import Evidence, Silence
 from c1m.limits.reasons import connections_of, failures_of
 from c1m.limits.roots import server_ended
 from c1m.loadgen.generator import Generator, Phase
-from c1m.loadgen.planning import Planned
 from c1m.loadgen.recorder import Tally
 from c1m.loadgen.targets import is_here, local_ports
 from c1m.results.histogram import Histogram
@@ -38,14 +37,13 @@ from c1m.units import format_count
 
 def conclude(
     generator: Generator,
-    planned: Planned,
     conditions: Metadata,
     started: str,
     thresholds: Sequence[Required],
     server_nofile: int = 0,
 ) -> RunRecord:
     """Everything that was asked, measured and found, with thresholds judged last."""
-    asked = planned.asked
+    plan, asked = generator.plan, generator.plan.asked
     samples, counters = generator.sampler.samples(), generator.sampler.kernel_counters()
     connections, failures = _connections(generator)
     stages, ramp = _stages(generator), generator.connections.ramp.result()
@@ -58,7 +56,7 @@ def conclude(
     record = RunRecord(
         started=started,
         command=list(sys.argv),
-        target=generator.plan.target,
+        target=",".join(asked.targets),
         scenario=generator.plan.scenario.name,
         asked=asked,
         metadata=conditions,
@@ -90,8 +88,8 @@ def conclude(
         ramp=ramp,
         ports=local_ports(),
         triples=generator.plan.addresses.triples,
-        is_server_here=all(is_here(t) for t in planned.targets),
-        findings=planned.findings,
+        is_server_here=all(is_here(t) for t in plan.targets),
+        findings=plan.findings,
         unanswered=0 if generator.plan.scenario.wants_end else generator.traffic.first.missing,
         server_nofile=server_nofile,
         silence=_silence(generator),
@@ -229,7 +227,7 @@ def _doubts(generator: Generator) -> list[str]:
 def _silence(generator: Generator) -> Silence | None:
     """The first stage in which connects were waited for in vain at its end for the time-out."""
     for phase in generator.phases:
-        is_long = phase.end_ns - phase.moved_ns >= generator.plan.timeout_ns
+        is_long = phase.end_ns - phase.moved_ns >= generator.plan.asked.timeout_ns
         if phase.stage is not None and phase.gave_up and is_long:
             start_s = (phase.moved_ns - generator.start_ns) / 1e9
             return Silence(start_s, _times(generator, phase)[1], phase.stood_still)
@@ -242,8 +240,8 @@ def _asking_spans(generator: Generator) -> list[tuple[float, float]]:
     for phase in generator.phases:
         if phase.purpose is not None and generator.recorder.is_load(phase.purpose):
             assert phase.stage is not None
-            (start_s, end_s), seconds = _times(generator, phase), phase.stage.seconds
-            spans.append((start_s, min(end_s, start_s + (seconds or 0.0))))
+            (start_s, end_s), planned_ns = _times(generator, phase), phase.stage.duration_ns or 0
+            spans.append((start_s, min(end_s, start_s + planned_ns / 1e9)))
     return spans
 
 

@@ -18,10 +18,10 @@ from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.sleeping import precise_timers
-from c1m.loadgen.arrivals import Arrivals, Spread
+from c1m.loadgen.arrivals import Arrivals, Spread, parse_spread
 from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, ETIMEDOUT, OPEN, PEER_EOF, Connections
-from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan, end_of, wanted
+from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
 from c1m.loadgen.progress import snapshot_of
 from c1m.loadgen.recorder import FIRST, Recorder
 from c1m.loadgen.sampler import Sampler
@@ -76,16 +76,16 @@ class Generator:
         self.start_ns = clock.now_ns()
         self.recorder = Recorder()
         self.connections = Connections(
-            engine, plan.connections, plan.addresses, plan.window, self.start_ns
+            engine, plan.asked.connections, plan.addresses, plan.window, self.start_ns
         )
-        self.rng = np.random.default_rng(plan.seed)
+        self.rng = np.random.default_rng(plan.asked.seed)
         self.traffic = Traffic(
             engine,
-            plan.scenario.exchange(plan.connections, plan.pipeline),
+            plan.scenario.exchange(plan.asked.connections, plan.asked.pipeline),
             self.connections,
             self.recorder,
             clock,
-            Spread(plan.connections, self.rng, plan.zipf),
+            Spread(plan.asked.connections, self.rng, parse_spread(plan.asked.spread)),
             self.rng,
         )
         self.phases: list[Phase] = []
@@ -128,7 +128,7 @@ class Generator:
     def _run(self) -> None:
         self.loop.call_every(SAMPLE_NS, self._sample, self.start_ns)
         self.loop.call_every(SNAPSHOT_NS, self._look, self.start_ns)
-        self.loop.call_at(self.start_ns + self.plan.timeout_ns, self._expire)
+        self.loop.call_at(self.start_ns + self.plan.asked.timeout_ns, self._expire)
         for stage in self.plan.stages:
             if self.interrupted:
                 break
@@ -177,31 +177,32 @@ class Generator:
         self._begin_load(phase, stage)
         while not self.interrupted and not self._is_over(phase, stage):
             now = self.clock.now_ns()
-            self.connections.wanted = wanted(stage, (now - phase.start_ns) / 1e9)
+            self.connections.wanted = stage.wanted(now - phase.start_ns)
             self._keep(now)
             if stage.churn_rate:
                 self.closing.churn(stage.churn_rate, now - phase.start_ns)
             self.traffic.due(now)
             timeout_ns = self._timeout(phase, stage)
-            if timeout_ns <= 0 or (self.plan.spins and phase.purpose is not None):
+            if timeout_ns <= 0 or (self.plan.asked.spin and phase.purpose is not None):
                 self._spin()
             else:
                 self._tick(timeout_ns)
         if phase.purpose is not None and stage.name != "stampede":
-            self._end_load(end_of(phase.start_ns, stage))
+            self._end_load(phase.start_ns + (stage.duration_ns or 0))
 
     def _begin_load(self, phase: Phase, stage: Stage) -> None:
         self.closing.begin()
-        if self.plan.scenario.is_silent or (stage.rate_from is None and stage.think_s is None):
+        if self.plan.scenario.is_silent or not stage.has_load:
             return
         phase.purpose = self.recorder.purpose(stage.name, is_load=True)
         arrivals = None
         if stage.rate_from is not None:
-            assert stage.rate_to is not None and stage.seconds is not None
-            rng = self.rng if self.plan.is_poisson else None
-            arrivals = Arrivals(phase.start_ns, stage.seconds, stage.rate_from, stage.rate_to, rng)
-        think_ns = None if stage.think_s is None else round(stage.think_s * 1e9)
-        self.traffic.begin(phase.purpose, arrivals, think_ns, phase.start_ns)
+            assert stage.rate_to is not None and stage.duration_ns is not None
+            rng = self.rng if self.plan.asked.arrivals == "poisson" else None
+            arrivals = Arrivals(
+                phase.start_ns, stage.duration_ns, stage.rate_from, stage.rate_to, rng
+            )
+        self.traffic.begin(phase.purpose, arrivals, stage.think_ns, phase.start_ns)
 
     def _end_load(self, end_ns: int) -> None:
         """What was due within the stage and waits for its connection may still go, for a moment."""
@@ -213,7 +214,7 @@ class Generator:
 
     def _is_over(self, phase: Phase, stage: Stage) -> bool:
         """By its time; without one when it is done, or when it stands still for the time-out."""
-        has_time = self.clock.now_ns() < end_of(phase.start_ns, stage)
+        has_time = self.clock.now_ns() < phase.start_ns + (stage.duration_ns or 0)
         if stage.is_timed:
             return not has_time
         if stage.name == "stampede":  # what is not read is not answered
@@ -256,8 +257,9 @@ class Generator:
         due = self.traffic.next_ns()
         if due is not None:
             until = min(until, due - self.awake_ns)
-        if stage.seconds is not None and now < end_of(phase.start_ns, stage):
-            until = min(until, end_of(phase.start_ns, stage))
+        end = phase.start_ns + (stage.duration_ns or 0)
+        if now < end:
+            until = min(until, end)
         if self.connections.short:
             until = min(until, now + SLEEP_NS // 50)
         elif stage.churn_rate:
@@ -329,7 +331,7 @@ class Generator:
         now = self.clock.now_ns()
         self.watch.begin(now)
         # Of a scenario that waits for its end, the stages were the time that the server had for it.
-        limit = 0 if scenario.wants_end else self.plan.timeout_ns
+        limit = 0 if scenario.wants_end else self.plan.asked.timeout_ns
         interrupted_ns = None
         while ledger.in_flight and now - self.watch.moved_ns < limit:
             if self.interrupted:
@@ -353,7 +355,7 @@ class Generator:
             some = numbers[start : start + BLOCK]
             connections.finish(some[connections.states[some] == OPEN])
             self._tick(0)
-        deadline = self.clock.now_ns() + self.plan.timeout_ns
+        deadline = self.clock.now_ns() + self.plan.asked.timeout_ns
         while self.engine.statistics().lingering and self.clock.now_ns() < deadline:
             self._tick(SLEEP_NS)
 
@@ -444,12 +446,12 @@ class Generator:
 
         In a stampede a reply waits for those of all others: there the time-out is for no reply.
         """
-        limit = now - self.plan.timeout_ns
+        limit = now - self.plan.asked.timeout_ns
         stage = self.phases[-1].stage
         if stage is not None and stage.name == "stampede" and self.watch.moved_ns > limit:
             self.loop.call_at(now + SLEEP_NS, self._expire)
             return
-        self.loop.call_at(now + max(self.plan.timeout_ns // 8, SLEEP_NS), self._expire)
+        self.loop.call_at(now + max(self.plan.asked.timeout_ns // 8, SLEEP_NS), self._expire)
         given_up = self.connections.give_up_older_than(limit)
         if self._hears:
             given_up += self.traffic.give_up_older_than(limit, now)

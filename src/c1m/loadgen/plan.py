@@ -1,44 +1,163 @@
-"""What a run is to do, made and checked before anything is opened. Pure."""
+"""What a run is to do: from the options to a plan, checked before anything is opened."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+from c1m.addresses import Endpoint, parse_url
+from c1m.errors import UsageError
+from c1m.kernel.sockets import resolve
+from c1m.limits.limit import Finding
+from c1m.loadgen.arrivals import parse_spread
 from c1m.loadgen.pacing import Window
-from c1m.loadgen.sources import AddressPlan
-from c1m.loadgen.stages import Stage
+from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
+from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
+from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
+from c1m.results.options import LoadOptions
 from c1m.scenarios.base import Scenario
+from c1m.scenarios.loader import find_scenario, rehearse
 
 REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
+IN_FLIGHT_MAX = 100_000_000
+# A first stage that says itself how many it opens ("hold 10k for 5s", not "hold for 5s").
+_OPENS = re.compile(r"\s*(ramp\b|(hold|steps)\s+[0-9][0-9_,.kKmMgGbB]*(\s|$))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """What a run is to do; made and checked before anything is opened."""
+    """What a run is to do."""
 
-    connections: int  # the most that there are at once
+    asked: LoadOptions  # as the record has them: `connections` is the most that there are at once
     stages: list[Stage]
     scenario: Scenario  # begun for so many connections
     addresses: AddressPlan
     window: Window
-    timeout_ns: int  # a connect or a reply that takes longer is given up
-    pipeline: int = 1  # requests in flight on a connection at most
-    is_poisson: bool = False
-    zipf: float | None = None  # None: uniform over the connections
-    seed: int = 0
-    spins: bool = False  # looks for replies instead of sleeping, while there is load
     message_bytes: int = 64  # about: bounds what is made at once
-    target: str = ""
+    targets: list[Endpoint] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)  # the doctor's
 
 
-def wanted(stage: Stage, elapsed_s: float) -> int:
-    """How many connections a stage wants so long after it began."""
-    if stage.is_timed or stage.seconds is None:
-        return stage.connections_to
-    share = min(elapsed_s / stage.seconds, 1.0)
-    return stage.connections_from + round(share * (stage.connections_to - stage.connections_from))
+def make_plan(options: LoadOptions) -> LoadPlan:
+    """Raises UsageError, or LimitError where this machine cannot hold so many."""
+    for text in options.targets:
+        parse_url(text)  # before all else: what is no target is not mended by further options
+    parse_spread(options.spread)
+    if options.rate_per_s is not None and options.think_ns is not None:
+        raise UsageError(
+            "A rate and a think time were given.",
+            "A rate is an open loop, a think time a closed one: give one of them.",
+        )
+    scenario = find_scenario(
+        options.scenario,
+        message=options.message,
+        expect=options.expect,
+        publishers=options.publishers,
+    )
+    options = _with_defaults(options, scenario)
+    stages = _stages(options, scenario)
+    count = most_connections(stages)
+    if count < 1:
+        raise UsageError("The plan opens no connection.", "Begin with a stage such as 'ramp 10k'.")
+    targets = [endpoint for text in options.targets for endpoint in resolve(text)]
+    check_targets(targets)
+    sources = parse_sources(",".join(options.sources)) if options.sources else []
+    check_routes(targets, sources)
+    findings = check_fits(count, targets, options.engine)  # first: a scenario may keep columns
+    _check_pipeline(count, options.pipeline)
+    size = rehearse(scenario, count, options.seed, options.pipeline)
+    _check_load(scenario, stages)
+    return LoadPlan(
+        asked=replace(
+            options,
+            connections=count,
+            stages=[stage.text for stage in stages],
+            scenario=options.scenario if isinstance(options.scenario, str) else scenario.name,
+            message=_shown(options.message),
+            expect=_shown(options.expect),
+        ),
+        stages=stages,
+        scenario=scenario,
+        addresses=plan_addresses(count, targets, sources, local_ports()),
+        window=window_for(targets, options.connect_window, REQUEST_BYTES_MAX // size),
+        message_bytes=size,
+        targets=targets,
+        findings=findings,
+    )
 
 
-def end_of(start_ns: int, stage: Stage) -> int:
-    """When a stage that began at `start_ns` is over by its time; `start_ns` where it has none."""
-    return start_ns + round((stage.seconds or 0) * 1e9)
+def _check_load(scenario: Scenario, stages: Sequence[Stage]) -> None:
+    """A scenario must be able to do what the stages ask of it, and be asked what it is for."""
+    has_load = any(stage.has_load for stage in stages)
+    if scenario.is_silent and has_load:
+        raise UsageError(
+            f"The scenario {scenario.name!r} says nothing, so no rate can be kept with it.",
+            "Leave the rate and the think time out, or use another scenario.",
+        )
+    if scenario.speakers is not None and not has_load:
+        raise UsageError(
+            f"The scenario {scenario.name!r} was not told how often to publish.",
+            "Add --hold 30s --rate 10/s, or stages with a rate.",
+        )
+
+
+def _with_defaults(options: LoadOptions, scenario: Scenario) -> LoadOptions:
+    """What the scenario does unless the user says otherwise."""
+    has_load = options.rate_per_s is not None or options.think_ns is not None or options.stages
+    asks = scenario.keeps_asking and options.hold_ns and not has_load
+    return replace(
+        options,
+        think_ns=0 if asks else options.think_ns,
+        pipeline=scenario.pipeline if options.pipeline == 1 else options.pipeline,
+    )
+
+
+def _stages(options: LoadOptions, scenario: Scenario) -> list[Stage]:
+    if not options.stages:
+        return _stages_of_hold(options, scenario)
+    if options.hold_ns:
+        raise UsageError("--hold does not go with stages.", "Write a stage 'hold for 30s'.")
+    texts, count = list(options.stages), options.connections
+    if count and not _OPENS.match(texts[0]):
+        texts.insert(0, f"ramp {count}")
+    stages = parse_stages(texts, options)
+    if count and most_connections(stages) != count:
+        raise UsageError(
+            f"The stages go up to {most_connections(stages):,} connections, --connections says "
+            f"{count:,}.",
+            "Leave --connections out.",
+        )
+    return stages
+
+
+def _stages_of_hold(options: LoadOptions, scenario: Scenario) -> list[Stage]:
+    if not options.connections:
+        raise UsageError(
+            "How many connections?",
+            "Add --connections 10k, or stages such as --stage 'ramp 10k'.",
+        )
+    has_load = (options.rate_per_s, options.think_ns, options.churn_per_s) != (None, None, None)
+    if has_load and not options.hold_ns:
+        raise UsageError(
+            "A rate, a think time and churn need time to go on for.", "Add --hold 30s."
+        )
+    return simple_stages(
+        options, stampede=scenario.stampedes and not has_load, storm=scenario.storms
+    )
+
+
+def _check_pipeline(count: int, pipeline: int) -> None:
+    """Each request that may be in flight has a row of 17 bytes."""
+    if count * pipeline > IN_FLIGHT_MAX:
+        raise UsageError(
+            f"{count:,} connections with a pipeline of {pipeline:,} are {count * pipeline:,} "
+            f"requests in flight; at most {IN_FLIGHT_MAX:,} are kept track of.",
+            f"Use a pipeline of {max(IN_FLIGHT_MAX // count, 1):,}.",
+        )
+
+
+def _shown(message: str | bytes | None) -> str:
+    if isinstance(message, bytes):
+        return f"{len(message):,} bytes of a file"
+    return "" if message is None else message.encode("utf-8", "backslashreplace").decode()

@@ -26,22 +26,22 @@ def snapshot_of(
     phase = generator.phases[-1]
     stage = phase.stage
     left = rate = None
-    if stage is not None and stage.seconds is not None:
-        left = max(stage.seconds - (now_ns - phase.start_ns) / 1e9, 0.0)
+    if stage is not None and stage.duration_ns is not None:
+        left = max(phase.start_ns + stage.duration_ns - now_ns, 0) / 1e9
         if stage.rate_from is not None and stage.rate_to is not None:
-            share = 1 - left / stage.seconds
+            share = 1 - left * 1e9 / stage.duration_ns
             rate = stage.rate_from + share * (stage.rate_to - stage.rate_from)
     errnos = Counter(counts.connect_errnos) + Counter(counts.lost_errnos)
     memory, overall = generator.sampler.latest(), recorder.overall
     return Snapshot(
         elapsed_s=elapsed,
-        target=plan.target,
+        target=",".join(plan.asked.targets),
         scenario=plan.scenario.name,
         stage=stage.text if stage else phase.name,
         stage_number=min(sum(p.stage is not None for p in generator.phases), len(plan.stages)),
         stages=len(plan.stages),
         stage_left_s=left,
-        asked=plan.connections,
+        asked=plan.asked.connections,
         attempted=counts.started,
         opened=counts.opened,
         ready=counts.ready,

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
 
 from c1m import arguments
-from c1m.bounds import PID_MAX
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
-from c1m.engine.ragged import Buffer, bytes_of
+from c1m.engine.ragged import Buffer
 from c1m.kernel import procfs
 from c1m.loadgen import metadata
 from c1m.loadgen.conclusion import conclude
 from c1m.loadgen.generator import Generator
-from c1m.loadgen.planning import Wishes, make_plan
+from c1m.loadgen.plan import make_plan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
+from c1m.results.options import LoadOptions, checked
 from c1m.results.record import RunRecord
 from c1m.results.snapshot import Snapshot
 from c1m.results.thresholds import parse as parse_threshold
@@ -25,7 +24,6 @@ from c1m.scenarios.loader import AnyScenario
 
 Duration = str | float
 Rate = str | float
-Given = TypeVar("Given")
 
 
 def load(
@@ -70,58 +68,33 @@ def load(
     Raises UsageError, with nothing opened, for what cannot be done as asked. What goes wrong on the
     way is in the record, never an exception.
     """
-    wishes = Wishes(
-        targets=arguments.texts("target", target),
-        connections=_perhaps(arguments.count, "connections", connections),
-        scenario=scenario,
-        message=_message("message", message),
-        expect=_message("expect", expect),
-        hold_ns=arguments.duration_ns("hold", hold),
-        rate=_perhaps(arguments.rate, "rate", rate),
-        arrivals=arguments.text("arrivals", arrivals),
-        spread=arguments.text("spread", spread),
-        think_ns=_perhaps(arguments.duration_ns, "think", think),
-        churn=_perhaps(arguments.rate, "churn", churn),
-        connect_rate=_perhaps(arguments.rate, "connect_rate", connect_rate),
-        stages=_perhaps(arguments.texts, "stages", stages) or [],
-        pipeline=arguments.count("pipeline", pipeline),
-        publishers=_perhaps(arguments.count, "publishers", publishers),
-        sources=",".join(_perhaps(arguments.texts, "sources", sources) or []),
-        engine=arguments.text("engine", engine),
-        timeout_ns=arguments.duration_ns("timeout", timeout),
-        connect_window=_perhaps(arguments.count, "connect_window", connect_window),
-        seed=arguments.count("seed", seed),
-        spin=arguments.flag("spin", spin),
-    )
-    if server_pid is not None:
-        server_pid = arguments.integer("server_pid", server_pid, 1, PID_MAX)
-    required = _perhaps(arguments.texts, "require", require) or []
-    return _run(wishes, required, server_pid, on_progress, on_signals, on_end)
-
-
-def _run(
-    wishes: Wishes,
-    require: Sequence[str],
-    server_pid: int | None,
-    on_progress: Callable[[Snapshot], None] | None,
-    on_signals: bool,
-    on_end: Callable[[RunRecord], None] | None,
-) -> RunRecord:
-    arguments.function("on_progress", on_progress)
-    arguments.function("on_end", on_end)
+    given = locals()
+    for name in ("on_progress", "on_end"):
+        arguments.function(name, given[name])
     arguments.flag("on_signals", on_signals)
-    thresholds = [parse_threshold(text) for text in require]
-    if server_pid is not None:
-        check_server_pid(server_pid)
-    planned = make_plan(wishes)
+    return run(checked(given), on_progress=on_progress, on_signals=on_signals, on_end=on_end)
+
+
+def run(
+    options: LoadOptions,
+    *,
+    on_progress: Callable[[Snapshot], None] | None = None,
+    on_signals: bool = False,
+    on_end: Callable[[RunRecord], None] | None = None,
+) -> RunRecord:
+    """As `load`, with options that are checked one by one."""
+    thresholds = [parse_threshold(text) for text in options.require]
+    if options.server_pid is not None:
+        check_server_pid(options.server_pid)
+    plan = make_plan(options)
     clock = SystemClock()
-    chosen = choose(wishes.engine)
+    chosen = choose(options.engine)
     with contextlib.ExitStack() as stack:
         stack.callback(chosen.shutdown)
-        check_capacity(chosen, planned.plan.connections)
-        pid = server_pid_of(planned.targets) if server_pid is None else server_pid
+        check_capacity(chosen, plan.asked.connections)
+        pid = options.server_pid or server_pid_of(plan.targets)
         sampler = Sampler(pid, clock)
-        generator = Generator(planned.plan, chosen, clock, sampler, on_progress)
+        generator = Generator(plan, chosen, clock, sampler, on_progress)
         started = metadata.started_text()
         if on_signals:
             stack.enter_context(generator.loop.stopped_by_signals(exits_at_second=False))
@@ -132,15 +105,7 @@ def _run(
         sampler.close()
         server_nofile = 0 if pid is None else procfs.nofile(pid=pid)[0]
         conditions = metadata.collect(chosen.name, chosen.reason, extra)
-        record = conclude(generator, planned, conditions, started, thresholds, server_nofile)
+        record = conclude(generator, conditions, started, thresholds, server_nofile)
         if on_end is not None:
             on_end(record)
     return record
-
-
-def _perhaps(check: Callable[[str, Any], Given], name: str, given: Any) -> Given | None:
-    return None if given is None else check(name, given)
-
-
-def _message(name: str, given: str | Buffer | None) -> str | bytes | None:
-    return given if given is None or isinstance(given, str) else bytes_of(name, given)

@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from c1m.errors import UsageError
+from c1m.results.options import LoadOptions
 from c1m.units import (
-    NS_PER_S,
     format_count,
     format_duration,
     format_rate,
@@ -41,30 +41,21 @@ _FORMS = (
     "Write for example 'ramp 0..1M in 60s', 'hold 1M for 5m at 50k/s', 'steps 10k..50k by 10k "
     "every 30s', 'spike 50k for 10s', 'drain in 10s', 'stampede' or 'storm 50%'."
 )
-_WORDS = {
-    "ramp": ("in", "at"),
-    "hold": ("for", "at", "think", "churn"),
-    "steps": ("by", "every", "at", "think"),
-    "spike": ("for", "at", "think"),
-    "drain": ("to", "in"),
-    "stampede": (),
-    "storm": (),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One part of the plan; None: not in this stage, or for `seconds`: until it is done."""
+    """One part of the plan. None: not in this stage; as `duration_ns`: until it is done."""
 
     name: str
     text: str
     connections_from: int
     connections_to: int
-    seconds: float | None = None
+    duration_ns: int | None = None
     connect_rate: float | None = None
     rate_from: float | None = None
     rate_to: float | None = None
-    think_s: float | None = None
+    think_ns: int | None = None
     churn_rate: float | None = None
     share: float = 1.0  # of the open connections, in a storm
 
@@ -73,56 +64,47 @@ class Stage:
         """Whether requests go on for the whole of it: what the rate and think time apply to."""
         return self.name in ("hold", "step", "spike")
 
+    @property
+    def has_load(self) -> bool:
+        """Whether there are requests in it, by a rate or a think time."""
+        return self.rate_from is not None or self.think_ns is not None
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What stages do that do not say it themselves."""
-
-    connect_rate: float | None = None
-    rate: float | None = None
-    think_s: float | None = None
-    churn_rate: float | None = None
+    def wanted(self, elapsed_ns: int) -> int:
+        """How many connections it wants so long after it began."""
+        if self.is_timed or self.duration_ns is None:
+            return self.connections_to
+        share = min(elapsed_ns / self.duration_ns, 1.0)
+        return self.connections_from + round(share * (self.connections_to - self.connections_from))
 
 
-def parse_stages(texts: Sequence[str], defaults: Defaults) -> list[Stage]:
+def parse_stages(texts: Sequence[str], options: LoadOptions) -> list[Stage]:
     """The stages that are written; each begins with as many connections as the last one ended with.
 
-    Raises UsageError in one sentence for what cannot be read, goes backwards or asks for what
-    nothing could carry.
+    What a stage does not say itself, the options say. Raises UsageError in one sentence for what
+    cannot be read, goes backwards or asks for what nothing could carry.
     """
     stages: list[Stage] = []
     for text in texts:
-        now = stages[-1].connections_to if stages else 0
-        stages.extend(_one(text, now))
+        stages.extend(_parse(text, stages[-1].connections_to if stages else 0))
     if len(stages) > STAGES_MAX:
         raise UsageError(
             f"The plan has {len(stages):,} stages; at most {STAGES_MAX} are kept apart.",
             "Use larger steps.",
         )
-    stages = [_with(stage, defaults) for stage in stages]
-    for stage in stages:
-        _check(stage)
-    return stages
+    return _completed(stages, options)
 
 
-def simple_stages(
-    connections: int, hold_s: float, defaults: Defaults, *, stampede: bool, storm: bool = False
-) -> list[Stage]:
+def simple_stages(options: LoadOptions, *, stampede: bool, storm: bool = False) -> list[Stage]:
     """The plan of --connections and --hold: ramp, hold, and where asked a stampede or a storm."""
-    hold = f"hold for {format_duration(hold_s * NS_PER_S)}"
-    stages = [Stage("ramp", f"ramp {format_count(connections)}", 0, connections)]
-    if hold_s:
-        stages.append(Stage("hold", hold, connections, connections, hold_s))
+    count, hold_ns = options.connections, options.hold_ns
+    hold = Stage("hold", f"hold for {format_duration(hold_ns)}", count, count, hold_ns)
+    holds = [hold] if hold_ns else []
+    stages = [Stage("ramp", f"ramp {format_count(count)}", 0, count), *holds]
     if storm:
-        stages.append(Stage("storm", "storm", connections, connections))
-    if storm and hold_s:
-        stages.append(Stage("hold", hold, connections, connections, hold_s))
+        stages += [Stage("storm", "storm", count, count), *holds]
     if stampede:
-        stages.append(Stage("stampede", "stampede", connections, connections))
-    stages = [_with(stage, defaults) for stage in stages]
-    for stage in stages:
-        _check(stage)
-    return stages
+        stages.append(Stage("stampede", "stampede", count, count))
+    return _completed(stages, options)
 
 
 def most_connections(stages: Sequence[Stage]) -> int:
@@ -130,19 +112,25 @@ def most_connections(stages: Sequence[Stage]) -> int:
     return max(stage.connections_to for stage in stages)
 
 
-def _with(stage: Stage, defaults: Defaults) -> Stage:
+def _completed(stages: Sequence[Stage], options: LoadOptions) -> list[Stage]:
+    stages = [_with(stage, options) for stage in stages]
+    for stage in stages:
+        _check(stage)
+    return stages
+
+
+def _with(stage: Stage, options: LoadOptions) -> Stage:
     """A stage with what it does not say itself; a rate and a think time exclude each other."""
-    paces = stage.name != "storm" and (stage.seconds is None or stage.is_timed)
+    paces = stage.name != "storm" and (stage.duration_ns is None or stage.is_timed)
     if stage.connect_rate is None and paces:
-        stage = replace(stage, connect_rate=defaults.connect_rate)
+        stage = replace(stage, connect_rate=options.connect_rate_per_s)
     if not stage.is_timed:
         return stage
-    if stage.rate_from is None and stage.think_s is None:
-        stage = replace(
-            stage, rate_from=defaults.rate, rate_to=defaults.rate, think_s=defaults.think_s
-        )
+    if not stage.has_load:
+        rate = options.rate_per_s
+        stage = replace(stage, rate_from=rate, rate_to=rate, think_ns=options.think_ns)
     if stage.churn_rate is None:
-        stage = replace(stage, churn_rate=defaults.churn_rate)
+        stage = replace(stage, churn_rate=options.churn_per_s)
     return stage
 
 
@@ -166,105 +154,144 @@ def _check(stage: Stage) -> None:
         raise UsageError(f"The stage {stage.text!r} has no connection to close and open again.")
 
 
-def _one(text: str, now: int) -> list[Stage]:
+# --- what is written ------------------------------------------------------------------------------
+
+Fields = dict[str, Any]  # of a Stage
+
+
+def _time(value: str) -> Fields:
+    duration_ns = parse_duration(value)
+    if not duration_ns:
+        raise UsageError("it takes no time.", "Give it some, for example 30s.")
+    return {"duration_ns": duration_ns}
+
+
+def _rates(value: str) -> Fields:
+    """`50k/s` or `10k/s..50k/s`."""
+    ends = [parse_rate(one) for one in _with_unit(*value.split("..", 1))]
+    return {"rate_from": ends[0], "rate_to": ends[-1]}
+
+
+def _with_unit(*rates: str) -> list[str]:
+    """Rates of one unit; where only one of them has it, it is that of all: `10..50/m`."""
+    units = {rate.partition("/")[2] for rate in rates if "/" in rate}
+    if len(units) > 1:
+        several = " and per ".join(sorted(units))
+        raise UsageError(f"it has rates per {several}.", "Write them in one unit.")
+    unit = "".join(f"/{one}" for one in units)
+    return [rate if "/" in rate else rate + unit for rate in rates]
+
+
+def _think(value: str) -> Fields:
+    return {"think_ns": parse_duration(value)}
+
+
+# What a stage can say, and how it is read.
+CLAUSES: dict[str, dict[str, Callable[[str], Fields]]] = {
+    "ramp": {"in": _time, "at": lambda value: {"connect_rate": parse_rate(value)}},
+    "hold": {
+        "for": _time, "at": _rates, "think": _think,
+        "churn": lambda value: {"churn_rate": parse_rate(value)},
+    },
+    "steps": {"by": lambda value: {"by": value}, "every": _time, "at": _rates, "think": _think},
+    "spike": {"for": _time, "at": _rates, "think": _think},
+    "drain": {"to": lambda value: {"connections_to": parse_count(value)}, "in": _time},
+    "stampede": {},
+    "storm": {},
+}  # fmt: skip
+_HOW_LONG = {"hold": "for", "steps": "every", "spike": "for"}  # what they cannot do without
+
+
+def _parse(text: str, now: int) -> list[Stage]:
+    """What one text says, with so many connections before it."""
     words = re.sub(r"\s*\.\.\s*", "..", text.strip()).split()
-    name = words[0].lower() if words else ""
-    if name not in _WORDS:
+    name = words.pop(0).lower() if words else ""
+    if name not in CLAUSES:
         raise UsageError(f"{text!r} is not a stage.", _FORMS)
-    value, given = _clauses(text, words[1:], _WORDS[name])
-    return _READERS[name](text.strip(), value, given, now)
+    value, said = _clauses(text, words, CLAUSES[name])
+    text = text.strip()
+    if name == "steps":
+        return _steps(text, value, said, now)
+    _check_clauses(text, name, said)
+    if name == "ramp":
+        low, high = _ramp(text, value, now)
+        return [Stage(name, text, low, high, **said)]
+    if name in ("hold", "spike"):
+        count = _read(text, parse_count, value) if value else now
+        stages = [Stage(name, text, now, count, **said)]
+        if name == "spike" and count < now:
+            raise UsageError(
+                f"The stage {text!r} goes backwards, from {format_count(now)} connections.",
+                "A spike goes up and comes back.",
+            )
+        if name == "spike" and count > now:
+            stages.append(Stage("drain", f"back to {format_count(now)}", count, now))
+        return stages
+    if name == "storm":
+        return [Stage(name, text, now, now, share=_share(text, value or "100%"))]
+    if value:
+        remedy = "Write 'drain to COUNT'." if name == "drain" else _FORMS
+        raise UsageError(f"The stage {text!r} has {value!r} too much.", remedy)
+    if name == "stampede":
+        return [Stage(name, text, now, now)]
+    count = said.pop("connections_to", 0)
+    if count > now:
+        raise UsageError(
+            f"The stage {text!r} goes backwards: the plan has {format_count(now)} connections "
+            "then.",
+            f"To open more write 'ramp {count}'.",
+        )
+    return [Stage(name, text, now, count, **said)]
 
 
-def _clauses(text: str, words: list[str], known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """The word behind the stage's name ("" where there is none), and word -> what follows it."""
-    value = ""
-    if words and words[0].lower() not in known:
-        value = words.pop(0)
-    given: dict[str, str] = {}
+def _clauses(
+    text: str, words: list[str], known: dict[str, Callable[[str], Fields]]
+) -> tuple[str, Fields]:
+    """The word behind the stage's name ("" where there is none), and what the clauses say."""
+    value = words.pop(0) if words and words[0].lower() not in known else ""
+    open_, said = dict(known), dict[str, Any]()
     while words:
         word = words.pop(0).lower()
-        if word not in known or not words or word in given:
-            known_text = ", ".join(known) or "nothing"
+        if word not in open_ or not words:
+            can_be = ", ".join(known) or "nothing"
             raise UsageError(
-                f"The stage {text!r} has {word!r} where it can have {known_text}, each once and "
+                f"The stage {text!r} has {word!r} where it can have {can_be}, each once and "
                 "with a value.",
                 _FORMS,
             )
-        given[word] = words.pop(0)
-    return value, given
+        said |= _read(text, open_.pop(word), words.pop(0))
+    return value, said
 
 
-def _in_stage(text: str, parse: Callable[[str], Any], value: str) -> Any:
+def _read(text: str, parse: Callable[[str], Any], value: str) -> Any:
     try:
         return parse(value)
     except UsageError as error:
         raise UsageError(f"In the stage {text!r}: {error.message}", error.remedy) from None
 
 
-def _seconds(text: str, value: str | None) -> float | None:
-    if value is None:
-        return None
-    ns: int = _in_stage(text, parse_duration, value)
-    if ns <= 0:
-        raise UsageError(f"The stage {text!r} takes no time.", "Give it some, for example 30s.")
-    return ns / NS_PER_S
-
-
-def _needed(text: str, given: dict[str, str], word: str) -> float:
-    seconds = _seconds(text, given.get(word))
-    if seconds is None:
-        raise UsageError(f"The stage {text!r} does not say how long.", f"Add '{word} 30s' to it.")
-    return seconds
-
-
-def _count(text: str, value: str) -> int:
-    count: int = _in_stage(text, parse_count, value)
-    return count
-
-
-def _rates(text: str, value: str | None) -> tuple[float | None, float | None]:
-    """`50k/s` or `10k/s..50k/s`."""
-    if value is None:
-        return None, None
-    ends = _with_unit(text, *value.split("..", 1))
-    low: float = _in_stage(text, parse_rate, ends[0])
-    return low, _in_stage(text, parse_rate, ends[-1])
-
-
-def _with_unit(text: str, *rates: str) -> list[str]:
-    """Rates of one unit; where only one of them has it, it is that of all: `10..50/m`."""
-    units = {rate.partition("/")[2] for rate in rates if "/" in rate}
-    if len(units) > 1:
-        several = " and per ".join(sorted(units))
-        raise UsageError(f"The stage {text!r} has rates per {several}.", "Write them in one unit.")
-    unit = "".join(f"/{one}" for one in units)
-    return [rate if "/" in rate else rate + unit for rate in rates]
-
-
-def _rate(text: str, value: str | None) -> float | None:
-    """One rate that does not change."""
-    if value is None:
-        return None
-    rate: float = _in_stage(text, parse_rate, value)
-    return rate
-
-
-def _think(text: str, given: dict[str, str]) -> float | None:
-    if "think" not in given:
-        return None
-    if "at" in given:
+def _check_clauses(text: str, name: str, said: Fields) -> None:
+    """What the clauses say together."""
+    if name in _HOW_LONG and "duration_ns" not in said:
+        raise UsageError(
+            f"The stage {text!r} does not say how long.", f"Add '{_HOW_LONG[name]} 30s' to it."
+        )
+    if "rate_from" in said and "think_ns" in said:
         raise UsageError(
             f"The stage {text!r} has a rate and a think time.",
             "A rate is an open loop, a think time a closed one: give one of them.",
         )
-    ns: int = _in_stage(text, parse_duration, given["think"])
-    return ns / NS_PER_S
+    if "connect_rate" in said and "duration_ns" in said:
+        raise UsageError(
+            f"The stage {text!r} says twice how fast.", "Give either 'in TIME' or 'at RATE'."
+        )
 
 
-def _ramp(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]:
+def _ramp(text: str, value: str, now: int) -> tuple[int, int]:
+    """From how many connections to how many."""
     first, dots, last = value.partition("..")
-    low = _count(text, first) if dots else now
-    high = _count(text, last if dots else value)
+    low = _read(text, parse_count, first) if dots else now
+    high = _read(text, parse_count, last if dots else value)
     if high < low:
         raise UsageError(
             f"The stage {text!r} goes backwards, from {format_count(low)} to {format_count(high)}.",
@@ -276,44 +303,27 @@ def _ramp(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]
             f"{format_count(now)} then.",
             f"Write 'ramp {now}..{last}', or leave the beginning out.",
         )
-    seconds = _seconds(text, given.get("in"))
-    rate = _rate(text, given.get("at"))
-    if seconds is not None and rate is not None:
-        raise UsageError(
-            f"The stage {text!r} says twice how fast.", "Give either 'in TIME' or 'at RATE'."
-        )
-    return [Stage("ramp", text, low, high, seconds, connect_rate=rate)]
+    return low, high
 
 
-def _hold(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]:
-    count = _count(text, value) if value else now
-    low, high = _rates(text, given.get("at"))
-    churn = _rate(text, given.get("churn"))
-    return [
-        Stage(
-            "hold", text, now, count, _needed(text, given, "for"), rate_from=low, rate_to=high,
-            think_s=_think(text, given), churn_rate=churn,
-        )
-    ]  # fmt: skip
-
-
-def _steps(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]:
+def _steps(text: str, value: str, said: Fields, now: int) -> list[Stage]:
+    """A stage for each step: of connections, or of the rate."""
     first, dots, last = value.partition("..")
-    if not dots or "by" not in given:
+    if not dots or "by" not in said:
         raise UsageError(f"The stage {text!r} does not say which steps.", _FORMS)
-    is_rate = "/" in value
-    parse = parse_rate if is_rate else parse_count
-    written = _with_unit(text, first, last, given["by"]) if is_rate else (first, last, given["by"])
-    low, high, by = (_in_stage(text, parse, one) for one in written)
+    written, is_rate = [first, last, said.pop("by")], "/" in value
+    if is_rate:
+        written = _read(text, lambda _: _with_unit(*written), value)
+    low, high, by = (_read(text, parse_rate if is_rate else parse_count, one) for one in written)
     if by <= 0 or high < low:
         raise UsageError(
             f"The stage {text!r} goes backwards or nowhere.", "Steps go up, by more than nothing."
         )
     if (high - low) / by > STAGES_MAX:
         raise UsageError(f"The stage {text!r} has over {STAGES_MAX} steps.", "Use larger ones.")
-    seconds = _needed(text, given, "every")
-    if is_rate and ("at" in given or "think" in given):
-        what = "two rates" if "at" in given else "a rate and a think time"
+    _check_clauses(text, "steps", said)
+    if is_rate and ("rate_from" in said or "think_ns" in said):
+        what = "two rates" if "rate_from" in said else "a rate and a think time"
         raise UsageError(f"The stage {text!r} has {what}.", "Leave one of them out.")
     if not is_rate and low < now:
         raise UsageError(
@@ -321,78 +331,25 @@ def _steps(text: str, value: str, given: dict[str, str], now: int) -> list[Stage
             f"Write 'drain to {low}' before it.",
         )
     each = [low + by * i for i in range(int((high - low) / by + 1e-9) + 1)]
-    rate, to = _rates(text, given.get("at"))
-    think = _think(text, given)
-    stages = []
-    for step in each:
-        if is_rate:
-            label = f"step {format_rate(step)}"
-            stages.append(Stage("step", label, now, now, seconds, rate_from=step, rate_to=step))
-        else:
-            label = f"step {format_count(step)}"
-            stages.append(
-                Stage("step", label, now, step, seconds, rate_from=rate, rate_to=to, think_s=think)
+    if is_rate:
+        return [
+            Stage(
+                "step", f"step {format_rate(rate)}", now, now, **said, rate_from=rate, rate_to=rate
             )
-            now = step
-    return stages
+            for rate in each
+        ]
+    befores = [now, *each]
+    return [
+        Stage("step", f"step {format_count(count)}", before, count, **said)
+        for before, count in zip(befores, each, strict=False)
+    ]
 
 
-def _spike(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]:
-    count = _count(text, value) if value else now
-    if count < now:
-        raise UsageError(
-            f"The stage {text!r} goes backwards, from {format_count(now)} connections.",
-            "A spike goes up and comes back.",
-        )
-    low, high = _rates(text, given.get("at"))
-    stages = [
-        Stage("spike", text, now, count, _needed(text, given, "for"), rate_from=low, rate_to=high,
-              think_s=_think(text, given))
-    ]  # fmt: skip
-    if count > now:
-        stages.append(Stage("drain", f"back to {format_count(now)}", count, now))
-    return stages
-
-
-def _drain(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]:
-    if value:
-        raise UsageError(f"The stage {text!r} has {value!r} too much.", "Write 'drain to COUNT'.")
-    count = _count(text, given["to"]) if "to" in given else 0
-    if count > now:
-        raise UsageError(
-            f"The stage {text!r} goes backwards: the plan has {format_count(now)} connections "
-            f"then.",
-            f"To open more write 'ramp {count}'.",
-        )
-    return [Stage("drain", text, now, count, _seconds(text, given.get("in")))]
-
-
-def _stampede(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]:
-    _nothing_more(text, value)
-    return [Stage("stampede", text, now, now)]
-
-
-def _storm(text: str, value: str, given: dict[str, str], now: int) -> list[Stage]:
-    value, share = value or "100%", 0.0
+def _share(text: str, value: str) -> float:
+    share = 0.0
     if value.endswith("%"):
         with suppress(UsageError):
             share = parse_share(value)
     if not share:
         raise UsageError(f"The stage {text!r} has {value!r} where a share stands.", "Write '50%'.")
-    return [Stage("storm", text, now, now, share=share)]
-
-
-def _nothing_more(text: str, value: str) -> None:
-    if value:
-        raise UsageError(f"The stage {text!r} has {value!r} too much.", _FORMS)
-
-
-_READERS = {
-    "ramp": _ramp,
-    "hold": _hold,
-    "steps": _steps,
-    "spike": _spike,
-    "drain": _drain,
-    "stampede": _stampede,
-    "storm": _storm,
-}
+    return share

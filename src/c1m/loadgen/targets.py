@@ -94,8 +94,6 @@ def is_here(target: Endpoint) -> bool:
 
 def window_for(targets: Sequence[Endpoint], asked: int | None, most: int) -> Window:
     """As asked, else by the targets' accept queues; `most` is what memory for messages allows."""
-    if asked is not None and asked < 1:
-        raise UsageError(f"A connect window of {asked} starts nothing.", "Give at least 1.")
     if asked is not None:
         window = Window(asked, 1)
         window.size = asked

@@ -24,7 +24,8 @@ from c1m.report.blocks import (
 )
 from c1m.report.request_sections import LOWER_BOUND, sentence
 from c1m.results import catalogue
-from c1m.results.record import Asked, Explanation, Failure, ProcessColumns, RunRecord, Threshold
+from c1m.results.options import LoadOptions
+from c1m.results.record import Explanation, Failure, ProcessColumns, RunRecord, Threshold
 from c1m.units import (
     NS_PER_S,
     format_bytes,
@@ -307,11 +308,11 @@ def conditions(record: RunRecord) -> Section:
         f"nofile {format_count(m.nofile_soft)}",
         "versions": f"c1m {m.c1m}, Python {m.python}, NumPy {m.numpy}; {record.started}",
     }
-    has_hold = asked.hold_s > 0 or not asked.stages
+    has_hold = asked.hold_ns > 0 or not asked.stages
     details = {
         "command": " ".join(record.command),
         "connections": format_count(asked.connections),
-        "hold": _seconds(asked.hold_s) if has_hold else "",
+        "hold": format_duration(asked.hold_ns) if has_hold else "",
         "message": repr(asked.message) if asked.message else "",
         "expects": repr(asked.expect) if asked.expect else "",
         "nofile, hard limit": format_count(m.nofile_hard),
@@ -335,21 +336,21 @@ def _stages_asked(record: RunRecord) -> str:
     return "; ".join(stages) if record.requests.due or len(stages) > 3 else ""
 
 
-def _requests_asked(asked: Asked) -> list[str]:
+def _requests_asked(asked: LoadOptions) -> list[str]:
     """How requests were to be made, part by part; what is as always is left out."""
     parts = []
     if asked.rate_per_s is not None:
         parts.append(f"open loop of {format_rate(asked.rate_per_s)}")
         parts += [f"arrivals {asked.arrivals}"] if asked.arrivals else []
         parts += [f"spread {asked.spread}"] if asked.spread else []
-    if asked.think_s is not None:
-        parts.append(f"closed loop, think time {_seconds(asked.think_s)}")
+    if asked.think_ns is not None:
+        parts.append(f"closed loop, think time {format_duration(asked.think_ns)}")
     if asked.churn_per_s:
         parts.append(f"churn {format_short_rate(asked.churn_per_s)}")
     if asked.pipeline > 1:
         parts.append(f"{asked.pipeline} in flight on a connection")
-    if parts and asked.timeout_s:
-        parts.append(f"time-out {_seconds(asked.timeout_s)}")
+    if parts and asked.timeout_ns:
+        parts.append(f"time-out {format_duration(asked.timeout_ns)}")
     if parts and asked.seed:
         parts.append(f"seed {asked.seed}")
     return parts

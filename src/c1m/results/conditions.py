@@ -18,8 +18,9 @@ from c1m.units import format_bytes, format_count
 _LOCAL = re.compile(r"\w+://(?:127\.|localhost[:/]|\[::1\])")
 _PLAIN = ("kernel", "cpu", "cores", "python", "numpy", "c1m", "nofile_soft", "nofile_hard")
 _CALM = {"c1m", "asked.seed"}
-# The engine that ran is a condition of its own, whatever was asked.
-_NOT_TOLD = {"engine"}
+# The engine that ran, the target and the scenario are conditions of their own; who is measured as
+# the server, and what is required of the figures, is none.
+_NOT_TOLD = {"engine", "targets", "scenario", "server_pid", "require"}
 _MEMORY_STEP = 64 << 20  # MemTotal moves by some MiB between boots of the same machine
 
 

@@ -19,6 +19,7 @@ from c1m import files
 from c1m.bounds import RECORD_BYTES_MAX
 from c1m.errors import UsageError
 from c1m.results import codec, record_1
+from c1m.results.options import LoadOptions
 
 if TYPE_CHECKING:  # NumPy: who only shows a record needs none
     import numpy.typing as npt
@@ -65,28 +66,6 @@ def counted(help: str, **more: str) -> Any:
 def counts_of(kind: type) -> dict[str, Count]:
     """The counts of a part of a record, by field."""
     return {f.name: f.metadata["count"] for f in fields(kind) if "count" in f.metadata}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the run was told to do."""
-
-    connections: int = 0
-    connect_rate_per_s: float | None = None  # None: as fast as it can
-    hold_s: float = 0.0
-    message: str = ""  # as typed, with {n} for the connection's number
-    engine: str = "auto"
-    expect: str = ""  # the reply's template where it is not the message
-    stages: list[str] = field(default_factory=list)  # the plan as stages, in the order of the run
-    rate_per_s: float | None = None  # the open loop's; None: closed loop or quiet
-    arrivals: str = ""  # "constant" or "poisson"
-    spread: str = ""  # "uniform" or "zipf:1.1"
-    think_s: float | None = None  # the closed loop's; None: no closed loop
-    churn_per_s: float | None = None
-    pipeline: int = 1
-    timeout_s: float = 0.0
-    seed: int = 0
-    spin: bool = False  # looked for replies instead of sleeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -505,7 +484,7 @@ class RunRecord:
     command: list[str] = field(default_factory=list)
     target: str = ""
     scenario: str = ""
-    asked: Asked = field(default_factory=Asked)
+    asked: LoadOptions = field(default_factory=LoadOptions)
     metadata: Metadata = field(default_factory=Metadata)
     connections: Connections = field(default_factory=Connections)
     failures: list[Failure] = field(default_factory=list)

@@ -5,6 +5,7 @@ What schema 2 has otherwise:
 - The first requests and the stampedes are counted as all requests are (`first`, `stampede`, the
   `requests` of a stampede's stage), not in a list of rounds.
 - A wrong reply is one of the `faults`.
+- What was asked has its times in nanoseconds.
 - Connects that failed with other errnos are `failed_otherwise`: `failed` is all that failed.
 - Every record has stages. Early records of schema 1 had none, nor faults, nor a count of
   connections that were ready.
@@ -14,12 +15,14 @@ It changes JSON, and knows only the parts that it changes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from c1m.results import codec
+from c1m.units import NS_PER_S
 
 SCHEMA = "c1m-run/1"
 _STAGES = ("ramp", "hold", "stampede")  # of the early records
@@ -80,6 +83,8 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     if isinstance(counts := data.get("connections"), dict):
         names = {"failed": "failed_otherwise"}
         new["connections"] = {"ready": first.right} | {names.get(n, n): counts[n] for n in counts}
+    if isinstance(asked := data.get("asked"), dict):
+        new["asked"] = _asked(asked)
     stages = data.get("stages") or codec.encode([p for p in old.phases if p.name in _STAGES])
     new["stages"] = stages = [dict(stage) for stage in stages]
     extras: Counter[str] = Counter()
@@ -99,6 +104,16 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     new["stampede"] = _requests([one for one in old.rounds if one.name == "stampede"], extras)
     new["faults"] = data.get("faults") or _faults(old.rounds)
     return new
+
+
+def _asked(old: dict[str, Any]) -> dict[str, Any]:
+    """With times in nanoseconds in the place of seconds."""
+    asked = dict(old)
+    for name in ("hold", "think", "timeout"):
+        seconds = asked.pop(f"{name}_s", None)
+        if isinstance(seconds, int | float) and math.isfinite(seconds):
+            asked[f"{name}_ns"] = round(seconds * NS_PER_S)
+    return asked
 
 
 def _requests(rounds: Sequence[_Round], extras: dict[str, int] | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import re
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from c1m.results.options import OPTIONS, LoadOptions
 from c1m.results.record import SCHEMA, RunRecord
 
 _TITLE = "The record of a run of c1m load"
@@ -71,7 +72,8 @@ def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_dataclass(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    hints, comments = get_type_hints(kind), field_comments(kind)
+    hints = get_type_hints(kind)
+    comments = _helps() if kind is LoadOptions else field_comments(kind)
     properties, required = {}, []
     assert dataclasses.is_dataclass(kind)
     for field in dataclasses.fields(kind):
@@ -98,6 +100,11 @@ def _as_text(docstring: str) -> str:
     """Lines of a paragraph joined, paragraphs kept."""
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(docstring))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _helps() -> dict[str, str]:
+    """The options' own words."""
+    return {option.field: option.plain_help for option in OPTIONS.values()}
 
 
 def field_comments(kind: type) -> dict[str, str]:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from c1m.results.options import LoadOptions
 from c1m.results.record import (
     CONNECTION_COUNTS,
     EXTRA_KINDS,
     NOT_OPENED,
     REQUEST_COUNTS,
     WRONG_KINDS,
-    Asked,
     Connections,
     Count,
     FanOut,
@@ -42,7 +42,7 @@ def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
     return Verdict(complete=not shortfalls, shortfalls=shortfalls)
 
 
-def _of_connections(asked: Asked, connections: Connections) -> list[str]:
+def _of_connections(asked: LoadOptions, connections: Connections) -> list[str]:
     shortfalls = []
     # Connections that the plan closed and opened again are attempted twice.
     again_failed = connections.attempted - connections.opened - connections.unfinished

@@ -72,7 +72,7 @@ class Server:
     ) -> None:
         check_app(app)
         if connections_max is not None:
-            connections_max = arguments.count("connections_max", connections_max)
+            connections_max = arguments.COUNT.check("connections_max", connections_max)
             if connections_max == 0:
                 raise UsageError("A server for 0 connections (connections_max) holds nothing.")
         endpoints = [e for url in arguments.texts("listen", listen) for e in resolve(url)]

@@ -1,4 +1,4 @@
-"""From wishes to a plan: which stages come of options, and what is refused before that."""
+"""From options to a plan: which stages come of them, and what is refused before that."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.errors import UsageError
-from c1m.loadgen.planning import IN_FLIGHT_MAX, Wishes, make_plan, parse_spread
+from c1m.loadgen.arrivals import parse_spread
+from c1m.loadgen.plan import IN_FLIGHT_MAX, make_plan
+from c1m.results.options import checked
 from c1m.scenarios.base import Scenario
 
 SECOND = 1_000_000_000
 
 
-def plan_of(**wishes: Any) -> list[tuple[str, int, int]]:
+def plan_of(**given: Any) -> list[tuple[str, int, int]]:
     """Name, from, to of each stage."""
-    planned = make_plan(Wishes(["tcp://127.0.0.1:1"], **wishes))
-    assert planned.asked.stages == [stage.text for stage in planned.plan.stages]
-    assert planned.asked.connections == planned.plan.connections
-    return [(s.name, s.connections_from, s.connections_to) for s in planned.plan.stages]
+    plan = make_plan(checked({"target": "tcp://127.0.0.1:1"} | given))
+    assert plan.asked.stages == [stage.text for stage in plan.stages]
+    assert plan.asked.connections == max(stage.connections_to for stage in plan.stages)
+    return [(s.name, s.connections_from, s.connections_to) for s in plan.stages]
 
 
 @pytest.mark.parametrize(
-    ("wishes", "names"),
+    ("given", "names"),
     [
         ({}, ["ramp", "stampede"]),
-        ({"hold_ns": SECOND}, ["ramp", "hold", "stampede"]),
-        ({"hold_ns": SECOND, "rate": 5.0}, ["ramp", "hold"]),
-        ({"hold_ns": SECOND, "think_ns": 0}, ["ramp", "hold"]),
-        ({"hold_ns": SECOND, "churn": 5.0}, ["ramp", "hold"]),
+        ({"hold": 1}, ["ramp", "hold", "stampede"]),
+        ({"hold": 1, "rate": 5.0}, ["ramp", "hold"]),
+        ({"hold": 1, "think": 0}, ["ramp", "hold"]),
+        ({"hold": 1, "churn": 5.0}, ["ramp", "hold"]),
         ({"scenario": "hold"}, ["ramp"]),
-        ({"scenario": "reconnect-storm", "hold_ns": SECOND}, ["ramp", "hold", "storm", "hold"]),
+        ({"scenario": "reconnect-storm", "hold": 1}, ["ramp", "hold", "storm", "hold"]),
     ],
 )
-def test_the_plan_without_stages(wishes: dict[str, Any], names: list[str]) -> None:
-    assert [name for name, _, _ in plan_of(connections=10, **wishes)] == names
+def test_the_plan_without_stages(given: dict[str, Any], names: list[str]) -> None:
+    assert [name for name, _, _ in plan_of(connections=10, **given)] == names
 
 
 @pytest.mark.parametrize(
@@ -56,28 +58,28 @@ def test_connections_beside_stages_are_opened_first(first: str, has_ramp: bool) 
 
 
 @pytest.mark.parametrize(
-    ("wishes", "said"),
+    ("given", "said"),
     [
         ({}, "How many connections"),
-        ({"connections": 0}, "0 connections"),
-        ({"connections": -1}, "-1 connections"),
-        ({"connections": 10, "rate": float("nan"), "hold_ns": 5}, "does nothing"),
-        ({"connections": 10, "rate": float("inf"), "hold_ns": 5}, "carry at most"),
-        ({"connections": 10, "rate": -1.0, "hold_ns": 5}, "does nothing"),
-        ({"connections": 10, "hold_ns": -5}, "below zero"),
-        ({"connections": 10, "think_ns": -5, "hold_ns": 5}, "below zero"),
-        ({"connections": 10, "timeout_ns": 0}, "time-out of 0"),
-        ({"connections": 10, "connect_window": 0}, "starts nothing"),
-        ({"connections": 10, "pipeline": 0}, "pipeline of 0"),
+        ({"connections": 0}, "0 is too small for connections. Give 1 to"),
+        ({"connections": -1}, "-1 is too small for connections"),
+        ({"connections": 10, "rate": float("nan"), "hold": "5ns"}, "rate is nan"),
+        ({"connections": 10, "rate": 1e12, "hold": "5ns"}, "carry at most"),
+        ({"connections": 10, "rate": -1.0, "hold": "5ns"}, "too small for rate"),
+        ({"connections": 10, "hold": -5}, "too small for hold"),
+        ({"connections": 10, "think": -5, "hold": "5ns"}, "too small for think"),
+        ({"connections": 10, "timeout": 0}, "0 is too small for timeout. Give 1 ns to"),
+        ({"connections": 10, "connect_window": 0}, "too small for connect_window"),
+        ({"connections": 10, "pipeline": 0}, "too small for pipeline"),
         ({"connections": 10**6, "pipeline": 1000}, "Use a pipeline of 100"),
-        ({"connections": 10, "arrivals": "x"}, "no arrivals 'x'"),
+        ({"connections": 10, "arrivals": "x"}, "arrivals is 'x'. Use constant or poisson"),
         ({"connections": 10, "stages": ["ramp 20"]}, "go up to 20"),
         ({"stages": ["drain"]}, "opens no connection"),
     ],
 )
-def test_what_cannot_be_done_is_refused(wishes: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_done_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError) as raised:
-        plan_of(**wishes)
+        plan_of(**given)
     assert re.search(said, str(raised.value)), raised.value
 
 
@@ -87,7 +89,7 @@ def test_a_scenario_is_not_begun_for_more_than_fit() -> None:
             raise AssertionError("it would make its columns")
 
     with pytest.raises(UsageError, match="can hold about"):
-        plan_of(connections=10**12, scenario=Columns())
+        plan_of(connections=2**31 - 1, scenario=Columns())
 
 
 def test_what_is_kept_of_requests_in_flight_fits_in_memory() -> None:

@@ -1,0 +1,187 @@
+"""The options of a load run: `c1m.load`, `c1m load`, a plan's file and a record's `asked`. Pure.
+
+Each option is a field of `LoadOptions` and is described there once: what may be given for it, in
+which range, its default and its help. The command's options and their help, the keys of a plan's
+file, the checks of `c1m.load` and the tables of docs/reference/load.md are made of that.
+
+Times are nanoseconds and rates per second as soon as an option is read. A field's name says so, the
+option's own name does not: `hold_ns` is `hold`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, get_type_hints
+
+from c1m.arguments import (
+    COUNT,
+    DURATION,
+    FLAG,
+    MESSAGE,
+    RATE,
+    TEXT,
+    TEXTS,
+    Choice,
+    Kind,
+    Number,
+    integer,
+)
+from c1m.bounds import INT_MAX, PID_MAX
+
+PIPELINE_MAX = 1024
+SEED_MAX = 1 << 53
+
+_SOME = COUNT.within(1, INT_MAX)
+_TIMEOUT = DURATION.within(1, DURATION.most)
+_PIPELINE = COUNT.within(1, PIPELINE_MAX)
+_SEED = COUNT.within(0, SEED_MAX)
+_PID = Kind("pid", lambda name, given: integer(name, given, 1, PID_MAX))
+# An object of the user's own is looked at when the plan is made.
+_SCENARIO = Kind("text", lambda _, given: given)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: what may be given, and its help (Markdown). `unset`: what holds without it."""
+
+    kind: Kind | Choice | Number
+    help: str
+    metavar: str = ""
+    unset: str = ""
+    flag: str = ""  # on the command line, where it is not the name
+    field: str = ""  # of LoadOptions
+
+    @property
+    def name(self) -> str:
+        """As `c1m.load` and a plan's file have it."""
+        return re.sub("_(ns|per_s)$", "", self.field).replace("targets", "target")
+
+    @property
+    def flags(self) -> str:
+        """As the command has it; a target has none."""
+        return self.flag or "--" + self.name.replace("_", "-")
+
+    @property
+    def plain_help(self) -> str:
+        """Its help without marks."""
+        return re.sub(r"\[(.*?)\]\((.*?)\)", r"\1", self.help).replace("`", "")
+
+
+# fmt: off
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a run is asked to do. In a record: as it was done, with the stages of the plan."""
+
+    targets: Annotated[list[str], Option(
+        TEXTS, "Where to connect to.", "TARGET...",
+    )] = field(default_factory=list)
+    connections: Annotated[int, Option(
+        _SOME, "How many connections, e.g. `10k` or `1M`. With stages: the most that they have, or "
+        "those of a ramp before them.", "COUNT",
+    )] = 0
+    hold_ns: Annotated[int, Option(
+        DURATION, "How long to keep all of them open, under load where a rate or think time is "
+        "given. Not with stages.", "TIME", "0s",
+    )] = 0
+    connect_rate_per_s: Annotated[float | None, Option(
+        RATE, "Open this many connections a second, e.g. `50k/s`.", "RATE", "as fast as possible",
+    )] = None
+    churn_per_s: Annotated[float | None, Option(
+        RATE, "Close and reopen this many connections a second.", "RATE",
+    )] = None
+    stages: Annotated[list[str], Option(
+        TEXTS, "A stage of the plan, in order: ramp, hold, steps, spike, drain, stampede, storm "
+        "(see [docs/reference/stages.md](stages.md)). Instead of `--hold`.", "STAGE",
+        flag="--stage",
+    )] = field(default_factory=list)
+    timeout_ns: Annotated[int, Option(
+        _TIMEOUT, "Give up a connect or a reply that takes longer.", "TIME", "30s",
+    )] = 30_000_000_000
+    connect_window: Annotated[int | None, Option(
+        _SOME, "The most connects in progress.", "COUNT",
+        "as many as the server's accept queue takes, 128 where that is not known",
+    )] = None
+    rate_per_s: Annotated[float | None, Option(
+        RATE, "Open loop: requests a second over all connections, e.g. `100k/s`, each due at its "
+        "time whether the server keeps up or not.", "RATE",
+    )] = None
+    arrivals: Annotated[str, Option(
+        Choice(("constant", "poisson")), "How the requests of `--rate` are spaced: evenly, or at "
+        "random.", unset="constant",
+    )] = "constant"
+    spread: Annotated[str, Option(
+        TEXT, "Which connections send: `uniform`, or `zipf`, `zipf:1.2` (its exponent), where few "
+        "send often.", "HOW", "uniform",
+    )] = "uniform"
+    think_ns: Annotated[int | None, Option(
+        DURATION, "Closed loop, instead of `--rate`: each connection sends its next request this "
+        "long after its reply; `0s`: at once.", "TIME",
+    )] = None
+    pipeline: Annotated[int, Option(
+        _PIPELINE, f"The most requests in flight on a connection, up to {PIPELINE_MAX:,}.", "COUNT",
+        "1",
+    )] = 1
+    spin: Annotated[bool, Option(
+        FLAG, "While there is load, look for replies instead of sleeping: no wake-up is in the "
+        "latencies, and a whole core is taken.",
+    )] = False
+    seed: Annotated[int, Option(
+        _SEED, "Seed of all random choices: the same seed draws the same requests.", "N", "0",
+    )] = 0
+    scenario: Annotated[str | Any, Option(
+        _SCENARIO, "What connections say and expect: the name of a [scenario](scenarios.md), or "
+        "`FILE.py:NAME`.", "NAME", "echo",
+    )] = "echo"
+    message: Annotated[str | bytes | None, Option(
+        MESSAGE, "The request: a text with `{n}` (the connection), `{seq}` (its request), "
+        "`{random:64}`, and `\\n`, `\\r`, `\\x00` as in Python; or `@FILE`.", "TEXT",
+        "the scenario's",
+    )] = None
+    expect: Annotated[str | bytes | None, Option(
+        MESSAGE, "The right reply, where it is not the scenario's; may contain `{any:10}`.", "TEXT",
+        "the scenario's",
+    )] = None
+    publishers: Annotated[int | None, Option(
+        _SOME, "With the scenario `publish`: how many connections publish.", "COUNT", "1",
+    )] = None
+    sources: Annotated[list[str], Option(
+        TEXTS, "Where to connect from: an address, `FIRST-LAST`, a network, or several with "
+        "commas; may be given more than once (see [docs/how-to/several-source-addresses.md]"
+        "(../how-to/several-source-addresses.md)).", "ADDRESSES",
+        "on loopback from 127.0.0.0/8, elsewhere the kernel's choice", flag="--source",
+    )] = field(default_factory=list)
+    engine: Annotated[str, Option(
+        TEXT, "`auto`: uring where it works, else epoll.", "NAME", "auto",
+    )] = "auto"
+    server_pid: Annotated[int | None, Option(
+        _PID, "Measure this process as the server.", "PID", "found by its port on this machine",
+    )] = None
+    require: Annotated[list[str], Option(
+        TEXTS, "What must hold, e.g. `'p99 < 50ms'` or `'lost == 0'` (see "
+        "[docs/reference/record.md](record.md#thresholds)); may be given more than once.",
+        "THRESHOLD",
+    )] = field(default_factory=list)
+# fmt: on
+
+
+OPTIONS = {
+    option.name: option
+    for option in (
+        replace(hint.__metadata__[0], field=name)
+        for name, hint in get_type_hints(LoadOptions, include_extras=True).items()
+    )
+}
+
+
+def checked(given: Mapping[str, Any]) -> LoadOptions:
+    """The options that are given by their names; None stands for one that is not.
+
+    Raises UsageError that names the option.
+    """
+    found: dict[str, Any] = {}
+    for name, option in OPTIONS.items():
+        if given.get(name) is not None:
+            found[option.field] = option.kind.check(name, given[name])
+    return LoadOptions(**found)
