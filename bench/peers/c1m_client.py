@@ -55,17 +55,17 @@ def main() -> None:
     if counts.opened < count:
         raise SystemExit("c1m_client: a connection could not be opened")
     phase = next(p for p in generator.phases if p.stage is plan.stages[2])
-    tally = generator.recorder.loads()[-1]
+    requests = generator.recorder.groups[-1].requests
     took = (phase.end_ns - phase.start_ns) / 1e9
     start = (phase.start_ns - generator.start_ns) / 1e9
     samples = sampler.samples()
     cpu = cpu_share(samples.client, samples.t_s, start, start + took) or 0.0
     result = {
-        "requests": tally.right,
+        "requests": requests.right,
         "seconds": took,
-        "rps": tally.right / took,
+        "rps": requests.right / took,
         "own_cpu_ns": cpu * took * 1e9,
-        "errors": tally.wrong + tally.missing + counts.lost,
+        "errors": requests.bad + counts.lost,
     }
     print(json.dumps(result), flush=True)
     os._exit(0)  # the kernel closes the connections

@@ -143,8 +143,8 @@ def test_the_sums_hold_and_the_run_ends(
 
 
 def _at_most_in_flight(run: Run, pipeline: int) -> None:
-    for tally in run.generator.recorder.tallies:
-        assert tally.in_flight == 0
-        assert tally.in_flight_peak <= run.generator.plan.asked.connections * pipeline
-    assert run.generator.traffic.exchange.ledger.in_flight == 0
+    for group in run.generator.recorder.groups:
+        assert group.requests.in_flight == 0
+        assert group.requests.in_flight_peak <= run.generator.plan.asked.connections * pipeline
+    assert run.generator.traffic.ledger.in_flight == 0
     assert len(slots_of(sorted(run.engine.open))) == 0

@@ -1,4 +1,4 @@
-"""What is counted by stage and by second: tallies that never mix, rows that add up."""
+"""What is counted by stage and by second: groups that never mix, rows that add up."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c1m.loadgen.recorder import LATE_NS, Recorder, SeriesMaker
-from c1m.scenarios.ledger import CROSSED, GARBLED, MISSING, OUTCOMES, REORDERED, RIGHT
+from c1m.results.record import Requests
+from c1m.scenarios.ledger import CROSSED, GARBLED, MISSING, REORDERED, RIGHT
 
 MS = 1_000_000
 
 totals = st.lists(st.tuples(*[st.integers(0, 100)] * 8), max_size=25)
 
 
-def test_each_purpose_has_its_own_counts_and_latencies() -> None:
+def test_each_group_has_its_own_counts_and_latencies() -> None:
     recorder = Recorder()
-    first, hold = recorder.purpose("first", is_load=False), recorder.purpose("hold", is_load=True)
-    purposes = np.array([first, hold, hold, hold, hold, hold], np.uint8)
+    one, two = recorder.first, recorder.group("hold", is_load=True)
+    groups = np.array([0, 1, 1, 1, 1, 1], np.uint8)
     outcomes = np.array([RIGHT, RIGHT, GARBLED, CROSSED, REORDERED, MISSING], np.uint8)
     intended, sent = np.arange(6) * MS, np.arange(6) * MS + 500_000
-    recorder.resolved(purposes, outcomes, intended, sent, 10 * MS)
-    one, two = recorder.tallies
-    assert (one.right, one.wrong, one.missing) == (1, 0, 0)
-    assert (two.right, two.wrong, two.missing) == (1, 3, 1)
-    assert two.requests().faults == {"garbled": 1, "crossed": 1, "reordered": 1}
+    recorder.resolved(groups, outcomes, intended, sent, 10 * MS)
+    assert recorder.groups == [one, two]
+    assert one.requests == Requests(right=1)
+    faults = {"garbled": 1, "crossed": 1, "reordered": 1}
+    assert two.requests == Requests(right=1, wrong=3, missing=1, faults=faults)
     assert one.corrected.count == two.corrected.count == 1, "latencies of right replies only"
     assert (one.corrected.max, one.uncorrected.max) == (10 * MS, 10 * MS - 500_000)
     assert (two.corrected.max, two.uncorrected.max) == (9 * MS, 9 * MS - 500_000)
     assert recorder.overall.count == 1 and recorder.overall.max == 9 * MS
-    assert recorder.loads() == [two]
+    assert [group.is_load for group in recorder.groups] == [False, True]
+    assert recorder.together() == Requests(right=2, wrong=3, missing=1, faults=faults)
+    assert recorder.together(but_first=True) == two.requests
 
 
 @settings(max_examples=30, deadline=None)
@@ -41,37 +44,36 @@ def test_each_purpose_has_its_own_counts_and_latencies() -> None:
 def test_by_batches_is_as_one_by_one(rows: list[tuple[int, int, int]]) -> None:
     batched, single = Recorder(), Recorder()
     for recorder in (batched, single):
-        for number in range(4):
-            recorder.purpose(str(number), is_load=number > 0)
-    purposes = np.array([p for p, _, _ in rows], np.uint8)
+        for number in range(1, 4):
+            recorder.group(str(number), is_load=True)
+    groups = np.array([p for p, _, _ in rows], np.uint8)
     outcomes = np.array([o for _, o, _ in rows], np.uint8)
     intended = np.array([i for _, _, i in rows], np.int64)
-    batched.resolved(purposes, outcomes, intended, intended, 10**9)
+    batched.resolved(groups, outcomes, intended, intended, 10**9)
     for i in range(len(rows)):
         one = slice(i, i + 1)
-        single.resolved(purposes[one], outcomes[one], intended[one], intended[one], 10**9)
-    for fast, slow in zip(batched.tallies, single.tallies, strict=True):
-        assert fast.outcomes.tolist() == slow.outcomes.tolist()
+        single.resolved(groups[one], outcomes[one], intended[one], intended[one], 10**9)
+    for fast, slow in zip(batched.groups, single.groups, strict=True):
+        assert fast.requests == slow.requests
         assert fast.corrected.to_json() == slow.corrected.to_json()
     assert batched.overall.to_json() == single.overall.to_json()
-    assert sum(int(t.outcomes.sum()) for t in batched.tallies) == len(rows)
+    assert batched.together().in_flight == -len(rows), "none was sent here"
 
 
 def test_all_right_needs_no_outcomes() -> None:
     recorder = Recorder()
-    hold = recorder.purpose("hold", is_load=True)
-    recorder.resolved(np.full(3, hold, np.uint8), None, np.arange(3), np.arange(3), 100)
-    assert recorder.tallies[hold].right == 3
-    assert len(OUTCOMES) == len(recorder.tallies[hold].outcomes)
+    hold = recorder.group("hold", is_load=True)
+    recorder.resolved(np.full(3, hold.number, np.uint8), None, np.arange(3), np.arange(3), 100)
+    assert hold.requests == Requests(right=3)
 
 
 def test_late_is_what_the_generator_was_behind_with() -> None:
     recorder = Recorder()
-    tally = recorder.tallies[recorder.purpose("hold", is_load=True)]
-    recorder.behind(tally, np.array([1, LATE_NS, LATE_NS + 1]), np.array([LATE_NS + 1, 5]))
-    assert tally.late == 1
+    hold = recorder.group("hold", is_load=True)
+    recorder.behind(hold, np.array([1, LATE_NS, LATE_NS + 1]), np.array([LATE_NS + 1, 5]))
+    assert hold.requests.late == 1
     assert recorder.lag.count == 3 and recorder.series.lag_max_ns == LATE_NS + 1
-    recorder.behind(tally, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    recorder.behind(hold, np.zeros(0, np.int64), np.zeros(0, np.int64))
     assert recorder.lag.count == 3
 
 

@@ -103,7 +103,11 @@ def test_the_generator_behind_its_schedule_is_counted_as_late() -> None:
 
     def script(engine: Engine) -> EventBatch | None:
         nonlocal is_done
-        if not is_done and run.phase == "hold" and run.generator.recorder.tallies[-1].sent >= 100:
+        if (
+            not is_done
+            and run.phase == "hold"
+            and run.generator.recorder.groups[-1].requests.sent >= 100
+        ):
             is_done = True
             engine.clock.advance(500 * MS)  # somebody else had the processor
         return None

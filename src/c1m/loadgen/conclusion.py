@@ -12,7 +12,7 @@ from c1m.limits.evidence import Evidence, Silence
 from c1m.limits.reasons import connections_of, failures_of
 from c1m.limits.roots import server_ended
 from c1m.loadgen.generator import Generator, Phase
-from c1m.loadgen.recorder import Tally
+from c1m.loadgen.recorder import Group
 from c1m.loadgen.targets import is_here, local_ports
 from c1m.results.histogram import Histogram
 from c1m.results.record import (
@@ -90,7 +90,9 @@ def conclude(
         triples=generator.plan.addresses.triples,
         is_server_here=all(is_here(t) for t in plan.targets),
         findings=plan.findings,
-        unanswered=0 if generator.plan.scenario.wants_end else generator.traffic.first.missing,
+        unanswered=0
+        if generator.plan.scenario.wants_end
+        else generator.recorder.first.requests.missing,
         server_nofile=server_nofile,
         silence=_silence(generator),
         refusal=generator.connections.refusal,
@@ -155,9 +157,7 @@ def _stage(generator: Generator, phase: Phase, extras: Counter[str]) -> StageRes
     stage = phase.stage
     assert stage is not None
     start_s, end_s = _times(generator, phase)
-    tally = Tally("none")
-    if phase.purpose is not None:
-        tally = generator.recorder.tallies[phase.purpose]
+    group = phase.group or Group("none", 0)
     return StageResult(
         name=stage.name,
         text=stage.text,
@@ -169,9 +169,19 @@ def _stage(generator: Generator, phase: Phase, extras: Counter[str]) -> StageRes
         open_at_end=phase.open_at_end,
         rate_from_per_s=stage.rate_from,
         rate_to_per_s=stage.rate_to,
-        requests=tally.requests(end_s - start_s, extras),
-        latency=Latency.of(tally.corrected) if tally.corrected.count else Latency(),
-        uncorrected=Latency.of(tally.uncorrected) if tally.uncorrected.count else Latency(),
+        requests=_requests(group, extras, end_s - start_s),
+        latency=Latency.of(group.corrected) if group.corrected.count else Latency(),
+        uncorrected=Latency.of(group.uncorrected) if group.uncorrected.count else Latency(),
+    )
+
+
+def _requests(group: Group, extras: Counter[str], seconds: float) -> Requests:
+    """With the replies beyond those due, and how long they were due."""
+    requests = group.requests
+    return replace(
+        requests,
+        faults=dict(Counter(requests.faults) + extras),
+        seconds=seconds if requests.due else 0.0,
     )
 
 
@@ -179,17 +189,15 @@ def _latencies(generator: Generator) -> dict[str, Histogram]:
     """Name -> distribution, in the order in which they are shown."""
     recorder = generator.recorder
     corrected, uncorrected, stampede = Histogram(), Histogram(), Histogram()
-    for tally in recorder.loads():
-        corrected.merge(tally.corrected)
-        uncorrected.merge(tally.uncorrected)
-    for tally in recorder.tallies:
-        if tally.name == "stampede":
-            stampede.merge(tally.corrected)
+    for group in recorder.groups:
+        if group.is_load:
+            corrected.merge(group.corrected)
+            uncorrected.merge(group.uncorrected)
+        elif group is not recorder.first:
+            stampede.merge(group.corrected)
     return {
         "connect": generator.connections.latency,
-        "ended" if generator.plan.scenario.wants_end else "first": (
-            generator.traffic.first.corrected
-        ),
+        "ended" if generator.plan.scenario.wants_end else "first": recorder.first.corrected,
         "request": corrected,
         "uncorrected": uncorrected,
         "stampede": stampede,
@@ -203,7 +211,7 @@ def _first(generator: Generator) -> Requests:
     if not phases or generator.plan.scenario.wants_end:
         return Requests()
     start_s, end_s = _times(generator, phases[0])
-    return generator.traffic.first.requests(end_s - start_s)
+    return _requests(generator.recorder.first, Counter(), end_s - start_s)
 
 
 def _faults(generator: Generator) -> list[FaultSeen]:
@@ -219,9 +227,8 @@ def _faults(generator: Generator) -> list[FaultSeen]:
 
 def _doubts(generator: Generator) -> list[str]:
     """What the scenario cannot tell of replies that are wrong; [] where none is."""
-    bad = sum(tally.wrong + tally.missing for tally in generator.recorder.tallies)
-    extras = generator.traffic.ledger.extras.total()
-    return generator.plan.scenario.doubts() if bad or extras else []
+    is_bad = generator.recorder.together().bad or generator.traffic.ledger.extras.total()
+    return generator.plan.scenario.doubts() if is_bad else []
 
 
 def _silence(generator: Generator) -> Silence | None:
@@ -238,7 +245,7 @@ def _asking_spans(generator: Generator) -> list[tuple[float, float]]:
     """From when to when (s) requests were made: stages with load, as long as they were planned."""
     spans = []
     for phase in generator.phases:
-        if phase.purpose is not None and generator.recorder.is_load(phase.purpose):
+        if phase.group is not None and phase.group.is_load:
             assert phase.stage is not None
             (start_s, end_s), planned_ns = _times(generator, phase), phase.stage.duration_ns or 0
             spans.append((start_s, min(end_s, start_s + planned_ns / 1e9)))

@@ -23,7 +23,7 @@ from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, ETIMEDOUT, OPEN, PEER_EOF, Connections
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
 from c1m.loadgen.progress import snapshot_of
-from c1m.loadgen.recorder import FIRST, Recorder
+from c1m.loadgen.recorder import Group, Recorder
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.stillness import STILL_NS, Watch
@@ -44,13 +44,13 @@ INTERRUPTED_NS = 1_000_000_000  # what is in flight is waited for so long when a
 
 @dataclass(slots=True)
 class Phase:
-    """A named part of the run, in monotonic nanoseconds. `purpose`: its requests' tally."""
+    """A named part of the run, in monotonic nanoseconds. `group`: its requests."""
 
     name: str
     start_ns: int
     end_ns: int = 0
     stage: Stage | None = None
-    purpose: int | None = None
+    group: Group | None = None
     open_at_end: int = 0
     moved_ns: int = 0  # its last progress
     gave_up: bool = False  # something since then
@@ -183,18 +183,18 @@ class Generator:
                 self.closing.churn(stage.churn_rate, now - phase.start_ns)
             self.traffic.due(now)
             timeout_ns = self._timeout(phase, stage)
-            if timeout_ns <= 0 or (self.plan.asked.spin and phase.purpose is not None):
+            if timeout_ns <= 0 or (self.plan.asked.spin and phase.group is not None):
                 self._spin()
             else:
                 self._tick(timeout_ns)
-        if phase.purpose is not None and stage.name != "stampede":
+        if phase.group is not None and stage.name != "stampede":
             self._end_load(phase.start_ns + (stage.duration_ns or 0))
 
     def _begin_load(self, phase: Phase, stage: Stage) -> None:
         self.closing.begin()
         if self.plan.scenario.is_silent or not stage.has_load:
             return
-        phase.purpose = self.recorder.purpose(stage.name, is_load=True)
+        phase.group = self.recorder.group(stage.name, is_load=True)
         arrivals = None
         if stage.rate_from is not None:
             assert stage.rate_to is not None and stage.duration_ns is not None
@@ -202,7 +202,7 @@ class Generator:
             arrivals = Arrivals(
                 phase.start_ns, stage.duration_ns, stage.rate_from, stage.rate_to, rng
             )
-        self.traffic.begin(phase.purpose, arrivals, stage.think_ns, phase.start_ns)
+        self.traffic.begin(phase.group, arrivals, stage.think_ns, phase.start_ns)
 
     def _end_load(self, end_ns: int) -> None:
         """What was due within the stage and waits for its connection may still go, for a moment."""
@@ -218,8 +218,8 @@ class Generator:
         if stage.is_timed:
             return not has_time
         if stage.name == "stampede":  # what is not read is not answered
-            assert phase.purpose is not None
-            return not (self._hears and self.recorder.tallies[phase.purpose].in_flight)
+            assert phase.group is not None
+            return not (self._hears and phase.group.requests.in_flight)
         connections = self.connections
         if self.watch.is_still and not connections.surplus:
             connections.wanted = stage.connections_to
@@ -247,7 +247,7 @@ class Generator:
 
     def _under_way(self) -> int:
         """Connects that the server has not been heard of on yet."""
-        answers = self.traffic.first.in_flight if self._hears else 0
+        answers = self.recorder.first.requests.in_flight if self._hears else 0
         return self.connections.counts.connecting + answers
 
     def _timeout(self, phase: Phase, stage: Stage) -> int:
@@ -306,7 +306,7 @@ class Generator:
         more than REQUEST_BYTES_MAX, replies are taken in between; a million short ones are all
         under way before the first reply is looked at.
         """
-        phase.purpose = self.recorder.purpose("stampede", is_load=False)
+        phase.group = self.recorder.group("stampede")
         numbers, size = self.connections.open_numbers(), self.plan.message_bytes
         block = max(min(BLOCK, REQUEST_BYTES_MAX // size), 1)
         held = 0
@@ -316,7 +316,7 @@ class Generator:
                 self._tick(0)
                 held = 0
             some = some[self.connections.states[some] == OPEN]
-            self.traffic.send_all(some, phase.purpose)
+            self.traffic.send_all(some, phase.group)
             held += len(some) * size
 
     # --- the end ------------------------------------------------------------------------------
@@ -477,10 +477,8 @@ class Generator:
 
     def _totals(self) -> tuple[tuple[int, int], tuple[int, ...]]:
         """What the series is made of: first replies count only where they are bad."""
-        counts, tallies = self.connections.counts, self.recorder.tallies
-        after = tallies[FIRST + 1 :]
+        counts, after = self.connections.counts, self.recorder.together(but_first=True)
         return (counts.open, self.traffic.ledger.in_flight), (
             counts.opened, counts.failed, counts.lost, counts.closed,
-            sum(t.due for t in after), sum(t.sent for t in after),
-            sum(t.right for t in after), sum(t.wrong + t.missing for t in tallies),
+            after.due, after.sent, after.right, after.bad + self.recorder.first.requests.bad,
         )  # fmt: skip

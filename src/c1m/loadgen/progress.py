@@ -6,7 +6,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from c1m.limits.reasons import errno_name
-from c1m.results.record import Requests
 from c1m.results.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ def snapshot_of(
     plan, connections, recorder = generator.plan, generator.connections, generator.recorder
     counts, ledger = connections.counts, generator.traffic.ledger
     elapsed = (now_ns - generator.start_ns) / 1e9
-    requests = Requests.together([tally.requests() for tally in recorder.tallies])
+    requests = recorder.together()
     requests.faults.update(ledger.extras)
     step_s = elapsed - before.elapsed_s if before else elapsed
     phase = generator.phases[-1]

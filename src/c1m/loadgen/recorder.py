@@ -1,25 +1,25 @@
-"""What is counted and measured of requests: by stage, and by second. Pure.
+"""What is counted and measured of requests: by group, and by second. Pure.
 
-A *purpose* is what a request was sent for: the first one of a connection, a stage's load, a
-stampede. Each has its own counts and distributions, so that the ramp's latencies never mix with
-those of the steady state, and a request that is answered in a later stage counts for its own.
+Requests are counted in *groups*: those of one stage, those of a stampede, the connections' first
+ones. So the ramp's latencies never mix with those of the steady state, and a request that is
+answered in a later stage counts for its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.results.histogram import Histogram
-from c1m.results.record import REQUEST_COUNTS, WRONG_KINDS, Requests, Series
+from c1m.results.record import WRONG_KINDS, Requests, Series
 from c1m.scenarios.ledger import MISSING, OUTCOMES, RIGHT, Outcomes
 
 Times = npt.NDArray[np.int64]
 
-FIRST = 0  # the purpose of connections' first requests
+FIRST = 0  # the group of connections' first requests
 LATE_NS = 10_000_000  # so far behind its schedule a generator is no longer the one that was asked
 SERIES_ROWS_MAX = 7_200  # two hours of seconds; then two are joined to one
 
@@ -29,59 +29,37 @@ _WORST = ("p50_ns", "p99_ns", "max_ns", "lag_max_ns")
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts and distributions of the requests of one purpose."""
+class Group:
+    """Counts and distributions of requests that belong together."""
 
     name: str
-    due: int = 0
-    sent: int = 0
-    unsent: int = 0
-    waited: int = 0
-    late: int = 0
-    in_flight_peak: int = 0
-    outcomes: npt.NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros(len(OUTCOMES), np.int64)
-    )
+    number: int
+    is_load: bool = False  # a stage's, by its rate or think time
+    requests: Requests = field(default_factory=Requests)
     corrected: Histogram = field(default_factory=Histogram)  # from the intended send time
     uncorrected: Histogram = field(default_factory=Histogram)  # from the actual one
 
-    @property
-    def right(self) -> int:
-        """Right replies."""
-        return int(self.outcomes[RIGHT])
-
-    @property
-    def missing(self) -> int:
-        """Replies that will not come."""
-        return int(self.outcomes[MISSING])
-
-    @property
-    def wrong(self) -> int:
-        """Wrong replies of all kinds."""
-        return int(self.outcomes.sum()) - self.right - self.missing
-
-    def requests(self, seconds: float = 0.0, extras: Mapping[str, int] | None = None) -> Requests:
-        """The record's: they were due over so many seconds; `extras`: replies beyond those due."""
-        outcomes = dict(zip(OUTCOMES, self.outcomes.tolist(), strict=True))
-        faults = {kind: outcomes[kind] for kind in WRONG_KINDS} | dict(extras or {})
-        return Requests(
-            **{name: getattr(self, name) for name in REQUEST_COUNTS},
-            faults={kind: count for kind, count in faults.items() if count},
-            in_flight_peak=self.in_flight_peak,
-            seconds=seconds if self.due else 0.0,
-        )
-
-    @property
-    def in_flight(self) -> int:
-        """Sent, and not resolved."""
-        return self.sent - int(self.outcomes.sum())
+    def count(self, outcomes: Outcomes | None, count: int) -> None:
+        """So many were resolved; `outcomes` None: all of them are right."""
+        requests = self.requests
+        if outcomes is None:
+            requests.right += count
+            return
+        counts = np.bincount(outcomes, minlength=len(OUTCOMES)).tolist()
+        requests.right += counts[RIGHT]
+        requests.missing += counts[MISSING]
+        for kind, wrong in zip(OUTCOMES, counts, strict=True):
+            if wrong and kind in WRONG_KINDS:
+                requests.wrong += wrong
+                requests.faults[kind] = requests.faults.get(kind, 0) + wrong
 
 
 class Recorder:
-    """All tallies, the time series, and the generator's lag behind its schedule."""
+    """All groups, the time series, and the generator's lag behind its schedule."""
 
     def __init__(self) -> None:
-        self.tallies: list[Tally] = []
+        self.groups: list[Group] = []
+        self.first = self.group("first")
         self.overall = Histogram()  # corrected, right, of all stages' load: for whoever looks on
         self.lag = Histogram()  # when the generator got to a request, after it was due
         self.lag_after = Histogram()  # the same, while it caught up on what a gap had left
@@ -89,66 +67,57 @@ class Recorder:
         self.is_after_gap = False
         self.series = SeriesMaker()
         self.pushes = {"push": Histogram(), "push_last": Histogram()}
-        self._loads: set[int] = set()
 
-    def purpose(self, name: str, *, is_load: bool) -> int:
-        """A new purpose's number. `is_load`: it belongs to a stage's requests."""
-        self.tallies.append(Tally(name))
-        if is_load:
-            self._loads.add(len(self.tallies) - 1)
-        return len(self.tallies) - 1
+    def group(self, name: str, *, is_load: bool = False) -> Group:
+        """A new group."""
+        self.groups.append(Group(name, len(self.groups), is_load))
+        return self.groups[-1]
 
-    def is_load(self, purpose: int) -> bool:
-        """Whether it belongs to a stage's requests."""
-        return purpose in self._loads
-
-    def loads(self) -> list[Tally]:
-        """The tallies of the stages' requests."""
-        return [self.tallies[i] for i in sorted(self._loads)]
+    def together(self, *, but_first: bool = False) -> Requests:
+        """All requests so far; `but_first`: without the connections' first ones."""
+        return Requests.together([group.requests for group in self.groups[but_first:]])
 
     def resolved(
         self,
-        purposes: npt.NDArray[np.uint8],
+        groups: npt.NDArray[np.uint8],
         outcomes: Outcomes | None,
         intended: Times,
         sent: Times,
         now_ns: int,
     ) -> None:
-        """Requests that were resolved now: latencies are recorded of those that are right."""
-        if not len(purposes):
+        """Requests of these groups were resolved now: latencies are recorded of the right ones."""
+        if not len(groups):
             return
-        first = int(purposes[0])
-        if not np.count_nonzero(purposes != first):  # a tenth of the time of min and max
+        first = int(groups[0])
+        if not np.count_nonzero(groups != first):  # a tenth of the time of min and max
             self._resolved_of(first, outcomes, intended, sent, now_ns)
             return
-        for purpose in np.flatnonzero(np.bincount(purposes)).tolist():
-            which = purposes == purpose
+        for number in np.flatnonzero(np.bincount(groups)).tolist():
+            which = groups == number
             kinds = None if outcomes is None else outcomes[which]
-            self._resolved_of(purpose, kinds, intended[which], sent[which], now_ns)
+            self._resolved_of(number, kinds, intended[which], sent[which], now_ns)
 
     def _resolved_of(
-        self, purpose: int, outcomes: Outcomes | None, intended: Times, sent: Times, now_ns: int
+        self, number: int, outcomes: Outcomes | None, intended: Times, sent: Times, now_ns: int
     ) -> None:
-        tally = self.tallies[purpose]
-        if outcomes is None:
-            tally.outcomes[RIGHT] += len(intended)
-        else:
-            tally.outcomes += np.bincount(outcomes, minlength=len(OUTCOMES))
+        group = self.groups[number]
+        group.count(outcomes, len(intended))
+        if outcomes is not None:
             is_right = outcomes == RIGHT
             intended, sent = intended[is_right], sent[is_right]
         corrected = now_ns - intended
-        tally.corrected.record(corrected)
-        tally.uncorrected.record(now_ns - sent)
-        if purpose in self._loads:
+        group.corrected.record(corrected)
+        group.uncorrected.record(now_ns - sent)
+        if group.is_load:
             self.overall.record(corrected)
-        if purpose != FIRST:
+        if number != FIRST:
             self.series.recent.record(corrected)
 
-    def behind(self, tally: Tally, lags: Times, of_sent: Times) -> None:
+    def behind(self, group: Group, lags: Times, of_sent: Times) -> None:
         """The generator has got to requests so long after they were due; `of_sent`: the lags of
         those that it could send then."""
         late = int(np.count_nonzero(of_sent > LATE_NS))
-        tally.late += late
+        group.requests.late += late
         if self.is_after_gap:
             self.lag_after.record(lags)
             self.late_after += late

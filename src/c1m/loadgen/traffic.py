@@ -20,7 +20,7 @@ from c1m.engine.ragged import Ragged
 from c1m.loadgen.arrivals import Arrivals, Spread
 from c1m.loadgen.backlog import Backlog
 from c1m.loadgen.connections import OPEN, Connections
-from c1m.loadgen.recorder import FIRST, Recorder, Tally
+from c1m.loadgen.recorder import FIRST, Group, Recorder
 from c1m.scenarios.base import Exchange
 from c1m.scenarios.ledger import RIGHT, Pushes, Resolved
 from c1m.scenarios.messages import Numbers
@@ -50,7 +50,6 @@ class Traffic:
         self.exchange = exchange
         self.ledger = exchange.ledger
         self.recorder = recorder
-        recorder.purpose("first", is_load=False)
         self._engine = engine
         self._connections = connections
         self._clock = clock
@@ -61,10 +60,10 @@ class Traffic:
         self._speakers = count if speakers is None else speakers  # numbers from here on only hear
         self._intended = np.zeros(count * depth, np.int64)
         self._sent = np.full(count * depth, FAR, np.int64)
-        self._purposes = np.zeros(count * depth, np.uint8)
+        self._groups = np.zeros(count * depth, np.uint8)
         self._backlog = Backlog(count)
         self._scratch = np.zeros(count, np.int32)
-        self._purpose = FIRST
+        self._group = recorder.first  # of the stage that is under way
         self._next_ns: int | None = None  # when the next arrival is due
         self._ready: tuple[int, Numbers, Slots, Ragged] | None = None  # due, row, slot, request
         self._chosen: Numbers | None = None  # the connection of the next arrival, where it is drawn
@@ -75,18 +74,13 @@ class Traffic:
         self._thinking: deque[tuple[Times, Numbers]] = deque()  # due when, ascending; who
         self._asks_ns = np.zeros(0, np.int64)  # when each thinks until; another time is outdated
 
-    @property
-    def first(self) -> Tally:
-        """The connections' first requests."""
-        return self.recorder.tallies[FIRST]
-
     # --- a stage ------------------------------------------------------------------------------
 
     def begin(
-        self, purpose: int, arrivals: Arrivals | None, think_ns: int | None, now_ns: int
+        self, group: Group, arrivals: Arrivals | None, think_ns: int | None, now_ns: int
     ) -> None:
         """A stage's load begins: by a schedule, or each connection after its replies."""
-        self._purpose, self._arrivals, self._think_ns = purpose, arrivals, think_ns
+        self._group, self._arrivals, self._think_ns = group, arrivals, think_ns
         self._next_ns = None if arrivals is None else arrivals.next_ns()
         if think_ns is None:
             return
@@ -98,7 +92,7 @@ class Traffic:
             self._think(due, self._rng.permutation(numbers))
         else:
             for _ in range(self._depth):
-                self.send_all(numbers, self._purpose)
+                self.send_all(numbers, self._group)
 
     def close_schedule(self, now_ns: int) -> None:
         """Nothing becomes due after now; what is due and waits may still be sent."""
@@ -123,7 +117,7 @@ class Traffic:
 
     def end(self) -> None:
         """The stage is over: what still waits stays unsent."""
-        self.recorder.tallies[self._purpose].unsent += self._backlog.clear()
+        self._group.requests.unsent += self._backlog.clear()
 
     def next_ns(self) -> int | None:
         """When something is due to be sent; None: nothing is, as far as is known."""
@@ -147,15 +141,15 @@ class Traffic:
             self._after_thinking(now_ns)
 
     def _arrive(self, times: Times, now_ns: int) -> None:
-        tally = self.recorder.tallies[self._purpose]
-        tally.due += len(times)
+        requests = self._group.requests
+        requests.due += len(times)
         numbers = self._drawn(len(times))
         if self._chosen is not None and len(numbers):
             if len(self._chosen) and self._connections.states[self._chosen[0]] == OPEN:
                 numbers[0] = self._chosen[0]
             self._chosen = None
         if not len(numbers):
-            tally.unsent += len(times)
+            requests.unsent += len(times)
             return
         order = np.arange(len(numbers), dtype=np.int32)
         self._scratch[numbers[::-1]] = order[::-1]  # the first of several for one connection stays
@@ -163,11 +157,11 @@ class Traffic:
         may &= self.exchange.is_free(numbers)
         if len(self._backlog):
             may &= ~self._backlog.has(numbers)
-        self.recorder.behind(tally, now_ns - times, now_ns - times[may])
+        self.recorder.behind(self._group, now_ns - times, now_ns - times[may])
         if may.all():
-            self._send(numbers, times, self._purpose)
+            self._send(numbers, times, self._group)
             return
-        self._send(numbers[may], times[may], self._purpose)
+        self._send(numbers[may], times[may], self._group)
         self._backlog.push(numbers[~may], times[~may])
         if self._depth > 1:  # several may go to one connection at once
             self._serve_backlog(np.unique(numbers[~may]))
@@ -193,8 +187,8 @@ class Traffic:
         arrivals.until(due)
         self._chosen = None
         self._next_ns = arrivals.next_ns()
-        self.recorder.tallies[self._purpose].due += 1
-        at, data = self._made(numbers, self._purpose)
+        self._group.requests.due += 1
+        at, data = self._made(numbers, self._group)
         self._intended[at] = self._sent[at] = due
         self._ready = due, at, self._connections.slots.take(numbers), data
 
@@ -209,7 +203,7 @@ class Traffic:
             return  # its connection has ended meanwhile, and it is resolved
         self._hand_over(at, slots, data, max(now_ns, due), False)
         lag = np.array([max(now_ns - due, 0)])
-        self.recorder.behind(self.recorder.tallies[self._purpose], lag, lag)
+        self.recorder.behind(self._group, lag, lag)
 
     def _drawn(self, count: int) -> Numbers:
         """`count` open connections (the same more than once, perhaps); none where none is open."""
@@ -239,7 +233,6 @@ class Traffic:
             self._thinking.append((until, numbers))
 
     def _after_thinking(self, now_ns: int) -> None:
-        tally = self.recorder.tallies[self._purpose]
         while self._thinking and self._thinking[0][0][0] <= now_ns:
             times, numbers = self._thinking.popleft()
             count = int(np.searchsorted(times, now_ns, side="right"))
@@ -249,9 +242,9 @@ class Traffic:
             may = (self._connections.states.take(numbers) == OPEN) & self.exchange.is_free(numbers)
             may &= self._asks_ns.take(numbers) == times
             times, numbers = times[may], numbers[may]
-            tally.due += len(times)
-            self.recorder.behind(tally, now_ns - times, now_ns - times)
-            self._send(numbers, times, self._purpose)
+            self._group.requests.due += len(times)
+            self.recorder.behind(self._group, now_ns - times, now_ns - times)
+            self._send(numbers, times, self._group)
 
     # --- sending ------------------------------------------------------------------------------
 
@@ -259,34 +252,33 @@ class Traffic:
         """The first request on connections that have just opened; nobody publishes so early."""
         self.exchange.opened(numbers)
         if self.exchange.scenario.speakers is None:
-            self.first.due += len(numbers)
-            self._send(numbers, None, FIRST)
+            self.recorder.first.requests.due += len(numbers)
+            self._send(numbers, None, self.recorder.first)
 
-    def send_all(self, numbers: Numbers, purpose: int) -> None:
+    def send_all(self, numbers: Numbers, group: Group) -> None:
         """One request on each of these connections, as far as they are free."""
         numbers = numbers[self.exchange.is_free(numbers)]
-        tally = self.recorder.tallies[purpose]
-        tally.due += len(numbers)
-        self._send(numbers, None, purpose)
+        group.requests.due += len(numbers)
+        self._send(numbers, None, group)
 
-    def _send(self, numbers: Numbers, intended: Times | None, purpose: int) -> None:
+    def _send(self, numbers: Numbers, intended: Times | None, group: Group) -> None:
         """One request on each of these (distinct, free) connections. `intended` None: there is no
         schedule, it is due when it is sent."""
         if not len(numbers):
             return
-        at, data = self._made(numbers, purpose)
+        at, data = self._made(numbers, group)
         now = self._clock.now_ns()
         self._intended[at] = now if intended is None else intended
         self._hand_over(at, self._connections.slots.take(numbers), data, now, intended is None)
 
-    def _made(self, numbers: Numbers, purpose: int) -> tuple[Numbers, Ragged]:
+    def _made(self, numbers: Numbers, group: Group) -> tuple[Numbers, Ragged]:
         """Requests, counted as sent: their rows, and what is to be said. Times are not set yet."""
         data, seqs = self.exchange.requests(numbers)
         at = self._at(numbers, seqs)
-        self._purposes[at] = purpose
-        tally = self.recorder.tallies[purpose]
-        tally.sent += len(numbers)
-        tally.in_flight_peak = max(tally.in_flight_peak, tally.in_flight)
+        self._groups[at] = group.number
+        requests = group.requests
+        requests.sent += len(numbers)
+        requests.in_flight_peak = max(requests.in_flight_peak, requests.in_flight)
         return at, data
 
     def _hand_over(
@@ -338,7 +330,7 @@ class Traffic:
     def gone(self, numbers: Numbers, now_ns: int, *, by_peer: bool = False) -> None:
         """Connections that were closed, or that the peer ended."""
         if len(self._backlog):
-            self.recorder.tallies[self._purpose].unsent += self._backlog.drop(numbers)
+            self._group.requests.unsent += self._backlog.drop(numbers)
         self._resolved(self.exchange.gone(numbers, by_peer=by_peer), now_ns)
 
     def give_up_older_than(self, limit_ns: int, now_ns: int) -> int:
@@ -359,14 +351,14 @@ class Traffic:
         if not len(numbers):
             return
         at = self._at(numbers, resolved.seqs)
-        purposes = self._purposes.take(at)
+        groups = self._groups.take(at)
         intended, sent = self._intended.take(at), self._sent.take(at)
         self._sent[at] = FAR
         outcomes = resolved.outcomes
-        self.recorder.resolved(purposes, outcomes, intended, sent, now_ns)
+        self.recorder.resolved(groups, outcomes, intended, sent, now_ns)
         is_reply = not self.exchange.scenario.wants_end
-        if is_reply and np.count_nonzero(purposes) < len(purposes):  # FIRST is 0
-            is_ready = purposes == FIRST
+        if is_reply and np.count_nonzero(groups) < len(groups):  # FIRST is 0
+            is_ready = groups == FIRST
             if outcomes is not None:
                 is_ready &= outcomes == RIGHT
             self._connections.counts.ready += int(np.count_nonzero(is_ready))
@@ -380,10 +372,10 @@ class Traffic:
             numbers = np.unique(numbers)
         if len(self._backlog):
             waited = self._serve_backlog(numbers)
-            self.recorder.tallies[self._purpose].waited += waited
+            self._group.requests.waited += waited
         if self._think_ns == 0:
             for _ in range(self._depth):
-                self.send_all(numbers, self._purpose)
+                self.send_all(numbers, self._group)
         elif self._think_ns is not None:
             self._think(np.full(len(numbers), now_ns + self._think_ns), numbers)
 
@@ -392,6 +384,6 @@ class Traffic:
         served = 0
         for _ in range(self._depth):
             numbers, times = self._backlog.pop(numbers[self.exchange.is_free(numbers)])
-            self._send(numbers, times, self._purpose)
+            self._send(numbers, times, self._group)
             served += len(numbers)
         return served

@@ -250,7 +250,8 @@ class Latency:
         return Histogram.from_json(self.histogram) if self.histogram else Histogram()
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: the load client counts in it. A new count is a field here and the line that counts it.
+@dataclass(slots=True)
 class Requests:
     """What became of requests: of a stage, of all stages with load, the first ones, a stampede."""
 
@@ -287,6 +288,16 @@ class Requests:
     faults: dict[str, int] = field(default_factory=dict)  # by kind, also extra replies
     in_flight_peak: int = 0  # the most that were in flight at one moment
     seconds: float = 0.0  # how long the stages took in which they were due
+
+    @property
+    def in_flight(self) -> int:
+        """Sent, and not resolved."""
+        return self.sent - self.right - self.wrong - self.missing
+
+    @property
+    def bad(self) -> int:
+        """Wrong and missing."""
+        return self.wrong + self.missing
 
     @classmethod
     def together(cls, several: Sequence[Requests]) -> Requests:
