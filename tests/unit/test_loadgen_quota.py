@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from c1m.kernel import procfs
-from c1m.loadgen.quota import QuotaWatch
+from c1m.loadgen.sampler import QuotaWatch
 from c1m.results.histogram import Histogram
 from c1m.results.record import Limit, Requests, Throttling
 from c1m.results.saturation import Facts, is_held_back, judge_limit

@@ -31,7 +31,7 @@ def snapshot_of(
             share = 1 - left * 1e9 / stage.duration_ns
             rate = stage.rate_from + share * (stage.rate_to - stage.rate_from)
     errnos = Counter(counts.connect_errnos) + Counter(counts.lost_errnos)
-    memory, overall = generator.sampler.latest(), recorder.overall
+    overall = recorder.overall
     return Snapshot(
         elapsed_s=elapsed,
         target=",".join(plan.asked.targets),
@@ -60,10 +60,7 @@ def snapshot_of(
         recent_ns=generator.recent_ns,
         octaves=overall.octaves(),
         lag_max_ns=recorder.series.lag_max_ns,
-        server_rss_bytes=memory.server_rss_bytes,
-        client_rss_bytes=memory.client_rss_bytes,
-        slab_bytes=memory.slab_bytes,
-        used_bytes=memory.used_bytes,
+        **generator.sampler.latest()._asdict(),
         is_last=is_last,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -134,9 +135,7 @@ class SeriesMaker:
         self.lag_max_ns = 0
         self.interval_s = 1.0
         self._rows_max = rows_max
-        self._columns: dict[str, list[float]] = {
-            name: [] for name in ("t_s", *_GAUGES, *_COUNTS, *_WORST)
-        }
+        self._columns = {name: list[Any]() for name in ("t_s", *_GAUGES, *_COUNTS, *_WORST)}
         self._before: Sequence[int] = [0] * len(_COUNTS)
 
     def row(self, t_s: float, gauges: Sequence[int], totals: Sequence[int]) -> dict[str, int]:
@@ -145,15 +144,12 @@ class SeriesMaker:
         Returns the interval's latencies, "p50", "p99" and "max" in ns, where there were any.
         """
         recent, self.recent = self.recent, Histogram()
-        p50, p99 = recent.quantiles(np.array([0.5, 0.99])).tolist()
-        worst = (p50, p99, recent.max, self.lag_max_ns)
+        p50, p99 = map(int, recent.quantiles(np.array([0.5, 0.99])))
         counts = [now - before for now, before in zip(totals, self._before, strict=True)]
-        self._before = list(totals)
-        self.lag_max_ns = 0
-        names = ("t_s", *_GAUGES, *_COUNTS, *_WORST)
-        values = (round(t_s, 3), *gauges, *counts, *worst)
-        for name, value in zip(names, values, strict=True):
-            self._columns[name].append(value)
+        values = (round(t_s, 3), *gauges, *counts, p50, p99, recent.max, self.lag_max_ns)
+        self._before, self.lag_max_ns = list(totals), 0
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(value)
         if len(self._columns["t_s"]) >= self._rows_max:
             self._halve()
         return {"p50": p50, "p99": p99, "max": recent.max} if recent.count else {}
@@ -163,16 +159,12 @@ class SeriesMaker:
         for name, column in self._columns.items():
             pairs = [column[i : i + 2] for i in range(0, len(column), 2)]  # the last may be alone
             if name in _COUNTS:
-                self._columns[name] = [sum(pair) for pair in pairs]
+                column[:] = [sum(pair) for pair in pairs]
             elif name in _WORST:
-                self._columns[name] = [max(pair) for pair in pairs]
+                column[:] = [max(pair) for pair in pairs]
             else:
-                self._columns[name] = [pair[-1] for pair in pairs]
+                column[:] = [pair[-1] for pair in pairs]
 
     def series(self) -> Series:
         """All rows as columns."""
-        columns = {
-            name: column if name == "t_s" else [int(v) for v in column]
-            for name, column in self._columns.items()
-        }
-        return Series(interval_s=self.interval_s, **columns)  # type: ignore[arg-type]
+        return Series(interval_s=self.interval_s, **self._columns)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +24,7 @@ from c1m.clock import Clock
 from c1m.kernel import procfs
 from c1m.kernel.procfs import ProcessSample
 from c1m.limits import catalogue
-from c1m.loadgen.quota import QuotaWatch
-from c1m.results.record import KernelColumns, ProcessColumns, Samples
+from c1m.results.record import ProcessColumns, Samples, Throttling
 from c1m.units import NS_PER_S
 
 ROWS_MAX = 2_000
@@ -41,17 +41,6 @@ _SOCKETS = re.compile(
 )
 _GAUGES = ("TCP.inuse", "TCP.orphan", "TCP.tw", "TCP.alloc", "TCP.mem")  # as _SOCKETS has them
 _CONNTRACK = "Conntrack.count"
-
-
-class _Row(NamedTuple):
-    t_s: float
-    open: int
-    server: ProcessSample | None
-    client: ProcessSample | None
-    slab_bytes: int
-    tcp_mem_bytes: int
-    used_bytes: int
-    idle_s: float | None
 
 
 class Latest(NamedTuple):
@@ -84,11 +73,10 @@ class Sampler:
         self._start_ns = clock.now_ns() if start_ns is None else start_ns
         self._rows_max = rows_max
         self._root = root
-        self._rows: list[_Row] = []
+        self._samples = Samples(server=None if server_pid is None else ProcessColumns())
         self._stride = 1  # one request in so many is answered
         self._requests = 0
-        self._has_server = server_pid is not None
-        self._server = _open(root / f"proc/{server_pid}/stat") if self._has_server else -1
+        self._server = -1 if server_pid is None else _open(root / f"proc/{server_pid}/stat")
         self._client = _open(root / "proc/self/stat")
         self._meminfo = _open(root / "proc/meminfo")
         self._sockstat = _open(root / "proc/net/sockstat")
@@ -104,31 +92,31 @@ class Sampler:
         self._requests += 1
         if not keep and (self._requests - 1) % self._stride:
             return
-        self._rows.append(self._row(open_connections))
-        if len(self._rows) > self._rows_max:
+        samples, kernel = self._samples, self._samples.kernel
+        memory = {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(_read(self._meminfo))}
+        gauges = self._look_at_gauges()
+        samples.t_s.append(round((self._clock.now_ns() - self._start_ns) / NS_PER_S, 4))
+        samples.open.append(open_connections)
+        _append(samples.client, procfs.parse_stat(_read(self._client)))
+        if samples.server is not None:
+            _append(samples.server, procfs.parse_stat(_read(self._server)))
+        kernel.slab_bytes.append(memory.get(b"Slab", 0))
+        kernel.tcp_mem_bytes.append(gauges.get("TCP.mem", 0) * _PAGE_BYTES)
+        kernel.used_bytes.append(memory.get(b"MemTotal", 0) - memory.get(b"MemAvailable", 0))
+        kernel.idle_s.append(_idle(_read(self._stat)))
+        if len(samples.t_s) > self._rows_max:
             self._halve()
 
     def latest(self) -> Latest:
         """The memory of both ends and of the kernel when it was last sampled."""
-        row = self._rows[-1] if self._rows else None
-        if row is None:
+        samples, kernel = self._samples, self._samples.kernel
+        if not samples.t_s:
             return Latest(None, None, None, None)
-        server = row.server.rss_bytes if row.server else None
-        client = row.client.rss_bytes if row.client else None
-        return Latest(server, client, row.slab_bytes, row.used_bytes)
-
-    def _row(self, open_connections: int) -> _Row:
-        memory = {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(_read(self._meminfo))}
-        gauges = self._look_at_gauges()
-        return _Row(
-            t_s=round((self._clock.now_ns() - self._start_ns) / NS_PER_S, 4),
-            open=open_connections,
-            server=procfs.parse_stat(_read(self._server)),
-            client=procfs.parse_stat(_read(self._client)),
-            slab_bytes=memory.get(b"Slab", 0),
-            tcp_mem_bytes=gauges.get("TCP.mem", 0) * _PAGE_BYTES,
-            used_bytes=memory.get(b"MemTotal", 0) - memory.get(b"MemAvailable", 0),
-            idle_s=_idle(_read(self._stat)),
+        return Latest(
+            None if samples.server is None else samples.server.rss_bytes[-1],
+            samples.client.rss_bytes[-1],
+            kernel.slab_bytes[-1],
+            kernel.used_bytes[-1],
         )
 
     def _look_at_gauges(self) -> dict[str, int]:
@@ -144,26 +132,18 @@ class Sampler:
 
     def _halve(self) -> None:
         """Drop every second row, but never the first, the last or the first at the peak."""
-        last = len(self._rows) - 1
-        peak = max(range(last + 1), key=lambda i: self._rows[i].open)
-        self._rows = [row for i, row in enumerate(self._rows) if i % 2 == 0 or i in (peak, last)]
+        samples = self._samples
+        last, peak = len(samples.open) - 1, samples.open.index(max(samples.open))
+        kept = sorted({*range(0, last + 1, 2), peak, last})
+        for table in (samples, samples.client, samples.kernel, samples.server):
+            for column in [] if table is None else [getattr(table, f.name) for f in fields(table)]:
+                if isinstance(column, list):
+                    column[:] = [column[i] for i in kept]
         self._stride *= 2
 
     def samples(self) -> Samples:
-        """All rows so far as columns."""
-        rows = self._rows
-        return Samples(
-            t_s=[row.t_s for row in rows],
-            open=[row.open for row in rows],
-            server=_columns([row.server for row in rows]) if self._has_server else None,
-            client=_columns([row.client for row in rows]),
-            kernel=KernelColumns(
-                slab_bytes=[row.slab_bytes for row in rows],
-                tcp_mem_bytes=[row.tcp_mem_bytes for row in rows],
-                used_bytes=[row.used_bytes for row in rows],
-                idle_s=[row.idle_s for row in rows],
-            ),
-        )
+        """All rows so far, as columns."""
+        return self._samples
 
     def kernel_counters(self) -> dict[str, int]:
         """By how much the kernel's counters of COUNTERS rose since the sampler was made.
@@ -223,9 +203,34 @@ def _idle(stat: bytes) -> float | None:
     return (int(fields[4]) + int(fields[5])) / _TICKS_PER_S
 
 
-def _columns(rows: list[ProcessSample | None]) -> ProcessColumns:
-    return ProcessColumns(
-        rss_bytes=[None if row is None else row.rss_bytes for row in rows],
-        user_s=[None if row is None else row.user_s for row in rows],
-        system_s=[None if row is None else row.system_s for row in rows],
-    )
+def _append(columns: ProcessColumns, process: ProcessSample | None) -> None:
+    """None: it has ended."""
+    columns.rss_bytes.append(process and process.rss_bytes)
+    columns.user_s.append(process and process.user_s)
+    columns.system_s.append(process and process.system_s)
+
+
+class QuotaWatch:
+    """The CPU quota of a process (its cgroups'), read now and when the run is over.
+
+    `pid` None: there is no process, and nothing is found. It may be gone when `found` is asked.
+    """
+
+    def __init__(self, pid: int | str | None, root: Path = procfs.ROOT) -> None:
+        groups = [] if pid is None else procfs.cpu_groups(root, pid)
+        self._before = {group: procfs.cpu_quota(*group) for group in groups}
+
+    def found(self) -> Throttling | None:
+        """The quota that stopped it in most periods since; None where none did."""
+        worst: Throttling | None = None
+        for (directory, is_v2), before in self._before.items():
+            now = procfs.cpu_quota(directory, is_v2)
+            if now is None or before is None:
+                continue
+            found = Throttling(
+                str(directory), round(now.cores, 4), now.period_s, now.periods - before.periods,
+                now.throttled - before.throttled, round(now.stopped_s - before.stopped_s, 3),
+            )  # fmt: skip
+            if found.throttled > (worst.throttled if worst else 0):
+                worst = found
+        return worst
