@@ -15,8 +15,8 @@ from c1m.cli.report import report
 from c1m.errors import UsageError
 from c1m.results import record_1, thresholds
 from c1m.results.record import (
-    Connections,
     Explanation,
+    Failure,
     FanOut,
     FaultSeen,
     Ramp,
@@ -129,9 +129,9 @@ def test_everything_is_described() -> None:
 
 
 def test_comments_behind_fields() -> None:
-    comments = field_comments(Connections)
-    assert comments["peak_open"] == "most that were open at one moment"
-    assert "attempted" not in comments
+    comments = field_comments(Failure)
+    assert comments["text"] == "the kernel's reason in words"
+    assert "count" not in comments
 
 
 def test_examples_of_thresholds_in_the_reference_are_understood() -> None:

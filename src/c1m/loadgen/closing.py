@@ -1,8 +1,8 @@
-"""Which connections the plan closes, so that no reply is missing because of it: drains and churn.
+"""Closes connections by the plan, in drains and churn, without losing a reply.
 
-One is closed when it has nothing in flight. One that always has (in a closed loop without think
-time, or behind its schedule) is told to leave: it asks no more, and is closed once its replies are
-in.
+A connection is closed when it has nothing in flight. One that always has (in a closed loop without
+think time, or behind its schedule) is marked as leaving: it sends nothing more, and is closed once
+its replies are in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHURN_STEP_S = 0.01  # fewer than come due in this are not worth a tick of their
 
 
 class Closing:
-    """`begin` and `end` bracket a stage. `hears`: replies come, and are worth waiting for."""
+    """`begin` and `end` bracket a stage. `hears`: replies come, so they are waited for."""
 
     def __init__(
         self,
@@ -39,24 +39,24 @@ class Closing:
         self._churned = 0
 
     def begin(self) -> None:
-        """A stage begins: nothing was churned in it."""
+        """A stage begins: no connection was churned in it yet."""
         self._churned = 0
 
     def end(self) -> None:
-        """A stage is over: who has not left stays."""
+        """A stage is over: connections that have not left yet stay."""
         if len(self._leaving):
             self._leaving = self._leaving[:0]
             self._connections.stay()
 
     def close(self, numbers: Numbers, *, abort: bool = False) -> None:
-        """Close those of these that are open, whatever they have in flight."""
+        """Close the open ones among these, whatever they have in flight."""
         numbers = numbers[self._connections.are_open(numbers)]
         if len(numbers):
             self._connections.close(numbers, abort=abort)
             self._traffic.gone(numbers, self._clock.now_ns())
 
     def surplus(self) -> None:
-        """Close those of the highest numbers, beyond what is wanted: the idle ones first."""
+        """Close connections beyond what is wanted: the highest numbers, idle ones first."""
         self._close_leaving()
         count = self._connections.surplus - len(self._leaving)
         if count <= 0:
@@ -78,7 +78,7 @@ class Closing:
         self._close_leaving()
 
     def _drawn(self, count: int) -> Numbers:
-        """As many of those that stay, or nearly."""
+        """About so many connections that are not leaving, at random."""
         states, below = self._connections.states, self._connections.below
         if 2 * count >= below:
             drawn = self._connections.open_numbers()
@@ -92,7 +92,7 @@ class Closing:
         self._leaving = np.concatenate((self._leaving, numbers))
 
     def _close_leaving(self) -> None:
-        """Those that have their replies; who was lost meanwhile leaves no more."""
+        """Close the leaving connections whose replies are in; forget those that were lost."""
         leaving = self._leaving
         if len(leaving):
             leaving = leaving[self._connections.states[leaving] == LEAVING]

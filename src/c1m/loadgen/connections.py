@@ -20,7 +20,9 @@ from c1m.results.histogram import Histogram
 from c1m.results.ramp import RampTimes
 from c1m.scenarios.messages import Numbers
 
-FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(7)  # LEAVING: open, asks no more
+FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(
+    7
+)  # LEAVING: open, sends nothing more
 
 BLOCK = 1 << 16  # connections handed to the engine in one piece
 REFUSED_NS = 1_000_000_000  # how long a refusal must last before no more connects are begun: what
@@ -114,7 +116,7 @@ class Connections:
         return 0 if self.is_full else max(self.wanted - self._assigned - self._waived, 0)
 
     def waive(self) -> None:
-        """Those that are wanted and were not started are not started any more: nobody answers."""
+        """Give up the connections that are wanted and not started yet: nobody answers."""
         self._waived += self.short
 
     @property
@@ -210,7 +212,7 @@ class Connections:
         self._engine.close(self.slots[numbers])
 
     def finished(self, slots: Slots) -> None:
-        """Connections that the peer ended at the run's end: it was quicker."""
+        """Connections that the peer closed first at the run's end."""
         numbers = self.numbers_of(slots)
         numbers = numbers[self.are_open(numbers)]
         self.states[numbers] = CLOSED
@@ -219,9 +221,9 @@ class Connections:
     def lost(
         self, slots: Slots, errnos: npt.NDArray[np.int32], *, is_wanted: bool = False
     ) -> Numbers:
-        """Connections that ended without our doing: those of them that were open.
+        """Connections that ended, but not by this run: returns those that were open.
 
-        `is_wanted`: the scenario waits for that, and none is lost by it.
+        `is_wanted`: the scenario waits for that, so they do not count as lost.
         """
         owners = self.numbers_of(slots)
         is_open = self.are_open(owners)
@@ -243,19 +245,19 @@ class Connections:
         return are
 
     def leave(self, numbers: Numbers) -> None:
-        """These open connections are to be closed and ask no more."""
+        """These open connections will be closed; they send nothing more."""
         self.states[numbers] = LEAVING
 
     def stay(self) -> None:
-        """Nobody leaves."""
+        """Connections that were leaving stay."""
         self.states[self.states == LEAVING] = OPEN
 
     def open_numbers(self) -> Numbers:
-        """All that are open and stay so, ascending: a scan over the column."""
+        """All that are open and not leaving, ascending: a scan over the column."""
         return np.flatnonzero(self.states[: self._fresh] == OPEN)
 
     def connecting_numbers(self) -> Numbers:
-        """All whose connect is under way."""
+        """All whose connect is in progress."""
         return np.flatnonzero(self.states[: self._fresh] == CONNECTING)
 
 

@@ -97,7 +97,7 @@ def _check_load(scenario: Scenario, stages: Sequence[Stage]) -> None:
         )
     if scenario.speakers is not None and not has_load:
         raise UsageError(
-            f"The scenario {scenario.name!r} was not told how often to publish.",
+            f"The scenario {scenario.name!r} publishes, but nothing says how often.",
             "Add --hold 30s --rate 10/s, or stages with a rate.",
         )
 

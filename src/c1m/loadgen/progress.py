@@ -1,4 +1,4 @@
-"""A snapshot of a running generator, for whoever looks on."""
+"""A snapshot of a running generator, for the display and the metrics."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Recorder:
     def __init__(self) -> None:
         self.groups: list[Group] = []
         self.first = self.group("first")
-        self.overall = Histogram()  # corrected, right, of all stages' load: for whoever looks on
+        self.overall = Histogram()  # corrected, right, of all stages' load: for the display
         self.lag = Histogram()  # when the generator got to a request, after it was due
         self.lag_after = Histogram()  # the same, while it caught up on what a gap had left
         self.late_after = 0  # how many it got to late then
@@ -115,8 +115,8 @@ class Recorder:
             self.series.recent.record(corrected)
 
     def behind(self, group: Group, lags: Times, of_sent: Times) -> None:
-        """The generator has got to requests so long after they were due; `of_sent`: the lags of
-        those that it could send then."""
+        """The generator came to requests so long after they were due; `of_sent`: the lags of
+        those that it could send at once."""
         late = int(np.count_nonzero(of_sent > LATE_NS))
         group.requests.late += late
         if self.is_after_gap:

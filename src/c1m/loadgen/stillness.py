@@ -1,11 +1,11 @@
-"""What a generator notices of anybody standing still, itself included. Pure.
+"""Notices when the server, the path to it or the generator itself stands still. Pure.
 
 A *stage* stands still when something is under way and nothing of it has come to an end for the
-time-out: then it is over (`moved_ns`, `is_still`).
+time-out: then the stage is over (`moved_ns`, `is_still`).
 
-An *end* stood still when no reply came on any connection for STILL_NS though some were waited for
-(the server, or the path), or when the generator was not awake for so long (itself). Both are kept
-as gaps; whether a gap is told, and what to make of it, `report.stillness` decides at the end.
+The server (or the path) stood still when no reply came on any connection for STILL_NS though some
+were waited for, the generator when it was not awake for so long. Both are kept as gaps;
+`results/stillness.py` decides at the end which of them are reported.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ GAPS_MAX = 32  # the longest are kept
 
 
 class Watch:
-    """The times that matter; the generator's loop sets them. All in monotonic nanoseconds."""
+    """When what last happened, in monotonic nanoseconds; the generator sets it."""
 
     def __init__(self, start_ns: int) -> None:
         self.gaps: list[Gap] = []
-        self.recovers_ns = start_ns  # so long lateness may be what the server's gap has left
+        self.recovers_ns = start_ns  # until then lateness may be a result of the server's gap
         self._start_ns = start_ns
         self.begin(start_ns)
         self.heard_ns = start_ns  # last whole reply, or when the first was waited for since

@@ -1,4 +1,4 @@
-"""Where a run goes to: whether that can be, how many fit, and how quickly connects may follow."""
+"""The targets of a run: whether they can be reached, how many connections fit, and the pace."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_targets(targets: Sequence[Endpoint]) -> None:
         raise UsageError("There is no target.", "Name one, as in tcp://127.0.0.1:8001.")
     for target in targets:
         if target.family != AF_UNIX and target.port == 0:
-            raise UsageError(f"{target} has port 0, which nobody listens on.", "Name a port.")
+            raise UsageError(f"{target} has port 0, on which nothing listens.", "Name a port.")
         if target.family != AF_UNIX and target.host in ("0.0.0.0", "::"):
             raise UsageError(
                 f"{target} stands for all addresses of this host, which is no target.",
@@ -88,7 +88,7 @@ def local_ports() -> int:
 
 
 def is_here(target: Endpoint) -> bool:
-    """Whether a target is on this machine for sure."""
+    """Whether a target is certainly on this machine."""
     return target.family == AF_UNIX or target.host.startswith("127.") or target.host == "::1"
 
 

@@ -1,8 +1,8 @@
-"""Requests over open connections: who sends when, and from when a latency counts.
+"""Requests over open connections: which one sends when, and from when a latency counts.
 
-Open loop: the arrivals of a stage come by its schedule, each for a connection that is drawn. Where
-that has as many requests in flight as it may, the arrival waits behind it, and its latency counts
-from when it was due all the same. What still waits when the stage ends is counted as unsent.
+Open loop: arrivals come by the stage's schedule, each for a connection that is drawn. If that has
+as many requests in flight as it may, the arrival waits, and its latency counts from when it was due
+all the same. What still waits when the stage ends is counted as unsent.
 
 Closed loop: a connection asks again a think time after its reply.
 """
@@ -249,7 +249,7 @@ class Traffic:
     # --- sending ------------------------------------------------------------------------------
 
     def greet(self, numbers: Numbers) -> None:
-        """The first request on connections that have just opened; nobody publishes so early."""
+        """Send the first request on connections that have just opened; publishers wait."""
         self.exchange.opened(numbers)
         if self.exchange.scenario.speakers is None:
             self.recorder.first.requests.due += len(numbers)
