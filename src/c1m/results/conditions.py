@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from c1m.results.record import RunRecord
-from c1m.units import format_bytes, format_count
+from c1m.units import format_bytes, format_count, format_duration
 
 _LOCAL = re.compile(r"\w+://(?:127\.|localhost[:/]|\[::1\])")
 _PLAIN = ("kernel", "cpu", "cores", "python", "numpy", "c1m", "nofile_soft", "nofile_hard")
@@ -60,7 +60,9 @@ def _conditions(record: RunRecord) -> dict[str, str]:
     named["scenario"] = record.scenario
     for field in dataclasses.fields(record.asked):
         if field.name not in _NOT_TOLD:
-            named[f"asked.{field.name}"] = _text(getattr(record.asked, field.name))
+            value = getattr(record.asked, field.name)
+            is_time = field.name.endswith("_ns") and value is not None
+            named[f"asked.{field.name}"] = format_duration(value) if is_time else _text(value)
     return named
 
 
