@@ -15,6 +15,7 @@ from c1m.scenarios.ledger import CROSSED, GARBLED, MISSING, REORDERED, RIGHT
 
 MS = 1_000_000
 
+COUNTS = ("opened", "failed", "lost", "closed", "due", "sent", "right", "bad")
 totals = st.lists(st.tuples(*[st.integers(0, 100)] * 8), max_size=25)
 
 
@@ -90,11 +91,11 @@ def test_rows_add_up_however_often_they_are_halved(
     for t_s, total in enumerate(running, 1):
         maker.recent.record(np.array([t_s]))
         maker.lag_max_ns = t_s
-        latest = maker.row(float(t_s), (t_s * 2, t_s * 3), total)
+        gauges = {"t_s": float(t_s), "open": t_s * 2, "in_flight": t_s * 3}
+        latest = maker.row(gauges | dict(zip(COUNTS, total, strict=True)))
         assert latest == {"p50": t_s, "p99": t_s, "max": t_s}
     series = maker.series()
-    names = ("opened", "failed", "lost", "closed", "due", "sent", "right", "bad")
-    sums = tuple(sum(getattr(series, name)) for name in names)
+    sums = tuple(sum(getattr(series, name)) for name in COUNTS)
     assert sums == (running[-1] if running else (0,) * 8)
     assert len(series.t_s) <= rows_max
     assert series.t_s == sorted(series.t_s)
@@ -117,5 +118,5 @@ def _halvings(rows: int, rows_max: int) -> int:
 
 def test_a_row_without_replies_has_no_latencies() -> None:
     maker = SeriesMaker()
-    assert maker.row(1.0, (0, 0), (0,) * 8) == {}
+    assert maker.row(dict.fromkeys(("t_s", "open", "in_flight", *COUNTS), 0)) == {}
     assert maker.series().max_ns == [0]

@@ -11,10 +11,8 @@ What is given on the command line replaces it.
 
 from __future__ import annotations
 
-import difflib
 import math
 import sys
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -151,6 +149,7 @@ def read_plan(path: str, command: click.Command) -> dict[str, Any]:
 
     Raises UsageError in one sentence, with the file's name, for what cannot be read.
     """
+    import difflib
     import tomllib
 
     from c1m.files import read_text
@@ -193,6 +192,8 @@ def _value(path: str, key: str, value: Any, parameter: click.Parameter) -> Any:
 
 
 def _plain(path: str, key: str, value: Any) -> str:
+    from decimal import Decimal
+
     if isinstance(value, float) and math.isfinite(value):
         return f"{Decimal(repr(value)):f}"  # all digits: 1e-05 would be no number behind an option
     if isinstance(value, str | int) and not isinstance(value, bool):

@@ -468,17 +468,24 @@ class Generator:
             interval_ns = round(self.recorder.series.interval_s * 1e9)
             passed = max((now - self._series_ns) // interval_ns, 0)  # by a tick that took so long
             self._series_ns += (passed + 1) * interval_ns
-            gauges, totals = self._totals()
-            t_s = (now - self.start_ns) / 1e9
-            self.recent_ns = self.recorder.series.row(t_s, gauges, totals)
+            self.recent_ns = self.recorder.series.row(self._row(now))
         if self._on_progress is not None:
             self._last = snapshot_of(self, now, self._last, is_last=is_last)
             self._on_progress(self._last)
 
-    def _totals(self) -> tuple[tuple[int, int], tuple[int, ...]]:
+    def _row(self, now: int) -> dict[str, float]:
         """What the series is made of: first replies count only where they are bad."""
         counts, after = self.connections.counts, self.recorder.together(but_first=True)
-        return (counts.open, self.traffic.ledger.in_flight), (
-            counts.opened, counts.failed, counts.lost, counts.closed,
-            after.due, after.sent, after.right, after.bad + self.recorder.first.requests.bad,
-        )  # fmt: skip
+        return {
+            "t_s": round((now - self.start_ns) / 1e9, 3),
+            "open": counts.open,
+            "in_flight": self.traffic.ledger.in_flight,
+            "opened": counts.opened,
+            "failed": counts.failed,
+            "lost": counts.lost,
+            "closed": counts.closed,
+            "due": after.due,
+            "sent": after.sent,
+            "right": after.right,
+            "bad": after.bad + self.recorder.first.requests.bad,
+        }

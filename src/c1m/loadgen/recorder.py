@@ -7,9 +7,9 @@ answered in a later stage counts for its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,12 @@ FIRST = 0  # the group of connections' first requests
 LATE_NS = 10_000_000  # so far behind its schedule a generator is no longer the one that was asked
 SERIES_ROWS_MAX = 7_200  # two hours of seconds; then two are joined to one
 
-_COUNTS = ("opened", "failed", "lost", "closed", "due", "sent", "right", "bad")
-_GAUGES = ("open", "in_flight")
-_WORST = ("p50_ns", "p99_ns", "max_ns", "lag_max_ns")
+# By column: what becomes of its values when intervals are joined.
+_JOINED = {
+    name: hint.__metadata__[0]
+    for name, hint in get_type_hints(Series, include_extras=True).items()
+    if hasattr(hint, "__metadata__")
+}
 
 
 @dataclass(slots=True)
@@ -135,21 +138,22 @@ class SeriesMaker:
         self.lag_max_ns = 0
         self.interval_s = 1.0
         self._rows_max = rows_max
-        self._columns = {name: list[Any]() for name in ("t_s", *_GAUGES, *_COUNTS, *_WORST)}
-        self._before: Sequence[int] = [0] * len(_COUNTS)
+        self._columns: dict[str, list[Any]] = {name: [] for name in _JOINED}
+        self._before: dict[str, float] = {}
 
-    def row(self, t_s: float, gauges: Sequence[int], totals: Sequence[int]) -> dict[str, int]:
-        """End an interval: `gauges` (open, in flight) now, `totals` of _COUNTS since the start.
+    def row(self, now: Mapping[str, float]) -> dict[str, int]:
+        """End an interval: what is open and in flight now, and counts since the run's start.
 
         Returns the interval's latencies, "p50", "p99" and "max" in ns, where there were any.
         """
         recent, self.recent = self.recent, Histogram()
         p50, p99 = map(int, recent.quantiles(np.array([0.5, 0.99])))
-        counts = [now - before for now, before in zip(totals, self._before, strict=True)]
-        values = (round(t_s, 3), *gauges, *counts, p50, p99, recent.max, self.lag_max_ns)
-        self._before, self.lag_max_ns = list(totals), 0
-        for column, value in zip(self._columns.values(), values, strict=True):
-            column.append(value)
+        worst = {"p50_ns": p50, "p99_ns": p99, "max_ns": recent.max, "lag_max_ns": self.lag_max_ns}
+        row = {**now, **worst}
+        for name, column in self._columns.items():
+            is_count = _JOINED[name] == "sum"
+            column.append(row[name] - self._before.get(name, 0) if is_count else row[name])
+        self._before, self.lag_max_ns = dict(now), 0
         if len(self._columns["t_s"]) >= self._rows_max:
             self._halve()
         return {"p50": p50, "p99": p99, "max": recent.max} if recent.count else {}
@@ -158,9 +162,9 @@ class SeriesMaker:
         self.interval_s *= 2
         for name, column in self._columns.items():
             pairs = [column[i : i + 2] for i in range(0, len(column), 2)]  # the last may be alone
-            if name in _COUNTS:
+            if _JOINED[name] == "sum":
                 column[:] = [sum(pair) for pair in pairs]
-            elif name in _WORST:
+            elif _JOINED[name] == "max":
                 column[:] = [max(pair) for pair in pairs]
             else:
                 column[:] = [pair[-1] for pair in pairs]

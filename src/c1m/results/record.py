@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from c1m import files
 from c1m.bounds import RECORD_BYTES_MAX
@@ -343,6 +343,12 @@ class StageResult:
         return self.name == "stampede"
 
 
+# A column of a series, and what becomes of its values where intervals are joined.
+_Count = Annotated[list[int], "sum"]
+_Gauge = Annotated[list[int], "last"]
+_Worst = Annotated[list[int], "max"]
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """What happened in each interval of `interval_s` seconds; columns of equal length.
@@ -354,21 +360,21 @@ class Series:
     """
 
     interval_s: float = 1.0
-    t_s: list[float] = field(default_factory=list)  # the interval's end, since the run's start
-    open: list[int] = field(default_factory=list)
-    in_flight: list[int] = field(default_factory=list)
-    opened: list[int] = field(default_factory=list)
-    failed: list[int] = field(default_factory=list)
-    lost: list[int] = field(default_factory=list)
-    closed: list[int] = field(default_factory=list)
-    due: list[int] = field(default_factory=list)
-    sent: list[int] = field(default_factory=list)
-    right: list[int] = field(default_factory=list)
-    bad: list[int] = field(default_factory=list)  # wrong and missing
-    p50_ns: list[int] = field(default_factory=list)
-    p99_ns: list[int] = field(default_factory=list)
-    max_ns: list[int] = field(default_factory=list)
-    lag_max_ns: list[int] = field(default_factory=list)  # the generator behind its schedule
+    t_s: Annotated[list[float], "last"] = field(default_factory=list)  # the interval's end
+    open: _Gauge = field(default_factory=list)
+    in_flight: _Gauge = field(default_factory=list)
+    opened: _Count = field(default_factory=list)
+    failed: _Count = field(default_factory=list)
+    lost: _Count = field(default_factory=list)
+    closed: _Count = field(default_factory=list)
+    due: _Count = field(default_factory=list)
+    sent: _Count = field(default_factory=list)
+    right: _Count = field(default_factory=list)
+    bad: _Count = field(default_factory=list)  # wrong and missing
+    p50_ns: _Worst = field(default_factory=list)
+    p99_ns: _Worst = field(default_factory=list)
+    max_ns: _Worst = field(default_factory=list)
+    lag_max_ns: _Worst = field(default_factory=list)  # the generator behind its schedule
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """A column by name, float64[n] of `t_s`, int64[n] of others. Raises UsageError."""
