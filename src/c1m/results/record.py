@@ -347,6 +347,7 @@ class StageResult:
 _Count = Annotated[list[int], "sum"]
 _Gauge = Annotated[list[int], "last"]
 _Worst = Annotated[list[int], "max"]
+_Times = Annotated[list[float], "last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +361,7 @@ class Series:
     """
 
     interval_s: float = 1.0
-    t_s: Annotated[list[float], "last"] = field(default_factory=list)  # the interval's end
+    t_s: _Times = field(default_factory=list)  # the interval's end, since the run's start
     open: _Gauge = field(default_factory=list)
     in_flight: _Gauge = field(default_factory=list)
     opened: _Count = field(default_factory=list)

@@ -15,9 +15,9 @@ The rules, from what a measurement is worth:
 - A server on another machine has no CPU time here: then only the generator can be acquitted.
 - Where no core of this machine was idle and others than the two had a part of them, CPU shares say
   nothing about either: the machine was the limit, which is the generator's side.
-- Who stood still, ended, or was held back by a CPU quota is reported first: what else is seen
-  follows from that. What went out late while the generator caught up after the server had stood
-  still, for as long as that had lasted, is not held against it.
+- That one end stood still, ended, or was held back by a CPU quota is reported first: the rest
+  follows from it. Requests that went out late while the generator caught up after the server had
+  stood still, for as long as that had lasted, do not count against the generator.
 - Packets that this machine's own queues dropped come back as delay that is nobody's but this
   machine's: the generator's side.
 
@@ -50,7 +50,7 @@ from c1m.results.record import Latency, Limit, Pause, Requests, Samples, Throttl
 from c1m.results.samples import cpu_share
 from c1m.units import NS_PER_MS, NS_PER_S, format_count, format_duration, format_rate
 
-# Below this a late request is the scheduler's or a timer's doing and seen by nobody.
+# Below this a late request is the scheduler's or a timer's doing, and nobody notices.
 LAG_P99_NS_MAX = 10 * NS_PER_MS
 # Where the server itself is slow, lag of a tenth of that changes no conclusion.
 LAG_SHARE_MAX = 0.1
