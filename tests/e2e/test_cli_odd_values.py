@@ -155,7 +155,7 @@ def test_odd_values(commands: Commands, command: str, option: str) -> None:
     """Some of the values, and texts."""
     values = st.sampled_from(VALUES)
 
-    @settings(max_examples=1 if is_flag(command, option) else TRIES, deadline=None)
+    @settings(max_examples=1 if is_flag(command, option) else TRIES)
     @given(values if option in FINDS_HOSTS else values | TEXT)
     def ends(value: str) -> None:
         commands.check(commands.with_option(command, option, value))

@@ -87,5 +87,5 @@ class OutboxMachine(RuleBasedStateMachine):
             assert self.outbox.is_over(slot) == (slot in self.over)
 
 
-OutboxMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+OutboxMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestOutbox = OutboxMachine.TestCase

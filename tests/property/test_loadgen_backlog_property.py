@@ -60,12 +60,12 @@ class Queues(RuleBasedStateMachine):
         assert waits == [bool(self.slow[number]) for number in range(CONNECTIONS)]
 
 
-Queues.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Queues.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 test_it_is_a_queue_for_each_connection = Queues.TestCase
 
 
 @given(st.integers(0, 5000), st.integers(0, 5000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_many_on_one_connection_stay_in_order(first: int, second: int) -> None:
     backlog = Backlog(3)
     backlog.push(np.full(first, 1), np.arange(first))

@@ -110,7 +110,7 @@ def planned_s(plan: list[Stage], timeout_s: float) -> float:
 
 
 @settings(
-    max_examples=40, deadline=None,
+    max_examples=40,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )  # fmt: skip
 @given(

@@ -182,7 +182,7 @@ READERS: dict[str, tuple[Callable[[str], Any], Reference]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(text=texts)
 @example("1,5s")
 @example("1,5k/s")
@@ -204,7 +204,6 @@ BOUNDS: dict[str, Reference] = {
 
 
 @pytest.mark.parametrize("metric", BOUNDS)
-@settings(deadline=None)
 @given(text=texts.filter(str.strip))
 @example("1,000")
 @example("38.5B")
@@ -230,7 +229,6 @@ IN_STAGES: dict[str, tuple[Callable[[str], Any], Reference]] = {
 
 
 @pytest.mark.parametrize("form", IN_STAGES)
-@settings(deadline=None)
 @given(text=words)
 @example("1,5s")
 @example("10k/s..20k/s")
@@ -314,7 +312,7 @@ def test_every_option_that_is_a_number_is_read_by_units() -> None:
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda one: getattr(one, "name", one))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(text=texts)
 def test_an_option_has_the_number_that_is_written(
     command: str, option: click.Parameter, text: str
@@ -335,14 +333,12 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["connections", "hold", "rate", "think", "pipeline"])
-@settings(deadline=None)
 @given(text=texts)
 def test_a_plan_file_has_the_number_that_is_written(plan: Path, name: str, text: str) -> None:
     kind = next(one.type for one in load.params if one.name == name)
     agrees(lambda value: planned(plan, name, json.dumps(value)), text, in_range(kind, text))
 
 
-@settings(deadline=None)
 @given(number=st.one_of(st.integers(0, 2**63), st.floats(0, 1e12), st.floats(0, 1e-9)))
 @example(1e-05)
 @example(1e16)

@@ -56,7 +56,7 @@ def odd_text(base: Any, place: tuple[Any, ...], odd: str) -> str:
     return json.dumps(data).replace(json.dumps(MARK), odd)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_an_odd_record(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     which = data.draw(st.integers(0, len(BASES) - 1))

@@ -99,5 +99,5 @@ def test_what_can_be_meant_is_taken() -> None:
 def test_an_inbox_of_what_is_no_dtype_is_refused() -> None:
     with pytest.raises(c1m.UsageError, match="dtype is not a NumPy dtype"):
         RecordInbox("no such", 5)
-    with pytest.raises(c1m.UsageError, match="capacity is -1"):
+    with pytest.raises(c1m.UsageError, match="-1 is too small for capacity"):
         RecordInbox("u1", -1)

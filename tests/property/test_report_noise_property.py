@@ -24,7 +24,6 @@ def rise(a: Floats, b: Floats) -> Floats:
     return found
 
 
-@settings(deadline=None)
 @given(runs=figures)
 def test_chances_are_of_all_splits_of_the_runs(runs: list[list[float]]) -> None:
     everything = np.array(runs)
@@ -38,7 +37,7 @@ def test_chances_are_of_all_splits_of_the_runs(runs: list[list[float]]) -> None:
     assert np.abs(noise.chances(everything, 2) - more / len(ways)).max() <= 1.5 / len(ways)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     runs=st.lists(st.lists(steps, min_size=3, max_size=3), min_size=6, max_size=8),
     n=st.integers(3, 4),

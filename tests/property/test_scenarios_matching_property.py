@@ -237,7 +237,7 @@ def cut(dice: Random, sent: list[tuple[int, bytes]]) -> list[list[tuple[int, byt
     return [batch for batch in batches if batch]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.integers(0, 2**32), st.sampled_from(TEMPLATES), st.sampled_from([1, 2, 5, 12]),
     st.integers(1, 4), st.sampled_from([0.02, 0.2, 0.7]), st.sampled_from([1, 1 << 18]),
@@ -293,7 +293,6 @@ def step(dice: Random, pair: Pair, due: list[Key], bad: float) -> None:
             slow.give_up(number, seq)
 
 
-@settings(deadline=None)
 @given(
     st.data(), st.sampled_from(["{n};", "a{seq}b{n};", "<{random:5}>", "{n}.{random:3}", "same"]),
     st.sampled_from([0, 4]), st.integers(1, 4),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
@@ -101,7 +101,6 @@ def test_matches_is_its_slow_form(data: st.DataObject) -> None:
     assert matches(ragged, rows, lengths).tolist() == slow
 
 
-@settings(deadline=None)
 @given(st.data(), messages(), st.sampled_from([0, 1 << 16, 1 << 27]), st.sampled_from([1, 4096]))
 def test_batches_are_equal_where_every_piece_is(
     data: st.DataObject, case: tuple[Message, Numbers, Numbers], kept_max: int, block_rows: int

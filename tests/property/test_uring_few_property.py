@@ -110,7 +110,7 @@ class Side:
         return self.engine.statistics()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS, st.integers(0, 3), st.sampled_from([{}, {"short_send": 0.2, "no_buffers": 0.2}]))
 def test_one_by_one_and_by_arrays_are_the_same(
     steps: list[tuple[Any, ...]], seed: int, faults: dict[str, float]

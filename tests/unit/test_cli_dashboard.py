@@ -50,7 +50,7 @@ def test_all_of_it_fits_a_terminal_of_80_by_24() -> None:
         assert said in whole
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 250), st.integers(0, 80), st.booleans())
 def test_it_fits_every_terminal(width: int, height: int, is_ascii: bool) -> None:
     for snapshot in (busy(), Snapshot(), busy(octaves=[1] * 53, is_last=True)):

@@ -39,7 +39,7 @@ def test_each_group_has_its_own_counts_and_latencies() -> None:
     assert recorder.together(but_first=True) == two.requests
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 10**9)),
                 max_size=20))  # fmt: skip
 def test_by_batches_is_as_one_by_one(rows: list[tuple[int, int, int]]) -> None:
@@ -79,7 +79,7 @@ def test_late_is_what_the_generator_was_behind_with() -> None:
 
 
 @pytest.mark.parametrize("rows_max", [2, 3, 4, 7, 10])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(steps=totals)
 def test_rows_add_up_however_often_they_are_halved(
     rows_max: int, steps: list[tuple[int, ...]]

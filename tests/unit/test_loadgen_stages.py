@@ -214,7 +214,7 @@ words = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.lists(words, max_size=8).map(" ".join), min_size=1, max_size=4))
 def test_any_words_are_a_plan_or_a_sentence(texts: list[str]) -> None:
     try:

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
@@ -198,7 +198,6 @@ def test_equal_to_is_its_slow_form(pieces: list[bytes], piece: bytes) -> None:
     assert equal_to(Ragged.of(pieces), piece).tolist() == [p == piece for p in pieces]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 6), st.integers(1, 3), st.integers(1, 2))
 def test_a_faultless_server_in_any_pieces(seed: int, count: int, depth: int, speakers: int) -> None:
     """Everybody hears everything, in one order for all; connections come and go."""
