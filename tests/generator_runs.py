@@ -29,9 +29,9 @@ from c1m.loadgen.stages import Stage, most_connections, parse_stages
 from c1m.results.options import LoadOptions
 from c1m.results.record import Metadata, RunRecord
 from c1m.results.snapshot import Snapshot
-from c1m.results.verdict import broken_laws
 from c1m.scenarios.base import Scenario
 from c1m.testing.manual_clock import ManualClock
+from laws import broken_laws
 from made_scenarios import make_scenario
 
 SECOND = 1_000_000_000

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from c1m.results.record import RunRecord
-from c1m.results.verdict import broken_laws
 from e2e.cli_helpers import PATIENCE_S, Server, finish, start
+from laws import broken_laws
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 

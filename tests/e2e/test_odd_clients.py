@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 import c1m
-from c1m.results.verdict import broken_laws
+from laws import broken_laws
 
 
 class Server:

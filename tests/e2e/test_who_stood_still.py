@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from c1m.results.record import RunRecord
-from c1m.results.verdict import broken_laws
 from e2e.cli_helpers import finish, load, start
 from e2e.process_server import ProcessServer
+from laws import broken_laws
 
 STOPPED_S = 1.5
 HELD = ("--connections", 100, "--hold", "5s", "--rate", "200/s", "--timeout", "5s")

@@ -13,8 +13,8 @@ import pytest
 
 from c1m.kernel import procfs
 from c1m.results.record import RunRecord
-from c1m.results.verdict import broken_laws
 from e2e.cli_helpers import assert_complete, start
+from laws import broken_laws
 
 MILLION = 1_000_000
 NEEDED_BYTES = 10 << 30

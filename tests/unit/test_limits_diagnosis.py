@@ -30,7 +30,7 @@ from c1m.results.record import (
     RunRecord,
     Samples,
 )
-from c1m.results.verdict import broken_laws
+from laws import broken_laws
 
 METADATA = Metadata(
     memory_bytes=8 << 30,

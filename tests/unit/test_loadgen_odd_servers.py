@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from c1m.cli.commands import c1m
 from c1m.results.record import RunRecord
-from c1m.results.verdict import broken_laws
 from e2e import odd_servers
+from laws import broken_laws
 from one_each import one_each
 
 COUNT = 60

@@ -18,7 +18,7 @@ from c1m.results.record import (
     RunRecord,
     StageResult,
 )
-from c1m.results.verdict import broken_laws
+from laws import broken_laws
 from report_records import complete_record, latency
 from report_request_records import hour_record, publish_record, request_record
 

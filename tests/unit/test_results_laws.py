@@ -19,7 +19,8 @@ from c1m.results.record import (
     RunRecord,
     StageResult,
 )
-from c1m.results.verdict import broken_laws, judge
+from c1m.results.verdict import judge
+from laws import broken_laws
 
 FIRST = Requests(
     due=100, sent=90, right=80, wrong=6, missing=4, unsent=10, waited=7, late=2,

@@ -28,7 +28,8 @@ from c1m.results.record import (
     StageResult,
 )
 from c1m.results.samples import memory_of
-from c1m.results.verdict import broken_laws, judge
+from c1m.results.verdict import judge
+from laws import broken_laws
 from report_records import METADATA, complete_record, one_each, short_record
 
 

@@ -14,7 +14,7 @@ from c1m.report import text
 from c1m.report.html import render
 from c1m.results import catalogue, record_1
 from c1m.results.record import FaultSeen, RunRecord
-from c1m.results.verdict import broken_laws
+from laws import broken_laws
 from one_each import right_of_each
 
 ROOT = Path(__file__).parent.parent.parent
