@@ -39,25 +39,25 @@ if TYPE_CHECKING:
     from c1m.scenarios.conversation import Conversation as Conversation
     from c1m.scenarios.conversation import Say as Say
     from c1m.scenarios.messages import Message as Message
-    from c1m.server.app import App as App
-    from c1m.server.app import CloseBatch as CloseBatch
-    from c1m.server.app import DataBatch as DataBatch
-    from c1m.server.app import OpenBatch as OpenBatch
     from c1m.server.records import RecordInbox as RecordInbox
+    from c1m.server.server import App as App
+    from c1m.server.server import CloseBatch as CloseBatch
+    from c1m.server.server import DataBatch as DataBatch
+    from c1m.server.server import OpenBatch as OpenBatch
     from c1m.server.server import Server as Server
     from c1m.server.statistics import CloseReason as CloseReason
     from c1m.serving import serve as serve
 
 _PLACES = {
-    "App": "c1m.server.app",
+    "App": "c1m.server.server",
     "C1mError": "c1m.errors",
-    "CloseBatch": "c1m.server.app",
+    "CloseBatch": "c1m.server.server",
     "CloseReason": "c1m.server.statistics",
     "Conversation": "c1m.scenarios.conversation",
-    "DataBatch": "c1m.server.app",
+    "DataBatch": "c1m.server.server",
     "LimitError": "c1m.errors",
     "Message": "c1m.scenarios.messages",
-    "OpenBatch": "c1m.server.app",
+    "OpenBatch": "c1m.server.server",
     "Ragged": "c1m.engine.ragged",
     "RecordInbox": "c1m.server.records",
     "RunRecord": "c1m.results.record",

@@ -32,10 +32,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from c1m.addresses import AF_INET, AF_UNIX, Endpoint
+from c1m.engine.contract import Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
-from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch, Slots
-from c1m.server.server import Server
+from c1m.server.server import App, CloseBatch, DataBatch, OpenBatch, Server
 from c1m.server.statistics import CloseReason
 
 logger = logging.getLogger("c1m")

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from c1m.asyncio_protocol import ProtocolApp
-from c1m.server.app import App
-from c1m.server.server import Server
+from c1m.server.server import App, Server
 from c1m.server.statistics import ServerStatistics
 
 

@@ -12,7 +12,7 @@ from c1m.cli import serve
 from c1m.cli.commands import COMMANDS
 from c1m.limits import forecast
 from c1m.limits.situation import Situation
-from c1m.server.app import App
+from c1m.server.server import App
 
 
 def engine(room: int) -> Any:

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from c1m.server.app import App
+    from c1m.server.server import App
 
 
 class Entry(NamedTuple):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from c1m.server.app import App, DataBatch
-from c1m.server.server import Server
+from c1m.server.server import App, DataBatch, Server
 
 
 class Echo(App):

@@ -209,8 +209,6 @@ def _final_figures(server: Server) -> dict[str, Any]:
 
 
 def _final_text(server: Server) -> str:
-    from c1m.server.statistics import REASON_TEXT
-
     statistics = server.update_statistics()
     sample = process_sample()
     lines = [
@@ -219,7 +217,7 @@ def _final_text(server: Server) -> str:
     ]
     for reason, count in statistics.closed.items():
         if count:
-            lines.append(f"  {format_count(count):>12}  {REASON_TEXT[reason]}")
+            lines.append(f"  {format_count(count):>12}  {reason.text}")
     lines.append(
         f"{format_count(statistics.messages)} messages, in "
         f"{format_bytes(statistics.received_bytes)}, out {format_bytes(statistics.sent_bytes)}"

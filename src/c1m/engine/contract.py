@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -134,6 +134,7 @@ class EngineStatistics:
     extra: dict[str, int] = field(default_factory=dict)  # an engine's own counters, by name
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Holds connections and moves bytes. Used by one thread only, except `wake`."""
 

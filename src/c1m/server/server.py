@@ -12,28 +12,27 @@ however slowly it reads.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m import arguments
-from c1m.addresses import Endpoint
 from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, INT_MAX, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
 from c1m.clock import Clock, SystemClock
 from c1m.engine.choose import AUTO, ENGINES, choose
-from c1m.engine.contract import Engine, distinct
+from c1m.engine.contract import Engine, Slots, distinct
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.ramp import RampTimes
-from c1m.server.app import App, CloseBatch, DataBatch, OpenBatch, check_app
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 
-Slots = npt.NDArray[np.int32]
 Payload = Buffer | Ragged | Sequence[Buffer]
 AnySlots = Slots | Sequence[int] | int
 
@@ -41,8 +40,89 @@ CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
 TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
 REPORT_NS_MIN = 1_000_000  # reports are no closer together
 TOP_KEPT = 1 << 16  # slots whose columns keep their memory when nobody is connected
-ENGINE_METHODS = ("listen", "send", "receive", "close", "wait", "wake", "statistics", "shutdown")
 PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
+
+
+@dataclass(slots=True)
+class _Batch:
+    slots: Slots
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+@dataclass(slots=True)
+class DataBatch(_Batch):
+    """Bytes that came: piece i of `data` is from `slots[i]`.
+
+    A slot may appear several times; its pieces are in order. Valid until the callback returns: copy
+    what you keep (`data.pieces()`, `data.packed()`).
+    """
+
+    data: Ragged
+
+
+@dataclass(slots=True)
+class OpenBatch(_Batch):
+    """Connections that were accepted: `slots` int32[n], `listeners` int32[n] (their index)."""
+
+    listeners: Int32s
+
+
+@dataclass(slots=True)
+class CloseBatch(_Batch):
+    """Connections that ended: `slots` int32[n], `reasons` uint8[n] (CloseReason).
+
+    Connections that the application closed itself are not reported; those that the server closes
+    when it stops are, as DRAIN.
+    """
+
+    reasons: npt.NDArray[np.uint8]
+
+
+class App:
+    """An application on a server: override what you need.
+
+    A connection is a slot, an int32 row number. It stays the same until `on_close` (or until the
+    application itself closes it); then it may be given to a new connection. Arrays with one row a
+    slot (`np.zeros(server.capacity)`) are the natural place for a connection's state: they cost
+    memory only where they are touched.
+    """
+
+    def on_start(self, server: Server) -> None:
+        """The server listens; nothing has come yet."""
+
+    def on_open(self, batch: OpenBatch, server: Server) -> None:
+        """Connections were accepted."""
+
+    def on_data(self, batch: DataBatch, server: Server) -> None:
+        """Bytes came."""
+
+    def on_eof(self, slots: Slots, server: Server) -> None:
+        """The peers of these slots will send no more. The default closes, after the output."""
+        server.close(slots)
+
+    def on_blocked(self, slots: Slots, server: Server) -> None:
+        """Unsent output is over the high watermark: these are not read from until it has drained.
+
+        What is sent to them nevertheless is kept in memory.
+        """
+
+    def on_drained(self, slots: Slots, server: Server) -> None:
+        """Their output has fallen to the low watermark: they are read from again."""
+
+    def on_close(self, batch: CloseBatch, server: Server) -> None:
+        """Connections ended, by an error or because the server stops."""
+
+    def on_tick(self, now_ns: int, server: Server) -> int | None:
+        """Last in every tick, and at least every 100 ms; `now_ns` is monotonic.
+
+        May return the time (as `now_ns`) at which to call it at the latest, if that is sooner.
+        """
+        return None
+
+    def on_stop(self, server: Server) -> None:
+        """The server is stopping: connections are still open, and closed next."""
 
 
 class Server:
@@ -70,7 +150,10 @@ class Server:
         linger_ns: int = LINGER_NS,
         clock: Clock | None = None,
     ) -> None:
-        check_app(app)
+        _check_app(app)
+        clock = SystemClock() if clock is None else clock
+        if not isinstance(clock, Clock):
+            raise UsageError(f"{clock!r} is no clock.", "Give it a now_ns(), or leave it out.")
         if connections_max is not None:
             connections_max = arguments.COUNT.check("connections_max", connections_max)
             if connections_max == 0:
@@ -79,7 +162,7 @@ class Server:
         if not endpoints:
             raise UsageError("There is nothing to listen on.", "Name at least one endpoint.")
         self.app = app
-        self.clock: Clock = SystemClock() if clock is None else _checked_clock(clock)
+        self.clock = clock
         self.drain_ns = arguments.integer("drain_ns", drain_ns)
         self.outbox_high = arguments.integer("outbox_high", outbox_high)
         backlog = arguments.integer("backlog", backlog, most=INT_MAX)
@@ -87,36 +170,34 @@ class Server:
         linger_ns = arguments.integer("linger_ns", linger_ns)
         self.statistics = ServerStatistics()
         self.ramp = RampTimes(self.clock.now_ns())
-        self.engine: Engine = (
-            choose(
+        if isinstance(engine, str):
+            engine = choose(
                 engine,
                 live_max=connections_max,
                 outbox_high=self.outbox_high,
                 linger_ns=linger_ns,
                 busy_poll_ns=busy_poll_ns,
             )
-            if isinstance(engine, str)
-            else _checked_engine(engine)
-        )
-        self.capacity = self.engine.capacity
+        elif isinstance(engine, type) or not isinstance(engine, Engine):
+            names = ", ".join([AUTO, *ENGINES])
+            raise UsageError(f"{engine!r} is no engine.", f"Name one: {names}.")
+        self.engine = engine
+        self.capacity = engine.capacity
         try:
-            self.endpoints: list[Endpoint] = self.engine.listen(endpoints, backlog)
+            self.endpoints = engine.listen(endpoints, backlog)
         except BaseException:
-            self.engine.shutdown()
+            engine.shutdown()
             raise
-        self.loop = Loop(
-            self.engine,
-            self.clock,
-            Handlers(
-                expired=self._expired,
-                opened=self._opened,
-                data=self._data,
-                blocked=self._blocked,
-                drained=self._drained,
-                eof=self._eof,
-                closed=self._lost,
-            ),
+        handlers = Handlers(
+            expired=self._expired,
+            opened=self._opened,
+            data=self._data,
+            blocked=self._blocked,
+            drained=self._drained,
+            eof=self._eof,
+            closed=self._lost,
         )
+        self.loop = Loop(engine, clock, handlers)
         self._begin_afresh()
         self._has_ended = False  # the application has closed connections in this tick
         self._has_on_tick = type(app).on_tick is not App.on_tick
@@ -345,26 +426,31 @@ class Server:
             self.update_statistics()
 
     def update_statistics(self) -> ServerStatistics:
-        """The counters, with the engine's bytes brought up to date."""
+        """The counters, with the engine's brought up to date."""
         engine = self.engine.statistics()
-        self.statistics.received_bytes = engine.received_bytes
-        self.statistics.sent_bytes = engine.sent_bytes
-        self.statistics.unsent_bytes = engine.unsent_bytes
-        self.statistics.refused = engine.refused
-        self.statistics.refusal = engine.refusal
+        for name in ("received_bytes", "sent_bytes", "unsent_bytes", "refused", "refusal"):
+            setattr(self.statistics, name, getattr(engine, name))
         return self.statistics
 
 
-def _checked_clock(clock: Any) -> Clock:
-    if not callable(getattr(clock, "now_ns", None)):
-        raise UsageError(f"{clock!r} is no clock.", "Give it a now_ns(), or leave it out.")
-    checked: Clock = clock
-    return checked
+def _check_app(app: Any) -> None:
+    """Raise UsageError for what is not an App, and for a callback that cannot be called.
 
-
-def _checked_engine(engine: Any) -> Engine:
-    has_all = all(callable(getattr(engine, name, None)) for name in ENGINE_METHODS)
-    if isinstance(engine, type) or not has_all or not hasattr(engine, "capacity"):
-        raise UsageError(f"{engine!r} is no engine.", f"Name one: {', '.join([AUTO, *ENGINES])}.")
-    checked: Engine = engine
-    return checked
+    Without this a callback that is a coroutine function would be called, and nothing would happen.
+    """
+    if isinstance(app, type) and issubclass(app, App):
+        raise UsageError(f"{app.__name__} is a class.", f"Pass an object: {app.__name__}().")
+    if not isinstance(app, App):
+        raise UsageError(
+            f"{app!r} is neither a c1m.App nor an asyncio.Protocol class.",
+            "Pass an object whose class derives from c1m.App; c1m.serve takes protocols, too.",
+        )
+    for name in (name for name in vars(App) if name.startswith("on_")):
+        callback = getattr(app, name)
+        if not callable(callback):
+            raise UsageError(f"{type(app).__name__}.{name} cannot be called.", "Make it a method.")
+        if inspect.iscoroutinefunction(callback):
+            raise UsageError(
+                f"{type(app).__name__}.{name} is a coroutine function, which nobody would await.",
+                "Write def, not async def.",
+            )

@@ -5,31 +5,30 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Self
 
 
 class CloseReason(IntEnum):
-    """Why a connection is no longer open."""
+    """Why a connection is no longer open; `text` says it to people."""
 
-    PEER_EOF = 1  # the peer closed in good order
-    LOCAL = 2  # we closed it: the application asked to
-    RESET = 3  # the peer's RST, or a send to a peer that is gone
-    TIMED_OUT = 4  # the kernel gave up on the peer
-    ERROR = 5  # any other errno
-    IDLE = 6  # nothing came for the idle time-out
-    DRAIN = 7  # the server was stopping
-    NOT_READ = 8  # we closed it, and the peer took nothing of its output until the linger time-out
+    text: str
 
+    PEER_EOF = 1, "closed by the peer"  # in good order
+    LOCAL = 2, "closed by us"  # the application asked to
+    RESET = 3, "reset by the peer"  # its RST, or a send to a peer that is gone
+    TIMED_OUT = 4, "timed out"  # the kernel gave up on the peer
+    ERROR = 5, "failed"  # any other errno
+    IDLE = 6, "idle too long"  # nothing came for the idle time-out
+    DRAIN = 7, "closed at shutdown"
+    # It took nothing of its output until the linger time-out.
+    NOT_READ = 8, "closed by us, and reset because the peer did not read the rest"
 
-REASON_TEXT = {
-    CloseReason.PEER_EOF: "closed by the peer",
-    CloseReason.LOCAL: "closed by us",
-    CloseReason.RESET: "reset by the peer",
-    CloseReason.TIMED_OUT: "timed out",
-    CloseReason.ERROR: "failed",
-    CloseReason.IDLE: "idle too long",
-    CloseReason.DRAIN: "closed at shutdown",
-    CloseReason.NOT_READ: "closed by us, and reset because the peer did not read the rest",
-}
+    def __new__(cls, value: int, text: str = "") -> Self:
+        reason = int.__new__(cls, value)
+        reason._value_ = value
+        reason.text = text
+        return reason
+
 
 _BY_ERRNO = {
     errno.ECONNRESET: CloseReason.RESET,
