@@ -43,6 +43,13 @@ logger = logging.getLogger("c1m")
 WRITE_MAX = 1 << 30  # bytes one connection may be given in one tick: lengths are int32
 
 _AT_START = np.zeros(1, np.int64)
+_TAKE_INPUT = ("data_received", "eof_received")
+_ERRNOS = {  # what connection_lost is given: OSError picks the class by the errno
+    CloseReason.RESET: errno.ECONNRESET,
+    CloseReason.TIMED_OUT: errno.ETIMEDOUT,
+    CloseReason.IDLE: errno.ETIMEDOUT,
+    CloseReason.ERROR: errno.EIO,
+}
 
 Buffer = bytes | bytearray | memoryview
 
@@ -257,10 +264,10 @@ class ProtocolApp(App):
             if transport._kept or not transport._is_reading:
                 transport._kept.append(piece)
                 continue
-            try:  # _call_fatal without the call, for each message
+            try:  # _call without the call, for each message
                 transport._protocol.data_received(piece)
             except BaseException as error:
-                self._fatal(transport, "data_received", error)
+                self._failed(transport, "data_received", error)
 
     def on_blocked(self, slots: Slots, server: Server) -> None:
         for transport in self._of(slots):
@@ -283,7 +290,8 @@ class ProtocolApp(App):
             transport = self._transports.pop(slot, None)
             if transport is not None:
                 transport._is_closing = True
-                self._lost(transport, _error_of(reason))
+                code = _ERRNOS.get(reason)
+                self._lost(transport, None if code is None else OSError(code, os.strerror(code)))
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         unsure, self._unsure = self._unsure, []
@@ -305,47 +313,39 @@ class ProtocolApp(App):
         found = (self._transports.get(slot) for slot in slots.tolist())
         return [t for t in found if t is not None and not t._is_closing]
 
-    def _call(self, transport: ServerTransport, name: str, *arguments: object) -> None:
-        """Call the protocol; the connection goes on whatever it raises, as with asyncio."""
+    def _call(self, transport: ServerTransport, name: str, *arguments: object) -> Any:
         try:
-            getattr(transport._protocol, name)(*arguments)
+            return getattr(transport._protocol, name)(*arguments)
         except BaseException as error:
             self._failed(transport, name, error)
+            return None
 
     def _failed(self, transport: ServerTransport, name: str, error: BaseException) -> None:
-        """A callback raised. SystemExit and KeyboardInterrupt end the server, as they end asyncio's
-        loop; what was written until then still goes out.
+        """A callback raised; the connection ends if it is one that takes input, as with asyncio.
+
+        SystemExit and KeyboardInterrupt end the server, as they end asyncio's loop. What was
+        written until then still goes out.
         """
+        ends = name in _TAKE_INPUT
+        is_quiet = ends and isinstance(error, OSError)  # as if it came from the socket
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._send(self._server)
             raise error
         if transport._protocol is not None:
             name = f"{type(transport._protocol).__qualname__}.{name}"
-        logger.error("%s failed (%r).", name, transport, exc_info=error)
-
-    def _fatal(self, transport: ServerTransport, name: str, error: BaseException) -> None:
-        """A callback that takes input raised: the connection ends, after what was written."""
-        if isinstance(error, OSError):  # as if it came from the socket
-            logger.debug("%s failed (%r).", name, transport, exc_info=error)
-        else:
-            self._failed(transport, name, error)
-        self._end(transport, error, abort=False)
-
-    def _call_fatal(self, transport: ServerTransport, name: str, *arguments: object) -> Any:
-        try:
-            return getattr(transport._protocol, name)(*arguments)
-        except BaseException as error:
-            self._fatal(transport, name, error)
-            return None
+        level = logging.DEBUG if is_quiet else logging.ERROR
+        logger.log(level, "%s failed (%r).", name, transport, exc_info=error)
+        if ends:
+            self._end(transport, error, abort=False)
 
     def _deliver(self, transport: ServerTransport) -> None:
         """What came while reading was paused, then the end of the stream."""
         if transport._kept and transport.is_reading():
             kept, transport._kept = transport._kept, []
-            self._call_fatal(transport, "data_received", b"".join(kept))
+            self._call(transport, "data_received", b"".join(kept))
         if transport._has_eof and transport.is_reading():
             transport._has_eof = False
-            if not self._call_fatal(transport, "eof_received"):
+            if not self._call(transport, "eof_received"):
                 transport.close()
 
     def _pause_writing(self, transport: ServerTransport) -> None:
@@ -425,14 +425,3 @@ def _ragged(pieces: list[bytes]) -> Ragged:
     memory = np.frombuffer(pieces[0], np.uint8)
     lengths = np.array([len(memory)], np.int32)
     return Ragged(memory, _AT_START, lengths, memory.ctypes.data)
-
-
-def _error_of(reason: int) -> OSError | None:
-    """What connection_lost is given: OSError picks the class by the errno."""
-    if reason == CloseReason.RESET:
-        return OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-    if reason in (CloseReason.TIMED_OUT, CloseReason.IDLE):
-        return OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-    if reason == CloseReason.ERROR:
-        return OSError(errno.EIO, os.strerror(errno.EIO))
-    return None
