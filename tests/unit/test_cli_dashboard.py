@@ -14,17 +14,16 @@ from snapshot_samples import busy, run
 
 pytest.importorskip("rich")
 
-from c1m.cli.live.dashboard import Picture
-from c1m.cli.live.history import POINTS_MAX, History
+from c1m.cli.live.dashboard import POINTS_MAX, Dashboard, History
 from c1m.cli.live.plots import bar, chart, joined_octaves, percent, short_count, short_time
 
 
 def picture(
     snapshot: Snapshot, width: int = 80, height: int = 24, is_ascii: bool = False
 ) -> list[str]:
-    history = History()
-    history.add(snapshot)
-    return [line.plain for line in Picture(snapshot, history, is_ascii).lines(width, height)]
+    dashboard = Dashboard(is_ascii)
+    dashboard.add(snapshot)
+    return [line.plain for line in dashboard.lines(width, height)]
 
 
 def row(lines: list[str], name: str) -> str:
@@ -69,14 +68,14 @@ def test_the_most_important_rows_stay_longest() -> None:
 
 
 def test_it_survives_the_whole_run_and_odd_figures() -> None:
-    history = History()
+    dashboard = Dashboard()
     for snapshot in run():
-        history.add(snapshot)
-        Picture(snapshot, history).lines(100, 30)
+        dashboard.add(snapshot)
+        dashboard.lines(100, 30)
     nan = busy(right_per_s=math.nan, sent_per_s=math.inf, rate_asked_per_s=math.nan,
                connects_per_s=math.nan, stage_left_s=0.0, elapsed_s=0.0, asked=0)  # fmt: skip
-    history.add(nan)
-    assert len(Picture(nan, history).lines(100, 30)) > 20
+    dashboard.add(nan)
+    assert len(dashboard.lines(100, 30)) > 20
 
 
 def test_a_late_generator_is_told_in_words() -> None:

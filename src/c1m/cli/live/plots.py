@@ -91,8 +91,3 @@ def short_time(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
-
-
-def number(value: float) -> str:
-    """Three digits where that is few, whole numbers above."""
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"

@@ -15,6 +15,7 @@ alternate screen each picture begins at the upper left, so a resize leaves nothi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -43,7 +44,7 @@ class Screen:
         from rich.console import Console
         from rich.live import Live
 
-        from c1m.cli.live.history import History
+        from c1m.cli.live.dashboard import Dashboard
 
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # characters that this terminal lacks
@@ -52,31 +53,27 @@ class Screen:
             console=self._console, screen=True, auto_refresh=False,
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
-        self._history = History()
-        self._latest: Snapshot | None = None
-        self._metrics_url = metrics_url
         # The kernel's own console has a font of 256 or 512 characters, without eighths of blocks.
-        self._is_ascii = (
-            not self._console.encoding.startswith("utf") or os.environ.get("TERM") == "linux"
-        )
+        has_blocks = self._console.encoding.startswith("utf") and os.environ.get("TERM") != "linux"
+        self._dashboard = Dashboard(not has_blocks, metrics_url)
         self._drawn_ns = 0
         self._is_new = False
         self._size: tuple[int, int] = self._console.size
         self._clock = SystemClock()
 
-    def start(self) -> None:
+    def __enter__(self) -> None:
         """Take the terminal's alternate screen."""
         self._live.start()
 
     def add(self, snapshot: Snapshot) -> None:
         """Remember a snapshot; `draw_if_due` shows it."""
-        self._history.add(snapshot)
-        self._latest, self._is_new = snapshot, True
+        self._dashboard.add(snapshot)
+        self._is_new = True
 
     def draw_if_due(self) -> float:
         """Draw if there is news or the size has changed; returns when to ask again, in seconds."""
         is_resized = self._console.size != self._size
-        if self._latest is None or not (self._is_new or is_resized):
+        if not (self._is_new or is_resized):
             return RESIZE_S
         now = self._clock.now_ns()
         wait_ns = self._drawn_ns + DRAW_NS - now
@@ -86,20 +83,16 @@ class Screen:
         self._live.update(self._picture(self._console.height), refresh=True)
         return RESIZE_S
 
-    def finish(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Give the terminal back, with the last picture on it."""
         self._live.stop()
-        if self._latest is not None:
+        if self._dashboard.history.t_s:
             self._console.print(self._picture(min(self._console.height - 2, LAST_ROWS)))
 
     def _picture(self, rows: int) -> Any:
         from rich.text import Text
 
-        from c1m.cli.live.dashboard import Picture
-
-        assert self._latest is not None
-        picture = Picture(self._latest, self._history, self._is_ascii, self._metrics_url)
-        lines = picture.lines(self._console.width, rows)
+        lines = self._dashboard.lines(self._console.width, rows)
         return Text("\n", no_wrap=True, overflow="crop", end="").join(lines)
 
 
@@ -124,14 +117,8 @@ def main(arguments: Sequence[str]) -> int:
     screen = Screen(url) if wanted.draw else None
     _answer({"ready": True, "metrics": url})
     os.nice(NICE)
-    if screen is None:
-        _follow(None, exporter)
-        return 0
-    screen.start()
-    try:
+    with screen or contextlib.nullcontext():
         _follow(screen, exporter)
-    finally:
-        screen.finish()
     return 0
 
 
