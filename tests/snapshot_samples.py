@@ -1,6 +1,6 @@
 """A made-up run as snapshots: for the tests of what shows them, and to look at by eye.
 
-python tests/snapshot_samples.py dashboard|plain|quiet [--metrics :9100] [--pace 0.1]
+python tests/snapshot_samples.py [--metrics :9100] [--pace 0.1]
 """
 
 from __future__ import annotations
@@ -85,12 +85,10 @@ def _open_at(t: float) -> int:
 def main() -> None:
     """Show the made-up run, a snapshot every `--pace` seconds."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=["dashboard", "plain", "quiet"])
     parser.add_argument("--metrics")
     parser.add_argument("--pace", type=float, default=0.1)
     wanted = parser.parse_args()
-    with Observer() as observer:
-        observer.start(wanted.mode, wanted.metrics)
+    with Observer(sys.stdout, metrics=wanted.metrics) as observer:
         try:
             for snapshot in run():
                 observer.show(snapshot)

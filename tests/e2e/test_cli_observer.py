@@ -75,7 +75,7 @@ class Run:
 
 
 def test_the_last_picture_stays() -> None:
-    run = Run("dashboard", "--pace", "0.005")
+    run = Run("--pace", "0.005")
     left, said = run.finish()
     lines = left.strip("\n").split("\n")
     assert "tcp://127.0.0.1:8001-8008" in lines[0] and "95.0 s" in lines[0]
@@ -86,7 +86,7 @@ def test_the_last_picture_stays() -> None:
 
 
 def test_no_color() -> None:
-    run = Run("dashboard", "--pace", "0.005", NO_COLOR="1")
+    run = Run("--pace", "0.005", NO_COLOR="1")
     left, _ = run.finish()
     assert "done" in left
     codes = re.findall(rb"\x1b\[([0-9;]*)m", run.shown)
@@ -95,7 +95,7 @@ def test_no_color() -> None:
 
 
 def test_a_terminal_that_changes_its_size() -> None:
-    run = Run("dashboard", "--pace", "0.02", size=(120, 40))
+    run = Run("--pace", "0.02", size=(120, 40))
     run.read_until(b"stage 1 of 4")
     run.resize(60, 20)
     left, _ = run.finish()
@@ -104,14 +104,14 @@ def test_a_terminal_that_changes_its_size() -> None:
 
 
 def test_a_dumb_terminal_gets_lines() -> None:
-    run = Run("dashboard", "--pace", "0", TERM="dumb")
+    run = Run("--pace", "0", TERM="dumb")
     run.read_until(b"  95.0 s  drain in 10s (4 of 4)  0 open")
     run.finish()
     assert b"\x1b" not in run.shown
 
 
 def test_a_stalled_terminal_stalls_nobody() -> None:
-    run = Run("dashboard", "--pace", "0.01", size=(200, 60))
+    run = Run("--pace", "0.01", size=(200, 60))
     assert run.process.stderr is not None
     with run.process.stderr as stderr:
         said = stderr.read().decode()  # to its end, while nobody reads the terminal
@@ -122,7 +122,7 @@ def test_a_stalled_terminal_stalls_nobody() -> None:
 
 
 def test_ctrl_c_ends_the_run_and_leaves_its_last_picture() -> None:
-    run = Run("dashboard", "--pace", "0.1")
+    run = Run("--pace", "0.1")
     run.read_until(b"stage 1 of 4")
     os.killpg(run.process.pid, signal.SIGINT)
     left, said = run.finish()
@@ -131,7 +131,7 @@ def test_ctrl_c_ends_the_run_and_leaves_its_last_picture() -> None:
 
 
 def test_ctrl_c_at_once_finds_nobody_unprepared() -> None:
-    run = Run("dashboard", "--pace", "0.1")
+    run = Run("--pace", "0.1")
     assert run.process.stderr is not None
     children = Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children")
     while not children.read_text():
@@ -144,7 +144,7 @@ def test_ctrl_c_at_once_finds_nobody_unprepared() -> None:
 
 
 def test_when_the_observer_is_killed_the_run_goes_on() -> None:
-    run = Run("dashboard", "--pace", "0.01")
+    run = Run("--pace", "0.01")
     run.read_until(b"stage 1 of 4")
     os.kill(run.viewer(), signal.SIGKILL)
     left, said = run.finish()
@@ -154,7 +154,7 @@ def test_when_the_observer_is_killed_the_run_goes_on() -> None:
 
 
 def test_when_the_run_is_killed_the_observer_ends() -> None:
-    run = Run("dashboard", "--pace", "0.1")
+    run = Run("--pace", "0.1")
     run.read_until(b"stage 1 of 4")
     run.process.kill()
     left, _ = run.finish()  # ends only when nobody has the terminal open

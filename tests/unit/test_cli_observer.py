@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.cli.live import observer as module
-from c1m.cli.live.observer import Observer, as_json, best_mode
+from c1m.cli.live.observer import Observer, as_json
 from c1m.errors import C1mError, UsageError
 from c1m.results import codec
 from c1m.results.record import Requests
@@ -33,10 +33,14 @@ with open({path!r}, "wb") as file:
 def stand_in(code: str, monkeypatch: pytest.MonkeyPatch) -> Observer:
     """An observer whose other process runs `code`, in the mode of a dashboard."""
     monkeypatch.setattr(module, "_COMMAND", (sys.executable, "-c", code))
-    monkeypatch.setattr(module, "best_mode", lambda *_: "dashboard")
-    made = Observer()
-    made.start("dashboard")
-    return made
+    monkeypatch.setattr(module, "can_draw", lambda stream: True)
+    return Observer(sys.stdout)
+
+
+def children() -> set[str]:
+    """The pids of this process's children."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {pid for task in tasks for pid in (task / "children").read_text().split()}
 
 
 def wide(number: int) -> Snapshot:
@@ -57,26 +61,22 @@ def test_a_message_says_what_the_codec_would(octaves: list[int], rate: float, te
 
 
 def test_quiet_starts_nothing_and_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    with Observer() as observer:
-        observer.start("quiet")
+    with Observer(sys.stdout, is_quiet=True) as observer:
         observer.show(busy())
         assert observer._process is None
     assert capfd.readouterr() == ("", "")
 
 
 def test_off_a_terminal_a_dashboard_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with Observer() as observer:
-        observer.start("dashboard")
-        assert observer.mode == "plain" and observer._process is None
+    with Observer(sys.stdout) as observer:
+        assert not observer.is_drawn and observer._process is None
         observer.show(busy())
     assert "999,940 open" in capsys.readouterr().out
-    assert best_mode(quiet=True) == "quiet"
 
 
 def test_metrics_are_served_until_the_end() -> None:
     pytest.importorskip("prometheus_client")
-    with Observer() as observer:
-        observer.start("quiet", ":0")
+    with Observer(sys.stdout, is_quiet=True, metrics=":0") as observer:
         observer.show(busy(open=123))
         for _ in range(100):  # the other process may not have read it yet
             with urllib.request.urlopen(observer.metrics_url) as answer:
@@ -90,27 +90,25 @@ def test_metrics_are_served_until_the_end() -> None:
 
 def test_a_port_in_use_is_one_sentence_and_leaves_nothing_running() -> None:
     pytest.importorskip("prometheus_client")
-    with Observer() as first:
-        first.start("quiet", ":0")
+    with Observer(sys.stdout, is_quiet=True, metrics=":0") as first:
+        before = children()
         address = first.metrics_url.removeprefix("http://").removesuffix("/metrics")
-        second = Observer()
         with pytest.raises(UsageError, match=f"served at {address}: address already in use"):
-            second.start("quiet", address)
-        assert second._process is None
-        second.close()
+            Observer(sys.stdout, is_quiet=True, metrics=address)
+        assert children() == before
 
 
 def test_what_is_no_address_starts_nothing() -> None:
-    observer = Observer()
+    before = children()
     with pytest.raises(UsageError, match="'here' is no address"):
-        observer.start("quiet", "here")
-    assert observer._process is None
+        Observer(sys.stdout, is_quiet=True, metrics="here")
+    assert children() == before
 
 
 def test_metrics_that_do_not_start_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_COMMAND", (sys.executable, "-c", "raise MemoryError('none')"))
     with pytest.raises(C1mError, match="did not start: MemoryError: none"):
-        Observer().start("quiet", ":0")
+        Observer(sys.stdout, is_quiet=True, metrics=":0")
 
 
 def test_a_slow_observer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,5 +151,5 @@ def test_when_it_dies_the_run_goes_on_with_plain_lines(
     observer.close()
     out, err = capsys.readouterr()
     assert err == "c1m: the dashboard ended (status 1: no terminal).\n"
-    assert observer.mode == "plain"
+    assert not observer.is_drawn
     assert [line[:8] for line in out.splitlines()] == ["   0.0 s", "   1.0 s", "   2.0 s"]

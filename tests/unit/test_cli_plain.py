@@ -24,8 +24,8 @@ def lines_of(snapshots: list[Snapshot]) -> list[str]:
     stream = io.StringIO()
     lines = PlainLines(stream)
     for snapshot in snapshots:
-        lines.show(snapshot)
-    lines.close()
+        lines.add(snapshot)
+    lines.done()
     return stream.getvalue().splitlines()
 
 

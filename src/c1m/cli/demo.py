@@ -197,7 +197,7 @@ def _free_port() -> int:
 def _load(
     server: _Server, count: int, hold: int, engine: str, on_end: Callable[[RunRecord], None]
 ) -> RunRecord:
-    from c1m.cli.live.observer import Observer, best_mode
+    from c1m.cli.live.observer import Observer
     from c1m.loadgen.run import load
 
     click.echo(
@@ -205,7 +205,6 @@ def _load(
         f"   (server: process {server.pid}{_threads(server.threads(), ', ')})"
     )
     with Observer(sys.stdout) as observer:
-        observer.start(best_mode(sys.stdout))
         return load(
             server.url,
             connections=count,

@@ -72,7 +72,7 @@ class Load(click.Command):
 
 
 def _load(plan: str | None, metrics: str | None, quiet: bool, **given: Any) -> None:
-    from c1m.cli.live.observer import Observer, best_mode
+    from c1m.cli.live.observer import Observer
     from c1m.cli.outputs import Writing, check_outputs, summary
     from c1m.loadgen.run import run
 
@@ -82,8 +82,7 @@ def _load(plan: str | None, metrics: str | None, quiet: bool, **given: Any) -> N
     options = LoadOptions(**found)
     stream = check_outputs(outputs)
     writing = Writing()
-    observer = Observer(stream)
-    observer.start(best_mode(stream, quiet), metrics)
+    observer = Observer(stream, quiet, metrics)
     is_said = quiet or not observer.metrics_url
 
     def show(snapshot: Snapshot) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import sys
 from typing import TextIO
 
 import click
@@ -32,8 +31,8 @@ class Live:
     stop a server or a run.
     """
 
-    def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
-        self._stream = stream or sys.stdout
+    def __init__(self, stream: TextIO, quiet: bool = False) -> None:
+        self._stream = stream
         self._quiet = quiet
         self.is_terminal = can_draw(self._stream)
         self._last = ""
@@ -86,35 +85,32 @@ def _said(s: Snapshot) -> str:
     return "  ".join(parts)
 
 
-class PlainLines:
+class PlainLines(Live):
     """Shows snapshots as lines: one that is written over on a terminal, new ones elsewhere.
 
     Elsewhere a line comes at most once a second and only if it says something new; the end of the
     run and a new stage are shown at once.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._live = Live(stream)
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
         self._said = ""
         self._stage = 0
         self._shown_s = -math.inf
 
-    def show(self, snapshot: Snapshot) -> None:
+    def add(self, snapshot: Snapshot) -> None:
         """Show this snapshot, or drop it."""
         said = _said(snapshot)
-        if not self._live.is_terminal and not self._is_due(snapshot, said):
-            return
-        self._said, self._stage, self._shown_s = said, snapshot.stage_number, snapshot.elapsed_s
-        self._live.show(plain_line(snapshot))
+        if self.is_terminal or self._is_due(snapshot, said):
+            self._said, self._stage = said, snapshot.stage_number
+            self._shown_s = snapshot.elapsed_s
+            self.show(plain_line(snapshot))
 
     def _is_due(self, snapshot: Snapshot, said: str) -> bool:
-        if said == self._said and not snapshot.is_last:
-            return snapshot.elapsed_s - self._shown_s >= ALIVE_S
-        if snapshot.is_last or snapshot.stage_number != self._stage:
+        since_s = snapshot.elapsed_s - self._shown_s
+        if snapshot.is_last:
             return True
+        if said == self._said:
+            return since_s >= ALIVE_S
         # A hair less: snapshots a second apart come a little early now and then.
-        return snapshot.elapsed_s - self._shown_s >= 0.95 * LINE_S
-
-    def close(self) -> None:
-        """Leave the last line as it is."""
-        self._live.done()
+        return snapshot.stage_number != self._stage or since_s >= 0.95 * LINE_S
