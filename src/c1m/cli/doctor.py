@@ -23,15 +23,13 @@ from c1m.errors import UsageError
 from c1m.limits import fixes
 from c1m.limits.fixes import Change, Reverted
 from c1m.limits.forecast import Forecast, diagnose
-from c1m.limits.limit import OK, SHORT, Finding
+from c1m.limits.limit import OK, SHORT, UNKNOWN
 from c1m.limits.needs import LOOPBACK_SOURCES
 from c1m.units import format_bytes, format_count
 
 WIDTH_MAX = 110
 
-_COLOURS = {OK: "\x1b[32m", SHORT: "\x1b[31m"}
-_UNKNOWN_COLOUR = "\x1b[33m"
-_PLAIN = "\x1b[0m"
+_COLOURS = {OK: "green", SHORT: "red", UNKNOWN: "yellow"}
 _INDENT = "    "
 _WHO = {
     "server": "as a server",
@@ -111,13 +109,13 @@ def doctor(
         forecast = _fix(forecast, yes, state_dir, as_json)
     elif sysctl:
         title = f"c1m doctor: {forecast.request.connections:,} connections, role {role}"
-        _print_data(fixes.render_sysctl(fixes.plan(forecast.findings), title))
+        files.write_text(files.STANDARD, fixes.render_sysctl(fixes.plan(forecast.findings), title))
     elif as_json:
         _print_json(forecast.as_dict())
     else:
         width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
         has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        click.echo(render(forecast, colour=has_colour, width=width), color=True)
+        click.echo(render(forecast, width), color=has_colour)
     sys.exit(1 if forecast.is_short else 0)
 
 
@@ -141,7 +139,7 @@ def _targets(listen: tuple[str, ...]) -> tuple[list[int], bool]:
 def _fix(forecast: Forecast, yes: bool, state_dir: str | None, as_json: bool) -> Forecast:
     """Show the changes, or make them; the forecast that holds afterwards."""
     changes = fixes.plan(forecast.findings)
-    manual = render_manual(forecast.findings)
+    by_hand = [f for f in forecast.findings if f.verdict == SHORT and not f.fixes]
     state = fixes.state_path(state_dir)
     is_applied = yes and bool(changes)
     if is_applied:
@@ -154,8 +152,10 @@ def _fix(forecast: Forecast, yes: bool, state_dir: str | None, as_json: bool) ->
     click.echo(render_changes(changes, done=yes))
     if is_applied:
         click.echo(f"To undo this: c1m doctor --revert (kept in {state})")
-    if manual:
-        click.echo(manual)
+    if by_hand:
+        click.echo("By hand:")
+    for finding in by_hand:
+        click.echo("\n".join(_wrap(f"{finding.name}: {finding.remedy}", 100)))
     click.echo("\n".join(["", *summary(forecast)]))
     return forecast
 
@@ -174,47 +174,38 @@ def _revert(state_dir: str | None, as_json: bool) -> None:
 
 
 def _print_json(value: Any) -> None:
-    _print_data(json.dumps(value, indent=2) + "\n")
+    files.write_text(files.STANDARD, json.dumps(value, indent=2) + "\n")
 
 
-def _print_data(text: str) -> None:
-    """Data is complete on standard output, or it is an error."""
-    files.write_text(files.STANDARD, text)
-
-
-def render(forecast: Forecast, *, colour: bool = False, width: int = 100) -> str:
+def render(forecast: Forecast, width: int) -> str:
     """The table (check, verdict, needed, have; notes and remedies below), then the sentences."""
     request = forecast.request
-    rows = [("check", "verdict", "needed", "have")]
-    rows += [
-        (f.name, f.verdict, _value(f.needed, f.unit), _value(f.have, f.unit))
-        for f in forecast.findings
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     title = (
         f"What {format_count(request.connections)} connections need {_WHO[request.role]}, "
         f"engine {request.engine}"
     )
-    lines = [title, "", _row(rows[0], widths)]
-    for finding, row in zip(forecast.findings, rows[1:], strict=True):
-        lines.append(_row(row, widths, colour=colour))
-        lines += _below(finding, width)
+    head = ("check", "verdict", "needed", "have")
+    rows = [
+        (f.name, f.verdict, _value(f.needed, f.unit), _value(f.have, f.unit))
+        for f in forecast.findings
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [title, "", _row(head, widths)]
+    for finding, row in zip(forecast.findings, rows, strict=True):
+        lines.append(_row(row, widths))
+        lines += _wrap(finding.text, width)
+        if finding.remedy:
+            word = "To fix it: " if finding.verdict == SHORT else "Better: "
+            lines += _wrap(word + finding.remedy, width)
     return "\n".join([*lines, "", *summary(forecast)])
 
 
-def _row(row: tuple[str, str, str, str], widths: list[int], *, colour: bool = False) -> str:
+def _row(row: tuple[str, str, str, str], widths: list[int]) -> str:
     name, verdict, needed, have = row
     cell = f"{verdict:<{widths[1]}}"
-    if colour:
-        cell = f"{_COLOURS.get(verdict, _UNKNOWN_COLOUR)}{cell}{_PLAIN}"
+    if verdict in _COLOURS:
+        cell = click.style(cell, fg=_COLOURS[verdict])
     return f"{name:<{widths[0]}}  {cell}  {needed:>{widths[2]}}  {have:>{widths[3]}}".rstrip()
-
-
-def _below(finding: Finding, width: int) -> list[str]:
-    """Notes and what to do, indented."""
-    word = "To fix it: " if finding.verdict == SHORT else "Better: "
-    lines = _wrap(finding.text, width)
-    return lines + _wrap(word + finding.remedy, width) if finding.remedy else lines
 
 
 def _wrap(text: str, width: int) -> list[str]:
@@ -261,18 +252,14 @@ def render_changes(changes: Sequence[Change], *, done: bool) -> str:
         return "No sysctl needs to be changed."
     lines = ["Changed:" if done else "Would change (add --yes to do it):"]
     for change in changes:
-        before = " ".join(change.before.split()) or "(empty)"
         kind = "needed" if change.is_needed else "advice"
-        lines.append(f"{_INDENT}{change.sysctl}: {before} -> {change.after}")
+        lines.append(f"{_INDENT}{change.sysctl}: {_in_line(change.before)} -> {change.after}")
         lines.append(f"{_INDENT}{_INDENT}{kind}: {change.why}")
     return "\n".join(lines)
 
 
-def render_manual(findings: Sequence[Finding]) -> str:
-    """What is short and cannot be fixed by a sysctl; empty where there is nothing."""
-    manual = [f"{f.name}: {f.remedy}" for f in findings if f.verdict == SHORT and not f.fixes]
-    lines = [line for text in manual for line in _wrap(text, 100)]
-    return "\n".join(["By hand:", *lines]) if lines else ""
+def _in_line(value: str) -> str:
+    return " ".join(value.split()) or "(empty)"
 
 
 def render_reverted(reverted: Sequence[Reverted]) -> str:
@@ -282,13 +269,13 @@ def render_reverted(reverted: Sequence[Reverted]) -> str:
     lines = []
     for item in reverted:
         entry = item.entry
-        before = " ".join(entry.before.split()) or "(empty)"
+        before = _in_line(entry.before)
         if item.outcome == "restored":
             lines.append(f"{entry.sysctl}: restored to {before}")
         elif item.outcome == "unchanged":
             lines.append(f"{entry.sysctl}: nothing to restore, it is no longer {entry.after}")
         else:
-            present = "gone" if item.present is None else " ".join(item.present.split())
+            present = "gone" if item.present is None else _in_line(item.present)
             lines.append(
                 f"{entry.sysctl}: left as it is ({present}): somebody else changed it after c1m "
                 f"set it to {entry.after}; before that it was {before}"
