@@ -13,30 +13,23 @@ from c1m.errors import UsageError
 _BETWEEN = "vs"
 
 
-@click.command()
-@click.argument("records", nargs=-1, required=True, metavar="A.json... [vs] B.json...")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["worse", "any"]),
-    default="worse",
-    show_default=True,
-    help="any: also where a figure is better or conditions differ.",
-)
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="NAME",
-    help="Compare only this figure, e.g. rate or p99; may be given more than once.",
-)
-@click.option(
-    "--tolerance",
-    metavar="SHARE",
-    help="Smaller changes are no difference, e.g. 5%; with too few records to tell a change from "
-    "noise, larger ones are worse or better.  [default: 2%]",
-)
-@click.option("--json", "json_path", metavar="FILE", help="Also write the comparison as JSON.")
-@click.option("--quiet", is_flag=True, help="Print only what came of it, in one line.")
+_OPTIONS = [
+    click.Argument(["records"], nargs=-1, required=True, metavar="A.json... [vs] B.json..."),
+    click.Option(["--fail-on"], type=click.Choice(["worse", "any"]), default="worse",
+                 show_default=True,
+                 help="any: also where a figure is better or conditions differ."),
+    click.Option(["--metric", "metrics"], multiple=True, metavar="NAME",
+                 help="Compare only this figure, e.g. rate or p99; may be given more than once."),
+    click.Option(["--tolerance"], metavar="SHARE",
+                 help="Smaller changes are no difference, e.g. 5%; with too few records to tell a "
+                 "change from noise, larger ones are worse or better.  [default: 2%]"),
+    click.Option(["--json", "json_path"], metavar="FILE",
+                 help="Also write the comparison as JSON."),
+    click.Option(["--quiet"], is_flag=True, help="Print only what came of it, in one line."),
+]  # fmt: skip
+
+
+@click.command(params=_OPTIONS)
 def compare(
     records: tuple[str, ...],
     fail_on: str,

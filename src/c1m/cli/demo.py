@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from c1m.cli.options import COUNT, DURATION, engine_option
+from c1m.cli.options import COUNT, DURATION, ENGINE, option
 from c1m.errors import C1mError, UsageError
 from c1m.units import format_count
 
@@ -28,30 +28,17 @@ START_S = 15.0
 STOP_S = 120.0
 
 
-@click.command()
-@click.option(
-    "--connections",
-    type=COUNT,
-    metavar="COUNT",
-    help="How many.  [default: 1,000,000, or the most that fits here]",
-)
-@click.option(
-    "--hold",
-    type=DURATION,
-    default="10s",
-    show_default=True,
-    metavar="TIME",
-    help="How long to hold them.",
-)
-@engine_option
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False),
-    default="c1m-demo",
-    show_default=True,
-    metavar="DIRECTORY",
-    help="Where the record, the report and the server's log go.",
-)
+_OPTIONS = [
+    option(["--connections"], type=COUNT,
+           help="How many.  [default: 1,000,000, or the most that fits here]"),
+    option(["--hold"], type=DURATION, default="10s", help="How long to hold them."),
+    ENGINE,
+    option(["--out"], type=click.Path(file_okay=False), default="c1m-demo", metavar="DIRECTORY",
+           help="Where the record, the report and the server's log go."),
+]  # fmt: skip
+
+
+@click.command(params=_OPTIONS)
 def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
     """Hold a million connections on this machine and prove it.
 

@@ -18,7 +18,7 @@ import click
 
 from c1m import files
 from c1m.addresses import parse_url
-from c1m.cli.options import COUNT, engine_option
+from c1m.cli.options import COUNT, ENGINE, option
 from c1m.errors import UsageError
 from c1m.limits import fixes
 from c1m.limits.fixes import Change, Reverted
@@ -38,46 +38,29 @@ _WHO = {
 }
 
 
-@click.command(name="doctor")
-@click.option(
-    "--connections",
-    type=COUNT,
-    metavar="COUNT",
-    default="1M",
-    show_default=True,
-    help="How many, e.g. 50k or 1M.",
-)
-@click.option(
-    "--role",
-    type=click.Choice(["server", "client", "both"]),
-    default="both",
-    show_default=True,
-    help="Which end is on this machine.",
-)
-@engine_option
-@click.option(
-    "--listen",
-    multiple=True,
-    metavar="tcp://HOST:PORT[-PORT]",
-    help="Where the server listens; may be given more than once.  [default: tcp://127.0.0.1:8001]",
-)
-@click.option(
-    "--sources",
-    type=COUNT.within(0, LOOPBACK_SOURCES),
-    metavar="COUNT",
-    help="Addresses that the client connects from.  [default: 127.0.0.0/8 on loopback, else 1]",
-)
-@click.option("--fix", is_flag=True, help="Show the sysctls that would be changed.")
-@click.option("--yes", is_flag=True, help="With --fix: change them.")
-@click.option("--revert", is_flag=True, help="Undo what --fix --yes changed.")
-@click.option("--sysctl", is_flag=True, help="Print a file for /etc/sysctl.d.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--state-dir",
-    metavar="DIRECTORY",
-    help=f"Where --fix keeps what was there before.  [default: ${fixes.STATE_DIR_VARIABLE}, "
-    f"or {fixes.STATE_DIR}]",
-)
+_OPTIONS = [
+    option(["--connections"], type=COUNT, default="1M", help="How many, e.g. 50k or 1M."),
+    option(["--role"], type=click.Choice(list(_WHO)), default="both",
+           help="Which end is on this machine."),
+    ENGINE,
+    option(["--listen"], multiple=True, metavar="tcp://HOST:PORT[-PORT]",
+           default=["tcp://127.0.0.1:8001"],
+           help="Where the server listens; may be given more than once."),
+    option(["--sources"], type=COUNT.within(0, LOOPBACK_SOURCES),
+           help="Addresses that the client connects from.  [default: 127.0.0.0/8 on loopback, else "
+           "1]"),
+    option(["--fix"], is_flag=True, help="Show the sysctls that would be changed."),
+    option(["--yes"], is_flag=True, help="With --fix: change them."),
+    option(["--revert"], is_flag=True, help="Undo what --fix --yes changed."),
+    option(["--sysctl"], is_flag=True, help="Print a file for /etc/sysctl.d."),
+    option(["--json", "as_json"], is_flag=True, help="Print JSON."),
+    option(["--state-dir"], metavar="DIRECTORY",
+           help="Where --fix keeps what was there before.  [default: "
+           f"${fixes.STATE_DIR_VARIABLE}, or {fixes.STATE_DIR}]"),
+]  # fmt: skip
+
+
+@click.command(name="doctor", params=_OPTIONS)
 def doctor(
     connections: int,
     role: str,
@@ -102,7 +85,7 @@ def doctor(
     if revert:
         _revert(state_dir, as_json)
         return
-    ports, is_loopback = _targets(listen or ("tcp://127.0.0.1:8001",))
+    ports, is_loopback = _targets(listen)
     count = sources if sources is not None else LOOPBACK_SOURCES if is_loopback else 1
     forecast = diagnose(connections, role, engine, ports, sources=count)
     if fix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
     def __init__(self, kind: Number) -> None:
         self.kind = kind
-        self.name = kind.name
+        self.name = kind.name.replace("duration", "time")  # as help shows it, in capitals
         self.least, self.most = kind.least, kind.most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -86,10 +87,8 @@ def parameter(option: Option) -> click.Parameter:
     return made(named, default=default, **more)
 
 
-engine_option = click.option(
-    "--engine",
-    type=click.Choice([AUTO, *ENGINES]),
-    default=AUTO,
-    show_default=True,
+option = functools.partial(click.Option, show_default=True)
+ENGINE = option(
+    ["--engine"], type=click.Choice([AUTO, *ENGINES]), default=AUTO,
     help=OPTIONS["engine"].plain_help,
-)
+)  # fmt: skip

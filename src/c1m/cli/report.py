@@ -6,21 +6,23 @@ import click
 
 from c1m.errors import UsageError
 
+_OPTIONS = [
+    click.Argument(["record"], metavar="RECORD.json", required=False),
+    click.Option(["--html"], metavar="FILE",
+                 help="Also write one HTML file with plots; needs no network."),
+    click.Option(["--hgrm"], metavar="FILE",
+                 help="Also write the latencies as HdrHistogram's percentile text, in "
+                 "milliseconds; those from the actual send time go into NAME-uncorrected beside "
+                 "it."),
+    click.Option(["--csv"], metavar="FILE",
+                 help="Also write the series as CSV, a row an interval."),
+    click.Option(["--schema"], is_flag=True,
+                 help="Print the JSON schema of records, and nothing else."),
+    click.Option(["--quiet"], is_flag=True, help="Print no summary."),
+]  # fmt: skip
 
-@click.command(name="report")
-@click.argument("record", metavar="RECORD.json", required=False)
-@click.option(
-    "--html", metavar="FILE", help="Also write one HTML file with plots; needs no network."
-)
-@click.option(
-    "--hgrm",
-    metavar="FILE",
-    help="Also write the latencies as HdrHistogram's percentile text, in milliseconds; those from "
-    "the actual send time go into NAME-uncorrected beside it.",
-)
-@click.option("--csv", metavar="FILE", help="Also write the series as CSV, a row an interval.")
-@click.option("--schema", is_flag=True, help="Print the JSON schema of records, and nothing else.")
-@click.option("--quiet", is_flag=True, help="Print no summary.")
+
+@click.command(name="report", params=_OPTIONS)
 def report(
     record: str | None,
     html: str | None,

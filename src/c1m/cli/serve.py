@@ -10,7 +10,7 @@ import click
 
 from c1m.apps import APPS, make_app
 from c1m.bounds import BACKLOG, REPORT_NS, TICK_NS_MAX
-from c1m.cli.options import COUNT, DURATION, SIZE, engine_option
+from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
 from c1m.kernel.procfs import process_sample
 from c1m.units import format_bytes, format_count, format_duration, format_rate
@@ -26,75 +26,33 @@ figures and exits with status 0. A second signal ends it at once.
 """
 
 
-@click.command(help=_HELP)
-@click.argument("app", type=click.Choice(list(APPS)), metavar="APP")
-@click.option(
-    "--listen",
-    multiple=True,
-    required=True,
-    metavar="URL",
-    help="tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or "
-    "unix:///path. May be given more than once.",
-)
-@engine_option
-@click.option(
-    "--connections-max",
-    type=COUNT,
-    metavar="COUNT",
-    help="The most connections held; further ones wait in the accept queue.  [default: as many "
-    "as fit]",
-)
-@click.option(
-    "--outbox",
-    "outbox_high",
-    type=SIZE,
-    default="1M",
-    show_default=True,
-    metavar="SIZE",
-    help="Stop reading from a connection while it has more than this unsent.",
-)
-@click.option(
-    "--drain",
-    "drain_ns",
-    type=DURATION,
-    default="10s",
-    show_default=True,
-    metavar="TIME",
-    help="When stopping, wait at most this long for unsent output to go out.",
-)
-@click.option(
-    "--linger",
-    "linger_ns",
-    type=DURATION,
-    default="30s",
-    show_default=True,
-    metavar="TIME",
-    help="Reset a closed connection whose peer takes none of its output for this long.",
-)
-@click.option(
-    "--backlog",
-    type=COUNT,
-    default=BACKLOG,
-    metavar="COUNT",
-    help="Length of the accept queue.  [default: as long as net.core.somaxconn allows]",
-)
-@click.option(
-    "--busy-poll",
-    "busy_poll_ns",
-    type=DURATION.within(0, TICK_NS_MAX),
-    default="50us",
-    show_default=True,
-    metavar="TIME",
-    help="The uring engine polls this long before it sleeps, while that pays: lower latency for "
-    "more processor time. 0: it sleeps at once.",
-)
-@click.option("--quiet", is_flag=True, help="Show no progress.")
-@click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    help="Write the final figures as JSON; - is standard output.",
-)
+_OPTIONS = [
+    click.Argument(["app"], type=click.Choice(list(APPS)), metavar="APP"),
+    option(["--listen"], multiple=True, required=True, metavar="URL",
+           help="tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or "
+           "unix:///path. May be given more than once."),
+    ENGINE,
+    option(["--connections-max"], type=COUNT,
+           help="The most connections held; further ones wait in the accept queue.  [default: as "
+           "many as fit]"),
+    option(["--outbox", "outbox_high"], type=SIZE, default="1M",
+           help="Stop reading from a connection while it has more than this unsent."),
+    option(["--drain", "drain_ns"], type=DURATION, default="10s",
+           help="When stopping, wait at most this long for unsent output to go out."),
+    option(["--linger", "linger_ns"], type=DURATION, default="30s",
+           help="Reset a closed connection whose peer takes none of its output for this long."),
+    option(["--backlog"], type=COUNT, default=BACKLOG, show_default=False,
+           help="Length of the accept queue.  [default: as long as net.core.somaxconn allows]"),
+    option(["--busy-poll", "busy_poll_ns"], type=DURATION.within(0, TICK_NS_MAX), default="50us",
+           help="The uring engine polls this long before it sleeps, while that pays: lower latency "
+           "for more processor time. 0: it sleeps at once."),
+    option(["--quiet"], is_flag=True, help="Show no progress."),
+    option(["--json", "json_path"], metavar="FILE",
+           help="Write the final figures as JSON; - is standard output."),
+]  # fmt: skip
+
+
+@click.command(help=_HELP, params=_OPTIONS)
 def serve(
     app: str, listen: tuple[str, ...], quiet: bool, json_path: str | None, **options: Any
 ) -> None:
