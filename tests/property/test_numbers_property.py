@@ -289,7 +289,7 @@ def in_range(kind: object, text: str) -> Fraction | None:
     """What an option of this kind reads; None: it refuses it, also for being out of its range."""
     assert isinstance(kind, Unit)
     number = KINDS[kind.name](text)
-    is_in = number is not None and kind.least <= number <= kind.most
+    is_in = number is not None and kind.kind.least <= number <= kind.kind.most
     return Fraction(number) if number is not None and is_in else None
 
 
@@ -346,7 +346,7 @@ def test_a_plan_file_has_the_number_that_is_written(plan: Path, name: str, text:
 @example(float("inf"))
 @example(10**5000)
 def test_a_number_of_toml_is_itself(plan: Path, number: float) -> None:
-    is_number = number == number and 0 < number <= RATE.most
+    is_number = number == number and 0 < number <= RATE.kind.most
     text = "1" + "0" * 5000 if number == 10**5000 else repr(number)
     try:
         found = planned(plan, "rate", text)

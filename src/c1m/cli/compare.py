@@ -50,7 +50,7 @@ def compare(
     Exit status: 0 nothing is worse beyond noise, or it cannot be judged, 1 something is worse,
     2 bad usage.
     """
-    from c1m.cli.outputs import Writing, check_outputs
+    from c1m.cli.outputs import Outputs
     from c1m.report.compare import BETTER, WORSE
     from c1m.report.compare import compare as compare_records
     from c1m.report.compare_text import comparison_text, headline
@@ -59,7 +59,7 @@ def compare(
     from c1m.units import parse_share
 
     a, b = sides(records)
-    stream = check_outputs({"json": json_path})
+    outputs = Outputs({"json": json_path})
     within = None if tolerance is None else parse_share(tolerance)
     result = compare_records(
         [RunRecord.read(path) for path in a],
@@ -68,10 +68,9 @@ def compare(
         within,
     )
     result = replace(result, a=a, b=b)
-    writing = Writing()
-    writing.text(json_path, json.dumps(codec.encode(result), allow_nan=False, indent=1) + "\n")
-    click.echo(headline(result) if quiet else comparison_text(result), file=stream)
-    writing.end()
+    outputs.write_text(json.dumps(codec.encode(result), allow_nan=False, indent=1) + "\n")
+    click.echo(headline(result) if quiet else comparison_text(result), file=outputs.stream)
+    outputs.end()
     fails = bool(result.having(WORSE))
     if fail_on == "any":
         fails |= bool(result.having(BETTER)) or any(one.is_alarming for one in result.conditions)

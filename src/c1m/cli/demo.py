@@ -9,18 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from c1m.cli.options import COUNT, DURATION, ENGINE, option
 from c1m.errors import C1mError, UsageError
+from c1m.files import check_writable
+from c1m.kernel.procfs import process_sample
 from c1m.units import format_count
-
-if TYPE_CHECKING:
-    from c1m.results.record import RunRecord
 
 PORT_FIRST = 8001
 PORT_LAST = 8999  # below the ephemeral range, where no client of this machine takes it
@@ -48,29 +46,42 @@ def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
 
     Exit status: 0 all as asked, 1 something was short, 2 bad usage.
     """
-    from c1m.cli.outputs import Writing, summary
+    from c1m.cli.live.observer import Observer
+    from c1m.cli.outputs import Outputs, summary
+    from c1m.loadgen.run import load
     from c1m.report import html
 
     html.check_available()
     count = _how_many(connections, engine)
     directory = _directory(out)
-    outputs = {"report": str(directory / "report.html"), "json": str(directory / "run.json")}
-    writing = Writing()
+    outputs = Outputs({"report": f"{directory}/report.html", "json": f"{directory}/run.json"})
     server = _Server(directory, engine)
     try:
-        record = _load(server, count, hold, engine, lambda made: writing.record(made, outputs))
+        click.echo(
+            f"client: c1m load {server.url} --connections {count} --hold {hold / 1e9:g}s"
+            f"   (server: process {server.pid}{_threads(server.threads(), ', ')})"
+        )
+        with Observer(sys.stdout) as observer:
+            record = load(
+                server.url,
+                connections=count,
+                hold=hold / 1e9,
+                engine=engine,
+                server_pid=server.pid,
+                on_progress=observer.show,
+                on_signals=True,
+                on_end=outputs.write_record,
+            )
     finally:
         figures = server.stop()
     click.echo(summary(record))
     _say_server(figures, server)
-    click.echo("   ".join(f"{what}: {path}" for path, what in writing.written.items()))
-    writing.end()
+    click.echo("   ".join(f"{what}: {path}" for path, what in outputs.written.items()))
+    outputs.end()
     sys.exit(0 if record.verdict.complete and figures is not None else 1)
 
 
 def _directory(out: str) -> Path:
-    from c1m.files import check_writable
-
     directory = Path(out)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -79,8 +90,7 @@ def _directory(out: str) -> Path:
             f"The directory {out} cannot be made: {(error.strerror or str(error)).lower()}.",
             "Give another one with --out.",
         ) from None
-    for name in ("run.json", "report.html", "server.json"):
-        check_writable(directory / name)
+    check_writable(directory / "server.json")
     return directory
 
 
@@ -148,8 +158,6 @@ class _Server:
 
     def threads(self) -> int | None:
         """How many threads it has, from the kernel."""
-        from c1m.kernel.procfs import process_sample
-
         sample = process_sample(self.pid)
         return sample.threads if sample else None
 
@@ -179,29 +187,6 @@ def _free_port() -> int:
                 continue
             return port
     raise UsageError(f"All ports from {PORT_FIRST} to {PORT_LAST} are in use.")
-
-
-def _load(
-    server: _Server, count: int, hold: int, engine: str, on_end: Callable[[RunRecord], None]
-) -> RunRecord:
-    from c1m.cli.live.observer import Observer
-    from c1m.loadgen.run import load
-
-    click.echo(
-        f"client: c1m load {server.url} --connections {count} --hold {hold / 1e9:g}s"
-        f"   (server: process {server.pid}{_threads(server.threads(), ', ')})"
-    )
-    with Observer(sys.stdout) as observer:
-        return load(
-            server.url,
-            connections=count,
-            hold=hold / 1e9,
-            engine=engine,
-            server_pid=server.pid,
-            on_progress=observer.show,
-            on_signals=True,
-            on_end=on_end,
-        )
 
 
 def _say_server(figures: dict[str, Any] | None, server: _Server) -> None:

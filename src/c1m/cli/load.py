@@ -13,17 +13,13 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from c1m.cli.options import parameter
-from c1m.cli.streams import say
 from c1m.errors import UsageError
 from c1m.results.options import OPTIONS, LoadOptions
-
-if TYPE_CHECKING:
-    from c1m.results.snapshot import Snapshot
 
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
 
@@ -50,61 +46,38 @@ OUTPUTS = {
 
 
 class Load(click.Command):
-    """Takes what --plan says as the defaults of all other options."""
+    """Takes what --plan says as the defaults of all other options, and of TARGET."""
 
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        path, targets = _plan_in(args), ()
-        if path is not None:
-            plan = read_plan(path, self)
-            targets = plan.pop("target", ())
-            extra["default_map"] = plan
-        context = super().make_context(info_name, args, parent, **extra)
-        context.params["target"] = context.params["target"] or targets
-        if not context.params["target"] and not context.resilient_parsing:
-            raise click.MissingParameter(ctx=context, param=self.params[0])
-        return context
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        left = super().parse_args(ctx, args)
+        ctx.params["target"] = ctx.params["target"] or ctx.lookup_default("target")
+        if not ctx.params["target"] and not ctx.resilient_parsing:
+            raise click.MissingParameter(ctx=ctx, param=self.params[0])
+        return left
 
 
-def _load(plan: str | None, metrics: str | None, quiet: bool, **given: Any) -> None:
+def _take_plan(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
+    if path is not None and not ctx.resilient_parsing:
+        ctx.default_map = read_plan(path, ctx.command)
+
+
+def _load(metrics: str | None, quiet: bool, **given: Any) -> None:
     from c1m.cli.live.observer import Observer
-    from c1m.cli.outputs import Writing, check_outputs, summary
+    from c1m.cli.outputs import Outputs, summary
     from c1m.loadgen.run import run
 
-    outputs = {name: given[name] for name in OUTPUTS}
     plain = {name: list(one) if isinstance(one, tuple) else one for name, one in given.items()}
     found: dict[str, Any] = {option.field: plain[name] for name, option in OPTIONS.items()}
     options = LoadOptions(**found)
-    stream = check_outputs(outputs)
-    writing = Writing()
-    observer = Observer(stream, quiet, metrics)
-    is_said = quiet or not observer.metrics_url
-
-    def show(snapshot: Snapshot) -> None:
-        nonlocal is_said
-        if not is_said:  # not before the plan was found to be good
-            say(f"metrics: {observer.metrics_url}", sys.stderr)
-            is_said = True
-        observer.show(snapshot)
-
-    try:
+    outputs = Outputs({name: given[name] for name in OUTPUTS})
+    with Observer(outputs.stream, quiet, metrics) as observer:
         record = run(
-            options,
-            on_progress=show,
-            on_signals=True,
-            on_end=lambda record: writing.record(record, outputs),
+            options, on_progress=observer.show, on_signals=True, on_end=outputs.write_record
         )
-    finally:
-        observer.close()
-    click.echo(summary(record), file=stream)
-    for path, what in writing.written.items():
-        click.echo(f"{what}: {path}", file=stream)
-    writing.end()
+    click.echo(summary(record), file=outputs.stream)
+    for path, what in outputs.written.items():
+        click.echo(f"{what}: {path}", file=outputs.stream)
+    outputs.end()
     holds = all(threshold.holds for threshold in record.thresholds)
     # Thresholds say what is wanted: where there are some, nothing else decides.
     is_good = holds if record.thresholds else record.verdict.complete
@@ -117,7 +90,10 @@ load = Load(
     help=_HELP,
     params=[
         *map(parameter, OPTIONS.values()),
-        click.Option(["--plan"], metavar="FILE", help="Take options from a TOML file."),
+        click.Option(
+            ["--plan"], metavar="FILE", help="Take options from a TOML file.", is_eager=True,
+            expose_value=False, callback=_take_plan,
+        ),
         *(
             click.Option([f"--{name}"], metavar="FILE", help=what)
             for name, what in OUTPUTS.items()
@@ -132,15 +108,6 @@ load = Load(
 
 
 # --- a plan in a file -----------------------------------------------------------------------------
-
-
-def _plan_in(args: list[str]) -> str | None:
-    for index, arg in enumerate(args):
-        if arg.startswith("--plan="):
-            return arg.partition("=")[2]
-        if arg == "--plan" and index + 1 < len(args):
-            return args[index + 1]
-    return None
 
 
 def read_plan(path: str, command: click.Command) -> dict[str, Any]:

@@ -20,7 +20,6 @@ class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     def __init__(self, kind: Number) -> None:
         self.kind = kind
         self.name = kind.name.replace("duration", "time")  # as help shows it, in capitals
-        self.least, self.most = kind.least, kind.most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):  # a default
@@ -61,30 +60,34 @@ class ScenarioOption(click.Option):
         return super().get_help_record(ctx)
 
 
+_OF_KIND: dict[str, dict[str, Any]] = {
+    "text": {},
+    "texts": {"multiple": True},
+    "flag": {"is_flag": True},
+    "pid": {"type": click.IntRange(1, PID_MAX)},
+    "message": {"type": Message()},
+}
+
+
 def parameter(option: Option) -> click.Parameter:
     """An option of a load run as a command has it."""
     if option.name == "target":
         return click.Argument([option.name], nargs=-1, metavar=option.metavar)
-    kind, named = option.kind, [option.flags, option.name]
-    default = getattr(LoadOptions(), option.field)
-    said = option.plain_help + (f"  [default: {option.unset}]" if option.unset else "")
-    if kind.name == "flag":
-        return click.Option(named, is_flag=True, help=said)
-    more: dict[str, Any] = {"help": said, "metavar": option.metavar or None}
-    if isinstance(kind, Number):
-        return click.Option(named, type=Unit(kind), default=default, **more)
-    if isinstance(kind, Choice):
-        return click.Option(named, type=click.Choice(kind.words), default=default, **more)
-    if kind.name == "pid":
-        return click.Option(named, type=click.IntRange(1, PID_MAX), **more)
-    if kind.name == "message":
-        return click.Option(named, type=Message(), **more)
-    if kind.name == "texts":
-        return click.Option(named, multiple=True, **more)
     if option.name == "engine":
-        return click.Option(named, type=click.Choice([AUTO, *ENGINES]), default=default, help=said)
+        return ENGINE
+    more: dict[str, Any] = {
+        "default": getattr(LoadOptions(), option.field),
+        "help": option.plain_help + (f"  [default: {option.unset}]" if option.unset else ""),
+        "metavar": option.metavar or None,
+    }
+    if isinstance(option.kind, Number):
+        more["type"] = Unit(option.kind)
+    elif isinstance(option.kind, Choice):
+        more["type"] = click.Choice(option.kind.words)
+    else:
+        more |= _OF_KIND[option.kind.name]
     made = ScenarioOption if option.name == "scenario" else click.Option
-    return made(named, default=default, **more)
+    return made([option.flags, option.name], **more)
 
 
 option = functools.partial(click.Option, show_default=True)

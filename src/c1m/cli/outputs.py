@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from c1m import files
 from c1m.errors import C1mError, UsageError
@@ -18,26 +18,6 @@ if TYPE_CHECKING:
     from c1m.results.record import RunRecord
 
 _COLUMNS_MIN = 80  # of the summary: in a narrower terminal its lines are broken by the terminal
-
-Paths = Mapping[str, str | None]  # an option's name without dashes -> the file it was given
-
-
-def check_outputs(paths: Paths) -> TextIO:
-    """The stream for people. Raises UsageError for what cannot be written, before the run."""
-    given = {name: path for name, path in paths.items() if path is not None}
-    for path in given.values():
-        files.check_writable(path)
-    if given.keys() & {"report", "html"}:
-        from c1m.report import html
-
-        html.check_available()
-    standard = [f"--{name} -" for name, path in given.items() if path == files.STANDARD]
-    if len(standard) > 1:
-        raise UsageError(
-            f"Standard output cannot have all of {', '.join(standard)}.",
-            "Name files for all but one.",
-        )
-    return sys.stderr if standard else sys.stdout
 
 
 def summary(record: RunRecord) -> str:
@@ -48,20 +28,38 @@ def summary(record: RunRecord) -> str:
     return text.summary(record, max(_COLUMNS_MIN, min(columns, text.COLUMNS_MAX)))
 
 
-class Writing:
-    """Writes files after a run. One that cannot be written stops neither the others nor the
-    summary: `end` reports it."""
+class Outputs:
+    """Writes to `paths`: an option's name without dashes -> the file it was given, if any.
 
-    def __init__(self) -> None:
-        self.written: dict[str, str] = {}  # file -> what it is
+    `stream` is the one for people, `written` the files (path -> what it is). A file that cannot be
+    written stops neither the others nor the summary: `end` reports it. Raises UsageError, before
+    the run, for what cannot be written.
+    """
+
+    def __init__(self, paths: Mapping[str, str | None]) -> None:
+        self._paths = {name: path for name, path in paths.items() if path is not None}
+        self.written: dict[str, str] = {}
         self._failures: list[C1mError] = []
+        for path in self._paths.values():
+            files.check_writable(path)
+        if self._paths.keys() & {"report", "html"}:
+            from c1m.report import html
 
-    def text(self, path: str | None, text: str) -> None:
-        """Write a text, if a file was asked for."""
-        if path is not None:
+            html.check_available()
+        standard = [f"--{name} -" for name, path in self._paths.items() if path == files.STANDARD]
+        if len(standard) > 1:
+            raise UsageError(
+                f"Standard output cannot have all of {', '.join(standard)}.",
+                "Name files for all but one.",
+            )
+        self.stream = sys.stderr if standard else sys.stdout
+
+    def write_text(self, text: str) -> None:
+        """Write a text to all of the files."""
+        for path in self._paths.values():
             self._write(path, "figures", lambda path: {path: text})
 
-    def record(self, record: RunRecord, paths: Paths) -> None:
+    def write_record(self, record: RunRecord) -> None:
         """Write a record in the forms that were asked for."""
         from c1m.report import exports, html
 
@@ -75,9 +73,8 @@ class Writing:
             "hgrm": ("spectrum", lambda path: exports.hgrm_files(record, path)),
             "csv": ("series", lambda path: {path: exports.csv(record)}),
         }
-        for name, path in paths.items():
-            if path is not None:
-                self._write(path, *forms[name])
+        for name, path in self._paths.items():
+            self._write(path, *forms[name])
 
     def _write(self, path: str, what: str, texts: Callable[[str], dict[str, str]]) -> None:
         try:

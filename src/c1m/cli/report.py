@@ -33,7 +33,7 @@ def report(
 ) -> None:
     """Show what `c1m load --json RECORD.json` measured. RECORD.json may be - (standard input)."""
     from c1m import files
-    from c1m.cli.outputs import Writing, check_outputs, summary
+    from c1m.cli.outputs import Outputs, summary
     from c1m.results.record import RunRecord
     from c1m.results.schema import schema_text
 
@@ -45,15 +45,13 @@ def report(
             "RECORD.json, the record to show, is missing.",
             "Give a file that `c1m load --json FILE` wrote.",
         )
-    outputs = {"hgrm": hgrm, "csv": csv, "html": html}
-    stream = check_outputs(outputs)
+    outputs = Outputs({"hgrm": hgrm, "csv": csv, "html": html})
     run = RunRecord.read(record)
-    writing = Writing()
-    writing.record(run, outputs)
+    outputs.write_record(run)
     if not quiet:
-        click.echo(summary(run), file=stream)
-        if writing.written:
-            click.echo(file=stream)
-    for path, what in writing.written.items():
-        click.echo(f"{'Report' if what == 'report' else 'written'}: {path}", file=stream)
-    writing.end()
+        click.echo(summary(run), file=outputs.stream)
+        if outputs.written:
+            click.echo(file=outputs.stream)
+    for path, what in outputs.written.items():
+        click.echo(f"{'Report' if what == 'report' else 'written'}: {path}", file=outputs.stream)
+    outputs.end()

@@ -58,12 +58,12 @@ def serve(
 ) -> None:
     """See _HELP."""
     from c1m.cli.live.plain import Live
-    from c1m.cli.outputs import Writing, check_outputs
+    from c1m.cli.outputs import Outputs
     from c1m.server.server import Server
 
-    stream = check_outputs({"json": json_path})
+    outputs = Outputs({"json": json_path})
     server = Server(make_app(app), list(listen), **options)
-    live = Live(stream, quiet)
+    live = Live(outputs.stream, quiet)
     progress = Progress(server)
     is_refusal_reported = False
 
@@ -82,13 +82,12 @@ def serve(
 
     with server.loop.stopped_by_signals(exits_at_second=True):
         for line in _hello(app, server):
-            say(line, stream)
+            say(line, outputs.stream)
         server.run(report)
-        writing = Writing()
-        writing.text(json_path, json.dumps(_final_figures(server), indent=2) + "\n")
+        outputs.write_text(json.dumps(_final_figures(server), indent=2) + "\n")
         live.done()
-        click.echo(_final_text(server), file=stream)
-        writing.end()
+        click.echo(_final_text(server), file=outputs.stream)
+        outputs.end()
 
 
 def _hello(app: str, server: Server) -> list[str]:

@@ -58,6 +58,7 @@ class Observer:
         self._stream = stream
         self.is_drawn = not is_quiet and can_draw(stream) and has_rich
         self.metrics_url = ""
+        self._is_url_new = metrics is not None and not is_quiet
         self.dropped = 0
         self._last = b""  # the run's last snapshot, if it was dropped
         self._plain = None if is_quiet or self.is_drawn else PlainLines(stream)
@@ -106,7 +107,10 @@ class Observer:
         raise C1mError(f"The process that serves metrics did not start: {why}")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show a snapshot; never waits."""
+        """Show a snapshot, and before the first one where metrics are served; never waits."""
+        if self._is_url_new:  # not before: now the plan was found to be good
+            say(f"metrics: {self.metrics_url}", sys.stderr)
+            self._is_url_new = False
         if self._process is not None:
             self._send(snapshot)
         if self._plain is not None:
