@@ -109,8 +109,8 @@ class ServerTransport(asyncio.Transport):
             self._app._to_send.append(self)
         self._written.append(data)
         self._written_bytes = size
-        if size > self._app._outbox_high and not self._is_write_paused:
-            self._app._pause_writing(self)
+        if size > self._app._outbox_high:
+            self._pause_writing()
 
     def can_write_eof(self) -> bool:
         """False: write_eof raises NotImplementedError."""
@@ -167,11 +167,29 @@ class ServerTransport(asyncio.Transport):
 
     def close(self) -> None:
         """Close after the output. connection_lost(None) follows at the end of this tick."""
-        self._app._end(self, None, abort=False)
+        self._end(None, abort=False)
 
     def abort(self) -> None:
         """Close at once with a reset, and drop the output; also after close()."""
-        self._app._end(self, None, abort=True)
+        self._end(None, abort=True)
+
+    def _end(self, error: BaseException | None, *, abort: bool) -> None:
+        if abort:
+            self._written = []
+            self._is_aborted = True
+        if not self._is_closing:
+            self._is_closing = True
+            self._error = error
+            self._app._to_end.append(self)
+        elif abort and self._app._closed.get(self._slot) is self:
+            self._app._server.close(self._slot, abort=True)
+
+    def _lost(self, error: BaseException | None) -> None:
+        self._written = []
+        self._written_bytes = 0
+        self._kept = []
+        if self._protocol is not None:
+            self._call("connection_lost", error)
 
     # --- about the connection -----------------------------------------------------------------
 
@@ -199,6 +217,53 @@ class ServerTransport(asyncio.Transport):
         """Use another protocol from now on. Raises UsageError for a BufferedProtocol."""
         _check(protocol)
         self._protocol = protocol
+
+    # --- calls of the protocol ----------------------------------------------------------------
+
+    def _call(self, name: str, *arguments: object) -> Any:
+        try:
+            return getattr(self._protocol, name)(*arguments)
+        except BaseException as error:
+            self._failed(name, error)
+            return None
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        """A callback raised; the connection ends if it is one that takes input, as with asyncio.
+
+        SystemExit and KeyboardInterrupt end the server, as they end asyncio's loop. What was
+        written until then still goes out.
+        """
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self._app._send()
+            raise error
+        ends = name in _TAKE_INPUT
+        is_quiet = ends and isinstance(error, OSError)  # as if it came from the socket
+        if self._protocol is not None:
+            name = f"{type(self._protocol).__qualname__}.{name}"
+        level = logging.DEBUG if is_quiet else logging.ERROR
+        logger.log(level, "%s failed (%r).", name, self, exc_info=error)
+        if ends:
+            self._end(error, abort=False)
+
+    def _deliver(self) -> None:
+        """What came while reading was paused, then the end of the stream."""
+        if self._kept and self.is_reading():
+            kept, self._kept = self._kept, []
+            self._call("data_received", b"".join(kept))
+        if self._has_eof and self.is_reading():
+            self._has_eof = False
+            if not self._call("eof_received"):
+                self.close()
+
+    def _pause_writing(self) -> None:
+        if not self._is_write_paused:
+            self._is_write_paused = True
+            self._call("pause_writing")
+
+    def _resume_writing(self) -> None:
+        if self._is_write_paused and not self._is_closing:
+            self._is_write_paused = False
+            self._call("resume_writing")
 
 
 class ProtocolApp(App):
@@ -239,11 +304,11 @@ class ProtocolApp(App):
                 protocol = self._factory()
                 _check(protocol)
             except BaseException as error:
-                self._failed(transport, "the factory of protocols", error)
-                self._end(transport, None, abort=False)
+                transport._failed("the factory of protocols", error)
+                transport.close()
                 continue
             transport._protocol = protocol
-            self._call(transport, "connection_made", transport)
+            transport._call("connection_made", transport)
 
     def on_data(self, batch: DataBatch, server: Server) -> None:
         data, transports = batch.data, self._transports
@@ -267,23 +332,22 @@ class ProtocolApp(App):
             try:  # _call without the call, for each message
                 transport._protocol.data_received(piece)
             except BaseException as error:
-                self._failed(transport, "data_received", error)
+                transport._failed("data_received", error)
 
     def on_blocked(self, slots: Slots, server: Server) -> None:
         for transport in self._of(slots):
             transport._is_blocked = True
-            if not transport._is_write_paused:
-                self._pause_writing(transport)
+            transport._pause_writing()
 
     def on_drained(self, slots: Slots, server: Server) -> None:
         for transport in self._of(slots):
             transport._is_blocked = False
-            self._resume_writing(transport)
+            transport._resume_writing()
 
     def on_eof(self, slots: Slots, server: Server) -> None:
         for transport in self._of(slots):
             transport._has_eof = True
-            self._deliver(transport)
+            transport._deliver()
 
     def on_close(self, batch: CloseBatch, server: Server) -> None:
         for slot, reason in zip(batch.slots.tolist(), batch.reasons.tolist(), strict=True):
@@ -291,93 +355,27 @@ class ProtocolApp(App):
             if transport is not None:
                 transport._is_closing = True
                 code = _ERRNOS.get(reason)
-                self._lost(transport, None if code is None else OSError(code, os.strerror(code)))
+                transport._lost(None if code is None else OSError(code, os.strerror(code)))
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         unsure, self._unsure = self._unsure, []
         for transport in unsure:
             if not transport._is_blocked:
-                self._resume_writing(transport)
+                transport._resume_writing()
         while self._to_deliver or self._to_send or self._to_end:
             resumed, self._to_deliver = self._to_deliver, []
             for transport in resumed:
-                self._deliver(transport)
-            self._send(server)
+                transport._deliver()
+            self._send()
             if self._to_end:
-                self._close(server)
+                self._close()
         return now_ns if self._unsure else None  # do not sleep: the next wait brings the answer
-
-    # --- from the server to the protocols -----------------------------------------------------
 
     def _of(self, slots: Slots) -> list[ServerTransport]:
         found = (self._transports.get(slot) for slot in slots.tolist())
         return [t for t in found if t is not None and not t._is_closing]
 
-    def _call(self, transport: ServerTransport, name: str, *arguments: object) -> Any:
-        try:
-            return getattr(transport._protocol, name)(*arguments)
-        except BaseException as error:
-            self._failed(transport, name, error)
-            return None
-
-    def _failed(self, transport: ServerTransport, name: str, error: BaseException) -> None:
-        """A callback raised; the connection ends if it is one that takes input, as with asyncio.
-
-        SystemExit and KeyboardInterrupt end the server, as they end asyncio's loop. What was
-        written until then still goes out.
-        """
-        ends = name in _TAKE_INPUT
-        is_quiet = ends and isinstance(error, OSError)  # as if it came from the socket
-        if isinstance(error, SystemExit | KeyboardInterrupt):
-            self._send(self._server)
-            raise error
-        if transport._protocol is not None:
-            name = f"{type(transport._protocol).__qualname__}.{name}"
-        level = logging.DEBUG if is_quiet else logging.ERROR
-        logger.log(level, "%s failed (%r).", name, transport, exc_info=error)
-        if ends:
-            self._end(transport, error, abort=False)
-
-    def _deliver(self, transport: ServerTransport) -> None:
-        """What came while reading was paused, then the end of the stream."""
-        if transport._kept and transport.is_reading():
-            kept, transport._kept = transport._kept, []
-            self._call(transport, "data_received", b"".join(kept))
-        if transport._has_eof and transport.is_reading():
-            transport._has_eof = False
-            if not self._call(transport, "eof_received"):
-                transport.close()
-
-    def _pause_writing(self, transport: ServerTransport) -> None:
-        transport._is_write_paused = True
-        self._call(transport, "pause_writing")
-
-    def _resume_writing(self, transport: ServerTransport) -> None:
-        if transport._is_write_paused and not transport._is_closing:
-            transport._is_write_paused = False
-            self._call(transport, "resume_writing")
-
-    def _lost(self, transport: ServerTransport, error: BaseException | None) -> None:
-        transport._written = []
-        transport._written_bytes = 0
-        transport._kept = []
-        if transport._protocol is not None:
-            self._call(transport, "connection_lost", error)
-
-    # --- from the protocols to the server -----------------------------------------------------
-
-    def _end(self, transport: ServerTransport, error: BaseException | None, *, abort: bool) -> None:
-        if abort:
-            transport._written = []
-            transport._is_aborted = True
-        if not transport._is_closing:
-            transport._is_closing = True
-            transport._error = error
-            self._to_end.append(transport)
-        elif abort and self._closed.get(transport._slot) is transport:
-            self._server.close(transport._slot, abort=True)
-
-    def _send(self, server: Server) -> None:
+    def _send(self) -> None:
         """What was written since the last time, as one batch."""
         writers, self._to_send = self._to_send, []
         slots, pieces = [], []
@@ -392,19 +390,19 @@ class ProtocolApp(App):
             if transport._is_write_paused and not transport._is_blocked:
                 self._unsure.append(transport)
         if slots:
-            server.engine.send(np.array(slots, np.int32), _ragged(pieces))
+            self._server.engine.send(np.array(slots, np.int32), _ragged(pieces))
 
-    def _close(self, server: Server) -> None:
+    def _close(self) -> None:
         """Close what the protocols wanted closed, and call their connection_lost."""
         ending, self._to_end = self._to_end, []
         for abort in (False, True):
             slots = [t._slot for t in ending if t._is_aborted == abort]
             if slots:
-                server.close(np.array(slots, np.int32), abort=abort)
+                self._server.close(np.array(slots, np.int32), abort=abort)
         for transport in ending:
             self._transports.pop(transport._slot, None)
             self._closed[transport._slot] = transport
-            self._lost(transport, transport._error)
+            transport._lost(transport._error)
 
 
 def _check(protocol: Any) -> None:
