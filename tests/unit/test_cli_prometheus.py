@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -124,9 +125,9 @@ def test_an_address_of_another_machine_is_one_sentence() -> None:
 
 
 def test_without_the_package_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(UsageError, match=re.escape("pip install 'c1m[metrics]'")):
-        prometheus.check_available()
+        Exporter(":0")
 
 
 def test_the_fields_of_a_metric_agree_and_differ_by_their_label() -> None:

@@ -56,11 +56,6 @@ def c1m() -> None:
     """
 
 
-def _path(error: click.UsageError) -> str:
-    """The command that was used wrongly."""
-    return error.ctx.command_path if error.ctx is not None else "c1m"
-
-
 def _complain(text: str) -> None:
     """Print one line, whatever characters the names in it have."""
     line = " ".join(text.split())
@@ -80,7 +75,8 @@ def run() -> None:
         if len(sys.argv) < 2:  # newer versions of Click raise to show the help
             error.show()
         else:
-            _complain(f"{error.format_message()} Try `{_path(error)} --help`.")
+            command = "c1m" if error.ctx is None else error.ctx.command_path
+            _complain(f"{error.format_message()} Try `{command} --help`.")
         sys.exit(2)
     except click.Abort:
         _complain("interrupted.")

@@ -50,20 +50,16 @@ def guard() -> None:
     _fill_gaps()
     for name, descriptor in (("stdout", STDOUT), ("stderr", STDERR)):
         before: TextIO | None = getattr(sys, name)  # None: it was closed when Python started
+        errors = "strict" if before is None else before.errors
         raw = _Stream(descriptor, "w", closefd=False)
         stream = io.TextIOWrapper(
             io.BufferedWriter(raw),
             encoding=None if before is None else before.encoding,
-            errors=_errors(before),
+            # A character that an encoding lacks must not end a run.
+            errors="replace" if errors == "strict" else errors,
             line_buffering=descriptor == STDERR or raw.isatty(),
         )
         setattr(sys, name, stream)
-
-
-def _errors(before: TextIO | None) -> str:
-    """A character that an encoding lacks must not end a run."""
-    errors = None if before is None else before.errors
-    return "replace" if errors in (None, "strict") else str(errors)
 
 
 def _fill_gaps() -> None:
@@ -78,9 +74,8 @@ def _fill_gaps() -> None:
         os.set_inheritable(reader, True)
 
 
-def say(line: str, stream: TextIO | None = None) -> None:
+def say(line: str, stream: TextIO) -> None:
     """Print a line while something is running; it is dropped if its reader is stalled."""
-    stream = stream or sys.stdout
     if takes_a_line(stream):
         stream.write(line + "\n")
         stream.flush()

@@ -23,7 +23,6 @@ import subprocess
 import sys
 from typing import Any, TextIO
 
-from c1m.cli.live import prometheus
 from c1m.cli.live.plain import PlainLines, can_draw
 from c1m.cli.streams import say, takes_a_line
 from c1m.errors import C1mError, UsageError
@@ -51,9 +50,6 @@ class Observer:
     """
 
     def __init__(self, stream: TextIO, is_quiet: bool = False, metrics: str | None = None) -> None:
-        if metrics is not None:
-            prometheus.parse_address(metrics)
-            prometheus.check_available()
         has_rich = importlib.util.find_spec("rich") is not None
         self._stream = stream
         self.is_drawn = not is_quiet and can_draw(stream) and has_rich

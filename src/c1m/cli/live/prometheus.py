@@ -7,7 +7,6 @@ prometheus-client is imported only when a server is wanted.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import re
 from collections.abc import Iterator
@@ -47,15 +46,6 @@ def parse_address(text: str) -> tuple[str, int]:
     host = (match[1] or HOST).strip("[]")
     check_host(host)
     return host, port
-
-
-def check_available() -> None:
-    """Raise UsageError, before a run, where prometheus-client is not installed."""
-    if importlib.util.find_spec("prometheus_client") is None:
-        raise UsageError(
-            "Metrics need prometheus-client, which is not installed.",
-            "Install it with: pip install 'c1m[metrics]'",
-        )
 
 
 def buckets(octaves: list[int]) -> list[tuple[str, float]]:
@@ -111,13 +101,19 @@ def _values(snapshot: Snapshot, field: str) -> Iterator[tuple[list[str], float]]
 class Exporter:
     """Serves `latest` at http://HOST:PORT/metrics in a thread until the process ends.
 
-    Port 0 takes a free one, which `url` names. Raises UsageError where it cannot listen there.
+    Port 0 takes a free one, which `url` names. Raises UsageError where it cannot listen there, and
+    where prometheus-client is not installed.
     """
 
     def __init__(self, address: str) -> None:
-        from prometheus_client import CollectorRegistry, start_http_server
-
         host, port = parse_address(address)
+        try:
+            from prometheus_client import CollectorRegistry, start_http_server
+        except ImportError:
+            raise UsageError(
+                "Metrics need prometheus-client, which is not installed.",
+                "Install it with: pip install 'c1m[metrics]'",
+            ) from None
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         self.latest = Snapshot()
