@@ -30,7 +30,7 @@ assert (SOCKADDR_IN.itemsize, SOCKADDR_IN6.itemsize, SOCKADDR_UN.itemsize) == (1
 
 PORTS_MAX = 4096  # listeners one range may ask for
 
-_TCP = re.compile(r"(\[[^\]]*\]|[^:/\[\]]*):([0-9]{1,9})(?:-([0-9]{1,9}))?/?")
+_TCP = re.compile(r"(\[[^\]]*\]|[^:/\[\]\s]*):([0-9]{1,9})(?:-([0-9]{1,9}))?/?")
 # The last label is a number: decimal, octal or hexadecimal.
 _NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
 _FORMS = (
@@ -86,13 +86,12 @@ def parse_url(text: str) -> tuple[str, str, int, int]:
     scheme, separator, place = text.partition("://")
     scheme, place = (scheme.lower(), place) if separator else ("tcp", text)
     if scheme == "unix":
-        path = place
+        path, size = place, len(place.encode())
         if not path.startswith("/"):
             raise UsageError(f"{text!r} has no absolute path.", "Write unix:///run/c1m.sock.")
-        if len(path.encode()) > SUN_PATH_MAX:
+        if size > SUN_PATH_MAX:
             raise UsageError(
-                f"The path of {text!r} has {len(path.encode())} bytes; the kernel takes "
-                f"{SUN_PATH_MAX}.",
+                f"The path of {text!r} has {size} bytes; the kernel takes {SUN_PATH_MAX}.",
                 "Use a shorter path.",
             )
         return "unix", path, 0, 0
@@ -108,10 +107,9 @@ def parse_url(text: str) -> tuple[str, str, int, int]:
         raise UsageError(
             f"{text!r} names no host.", "Use tcp://0.0.0.0:PORT for all addresses of this host."
         )
-    check_host(host)
-    for port in (first, last):
-        if port > 65535:
-            raise UsageError(f"Port {port} in {text!r} is above 65535.", _FORMS)
+    _check_host(host)
+    if max(first, last) > 65535:
+        raise UsageError(f"Port {max(first, last)} in {text!r} is above 65535.", _FORMS)
     if last < first:
         raise UsageError(
             f"The port range of {text!r} goes backwards.", f"Write {last}-{first} instead."
@@ -135,7 +133,7 @@ def family_of(host: str) -> int | None:
         return None
 
 
-def check_host(host: str) -> None:
+def _check_host(host: str) -> None:
     """Raise UsageError for a host of numbers that is no address as everybody writes it.
 
     No name ends in a number (RFC 1123, 2.1), and the C library reads 010.0.0.1 as 8.0.0.1 (octal),
@@ -151,9 +149,8 @@ def check_host(host: str) -> None:
 def pack(endpoint: Endpoint) -> bytes:
     """One endpoint as struct sockaddr, as long as the kernel wants it."""
     if endpoint.family == AF_UNIX:
-        return np.array((AF_UNIX, endpoint.path.encode()), SOCKADDR_UN).tobytes()[
-            : 2 + len(endpoint.path.encode()) + 1
-        ]
+        path = endpoint.path.encode()
+        return np.array((AF_UNIX, path), SOCKADDR_UN).tobytes()[: 2 + len(path) + 1]
     return bytes(pack_many(endpoint.family, [endpoint.host], [endpoint.port]).rows[0])
 
 

@@ -47,7 +47,8 @@ def names_it(error: c1m.UsageError, name: str, value: Any) -> bool:
 class Quiet:
     """An engine that does nothing, so that a server costs nothing."""
 
-    name, reason, capacity, live_max, sends_in_wait = "quiet", "a test", 10, 10, False
+    name, reason, capacity, live_max = "quiet", "a test", 10, 10
+    sends_in_wait = uses_descriptors = False
     is_shut = False
 
     def listen(self, endpoints: Sequence[Any], backlog: int) -> list[Any]:
@@ -56,7 +57,7 @@ class Quiet:
 
     def nothing(self, *_: Any, **__: Any) -> None: ...
 
-    connect = send = receive = close = wait = wake = statistics = nothing
+    room = connect = send = receive = close = wait = wake = statistics = nothing
 
     def shutdown(self) -> None:
         self.is_shut = True

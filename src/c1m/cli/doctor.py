@@ -251,16 +251,13 @@ def render_reverted(reverted: Sequence[Reverted]) -> str:
         return "There is nothing to undo."
     lines = []
     for item in reverted:
-        entry = item.entry
-        before = _in_line(entry.before)
-        if item.outcome == "restored":
-            lines.append(f"{entry.sysctl}: restored to {before}")
-        elif item.outcome == "unchanged":
-            lines.append(f"{entry.sysctl}: nothing to restore, it is no longer {entry.after}")
-        else:
-            present = "gone" if item.present is None else _in_line(item.present)
-            lines.append(
-                f"{entry.sysctl}: left as it is ({present}): somebody else changed it after c1m "
-                f"set it to {entry.after}; before that it was {before}"
-            )
+        before, after = _in_line(item.entry.before), item.entry.after
+        present = "gone" if item.present is None else _in_line(item.present)
+        said = {
+            "restored": f"restored to {before}",
+            "unchanged": f"nothing to restore, it is no longer {after}",
+            "foreign": f"left as it is ({present}): somebody else changed it after c1m set it to "
+            f"{after}; before that it was {before}",
+        }
+        lines.append(f"{item.entry.sysctl}: {said[item.outcome]}")
     return "\n".join(lines)

@@ -91,12 +91,13 @@ def serve(
 
 
 def _hello(app: str, server: Server) -> list[str]:
-    shown = [str(e) for e in server.endpoints]
-    if len(shown) > 4:
-        shown = [shown[0], "...", shown[-1], f"({len(server.endpoints)} endpoints)"]
+    names = [str(e) for e in server.endpoints]
+    shown = ", ".join(names)
+    if len(names) > 4:
+        shown = f"{names[0]} ... {names[-1]}, ({len(names)} endpoints)"
     engine = server.engine
     lines = [
-        f"{app}: listening on {', '.join(shown).replace(', ...,', ' ...')}",
+        f"{app}: listening on {shown}",
         f"engine {engine.name} ({engine.reason}), one thread, "
         f"room for {_room(engine):,} connections",
     ]

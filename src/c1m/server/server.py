@@ -13,6 +13,7 @@ however slowly it reads.
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -299,10 +300,10 @@ class Server:
         return count
 
     def _expired(self, slots: Slots) -> None:
-        reasons, counts = np.unique(self._ended_by[slots], return_counts=True)
-        for code, count in zip(reasons.tolist(), counts.tolist(), strict=True):
-            self.statistics.closed[CloseReason(code)] -= count
-            self.statistics.closed[CloseReason.NOT_READ] += count
+        closed = self.statistics.closed
+        for code, count in Counter(self._ended_by[slots].tolist()).items():
+            closed[CloseReason(code)] -= count
+        closed[CloseReason.NOT_READ] += len(slots)
 
     def _opened(self, slots: Slots, listeners: Int32s) -> None:
         self._live[slots] = OPEN
@@ -351,13 +352,13 @@ class Server:
     def _lost(self, slots: Slots, errnos: Int32s) -> None:
         still = self._live[slots] != CLOSED
         slots, errnos = slots[still], errnos[still]
-        codes = np.array([reason_of(code) for code in errnos.tolist()], np.uint8)
         self._live[slots] = CLOSED
         self._holds[slots] = 0
-        for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
-            self._count_closed(CloseReason(int(code)), int(count))
+        reasons = [reason_of(code) for code in errnos.tolist()]
+        for reason, count in Counter(reasons).items():
+            self._count_closed(reason, count)
         if len(slots):
-            self.app.on_close(CloseBatch(slots, codes), self)
+            self.app.on_close(CloseBatch(slots, np.array(reasons, np.uint8)), self)
 
     def _end(self, slots: Slots, reason: CloseReason, *, abort: bool = False) -> None:
         if not len(slots):

@@ -8,17 +8,15 @@ prometheus-client is imported only when a server is wanted.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
-from c1m.addresses import check_host
+from c1m.addresses import parse_url
 from c1m.errors import UsageError
 from c1m.results.snapshot import LIVE_FIGURES, Snapshot
 
 HOST = "127.0.0.1"  # where no host is named: what a run shows is for this machine only
-_ADDRESS = re.compile(r"(?:(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]\s]*):)?([0-9]{1,9})")
 _FORMS = "Write :9100 (this machine only), 0.0.0.0:9100 (for others too) or HOST:PORT."
 
 # The histogram's buckets end at 2**10 ns (about a microsecond) to 2**37 ns (137 s). Always the
@@ -37,14 +35,16 @@ for _field, _figure in LIVE_FIGURES.items():
 
 def parse_address(text: str) -> tuple[str, int]:
     """`:9100`, `9100`, `HOST:9100`, `[::1]:9100` -> (host, port). Raises UsageError."""
-    match = _ADDRESS.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{text!r} is no address for metrics.", _FORMS)
-    port = int(match[2])
-    if port > 65535:
-        raise UsageError(f"Port {port} for metrics is above 65535.", _FORMS)
-    host = (match[1] or HOST).strip("[]")
-    check_host(host)
+    place = text.strip()
+    if place.lstrip(":").isdigit() and not place.startswith("::"):
+        place = f"{HOST}:{place.lstrip(':')}"
+    try:
+        scheme, host, port, last = parse_url(place)
+    except UsageError as error:
+        why = f"{text!r} is no address for metrics: {error.message}"
+        raise UsageError(why, _FORMS) from None
+    if scheme != "tcp" or port != last:
+        raise UsageError(f"{text!r} is no address for metrics: it is not one port.", _FORMS)
     return host, port
 
 
