@@ -6,6 +6,7 @@ variable of the page, so that plots follow light and dark; `c1mBands` and `c1mTi
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -30,12 +31,13 @@ def line(
     colour: str,
     hover: str,
     texts: Sequence[str] = (),
+    mode: str = "lines",
     **style: Any,
 ) -> Trace:
     """A line; `hover` is what is shown of a point, `texts` its %{customdata}."""
     trace: Trace = {
         "type": "scatter",
-        "mode": "lines",
+        "mode": mode,
         "name": name,
         "x": list(x),
         "y": list(y),
@@ -53,7 +55,6 @@ def plot(
     traces: Sequence[Trace],
     y_axis: dict[str, Any],
     layout: dict[str, Any],
-    *,
     is_wide: bool = False,
 ) -> Plot | None:
     """Lines over a `layout`: `over_time`, or one with an x axis. None without lines."""
@@ -89,9 +90,9 @@ def counts(title: str) -> dict[str, Any]:
     return axis(title, tickformat=",~s", rangemode="tozero")
 
 
-def significant(value: float | None, digits: int = 5) -> float | None:
-    """So many digits that matter: shorter JSON, and nobody reads off more."""
-    return None if value is None else float(f"{value:.{digits}g}")
+def significant(values: Iterable[float | None], digits: int = 5) -> list[Any]:
+    """So many digits that matter: shorter JSON, and nobody reads off more. NaN is None."""
+    return [None if v is None or v != v else float(f"{v:.{digits}g}") for v in values]
 
 
 def kept_rows(columns: Sequence[Column], rows_max: int = ROWS_MAX) -> npt.NDArray[np.int64]:
@@ -109,24 +110,16 @@ def kept_rows(columns: Sequence[Column], rows_max: int = ROWS_MAX) -> npt.NDArra
     edges = np.linspace(0, count, blocks + 1).astype(np.int64)
     kept = {0, count - 1}
     for column in columns:
-        values = np.array([math.nan if v is None else v for v in column], np.float64)
-        known = ~np.isnan(values)
-        low = np.where(known, values, math.inf)
-        high = np.where(known, values, -math.inf)
-        for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            if known[start:end].any():
-                kept.add(start + int(np.argmin(low[start:end])))
-                kept.add(start + int(np.argmax(high[start:end])))
+        values = np.array(column, np.float64)  # None is NaN
+        for start, end in itertools.pairwise(edges.tolist()):
+            block = values[start:end]
+            if not np.isnan(block).all():
+                kept |= {start + int(np.nanargmin(block)), start + int(np.nanargmax(block))}
     return np.array(sorted(kept), np.int64)
 
 
 def thinned(x: Sequence[float], columns: Sequence[Column]) -> tuple[list[Any], list[list[Any]]]:
-    """(x, columns) of the rows of `kept_rows`: the same for all, so that hovering tells all.
-
-    None, where one of them is empty.
-    """
-    if not all(map(len, (x, *columns))):
-        return [], [[] for _ in columns]
+    """(x, columns) of the rows of `kept_rows`: the same for all, so that hovering tells all."""
     kept = kept_rows(columns).tolist()
     return [x[i] for i in kept], [[column[i] for i in kept] for column in columns]
 

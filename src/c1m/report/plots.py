@@ -7,8 +7,9 @@ at a moment from its samples. `thinned` keeps the peaks of both.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,7 @@ _COLOURS = {  # of latencies
     "push, last of each": "client",
 }
 
-Line = tuple[str, Column, str]  # name, values, colour
+Drawn = tuple[Sequence[Column], dict[str, Any], str]  # values, y axis, what hovering shows
 
 
 def plots(record: RunRecord) -> list[Plot]:
@@ -59,16 +60,16 @@ def plots(record: RunRecord) -> list[Plot]:
     made = (
         connections(record),
         requests(record),
-        latency_over_time(record),
+        _over_time(record, LATENCIES),
         latency_by_percentile(record),
         distribution(record),
-        changes(record),
-        in_flight(record),
-        lag(record),
-        trouble(record),
+        _over_time(record, CHANGES),
+        _over_time(record, IN_FLIGHT),
+        _over_time(record, LAG),
+        _over_time(record, TROUBLE),
         ramp(record),
-        user_memory(record),
-        machine_memory(record),
+        _over_time(record, USER_MEMORY),
+        _over_time(record, MACHINE_MEMORY),
         cpu(record),
         other_latencies_by_percentile(record),
     )
@@ -78,121 +79,150 @@ def plots(record: RunRecord) -> list[Plot]:
 # Over time
 
 
+def _levels(table: Any, columns: Sequence[Column], unit: str) -> Drawn:
+    """Numbers of something, each at its moment."""
+    return columns, counts(unit), "%{y:,} NAME"
+
+
+def _bytes(table: Any, columns: Sequence[Column], unit: str) -> Drawn:
+    """Sizes at their moments, in the unit of the largest."""
+    sizes = [np.array(column, np.float64) for column in columns]  # None is NaN
+    unit = format_bytes(np.nanmax(sizes)).split()[1]
+    divisor = 1024 ** ("B", "KiB", "MiB", "GiB").index(unit)
+    y_axis = axis(unit, rangemode="tozero")
+    return [significant(size / divisor) for size in sizes], y_axis, f"NAME %{{y:.4~g}} {unit}"
+
+
+def _rates(table: Series, columns: Sequence[Column], unit: str) -> Drawn:
+    """Counts divided by how long their interval was."""
+    widths = np.maximum(np.diff(table.t_s, prepend=_start_s(table)), 1e-3)
+    rates = [significant(np.array(column) / widths) for column in columns]
+    return rates, counts(unit), "NAME %{y:,.5~g}/s"
+
+
+def _durations(table: Series, columns: Sequence[Column], unit: str) -> Drawn:
+    """Nanoseconds on a logarithmic axis; 0 is a gap: nothing was measured."""
+    in_ms = [significant([v / 1e6 if v else None for v in column], 4) for column in columns]
+    return in_ms, latency_axis(v for column in in_ms for v in column), "NAME %{customdata}"
+
+
+@dataclass(frozen=True, slots=True)
+class OverTime:
+    """A plot of columns over time: of those that have any value but 0."""
+
+    id: str
+    title: str
+    part: str  # of the record: "series" or "samples"
+    draw: Callable[[Any, Sequence[Column], str], Drawn]
+    unit: str
+    columns: Sequence[tuple[str, str, str]]  # name, column, colour
+    note: str = ""
+    is_wide: bool = False
+
+
+OPEN = OverTime(
+    "connections", "Connections open", "series", _levels, "connections",
+    [("open", "open", "server")], is_wide=True,
+)  # fmt: skip
+REQUESTS = OverTime(
+    "requests", "Requests a second", "series", _rates, "requests a second",
+    [("asked (due)", "due", "other"), ("sent", "sent", "client"),
+     ("reached (right)", "right", "server"),  # it lies over the others
+     ("wrong or missing", "bad", "bad")],
+    "Every request that is due should come back right within the same second.", is_wide=True,
+)  # fmt: skip
+LATENCIES = OverTime(
+    "latency-time", "Latency over time", "series", _durations, "",
+    [("max", "max_ns", "bad"), ("p99", "p99_ns", "client"), ("p50", "p50_ns", "server")],
+    "Of the replies in each second, corrected: counted from when a request was due.", is_wide=True,
+)  # fmt: skip
+CHANGES = OverTime(
+    "changes", "Connections opened and closed", "series", _rates, "connections a second",
+    [("opened", "opened", "server"), ("closed", "closed", "kernel")],
+    "Opened, and closed by the plan; both at once is churn.",
+)  # fmt: skip
+IN_FLIGHT = OverTime(
+    "in-flight", "Requests in flight", "series", _levels, "requests",
+    [("in flight", "in_flight", "server")],
+    "Sent but not yet answered. What keeps growing is a queue that the server cannot empty.",
+)  # fmt: skip
+LAG = OverTime(
+    "lag", "Generator behind its schedule", "series", _durations, "",
+    [("behind", "lag_max_ns", "client")],
+    "The longest delay in each second; where it equals the latencies, it is their cause.",
+)  # fmt: skip
+TROUBLE = OverTime(  # in a plot of its own: a few are not seen beside thousands
+    "trouble", "What went wrong", "series", _rates, "a second",
+    [("replies wrong or missing", "bad", "bad"), ("connections lost", "lost", "other"),
+     ("connects failed", "failed", "client")],
+)  # fmt: skip
+USER_MEMORY = OverTime(
+    "user-memory", "Memory of the processes", "samples", _bytes, "",
+    [("server", "server.rss_bytes", "server"), ("client", "client.rss_bytes", "client")],
+    "Resident memory of the processes: Python, NumPy and a row for each connection.",
+)  # fmt: skip
+MACHINE_MEMORY = OverTime(
+    "machine-memory", "Memory of the machine", "samples", _bytes, "",
+    [("machine used", "kernel.used_bytes", "other"), ("slab", "kernel.slab_bytes", "kernel"),
+     ("TCP buffers", "kernel.tcp_mem_bytes", "client")],
+    "Used is MemTotal - MemAvailable and includes everything else that runs; the kernel keeps its "
+    "sockets in slab caches.",
+)  # fmt: skip
+
+
+def _over_time(record: RunRecord, one: OverTime, always: str = "") -> Plot | None:
+    """`always`: the line that is drawn even where it is 0 all the time."""
+    table = getattr(record, one.part)
+    lines = [
+        (name, column, colour)
+        for name, path, colour in one.columns
+        if len(column := _column(table, path)) == len(table.t_s) >= 2
+        and (any(column) or name == always)
+    ]
+    if not lines:
+        return None
+    columns, y_axis, hover = one.draw(table, [column for _, column, _ in lines], one.unit)
+    t_s, kept = thinned(table.t_s, columns)
+    traces = []
+    for (name, _, colour), values in zip(lines, kept, strict=True):
+        x, y, style = t_s, values, dict[str, Any]()
+        if one.draw in (_rates, _durations):
+            x, y, style = _intervals(table, t_s, values)
+        trace = line(name, x, y, colour, hover.replace("NAME", name), **style)
+        if one.draw is _levels:
+            trace["fill"] = "tozeroy"
+        if one.draw is _durations:
+            trace["customdata"] = ["" if v is None else format_duration(1e6 * v) for v in y]
+        traces.append(trace)
+    return plot(one.id, one.title, one.note, traces, y_axis, over_time(record), one.is_wide)
+
+
+def _column(table: Any, path: str) -> Column:
+    """The column "server.rss_bytes"; empty where that process is not known."""
+    for name in path.split("."):
+        table = getattr(table, name, ())
+    return cast(Column, table)
+
+
 def connections(record: RunRecord) -> Plot | None:
-    """Connections open."""
-    columns = record.samples if len(record.samples.t_s) >= 2 else record.series
-    traces = _counts(columns.t_s, "open", columns.open)
-    y_axis, time = counts("connections"), over_time(record)
-    return plot("connections", "Connections open", "", traces, y_axis, time, is_wide=True)
-
-
-def in_flight(record: RunRecord) -> Plot | None:
-    """Requests that were sent and not answered yet."""
-    series = record.series
-    traces = _counts(series.t_s, "in flight", series.in_flight) if any(series.in_flight) else []
-    note = "Sent but not yet answered. What keeps growing is a queue that the server cannot empty."
-    y_axis, time = counts("requests"), over_time(record)
-    return plot("in-flight", "Requests in flight", note, traces, y_axis, time)
-
-
-def _counts(t_s: Sequence[float], name: str, column: Sequence[int]) -> list[Trace]:
-    if len(t_s) < 2:
-        return []
-    x, (y,) = thinned(t_s, [column])
-    return [line(name, x, y, "server", f"%{{y:,}} {name}") | {"fill": "tozeroy"}]
+    """Connections open, at the samples' moments if there are any."""
+    part = "samples" if len(record.samples.t_s) >= 2 else "series"
+    return _over_time(record, replace(OPEN, part=part), always="open")
 
 
 def requests(record: RunRecord) -> Plot | None:
     """Requests a second: due, right, and those that were wrong or missing."""
-    series = record.series
-    if not any(series.due):
+    due, sent = record.series.due, record.series.sent
+    if not any(due):
         return None
-    lines: list[Line] = [("asked (due)", series.due, "other")]
-    apart = max(abs(a - b) for a, b in zip(series.due, series.sent, strict=False))
-    if apart > _APART * max(series.due):
-        lines.append(("sent", series.sent, "client"))
-    lines.append(("reached (right)", series.right, "server"))  # it lies over the others
-    lines += _moved(("wrong or missing", series.bad, "bad"))
-    traces = _rates(series, lines)
-    for trace in traces[:1]:
-        trace["line"]["dash"] = "dot"
-    note = "Every request that is due should come back right within the same second."
-    y_axis, time = counts("requests a second"), over_time(record)
-    return plot("requests", "Requests a second", note, traces, y_axis, time, is_wide=True)
-
-
-def changes(record: RunRecord) -> Plot | None:
-    """Connections opened, and closed by the plan, a second: the two together are churn."""
-    series = record.series
-    moved = _moved(("opened", series.opened, "server"), ("closed", series.closed, "kernel"))
-    note = "Opened, and closed by the plan; both at once is churn."
-    y_axis, time = counts("connections a second"), over_time(record)
-    traces = _rates(series, moved)
-    return plot("changes", "Connections opened and closed", note, traces, y_axis, time)
-
-
-def trouble(record: RunRecord) -> Plot | None:
-    """What went wrong a second, in a plot of its own: a few are not seen beside thousands."""
-    series = record.series
-    moved = _moved(
-        ("replies wrong or missing", series.bad, "bad"),
-        ("connections lost", series.lost, "other"),
-        ("connects failed", series.failed, "client"),
-    )
-    traces = _rates(series, moved)
-    return plot("trouble", "What went wrong", "", traces, counts("a second"), over_time(record))
-
-
-def _moved(*lines: Line) -> list[Line]:
-    return [one for one in lines if any(one[1])]
-
-
-def _rates(series: Series, lines: Sequence[Line]) -> list[Trace]:
-    """Counts divided by how long their interval was; [] of fewer than two intervals."""
-    if len(series.t_s) < 2 or not lines:
-        return []
-    widths = np.maximum(np.diff(np.array(series.t_s), prepend=_start_s(series)), 1e-3)
-    t_s, kept = thinned(series.t_s, [(np.array(one[1]) / widths).tolist() for one in lines])
-    traces = []
-    for (name, _, colour), column in zip(lines, kept, strict=True):
-        values = [significant(value) for value in column]
-        traces.append(_intervals(series, name, t_s, values, colour, f"{name} %{{y:,.5~g}}/s"))
-    return traces
-
-
-def latency_over_time(record: RunRecord) -> Plot | None:
-    """Corrected p50, p99 and maximum of each interval."""
-    series = record.series
-    traces, y_axis = _durations(
-        series,
-        ("max", series.max_ns, "bad"),
-        ("p99", series.p99_ns, "client"),
-        ("p50", series.p50_ns, "server"),
-    )
-    note = "Of the replies in each second, corrected: counted from when a request was due."
-    time = over_time(record)
-    return plot("latency-time", "Latency over time", note, traces, y_axis, time, is_wide=True)
-
-
-def lag(record: RunRecord) -> Plot | None:
-    """How far the generator was behind its schedule."""
-    traces, y_axis = _durations(record.series, ("behind", record.series.lag_max_ns, "client"))
-    note = "The longest delay in each second; where it equals the latencies, it is their cause."
-    return plot("lag", "Generator behind its schedule", note, traces, y_axis, over_time(record))
-
-
-def _durations(series: Series, *lines: Line) -> tuple[list[Trace], dict[str, Any]]:
-    """Nanoseconds on a logarithmic axis; 0 is a gap: nothing was measured."""
-    if len(series.t_s) < 2 or not _moved(*lines):
-        return [], {}
-    t_s, kept = thinned(series.t_s, [[v or None for v in one[1]] for one in lines])
-    in_ms = [[None if v is None else significant(v / 1e6, 4) for v in column] for column in kept]
-    traces = []
-    for (name, _, colour), values in zip(lines, in_ms, strict=True):
-        trace = _intervals(series, name, t_s, values, colour, f"{name} %{{customdata}}")
-        trace["customdata"] = ["" if v is None else format_duration(1e6 * v) for v in trace["y"]]
-        traces.append(trace)
-    return traces, latency_axis(value for values in in_ms for value in values)
+    columns = list(REQUESTS.columns)
+    apart = (abs(a - b) for a, b in zip(due, sent, strict=False))
+    if max(apart, default=0) <= _APART * max(due):
+        columns = [each for each in columns if each[0] != "sent"]
+    made = _over_time(record, replace(REQUESTS, columns=columns), always="reached (right)")
+    if made is not None:
+        made["traces"][0]["line"]["dash"] = "dot"
+    return made
 
 
 def _start_s(series: Series) -> float:
@@ -201,25 +231,18 @@ def _start_s(series: Series) -> float:
 
 
 def _intervals(
-    series: Series,
-    name: str,
-    t_s: list[float],
-    values: list[float | None],
-    colour: str,
-    hover: str,
-) -> Trace:
-    """A line over intervals, whose rows are at their ends. None is a gap.
+    series: Series, t_s: list[float], values: list[float | None]
+) -> tuple[list[float], list[Any], dict[str, Any]]:
+    """(x, y, style) of a line over intervals, whose rows are at their ends. None is a gap.
 
     Few rows are drawn as steps, each along its interval: after a gap, and at first, a point is
     put where the interval began. Many are drawn as a thin line from one to the next, with dots
     where a value between two gaps would be no line at all.
     """
     if len(t_s) > _STEPS_MAX:
-        before, after = [None, *values[:-1]], [*values[1:], None]
-        alone = zip(before, values, after, strict=True)
+        alone = zip([None, *values[:-1]], values, [*values[1:], None], strict=True)
         has_dots = any(v is not None and a is b is None for a, v, b in alone)
-        mode = "lines+markers" if has_dots else "lines"
-        return line(name, t_s, values, colour, hover, width=1.2) | {"mode": mode}
+        return t_s, values, {"width": 1.2, "mode": "lines+markers" if has_dots else "lines"}
     x: list[float] = []
     y: list[float | None] = []
     begins, before_it = _start_s(series), None
@@ -230,7 +253,7 @@ def _intervals(
         x.append(end)
         y.append(value)
         begins, before_it = end, value
-    return line(name, x, y, colour, hover, width=1.8, shape="vh")
+    return x, y, {"width": 1.8, "shape": "vh"}
 
 
 # Latencies by percentile, and how many took how long
@@ -288,10 +311,8 @@ def _curve(one: Latency) -> tuple[list[float], list[float]]:
     decades = max(0.0, math.log10(max(1.0, one.count / 10)))
     rarity = np.logspace(0, decades, max(2, round(decades * _CURVE_POINTS_A_DECADE)))
     values = one.distribution().quantiles(1 - 1 / rarity) / 1e6
-    shown = [*values.tolist(), one.max_ns / 1e6]
-    lowest = 1e-6  # a logarithmic axis has no place for 0
-    ends = max(float(one.count), 1.0)
-    return [*rarity.tolist(), ends], [max(lowest, float(f"{value:.4g}")) for value in shown]
+    shown = np.maximum([*values, one.max_ns / 1e6], 1e-6)  # a logarithmic axis has no place for 0
+    return [*rarity.tolist(), float(one.count)], significant(shown, 4)
 
 
 def _percent(rarity: float) -> str:
@@ -312,10 +333,9 @@ def distribution(record: RunRecord) -> Plot | None:
             f"{format_duration(1e6 * a)} to {format_duration(1e6 * b)}: {format_count(n)}"
             for a, b, n in zip(edges[:-1], edges[1:], numbers, strict=True)
         ]
-        x = [significant(edge) for edge in edges.tolist()]  # neighbours are 12 % apart
-        hover = f"{name} %{{customdata}}"
-        style = {"width": 1.6, "shape": "hv"}
-        traces.append(line(name, x, heights, _COLOURS[name], hover, [*texts, ""], **style))
+        x = significant(edges)  # neighbours are 12 % apart
+        hover, colour = f"{name} %{{customdata}}", _COLOURS[name]
+        traces.append(line(name, x, heights, colour, hover, [*texts, ""], width=1.6, shape="hv"))
     if not traces:
         return None
     traces[0]["fill"] = "tozeroy"
@@ -341,14 +361,10 @@ def _bins(one: Latency) -> tuple[npt.NDArray[np.float64], list[int]]:
     """
     data = one.histogram
     buckets = np.cumsum(np.array(data["steps"], np.int64)).tolist()
-    values = np.array([max(1, highest_in(bucket)) for bucket in buckets], np.float64) / 1e6
-    first = math.floor(math.log10(values.min()) * _BINS_A_DECADE)
-    last = math.floor(math.log10(values.max()) * _BINS_A_DECADE) + 1
-    edges = 10.0 ** (np.arange(first, last + 1) / _BINS_A_DECADE)
-    placed = np.searchsorted(edges, values, side="right") - 1
-    numbers = np.zeros(len(edges) - 1, np.int64)
-    np.add.at(numbers, placed.clip(0, len(numbers) - 1), np.array(data["counts"], np.int64))
-    return edges, numbers.tolist()
+    places = _BINS_A_DECADE * np.log10([max(1, highest_in(bucket)) / 1e6 for bucket in buckets])
+    bins = np.arange(math.floor(places.min()), math.floor(places.max()) + 2)
+    numbers, _ = np.histogram(places, bins, weights=data["counts"])
+    return 10.0 ** (bins / _BINS_A_DECADE), numbers.astype(np.int64).tolist()
 
 
 # The ramp
@@ -370,9 +386,8 @@ def ramp(record: RunRecord) -> Plot | None:
         texts = [
             f"{format_duration(1e9 * s)} ({format_count(50_000 / max(s, 1e-9))}/s)" for s in took
         ]
-        hover = "50,000 from %{x:,}: %{customdata}"
-        style = {"width": 2.5, "shape": "hv"}
-        traces.append(line("mean of each 50,000", edges, means, "server", hover, texts, **style))
+        name, hover = "mean of each 50,000", "50,000 from %{x:,}: %{customdata}"
+        traces.append(line(name, edges, means, "server", hover, texts, width=2.5, shape="hv"))
     x_axis = axis("connections open", tickformat=",~s", range=[0, 1010 * len(thousands)])
     y_axis = axis("ms per 1,000 connections", rangemode="tozero")
     title = "Time to open each further 1,000 connections"
@@ -380,63 +395,22 @@ def ramp(record: RunRecord) -> Plot | None:
     return plot("ramp", title, note, traces, y_axis, {"xaxis": x_axis}, is_wide=True)
 
 
-# Memory and CPU
-
-
-def user_memory(record: RunRecord) -> Plot | None:
-    """Resident memory of both processes over time."""
-    both = {"server": record.samples.server, "client": record.samples.client}
-    lines = [(name, one.rss_bytes, name) for name, one in both.items() if one]
-    note = "Resident memory of the processes: Python, NumPy and a row for each connection."
-    traces, y_axis = _bytes(record, *lines)
-    return plot("user-memory", "Memory of the processes", note, traces, y_axis, over_time(record))
-
-
-def machine_memory(record: RunRecord) -> Plot | None:
-    """The machine's used memory, slab and TCP buffers over time."""
-    kernel = record.samples.kernel
-    traces, y_axis = _bytes(
-        record,
-        ("machine used", kernel.used_bytes, "other"),
-        ("slab", kernel.slab_bytes, "kernel"),
-        ("TCP buffers", kernel.tcp_mem_bytes, "client"),
-    )
-    note = (
-        "Used is MemTotal - MemAvailable and includes everything else that runs; the kernel keeps "
-        "its sockets in slab caches."
-    )
-    return plot("machine-memory", "Memory of the machine", note, traces, y_axis, over_time(record))
-
-
-def _bytes(record: RunRecord, *lines: Line) -> tuple[list[Trace], dict[str, Any]]:
-    """Lines of bytes over time, in the unit of the largest."""
-    lines, times = tuple(_moved(*lines)), record.samples.t_s
-    if len(times) < 2 or not lines:
-        return [], {}
-    unit = format_bytes(max(v for one in lines for v in one[1] if v is not None)).split()[1]
-    divisor = 1024 ** ("B", "KiB", "MiB", "GiB").index(unit)
-    t_s, kept = thinned(times, [one[1] for one in lines])
-    traces = []
-    for (name, _, colour), column in zip(lines, kept, strict=True):
-        values = [None if v is None else significant(v / divisor) for v in column]
-        traces.append(line(name, t_s, values, colour, f"{name} %{{y:.4~g}} {unit}"))
-    return traces, axis(unit, rangemode="tozero")
+# CPU
 
 
 def cpu(record: RunRecord) -> Plot | None:
     """CPU of both processes over time, as a share of one core."""
     traces: list[Trace] = []
     for name, process in (("server", record.samples.server), ("client", record.samples.client)):
-        shares = _cpu_shares(record.samples.t_s, process) if process else None
-        if shares is None:
+        if process is None or not (shares := _cpu_shares(record.samples.t_s, process)):
             continue
         at, both, kernel = shares
-        for label, column, style in (
-            (f"{name}, all", both, {"width": 2}),
-            (f"{name}, in the kernel", kernel, {"width": 1.2, "dash": "dot"}),
+        for label, column, width, dash in (
+            (f"{name}, all", both, 2, "solid"),
+            (f"{name}, in the kernel", kernel, 1.2, "dot"),
         ):
             hover = f"{label} %{{y:.0f}} %"
-            traces.append(line(label, at, column, name, hover, shape="hv", **style))
+            traces.append(line(label, at, column, name, hover, shape="hv", width=width, dash=dash))
     note = "A single-threaded process uses at most 100 %; interrupts are not included."
     y_axis = axis("% of one core", rangemode="tozero")
     return plot("cpu", "CPU of the processes", note, traces, y_axis, over_time(record))
