@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c1m.report import noise
-from c1m.report.noise import Floats
+from c1m.report.compare import LEVEL, Floats, can_tell, chances
 
 # Runs of three figures, in steps: of what differs by less than rounding both forms say anything.
 steps = st.integers(-3_000, 3_000).map(lambda number: number / 1_000)
@@ -34,7 +33,7 @@ def test_chances_are_of_all_splits_of_the_runs(runs: list[list[float]]) -> None:
         rest = [i for i in range(len(runs)) if i not in in_a]
         more += rise(everything[list(in_a)], everything[rest]).max() >= own - 1e-6
     # Ties: a way more or less for rounding.
-    assert np.abs(noise.chances(everything, 2) - more / len(ways)).max() <= 1.5 / len(ways)
+    assert np.abs(chances(everything, 2) - more / len(ways)).max() <= 1.5 / len(ways)
 
 
 @settings(max_examples=50)
@@ -51,25 +50,25 @@ def test_of_all_splits_of_any_runs_one_in_twenty_at_most_raises_a_false_alarm(
     alarms = 0
     for in_a in ways:
         order = [*in_a, *(i for i in range(len(runs)) if i not in in_a)]
-        alarms += bool((noise.chances(everything[order], len(in_a)) <= noise.LEVEL).any())
-    assert alarms <= noise.LEVEL * len(ways)
+        alarms += bool((chances(everything[order], len(in_a)) <= LEVEL).any())
+    assert alarms <= LEVEL * len(ways)
 
 
 def test_of_very_many_ways_some_are_drawn() -> None:
     random = np.random.default_rng(2)
     runs = random.normal(size=(20, 4))
     assert math.comb(20, 10) > 100_000
-    chances = noise.chances(runs, 10)
-    assert (chances >= 1 / 5_000).all() and (chances <= 1).all()
+    found = chances(runs, 10)
+    assert (found >= 1 / 5_000).all() and (found <= 1).all()
     runs[10:] += 9
-    assert noise.chances(runs, 10).max() == 1 / 5_000
+    assert chances(runs, 10).max() == 1 / 5_000
 
 
 @given(n=st.integers(1, 12), m=st.integers(1, 12))
 def test_it_takes_twenty_splits(n: int, m: int) -> None:
     runs = np.concatenate([np.zeros((n, 1)), np.ones((m, 1))])
-    found = noise.chances(runs, n)[0] <= noise.LEVEL
-    assert noise.can_tell(n, m) == found == (math.comb(n + m, n) >= 20)
+    found = chances(runs, n)[0] <= LEVEL
+    assert can_tell(n, m) == found == (math.comb(n + m, n) >= 20)
 
 
 @pytest.mark.parametrize("n", [3, 4, 5])
@@ -86,9 +85,9 @@ def test_runs_of_one_build_raise_few_false_alarms(n: int, kind: str) -> None:
             runs += 20 * (random.random(size=(2 * n, 1)) < 0.2)
         elif kind == "one run bad":
             runs[random.integers(2 * n)] += 10
-        worse += bool((noise.chances(runs, n) <= noise.LEVEL).any())
-        better += bool((noise.chances(-runs, n) <= noise.LEVEL).any())
-    expected = 800 * noise.LEVEL
+        worse += bool((chances(runs, n) <= LEVEL).any())
+        better += bool((chances(-runs, n) <= LEVEL).any())
+    expected = 800 * LEVEL
     assert max(worse, better) <= expected + 3 * math.sqrt(expected)
 
 
@@ -99,5 +98,5 @@ def test_a_change_of_many_deviations_is_found(n: int, least: float) -> None:
     for _ in range(200):
         runs = random.normal(size=(2 * n, 15))
         runs[n:, 3] += 40 if n == 3 else 8
-        found += noise.chances(runs, n)[3] <= noise.LEVEL
+        found += chances(runs, n)[3] <= LEVEL
     assert found >= 200 * least

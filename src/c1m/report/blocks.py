@@ -11,30 +11,35 @@ from typing import Any
 
 Row = tuple[str, ...]
 
-TEXT, PAGE = "text", "page"  # what shows a block that is shown in one of them only
+TEXT, PAGE = "text", "page"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A part of a section. `only`: TEXT or PAGE, where only that one shows it."""
+
+    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Block):
     """The outcome in one line, a warning or "", and what fell short."""
 
     is_good: bool
     headline: str
     warning: str
     shortfalls: Sequence[str]
-    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Tiles:
+class Tiles(Block):
     """Figures at a glance: (what it is, value)."""
 
     figures: Sequence[tuple[str, str]]
-    only: str = PAGE
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Table(Block):
     """Rows under their heads. The first column is names, and the section's title its head.
 
     The last column is `has_words`: sentences; all others are figures. `marks`: ok or FAIL, for
@@ -46,32 +51,28 @@ class Table:
     has_words: bool = False
     marks: Sequence[bool] = ()
     bars: Sequence[float] = ()
-    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class Pairs(Block):
     """Names and their values; `title` is the page's."""
 
     title: str
     values: Mapping[str, str]
-    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Block):
     """Sentences of which the first is the conclusion; the section's title says of what."""
 
     sentences: Sequence[str]
-    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Note(Block):
     """A remark on what stands beside it."""
 
     text: str
-    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +85,16 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class Items(Block):
     """A list, perhaps with a title; of one with a title the terminal shows only the first."""
 
     items: Sequence[Item]
     title: str = ""
-    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Plots:
+class Plots(Block):
     """Where the page has its plots."""
-
-    only: str = PAGE
-
-
-Block = Verdict | Tiles | Table | Pairs | Statement | Note | Items | Plots
 
 
 @dataclass(frozen=True, slots=True)

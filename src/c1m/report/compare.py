@@ -1,6 +1,6 @@
 """Two builds, two machines, two settings: what changed, by how much, and is it more than chance.
 
-- Three or more records a side: `noise` decides, for all figures of the table together. Changes of
+- Three or more records a side: `chances` decides, for all figures of the table together. Changes of
   less than the tolerance are none.
 - Fewer: how runs of one build differ is not known, so what differs is reported and not judged,
   unless the caller says what counts as a change, by a tolerance.
@@ -14,15 +14,16 @@ do not follow from bounds are not given.
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from c1m.report import noise
-from c1m.report.noise import Floats
 from c1m.results import catalogue, conditions
 from c1m.results.catalogue import Metric
 from c1m.results.conditions import Condition
@@ -33,6 +34,14 @@ TOLERANCE = 0.02
 
 BETTER, WORSE, SAME = "better", "worse", "same within noise"
 NOT_JUDGED, NOT_COMPARABLE = "not judged", "not comparable"
+
+LEVEL = 0.05  # of a false alarm, over all figures
+_FLOOR = 0.02  # a figure whose runs deviate by less than this rises by so much less
+_SPLITS_MAX = 5_000  # all splits where there are no more, else so many at random
+_SEED = 7
+_ROUNDING = 1e-9
+
+Floats = npt.NDArray[np.float64]
 
 _BOUNDED = ("rate", "request.", "uncorrected.")  # what a saturated generator bounds
 _ITS_OWN = ("unsent", "complete")  # what it may be short of by itself
@@ -168,24 +177,65 @@ def _middle(metric: Metric, values: Sequence[float]) -> float | None:
     if not values:
         return None
     if metric.kind in ("count", "share", "flag") or min(values) <= 0:
-        return sum(values) / len(values)
-    return math.exp(sum(math.log(value) for value in values) / len(values))
+        return statistics.fmean(values)
+    return statistics.geometric_mean(values)
 
 
 def _judge(runs: Floats, n: int, tolerance: float | None) -> Iterator[dict[str, Any]]:
     """The verdict on each column of runs, of which the first n are A's, as fields of its row."""
     within = TOLERANCE if tolerance is None else tolerance
     rises = runs[n:].mean(axis=0) - runs[:n].mean(axis=0)
-    chances = [None] * len(rises)
-    if noise.can_tell(n, len(runs) - n):
-        chances = np.where(rises > 0, noise.chances(runs, n), noise.chances(-runs, n)).tolist()
-    for rise, chance in zip(rises.tolist(), chances, strict=True):
+    found = [None] * len(rises)
+    if can_tell(n, len(runs) - n):
+        found = np.where(rises > 0, chances(runs, n), chances(-runs, n)).tolist()
+    for rise, chance in zip(rises.tolist(), found, strict=True):
         verdict = WORSE if rise > 0 else BETTER
-        if abs(rise) <= math.log1p(within) or (chance is not None and chance > noise.LEVEL):
+        if abs(rise) <= math.log1p(within) or (chance is not None and chance > LEVEL):
             verdict = SAME
         elif chance is None and tolerance is None:
             verdict = NOT_JUDGED
         yield {"verdict": verdict, "probability": chance, "tolerance": within}
+
+
+def can_tell(n: int, m: int) -> bool:
+    """Whether n and m runs can be split in enough ways for one to be as rare as LEVEL."""
+    return math.comb(n + m, n) * LEVEL >= 1
+
+
+def chances(runs: Floats, n: int) -> Floats:
+    """For each figure: in which share of all splits some figure rises as far as this one did.
+
+    runs float[runs, figures]; the first n are A, the others B. How far: the difference of the
+    sides' means, in standard deviations of all the runs.
+
+    If two builds do not differ, it is chance which of the runs are A's and which B's: any other
+    split of the same runs was as likely. So all splits are tried, and in each the figure that rises
+    most from A to B is found. A figure rises by more than chance if, in the actual split, it rose
+    further than any figure does in 19 of 20 splits. At most one split in twenty can be like that,
+    for any of the figures. So at most one in twenty comparisons of a build with itself finds a
+    rise, however much runs vary, however the figures are correlated, and however many there are.
+
+    (A permutation test on the largest standardised difference: Westfall and Young, "Resampling-
+    based multiple testing", 1993.) It takes twenty splits: three runs a side.
+    """
+    spread = runs.std(axis=0) + _FLOOR
+    rises = _splits(len(runs), n) @ ((runs - runs.mean(axis=0)) / spread)
+    largest = rises.max(axis=1)
+    found: Floats = (largest[:, None] >= rises[0] - _ROUNDING).mean(axis=0)
+    return found
+
+
+def _splits(total: int, n: int) -> Floats:
+    """float[splits, total]: weights that give the difference of means; the actual split first."""
+    if math.comb(total, n) <= _SPLITS_MAX:
+        in_a = list(itertools.combinations(range(total), n))
+    else:
+        random = np.random.default_rng(_SEED)
+        drawn = (random.permutation(total)[:n] for _ in range(_SPLITS_MAX - 1))
+        in_a = [tuple(range(n)), *map(tuple, drawn)]
+    weights = np.full((len(in_a), total), 1 / (total - n))
+    np.put_along_axis(weights, np.array(in_a), -1 / n, axis=1)
+    return weights
 
 
 def _bounded(row: Difference, a_is_limited: bool, b_is_limited: bool) -> Difference:
@@ -222,7 +272,7 @@ def _warnings(name: str, side: Sequence[RunRecord]) -> list[str]:
 def _method(n: int, m: int, figures: int, tolerance: float | None) -> str:
     """What the verdicts rest on, in words."""
     within = f"{100 * (TOLERANCE if tolerance is None else tolerance):g} %"
-    if noise.can_tell(n, m):
+    if can_tell(n, m):
         return (
             f"Worse or better: a change of more than {within} that is more than chance. Of all "
             f"ways to split these runs into {n} and {m}, at most 1 in 20 has any of the {figures} "

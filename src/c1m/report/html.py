@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
 from string import Template
-from typing import Any
 
 from c1m.errors import UsageError
 from c1m.report import sections
@@ -72,7 +71,8 @@ def render(record: RunRecord, javascript: str) -> str:
         {name: escape(text) for name, text in parts.items()},
         style=_asset("style.css"),
         body="\n".join(_section(one, made) for one in shown if one.shown(PAGE)),
-        plots=_json(made),
+        # It cannot end the script tag that it stands in: "<" only occurs within texts.
+        plots=json.dumps(made, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         plotly=javascript,
         drawing=_asset("plots.js"),
     )
@@ -82,74 +82,67 @@ def _asset(name: str) -> str:
     return (resources.files("c1m.report") / "page" / name).read_text(encoding="utf-8")
 
 
-def _json(value: Any) -> str:
-    """JSON that cannot end the script tag it stands in: "<" only occurs within texts."""
-    made = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return made.replace("<", "\\u003c")
+def _tag(name: str, content: str, kind: str = "") -> str:
+    return f'<{name} class="{kind}">{content}</{name}>' if kind else f"<{name}>{content}</{name}>"
 
 
 def _section(section: Section, made: Sequence[Plot]) -> str:
     blocks = section.shown(PAGE)
-    if blocks == [Plots()] and not made:
+    if any(isinstance(block, Plots) for block in blocks) and not made:
         return ""
-    title = f"<h2>{_title(section.title)}</h2>" if section.title else ""
-    if isinstance(blocks[0], Pairs):
-        return title + _div("columns", map(_block, blocks))
-    return title + "".join(_plots(made) if block == Plots() else _block(block) for block in blocks)
+    title = _tag("h2", _title(section.title)) if section.title else ""
+    shown = "".join(_block(block, made) for block in blocks)
+    return title + (_tag("div", shown, "columns") if isinstance(blocks[0], Pairs) else shown)
 
 
 def _title(text: str) -> str:
     return escape(text[:1].upper() + text[1:])
 
 
-def _block(block: Block) -> str:
+def _block(block: Block, made: Sequence[Plot]) -> str:
     match block:
         case Verdict():
-            kind = "verdict complete" if block.is_good else "verdict"
-            warning = f'<p class="bound">{escape(block.warning)}</p>' if block.warning else ""
-            listed = "".join(f"<li>{escape(shortfall)}</li>" for shortfall in block.shortfalls)
-            listed = f"<ul>{listed}</ul>" if listed else ""
-            headline = f"<strong>{escape(block.headline)}</strong>"
-            return f'<div class="{kind}">{headline}{warning}{listed}</div>'
+            shown = _tag("strong", escape(block.headline))
+            if block.warning:
+                shown += _tag("p", escape(block.warning), "bound")
+            if block.shortfalls:
+                shown += _tag("ul", "".join(_tag("li", escape(one)) for one in block.shortfalls))
+            return _tag("div", shown, "verdict complete" if block.is_good else "verdict")
         case Tiles():
-            return _div("tiles", (_tile(*figure) for figure in block.figures))
+            figures = (
+                _tag("div", _tag("b", escape(value)) + _tag("span", escape(name)), "tile")
+                for name, value in block.figures
+            )
+            return _tag("div", "".join(figures), "tiles")
         case Pairs():
-            return _pairs(block)
+            rows = "".join(
+                _tag("tr", _cells("td", pair)) for pair in block.values.items() if pair[1]
+            )
+            title = _tag("h3", _title(block.title))
+            return _tag("div", title + _tag("table", rows)) if rows else ""
         case Table():
             return _table(block)
         case Statement():
             first, *rest = map(escape, block.sentences)
-            return f"<p><b>{first}</b></p>{''.join(f'<p>{text}</p>' for text in rest)}"
+            return _tag("p", _tag("b", first)) + "".join(_tag("p", text) for text in rest)
         case Note():
-            return f'<p class="note">{escape(block.text)}</p>'
+            return _tag("p", escape(block.text), "note")
         case Items():
-            title = f"<h3>{escape(block.title)}</h3>" if block.title else ""
-            return f'{title}<ul class="failures">{"".join(map(_item, block.items))}</ul>'
-    return ""
-
-
-def _div(kind: str, parts: Iterable[str]) -> str:
-    return f'<div class="{kind}">{"".join(parts)}</div>'
-
-
-def _tile(name: str, value: str) -> str:
-    return f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
+            title = _tag("h3", escape(block.title)) if block.title else ""
+            return title + _tag("ul", "".join(map(_item, block.items)), "failures")
+        case Plots():
+            return _tag("div", "".join(map(_plot, made)), "plots")
+    raise AssertionError(block)
 
 
 def _item(item: Item) -> str:
-    grid = (f"<span>{name}</span><code>{escape(data)}</code>" for name, data in item.shown.items())
-    shown = _div("bytes", grid) if item.shown else ""
-    remedy = f'<p class="dim">{escape(item.remedy)}</p>' if item.remedy else ""
-    return f"<li>{escape(item.text)}{shown}{remedy}</li>"
-
-
-def _pairs(block: Pairs) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
-        for name, value in block.values.items()
-        if value
-    )
-    return f"<div><h3>{_title(block.title)}</h3><table>{rows}</table></div>" if rows else ""
+    shown = escape(item.text)
+    if item.shown:
+        pairs = (_tag("span", n) + _tag("code", escape(data)) for n, data in item.shown.items())
+        shown += _tag("div", "".join(pairs), "bytes")
+    if item.remedy:
+        shown += _tag("p", escape(item.remedy), "dim")
+    return _tag("li", shown)
 
 
 def _table(table: Table) -> str:
@@ -157,42 +150,33 @@ def _table(table: Table) -> str:
     kinds = ["name" if table.marks else "", *("" for _ in table.head)]
     if table.has_words:
         kinds[-1] = "words"
-    kind = "scroll marked" if table.marks else "scroll barred" if table.bars else "scroll"
-    mark_head, bar_head = (
-        "<th></th>" * bool(table.marks),
-        '<th class="bar"></th>' * bool(table.bars),
-    )
-    lines = [f"<tr>{mark_head}{_cells('th', ('', *table.head), kinds)}{bar_head}</tr>"]
+    head = _cells("th", ("", *table.head), kinds)
+    if table.marks:
+        head = _tag("th", "") + head
+    if table.bars:
+        head += _tag("th", "", "bar")
+    lines = [_tag("tr", head)]
     for number, row in enumerate(table.rows):
         cells, state = _cells("td", row, kinds), ""
         if table.marks:
             mark = "ok" if table.marks[number] else "FAIL"
-            state = f' class="{mark.lower()}"'
-            cells = f"<td><b>{mark}</b></td>{cells}"
+            cells, state = _tag("td", _tag("b", mark)) + cells, mark.lower()
         if table.bars:
-            cells += f'<td class="bar"><i style="width:{100 * table.bars[number]:.2f}%"></i></td>'
-        lines.append(f"<tr{state}>{cells}</tr>")
-    return f'<div class="{kind}"><table>{"".join(lines)}</table></div>'
+            bar = f'<i style="width:{100 * table.bars[number]:.2f}%"></i>'
+            cells += _tag("td", bar, "bar")
+        lines.append(_tag("tr", cells, state))
+    kind = "scroll marked" if table.marks else "scroll barred" if table.bars else "scroll"
+    return _tag("div", _tag("table", "".join(lines)), kind)
 
 
-def _cells(tag: str, texts: Sequence[str], kinds: Sequence[str]) -> str:
-    return "".join(
-        f'<{tag} class="{kind}">{escape(text)}</{tag}>'
-        if kind
-        else f"<{tag}>{escape(text)}</{tag}>"
-        for text, kind in zip(texts, kinds, strict=True)
-    )
+def _cells(tag: str, texts: Sequence[str], kinds: Iterable[str] = ("", "")) -> str:
+    return "".join(_tag(tag, escape(t), kind) for t, kind in zip(texts, kinds, strict=True))
 
 
-def _plots(made: Sequence[Plot]) -> str:
-    blocks = []
-    for plot in made:
-        kind = ' class="wide"' if plot["wide"] else ""
-        size = "plot many" if len(plot["traces"]) > 3 else "plot"
-        note = f'<p class="note">{escape(plot["note"])}</p>' if plot["note"] else ""
-        blocks.append(
-            f"<figure{kind}><h3>{escape(plot['title'])}</h3>{note}"
-            f'<div class="{size}" id="plot-{plot["id"]}" role="img" '
-            f'aria-label="{escape(plot["title"])}"></div></figure>'
-        )
-    return _div("plots", blocks)
+def _plot(plot: Plot) -> str:
+    title, size = escape(plot["title"]), "plot many" if len(plot["traces"]) > 3 else "plot"
+    shown = _tag("h3", title)
+    if plot["note"]:
+        shown += _tag("p", escape(plot["note"]), "note")
+    shown += f'<div class="{size}" id="plot-{plot["id"]}" role="img" aria-label="{title}"></div>'
+    return _tag("figure", shown, "wide" if plot["wide"] else "")

@@ -90,7 +90,7 @@ def stages(record: RunRecord) -> Section:
     if not has_plan and len(record.stages) <= _PLAIN_STAGES:
         return Section("")
     head = ("open", "asked", "reached", "bad", "p50", "p99", "max")
-    note = Note("Latencies are corrected: counted from when a request was due.", PAGE)
+    note = Note("Latencies are corrected: counted from when a request was due.", only=PAGE)
     return Section("stages", [Table(head, [_stage_row(one) for one in record.stages]), note])
 
 

@@ -54,7 +54,7 @@ def findings(record: RunRecord) -> list[Section]:
         request_sections.publications(record),
         request_sections.request_latency(record),
         request_sections.latencies(record),
-        Section("over the run", [Plots()]),
+        Section("over the run", [Plots(only=PAGE)]),
         request_sections.faults(record),
         notes(record),
         request_sections.limit(record),
@@ -120,7 +120,7 @@ def tiles(record: RunRecord) -> Section:
     for stage in record.stages:
         if stage.is_stampede and stage.requests.seconds:
             shown.append(("for the stampede's replies", _seconds(stage.requests.seconds)))
-    return Section("", [Tiles(shown)])
+    return Section("", [Tiles(shown, only=PAGE)])
 
 
 # Connections
@@ -179,7 +179,7 @@ def missing(record: RunRecord) -> Section:
     ]
     if not items:
         attempted = record.connections.attempted
-        return Section("failures", [Statement(["none"], TEXT)] if attempted else ())
+        return Section("failures", [Statement(["none"], only=TEXT)] if attempted else ())
     return Section(_missing_title(record), [Items(items)])
 
 
@@ -287,7 +287,7 @@ def counters(record: RunRecord) -> Section:
         if value and not name.endswith("Opens")
     ]
     said = ", ".join(moved) or "no retransmission, overflow or drop"
-    return Section("kernel", [Statement([said], TEXT)] if record.kernel_counters else ())
+    return Section("kernel", [Statement([said], only=TEXT)] if record.kernel_counters else ())
 
 
 # The conditions
@@ -323,9 +323,9 @@ def conditions(record: RunRecord) -> Section:
         "conditions",
         [
             Pairs("run", run),
-            Pairs("in detail", details, PAGE),
-            Pairs("kernel settings", m.sysctls, PAGE),
-            Pairs("kernel counters over the run", moved, PAGE),
+            Pairs("in detail", details, only=PAGE),
+            Pairs("kernel settings", m.sysctls, only=PAGE),
+            Pairs("kernel counters over the run", moved, only=PAGE),
         ],
     )
 
