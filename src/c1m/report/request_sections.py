@@ -169,16 +169,12 @@ def request_latency(record: RunRecord) -> Section:
     both = spectra(record)
     if not both:
         return Section("")
-    corrected, uncorrected = both.values()
-    names = dict.fromkeys([*corrected.percentiles_ns, *uncorrected.percentiles_ns])
-    pairs: list[tuple[str, float | None, float | None]] = [
-        (name, corrected.percentiles_ns.get(name), uncorrected.percentiles_ns.get(name))
-        for name in names
-    ]
-    is_there = uncorrected.count > 0
-    pairs.append(("max", corrected.max_ns, uncorrected.max_ns if is_there else None))
-    pairs.append(("mean", corrected.mean_ns, uncorrected.mean_ns if is_there else None))
-    rows = [(name, _duration(a), _duration(b), _times(a, b)) for name, a, b in pairs]
+    ours, theirs = (
+        {**one.percentiles_ns, "max": one.max_ns, "mean": one.mean_ns} if one.count else {}
+        for one in both.values()
+    )
+    pairs = {name: (ours.get(name), theirs.get(name)) for name in [*ours, *theirs]}
+    rows = [(name, _duration(a), _duration(b), _times(a, b)) for name, (a, b) in pairs.items()]
     counts = (format_count(one.count) if one.count else "" for one in both.values())
     table = Table((*both, ""), [*rows, ("count", *counts, "")])
     return Section("latency of requests", [table, *_why_they_differ(record)])
@@ -202,9 +198,9 @@ def _why_they_differ(record: RunRecord) -> list[Note]:
     differing = [
         f"from {name} on"
         for name, ns in corrected.percentiles_ns.items()
-        if ns >= _DIFFER * uncorrected.percentiles_ns.get(name, ns)
+        if _times(ns, uncorrected.percentiles_ns.get(name))
     ]
-    if corrected.max_ns >= _DIFFER * uncorrected.max_ns:
+    if _times(corrected.max_ns, uncorrected.max_ns):
         differing.append("at the max")
     if not differing:
         return [Note("Both agree: requests were sent when they were due.")]
@@ -227,9 +223,7 @@ def _why_they_differ(record: RunRecord) -> list[Note]:
 def latencies(record: RunRecord) -> Section:
     """A row for each distribution beside the spectra, a column for each percentile."""
     named = other_latencies(record)
-    percentiles: dict[str, None] = {}
-    for one in sorted(named.values(), key=lambda one: -len(one.percentiles_ns)):
-        percentiles |= dict.fromkeys(one.percentiles_ns)
+    percentiles = max((one.percentiles_ns for one in named.values()), key=len, default={})
     rows = [
         (
             name,
