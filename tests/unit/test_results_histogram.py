@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from c1m.errors import UsageError
-from c1m.results.histogram import RELATIVE_ERROR_MAX, VALUE_MAX, Histogram, buckets_of, highest_in
+from c1m.results.histogram import RELATIVE_ERROR_MAX, VALUE_MAX, Histogram, bounds_of, buckets_of
 
 
 def of(*values: int) -> Histogram:
@@ -60,13 +60,13 @@ def test_negative_values_are_refused_and_nothing_of_them_is_counted(length: int)
 
 
 def test_every_bucket_is_narrow_and_they_follow_each_other() -> None:
-    tops = [highest_in(bucket) for bucket in range(44 * 1024)]
-    assert tops[:2048] == list(range(2048))
-    assert tops[-1] == VALUE_MAX
-    highest = np.array(tops, np.int64)
-    lowest = np.concatenate(([0], highest[:-1] + 1))
-    assert (buckets_of(highest) == np.arange(len(tops))).all()
-    assert (buckets_of(lowest) == np.arange(len(tops))).all()
+    buckets = np.arange(44 * 1024)
+    lowest, highest = bounds_of(buckets)
+    assert highest[:2048].tolist() == list(range(2048))
+    assert highest[-1] == VALUE_MAX
+    assert (lowest == np.concatenate(([0], highest[:-1] + 1))).all()
+    assert (buckets_of(highest) == buckets).all()
+    assert (buckets_of(lowest) == buckets).all()
     assert ((highest - lowest) <= lowest * RELATIVE_ERROR_MAX).all()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import PurePath
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from c1m import files
 from c1m.errors import UsageError
 from c1m.results import catalogue
-from c1m.results.histogram import Histogram, highest_in
+from c1m.results.histogram import Values
 from c1m.results.record import Latency, RunRecord
 from c1m.units import NS_PER_MS
 
@@ -28,8 +29,8 @@ TICKS_PER_HALF_DISTANCE = 5
 _BUCKETS, _SUB_BUCKETS = 43, 2048
 
 
-def hgrm(latency: Latency, scale: float = NS_PER_MS) -> str:
-    """A distribution as .hgrm text; values are divided by `scale`.
+def hgrm(latency: Latency) -> str:
+    """A distribution as .hgrm text.
 
     Raises UsageError where the record has no histogram of it that this c1m can read.
     """
@@ -39,64 +40,40 @@ def hgrm(latency: Latency, scale: float = NS_PER_MS) -> str:
             "Measure again with this version of c1m.",
         )
     histogram = latency.distribution()
+    lows, tops, counts = histogram.buckets()
     lines = [f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}", ""]
-    for value, level, count in _levels(histogram):
-        line = f"{value / scale:12.3f} {level / 100:.12f} {count:10d}"
-        lines.append(line if level == 100 else f"{line} {1 / (1 - level / 100):14.2f}")
-    deviation, top = _deviation(histogram), _top(histogram)
+    top, deviation = 0, 0.0
+    if len(counts):
+        for value, level, count in _levels(tops, np.cumsum(counts)):
+            line = f"{value / NS_PER_MS:12.3f} {level / 100:.12f} {count:10d}"
+            lines.append(line if level == 100 else f"{line} {1 / (1 - level / 100):14.2f}")
+        middles = lows + (tops + 1 - lows) // 2
+        mean = np.average(middles, weights=counts)
+        deviation = math.sqrt(np.average((middles - mean) ** 2, weights=counts)) / NS_PER_MS
+        top = tops[-1]
     lines += [
-        f"#[Mean    = {histogram.mean / scale:12.3f}, StdDeviation   = {deviation / scale:12.3f}]",
-        f"#[Max     = {top / scale:12.3f}, Total count    = {histogram.count:12d}]",
+        f"#[Mean    = {histogram.mean / NS_PER_MS:12.3f}, StdDeviation   = {deviation:12.3f}]",
+        f"#[Max     = {top / NS_PER_MS:12.3f}, Total count    = {histogram.count:12d}]",
         f"#[Buckets = {_BUCKETS:12d}, SubBuckets     = {_SUB_BUCKETS:12d}]",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _levels(histogram: Histogram) -> list[tuple[int, float, int]]:
-    """[(highest value of the bucket, level in %, values up to it), ...] as HdrHistogram walks.
+def _levels(tops: Values, passed: Values) -> Iterator[tuple[int, float, int]]:
+    """(highest value of the bucket, level in %, values up to it), ... as HdrHistogram walks.
 
     The level climbs by a fifth of half of what is left to 100 %, halves counted in whole steps;
     when the last bucket is reached, one more row says 100 %.
     """
-    used, counts = _buckets(histogram)
-    if not len(used):
-        return []
-    passed = np.cumsum(counts)
-    total = int(passed[-1])
-    percents = 100.0 * passed / total
-    rows, level = [], 0.0
+    percents, level = 100.0 * passed / passed[-1], 0.0
     while True:
-        at = int(np.searchsorted(percents, level, side="left"))
-        rows.append((highest_in(int(used[at])), level, int(passed[at])))
-        if passed[at] == total:
-            rows.append((highest_in(int(used[at])), 100.0, total))
-            return rows
+        at = int(np.searchsorted(percents, level))
+        yield tops[at], level, passed[at]
+        if passed[at] == passed[-1]:
+            yield tops[at], 100.0, passed[at]
+            return
         halvings = int(math.log(100.0 / (100.0 - level)) / math.log(2)) + 1
         level += 100.0 / (TICKS_PER_HALF_DISTANCE * 2**halvings)
-
-
-def _buckets(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the buckets in use and their counts, int64[n] each."""
-    data = histogram.to_json()
-    return np.cumsum(np.array(data["steps"], np.int64)), np.array(data["counts"], np.int64)
-
-
-def _top(histogram: Histogram) -> int:
-    """The highest value of the last bucket in use: what HdrHistogram calls the maximum."""
-    used, _ = _buckets(histogram)
-    return highest_in(int(used[-1])) if len(used) else 0
-
-
-def _deviation(histogram: Histogram) -> float:
-    """The standard deviation, from the middles of the buckets."""
-    used, counts = _buckets(histogram)
-    if not len(used):
-        return 0.0
-    widths = 2.0 ** np.maximum(0, used // 1024 - 1)
-    tops = np.array([highest_in(bucket) for bucket in used.tolist()], np.float64)
-    middles = tops + 1 - np.where(widths > 1, widths / 2, 1)
-    mean = float(counts @ middles) / float(counts.sum())
-    return math.sqrt(float(counts @ (middles - mean) ** 2) / float(counts.sum()))
 
 
 def hgrm_files(record: RunRecord, path: str) -> dict[str, str]:
@@ -108,14 +85,10 @@ def hgrm_files(record: RunRecord, path: str) -> dict[str, str]:
     texts = {path: hgrm(catalogue.distribution(record, name))}
     uncorrected = catalogue.distribution(record, "uncorrected")
     if name == "request" and uncorrected.count and path != files.STANDARD:
-        texts[uncorrected_path(path)] = hgrm(uncorrected)
+        whole = PurePath(path)
+        beside = whole.with_name(f"{whole.stem}-uncorrected{whole.suffix}")
+        texts[str(beside)] = hgrm(uncorrected)
     return texts
-
-
-def uncorrected_path(path: str) -> str:
-    """run.hgrm -> run-uncorrected.hgrm."""
-    whole = PurePath(path)
-    return str(whole.with_name(f"{whole.stem}-uncorrected{whole.suffix}"))
 
 
 def csv(record: RunRecord) -> str:

@@ -29,7 +29,6 @@ from c1m.report.plot import (
     thinned,
 )
 from c1m.report.request_sections import other_latencies, other_latencies_title, spectra
-from c1m.results.histogram import highest_in
 from c1m.results.record import Latency, ProcessColumns, RunRecord, Series
 from c1m.units import format_bytes, format_count, format_duration
 
@@ -359,11 +358,10 @@ def _bins(one: Latency) -> tuple[npt.NDArray[np.float64], list[int]]:
 
     A histogram's bucket is far narrower than a bin and counts where its highest value lies.
     """
-    data = one.histogram
-    buckets = np.cumsum(np.array(data["steps"], np.int64)).tolist()
-    places = _BINS_A_DECADE * np.log10([max(1, highest_in(bucket)) / 1e6 for bucket in buckets])
+    _, tops, counts = one.distribution().buckets()
+    places = _BINS_A_DECADE * np.log10(np.maximum(1, tops) / 1e6)
     bins = np.arange(math.floor(places.min()), math.floor(places.max()) + 2)
-    numbers, _ = np.histogram(places, bins, weights=data["counts"])
+    numbers, _ = np.histogram(places, bins, weights=counts)
     return 10.0 ** (bins / _BINS_A_DECADE), numbers.astype(np.int64).tolist()
 
 

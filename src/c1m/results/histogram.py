@@ -57,10 +57,11 @@ def buckets_of(values: Values) -> npt.NDArray[np.int64]:
     return np.where(values < _EXACT_BELOW, values, placed)
 
 
-def highest_in(bucket: int) -> int:
-    """The highest value that falls into a bucket."""
-    shift = max(0, bucket // 1024 - 1)
-    return ((bucket - 1024 * shift + 1) << shift) - 1
+def bounds_of(buckets: Values) -> tuple[Values, Values]:
+    """The lowest and the highest value that fall into each bucket (int64[n])."""
+    shifts = np.maximum(0, buckets // 1024 - 1)
+    lows = (buckets - 1024 * shifts) << shifts
+    return lows, lows + (1 << shifts) - 1
 
 
 class Histogram:
@@ -176,9 +177,8 @@ class Histogram:
             return np.zeros(len(qs), np.int64)
         # 0.07 * 100 is 7.000000000000001 in floating point: a hair less keeps it the 7th
         ranks = [max(1, math.ceil(q * count * (1 - 2**-51))) for q in qs.tolist()]
-        buckets = np.searchsorted(passed, ranks, side="left").tolist()
-        tops = [min(max(highest_in(bucket), self._min), self._max) for bucket in buckets]
-        return np.array(tops, np.int64)
+        _, tops = bounds_of(np.searchsorted(passed, ranks, side="left"))
+        return tops.clip(self._min, self._max)
 
     def percentiles(self) -> dict[str, int]:
         """'p50' to 'p99.999' -> value, only those with at least ten samples beyond them."""
@@ -186,6 +186,13 @@ class Histogram:
         carried = [(name, q) for name, q, needed in PERCENTILES if count >= needed]
         values = self.quantiles(np.array([q for _, q in carried], np.float64))
         return {name: int(value) for (name, _), value in zip(carried, values, strict=True)}
+
+    def buckets(self) -> tuple[Values, Values, Values]:
+        """(lowest value, highest value, how many values) of each bucket in use, int64[n] each."""
+        self._fold()
+        used = np.flatnonzero(self._counts)
+        lows, tops = bounds_of(used)
+        return lows, tops, self._counts[used]
 
     def octaves(self) -> list[int]:
         """How many values are in [2**i, 2**(i+1)), element i; 0 counts with 1. For a picture."""
