@@ -217,8 +217,14 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
                 f"{failed - 1} x ETIMEDOUT while connecting",
                 "the accept queue overflowed 9 times",
                 "Raise net.core.somaxconn and the server's backlog.",
+                "ETIMEDOUT",
             ),
-            Explanation(lost, f"{lost} x ECONNRESET while open", "the peer reset the connection"),
+            Explanation(
+                lost,
+                f"{lost} x ECONNRESET while open",
+                "the peer reset the connection",
+                errno="ECONNRESET",
+            ),
         ],
         notes=["INCR totals add up: 5,000 keys, 2,500,000 increments"],
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from c1m.report import text
-from c1m.report.request_sections import limit_sentences, sentence
+from c1m.report.request_sections import sentence
 from c1m.results.record import (
     Connections,
     Explanation,
@@ -207,7 +207,7 @@ def test_at_most_three_faults_of_a_kind_are_shown() -> None:
     [
         (Limit("server", sentences=["Busy"]), ["limit The server was the limit.", "Busy."]),
         (Limit("neither", sentences=["Kept."]), ["limit Neither was the limit.", "Kept."]),
-        (Limit("both", kernel_drops=7), ["Measured: packets dropped by this machine 7."]),
+        (Limit("both", server_cpu=2.5), ["Measured while requests ran: server 250 % of a core."]),
         (Limit(generator_cpu=0.5), ["limit What the limit was is not known."]),
     ],
 )
@@ -217,12 +217,9 @@ def test_who_the_limit_was(limit: Limit, says: list[str]) -> None:
     assert not any("LOWER BOUND" in line for line in lines)
 
 
-def test_figures_that_the_sentences_have_are_not_said_again() -> None:
-    said = ["p99 of its lag is 12 ms.", "CPU while requests ran: generator 97 %.", "3 drops."]
-    limit = replace(request_record().limit, sentences=said)
-    assert limit_sentences(limit) == ["The generator was the limit.", *said]
-    assert len(limit_sentences(replace(limit, sentences=[]))) == 2
-    assert limit_sentences(Limit()) == []
+def test_of_a_limit_of_which_nothing_is_known_nothing_is_said() -> None:
+    lines = squeezed(replace(request_record(), limit=Limit()))
+    assert not any(line.startswith("limit ") for line in lines)
 
 
 def test_a_sentence_ends() -> None:

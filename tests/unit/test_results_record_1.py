@@ -46,8 +46,17 @@ def test_nothing_else_is_changed() -> None:
     assert new["requests"]["seconds"] == hold["end_s"] - hold["start_s"]
     assert new["requests"].items() >= old["requests"].items()
     old["connections"]["failed_otherwise"] = old["connections"].pop("failed")
-    same = old.keys() - {"schema", "rounds", "requests", "stages", "asked"}
+    said = old["limit"]["sentences"]
+    assert new["limit"]["sentences"] == [one for one in said if not one.startswith("CPU while")]
+    same = old.keys() - {"schema", "rounds", "requests", "stages", "asked", "limit"}
     assert {name: new[name] for name in same} == {name: old[name] for name in same}
+
+
+def test_explanations_name_the_errno_of_their_failure() -> None:
+    whats = ("1,200 x ETIMEDOUT while connecting", "4 x EOF while open", "stopped at 28,232")
+    old = data() | {"explanations": [{"count": 1, "what": what, "cause": ""} for what in whats]}
+    found = [one.errno for one in RunRecord.from_json(old).explanations]
+    assert found == ["ETIMEDOUT", "EOF", ""]
 
 
 def test_what_was_asked_has_its_times_in_nanoseconds() -> None:

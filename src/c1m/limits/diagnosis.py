@@ -106,7 +106,7 @@ def _failure_row(failure: Failure, evidence: Evidence, told: set[str]) -> Explan
         remedy += f" The server's own counters are on its machine: nstat -az {' '.join(names)}."
     what = f"{format_count(failure.count)} x {failure.errno} {_WHEN.get(failure.phase, '')}"
     cause = " ".join([_sentence(failure.text), *seen, *counted])
-    return Explanation(failure.count, what.strip(), cause.strip(), remedy.strip())
+    return Explanation(failure.count, what.strip(), cause.strip(), remedy.strip(), failure.errno)
 
 
 def _unfinished(count: int, evidence: Evidence, told: set[str]) -> Explanation:

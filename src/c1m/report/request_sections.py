@@ -16,7 +16,6 @@ from c1m.results.record import (
     WRONG_KINDS,
     FaultSeen,
     Latency,
-    Limit,
     RunRecord,
     StageResult,
 )
@@ -260,26 +259,17 @@ def _fault(one: FaultSeen) -> Item:
 
 
 def limit(record: RunRecord) -> Section:
-    """The generator's verdict on itself."""
-    sentences = limit_sentences(record.limit)
-    return Section("limit", [Statement(sentences)] if sentences else ())
-
-
-def limit_sentences(limit: Limit) -> list[str]:
-    """Who the limit was, why, and figures that these sentences do not have; [] of nothing known."""
-    said = [sentence(text) for text in limit.sentences]
-    whole = " ".join(said)
+    """The generator's verdict on itself: who the limit was, why, and what was measured."""
+    known, lag = record.limit, record.limit.schedule_lag
     figures = []
-    if "CPU" not in whole:
-        for name, cpu in (("generator", limit.generator_cpu), ("server", limit.server_cpu)):
-            figures += [] if cpu is None else [f"{name} {100 * cpu:.0f} % of a core"]
-    if limit.schedule_lag.count and "p99 of its lag" not in whole:
-        lag, tail = limit.schedule_lag, limit.schedule_lag.percentiles_ns
-        p99 = f"p99 {format_duration(tail['p99'])}, " if "p99" in tail else ""
-        figures.append(f"generator behind its schedule {p99}max {format_duration(lag.max_ns)}")
-    if limit.kernel_drops and "drop" not in whole:
-        figures.append(f"packets dropped by this machine {format_count(limit.kernel_drops)}")
-    if limit.who == "unknown" and not said and not figures:
-        return []
-    measured = f"Measured: {'; '.join(figures)}." if figures else ""
-    return [text for text in (_WHO.get(limit.who, ""), *said, measured) if text]
+    for name, cpu in (("generator", known.generator_cpu), ("server", known.server_cpu)):
+        figures += [] if cpu is None else [f"{name} {100 * cpu:.0f} % of a core"]
+    if lag.count:
+        p99 = lag.percentiles_ns.get("p99")
+        tail = "" if p99 is None else f"p99 {format_duration(p99)}, "
+        figures.append(f"generator behind its schedule {tail}max {format_duration(lag.max_ns)}")
+    if known.who == "unknown" and not known.sentences and not figures:
+        return Section("")
+    measured = [f"Measured while requests ran: {'; '.join(figures)}."] if figures else []
+    said = [_WHO.get(known.who, ""), *map(sentence, known.sentences), *measured]
+    return Section("limit", [Statement(list(filter(None, said)))])

@@ -170,7 +170,7 @@ def _step(name: str, count: int, whole: int) -> _Step:
 
 def missing(record: RunRecord) -> Section:
     """Every missing connection with its cause and its remedy, and failures without a cause."""
-    explained = " ".join(one.what for one in record.explanations)
+    explained = {one.errno for one in record.explanations}
     items = [Item(_explanation(one), remedy=one.remedy) for one in record.explanations]
     items += [
         Item(_failure(one), remedy=one.remedy)
@@ -189,7 +189,7 @@ def _missing_title(record: RunRecord) -> str:
     if not record.explanations:
         return "failures"
     is_short = c.attempted > c.opened or c.lost or c.peak_open < record.asked.connections
-    is_short = is_short or any("never had a first reply" in one.what for one in record.explanations)
+    is_short = is_short or record.first.missing
     return "what is missing, and why" if is_short else "what the kernel noticed"
 
 

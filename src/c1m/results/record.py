@@ -468,6 +468,7 @@ class Explanation:
     what: str  # "12 x ECONNREFUSED while connecting", "stopped at 28,232"
     cause: str
     remedy: str = ""
+    errno: str = ""  # of the failure that it explains
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,11 +477,15 @@ class FanOut:
 
     LAWS: ClassVar[tuple[str, ...]] = ("received <= expected",)
 
-    published: int = 0
-    expected: int = 0  # pushes: one for each subscriber
-    received: int = 0
-    doubled: int = 0  # pushes that had come already
-    garbled: int = 0  # bytes that are no push
+    published: int = counted("publications sent", better=HIGHER)
+    expected: int = counted("pushes expected, one for each subscriber", better="")
+    received: int = counted("pushes that came", better=HIGHER, of="expected")
+    doubled: int = counted(
+        "pushes received more than once", shortfall="{doubled} publications came more than once."
+    )
+    garbled: int = counted(
+        "bytes that are not a push", shortfall="{garbled} publications came garbled."
+    )
 
     @property
     def missing(self) -> int:
@@ -491,6 +496,9 @@ class FanOut:
     def reach(self) -> float | None:
         """The share of pushes that came; None where none was expected."""
         return self.received / self.expected if self.expected else None
+
+
+FAN_OUT_COUNTS = counts_of(FanOut)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ What schema 2 has otherwise:
 - The first requests and the stampedes are counted as all requests are (`first`, `stampede`, the
   `requests` of a stampede's stage), not in a list of rounds.
 - A wrong reply is one of the `faults`.
+- The CPU of both ends is only in figures, not in the limit's sentences, too.
+- An explanation names the errno of its failure.
 - What was asked has its times in nanoseconds.
 - Connects that failed with other errnos are `failed_otherwise`: `failed` is all that failed.
 - Every record has stages. Early records of schema 1 had none, nor faults, nor a count of
@@ -16,6 +18,7 @@ It changes JSON, and knows only the parts that it changes.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +28,7 @@ from c1m.results import codec
 from c1m.units import NS_PER_S
 
 SCHEMA = "c1m-run/1"
+_CPU = "CPU while requests ran: "
 _STAGES = ("ramp", "hold", "stampede")  # of the early records
 
 
@@ -63,7 +67,24 @@ class _Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class _Explanation:
+    what: str
+
+    @property
+    def errno(self) -> str:
+        match = re.match(r"[\d,]+ x (\w+) while ", self.what)
+        return match[1] if match else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    sentences: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class _Record:
+    explanations: list[_Explanation] = field(default_factory=list)
+    limit: _Limit = field(default_factory=_Limit)
     phases: list[_Stage] = field(default_factory=list)
     rounds: list[_Round] = field(default_factory=list)
     requests: _Requests = field(default_factory=_Requests)
@@ -85,6 +106,11 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
         new["connections"] = {"ready": first.right} | {names.get(n, n): counts[n] for n in counts}
     if isinstance(asked := data.get("asked"), dict):
         new["asked"] = _asked(asked)
+    if isinstance(limit := data.get("limit"), dict):
+        said = [text for text in old.limit.sentences if not text.startswith(_CPU)]
+        new["limit"] = limit | {"sentences": said}
+    told = zip(data.get("explanations", ()), old.explanations, strict=True)
+    new["explanations"] = [one | {"errno": seen.errno} for one, seen in told]
     stages = data.get("stages") or codec.encode([p for p in old.phases if p.name in _STAGES])
     new["stages"] = stages = [dict(stage) for stage in stages]
     extras: Counter[str] = Counter()

@@ -341,15 +341,13 @@ def lag_bound_ns(p99_ns: int | None) -> int:
 def _open_loop(facts: Facts) -> tuple[str, list[str]]:
     behind = _behind(facts)
     if behind:
-        sentences = [*behind, _cpu_sentence(facts)]
         if facts.server_is_busy():
-            return "both", [*sentences, "The server had no CPU to spare either."]
-        return "generator", sentences
-    kept = (
+            return "both", [*behind, "The server had no CPU to spare either."]
+        return "generator", behind
+    sentences = [
         f"The generator kept its schedule: 99 % of the requests went out within "
         f"{format_duration(facts.lag.quantile(0.99))} of their time."
-    )
-    sentences = [kept, _cpu_sentence(facts)]
+    ]
     short = _fell_short(facts)
     if facts.is_explained:
         return "neither", [*sentences, *short]  # `_with_roots` says who
@@ -417,40 +415,30 @@ def _fell_short(facts: Facts) -> list[str]:
 
 
 def _closed_loop(facts: Facts) -> tuple[str, list[str]]:
-    sentences = [_cpu_sentence(facts)]
     if facts.generator_cpu is None:
-        return "unknown", [*sentences, "So it is not known whether the generator was the limit."]
+        return "unknown", [
+            "Without its CPU time it is not known whether the generator was the limit."
+        ]
     if facts.is_explained and not facts.generator_is_busy:
-        return "neither", sentences  # `_with_roots` says who
+        return "neither", []  # `_with_roots` says who
     if facts.generator_is_busy:
         if facts.server_is_busy(NEARLY_BUSY):
-            return "both", [*sentences, "Both used all the CPU that they can."]
-        return "generator", [*sentences, "The generator could not have asked for more."]
+            return "both", ["Both used all the CPU that they can."]
+        return "generator", ["The generator could not have asked for more."]
     if facts.server_is_busy():
-        return "server", [*sentences, "The generator had time to spare, the server had none."]
+        return "server", ["The generator had time to spare, the server had none."]
     if facts.server_cpu is None:
         why = (
             "The generator had time to spare: the server, the path or the think time was the limit."
         )
-        return "unknown", [*sentences, why]
+        return "unknown", [why]
     if facts.is_crowded:
-        return "both", [*sentences, _crowd(facts)]
+        return "both", [_crowd(facts)]
     why = (
         "Neither was short of CPU: round trips (and think time) over so many connections are the "
         "limit; more connections or --pipeline would show what the server can do."
     )
-    return "neither", [*sentences, why]
-
-
-def _cpu_sentence(facts: Facts) -> str:
-    return (
-        f"CPU while requests ran: generator {_cores(facts.generator_cpu)}, server "
-        f"{_cores(facts.server_cpu)}."
-    )
-
-
-def _cores(cpu: float | None) -> str:
-    return "unknown" if cpu is None else f"{100 * cpu:.0f} % of a core"
+    return "neither", [why]
 
 
 def _crowd(facts: Facts) -> str:

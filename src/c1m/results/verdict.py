@@ -9,6 +9,7 @@ from c1m.results.options import LoadOptions
 from c1m.results.record import (
     CONNECTION_COUNTS,
     EXTRA_KINDS,
+    FAN_OUT_COUNTS,
     NOT_OPENED,
     REQUEST_COUNTS,
     WRONG_KINDS,
@@ -60,12 +61,12 @@ def _of_connections(asked: LoadOptions, connections: Connections) -> list[str]:
             f"{format_count(again_failed)} of {format_count(connections.attempted)} connects "
             f"failed{_why(connections)}."
         )
-    values = {name: format_count(getattr(connections, name)) for name in CONNECTION_COUNTS}
-    return shortfalls + _must_not_be(connections, CONNECTION_COUNTS, values)
+    return shortfalls + _must_not_be(connections, CONNECTION_COUNTS)
 
 
-def _must_not_be(one: Any, counts: Mapping[str, Count], values: Mapping[str, str]) -> list[str]:
-    """The sentences of counts that are to be 0; `values`: what these sentences name."""
+def _must_not_be(one: Any, counts: Mapping[str, Count], **more: str) -> list[str]:
+    """The sentences of counts that are to be 0; `more`: what these name besides the counts."""
+    values = {name: format_count(getattr(one, name)) for name in counts} | more
     return [
         count.shortfall.format_map(values)
         for name, count in counts.items()
@@ -101,9 +102,8 @@ def _of_one_each(
 
 def _of_requests(record: RunRecord) -> list[str]:
     requests, everything = record.requests, record.all_requests
-    values = {name: format_count(getattr(requests, name)) for name in REQUEST_COUNTS}
-    values["kinds"] = _kinds(requests, WRONG_KINDS)
-    shortfalls = _must_not_be(requests, REQUEST_COUNTS, values)
+    kinds = _kinds(requests, WRONG_KINDS)
+    shortfalls = _must_not_be(requests, REQUEST_COUNTS, kinds=kinds)
     if extra := sum(everything.faults.get(kind, 0) for kind in EXTRA_KINDS):
         kinds = _kinds(everything, EXTRA_KINDS)
         shortfalls.append(f"{format_count(extra)} replies came beyond those due{kinds}.")
@@ -128,10 +128,7 @@ def _of_fan_out(fan_out: FanOut) -> list[str]:
             f"{format_count(fan_out.expected)} receivers: "
             f"{format_count(fan_out.missing)} are missing."
         )
-    for count, how in ((fan_out.doubled, "more than once"), (fan_out.garbled, "garbled")):
-        if count:
-            shortfalls.append(f"{format_count(count)} publications came {how}.")
-    return shortfalls
+    return shortfalls + _must_not_be(fan_out, FAN_OUT_COUNTS)
 
 
 def _why(connections: Connections) -> str:
