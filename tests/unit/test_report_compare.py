@@ -22,9 +22,9 @@ from c1m.report.compare import (
     WORSE,
     Comparison,
     compare,
+    differing_conditions,
 )
 from c1m.report.compare_text import comparison_text, headline
-from c1m.results import conditions
 from c1m.results.record import EngineUsed, FanOut, Limit, RunRecord, Verdict
 from measured_records import run
 from report_records import METADATA, complete_record, short_record
@@ -263,7 +263,7 @@ def other_conditions(record: RunRecord) -> RunRecord:
 
 
 def test_conditions_that_differ_are_told() -> None:
-    found = conditions.differing([run(1)], [other_conditions(run(1))])
+    found = differing_conditions([run(1)], [other_conditions(run(1))])
     assert {(one.name, one.a, one.b) for one in found if one.is_alarming} == {
         ("kernel", "Linux 6.18.5", "Linux 6.12.1"),
         ("engine", "uring", "epoll"),
@@ -277,7 +277,7 @@ def test_conditions_that_differ_are_told() -> None:
 
 
 def test_conditions_that_differ_within_a_side_are_told() -> None:
-    (one,) = conditions.differing(
+    (one,) = differing_conditions(
         [run(1), replace(run(1), metadata=replace(METADATA, cores=4))], [run(1)]
     )
     assert (one.name, one.a, one.b) == ("cores", "2 | 4", "2")

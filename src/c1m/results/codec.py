@@ -19,6 +19,13 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 T = TypeVar("T")
+# annotation -> the types of its JSON values, and what they are; a bool is no number
+_PLAIN: dict[type, tuple[set[type], str]] = {
+    float: ({int, float}, "a number"),
+    int: ({int}, "an integer"),
+    bool: ({bool}, "true or false"),
+    str: ({str}, "a text"),
+}
 _INTEGER_END = 1 << 63  # what arrays of counts and sizes hold
 
 
@@ -88,23 +95,14 @@ def _decode_dataclass(kind: Any, value: Any, place: str) -> Any:
 
 
 def _decode_plain(kind: Any, value: Any, place: str) -> Any:
-    if kind is float:
-        if value is None:
-            return math.nan  # what `encode` made of a float that was not finite
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        _expect(is_number, value, "a number", place)
-        _expect(type(value) is float or abs(value) < _INTEGER_END, value, "in range", place)
-        return float(value)
-    if kind is int:
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        _expect(is_integer, value, "an integer", place)
+    assert kind in _PLAIN, f"a record has no field of type {kind}"
+    if kind is float and value is None:
+        return math.nan  # what `encode` made of a float that was not finite
+    types, what = _PLAIN[kind]
+    _expect(type(value) in types, value, what, place)
+    if type(value) is int:
         _expect(abs(value) < _INTEGER_END, value, "an integer of 63 bits", place)
-    elif kind is bool:
-        _expect(isinstance(value, bool), value, "true or false", place)
-    else:
-        assert kind is str, f"a record has no field of type {kind}"
-        _expect(isinstance(value, str), value, "a text", place)
-    return value
+    return float(value) if kind is float else value
 
 
 def _expect(is_right: bool, value: Any, what: str, place: str) -> None:

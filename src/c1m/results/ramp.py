@@ -15,10 +15,8 @@ class RampTimes:
     """
 
     def __init__(self, start_ns: int) -> None:
-        self.start_ns = start_ns
         self.count = 0
-        self.last_ns = start_ns
-        self._passed_ns: list[float] = [float(start_ns)]
+        self.restart(start_ns)
 
     def restart(self, start_ns: int) -> None:
         """The ramp begins now; nothing has come yet."""
@@ -42,15 +40,11 @@ class RampTimes:
         marks = self._passed_ns[:: step // RAMP_STEP]
         return [(b - a) / 1e9 for a, b in itertools.pairwise(marks)]
 
-    def stride_seconds(self) -> list[float]:
-        """Seconds that each further RAMP_STRIDE connections took."""
-        return self.step_seconds(RAMP_STRIDE)
-
     def result(self) -> Ramp:
         """The record's."""
         seconds = (self.last_ns - self.start_ns) / 1e9
         rate = self.count / seconds if seconds else 0.0
-        return Ramp(self.step_seconds(), self.stride_seconds(), seconds, rate)
+        return Ramp(self.step_seconds(), self.step_seconds(RAMP_STRIDE), seconds, rate)
 
     def last_step_ms(self) -> float | None:
         """Milliseconds that the latest whole 1,000 took."""
