@@ -5,12 +5,12 @@ time-out: then the stage is over (`moved_ns`, `is_still`).
 
 The server (or the path) stood still when no reply came on any connection for STILL_NS though some
 were waited for, the generator when it was not awake for so long. Both are kept as gaps;
-`results/stillness.py` decides at the end which of them are reported.
+`results/saturation.py` decides at the end which of them are reported.
 """
 
 from __future__ import annotations
 
-from c1m.results.saturation import Gap
+from c1m.results.record import Pause
 
 STILL_NS = 500_000_000  # a sampler's interval: over less, processor time says nothing
 GAPS_MAX = 32  # the longest are kept
@@ -20,7 +20,7 @@ class Watch:
     """When what last happened, in monotonic nanoseconds; the generator sets it."""
 
     def __init__(self, start_ns: int) -> None:
-        self.gaps: list[Gap] = []
+        self.gaps: list[Pause] = []
         self.recovers_ns = start_ns  # until then lateness may be a result of the server's gap
         self._start_ns = start_ns
         self.begin(start_ns)
@@ -40,8 +40,8 @@ class Watch:
 
     def keep(self, is_ours: bool, start_ns: int, end_ns: int, waiting: int) -> None:
         """A gap is over, or the run is, with so many requests in flight."""
-        start_s, end_s = (start_ns - self._start_ns) / 1e9, (end_ns - self._start_ns) / 1e9
-        self.gaps.append(Gap(is_ours, start_s, end_s, waiting))
+        start_s, seconds = (start_ns - self._start_ns) / 1e9, (end_ns - start_ns) / 1e9
+        self.gaps.append(Pause("generator" if is_ours else "server", start_s, seconds, waiting))
         if not is_ours:
             self.recovers_ns = 2 * end_ns - start_ns
         if len(self.gaps) > GAPS_MAX:

@@ -43,7 +43,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from c1m.results.histogram import Histogram
 from c1m.results.record import Latency, Limit, Pause, Requests, Samples, Throttling
@@ -82,28 +81,14 @@ IDLE = 0.1  # of a core: who used less did nothing
 THROTTLED_SHARE_MIN = 0.05
 
 
-class Gap(NamedTuple):
-    """A time, in seconds since the start, in which nothing came (or, ours: was done)."""
-
-    is_ours: bool
-    start_s: float
-    end_s: float
-    waiting: int = 0  # requests in flight at its end
-
-    @property
-    def seconds(self) -> float:
-        """How long it was."""
-        return self.end_s - self.start_s
-
-
 def pauses_of(
-    gaps: Sequence[Gap],
+    gaps: Sequence[Pause],
     spans: Sequence[tuple[float, float]],
     samples: Samples,
     service_p50_ns: int | None,
     replies_per_s: float,
 ) -> list[Pause]:
-    """The gaps that count, the earliest first.
+    """The gaps that count, with what the process used meanwhile, the earliest first.
 
     `spans`: from when to when stages with requests ran, in s; `service_p50_ns` uncorrected.
     """
@@ -112,16 +97,18 @@ def pauses_of(
         least = max(least, UNUSUAL / replies_per_s)
     pauses = []
     for gap in sorted(gaps, key=lambda gap: gap.start_s):
-        inside = max((min(gap.end_s, end) - max(gap.start_s, start) for start, end in spans),
-                     default=0.0)  # fmt: skip
-        if inside < least:
+        end_s = gap.start_s + gap.seconds
+        inside = (min(end_s, end) - max(gap.start_s, start) for start, end in spans)
+        if max(inside, default=0.0) < least:
             continue
-        process = samples.client if gap.is_ours else samples.server
-        cpu = cpu_share(process, samples.t_s, gap.start_s, gap.end_s)
-        if gap.is_ours and (cpu is None or cpu >= AWAKE):
+        is_ours = gap.who == "generator"
+        process = samples.client if is_ours else samples.server
+        cpu = cpu_share(process, samples.t_s, gap.start_s, end_s)
+        if is_ours and (cpu is None or cpu >= AWAKE):
             continue
-        who = "generator" if gap.is_ours else "server"
-        pauses.append(Pause(who, round(gap.start_s, 3), round(gap.seconds, 3), gap.waiting, cpu))
+        pauses.append(
+            replace(gap, start_s=round(gap.start_s, 3), seconds=round(gap.seconds, 3), cpu=cpu)
+        )
     return pauses
 
 
