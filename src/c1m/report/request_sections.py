@@ -268,8 +268,9 @@ def limit(record: RunRecord) -> Section:
         p99 = lag.percentiles_ns.get("p99")
         tail = "" if p99 is None else f"p99 {format_duration(p99)}, "
         figures.append(f"generator behind its schedule {tail}max {format_duration(lag.max_ns)}")
-    if known.who == "unknown" and not known.sentences and not figures:
-        return Section("")
-    measured = [f"Measured while requests ran: {'; '.join(figures)}."] if figures else []
-    said = [_WHO.get(known.who, ""), *map(sentence, known.sentences), *measured]
-    return Section("limit", [Statement(list(filter(None, said)))])
+    said = [sentence(text) for text in known.sentences]
+    if figures:
+        said.append(f"Measured while requests ran: {'; '.join(figures)}.")
+    if known.who in _WHO and (said or known.who != "unknown"):
+        said.insert(0, _WHO[known.who])
+    return Section("limit", [Statement(said)] if said else ())

@@ -31,7 +31,6 @@ from c1m.results.record import (
     LOWER,
     REQUEST_COUNTS,
     WRONG_KINDS,
-    Count,
     Latency,
     RunRecord,
 )
@@ -158,9 +157,7 @@ def find(name: str) -> Metric:
 
 def _quantile(figure: str) -> Fraction | None:
     match = _PERCENTILE.fullmatch(figure)
-    if match is None:
-        return None
-    quantile = Fraction(match[1]) / 100
+    quantile = Fraction(match[1]) / 100 if match else Fraction(0)
     return quantile if 0 < quantile < 1 else None
 
 
@@ -224,20 +221,15 @@ def samples_needed(quantile: Fraction) -> int:
     return math.ceil(_BEYOND / min(quantile, 1 - quantile))
 
 
-def unanswered(record: RunRecord, name: str) -> int:
-    """How many of what was due have no latency in that distribution, because nothing came back."""
-    requests = record.requests
-    if name == "request":
-        return requests.missing + requests.unsent
-    if name == "uncorrected":
-        return requests.missing
-    if name in ("first", "stampede"):
-        return (record.first if name == "first" else record.stampede).missing
-    if name == "connect":
-        return _failed(record)
-    if name == "push" and record.fan_out is not None:
-        return record.fan_out.missing
-    return 0
+# distribution -> how many of what was due have no latency in it, because nothing came back
+_UNANSWERED: dict[str, Callable[[RunRecord], int]] = {
+    "request": lambda r: r.requests.missing + r.requests.unsent,
+    "uncorrected": lambda r: r.requests.missing,
+    "first": lambda r: r.first.missing,
+    "stampede": lambda r: r.stampede.missing,
+    "connect": lambda r: r.connections.attempted - r.connections.opened,
+    "push": lambda r: r.fan_out.missing if r.fan_out else 0,
+}
 
 
 def beyond(record: RunRecord, metric: Metric) -> str:
@@ -249,7 +241,8 @@ def beyond(record: RunRecord, metric: Metric) -> str:
     if metric.figure != "max" and metric.quantile is None:
         return ""
     name = metric.distribution or default_distribution(record)
-    came, short = distribution(record, name).count, unanswered(record, name)
+    came = distribution(record, name).count
+    short = _UNANSWERED[name](record) if name in _UNANSWERED else 0
     quantile = Fraction(1) if metric.quantile is None else metric.quantile
     if math.ceil(quantile * (came + short)) <= came:
         return ""
@@ -267,10 +260,6 @@ def shown(kind: str, value: float) -> str:
 # How metrics are read from a record.
 
 
-def _failed(record: RunRecord) -> int:
-    return record.connections.attempted - record.connections.opened
-
-
 def _fault(kind: str) -> Reader:
     """Of all requests, or of the pushes; not fewer than were kept to be shown."""
 
@@ -282,28 +271,13 @@ def _fault(kind: str) -> Reader:
     return total
 
 
-def request_times(record: RunRecord) -> list[tuple[float, float]]:
-    """[(start, end), ...] in seconds: the stages in which requests were due."""
-    busy = [one for one in record.stages if one.requests.due and not one.is_stampede]
-    return [(one.start_s, one.end_s) for one in busy if one.end_s > one.start_s]
-
-
-def _rate(record: RunRecord) -> float | None:
-    requests = record.requests
-    return requests.right / requests.seconds if requests.seconds > 0 else None
-
-
-def _connect_rate(record: RunRecord) -> float | None:
-    return record.ramp.connects_per_s if record.ramp.seconds > 0 else None
-
-
 def _server_cpu(record: RunRecord) -> float | None:
-    samples = record.samples
-    used = [
-        cpu_used(samples.server, samples.t_s, start, end) for start, end in request_times(record)
-    ]
+    """Over the stages in which requests were due."""
+    server, t_s, right = record.samples.server, record.samples.t_s, record.requests.right
+    busy = [one for one in record.stages if one.requests.due and not one.is_stampede]
+    used = [cpu_used(server, t_s, one.start_s, one.end_s) for one in busy]
     seconds = sum(each[0] for each in used if each is not None)
-    return NS_PER_S * seconds / record.requests.right if seconds and record.requests.right else None
+    return NS_PER_S * seconds / right if seconds and right else None
 
 
 def _share(part: float, whole: float) -> float | None:
@@ -315,41 +289,34 @@ def _saturated(record: RunRecord) -> float | None:
     return None if limit.who == "unknown" and not limit.is_lower_bound else limit.is_lower_bound
 
 
-def _right_share(record: RunRecord) -> float | None:
-    requests = record.all_requests
-    return _share(requests.right, requests.due)
-
-
 def _counts() -> Iterator[Metric]:
     """Those that are fields of the record: each is described there."""
-    for field, count in CONNECTION_COUNTS.items():
-        yield _of_count(count, f"connections.{field}")
-    for field, count in REQUEST_COUNTS.items():
-        yield _of_count(count, f"all_requests.{field}")
+    parts = {"connections": CONNECTION_COUNTS, "all_requests": REQUEST_COUNTS}
+    for part, counts in parts.items():
+        for field, one in counts.items():
+            read, must_not_be = attrgetter(f"{part}.{field}"), bool(one.shortfall)
+            yield Metric(one.name or field, "count", one.help, read, "", one.better, must_not_be)
     for kind, help in (WRONG_KINDS | EXTRA_KINDS).items():
         yield Metric(kind, "count", help, _fault(kind), must_not_be=True)
-
-
-def _of_count(count: Count, path: str) -> Metric:
-    name = count.name or path.rpartition(".")[2]
-    must_not_be = bool(count.shortfall)
-    return Metric(name, "count", count.help, attrgetter(path), "", count.better, must_not_be)
 
 
 _UNKNOWN = "Too few connections were open, or the server's process is not known."
 
 _OTHERS = (
-    Metric("failed", "count", "connects that ended without a connection, in any way", _failed,
-           must_not_be=True),
+    Metric("failed", "count", "connects that ended without a connection, in any way",
+           _UNANSWERED["connect"], must_not_be=True),
     Metric("rate", "rate", "right replies a second, over the stages in which requests were due",
-           _rate, "The run has no stage in which requests were due.", HIGHER),
-    Metric("connect_rate", "rate", "connections opened a second, over the ramp", _connect_rate,
+           lambda r: _share(r.requests.right, r.requests.seconds),
+           "The run has no stage in which requests were due.", HIGHER),
+    Metric("connect_rate", "rate", "connections opened a second, over the ramp",
+           lambda r: r.ramp.connects_per_s if r.ramp.seconds > 0 else None,
            "The run has no ramp.", HIGHER),
     Metric("opened_share", "share", "of the connections asked for, how many opened",
            lambda r: _share(r.connections.opened, r.asked.connections),
            "The run was asked for no connection.", HIGHER),
     Metric("right_share", "share", "of the requests due, how many were answered right",
-           _right_share, "Nothing was sent.", HIGHER),
+           lambda r: _share(r.all_requests.right, r.all_requests.due), "Nothing was sent.",
+           HIGHER),
     Metric("reach", "share", "of the pushes expected, how many came (publish)",
            lambda r: r.fan_out.reach if r.fan_out else None,
            "The run published nothing.", HIGHER),
@@ -373,7 +340,7 @@ PLAIN = {metric.name: metric for metric in (*_counts(), *_OTHERS)}
 PLAIN["missing"] = replace(
     PLAIN["missing"],
     help=f"{PLAIN['missing'].help}; pushes that did not come",
-    read=lambda record: record.all_requests.missing + unanswered(record, "push"),
+    read=lambda record: record.all_requests.missing + _UNANSWERED["push"](record),
 )
 
 _TAIL = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max")
