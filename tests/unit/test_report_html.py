@@ -26,11 +26,15 @@ from report_request_records import publish_record, request_record
 BARE = "/* plotly */"  # in place of 4.8 MB of plotly's JavaScript
 
 
+def made(record: RunRecord) -> dict[str, plots.Plot]:
+    return {plot["id"]: plot for plot in plots.plots(record)}
+
+
 def data_of(page: str) -> list[dict[str, Any]]:
     found = re.search(r'<script type="application/json" id="c1m-figures">(.*?)</script>', page)
     assert found is not None
-    made: list[dict[str, Any]] = json.loads(found[1])
-    return made
+    figures: list[dict[str, Any]] = json.loads(found[1])
+    return figures
 
 
 class Balance(HTMLParser):
@@ -80,18 +84,18 @@ def test_what_the_page_shows_of_a_complete_run() -> None:
         "<b>16.0 B</b><span>server memory a connection</span>",
     ):
         assert part in page
-    made = {figure["id"]: figure for figure in data_of(page)}
-    assert list(made) == ["connections", "ramp", "user-memory", "machine-memory", "cpu", "latency"]
-    assert all(f'id="plot-{name}"' in page for name in made)
-    each, mean = made["ramp"]["traces"]
+    shown = {figure["id"]: figure for figure in data_of(page)}
+    assert list(shown) == ["connections", "ramp", "user-memory", "machine-memory", "cpu", "latency"]
+    assert all(f'id="plot-{name}"' in page for name in shown)
+    each, mean = shown["ramp"]["traces"]
     assert len(each["y"]) == 1000
     assert len(mean["y"]) == 21  # the last of 20 blocks is there twice, to draw its step
-    assert [trace["name"] for trace in made["latency"]["traces"]] == [
+    assert [trace["name"] for trace in shown["latency"]["traces"]] == [
         "connect",
         "first",
         "stampede",
     ]
-    bands = made["connections"]["layout"]["c1mBands"]
+    bands = shown["connections"]["layout"]["c1mBands"]
     assert [band["name"] for band in bands] == ["ramp", "hold", "stampede", "close"]
 
 
@@ -110,8 +114,7 @@ def test_what_peers_sent_is_escaped() -> None:
 
 def test_the_latency_curve_rises_to_the_maximum() -> None:
     record = complete_record(20_000)
-    figure = plots.other_latencies_by_percentile(record)
-    assert figure is not None
+    figure = made(record)["latency"]
     for trace in figure["traces"]:
         assert trace["x"] == sorted(trace["x"])
         assert trace["y"] == sorted(trace["y"])
@@ -124,20 +127,15 @@ def test_the_latency_curve_rises_to_the_maximum() -> None:
 
 def test_a_latency_of_one_or_of_no_sample() -> None:
     empty, one = Histogram(), Histogram()
-    assert (
-        plots.other_latencies_by_percentile(RunRecord(latencies={"first": Latency.of(empty)}))
-        is None
-    )
+    assert made(RunRecord(latencies={"first": Latency.of(empty)})) == {}
     one.record(np.zeros(1, np.int64))
-    made = plots.other_latencies_by_percentile(RunRecord(latencies={"first": Latency.of(one)}))
-    assert made is not None
-    json.dumps(made, allow_nan=False)
-    assert made["layout"]["yaxis"]["tickvals"]
+    figure = made(RunRecord(latencies={"first": Latency.of(one)}))["latency"]
+    json.dumps(figure, allow_nan=False)
+    assert figure["layout"]["yaxis"]["tickvals"]
 
 
 def test_cpu_is_a_share_of_one_core() -> None:
-    figure = plots.cpu(complete_record())
-    assert figure is not None
+    figure = made(complete_record())["cpu"]
     server, kernel = figure["traces"][:2]
     assert max(server["y"]) == pytest.approx(90, abs=4)
     assert all(a >= b for a, b in zip(server["y"], kernel["y"], strict=True))
@@ -175,8 +173,8 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     shown = CliRunner().invoke(report, [str(source)], catch_exceptions=False)
     assert shown.exit_code == 0
     assert shown.output.startswith("SHORT: 18,760 of 20,000")
-    made = CliRunner().invoke(report, [str(source), "--html", str(page)], catch_exceptions=False)
-    assert made.output.endswith(f"\nReport: {page}\n")
+    written = CliRunner().invoke(report, [str(source), "--html", str(page)], catch_exceptions=False)
+    assert written.output.endswith(f"\nReport: {page}\n")
     assert "SHORT: 18,760" in page.read_text()
     page.unlink()
     quiet = CliRunner().invoke(report, [str(source), "--html", str(page), "--quiet"])

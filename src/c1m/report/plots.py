@@ -60,7 +60,13 @@ def plots(record: RunRecord) -> list[Plot]:
         connections(record),
         requests(record),
         _over_time(record, LATENCIES),
-        latency_by_percentile(record),
+        _by_percentile(
+            "spectrum",
+            "Latency of requests by percentile",
+            "Corrected counts from when a request was due, uncorrected from when it was sent; "
+            "where they differ, requests waited to be sent.",
+            spectra(record),
+        ),
         distribution(record),
         _over_time(record, CHANGES),
         _over_time(record, IN_FLIGHT),
@@ -70,7 +76,12 @@ def plots(record: RunRecord) -> list[Plot]:
         _over_time(record, USER_MEMORY),
         _over_time(record, MACHINE_MEMORY),
         cpu(record),
-        other_latencies_by_percentile(record),
+        _by_percentile(
+            "latency",
+            f"{other_latencies_title(record).capitalize()} by percentile",
+            "Half of the values are at or below 50 %; each curve ends at the slowest.",
+            other_latencies(record),
+        ),
     )
     return [one for one in made if one is not None]
 
@@ -256,22 +267,6 @@ def _intervals(
 
 
 # Latencies by percentile, and how many took how long
-
-
-def latency_by_percentile(record: RunRecord) -> Plot | None:
-    """Corrected and uncorrected latency of all requests."""
-    note = (
-        "Corrected counts from when a request was due, uncorrected from when it was sent; where "
-        "they differ, requests waited to be sent."
-    )
-    return _by_percentile("spectrum", "Latency of requests by percentile", note, spectra(record))
-
-
-def other_latencies_by_percentile(record: RunRecord) -> Plot | None:
-    """Connects, first replies, stampedes, pushes."""
-    title = f"{other_latencies_title(record).capitalize()} by percentile"
-    note = "Half of the values are at or below 50 %; each curve ends at the slowest."
-    return _by_percentile("latency", title, note, other_latencies(record))
 
 
 def _by_percentile(

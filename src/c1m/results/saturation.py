@@ -267,7 +267,11 @@ def judge_limit(facts: Facts) -> Limit:
     who, sentences = _with_roots(facts, who, sentences)
     is_lower_bound = who in ("generator", "both")
     if facts.softnet_drops:
-        sentences.append(_drops(facts))
+        sentences.append(
+            f"This machine dropped {format_count(facts.softnet_drops)} packets from its own queues "
+            "(Softnet.dropped), and each comes back as a delay of 200 ms or more: raise "
+            "net.core.netdev_max_backlog."
+        )
         if requests.sent and facts.softnet_drops > DROPS_SHARE_MAX * requests.sent:
             who = "both" if who in ("server", "both") else "generator"
             is_lower_bound = True
@@ -301,11 +305,8 @@ def _with_roots(facts: Facts, who: str, sentences: list[str]) -> tuple[str, list
         when = format_duration(facts.server_ended_s * NS_PER_S)
         first.append(f"The server's process ended {when} after the start.")
         sides.add("server")
-    held = {
-        side: quota
-        for side, quota in (("generator", facts.generator_quota), ("server", facts.server_quota))
-        if quota is not None and is_held_back(quota)
-    }
+    quotas = {"generator": facts.generator_quota, "server": facts.server_quota}
+    held = {side: quota for side, quota in quotas.items() if quota and is_held_back(quota)}
     same = len({quota.group for quota in held.values()}) < len(held)  # they share it
     for side, quota in held.items():
         if not (same and side == "server"):
@@ -432,12 +433,4 @@ def _crowd(facts: Facts) -> str:
     return (
         f"No core of this machine was idle, and {100 * facts.others:.0f} % of one went to others "
         "than these two (processes, the hypervisor, interrupts): measure again on a quiet machine."
-    )
-
-
-def _drops(facts: Facts) -> str:
-    return (
-        f"This machine dropped {format_count(facts.softnet_drops)} packets from its own queues "
-        "(Softnet.dropped), and each comes back as a delay of 200 ms or more: raise "
-        "net.core.netdev_max_backlog."
     )

@@ -73,7 +73,9 @@ def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _of_dataclass(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
     hints = get_type_hints(kind)
-    comments = _helps() if kind is LoadOptions else field_comments(kind)
+    comments = field_comments(kind)
+    if kind is LoadOptions:  # the options' own words
+        comments = {option.field: option.plain_help for option in OPTIONS.values()}
     properties, required = {}, []
     assert dataclasses.is_dataclass(kind)
     for field in dataclasses.fields(kind):
@@ -100,11 +102,6 @@ def _as_text(docstring: str) -> str:
     """Lines of a paragraph joined, paragraphs kept."""
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(docstring))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-def _helps() -> dict[str, str]:
-    """The options' own words."""
-    return {option.field: option.plain_help for option in OPTIONS.values()}
 
 
 def field_comments(kind: type) -> dict[str, str]:

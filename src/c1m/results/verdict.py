@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from c1m.results.options import LoadOptions
@@ -44,12 +44,13 @@ def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
 
 def _of_connections(asked: LoadOptions, connections: Connections) -> list[str]:
     shortfalls = []
+    why = _listed((getattr(connections, kind), kind.replace("_", " ")) for kind in NOT_OPENED)
     # Connections that the plan closed and opened again are attempted twice.
     again_failed = connections.attempted - connections.opened - connections.unfinished
     if connections.opened < asked.connections:
         shortfalls.append(
             f"{format_count(asked.connections - connections.opened)} of "
-            f"{format_count(asked.connections)} connections did not open{_why(connections)}."
+            f"{format_count(asked.connections)} connections did not open{why}."
         )
     elif connections.peak_open < asked.connections:
         shortfalls.append(
@@ -59,7 +60,7 @@ def _of_connections(asked: LoadOptions, connections: Connections) -> list[str]:
     elif again_failed > 0:
         shortfalls.append(
             f"{format_count(again_failed)} of {format_count(connections.attempted)} connects "
-            f"failed{_why(connections)}."
+            f"failed{why}."
         )
     return shortfalls + _must_not_be(connections, CONNECTION_COUNTS)
 
@@ -111,13 +112,13 @@ def _of_requests(record: RunRecord) -> list[str]:
 
 
 def _kinds(requests: Requests, kinds: dict[str, str]) -> str:
-    """ ": 3 crossed (the reply came on another connection)" or "" where no kind is known."""
-    counts = [
-        f"{format_count(requests.faults[kind])} {kind} ({text})"
-        for kind, text in kinds.items()
-        if requests.faults.get(kind)
-    ]
-    return ": " + ", ".join(counts) if counts else ""
+    return _listed((requests.faults.get(kind, 0), f"{kind} ({kinds[kind]})") for kind in kinds)
+
+
+def _listed(counts: Iterable[tuple[int, str]]) -> str:
+    """ ": 2 refused, 1 timed out", or "" where all are 0."""
+    said = [f"{format_count(count)} {what}" for count, what in counts if count]
+    return ": " + ", ".join(said) if said else ""
 
 
 def _of_fan_out(fan_out: FanOut) -> list[str]:
@@ -129,13 +130,3 @@ def _of_fan_out(fan_out: FanOut) -> list[str]:
             f"{format_count(fan_out.missing)} are missing."
         )
     return shortfalls + _must_not_be(fan_out, FAN_OUT_COUNTS)
-
-
-def _why(connections: Connections) -> str:
-    """ ": 2 refused, 1 timed out" or "" where none is known."""
-    counts = [
-        f"{format_count(getattr(connections, kind))} {kind.replace('_', ' ')}"
-        for kind in NOT_OPENED
-        if getattr(connections, kind)
-    ]
-    return ": " + ", ".join(counts) if counts else ""
