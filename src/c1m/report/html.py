@@ -13,21 +13,7 @@ from importlib import resources
 from string import Template
 
 from c1m.errors import UsageError
-from c1m.report import sections
-from c1m.report.blocks import (
-    PAGE,
-    Block,
-    Item,
-    Items,
-    Note,
-    Pairs,
-    Plots,
-    Section,
-    Statement,
-    Table,
-    Tiles,
-    Verdict,
-)
+from c1m.report import blocks, sections
 from c1m.report.plots import Plot, plots
 from c1m.results.record import RunRecord
 from c1m.units import format_count
@@ -70,7 +56,7 @@ def render(record: RunRecord, javascript: str) -> str:
     return Template(_asset("page.html")).substitute(
         {name: escape(text) for name, text in parts.items()},
         style=_asset("style.css"),
-        body="\n".join(_section(one, made) for one in shown if one.shown(PAGE)),
+        body="\n".join(_section(one, made) for one in shown if one.shown(blocks.PAGE)),
         # It cannot end the script tag that it stands in: "<" only occurs within texts.
         plots=json.dumps(made, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         plotly=javascript,
@@ -86,56 +72,56 @@ def _tag(name: str, content: str, kind: str = "") -> str:
     return f'<{name} class="{kind}">{content}</{name}>' if kind else f"<{name}>{content}</{name}>"
 
 
-def _section(section: Section, made: Sequence[Plot]) -> str:
-    blocks = section.shown(PAGE)
-    if any(isinstance(block, Plots) for block in blocks) and not made:
+def _section(section: blocks.Section, made: Sequence[Plot]) -> str:
+    shown = section.shown(blocks.PAGE)
+    if any(isinstance(block, blocks.Plots) for block in shown) and not made:
         return ""
     title = _tag("h2", _title(section.title)) if section.title else ""
-    shown = "".join(_block(block, made) for block in blocks)
-    return title + (_tag("div", shown, "columns") if isinstance(blocks[0], Pairs) else shown)
+    body = "".join(_block(block, made) for block in shown)
+    return title + (_tag("div", body, "columns") if isinstance(shown[0], blocks.Pairs) else body)
 
 
 def _title(text: str) -> str:
     return escape(text[:1].upper() + text[1:])
 
 
-def _block(block: Block, made: Sequence[Plot]) -> str:
+def _block(block: blocks.Block, made: Sequence[Plot]) -> str:
     match block:
-        case Verdict():
+        case blocks.Verdict():
             shown = _tag("strong", escape(block.headline))
             if block.warning:
                 shown += _tag("p", escape(block.warning), "bound")
             if block.shortfalls:
                 shown += _tag("ul", "".join(_tag("li", escape(one)) for one in block.shortfalls))
             return _tag("div", shown, "verdict complete" if block.is_good else "verdict")
-        case Tiles():
+        case blocks.Tiles():
             figures = (
                 _tag("div", _tag("b", escape(value)) + _tag("span", escape(name)), "tile")
                 for name, value in block.figures
             )
             return _tag("div", "".join(figures), "tiles")
-        case Pairs():
+        case blocks.Pairs():
             rows = "".join(
                 _tag("tr", _cells("td", pair)) for pair in block.values.items() if pair[1]
             )
             title = _tag("h3", _title(block.title))
             return _tag("div", title + _tag("table", rows)) if rows else ""
-        case Table():
+        case blocks.Table():
             return _table(block)
-        case Statement():
+        case blocks.Statement():
             first, *rest = map(escape, block.sentences)
             return _tag("p", _tag("b", first)) + "".join(_tag("p", text) for text in rest)
-        case Note():
+        case blocks.Note():
             return _tag("p", escape(block.text), "note")
-        case Items():
+        case blocks.Items():
             title = _tag("h3", escape(block.title)) if block.title else ""
             return title + _tag("ul", "".join(map(_item, block.items)), "failures")
-        case Plots():
+        case blocks.Plots():
             return _tag("div", "".join(map(_plot, made)), "plots")
     raise AssertionError(block)
 
 
-def _item(item: Item) -> str:
+def _item(item: blocks.Item) -> str:
     shown = escape(item.text)
     if item.shown:
         pairs = (_tag("span", n) + _tag("code", escape(data)) for n, data in item.shown.items())
@@ -145,7 +131,7 @@ def _item(item: Item) -> str:
     return _tag("li", shown)
 
 
-def _table(table: Table) -> str:
+def _table(table: blocks.Table) -> str:
     """Names and words to the left, figures to the right; it scrolls where the screen is narrow."""
     kinds = ["name" if table.marks else "", *("" for _ in table.head)]
     if table.has_words:

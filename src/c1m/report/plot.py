@@ -48,7 +48,7 @@ def line(
     return trace | ({"customdata": list(texts)} if texts else {})
 
 
-def plot(
+def figure(
     name: str,
     title: str,
     note: str,
@@ -61,8 +61,8 @@ def plot(
     if not traces:
         return None
     layout = {"hovermode": "closest", **layout, "yaxis": y_axis}
-    plot = {"id": name, "title": title, "note": note, "wide": is_wide}
-    return plot | {"traces": list(traces), "layout": layout}
+    figure = {"id": name, "title": title, "note": note, "wide": is_wide}
+    return figure | {"traces": list(traces), "layout": layout}
 
 
 def over_time(record: RunRecord) -> dict[str, Any]:

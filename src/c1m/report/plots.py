@@ -14,20 +14,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from c1m.report.plot import (
-    Column,
-    Plot,
-    Trace,
-    axis,
-    counts,
-    kept_rows,
-    latency_axis,
-    line,
-    over_time,
-    plot,
-    significant,
-    thinned,
-)
+from c1m.report import plot
+from c1m.report.plot import Column, Plot, Trace, axis, figure, line
 from c1m.report.request_sections import other_latencies, other_latencies_title, spectra
 from c1m.results.record import Latency, ProcessColumns, RunRecord, Series
 from c1m.units import format_bytes, format_count, format_duration
@@ -91,7 +79,7 @@ def plots(record: RunRecord) -> list[Plot]:
 
 def _levels(table: Any, columns: Sequence[Column], unit: str) -> Drawn:
     """Numbers of something, each at its moment."""
-    return columns, counts(unit), "%{y:,} NAME"
+    return columns, plot.counts(unit), "%{y:,} NAME"
 
 
 def _bytes(table: Any, columns: Sequence[Column], unit: str) -> Drawn:
@@ -100,20 +88,20 @@ def _bytes(table: Any, columns: Sequence[Column], unit: str) -> Drawn:
     unit = format_bytes(np.nanmax(sizes)).split()[1]
     divisor = 1024 ** ("B", "KiB", "MiB", "GiB").index(unit)
     y_axis = axis(unit, rangemode="tozero")
-    return [significant(size / divisor) for size in sizes], y_axis, f"NAME %{{y:.4~g}} {unit}"
+    return [plot.significant(size / divisor) for size in sizes], y_axis, f"NAME %{{y:.4~g}} {unit}"
 
 
 def _rates(table: Series, columns: Sequence[Column], unit: str) -> Drawn:
     """Counts divided by how long their interval was."""
     widths = np.maximum(np.diff(table.t_s, prepend=_start_s(table)), 1e-3)
-    rates = [significant(np.array(column) / widths) for column in columns]
-    return rates, counts(unit), "NAME %{y:,.5~g}/s"
+    rates = [plot.significant(np.array(column) / widths) for column in columns]
+    return rates, plot.counts(unit), "NAME %{y:,.5~g}/s"
 
 
 def _durations(table: Series, columns: Sequence[Column], unit: str) -> Drawn:
     """Nanoseconds on a logarithmic axis; 0 is a gap: nothing was measured."""
-    in_ms = [significant([v / 1e6 if v else None for v in column], 4) for column in columns]
-    return in_ms, latency_axis(v for column in in_ms for v in column), "NAME %{customdata}"
+    in_ms = [plot.significant([v / 1e6 if v else None for v in column], 4) for column in columns]
+    return in_ms, plot.latency_axis(v for column in in_ms for v in column), "NAME %{customdata}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +180,7 @@ def _over_time(record: RunRecord, one: OverTime, always: str = "") -> Plot | Non
     if not lines:
         return None
     columns, y_axis, hover = one.draw(table, [column for _, column, _ in lines], one.unit)
-    t_s, kept = thinned(table.t_s, columns)
+    t_s, kept = plot.thinned(table.t_s, columns)
     traces = []
     for (name, _, colour), values in zip(lines, kept, strict=True):
         x, y, style = t_s, values, dict[str, Any]()
@@ -204,7 +192,7 @@ def _over_time(record: RunRecord, one: OverTime, always: str = "") -> Plot | Non
         if one.draw is _durations:
             trace["customdata"] = ["" if v is None else format_duration(1e6 * v) for v in y]
         traces.append(trace)
-    return plot(one.id, one.title, one.note, traces, y_axis, over_time(record), one.is_wide)
+    return figure(one.id, one.title, one.note, traces, y_axis, plot.over_time(record), one.is_wide)
 
 
 def _column(table: Any, path: str) -> Column:
@@ -293,8 +281,8 @@ def _by_percentile(
         tickvals=rarities,
         ticktext=[_percent(rarity) for rarity in rarities],
     )
-    y_axis = latency_axis(value for trace in traces for value in trace["y"])
-    return plot(name, title, note, traces, y_axis, {"xaxis": x_axis})
+    y_axis = plot.latency_axis(value for trace in traces for value in trace["y"])
+    return figure(name, title, note, traces, y_axis, {"xaxis": x_axis})
 
 
 def _curve(one: Latency) -> tuple[list[float], list[float]]:
@@ -306,7 +294,7 @@ def _curve(one: Latency) -> tuple[list[float], list[float]]:
     rarity = np.logspace(0, decades, max(2, round(decades * _CURVE_POINTS_A_DECADE)))
     values = one.distribution().quantiles(1 - 1 / rarity) / 1e6
     shown = np.maximum([*values, one.max_ns / 1e6], 1e-6)  # a logarithmic axis has no place for 0
-    return [*rarity.tolist(), float(one.count)], significant(shown, 4)
+    return [*rarity.tolist(), float(one.count)], plot.significant(shown, 4)
 
 
 def _percent(rarity: float) -> str:
@@ -327,7 +315,7 @@ def distribution(record: RunRecord) -> Plot | None:
             f"{format_duration(1e6 * a)} to {format_duration(1e6 * b)}: {format_count(n)}"
             for a, b, n in zip(edges[:-1], edges[1:], numbers, strict=True)
         ]
-        x = significant(edges)  # neighbours are 12 % apart
+        x = plot.significant(edges)  # neighbours are 12 % apart
         hover, colour = f"{name} %{{customdata}}", _COLOURS[name]
         traces.append(line(name, x, heights, colour, hover, [*texts, ""], width=1.6, shape="hv"))
     if not traces:
@@ -342,10 +330,10 @@ def distribution(record: RunRecord) -> Plot | None:
         tickvals=decades,
         ticktext=[format_count(decade) for decade in decades],
     )
-    ticks = latency_axis(value for trace in traces for value in trace["x"])
+    ticks = plot.latency_axis(value for trace in traces for value in trace["x"])
     layout = {"xaxis": axis("latency", tickangle=0, **ticks)}
     note = "Both axes are logarithmic: a bump to the right is a few slow requests among many."
-    return plot("distribution", "How many requests took how long", note, traces, y_axis, layout)
+    return figure("distribution", "How many requests took how long", note, traces, y_axis, layout)
 
 
 def _bins(one: Latency) -> tuple[npt.NDArray[np.float64], list[int]]:
@@ -368,7 +356,7 @@ def ramp(record: RunRecord) -> Plot | None:
     thousands = [round(1000 * seconds, 3) for seconds in record.ramp.per_1000_s]
     if not thousands:
         return None
-    kept = kept_rows([thousands]).tolist()
+    kept = plot.kept_rows([thousands]).tolist()
     x, y = [1000 * (i + 1) for i in kept], [thousands[i] for i in kept]
     each = line("each 1,000", x, y, "kernel", "the 1,000 up to %{x:,}: %{y:.4~g} ms", width=1)
     traces = [each | {"mode": "lines" if len(kept) > 60 else "lines+markers"}]
@@ -385,7 +373,7 @@ def ramp(record: RunRecord) -> Plot | None:
     y_axis = axis("ms per 1,000 connections", rangemode="tozero")
     title = "Time to open each further 1,000 connections"
     note = "Flat is good: a connection costs the same, however many are open already."
-    return plot("ramp", title, note, traces, y_axis, {"xaxis": x_axis}, is_wide=True)
+    return figure("ramp", title, note, traces, y_axis, {"xaxis": x_axis}, is_wide=True)
 
 
 # CPU
@@ -406,7 +394,7 @@ def cpu(record: RunRecord) -> Plot | None:
             traces.append(line(label, at, column, name, hover, shape="hv", width=width, dash=dash))
     note = "A single-threaded process uses at most 100 %; interrupts are not included."
     y_axis = axis("% of one core", rangemode="tozero")
-    return plot("cpu", "CPU of the processes", note, traces, y_axis, over_time(record))
+    return figure("cpu", "CPU of the processes", note, traces, y_axis, plot.over_time(record))
 
 
 def _cpu_shares(

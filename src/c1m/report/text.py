@@ -5,19 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from c1m.report import sections
-from c1m.report.blocks import (
-    TEXT,
-    Block,
-    Item,
-    Items,
-    Note,
-    Pairs,
-    Section,
-    Statement,
-    Table,
-    Verdict,
-)
+from c1m.report import blocks, sections
 from c1m.results.record import RunRecord
 
 COLUMNS_MAX = 96  # wider lines are hard to read
@@ -48,38 +36,39 @@ class Terminal:
     def __init__(self, columns: int = COLUMNS_MAX) -> None:
         self._columns = columns
 
-    def section(self, section: Section) -> list[str]:
+    def section(self, section: blocks.Section) -> list[str]:
         """The lines of a section; [] where it has none to show."""
-        blocks = section.shown(TEXT)
-        has_line = bool(blocks) and isinstance(blocks[0], Note | Items)  # others begin with it
+        shown = section.shown(blocks.TEXT)
+        # Other blocks begin with it.
+        has_line = bool(shown) and isinstance(shown[0], blocks.Note | blocks.Items)
         lines = [section.title] if has_line else []
-        for block in blocks:
+        for block in shown:
             lines += self._block(section.title, block)
         return lines
 
-    def _block(self, title: str, block: Block) -> list[str]:
+    def _block(self, title: str, block: blocks.Block) -> list[str]:
         lines: list[str] = []
         match block:
-            case Verdict():
+            case blocks.Verdict():
                 lines += [*self.wrapped(block.headline), *self.wrapped(block.warning)]
                 for shortfall in block.shortfalls:
                     lines += self.wrapped(shortfall, "  - ")
-            case Table():
+            case blocks.Table():
                 lines += self.table(title, block)
-            case Pairs():
+            case blocks.Pairs():
                 for name, value in block.values.items():
                     lines += self._beside(name, [value]) if value else []
-            case Statement():
+            case blocks.Statement():
                 lines += self._beside(title, block.sentences)
-            case Note():
+            case blocks.Note():
                 lines += self.wrapped(block.text, "  ")
-            case Items():
+            case blocks.Items():
                 lines += self.wrapped(block.title, "  ", 4)
                 for item in block.items[: _SHOWN if block.title else None]:
                     lines += self._item(item, "    " if block.title else "  ")
         return lines
 
-    def _item(self, item: Item, indent: str) -> list[str]:
+    def _item(self, item: blocks.Item, indent: str) -> list[str]:
         lines = self.wrapped(item.text, indent, len(indent) + 2)
         for name, data in item.shown.items():
             lines += self.wrapped(data, f"{indent}  {name} ")
@@ -92,7 +81,7 @@ class Terminal:
             lines += self.wrapped(text, " " * _MARGIN if lines else f"{name:{_MARGIN - 1}} ")
         return lines
 
-    def table(self, title: str, table: Table) -> list[str]:
+    def table(self, title: str, table: blocks.Table) -> list[str]:
         """Columns under their heads: names to the left, figures to the right, then words."""
         marks = [f"{'ok' if one else 'FAIL':4}  " for one in table.marks] or [""] * len(table.rows)
         rows = [(title, *table.head)]

@@ -13,18 +13,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from c1m import files
 from c1m.bounds import RECORD_BYTES_MAX
 from c1m.errors import UsageError
 from c1m.results import codec, record_1
+from c1m.results.histogram import Histogram
 from c1m.results.options import LoadOptions
-
-if TYPE_CHECKING:  # NumPy: who only shows a record needs none
-    import numpy.typing as npt
-
-    from c1m.results.histogram import Histogram
 
 SCHEMA = "c1m-run/2"
 # The ways in which a connect can end without a connection.
@@ -230,7 +229,7 @@ class Latency:
 
     @classmethod
     def of(cls, histogram: Histogram) -> Latency:
-        """Everything from a c1m.results.histogram.Histogram of nanoseconds."""
+        """Everything from a histogram of nanoseconds."""
         return cls(
             count=histogram.count,
             min_ns=histogram.min,
@@ -245,8 +244,6 @@ class Latency:
 
         Raises UsageError where the record's is of a layout that this c1m does not know.
         """
-        from c1m.results.histogram import Histogram  # NumPy: who only shows a record needs none
-
         return Histogram.from_json(self.histogram) if self.histogram else Histogram()
 
 
@@ -379,8 +376,6 @@ class Series:
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """A column by name, float64[n] of `t_s`, int64[n] of others. Raises UsageError."""
-        import numpy as np  # who only shows a record needs none
-
         column = getattr(self, name, None)
         if not isinstance(column, list):
             names = ", ".join(each.name for each in fields(self) if each.name != "interval_s")
