@@ -36,6 +36,7 @@ from c1m.results.histogram import Histogram
 from c1m.results.ramp import RampTimes
 from c1m.scenarios.base import Exchange
 from c1m.scenarios.ledger import RIGHT
+from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.templates import Echo
 from million.turns import Numbers, Turns
 
@@ -53,7 +54,7 @@ def exchange(template: str, most: int) -> Exchange:
     """The bookkeeping of connections that say this and wait for the same."""
     scenario = Echo(template)
     scenario.begin(most, 0)
-    return scenario.exchange(most, 1)
+    return exchange_of(scenario, most, 1)
 
 
 def available_bytes() -> int:

@@ -14,6 +14,7 @@ from c1m.errors import ScenarioError, UsageError
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.ledger import OUTCOMES
 from c1m.scenarios.loader import SCENARIOS, options_of, own_scenario, rehearse
+from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.templates import Echo, LengthPrefixed, Ping, Templates
 from made_scenarios import make_scenario
 
@@ -27,7 +28,7 @@ def first(scenario: Scenario, number: int = 3, seq: int = 2) -> tuple[bytes, byt
 def test_every_name_is_a_scenario(name: str) -> None:
     scenario = make_scenario(name, connections=10)
     assert scenario.name == name
-    exchange = scenario.exchange(10, 1)
+    exchange = exchange_of(scenario, 10, 1)
     exchange.opened(np.arange(10))
     if name not in ("hold", "half-open"):
         assert exchange.is_free(np.array([0]))[0]
@@ -134,7 +135,7 @@ def test_a_batch_form_out_of_a_file(tmp_path: Path) -> None:
     for name in ("Order", "made"):
         scenario = make_scenario(own(tmp_path) + ":" + name, connections=10)
         assert first(scenario) == (b"order 3 2;", b"3:2\n")
-        exchange = scenario.exchange(10, 1)
+        exchange = exchange_of(scenario, 10, 1)
         exchange.requests(np.arange(10))
         data = Ragged.of([b"%d:0\n" % n for n in range(10)])
         assert exchange.take(np.arange(10), data).outcomes is None
@@ -143,7 +144,7 @@ def test_a_batch_form_out_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "says"), [("Shop", b"LIST\n"), ("talk", b"hello\n")])
 def test_a_plain_form_out_of_a_file(tmp_path: Path, name: str, says: bytes) -> None:
     scenario = make_scenario(own(tmp_path) + ":" + name, connections=10)
-    exchange = scenario.exchange(10, 1)
+    exchange = exchange_of(scenario, 10, 1)
     assert exchange.requests(np.array([4, 2]))[0].pieces() == [says, says]
     resolved = exchange.take(np.array([2, 4]), Ragged.of([b"a\n", b"b\n"]))
     assert resolved.outcomes is not None
@@ -155,7 +156,7 @@ def test_a_plain_form_out_of_a_file(tmp_path: Path, name: str, says: bytes) -> N
 
 def test_options_go_to_those_that_name_them(tmp_path: Path) -> None:
     scenario = make_scenario(own(tmp_path) + ":Shop", message="X\n", connections=1)
-    assert scenario.exchange(1, 1).requests(np.array([0]))[0].pieces() == [b"X\n"]
+    assert exchange_of(scenario, 1, 1).requests(np.array([0]))[0].pieces() == [b"X\n"]
     with pytest.raises(UsageError, match="Order has no use for --message"):
         make_scenario(own(tmp_path) + ":Order", message="X")
 
@@ -234,7 +235,7 @@ def test_a_mistake_in_the_middle_of_a_run_is_told_with_its_place(tmp_path: Path)
     returns = "        return c1m.Ragged.of("
     text = OWN.replace(returns, "        assert seqs[0] < 1\n" + returns)
     scenario = make_scenario(own(tmp_path, text) + ":Order", connections=1)
-    exchange = scenario.exchange(1, 1)
+    exchange = exchange_of(scenario, 1, 1)
     one = np.array([0])
     exchange.requests(one)
     exchange.take(one, Ragged.of([b"0:0\n"]))
@@ -250,7 +251,7 @@ def test_a_piece_beyond_its_memory_is_not_sent_in_the_middle_of_a_run() -> None:
 
         replies = requests
 
-    exchange = own_scenario(Growing()).exchange(1, 1)
+    exchange = exchange_of(own_scenario(Growing()), 1, 1)
     one = np.array([0])
     exchange.requests(one)
     exchange.take(one, Ragged.of([b"abcd"]))
@@ -259,7 +260,7 @@ def test_a_piece_beyond_its_memory_is_not_sent_in_the_middle_of_a_run() -> None:
 
 
 def test_half_open_is_right_when_the_server_ends_it() -> None:
-    exchange = make_scenario("half-open", connections=4).exchange(4, 8)
+    exchange = exchange_of(make_scenario("half-open", connections=4), 4, 8)
     everyone = np.arange(4)
     assert exchange.is_free(everyone).all()
     exchange.requests(everyone)
@@ -315,7 +316,7 @@ def test_objects_in_the_place_of_names() -> None:
 
     scenario = own_scenario(talk)
     rehearse(scenario, 3, 0)
-    assert scenario.exchange(3, 1).requests(np.array([2]))[0].pieces() == [b"2\n"]
+    assert exchange_of(scenario, 3, 1).requests(np.array([2]))[0].pieces() == [b"2\n"]
     assert own_scenario(scenario) is scenario
     echo = Echo("x")
     rehearse(own_scenario(echo), 3, 0)

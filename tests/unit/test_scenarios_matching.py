@@ -17,7 +17,7 @@ from c1m.scenarios.ledger import (
     RIGHT,
     Resolved,
 )
-from c1m.scenarios.matching import Matching
+from c1m.scenarios.matching import Matching, exchange_of
 from c1m.scenarios.messages import Numbers
 from c1m.scenarios.templates import Echo, Lines
 from c1m.scenarios.unanswered import Hold
@@ -29,7 +29,7 @@ def an_exchange(template: str = ECHO, count: int = 3, depth: int = 1, asked: int
     """One in which every connection has been sent `asked` requests."""
     scenario = Echo(template)
     scenario.begin(count, 0)
-    exchange = scenario.exchange(count, depth)
+    exchange = exchange_of(scenario, count, depth)
     for _ in range(asked):
         exchange.requests(np.arange(count))
     return exchange
@@ -174,7 +174,7 @@ def test_a_truncated_reply_is_missing_and_nothing_else(template: str, is_own: bo
     """The next one is right, however it is cut; what had come of the other is in its row."""
     exchange = an_exchange(template)
     if is_own:
-        exchange = OwnEcho(exchange.scenario).exchange(3, 1)
+        exchange = exchange_of(OwnEcho(exchange.scenario), 3, 1)
         exchange.requests(np.arange(3))
     whole = exchange.scenario.reply(1, 0)
     assert take(exchange, (1, whole[:2])) == []
@@ -329,14 +329,14 @@ def test_a_scenario_that_knows_a_right_reply_when_it_sees_one() -> None:
         def frame(self, number: int, seq: int, stream: bytes) -> int:
             return stream.find(b"\n") + 1
 
-    exchange = Even().exchange(3, 1)
+    exchange = exchange_of(Even(), 3, 1)
     exchange.requests(np.arange(3))
     assert take(exchange, (0, b"12\n"), (1, b"1")) == [(0, 0, "right")]
     assert take(exchange, (1, b"3\n"), (2, b"8\n")) == [(2, 0, "right"), (1, 0, "garbled")]
 
 
 def test_holding_hears_nothing() -> None:
-    exchange = Hold().exchange(3, 1)
+    exchange = exchange_of(Hold(), 3, 1)
     assert not exchange.is_free(np.arange(3)).any()
     assert take(exchange, (1, b"220 welcome\r\n")) == []
     assert rows(exchange.gone(np.arange(3))) == [] and not exchange.ledger.extras

@@ -15,6 +15,7 @@ from c1m.protocols.resp import integers, reply_size
 from c1m.scenarios import resp as resp_module
 from c1m.scenarios.base import Exchange
 from c1m.scenarios.ledger import OUTCOMES, Resolved
+from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.resp import GET, INCR, CountedValues, Resp
 
 
@@ -42,7 +43,7 @@ class Store:
 def begun(count: int, depth: int = 1, seed: int = 1) -> tuple[Resp, Exchange]:
     scenario = Resp()
     scenario.begin(count, seed)
-    return scenario, scenario.exchange(count, depth)
+    return scenario, exchange_of(scenario, count, depth)
 
 
 def answered(exchange: Exchange, store: Store, numbers: np.ndarray) -> list[bytes]:

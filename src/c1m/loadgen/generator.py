@@ -30,6 +30,7 @@ from c1m.loadgen.stillness import STILL_NS, Watch
 from c1m.loadgen.traffic import Traffic
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.snapshot import Snapshot
+from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.messages import Numbers
 from c1m.units import format_count, format_duration
 
@@ -81,7 +82,7 @@ class Generator:
         self.rng = np.random.default_rng(plan.asked.seed)
         self.traffic = Traffic(
             engine,
-            plan.scenario.exchange(plan.asked.connections, plan.asked.pipeline),
+            exchange_of(plan.scenario, plan.asked.connections, plan.asked.pipeline),
             self.connections,
             self.recorder,
             clock,

@@ -7,7 +7,7 @@ load client decides when a request is sent; the exchange finds out what became o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,6 @@ import numpy.typing as npt
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError
 from c1m.scenarios.ledger import Ledger, Resolved
-from c1m.scenarios.matching import Matching
 from c1m.scenarios.messages import Numbers
 
 if TYPE_CHECKING:
@@ -143,36 +142,52 @@ class Scenario:
         """At the end, for scenarios in which one message goes to many."""
         return None
 
-    def exchange(self, count: int, depth: int) -> Exchange:
-        """How the replies of a run find their requests: `count` connections, `depth` at once."""
-        return Matching(self, count, depth)
+    def exchange(self, count: int, depth: int) -> Exchange | None:
+        """How the replies of a run find their requests: `count` connections, `depth` at once.
+
+        None: each request has one reply, which is known by its bytes (see `matching`).
+        """
+        return None
 
 
-class Exchange(Protocol):
+class Exchange:
     """All requests and replies of a run: what the load client asks of a scenario.
 
-    It is composed of parts: a ledger of requests, an inbox for unfinished replies, and whatever
-    finds out which request a reply belongs to.
+    It has a ledger of requests, and finds out which request a reply belongs to.
     """
 
-    scenario: Scenario
-    ledger: Ledger
+    def __init__(self, scenario: Scenario, count: int, depth: int = 1) -> None:
+        self.scenario = scenario
+        self.ledger = Ledger(scenario.reply, count, depth)
 
     def opened(self, numbers: Numbers) -> None:
         """Connections that are open from now on, anew or for the first time."""
 
     def is_free(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
         """Which of these connections may have another request sent: bool[n]."""
+        return self.ledger.is_free(numbers)
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
         """What to send now on these connections, each once and free; and their seqs int64[n]."""
+        seqs = self.ledger.send(numbers)
+        return self.scenario.requests(numbers, seqs), seqs
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         """Pieces that came, in order; returns the requests that they resolve."""
+        raise NotImplementedError
 
     def gone(self, numbers: Numbers, *, by_peer: bool = False) -> Resolved:
         """Connections that the load client closes, or that the server ended or that broke: what
         they had in flight is resolved."""
+        return self.ledger.abandon(numbers)
 
     def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
         """Requests that waited too long; those still in flight are resolved."""
+        for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
+            if self.ledger.is_waiting(number, seq):
+                self.miss(number, seq)
+        return self.ledger.resolved()
+
+    def miss(self, number: int, seq: int) -> None:
+        """One request that is given up."""
+        self.ledger.miss(number, seq)

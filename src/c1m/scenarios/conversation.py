@@ -21,15 +21,12 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
 from c1m.protocols import framing
 from c1m.protocols.inbox import UNKNOWN_MAX, Inbox
 from c1m.scenarios.base import Exchange, Scenario
-from c1m.scenarios.ledger import GARBLED, RIGHT, Ledger, Resolved
+from c1m.scenarios.ledger import GARBLED, RIGHT, Resolved
 from c1m.scenarios.matching import bad_frame
 from c1m.scenarios.messages import Numbers
 from c1m.scenarios.mistakes import described, mistake, where
@@ -136,22 +133,15 @@ class Talking(Scenario):
         return Talks(self, count)
 
 
-class Talks:
+class Talks(Exchange):
     """The exchange of talks: who talks, what they are about to say, what came of its reply."""
 
     def __init__(self, scenario: Talking, count: int) -> None:
-        self.scenario: Scenario = scenario
-        self.ledger = Ledger(scenario.reply, count)
+        super().__init__(scenario, count)
         self._talk_of = scenario.talk
         self._talks: dict[int, Talk] = {}
         self._says: dict[int, Say] = {}  # in flight, or to be said next
         self._inbox = Inbox()
-
-    def opened(self, numbers: Numbers) -> None:
-        """See Exchange."""
-
-    def is_free(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
-        return self.ledger.is_free(numbers)
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
         messages: list[bytes] = []
@@ -251,15 +241,12 @@ class Talks:
         """See Exchange. Talks end with their connections."""
         for number in numbers.tolist():
             self._end(number)
-        return self.ledger.abandon(numbers)
+        return super().gone(numbers)
 
-    def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
+    def miss(self, number: int, seq: int) -> None:
         """See Exchange. The talk begins anew, and whatever still comes is its first reply's."""
-        for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
-            if self.ledger.is_waiting(number, seq):
-                self.ledger.miss(number, seq, self._inbox.peek(number))
-                self._end(number)
-        return self.ledger.resolved()
+        self.ledger.miss(number, seq, self._inbox.peek(number))
+        self._end(number)
 
 
 def _place(talk: Talk) -> str:

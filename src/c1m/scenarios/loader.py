@@ -23,6 +23,7 @@ from c1m.bounds import TEXT_BYTES_MAX
 from c1m.errors import ScenarioError, UsageError
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Conversation, Talking
+from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.mistakes import check_pieces, described, guard
 from c1m.scenarios.publish import Publish
 from c1m.scenarios.resp import Resp
@@ -213,7 +214,7 @@ def rehearse(scenario: Scenario, connections: int, seed: int, pipeline: int = 1)
 
 def _say_and_hear(scenario: Scenario, connections: int) -> int:
     """The first and the last connection that may speak, and the replies; bytes of a request."""
-    name, exchange = scenario.name, scenario.exchange(connections, 1)
+    name, exchange = scenario.name, exchange_of(scenario, connections, 1)
     numbers = np.unique([0, connections - 1])
     numbers = numbers[exchange.is_free(numbers)]
     said, seqs = exchange.requests(numbers)

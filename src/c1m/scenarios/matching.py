@@ -17,13 +17,13 @@ the batch show that; only what fails them is looked at piece by piece.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError
 from c1m.protocols.inbox import Inbox
+from c1m.scenarios.base import Exchange, Scenario
 from c1m.scenarios.ledger import (
     CROSSED,
     GARBLED,
@@ -31,39 +31,29 @@ from c1m.scenarios.ledger import (
     OUTCOMES,
     REORDERED,
     RIGHT,
-    Ledger,
     Repeats,
     Resolved,
-    Where,
 )
 from c1m.scenarios.messages import Numbers
-
-if TYPE_CHECKING:
-    from c1m.scenarios.base import Scenario
 
 LOOK_BACK = 4  # requests of a connection that a reply which does not say whose it is may be of
 
 
-class Matching:
+def exchange_of(scenario: Scenario, count: int, depth: int) -> Exchange:
+    """The scenario's own exchange, or the one of most."""
+    own = scenario.exchange(count, depth)
+    return Matching(scenario, count, depth) if own is None else own
+
+
+class Matching(Exchange):
     """The exchange of most scenarios: each request has one reply, on its connection."""
 
     def __init__(self, scenario: Scenario, count: int, depth: int = 1) -> None:
-        self.scenario = scenario
-        self.ledger = Ledger(scenario.reply, count, depth)
+        super().__init__(scenario, count, depth)
         self._inbox = Inbox()
         self._begun: dict[int, int] = {}  # where pending bytes begin one that was given up: its seq
         self._has_ends = scenario.has_ends()
         self._repeats = Repeats(count)
-
-    def opened(self, numbers: Numbers) -> None:
-        """See Exchange."""
-
-    def is_free(self, numbers: Numbers) -> Where:
-        return self.ledger.is_free(numbers)
-
-    def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
-        seqs = self.ledger.send(numbers)
-        return self.scenario.requests(numbers, seqs), seqs
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         seqs = self.ledger.oldest.take(numbers).astype(np.int64)
@@ -80,7 +70,7 @@ class Matching:
             was_reported = number in self._begun
             if number in self._inbox and ledger.expects(number):
                 seq, was_reported = int(ledger.oldest[number]), True
-                self._give_up(number, seq)
+                self.miss(number, seq)
                 self._forget(number, seq)
             came = self._inbox.pop(number)
             if came and not was_reported:
@@ -89,15 +79,12 @@ class Matching:
         return ledger.abandon(numbers)
 
     def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
-        """See Exchange: GARBLED where bytes had come that begin no right reply."""
-        for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
-            if self.ledger.is_waiting(number, seq):
-                self._give_up(number, seq)
-        given_up = self.ledger.resolved()
+        given_up = super().give_up(numbers, seqs)
         self.ledger.given_up.add(given_up.numbers, given_up.seqs)
         return given_up
 
-    def _give_up(self, number: int, seq: int) -> None:
+    def miss(self, number: int, seq: int) -> None:
+        """See Exchange: GARBLED where bytes had come that begin no right reply."""
         outcome, came = MISSING, b""
         if number in self._inbox and seq == int(self.ledger.oldest[number]):
             came = self._inbox.peek(number)

@@ -27,7 +27,6 @@ from c1m.scenarios.ledger import (
     GARBLED,
     MISSING,
     RIGHT,
-    Ledger,
     Pushes,
     Repeats,
     Resolved,
@@ -127,12 +126,11 @@ class Publication:
     lost: int = 0
 
 
-class FanOutExchange:
+class FanOutExchange(Exchange):
     """Publications under way, and who has had which: a request has many replies."""
 
     def __init__(self, publish: Publish, count: int, depth: int) -> None:
-        self.scenario: Scenario = publish
-        self.ledger = Ledger(publish.reply, count, depth)
+        super().__init__(publish, count, depth)
         self.expected = self.received = self.garbled = 0
         self._copies = publish.copies
         self._publishers = publish.speakers
@@ -150,10 +148,10 @@ class FanOutExchange:
 
     def is_free(self, numbers: Numbers) -> Where:
         """See Exchange: publishers that may publish again."""
-        return self.ledger.is_free(numbers) & (numbers < self._publishers)
+        return super().is_free(numbers) & (numbers < self._publishers)
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
-        seqs = self.ledger.send(numbers)
+        said, seqs = super().requests(numbers)
         for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
             states = self._is_open.astype(np.uint8)  # AWAITED is 1
             states[number] = OPTIONAL
@@ -161,7 +159,7 @@ class FanOutExchange:
             copy = self.scenario.reply(number, seq)
             self._under_way.append(Publication(number, seq, copy, states, left))
             self.expected += left
-        return self.scenario.requests(numbers, seqs), seqs
+        return said, seqs
 
     # --- a batch ------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
 from c1m.scenarios.base import Exchange, Scenario
-from c1m.scenarios.ledger import RIGHT, Ledger, Resolved
+from c1m.scenarios.ledger import RIGHT, Resolved
 from c1m.scenarios.messages import Message, Numbers
 
 HALF_MESSAGE = "client {n} says half of this line, and then nothing more\n"
@@ -55,24 +55,19 @@ class HalfOpen(Scenario):
         return Unanswered(self, count)
 
 
-class Unanswered:
+class Unanswered(Exchange):
     """One request a connection at most: RIGHT when the server ends it, MISSING when we do."""
 
     def __init__(self, scenario: Scenario, count: int) -> None:
-        self.scenario = scenario
-        self.ledger = Ledger(scenario.reply, count)
+        super().__init__(scenario, count)
         self._may_speak = np.full(count, not scenario.is_silent, np.bool_)
-
-    def opened(self, numbers: Numbers) -> None:
-        """See Exchange."""
 
     def is_free(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
         return self._may_speak[numbers]
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
         self._may_speak[numbers] = False
-        seqs = self.ledger.send(numbers)
-        return self.scenario.requests(numbers, seqs), seqs
+        return super().requests(numbers)
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         """See Exchange: what comes is not judged."""
@@ -81,13 +76,7 @@ class Unanswered:
     def gone(self, numbers: Numbers, *, by_peer: bool = False) -> Resolved:
         """See Exchange: opened anew, they may speak again."""
         self._may_speak[numbers] = not self.scenario.is_silent
-        resolved = self.ledger.abandon(numbers)
+        resolved = super().gone(numbers)
         if by_peer and resolved.outcomes is not None:
             resolved.outcomes[:] = RIGHT
         return resolved
-
-    def give_up(self, numbers: Numbers, seqs: Numbers) -> Resolved:
-        for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
-            if self.ledger.is_waiting(number, seq):
-                self.ledger.miss(number, seq)
-        return self.ledger.resolved()
