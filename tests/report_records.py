@@ -13,6 +13,7 @@ from c1m.limits import reasons
 from c1m.results.histogram import Histogram
 from c1m.results.options import LoadOptions
 from c1m.results.record import (
+    Connections,
     EngineUsed,
     FaultSeen,
     KernelColumns,
@@ -102,12 +103,11 @@ def complete_record(connections: int = 1_000_000) -> RunRecord:
     asked = LoadOptions(
         connections=connections, hold_ns=30 * 10**9, message="client connections {n}\n"
     )
-    counts = reasons.connections_of(
+    counts = Connections(
+        attempted=connections,
         opened=connections,
         peak_open=connections,
         open_at_end=connections,
-        lost=0,
-        connect_errnos={},
         ready=connections,
     )
     stampede = one_each(connections, in_flight_peak=connections, seconds=17.5)
@@ -154,10 +154,10 @@ def short_record() -> RunRecord:
     )  # fmt: skip
     connect_errnos = {errno.ECONNREFUSED: 1_200, errno.ETIMEDOUT: 30, errno.EADDRNOTAVAIL: 5}
     lost = {errno.ECONNRESET: 11, 0: 4}
-    counts = reasons.connections_of(
-        opened=18_765, peak_open=18_760, open_at_end=18_750, lost=15,
-        connect_errnos=connect_errnos, ready=18_761,
-    )  # fmt: skip
+    counts = Connections(
+        attempted=20_000, opened=18_765, peak_open=18_760, open_at_end=18_750, lost=15, ready=18_761
+    )
+    reasons.count_failures(counts, connect_errnos)
     wrong = "b'client connections 17\\n'", "b'</script><b>18\\n'"
     missing = "b'client connections 18001\\n'", "b''"
     first = one_each(18_765, missing=3, garbled=1, in_flight_peak=900, seconds=4.1)

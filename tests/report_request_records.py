@@ -14,6 +14,7 @@ from c1m.limits import reasons
 from c1m.results.histogram import Histogram
 from c1m.results.options import LoadOptions
 from c1m.results.record import (
+    Connections,
     Explanation,
     FanOut,
     FaultSeen,
@@ -154,15 +155,17 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
         seed=7,
     )
     errnos = {110: failed - 1, 111: 1} if failed else {}
-    connections = reasons.connections_of(
+    open_at_end = max(0, opened - sum(counted.closed))
+    connections = Connections(
+        attempted=opened + sum(errnos.values()),
         opened=opened,
         peak_open=99_990,
-        open_at_end=max(0, opened - lost - sum(counted.closed) + lost),
+        open_at_end=open_at_end,
         lost=lost,
-        connect_errnos=errnos,
+        closed=opened - open_at_end - lost,
+        ready=opened - 20,
     )
-    closed = opened - connections.open_at_end - lost
-    connections = replace(connections, closed=closed, ready=opened - 20)
+    reasons.count_failures(connections, errnos)
     columns = samples(100_000, rows=rows)
     columns = replace(columns, t_s=[t * seconds / 80 for t in columns.t_s])
     request, uncorrected = frozen(9, 2_000_000)

@@ -56,16 +56,18 @@ def short(
     """A run with these failures by errno."""
     connect, lost = connect or {}, lost or {}
     gone = sum(lost.values())
-    connections = reasons.connections_of(
+    connections = Connections(
+        attempted=opened + sum(connect.values()) + unfinished,
         opened=opened,
         peak_open=opened,
         open_at_end=opened - gone - closed,
         lost=gone,
-        connect_errnos=connect,
+        closed=closed,
         unfinished=unfinished,
     )
+    reasons.count_failures(connections, connect)
     failures = reasons.failures_of("connect", connect) + reasons.failures_of("open", lost)
-    return replace(connections, closed=closed), failures
+    return connections, failures
 
 
 def missing_rows(

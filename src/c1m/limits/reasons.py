@@ -16,6 +16,17 @@ from c1m.results.record import Connections, Failure
 
 PEER_EOF = 0  # not an errno: the peer closed in good order, but before the run was over
 
+# As what a connect is counted that failed so (record.NOT_OPENED).
+KINDS = {
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.EPIPE: "reset",
+    errno.ECONNABORTED: "reset",
+    errno.ETIMEDOUT: "timed_out",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTUNREACH: "unreachable",
+}
+
 CONNECT = {
     "ENOENT": (
         "there is no socket at that path",
@@ -111,39 +122,8 @@ def failures_of(phase: str, counts: Mapping[int, int]) -> list[Failure]:
     return [Failure(phase, errno_name(code), -less, *explain(code, phase)) for less, code in order]
 
 
-def connections_of(
-    *,
-    opened: int,
-    peak_open: int,
-    open_at_end: int,
-    lost: int,
-    connect_errnos: Mapping[int, int],
-    unfinished: int = 0,
-    closed: int = 0,
-    ready: int = 0,
-    ended: int = 0,
-) -> Connections:
-    """Sort failed connects (counts by errno) into the record's kinds; `attempted` is their sum."""
-    kinds = {
-        "refused": (errno.ECONNREFUSED,),
-        "reset": (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED),
-        "timed_out": (errno.ETIMEDOUT,),
-        "unreachable": (errno.ENETUNREACH, errno.EHOSTUNREACH),
-    }
-    by_kind = {
-        kind: sum(connect_errnos.get(code, 0) for code in codes) for kind, codes in kinds.items()
-    }
-    short = sum(connect_errnos.values())
-    return Connections(
-        attempted=opened + short + unfinished,
-        opened=opened,
-        peak_open=peak_open,
-        open_at_end=open_at_end,
-        failed_otherwise=short - sum(by_kind.values()),
-        unfinished=unfinished,
-        lost=lost,
-        closed=closed,
-        ready=ready,
-        ended=ended,
-        **by_kind,
-    )
+def count_failures(connections: Connections, errnos: Mapping[int, int]) -> None:
+    """Add failed connects, counts by errno, to the record's kinds of them."""
+    for code, count in errnos.items():
+        kind = KINDS.get(code, "failed_otherwise")
+        setattr(connections, kind, getattr(connections, kind) + count)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.clock import Clock
-from c1m.loadgen.connections import BLOCK, LEAVING, OPEN, Connections
+from c1m.loadgen.connections import BLOCK, LEAVING, OPEN, ConnectionPool
 from c1m.loadgen.traffic import Traffic
 from c1m.scenarios.messages import Numbers
 
@@ -23,7 +23,7 @@ class Closing:
 
     def __init__(
         self,
-        connections: Connections,
+        connections: ConnectionPool,
         traffic: Traffic,
         clock: Clock,
         rng: np.random.Generator,

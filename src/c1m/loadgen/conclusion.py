@@ -9,15 +9,13 @@ from dataclasses import replace
 
 from c1m.limits.diagnosis import explanations
 from c1m.limits.evidence import Evidence, Silence
-from c1m.limits.reasons import connections_of, failures_of
+from c1m.limits.reasons import failures_of
 from c1m.limits.roots import server_ended
 from c1m.loadgen.generator import Generator, Phase
 from c1m.loadgen.recorder import Group
 from c1m.loadgen.targets import is_here, local_ports
 from c1m.results.histogram import Histogram
 from c1m.results.record import (
-    Connections,
-    Failure,
     FaultSeen,
     Latency,
     Limit,
@@ -45,8 +43,12 @@ def conclude(
     """Everything that was asked, measured and found, with thresholds judged last."""
     plan, asked = generator.plan, generator.plan.asked
     samples, counters = generator.sampler.samples(), generator.sampler.kernel_counters()
-    connections, failures = _connections(generator)
-    stages, ramp = _stages(generator), generator.connections.ramp.result()
+    connections = generator.connections
+    failures = [
+        *failures_of("connect", connections.connect_errnos),
+        *failures_of("open", connections.lost_errnos),
+    ]
+    stages, ramp = _stages(generator), connections.ramp.result()
     requests = Requests.together([s.requests for s in stages if not s.is_stampede])
     latencies = _latencies(generator)
     notes = generator.plan.scenario.notes()
@@ -60,7 +62,7 @@ def conclude(
         scenario=generator.plan.scenario.name,
         asked=asked,
         metadata=conditions,
-        connections=connections,
+        connections=connections.counts,
         failures=failures,
         phases=[Span(p.name, *_times(generator, p)) for p in generator.phases],
         ramp=ramp,
@@ -95,31 +97,11 @@ def conclude(
         else generator.recorder.first.requests.missing,
         server_nofile=server_nofile,
         silence=_silence(generator),
-        refusal=generator.connections.refusal,
+        refusal=connections.refusal,
     )
-    record.explanations.extend(explanations(asked, connections, failures, evidence))
+    record.explanations.extend(explanations(asked, connections.counts, failures, evidence))
     record.thresholds.extend(evaluate(record, thresholds))
     return record
-
-
-def _connections(generator: Generator) -> tuple[Connections, list[Failure]]:
-    counts = generator.connections.counts
-    connections = connections_of(
-        opened=counts.opened,
-        peak_open=counts.peak_open,
-        open_at_end=counts.open_at_end,
-        lost=counts.lost,
-        closed=counts.closed,
-        ended=counts.ended,
-        ready=counts.ready,
-        connect_errnos=counts.connect_errnos,
-        unfinished=counts.started - counts.opened - counts.failed,
-    )
-    failures = [
-        *failures_of("connect", counts.connect_errnos),
-        *failures_of("open", counts.lost_errnos),
-    ]
-    return connections, failures
 
 
 def _not_ended(generator: Generator) -> list[str]:

@@ -6,18 +6,20 @@ be opened again. What is under way is counted, never listed. opened = open + los
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.contract import Engine, Slots
 from c1m.errors import LimitError
+from c1m.limits.reasons import count_failures
 from c1m.loadgen.pacing import Window
 from c1m.loadgen.sources import AddressPlan
 from c1m.results.histogram import Histogram
 from c1m.results.ramp import RampTimes
+from c1m.results.record import Connections
 from c1m.scenarios.messages import Numbers
 
 FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(
@@ -27,34 +29,9 @@ FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(
 BLOCK = 1 << 16  # connections handed to the engine in one piece
 REFUSED_NS = 1_000_000_000  # how long a refusal must last before no more connects are begun: what
 # was closed a moment ago is given back a little later, by other processes too
-PEER_EOF = 0  # in the place of an errno: the server closed
-ETIMEDOUT = 110
 
 
-@dataclass(slots=True)
-class Counts:
-    """Connections by what became of them."""
-
-    started: int = 0
-    opened: int = 0
-    open: int = 0
-    connecting: int = 0
-    peak_open: int = 0
-    open_at_end: int = 0
-    ready: int = 0  # their first reply was right
-    lost: int = 0
-    closed: int = 0  # by the plan, before the end
-    ended: int = 0  # by the server, where the scenario waits for that
-    connect_errnos: Counter[int] = field(default_factory=Counter)
-    lost_errnos: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def failed(self) -> int:
-        """Connects that did not open."""
-        return sum(self.connect_errnos.values())
-
-
-class Connections:
+class ConnectionPool:
     """Up to `count` connections on an engine.
 
     `states` uint8[count], `slots` int32[count]. `wanted` is how many there should be: `short` says
@@ -65,7 +42,10 @@ class Connections:
     def __init__(
         self, engine: Engine, count: int, addresses: AddressPlan, window: Window, now_ns: int
     ) -> None:
-        self.counts = Counts()
+        self.counts = Connections()  # `unfinished` are those under way
+        self.live = 0  # open now
+        self.connect_errnos: Counter[int] = Counter()
+        self.lost_errnos: Counter[int] = Counter()
         self.window = window
         self.states = np.zeros(count, np.uint8)
         self.slots = np.zeros(count, np.int32)
@@ -104,7 +84,7 @@ class Connections:
     @wanted.setter
     def wanted(self, count: int) -> None:
         self._wanted = count
-        forgiven = self._assigned - max(count, self.counts.open + self.counts.connecting)
+        forgiven = self._assigned - max(count, self.live + self.counts.unfinished)
         if forgiven > 0:
             self._assigned -= forgiven
             self._again.append(_popped(self._missed, forgiven))
@@ -122,7 +102,7 @@ class Connections:
     @property
     def surplus(self) -> int:
         """How many are open beyond what is wanted."""
-        return max(min(self._assigned - self.wanted, self.counts.open), 0)
+        return max(min(self._assigned - self.wanted, self.live), 0)
 
     # --- opening ------------------------------------------------------------------------------
 
@@ -147,8 +127,8 @@ class Connections:
         self.states[numbers] = CONNECTING
         self._since_ns[numbers] = now_ns
         self._assigned += count
-        self.counts.started += count
-        self.counts.connecting += count
+        self.counts.attempted += count
+        self.counts.unfinished += count
         return True
 
     def _refused(self, limit: LimitError, now_ns: int) -> None:
@@ -169,10 +149,10 @@ class Connections:
         """Connects that succeeded."""
         counts = self.counts
         self.states[numbers] = OPEN
-        counts.connecting -= len(numbers)
+        counts.unfinished -= len(numbers)
         counts.opened += len(numbers)
-        counts.open += len(numbers)
-        counts.peak_open = max(counts.peak_open, counts.open)
+        self.live += len(numbers)
+        counts.peak_open = max(counts.peak_open, self.live)
         if self.is_ramp:
             self.ramp.add(len(numbers), now_ns)
         self.latency.record(now_ns - self._since_ns[numbers])
@@ -181,8 +161,10 @@ class Connections:
         """Connects that did not."""
         self.states[numbers] = FAILED
         self._missed.append(numbers)
-        self.counts.connecting -= len(numbers)
-        self.counts.connect_errnos.update(errnos.tolist())
+        self.counts.unfinished -= len(numbers)
+        counts = Counter(errnos.tolist())
+        self.connect_errnos.update(counts)
+        count_failures(self.counts, counts)
 
     def give_up_older_than(self, limit_ns: int) -> int:
         """End connects that were started before `limit_ns`; how many that were."""
@@ -190,7 +172,7 @@ class Connections:
         waiting = waiting[self._since_ns[waiting] < limit_ns]
         if len(waiting):
             self._engine.close(self.slots[waiting])
-            self.failed(waiting, np.full(len(waiting), ETIMEDOUT, np.int32))
+            self.failed(waiting, np.full(len(waiting), errno.ETIMEDOUT, np.int32))
         return len(waiting)
 
     # --- closing ------------------------------------------------------------------------------
@@ -198,7 +180,7 @@ class Connections:
     def close(self, numbers: Numbers, *, abort: bool = False) -> None:
         """Close open connections by the plan; their numbers may be opened again."""
         self.states[numbers] = CLOSED
-        self.counts.open -= len(numbers)
+        self.live -= len(numbers)
         self.counts.closed += len(numbers)
         self._assigned -= len(numbers)
         self._again.append(numbers)
@@ -208,7 +190,7 @@ class Connections:
     def finish(self, numbers: Numbers) -> None:
         """Close open connections at the run's end."""
         self.states[numbers] = CLOSED
-        self.counts.open -= len(numbers)
+        self.live -= len(numbers)
         self._engine.close(self.slots[numbers])
 
     def finished(self, slots: Slots) -> None:
@@ -216,7 +198,7 @@ class Connections:
         numbers = self.numbers_of(slots)
         numbers = numbers[self.are_open(numbers)]
         self.states[numbers] = CLOSED
-        self.counts.open -= len(numbers)
+        self.live -= len(numbers)
 
     def lost(
         self, slots: Slots, errnos: npt.NDArray[np.int32], *, is_wanted: bool = False
@@ -230,12 +212,12 @@ class Connections:
         numbers: Numbers = owners[is_open]
         self.states[numbers] = LOST
         self._missed.append(numbers)
-        self.counts.open -= len(numbers)
+        self.live -= len(numbers)
         if is_wanted:
             self.counts.ended += len(numbers)
             return numbers
         self.counts.lost += len(numbers)
-        self.counts.lost_errnos.update(errnos[is_open].tolist())
+        self.lost_errnos.update(errnos[is_open].tolist())
         return numbers
 
     def are_open(self, numbers: Numbers) -> npt.NDArray[np.bool_]:

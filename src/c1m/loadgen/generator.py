@@ -7,6 +7,7 @@ stages, ticks, the end.
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,9 +19,10 @@ from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.sleeping import precise_timers
+from c1m.limits.reasons import PEER_EOF
 from c1m.loadgen.arrivals import Arrivals, Spread, parse_spread
 from c1m.loadgen.closing import Closing
-from c1m.loadgen.connections import BLOCK, ETIMEDOUT, OPEN, PEER_EOF, Connections
+from c1m.loadgen.connections import BLOCK, OPEN, ConnectionPool
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
 from c1m.loadgen.progress import snapshot_of
 from c1m.loadgen.recorder import Group, Recorder
@@ -76,7 +78,7 @@ class Generator:
         self.sampler = sampler
         self.start_ns = clock.now_ns()
         self.recorder = Recorder()
-        self.connections = Connections(
+        self.connections = ConnectionPool(
             engine, plan.asked.connections, plan.addresses, plan.window, self.start_ns
         )
         self.rng = np.random.default_rng(plan.asked.seed)
@@ -135,16 +137,16 @@ class Generator:
                 break
             self._phase(stage.name, stage, self._stage)
         self._phase("settle", None, self._settle)
-        counts = self.connections.counts
-        counts.open_at_end = counts.open
-        self.sampler.sample(counts.open, keep=True)
+        connections = self.connections
+        connections.counts.open_at_end = connections.live
+        self.sampler.sample(connections.live, keep=True)
         self._phase("close", None, self._close_all)
         self._see(self.clock.now_ns(), is_last=True)
 
     def _phase(self, name: str, stage: Stage | None, work: Callable[[Phase], None]) -> None:
         phase = Phase(name, self.clock.now_ns(), stage=stage)
         self.phases.append(phase)
-        self.sampler.sample(self.connections.counts.open, keep=True)
+        self.sampler.sample(self.connections.live, keep=True)
         self.watch.begin(phase.start_ns)
         before = Counter(self.traffic.ledger.extras)
         try:
@@ -156,8 +158,8 @@ class Generator:
         phase.extras = self.traffic.ledger.extras - before
         phase.end_ns, phase.moved_ns = self.clock.now_ns(), self.watch.moved_ns
         phase.gave_up = self.watch.gave_up
-        phase.open_at_end = self.connections.counts.open
-        self.sampler.sample(self.connections.counts.open, keep=True)
+        phase.open_at_end = self.connections.live
+        self.sampler.sample(self.connections.live, keep=True)
 
     # --- stages -------------------------------------------------------------------------------
 
@@ -167,7 +169,7 @@ class Generator:
         if phase is self.phases[0]:
             self.connections.ramp.restart(phase.start_ns)
         self.connections.is_ramp = phase is self.phases[0]  # later ones are not the same ramp
-        self.plan.window.pace(stage.connect_rate, self.connections.counts.started, phase.start_ns)
+        self.plan.window.pace(stage.connect_rate, self.connections.counts.attempted, phase.start_ns)
         if stage.name in ("stampede", "storm"):
             self._settle(phase)
             if stage.name == "storm":
@@ -249,7 +251,7 @@ class Generator:
     def _under_way(self) -> int:
         """Connects that the server has not been heard of on yet."""
         answers = self.recorder.first.requests.in_flight if self._hears else 0
-        return self.connections.counts.connecting + answers
+        return self.connections.counts.unfinished + answers
 
     def _timeout(self, phase: Phase, stage: Stage) -> int:
         """How long the engine may be waited for."""
@@ -283,7 +285,7 @@ class Generator:
         left = connections.short
         if left:
             under_way = self._under_way()
-            count = min(window.may_start(connections.counts.started, under_way, now_ns), left)
+            count = min(window.may_start(connections.counts.attempted, under_way, now_ns), left)
             if count and (count >= min(window.step, left) or not under_way):
                 if not under_way:
                     self.watch.moved_ns = now_ns  # it stood still for nobody
@@ -392,7 +394,7 @@ class Generator:
 
     def _failed(self, slots: Slots, errnos: Int32s) -> None:
         self.connections.failed(self.connections.numbers_of(slots), errnos)
-        if (errnos != ETIMEDOUT).any():
+        if (errnos != errno.ETIMEDOUT).any():
             self.watch.moved_ns = self._came_ns
 
     def _data(self, slots: Slots, data: Ragged) -> None:
@@ -435,12 +437,12 @@ class Generator:
     def _keep_gap(self, is_ours: bool, start_ns: int, end_ns: int, waiting: int = 0) -> None:
         self.watch.keep(is_ours, start_ns, end_ns, waiting)
         self.recorder.is_after_gap |= not is_ours  # what it was late by itself stays its own
-        self.sampler.sample(self.connections.counts.open, keep=True)
+        self.sampler.sample(self.connections.live, keep=True)
 
     # --- timers -------------------------------------------------------------------------------
 
     def _sample(self, now: int) -> None:
-        self.sampler.sample(self.connections.counts.open)
+        self.sampler.sample(self.connections.live)
 
     def _expire(self, now: int) -> None:
         """Give up connects and replies that are older than the time-out.
@@ -479,7 +481,7 @@ class Generator:
         counts, after = self.connections.counts, self.recorder.together(but_first=True)
         return {
             "t_s": round((now - self.start_ns) / 1e9, 3),
-            "open": counts.open,
+            "open": self.connections.live,
             "in_flight": self.traffic.ledger.in_flight,
             "opened": counts.opened,
             "failed": counts.failed,

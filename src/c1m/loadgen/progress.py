@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from c1m.limits.reasons import errno_name
@@ -30,7 +29,7 @@ def snapshot_of(
         if stage.rate_from is not None and stage.rate_to is not None:
             share = 1 - left * 1e9 / stage.duration_ns
             rate = stage.rate_from + share * (stage.rate_to - stage.rate_from)
-    errnos = Counter(counts.connect_errnos) + Counter(counts.lost_errnos)
+    errnos = connections.connect_errnos + connections.lost_errnos
     overall = recorder.overall
     return Snapshot(
         elapsed_s=elapsed,
@@ -41,10 +40,10 @@ def snapshot_of(
         stages=len(plan.stages),
         stage_left_s=left,
         asked=plan.asked.connections,
-        attempted=counts.started,
+        attempted=counts.attempted,
         opened=counts.opened,
         ready=counts.ready,
-        open=counts.open,
+        open=connections.live,
         failed=counts.failed,
         lost=counts.lost,
         closed=counts.closed,

@@ -19,7 +19,7 @@ from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.loadgen.arrivals import Arrivals, Spread
 from c1m.loadgen.backlog import Backlog
-from c1m.loadgen.connections import OPEN, Connections
+from c1m.loadgen.connections import OPEN, ConnectionPool
 from c1m.loadgen.recorder import FIRST, Group, Recorder
 from c1m.scenarios.base import Exchange
 from c1m.scenarios.ledger import RIGHT, Pushes, Resolved
@@ -40,7 +40,7 @@ class Traffic:
         self,
         engine: Engine,
         exchange: Exchange,
-        connections: Connections,
+        connections: ConnectionPool,
         recorder: Recorder,
         clock: Clock,
         spread: Spread,
@@ -209,7 +209,7 @@ class Traffic:
         """`count` open connections (the same more than once, perhaps); none where none is open."""
         connections = self._connections
         below = min(connections.below, self._speakers)
-        if not connections.counts.open:
+        if not connections.live:
             return np.zeros(0, np.int64)
         numbers = self._spread.draw(count, below)
         for _ in range(REDRAWS):
@@ -328,7 +328,7 @@ class Traffic:
         self.recorder.pushes["push_last"].record(last)
 
     def gone(self, numbers: Numbers, now_ns: int, *, by_peer: bool = False) -> None:
-        """Connections that were closed, or that the peer ended."""
+        """ConnectionPool that were closed, or that the peer ended."""
         if len(self._backlog):
             self._group.requests.unsent += self._backlog.drop(numbers)
         self._resolved(self.exchange.gone(numbers, by_peer=by_peer), now_ns)

@@ -93,7 +93,8 @@ class Metadata:
     engine: EngineUsed = field(default_factory=EngineUsed)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: the load client counts in it, as in Requests.
+@dataclass(slots=True)
 class Connections:
     """Where every connection went."""
 
@@ -127,6 +128,11 @@ class Connections:
         "connections ended by the server, where the scenario waits for that", better=HIGHER
     )
     ready: int = counted("connections whose first reply was right", better=HIGHER)
+
+    @property
+    def failed(self) -> int:
+        """Connects that ended without a connection."""
+        return self.attempted - self.opened - self.unfinished
 
 
 CONNECTION_COUNTS = counts_of(Connections)
