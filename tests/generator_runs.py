@@ -20,8 +20,8 @@ from c1m.engine.contract import EngineStatistics, EventBatch, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import LimitError
 from c1m.loadgen.conclusion import conclude
+from c1m.loadgen.connections import Window
 from c1m.loadgen.generator import Generator
-from c1m.loadgen.pacing import Window
 from c1m.loadgen.plan import LoadPlan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
@@ -235,7 +235,7 @@ class Run:
     @property
     def phase(self) -> str:
         """The name of the phase that it is in."""
-        return self.generator.phases[-1].name if self.generator.phases else ""
+        return self.generator.phases[-1].stage.name if self.generator.phases else ""
 
     def record(self) -> RunRecord:
         """Do the run; its record, whose laws hold whatever happened."""

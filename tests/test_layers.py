@@ -67,7 +67,8 @@ PURE = [
     "limits/evidence", "limits/limit", "limits/memory", "limits/needs", "limits/ports",
     "limits/queues", "limits/reasons", "limits/roots", "limits/situation", "limits/uring",
     "limits/walls",
-    "loadgen/pacing", "loadgen/sources", "loadgen/stillness",
+    "loadgen/arrivals", "loadgen/backlog", "loadgen/connections", "loadgen/recorder",
+    "loadgen/sources", "loadgen/stages",
     "report/blocks", "report/compare", "report/compare_text", "report/plot", "report/plots",
     "report/request_sections", "report/sections", "report/text",
 ]  # fmt: skip

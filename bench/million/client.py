@@ -30,7 +30,7 @@ from c1m.engine.ragged import Ragged
 from c1m.errors import C1mError
 from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
-from c1m.loadgen.pacing import Window
+from c1m.loadgen.connections import Window
 from c1m.loadgen.sources import plan_addresses
 from c1m.results.histogram import Histogram
 from c1m.results.ramp import RampTimes

@@ -14,8 +14,8 @@ import sys
 from c1m.addresses import AF_INET, Endpoint
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
+from c1m.loadgen.connections import Window
 from c1m.loadgen.generator import Generator
-from c1m.loadgen.pacing import Window
 from c1m.loadgen.plan import LoadPlan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
@@ -54,7 +54,7 @@ def main() -> None:
     counts = generator.connections.counts
     if counts.opened < count:
         raise SystemExit("c1m_client: a connection could not be opened")
-    phase = next(p for p in generator.phases if p.stage is plan.stages[2])
+    phase = generator.phases[2]
     requests = generator.recorder.groups[-1].requests
     took = (phase.end_ns - phase.start_ns) / 1e9
     start = (phase.start_ns - generator.start_ns) / 1e9

@@ -29,7 +29,7 @@ def once(phase: str, lose: int, *, code: int = errno.ECONNRESET, nth: int = 1): 
     def script(engine: Engine) -> EventBatch | None:
         nonlocal is_done
         run = engine.run  # type: ignore[attr-defined]
-        if is_done or sum(p.name == phase for p in run.generator.phases) < nth:
+        if is_done or sum(p.stage.name == phase for p in run.generator.phases) < nth:
             return None
         is_done = True
         return engine.lose(sorted(engine.open)[:lose], code)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.loadgen.pacing import UNKNOWN_QUEUE, WINDOW_MAX, Window
+from c1m.loadgen.connections import UNKNOWN_QUEUE, WINDOW_MAX, Window
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def conclude(
         metadata=conditions,
         connections=connections.counts,
         failures=failures,
-        phases=[Span(p.name, *_times(generator, p)) for p in generator.phases],
+        phases=[Span(p.stage.name, *_times(generator, p)) for p in generator.phases],
         ramp=ramp,
         latencies={n: Latency.of(h) for n, h in latencies.items() if h.count},
         samples=samples,
@@ -124,20 +124,14 @@ def _times(generator: Generator, phase: Phase) -> tuple[float, float]:
 def _stages(generator: Generator) -> list[StageResult]:
     """A result a stage. Replies beyond those due belong to the stage in which they came; what came
     after the last one, to that."""
-    phases = [phase for phase in generator.phases if phase.stage is not None]
-    late: Counter[str] = Counter()
-    for phase in generator.phases:
-        if phase.stage is None:
-            late += phase.extras
-    return [
-        _stage(generator, phase, phase.extras + (late if phase is phases[-1] else Counter()))
-        for phase in phases
-    ]
+    *planned, settle, close = generator.phases
+    if planned:
+        planned[-1].extras += settle.extras + close.extras
+    return [_stage(generator, phase) for phase in planned]
 
 
-def _stage(generator: Generator, phase: Phase, extras: Counter[str]) -> StageResult:
+def _stage(generator: Generator, phase: Phase) -> StageResult:
     stage = phase.stage
-    assert stage is not None
     start_s, end_s = _times(generator, phase)
     group = phase.group or Group("none", 0)
     return StageResult(
@@ -151,7 +145,7 @@ def _stage(generator: Generator, phase: Phase, extras: Counter[str]) -> StageRes
         open_at_end=phase.open_at_end,
         rate_from_per_s=stage.rate_from,
         rate_to_per_s=stage.rate_to,
-        requests=_requests(group, extras, end_s - start_s),
+        requests=_requests(group, phase.extras, end_s - start_s),
         latency=Latency.of(group.corrected) if group.corrected.count else Latency(),
         uncorrected=Latency.of(group.uncorrected) if group.uncorrected.count else Latency(),
     )
@@ -189,10 +183,9 @@ def _latencies(generator: Generator) -> dict[str, Histogram]:
 
 def _first(generator: Generator) -> Requests:
     """Each connection's first request, whose time is the first ramp's."""
-    phases = [phase for phase in generator.phases if phase.stage is not None]
-    if not phases or generator.plan.scenario.wants_end:
+    if generator.plan.scenario.wants_end:
         return Requests()
-    start_s, end_s = _times(generator, phases[0])
+    start_s, end_s = _times(generator, generator.phases[0])
     return _requests(generator.recorder.first, Counter(), end_s - start_s)
 
 
@@ -215,9 +208,9 @@ def _doubts(generator: Generator) -> list[str]:
 
 def _silence(generator: Generator) -> Silence | None:
     """The first stage in which connects were waited for in vain at its end for the time-out."""
-    for phase in generator.phases:
+    for phase in generator.phases[:-2]:
         is_long = phase.end_ns - phase.moved_ns >= generator.plan.asked.timeout_ns
-        if phase.stage is not None and phase.gave_up and is_long:
+        if phase.gave_up and is_long:
             start_s = (phase.moved_ns - generator.start_ns) / 1e9
             return Silence(start_s, _times(generator, phase)[1], phase.stood_still)
     return None
@@ -228,9 +221,8 @@ def _asking_spans(generator: Generator) -> list[tuple[float, float]]:
     spans = []
     for phase in generator.phases:
         if phase.group is not None and phase.group.is_load:
-            assert phase.stage is not None
-            (start_s, end_s), planned_ns = _times(generator, phase), phase.stage.duration_ns or 0
-            spans.append((start_s, min(end_s, start_s + planned_ns / 1e9)))
+            start_s, end_s = _times(generator, phase)
+            spans.append((start_s, min(end_s, (phase.planned_end_ns - generator.start_ns) / 1e9)))
     return spans
 
 

@@ -19,16 +19,14 @@ from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.sleeping import precise_timers
-from c1m.limits.reasons import PEER_EOF
+from c1m.limits.reasons import PEER_EOF, errno_name
 from c1m.loadgen.arrivals import Arrivals, Spread, parse_spread
 from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, OPEN, ConnectionPool
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
-from c1m.loadgen.progress import snapshot_of
-from c1m.loadgen.recorder import Group, Recorder
+from c1m.loadgen.recorder import STILL_NS, Group, Recorder, Watch
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.stages import Stage
-from c1m.loadgen.stillness import STILL_NS, Watch
 from c1m.loadgen.traffic import Traffic
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.snapshot import Snapshot
@@ -43,22 +41,28 @@ SERIES_NS = 1_000_000_000
 AWAKE_NS = 300_000  # before a request is due: a wake-up and a request out of cold caches take it
 GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
 INTERRUPTED_NS = 1_000_000_000  # what is in flight is waited for so long when a run is interrupted
+# What follows the stages of a plan.
+SETTLE, CLOSE = Stage("settle", "settle", 0, 0), Stage("close", "close", 0, 0)
 
 
 @dataclass(slots=True)
 class Phase:
-    """A named part of the run, in monotonic nanoseconds. `group`: its requests."""
+    """A stage as it was run, in monotonic nanoseconds. `group`: its requests."""
 
-    name: str
+    stage: Stage
     start_ns: int
     end_ns: int = 0
-    stage: Stage | None = None
     group: Group | None = None
     open_at_end: int = 0
     moved_ns: int = 0  # its last progress
     gave_up: bool = False  # something since then
     stood_still: bool = False  # it was ended because of that
     extras: Counter[str] = field(default_factory=Counter)  # replies beyond those due, by kind
+
+    @property
+    def planned_end_ns(self) -> int:
+        """When it is over by the plan, or its start where that has no time for it."""
+        return self.start_ns + (self.stage.duration_ns or 0)
 
 
 class Generator:
@@ -135,16 +139,16 @@ class Generator:
         for stage in self.plan.stages:
             if self.interrupted:
                 break
-            self._phase(stage.name, stage, self._stage)
-        self._phase("settle", None, self._settle)
+            self._phase(stage, self._stage)
+        self._phase(SETTLE, self._settle)
         connections = self.connections
         connections.counts.open_at_end = connections.live
         self.sampler.sample(connections.live, keep=True)
-        self._phase("close", None, self._close_all)
+        self._phase(CLOSE, self._close_all)
         self._see(self.clock.now_ns(), is_last=True)
 
-    def _phase(self, name: str, stage: Stage | None, work: Callable[[Phase], None]) -> None:
-        phase = Phase(name, self.clock.now_ns(), stage=stage)
+    def _phase(self, stage: Stage, work: Callable[[Phase], None]) -> None:
+        phase = Phase(stage, self.clock.now_ns())
         self.phases.append(phase)
         self.sampler.sample(self.connections.live, keep=True)
         self.watch.begin(phase.start_ns)
@@ -165,10 +169,9 @@ class Generator:
 
     def _stage(self, phase: Phase) -> None:
         stage = phase.stage
-        assert stage is not None
-        if phase is self.phases[0]:
-            self.connections.ramp.restart(phase.start_ns)
         self.connections.is_ramp = phase is self.phases[0]  # later ones are not the same ramp
+        if self.connections.is_ramp:
+            self.connections.ramp.restart(phase.start_ns)
         self.plan.window.pace(stage.connect_rate, self.connections.counts.attempted, phase.start_ns)
         if stage.name in ("stampede", "storm"):
             self._settle(phase)
@@ -177,23 +180,24 @@ class Generator:
             else:
                 self._stampede(phase)
             self.watch.begin(self.clock.now_ns())
-        self._begin_load(phase, stage)
-        while not self.interrupted and not self._is_over(phase, stage):
+        self._begin_load(phase)
+        while not self.interrupted and not self._is_over(phase):
             now = self.clock.now_ns()
             self.connections.wanted = stage.wanted(now - phase.start_ns)
             self._keep(now)
             if stage.churn_rate:
                 self.closing.churn(stage.churn_rate, now - phase.start_ns)
             self.traffic.due(now)
-            timeout_ns = self._timeout(phase, stage)
+            timeout_ns = self._timeout(phase)
             if timeout_ns <= 0 or (self.plan.asked.spin and phase.group is not None):
                 self._spin()
             else:
                 self._tick(timeout_ns)
         if phase.group is not None and stage.name != "stampede":
-            self._end_load(phase.start_ns + (stage.duration_ns or 0))
+            self._end_load(phase.planned_end_ns)
 
-    def _begin_load(self, phase: Phase, stage: Stage) -> None:
+    def _begin_load(self, phase: Phase) -> None:
+        stage = phase.stage
         self.closing.begin()
         if self.plan.scenario.is_silent or not stage.has_load:
             return
@@ -215,9 +219,9 @@ class Generator:
             self._tick(limit - self.clock.now_ns())
         self.traffic.end()
 
-    def _is_over(self, phase: Phase, stage: Stage) -> bool:
+    def _is_over(self, phase: Phase) -> bool:
         """By its time; without one when it is done, or when it stands still for the time-out."""
-        has_time = self.clock.now_ns() < phase.start_ns + (stage.duration_ns or 0)
+        stage, has_time = phase.stage, self.clock.now_ns() < phase.planned_end_ns
         if stage.is_timed:
             return not has_time
         if stage.name == "stampede":  # what is not read is not answered
@@ -227,21 +231,21 @@ class Generator:
         if self.watch.is_still and not connections.surplus:
             connections.wanted = stage.connections_to
             if connections.short or self._under_way():
-                self._stand_still(phase, stage)
+                self._stand_still(phase)
                 return True
         if has_time:
             return False
         connections.wanted = stage.connections_to
         return not (connections.short or connections.surplus or self._under_way())
 
-    def _stand_still(self, phase: Phase, stage: Stage) -> None:
+    def _stand_still(self, phase: Phase) -> None:
         """The stage ends, with the reason; what it has not begun is not begun later either."""
         connections = self.connections
         heard = "no connect was answered"
         if self._greets:
             heard = "nothing came on a connection that had not been answered before"
         self.shortfalls.append(
-            f"The stage {stage.text!r} stood still for "
+            f"The stage {phase.stage.text!r} stood still for "
             f"{format_duration(self.clock.now_ns() - self.watch.moved_ns)} and was ended: {heard}, "
             f"and {format_count(connections.short)} connects were not begun."
         )
@@ -253,19 +257,18 @@ class Generator:
         answers = self.recorder.first.requests.in_flight if self._hears else 0
         return self.connections.counts.unfinished + answers
 
-    def _timeout(self, phase: Phase, stage: Stage) -> int:
+    def _timeout(self, phase: Phase) -> int:
         """How long the engine may be waited for."""
         now = self.clock.now_ns()
         until = now + SLEEP_NS
         due = self.traffic.next_ns()
         if due is not None:
             until = min(until, due - self.awake_ns)
-        end = phase.start_ns + (stage.duration_ns or 0)
-        if now < end:
-            until = min(until, end)
+        if now < phase.planned_end_ns:
+            until = min(until, phase.planned_end_ns)
         if self.connections.short:
             until = min(until, now + SLEEP_NS // 50)
-        elif stage.churn_rate:
+        elif phase.stage.churn_rate:
             until = min(until, now + SLEEP_NS // 5)
         return max(until - now, 0)
 
@@ -327,7 +330,7 @@ class Generator:
     def _settle(self, phase: Phase) -> None:
         """Wait for the replies that are due, until they are given up."""
         ledger, scenario = self.traffic.ledger, self.plan.scenario
-        if not self._hears and phase.name != "settle":
+        if not self._hears and phase.stage is not SETTLE:
             return
         if not scenario.reads:
             self.engine.receive(self.connections.slots[self.connections.open_numbers()], True)
@@ -345,7 +348,7 @@ class Generator:
             now = self.clock.now_ns()
         watch = self.watch
         is_waiting = bool(ledger.in_flight) or watch.gave_up
-        if phase.name == "settle" and is_waiting and now - watch.heard_ns > STILL_NS:
+        if phase.stage is SETTLE and is_waiting and now - watch.heard_ns > STILL_NS:
             self._keep_gap(False, watch.heard_ns, now, ledger.in_flight)
         self.traffic.give_up_older_than(now + 1, now)
 
@@ -450,8 +453,7 @@ class Generator:
         In a stampede a reply waits for those of all others: there the time-out is for no reply.
         """
         limit = now - self.plan.asked.timeout_ns
-        stage = self.phases[-1].stage
-        if stage is not None and stage.name == "stampede" and self.watch.moved_ns > limit:
+        if self.phases[-1].stage.name == "stampede" and self.watch.moved_ns > limit:
             self.loop.call_at(now + SLEEP_NS, self._expire)
             return
         self.loop.call_at(now + max(self.plan.asked.timeout_ns // 8, SLEEP_NS), self._expire)
@@ -473,8 +475,58 @@ class Generator:
             self._series_ns += (passed + 1) * interval_ns
             self.recent_ns = self.recorder.series.row(self._row(now))
         if self._on_progress is not None:
-            self._last = snapshot_of(self, now, self._last, is_last=is_last)
+            self._last = self._snapshot(now, is_last=is_last)
             self._on_progress(self._last)
+
+    def _snapshot(self, now_ns: int, *, is_last: bool) -> Snapshot:
+        """Where the run stands; rates are over the time since the last one."""
+        plan, connections, recorder = self.plan, self.connections, self.recorder
+        counts, ledger = connections.counts, self.traffic.ledger
+        before = self._last or Snapshot()
+        elapsed = (now_ns - self.start_ns) / 1e9
+        requests = recorder.together()
+        requests.faults.update(ledger.extras)
+        step_s = elapsed - before.elapsed_s
+        per_s = 1 / step_s if step_s > 0 else 0.0
+        stage, left, rate = self.phases[-1].stage, None, None
+        if stage.duration_ns is not None:
+            left = max(self.phases[-1].planned_end_ns - now_ns, 0) / 1e9
+            if stage.rate_from is not None and stage.rate_to is not None:
+                share = 1 - left * 1e9 / stage.duration_ns
+                rate = stage.rate_from + share * (stage.rate_to - stage.rate_from)
+        errnos = connections.connect_errnos + connections.lost_errnos
+        overall = recorder.overall
+        return Snapshot(
+            elapsed_s=elapsed,
+            target=",".join(plan.asked.targets),
+            scenario=plan.scenario.name,
+            stage=stage.text,
+            stage_number=sum(p.stage in plan.stages for p in self.phases),
+            stages=len(plan.stages),
+            stage_left_s=left,
+            asked=plan.asked.connections,
+            attempted=counts.attempted,
+            opened=counts.opened,
+            ready=counts.ready,
+            open=connections.live,
+            failed=counts.failed,
+            lost=counts.lost,
+            closed=counts.closed,
+            connects_per_s=(counts.opened - before.opened) * per_s,
+            last_step_ms=connections.ramp.last_step_ms(),
+            requests=requests,
+            in_flight=ledger.in_flight,
+            sent_per_s=(requests.sent - before.requests.sent) * per_s,
+            right_per_s=(requests.right - before.requests.right) * per_s,
+            rate_asked_per_s=rate,
+            errnos={errno_name(code): count for code, count in errnos.items()},
+            percentiles_ns=overall.percentiles() | ({"max": overall.max} if overall.count else {}),
+            recent_ns=self.recent_ns,
+            octaves=overall.octaves(),
+            lag_max_ns=recorder.series.lag_max_ns,
+            **self.sampler.latest()._asdict(),
+            is_last=is_last,
+        )
 
     def _row(self, now: int) -> dict[str, float]:
         """What the series is made of: first replies count only where they are bad."""

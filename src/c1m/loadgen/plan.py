@@ -11,7 +11,7 @@ from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
 from c1m.loadgen.arrivals import parse_spread
-from c1m.loadgen.pacing import Window
+from c1m.loadgen.connections import Window
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for

@@ -1,4 +1,4 @@
-"""What is counted and measured of requests: by group, and by second. Pure.
+"""What is counted and measured of requests: by group, and by second; and gaps in them. Pure.
 
 Requests are counted in *groups*: those of one stage, those of a stampede, the connections' first
 ones. So the ramp's latencies never mix with those of the steady state, and a request that is
@@ -15,13 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.results.histogram import Histogram
-from c1m.results.record import WRONG_KINDS, Requests, Series
+from c1m.results.record import WRONG_KINDS, Pause, Requests, Series
 from c1m.scenarios.ledger import MISSING, OUTCOMES, RIGHT, Outcomes
 
 Times = npt.NDArray[np.int64]
 
 FIRST = 0  # the group of connections' first requests
 LATE_NS = 10_000_000  # so far behind its schedule a generator is no longer the one that was asked
+STILL_NS = 500_000_000  # a sampler's interval: over less, processor time says nothing
+GAPS_MAX = 32  # the longest are kept
 SERIES_ROWS_MAX = 7_200  # two hours of seconds; then two are joined to one
 
 # By column: what becomes of its values when intervals are joined.
@@ -172,3 +174,42 @@ class SeriesMaker:
     def series(self) -> Series:
         """All rows as columns."""
         return Series(interval_s=self.interval_s, **self._columns)
+
+
+class Watch:
+    """Notices when the server, the path to it or the generator itself stands still.
+
+    The generator sets when what last happened, in monotonic nanoseconds. A *stage* stands still
+    when something is under way and nothing of it has come to an end for the time-out: then the
+    stage is over (`moved_ns`, `is_still`). The server (or the path) stood still when no reply came
+    on any connection for STILL_NS though some were waited for, the generator when it was not awake
+    for so long. Both are kept as gaps; results/saturation.py decides which of them are reported.
+    """
+
+    def __init__(self, start_ns: int) -> None:
+        self.gaps: list[Pause] = []
+        self.recovers_ns = start_ns  # until then lateness may be a result of the server's gap
+        self._start_ns = start_ns
+        self.begin(start_ns)
+        self.heard_ns = start_ns  # last whole reply, or when the first was waited for since
+        self.ticked_ns = start_ns  # when the generator was last awake
+        self.gave_up = False  # something since the last reply
+
+    def begin(self, now_ns: int) -> None:
+        """A stage begins to wait: for connects, or for replies."""
+        self.moved_ns = now_ns  # its last progress
+        self.is_still = False
+
+    def given_up(self, limit_ns: int) -> None:
+        """What was begun before `limit_ns` has come to no end."""
+        self.gave_up = True
+        self.is_still = self.moved_ns <= limit_ns
+
+    def keep(self, is_ours: bool, start_ns: int, end_ns: int, waiting: int) -> None:
+        """A gap is over, or the run is, with so many requests in flight."""
+        start_s, seconds = (start_ns - self._start_ns) / 1e9, (end_ns - start_ns) / 1e9
+        self.gaps.append(Pause("generator" if is_ours else "server", start_s, seconds, waiting))
+        if not is_ours:
+            self.recovers_ns = 2 * end_ns - start_ns
+        if len(self.gaps) > GAPS_MAX:
+            self.gaps.remove(min(self.gaps, key=lambda gap: gap.seconds))

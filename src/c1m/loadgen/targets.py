@@ -14,7 +14,7 @@ from c1m.kernel.sock_diag import accept_queue_of
 from c1m.limits.forecast import diagnose
 from c1m.limits.limit import Finding
 from c1m.limits.ports import RANGE, RESERVED, quick_ports
-from c1m.loadgen.pacing import Window
+from c1m.loadgen.connections import Window
 
 # plan_addresses knows better what ports it has, and the engine that is chosen what fits into it.
 PLANNED_FOR = ("net.ipv4.ip_local_port_range", "io_uring", "memlock", "nofile (hard)", "rings")

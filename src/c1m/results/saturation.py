@@ -24,7 +24,7 @@ The rules, from what a measurement is worth:
 A run in which the generator (or its machine) was the limit is a lower bound: the server may be able
 to do more than the figures say.
 
-**Who stood still.** From gaps that the generator noticed (loadgen/stillness.py): times without a
+**Who stood still.** From gaps that the generator noticed (loadgen/recorder.py): times without a
 reply on any connection though some were waited for, and times in which it was not awake itself.
 
 - A gap counts as far as it lies in stages with requests, and only where it is far longer than what
