@@ -21,7 +21,7 @@ totals = st.lists(st.tuples(*[st.integers(0, 100)] * 8), max_size=25)
 
 def test_each_group_has_its_own_counts_and_latencies() -> None:
     recorder = Recorder()
-    one, two = recorder.first, recorder.group("hold", is_load=True)
+    one, two = recorder.first, recorder.group(is_load=True)
     groups = np.array([0, 1, 1, 1, 1, 1], np.uint8)
     outcomes = np.array([RIGHT, RIGHT, GARBLED, CROSSED, REORDERED, MISSING], np.uint8)
     intended, sent = np.arange(6) * MS, np.arange(6) * MS + 500_000
@@ -45,8 +45,8 @@ def test_each_group_has_its_own_counts_and_latencies() -> None:
 def test_by_batches_is_as_one_by_one(rows: list[tuple[int, int, int]]) -> None:
     batched, single = Recorder(), Recorder()
     for recorder in (batched, single):
-        for number in range(1, 4):
-            recorder.group(str(number), is_load=True)
+        for _ in range(1, 4):
+            recorder.group(is_load=True)
     groups = np.array([p for p, _, _ in rows], np.uint8)
     outcomes = np.array([o for _, o, _ in rows], np.uint8)
     intended = np.array([i for _, _, i in rows], np.int64)
@@ -63,14 +63,14 @@ def test_by_batches_is_as_one_by_one(rows: list[tuple[int, int, int]]) -> None:
 
 def test_all_right_needs_no_outcomes() -> None:
     recorder = Recorder()
-    hold = recorder.group("hold", is_load=True)
+    hold = recorder.group(is_load=True)
     recorder.resolved(np.full(3, hold.number, np.uint8), None, np.arange(3), np.arange(3), 100)
     assert hold.requests == Requests(right=3)
 
 
 def test_late_is_what_the_generator_was_behind_with() -> None:
     recorder = Recorder()
-    hold = recorder.group("hold", is_load=True)
+    hold = recorder.group(is_load=True)
     recorder.behind(hold, np.array([1, LATE_NS, LATE_NS + 1]), np.array([LATE_NS + 1, 5]))
     assert hold.requests.late == 1
     assert recorder.lag.count == 3 and recorder.series.lag_max_ns == LATE_NS + 1

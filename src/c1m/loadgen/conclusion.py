@@ -22,7 +22,6 @@ from c1m.results.record import (
     Metadata,
     Requests,
     RunRecord,
-    Samples,
     Span,
     StageResult,
 )
@@ -41,65 +40,60 @@ def conclude(
     server_nofile: int = 0,
 ) -> RunRecord:
     """Everything that was asked, measured and found, with thresholds judged last."""
-    plan, asked = generator.plan, generator.plan.asked
-    samples, counters = generator.sampler.samples(), generator.sampler.kernel_counters()
-    connections = generator.connections
-    failures = [
-        *failures_of("connect", connections.connect_errnos),
-        *failures_of("open", connections.lost_errnos),
-    ]
-    stages, ramp = _stages(generator), connections.ramp.result()
-    requests = Requests.together([s.requests for s in stages if not s.is_stampede])
-    latencies = _latencies(generator)
-    notes = generator.plan.scenario.notes()
-    also = [*generator.shortfalls, *notes, *_not_ended(generator)]
-    if generator.interrupted:
-        also.append("The run was interrupted before its end.")
+    plan, asked, connections = generator.plan, generator.plan.asked, generator.connections
+    scenario = plan.scenario
+    stages, latencies = _stages(generator), _latencies(generator)
+    samples = generator.sampler.samples()
     record = RunRecord(
         started=started,
         command=list(sys.argv),
         target=",".join(asked.targets),
-        scenario=generator.plan.scenario.name,
+        scenario=scenario.name,
         asked=asked,
         metadata=conditions,
         connections=connections.counts,
-        failures=failures,
+        failures=[
+            *failures_of("connect", connections.connect_errnos),
+            *failures_of("open", connections.lost_errnos),
+        ],
         phases=[Span(p.stage.name, *_times(generator, p)) for p in generator.phases],
-        ramp=ramp,
+        ramp=connections.ramp.result(),
         latencies={n: Latency.of(h) for n, h in latencies.items() if h.count},
         samples=samples,
         memory=memory_of(samples),
-        kernel_counters=counters,
-        requests=requests,
+        kernel_counters=generator.sampler.kernel_counters(),
+        requests=Requests.together([s.requests for s in stages if not s.is_stampede]),
         first=_first(generator),
         stampede=Requests.together([s.requests for s in stages if s.is_stampede]),
         stages=stages,
         series=generator.recorder.series.series(),
         faults=_faults(generator),
-        limit=_limit(generator, latencies, samples, stages, requests, counters, conditions),
-        fan_out=generator.plan.scenario.fan_out(),
-        notes=notes,
-        doubts=_doubts(generator),
+        fan_out=scenario.fan_out(),
+        notes=scenario.notes(),
     )
+    if record.all_requests.bad or generator.traffic.ledger.extras:
+        record.doubts.extend(scenario.doubts())
+    also = [*generator.shortfalls, *record.notes, *_not_ended(generator)]
+    if generator.interrupted:
+        also.append("The run was interrupted before its end.")
+    record = replace(record, limit=_limit(generator, record, latencies))
     record = replace(record, verdict=judge(record, also))
     evidence = Evidence(
-        kernel_counters=counters,
+        kernel_counters=record.kernel_counters,
         gauges=generator.sampler.gauges(),
         samples=samples,
         metadata=conditions,
-        ramp=ramp,
+        ramp=record.ramp,
         ports=local_ports(),
-        triples=generator.plan.addresses.triples,
+        triples=plan.addresses.triples,
         is_server_here=all(is_here(t) for t in plan.targets),
         findings=plan.findings,
-        unanswered=0
-        if generator.plan.scenario.wants_end
-        else generator.recorder.first.requests.missing,
+        unanswered=record.first.missing,
         server_nofile=server_nofile,
         silence=_silence(generator),
         refusal=connections.refusal,
     )
-    record.explanations.extend(explanations(asked, connections.counts, failures, evidence))
+    record.explanations.extend(explanations(asked, record.connections, record.failures, evidence))
     record.thresholds.extend(evaluate(record, thresholds))
     return record
 
@@ -133,7 +127,7 @@ def _stages(generator: Generator) -> list[StageResult]:
 def _stage(generator: Generator, phase: Phase) -> StageResult:
     stage = phase.stage
     start_s, end_s = _times(generator, phase)
-    group = phase.group or Group("none", 0)
+    group = phase.group or Group(0)
     return StageResult(
         name=stage.name,
         text=stage.text,
@@ -146,8 +140,8 @@ def _stage(generator: Generator, phase: Phase) -> StageResult:
         rate_from_per_s=stage.rate_from,
         rate_to_per_s=stage.rate_to,
         requests=_requests(group, phase.extras, end_s - start_s),
-        latency=Latency.of(group.corrected) if group.corrected.count else Latency(),
-        uncorrected=Latency.of(group.uncorrected) if group.uncorrected.count else Latency(),
+        latency=Latency.of(group.corrected),
+        uncorrected=Latency.of(group.uncorrected),
     )
 
 
@@ -200,12 +194,6 @@ def _faults(generator: Generator) -> list[FaultSeen]:
     ]  # fmt: skip
 
 
-def _doubts(generator: Generator) -> list[str]:
-    """What the scenario cannot tell of replies that are wrong; [] where none is."""
-    is_bad = generator.recorder.together().bad or generator.traffic.ledger.extras.total()
-    return generator.plan.scenario.doubts() if is_bad else []
-
-
 def _silence(generator: Generator) -> Silence | None:
     """The first stage in which connects were waited for in vain at its end for the time-out."""
     for phase in generator.phases[:-2]:
@@ -226,21 +214,14 @@ def _asking_spans(generator: Generator) -> list[tuple[float, float]]:
     return spans
 
 
-def _limit(
-    generator: Generator,
-    latencies: dict[str, Histogram],
-    samples: Samples,
-    stages: Sequence[StageResult],
-    requests: Requests,
-    counters: dict[str, int],
-    conditions: Metadata,
-) -> Limit:
+def _limit(generator: Generator, record: RunRecord, latencies: dict[str, Histogram]) -> Limit:
     """The verdict over the time in which requests ran; unknown where none did."""
-    loaded = [stage for stage in stages if stage.requests.due and not stage.is_stampede]
+    loaded = [stage for stage in record.stages if stage.requests.due and not stage.is_stampede]
     if not loaded:
         return Limit()
-    spans = [(stage.start_s, stage.end_s) for stage in loaded]
-    busy_s = sum(end - start for start, end in spans)
+    requests, samples, recorder = record.requests, record.samples, generator.recorder
+    start, end = loaded[0].start_s, loaded[-1].end_s
+    busy_s = sum(stage.end_s - stage.start_s for stage in loaded)
     is_open = any(stage.rate_from_per_s is not None for stage in loaded)
     asked = sum(
         ((stage.rate_from_per_s or 0) + (stage.rate_to_per_s or 0))
@@ -250,12 +231,6 @@ def _limit(
     )
     corrected, uncorrected = latencies["request"], latencies["uncorrected"]
     p50 = uncorrected.quantile(0.5) if uncorrected.count else None
-    server, start, end = samples.server, spans[0][0], spans[-1][1]
-    recorder, sampler = generator.recorder, generator.sampler
-    pauses = pauses_of(
-        generator.watch.gaps, _asking_spans(generator), samples, p50,
-        requests.right / busy_s if busy_s else 0.0,
-    )  # fmt: skip
     ended_s = server_ended(samples)
     own_cpu = cpu_share(samples.client, samples.t_s, start, end)
     if own_cpu is not None and end > start:  # what was burnt instead of sleeping is to spare
@@ -265,19 +240,22 @@ def _limit(
         lag=recorder.lag,
         is_open_loop=is_open,
         generator_cpu=own_cpu,
-        server_cpu=cpu_share(server, samples.t_s, start, end),
-        softnet_drops=counters.get("Softnet.dropped", 0),
+        server_cpu=cpu_share(samples.server, samples.t_s, start, end),
+        softnet_drops=record.kernel_counters.get("Softnet.dropped", 0),
         p99_ns=corrected.quantile(0.99) if corrected.count else None,
         rate_asked=asked / busy_s if is_open and busy_s else None,
         rate_reached=requests.sent / busy_s if busy_s else None,
-        cores=conditions.cores or None,
+        cores=record.metadata.cores or None,
         idle=idle_cores(samples.kernel, samples.t_s, start, end),
         service_p50_ns=p50,
         lag_after=recorder.lag_after,
         late_after=recorder.late_after,
-        pauses=pauses,
+        pauses=pauses_of(
+            generator.watch.gaps, _asking_spans(generator), samples, p50,
+            requests.right / busy_s if busy_s else 0.0,
+        ),
         server_ended_s=ended_s if ended_s is not None and ended_s < end else None,
-        generator_quota=sampler.client_quota.found(),
-        server_quota=sampler.server_quota.found(),
-    )
+        generator_quota=generator.sampler.client_quota.found(),
+        server_quota=generator.sampler.server_quota.found(),
+    )  # fmt: skip
     return judge_limit(facts)

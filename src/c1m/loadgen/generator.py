@@ -201,7 +201,7 @@ class Generator:
         self.closing.begin()
         if self.plan.scenario.is_silent or not stage.has_load:
             return
-        phase.group = self.recorder.group(stage.name, is_load=True)
+        phase.group = self.recorder.group(is_load=True)
         arrivals = None
         if stage.rate_from is not None:
             assert stage.rate_to is not None and stage.duration_ns is not None
@@ -312,7 +312,7 @@ class Generator:
         more than REQUEST_BYTES_MAX, replies are taken in between; a million short ones are all
         under way before the first reply is looked at.
         """
-        phase.group = self.recorder.group("stampede")
+        phase.group = self.recorder.group()
         numbers, size = self.connections.open_numbers(), self.plan.message_bytes
         block = max(min(BLOCK, REQUEST_BYTES_MAX // size), 1)
         held = 0

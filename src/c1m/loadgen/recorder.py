@@ -38,7 +38,6 @@ _JOINED = {
 class Group:
     """Counts and distributions of requests that belong together."""
 
-    name: str
     number: int
     is_load: bool = False  # a stage's, by its rate or think time
     requests: Requests = field(default_factory=Requests)
@@ -65,7 +64,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.groups: list[Group] = []
-        self.first = self.group("first")
+        self.first = self.group()
         self.overall = Histogram()  # corrected, right, of all stages' load: for the display
         self.lag = Histogram()  # when the generator got to a request, after it was due
         self.lag_after = Histogram()  # the same, while it caught up on what a gap had left
@@ -74,9 +73,9 @@ class Recorder:
         self.series = SeriesMaker()
         self.pushes = {"push": Histogram(), "push_last": Histogram()}
 
-    def group(self, name: str, *, is_load: bool = False) -> Group:
+    def group(self, *, is_load: bool = False) -> Group:
         """A new group."""
-        self.groups.append(Group(name, len(self.groups), is_load))
+        self.groups.append(Group(len(self.groups), is_load))
         return self.groups[-1]
 
     def together(self, *, but_first: bool = False) -> Requests:

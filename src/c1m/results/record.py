@@ -236,6 +236,8 @@ class Latency:
     @classmethod
     def of(cls, histogram: Histogram) -> Latency:
         """Everything from a histogram of nanoseconds."""
+        if not histogram.count:
+            return cls()
         return cls(
             count=histogram.count,
             min_ns=histogram.min,
