@@ -81,14 +81,11 @@ class ConnectionPool:
     is lost is not tried again: it counts for what was wanted, until fewer are.
     """
 
-    def __init__(
-        self, engine: Engine, count: int, addresses: AddressPlan, window: Window, now_ns: int
-    ) -> None:
+    def __init__(self, engine: Engine, count: int, addresses: AddressPlan, now_ns: int) -> None:
         self.counts = Connections()  # `unfinished` are those under way
         self.live = 0  # open now
         self.connect_errnos: Counter[int] = Counter()
         self.lost_errnos: Counter[int] = Counter()
-        self.window = window
         self.states = np.zeros(count, np.uint8)
         self.slots = np.zeros(count, np.int32)
         self.latency = Histogram()  # of connects
@@ -101,7 +98,7 @@ class ConnectionPool:
         self._addresses = addresses
         self._since_ns = np.zeros(count, np.int64)
         self._numbers = np.zeros(engine.capacity, np.int32)  # by slot
-        self._fresh = 0  # numbers from here on were never opened
+        self.below = 0  # numbers from here on were never opened
         self._again: list[Numbers] = []  # numbers that were closed and may be opened again
         self._missed: list[Numbers] = []  # numbers that failed or were lost and count as wanted
         self._wanted = self._assigned = 0  # assigned: open, connecting or missed
@@ -111,11 +108,6 @@ class ConnectionPool:
     def numbers_of(self, slots: Slots) -> Numbers:
         """The numbers of the connections with these slots: int64[n]."""
         return self._numbers.take(slots).astype(np.int64)
-
-    @property
-    def below(self) -> int:
-        """Numbers from here on were never opened."""
-        return self._fresh
 
     @property
     def wanted(self) -> int:
@@ -183,8 +175,8 @@ class ConnectionPool:
 
     def _take_numbers(self, count: int) -> Numbers:
         again = min(count, sum(map(len, self._again)))
-        fresh = np.arange(self._fresh, self._fresh + count - again)
-        self._fresh += len(fresh)
+        fresh = np.arange(self.below, self.below + count - again)
+        self.below += len(fresh)
         return np.concatenate((_popped(self._again, again), fresh)) if again else fresh
 
     def connected(self, numbers: Numbers, now_ns: int) -> None:
@@ -278,11 +270,11 @@ class ConnectionPool:
 
     def open_numbers(self) -> Numbers:
         """All that are open and not leaving, ascending: a scan over the column."""
-        return np.flatnonzero(self.states[: self._fresh] == OPEN)
+        return np.flatnonzero(self.states[: self.below] == OPEN)
 
     def connecting_numbers(self) -> Numbers:
         """All whose connect is in progress."""
-        return np.flatnonzero(self.states[: self._fresh] == CONNECTING)
+        return np.flatnonzero(self.states[: self.below] == CONNECTING)
 
 
 def _popped(pieces: list[Numbers], count: int) -> Numbers:

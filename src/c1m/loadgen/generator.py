@@ -83,7 +83,7 @@ class Generator:
         self.start_ns = clock.now_ns()
         self.recorder = Recorder()
         self.connections = ConnectionPool(
-            engine, plan.asked.connections, plan.addresses, plan.window, self.start_ns
+            engine, plan.asked.connections, plan.addresses, self.start_ns
         )
         self.rng = np.random.default_rng(plan.asked.seed)
         self.traffic = Traffic(
@@ -110,7 +110,7 @@ class Generator:
         self.shortfalls: list[str] = self.connections.shortfalls
         self.recent_ns: dict[str, int] = {}
         self._on_progress = on_progress
-        self._last: Snapshot | None = None
+        self._last = Snapshot()
         self._series_ns = self.start_ns + SERIES_NS
         self.watch = Watch(self.start_ns)
         scenario = plan.scenario
@@ -141,9 +141,7 @@ class Generator:
                 break
             self._phase(stage, self._stage)
         self._phase(SETTLE, self._settle)
-        connections = self.connections
-        connections.counts.open_at_end = connections.live
-        self.sampler.sample(connections.live, keep=True)
+        self.connections.counts.open_at_end = self.connections.live
         self._phase(CLOSE, self._close_all)
         self._see(self.clock.now_ns(), is_last=True)
 
@@ -482,7 +480,7 @@ class Generator:
         """Where the run stands; rates are over the time since the last one."""
         plan, connections, recorder = self.plan, self.connections, self.recorder
         counts, ledger = connections.counts, self.traffic.ledger
-        before = self._last or Snapshot()
+        before = self._last
         elapsed = (now_ns - self.start_ns) / 1e9
         requests = recorder.together()
         requests.faults.update(ledger.extras)
@@ -524,7 +522,7 @@ class Generator:
             recent_ns=self.recent_ns,
             octaves=overall.octaves(),
             lag_max_ns=recorder.series.lag_max_ns,
-            **self.sampler.latest()._asdict(),
+            **self.sampler.latest(),
             is_last=is_last,
         )
 

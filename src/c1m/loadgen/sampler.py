@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from c1m.clock import Clock
 from c1m.kernel import procfs
@@ -41,15 +42,6 @@ _SOCKETS = re.compile(
 )
 _GAUGES = ("TCP.inuse", "TCP.orphan", "TCP.tw", "TCP.alloc", "TCP.mem")  # as _SOCKETS has them
 _CONNTRACK = "Conntrack.count"
-
-
-class Latest(NamedTuple):
-    """Memory in bytes; None where it is not known."""
-
-    server_rss_bytes: int | None
-    client_rss_bytes: int | None
-    slab_bytes: int | None
-    used_bytes: int | None
 
 
 class Sampler:
@@ -76,12 +68,19 @@ class Sampler:
         self._samples = Samples(server=None if server_pid is None else ProcessColumns())
         self._stride = 1  # one request in so many is answered
         self._requests = 0
-        self._server = -1 if server_pid is None else _open(root / f"proc/{server_pid}/stat")
-        self._client = _open(root / "proc/self/stat")
-        self._meminfo = _open(root / "proc/meminfo")
-        self._sockstat = _open(root / "proc/net/sockstat")
-        self._stat = _open(root / "proc/stat")
-        self._conntrack = _open(root / procfs.sysctl_path("net.netfilter.nf_conntrack_count"))
+        paths = {
+            "client": "proc/self/stat",
+            "meminfo": "proc/meminfo",
+            "sockstat": "proc/net/sockstat",
+            "stat": "proc/stat",
+            "conntrack": procfs.sysctl_path("net.netfilter.nf_conntrack_count"),
+        }
+        if server_pid is not None:
+            paths["server"] = f"proc/{server_pid}/stat"
+        self._files: dict[str, int] = {}  # descriptors
+        for name, path in paths.items():
+            with suppress(OSError):  # it is not there, or may not be read
+                self._files[name] = os.open(root / path, os.O_RDONLY | os.O_CLOEXEC)
         self._highest: dict[str, int] = {}
         self._counters = _kernel_counters(root)
         self.client_quota = QuotaWatch("self", root)
@@ -93,37 +92,37 @@ class Sampler:
         if not keep and (self._requests - 1) % self._stride:
             return
         samples, kernel = self._samples, self._samples.kernel
-        memory = {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(_read(self._meminfo))}
+        memory = {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(self._read("meminfo"))}
         gauges = self._look_at_gauges()
         samples.t_s.append(round((self._clock.now_ns() - self._start_ns) / NS_PER_S, 4))
         samples.open.append(open_connections)
-        _append(samples.client, procfs.parse_stat(_read(self._client)))
+        _append(samples.client, procfs.parse_stat(self._read("client")))
         if samples.server is not None:
-            _append(samples.server, procfs.parse_stat(_read(self._server)))
+            _append(samples.server, procfs.parse_stat(self._read("server")))
         kernel.slab_bytes.append(memory.get(b"Slab", 0))
         kernel.tcp_mem_bytes.append(gauges.get("TCP.mem", 0) * _PAGE_BYTES)
         kernel.used_bytes.append(memory.get(b"MemTotal", 0) - memory.get(b"MemAvailable", 0))
-        kernel.idle_s.append(_idle(_read(self._stat)))
+        kernel.idle_s.append(_idle(self._read("stat")))
         if len(samples.t_s) > self._rows_max:
             self._halve()
 
-    def latest(self) -> Latest:
-        """The memory of both ends and of the kernel when it was last sampled."""
+    def latest(self) -> dict[str, Any]:
+        """The memory of both ends and of the kernel when it was last sampled: of a Snapshot."""
         samples, kernel = self._samples, self._samples.kernel
         if not samples.t_s:
-            return Latest(None, None, None, None)
-        return Latest(
-            None if samples.server is None else samples.server.rss_bytes[-1],
-            samples.client.rss_bytes[-1],
-            kernel.slab_bytes[-1],
-            kernel.used_bytes[-1],
-        )
+            return {}
+        return {
+            "server_rss_bytes": samples.server and samples.server.rss_bytes[-1],
+            "client_rss_bytes": samples.client.rss_bytes[-1],
+            "slab_bytes": kernel.slab_bytes[-1],
+            "used_bytes": kernel.used_bytes[-1],
+        }
 
     def _look_at_gauges(self) -> dict[str, int]:
         """Those of catalogue.GAUGES that are there, as they are now; keeps the highest."""
-        sockets = _SOCKETS.search(_read(self._sockstat))
+        sockets = _SOCKETS.search(self._read("sockstat"))
         now = dict(zip(_GAUGES, map(int, sockets.groups()), strict=True)) if sockets else {}
-        tracked = _read(self._conntrack).strip()
+        tracked = self._read("conntrack").strip()
         if tracked.isdigit():
             now[_CONNTRACK] = int(tracked)
         for name, value in now.items():
@@ -160,35 +159,19 @@ class Sampler:
 
     def close(self) -> None:
         """Give the descriptors back; the rows stay. May be called twice."""
-        for name in ("_server", "_client", "_meminfo", "_sockstat", "_stat", "_conntrack"):
-            if getattr(self, name) >= 0:
-                os.close(getattr(self, name))
-            setattr(self, name, -1)
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def _read(self, name: str) -> bytes:
+        """The file as it is now; empty where it was not opened or its process is gone (ESRCH)."""
+        try:
+            return os.pread(self._files[name], _FILE_BYTES_MAX, 0)
+        except (KeyError, OSError):
+            return b""
 
 
 def _kernel_counters(root: Path) -> dict[str, int]:
-    counts = procfs.network_counters(root)
-    counts.update(procfs.softnet(root))
-    counts.update(procfs.conntrack(root))
-    return counts
-
-
-def _open(path: Path) -> int:
-    """A descriptor, or -1 where the file is not there or may not be read."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1
-
-
-def _read(descriptor: int) -> bytes:
-    """The file as it is now; empty where it was not opened or its process is gone (ESRCH)."""
-    if descriptor < 0:
-        return b""
-    try:
-        return os.pread(descriptor, _FILE_BYTES_MAX, 0)
-    except OSError:
-        return b""
+    return procfs.network_counters(root) | procfs.softnet(root) | procfs.conntrack(root)
 
 
 def _idle(stat: bytes) -> float | None:
