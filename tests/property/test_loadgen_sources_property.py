@@ -61,7 +61,7 @@ def test_every_connection_has_its_addresses_and_no_triple_too_many(
         assert all(s in allowed if sources else s.startswith("127.") for s in starts)
     assert froms is not None or not sources
     used = Counter(zip(starts, ends, strict=True))
-    assert max(used.values()) <= min(ports, plan.per_triple)
+    assert max(used.values()) <= min(ports, -(-connections // plan.triples))
     assert len(used) <= plan.triples
 
 

@@ -14,11 +14,10 @@ from typing import Any, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
+from c1m.loadgen.arrivals import Times
 from c1m.results.histogram import Histogram
 from c1m.results.record import WRONG_KINDS, Pause, Requests, Series
 from c1m.scenarios.ledger import MISSING, OUTCOMES, RIGHT, Outcomes
-
-Times = npt.NDArray[np.int64]
 
 FIRST = 0  # the group of connections' first requests
 LATE_NS = 10_000_000  # so far behind its schedule a generator is no longer the one that was asked

@@ -30,13 +30,16 @@ LOOPBACK_LAST = int(ipaddress.IPv4Address("127.254.255.254"))
 class AddressPlan:
     """Connection i goes from sources[(i // targets) % sources] to targets[i % targets].
 
-    `sources` None: the kernel chooses. `per_triple` is the most connections one triple gets.
+    `sources` None: the kernel chooses.
     """
 
     targets: SockAddrs
-    sources: SockAddrs | None
-    per_triple: int
-    triples: int
+    sources: SockAddrs | None = None
+
+    @property
+    def triples(self) -> int:
+        """Pairs of a source and a target that are used."""
+        return len(self.targets) * (1 if self.sources is None else len(self.sources))
 
     def rows(self, numbers: npt.NDArray[np.integer]) -> tuple[SockAddrs | None, SockAddrs]:
         """Sources and destinations of these connections (int[n], from 0)."""
@@ -105,13 +108,14 @@ def plan_addresses(
     if family == AF_UNIX:
         if sources:
             raise UsageError("A unix socket has no source addresses.", "Leave --source out.")
-        return AddressPlan(_pack_unix(targets), None, connections, len(targets))
+        return AddressPlan(_pack_unix(targets))
     packed = pack_many(family, [t.host for t in targets], [t.port for t in targets])
     if ports < 1:
         raise LimitError(
             "The ephemeral port range is empty.", "Widen net.ipv4.ip_local_port_range."
         )
     needed = -(-connections // (max(ports // LOOPBACK_SPREAD, 1) * len(targets)))
+    rows = None
     if sources:
         source_family = AF_INET if ":" not in sources[0] else AF_INET6
         if source_family != family:
@@ -119,21 +123,16 @@ def plan_addresses(
                 "The sources are not of the target's address family.",
                 "Use IPv4 sources for an IPv4 target and IPv6 ones for an IPv6 target.",
             )
-        _enough(connections, len(sources), targets, ports)
         rows = pack_many(family, sources, [0] * len(sources))
     elif needed > 1 and _is_loopback4(targets):
         needed = min(needed, LOOPBACK_LAST - LOOPBACK_FIRST + 1)
-        _enough(connections, needed, targets, ports)
         numbers = np.arange(LOOPBACK_FIRST, LOOPBACK_FIRST + needed, dtype=np.uint32)
         rows = pack_ipv4(numbers, np.zeros(needed, np.uint16))
-    else:
-        _enough(connections, 1, targets, ports)
-        return AddressPlan(packed, None, -(-connections // len(targets)), len(targets))
-    triples = len(rows) * len(targets)
-    return AddressPlan(packed, rows, -(-connections // triples), triples)
+    _check_enough(connections, 1 if rows is None else len(rows), targets, ports)
+    return AddressPlan(packed, rows)
 
 
-def _enough(connections: int, sources: int, targets: Sequence[Endpoint], ports: int) -> None:
+def _check_enough(connections: int, sources: int, targets: Sequence[Endpoint], ports: int) -> None:
     """Raise LimitError, with a remedy that is there: lo has one IPv6 address, ::1."""
     fits = sources * len(targets) * ports
     if connections <= fits:

@@ -12,20 +12,17 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-import numpy.typing as npt
 
 from c1m.clock import Clock
 from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
-from c1m.loadgen.arrivals import Arrivals, Spread
+from c1m.loadgen.arrivals import Arrivals, Spread, Times
 from c1m.loadgen.backlog import Backlog
 from c1m.loadgen.connections import OPEN, ConnectionPool
 from c1m.loadgen.recorder import FIRST, Group, Recorder
 from c1m.scenarios.base import Exchange
-from c1m.scenarios.ledger import RIGHT, Pushes, Resolved
+from c1m.scenarios.ledger import RIGHT, Pushes, Repeats, Resolved
 from c1m.scenarios.messages import Numbers
-
-Times = npt.NDArray[np.int64]
 
 FAR = np.iinfo(np.int64).max  # in the column of send times: nothing in flight there
 PREPARE_NS = 500_000  # so long before it is due a request may be made
@@ -62,7 +59,7 @@ class Traffic:
         self._sent = np.full(count * depth, FAR, np.int64)
         self._groups = np.zeros(count * depth, np.uint8)
         self._backlog = Backlog(count)
-        self._scratch = np.zeros(count, np.int32)
+        self._repeats = Repeats(count)
         self._group = recorder.first  # of the stage that is under way
         self._next_ns: int | None = None  # when the next arrival is due
         self._ready: tuple[int, Numbers, Slots, Ragged] | None = None  # due, row, slot, request
@@ -151,10 +148,7 @@ class Traffic:
         if not len(numbers):
             requests.unsent += len(times)
             return
-        order = np.arange(len(numbers), dtype=np.int32)
-        self._scratch[numbers[::-1]] = order[::-1]  # the first of several for one connection stays
-        may = self._scratch.take(numbers) == order
-        may &= self.exchange.is_free(numbers)
+        may = self._repeats.first(numbers) & self.exchange.is_free(numbers)
         if len(self._backlog):
             may &= ~self._backlog.has(numbers)
         self.recorder.behind(self._group, now_ns - times, now_ns - times[may])

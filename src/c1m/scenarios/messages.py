@@ -97,7 +97,7 @@ class Message:
                 made += str(seq).encode()
             elif place.kind == "random":
                 numbers, seqs = np.array([number], np.int64), np.array([seq], np.int64)
-                made += self._random(numbers, seqs, at, place.size).tobytes()
+                made += random_letters(numbers, seqs, at, place.size, self._seed).tobytes()
             else:
                 made += came[len(made) : len(made) + place.size].ljust(place.size, b"\0")
             made += part
@@ -183,8 +183,7 @@ class Message:
             some = which[at : at + step]
             ours = numbers[some], seqs[some]
             if self.has_any:
-                rows, lengths = self.matrix(*ours)
-                same[some] = matches(data.take(some), rows, lengths, self._anything(*ours))
+                same[some] = matches(data.take(some), *self.matrix(*ours), self._anything(*ours))
             elif not self.equal(*ours, data.take(some)):
                 same[some] = matches(data.take(some), *self.matrix(*ours))
         return same
@@ -265,15 +264,13 @@ class Message:
             elif place.kind == "seq":
                 columns.append((len(row), decimal(seqs, seq_width)))
             elif place.kind == "random":
-                columns.append((len(row), self._random(numbers, seqs, at, place.size)))
+                letters = random_letters(numbers, seqs, at, place.size, self._seed)
+                columns.append((len(row), letters))
             row += bytes(place.size or (n_width if place.kind == "n" else seq_width)) + part
         rows = np.repeat(np.frombuffer(bytes(row), np.uint8)[None, :], len(numbers), axis=0)
         for at, column in columns:
             rows[:, at : at + column.shape[1]] = column
         return rows
-
-    def _random(self, numbers: Numbers, seqs: Numbers, place: int, size: int) -> Bytes:
-        return random_letters(numbers, seqs, place, size, self._seed)
 
     def _anything(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.bool_]:
         """Which bytes of the messages may be anything: bool[n, m]."""
