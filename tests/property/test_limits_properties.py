@@ -7,11 +7,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from c1m.limits.forecast import diagnose
-from c1m.limits.limit import OK, SHORT, UNKNOWN
+from c1m.limits.forecast import forecast
+from c1m.limits.limit import OK, SHORT, UNKNOWN, Situation
 from c1m.limits.needs import LOOPBACK_SOURCES
 from c1m.limits.ports import format_ports, parse_ports, ports_before_scan
-from c1m.limits.situation import Situation
 
 
 def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -81,13 +80,13 @@ calm = settings(suppress_health_check=[HealthCheck.too_slow])
 def test_what_fits_is_diagnosed_as_fitting_and_one_more_is_not(
     situation: Situation, request: dict[str, Any]
 ) -> None:
-    fits = diagnose(1, situation=situation, **request).fits
+    fits = forecast(1, situation=situation, **request).fits
     if fits is None:
-        assert not diagnose(1 << 39, situation=situation, **request).is_short
+        assert not forecast(1 << 39, situation=situation, **request).is_short
         return
     if fits:
-        assert not diagnose(fits, situation=situation, **request).is_short
-    above = diagnose(fits + 1, situation=situation, **request)
+        assert not forecast(fits, situation=situation, **request).is_short
+    above = forecast(fits + 1, situation=situation, **request)
     assert above.is_short
     assert above.fits == fits
     limit = {finding.name: finding for finding in above.findings}[above.first_limit or ""]
@@ -99,8 +98,8 @@ def test_what_fits_is_diagnosed_as_fitting_and_one_more_is_not(
 def test_more_connections_never_turn_short_into_ok(
     situation: Situation, request: dict[str, Any], one: int, other: int
 ) -> None:
-    few = diagnose(min(one, other), situation=situation, **request)
-    many = diagnose(max(one, other), situation=situation, **request)
+    few = forecast(min(one, other), situation=situation, **request)
+    many = forecast(max(one, other), situation=situation, **request)
     assert few.fits == many.fits
     assert few.first_limit == many.first_limit
     for before, after in zip(few.findings, many.findings, strict=True):
@@ -115,7 +114,7 @@ def test_more_connections_never_turn_short_into_ok(
 def test_each_verdict_follows_from_what_fits_and_short_has_a_remedy(
     situation: Situation, request: dict[str, Any], asked: int
 ) -> None:
-    for finding in diagnose(asked, situation=situation, **request).findings:
+    for finding in forecast(asked, situation=situation, **request).findings:
         is_short = finding.fits is not None and finding.fits < asked
         assert (finding.verdict == SHORT) == is_short
         assert finding.remedy or not is_short

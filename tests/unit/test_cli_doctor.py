@@ -12,7 +12,7 @@ from c1m.cli.doctor import doctor
 from c1m.errors import UsageError
 from c1m.kernel import procfs
 from c1m.limits import fixes, forecast
-from c1m.limits.situation import Situation
+from c1m.limits.limit import Situation
 
 MACHINE = Situation(
     kernel=(6, 18),

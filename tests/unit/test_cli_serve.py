@@ -11,7 +11,7 @@ from c1m.apps import APPS, make_app
 from c1m.cli import serve
 from c1m.cli.commands import COMMANDS
 from c1m.limits import forecast
-from c1m.limits.situation import Situation
+from c1m.limits.limit import Situation
 from c1m.server.server import App
 
 

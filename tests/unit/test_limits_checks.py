@@ -15,10 +15,9 @@ from c1m.kernel.real import RealKernel
 from c1m.kernel.uring_probe import probe
 from c1m.limits import needs
 from c1m.limits.catalogue import LIMITS
-from c1m.limits.forecast import Forecast, diagnose
-from c1m.limits.limit import OK, SHORT, UNKNOWN, Finding, with_room
+from c1m.limits.forecast import Forecast, forecast
+from c1m.limits.limit import OK, SHORT, UNKNOWN, Finding, Situation, with_room
 from c1m.limits.ports import format_ports, parse_ports
-from c1m.limits.situation import Situation
 
 GIB = 1 << 30
 RESERVED = "net.ipv4.ip_local_reserved_ports"
@@ -65,27 +64,27 @@ def machine(values: Mapping[str, object] | None = None, **more: object) -> Situa
     return replace(MACHINE, sysctls=there, **fields)  # type: ignore[arg-type]
 
 
-def found(diagnosis: Forecast, name: str) -> Finding:
-    (finding,) = [f for f in diagnosis.findings if f.name == name]
+def found(result: Forecast, name: str) -> Finding:
+    (finding,) = [f for f in result.findings if f.name == name]
     return finding
 
 
 def test_a_million_with_both_ends_fits_the_development_machine_with_uring() -> None:
-    diagnosis = diagnose(M, "both", "auto", [8001], MACHINE)
-    assert diagnosis.request.engine == "uring"
-    assert not diagnosis.is_short
-    assert diagnosis.unknown == ()
-    assert diagnosis.fits is not None and diagnosis.fits >= M
-    assert diagnosis.first_limit == "memory"
-    assert "4,096" in found(diagnosis, "net.core.somaxconn").text
+    result = forecast(M, "both", "auto", [8001], MACHINE)
+    assert result.request.engine == "uring"
+    assert not result.is_short
+    assert result.unknown == ()
+    assert result.fits is not None and result.fits >= M
+    assert result.first_limit == "memory"
+    assert "4,096" in found(result, "net.core.somaxconn").text
 
 
 def test_with_epoll_nofile_stops_it() -> None:
-    diagnosis = diagnose(M, "both", "epoll", [8001], MACHINE)
-    assert diagnosis.is_short
-    assert diagnosis.first_limit == "nofile (hard)"
-    assert diagnosis.fits is not None and 19_900 < diagnosis.fits < 20_000
-    assert "--engine uring" in found(diagnosis, "nofile (hard)").remedy
+    result = forecast(M, "both", "epoll", [8001], MACHINE)
+    assert result.is_short
+    assert result.first_limit == "nofile (hard)"
+    assert result.fits is not None and 19_900 < result.fits < 20_000
+    assert "--engine uring" in found(result, "nofile (hard)").remedy
 
 
 # name, role, engine, what makes it short, what makes it unknown
@@ -133,7 +132,7 @@ BOUNDS = [
 def test_short_says_how_many_fit_and_what_to_do(
     name: str, role: str, engine: str, short: dict[str, object], unknown: dict[str, object]
 ) -> None:
-    finding = found(diagnose(M, role, engine, [8001], machine(short)), name)
+    finding = found(forecast(M, role, engine, [8001], machine(short)), name)
     assert finding.verdict == SHORT
     assert finding.fits is not None and finding.fits < M
     assert isinstance(finding.needed, int) and isinstance(finding.have, int)
@@ -145,9 +144,9 @@ def test_short_says_how_many_fit_and_what_to_do(
 def test_ok_with_fewer_and_unknown_where_nothing_is_told(
     name: str, role: str, engine: str, short: dict[str, object], unknown: dict[str, object]
 ) -> None:
-    finding = found(diagnose(10, role, engine, [8001], machine(short)), name)
+    finding = found(forecast(10, role, engine, [8001], machine(short)), name)
     assert (finding.verdict, finding.remedy, finding.fixes) == (OK, "", ())
-    finding = found(diagnose(M, role, engine, [8001], machine(unknown)), name)
+    finding = found(forecast(M, role, engine, [8001], machine(unknown)), name)
     assert (finding.verdict, finding.fits) == (UNKNOWN, None)
     assert "cannot be read" in finding.text
 
@@ -155,25 +154,25 @@ def test_ok_with_fewer_and_unknown_where_nothing_is_told(
 def test_a_machine_that_tells_nothing_gives_unknowns_and_no_error() -> None:
     for role in ("server", "client", "both"):
         for engine in ("auto", "uring", "epoll"):
-            diagnosis = diagnose(M, role, engine, [8001], Situation())
-            assert len(diagnosis.unknown) >= 6
-            assert render(diagnosis, 100)
-    diagnosis = diagnose(M, "server", "epoll", [8001], Situation())
-    assert diagnosis.fits is None and diagnosis.first_limit is None
-    assert "cannot be said" in summary(diagnosis)[0]
+            result = forecast(M, role, engine, [8001], Situation())
+            assert len(result.unknown) >= 6
+            assert render(result, 100)
+    result = forecast(M, "server", "epoll", [8001], Situation())
+    assert result.fits is None and result.first_limit is None
+    assert "cannot be said" in summary(result)[0]
 
 
 def test_soft_nofile_is_never_short() -> None:
-    finding = found(diagnose(M, "both", "epoll", situation=machine(nofile=(5, 2 * M))),
+    finding = found(forecast(M, "both", "epoll", situation=machine(nofile=(5, 2 * M))),
                     "nofile (soft)")  # fmt: skip
     assert finding.verdict == OK
     assert "raises it" in finding.text
-    finding = found(diagnose(M, situation=machine(nofile=None)), "nofile (soft)")
+    finding = found(forecast(M, situation=machine(nofile=None)), "nofile (soft)")
     assert finding.verdict == UNKNOWN
 
 
 def test_file_max_does_not_bind_the_administrator_but_is_named() -> None:
-    finding = found(diagnose(M, situation=machine({"fs.file-max": 1000}, has_sys_admin=True)),
+    finding = found(forecast(M, situation=machine({"fs.file-max": 1000}, has_sys_admin=True)),
                     "fs.file-max")  # fmt: skip
     assert (finding.verdict, finding.fits) == (OK, None)
     assert "CAP_SYS_ADMIN" in finding.text
@@ -182,25 +181,25 @@ def test_file_max_does_not_bind_the_administrator_but_is_named() -> None:
 
 def test_local_ports_off_loopback() -> None:
     name = "net.ipv4.ip_local_port_range"
-    finding = found(diagnose(M, "client", "uring", [80], MACHINE, sources=1), name)
+    finding = found(forecast(M, "client", "uring", [80], MACHINE, sources=1), name)
     assert (finding.verdict, finding.fits) == (SHORT, 14_116)
     assert "32 pairs" in finding.remedy
     assert "--sources 32" in finding.remedy
     assert [fix.value for fix in finding.fixes] == ["1024 65535"]
-    finding = found(diagnose(M, "client", "uring", [80], MACHINE, sources=71), name)
+    finding = found(forecast(M, "client", "uring", [80], MACHINE, sources=71), name)
     assert finding.verdict == OK
-    finding = found(diagnose(M, "client", "uring", range(80, 151), MACHINE, sources=1), name)
+    finding = found(forecast(M, "client", "uring", range(80, 151), MACHINE, sources=1), name)
     assert finding.verdict == OK
-    assert found(diagnose(M, "client", situation=machine({name: None})), name).verdict == UNKNOWN
+    assert found(forecast(M, "client", situation=machine({name: None})), name).verdict == UNKNOWN
     reserved = machine({RESERVED: "1-65535"})
-    finding = found(diagnose(1, "client", situation=reserved), name)
+    finding = found(forecast(1, "client", situation=reserved), name)
     assert (finding.verdict, finding.fits) == (SHORT, 0)
-    assert all(f.name != name for f in diagnose(M, "server", situation=MACHINE).findings)
+    assert all(f.name != name for f in forecast(M, "server", situation=MACHINE).findings)
 
 
 def test_widening_the_range_reserves_the_listening_ports() -> None:
-    diagnosis = diagnose(M, "both", "uring", [8001], machine({RESERVED: "9"}), sources=1)
-    fixes = found(diagnosis, "net.ipv4.ip_local_port_range").fixes
+    result = forecast(M, "both", "uring", [8001], machine({RESERVED: "9"}), sources=1)
+    fixes = found(result, "net.ipv4.ip_local_port_range").fixes
     assert {fix.sysctl: fix.value for fix in fixes} == {
         "net.ipv4.ip_local_port_range": "1024 65535",
         "net.ipv4.ip_local_reserved_ports": "9,8001",
@@ -209,72 +208,72 @@ def test_widening_the_range_reserves_the_listening_ports() -> None:
 
 def test_listening_ports_inside_the_ephemeral_range_are_named() -> None:
     name = "net.ipv4.ip_local_reserved_ports"
-    finding = found(diagnose(M, "server", "uring", [40000, 40001, 80], MACHINE), name)
+    finding = found(forecast(M, "server", "uring", [40000, 40001, 80], MACHINE), name)
     assert (finding.verdict, finding.needed) == (OK, "40000-40001")
     assert "40000-40001" in finding.text
     assert finding.remedy
     reserved = machine({RESERVED: "39000-40500"})
-    finding = found(diagnose(M, "server", "uring", [40000, 80], reserved), name)
+    finding = found(forecast(M, "server", "uring", [40000, 80], reserved), name)
     assert (finding.needed, finding.remedy) == ("none", "")
     assert (
-        found(diagnose(M, situation=machine({"net.ipv4.ip_local_port_range": None})), name).verdict
+        found(forecast(M, situation=machine({"net.ipv4.ip_local_port_range": None})), name).verdict
         == UNKNOWN
     )
 
 
 def test_queues_are_advice() -> None:
-    both = diagnose(M, "both", "uring", [8001], MACHINE)
-    server = diagnose(M, "server", "uring", [8001], MACHINE)
+    both = forecast(M, "both", "uring", [8001], MACHINE)
+    server = forecast(M, "server", "uring", [8001], MACHINE)
     for name in ("net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"):
         assert (found(both, name).verdict, found(both, name).remedy) == (OK, "")
         assert (found(server, name).verdict, found(server, name).fixes[0].value) == (OK, "65535")
     queues = "net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"
-    wide = diagnose(M, "server", "uring", [8001], machine(dict.fromkeys(queues, 65535)))
+    wide = forecast(M, "server", "uring", [8001], machine(dict.fromkeys(queues, 65535)))
     assert found(wide, "net.core.somaxconn").text == ""
-    blind = diagnose(M, "server", "uring", [8001], machine(dict.fromkeys(queues)))
+    blind = forecast(M, "server", "uring", [8001], machine(dict.fromkeys(queues)))
     assert {f.name for f in blind.unknown} >= set(queues)
-    off = diagnose(M, "server", "uring", [8001], machine({"net.ipv4.tcp_syncookies": 0}))
+    off = forecast(M, "server", "uring", [8001], machine({"net.ipv4.tcp_syncookies": 0}))
     assert "dropped" in found(off, "net.ipv4.tcp_max_syn_backlog").text
 
 
 def test_a_queue_of_packets_is_too_short_only_where_some_were_dropped() -> None:
     name = "net.core.netdev_max_backlog"
-    silent = diagnose(M, "both", "uring", [8001], machine({name: 1000}))
+    silent = forecast(M, "both", "uring", [8001], machine({name: 1000}))
     assert found(silent, name).remedy == "" and found(silent, name).fixes == ()
     full = machine({name: 1000}, softnet_dropped=6_435_221)
-    finding = found(diagnose(M, "both", "uring", [8001], full), name)
+    finding = found(forecast(M, "both", "uring", [8001], full), name)
     assert finding.verdict == OK and "6,435,221 packets" in finding.text
     assert [fix.value for fix in finding.fixes] == ["100000"]
     wide = machine(
         {name: 1_000_000}, softnet_dropped=6_435_221
     )  # they were dropped before it was raised
-    assert found(diagnose(M, "both", "uring", [8001], wide), name).fixes == ()
-    hidden = diagnose(M, "both", "uring", [8001], machine(softnet_dropped=5))
+    assert found(forecast(M, "both", "uring", [8001], wide), name).fixes == ()
+    hidden = forecast(M, "both", "uring", [8001], machine(softnet_dropped=5))
     assert name not in {f.name for f in hidden.findings}
 
 
 @pytest.mark.parametrize("name", ["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"])
 def test_tcp_buffers(name: str) -> None:
-    assert found(diagnose(M, situation=MACHINE), name).remedy == ""
-    small = found(diagnose(M, situation=machine({name: "1024 16384 4194304"})), name)
+    assert found(forecast(M, situation=MACHINE), name).remedy == ""
+    small = found(forecast(M, situation=machine({name: "1024 16384 4194304"})), name)
     assert (small.verdict, small.fixes[0].value.split()[0]) == (OK, "4096")
-    large = found(diagnose(M, situation=machine({name: f"4096 {1 << 24} {1 << 25}"})), name)
+    large = found(forecast(M, situation=machine({name: f"4096 {1 << 24} {1 << 25}"})), name)
     assert "large" in large.text and large.remedy
-    assert found(diagnose(M, situation=machine({name: None})), name).verdict == UNKNOWN
+    assert found(forecast(M, situation=machine({name: None})), name).verdict == UNKNOWN
 
 
 def test_conntrack_counts_only_where_it_tracks() -> None:
     name, timeout = CONNTRACK_MAX, CONNTRACK_TIMEOUT
-    idle = diagnose(M, situation=MACHINE)
+    idle = forecast(M, situation=MACHINE)
     assert found(idle, name).fits is None
     assert all(f.name != timeout for f in idle.findings)
-    absent = diagnose(M, situation=machine({name: None}))
+    absent = forecast(M, situation=machine({name: None}))
     assert found(absent, name).have == "not loaded"
     busy = {CONNTRACK_COUNT: 5, name: 2 * M}
-    assert found(diagnose(M, situation=machine(busy)), timeout).remedy == ""
-    brief = diagnose(M, situation=machine({**busy, timeout: 300}))
+    assert found(forecast(M, situation=machine(busy)), timeout).remedy == ""
+    brief = forecast(M, situation=machine({**busy, timeout: 300}))
     assert "5 min" in found(brief, timeout).text and found(brief, timeout).fixes
-    blind = diagnose(M, situation=machine({**busy, timeout: None}))
+    blind = forecast(M, situation=machine({**busy, timeout: None}))
     assert found(blind, timeout).verdict == UNKNOWN
 
 
@@ -291,24 +290,24 @@ def test_conntrack_counts_only_where_it_tracks() -> None:
 )
 def test_io_uring_refused(values: dict[str, object], words: str) -> None:
     refused = machine(values)
-    asked = diagnose(10, "both", "uring", [8001], refused)
+    asked = forecast(10, "both", "uring", [8001], refused)
     finding = found(asked, "io_uring")
     assert (finding.verdict, finding.fits, asked.first_limit) == (SHORT, 0, "io_uring")
     assert words in finding.remedy
     assert summary(asked)[0].endswith("allows none of the 10 connections.")
-    auto = diagnose(10, "both", "auto", [8001], refused)
+    auto = forecast(10, "both", "auto", [8001], refused)
     assert (auto.request.engine, auto.is_short) == ("epoll", False)
     assert "without it" in found(auto, "io_uring").text
 
 
 def test_io_uring_not_tried_is_unknown() -> None:
-    diagnosis = diagnose(M, situation=machine(uring_errno=None))
-    assert (diagnosis.request.engine, found(diagnosis, "io_uring").verdict) == ("uring", UNKNOWN)
+    result = forecast(M, situation=machine(uring_errno=None))
+    assert (result.request.engine, found(result, "io_uring").verdict) == ("uring", UNKNOWN)
 
 
 def test_memory_says_when_it_goes_by_usual_sizes() -> None:
-    assert "usual" in found(diagnose(M, situation=machine(slab_bytes={})), "memory").text
-    assert "usual" not in found(diagnose(M, situation=MACHINE), "memory").text
+    assert "usual" in found(forecast(M, situation=machine(slab_bytes={})), "memory").text
+    assert "usual" not in found(forecast(M, situation=MACHINE), "memory").text
 
 
 @pytest.mark.parametrize(
@@ -325,15 +324,13 @@ def test_memory_says_when_it_goes_by_usual_sizes() -> None:
 )
 def test_bad_requests_are_one_sentence(values: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        diagnose(situation=MACHINE, **values)  # type: ignore[arg-type]
+        forecast(situation=MACHINE, **values)  # type: ignore[arg-type]
 
 
 def test_the_table_names_every_check_and_stays_within_the_width() -> None:
-    diagnosis = diagnose(
-        M, "server", "epoll", [40000], machine({CONNTRACK_COUNT: 9, "fs.nr_open": 5})
-    )
-    text = render(diagnosis, width=80)
-    for finding in diagnosis.findings:
+    result = forecast(M, "server", "epoll", [40000], machine({CONNTRACK_COUNT: 9, "fs.nr_open": 5}))
+    text = render(result, width=80)
+    for finding in result.findings:
         assert any(line.startswith(finding.name) for line in text.splitlines())
     assert "To fix it: " in text and "Better: " in text
     notes = [line for line in text.splitlines() if line.startswith("    ")]
@@ -343,8 +340,8 @@ def test_the_table_names_every_check_and_stays_within_the_width() -> None:
 
 
 def test_one_connection_has_its_grammar() -> None:
-    diagnosis = diagnose(M, "server", "epoll", [8001], machine(nofile=(66, 66)))
-    assert summary(diagnosis)[0].endswith("allows only 1 of the 1,000,000 connections.")
+    result = forecast(M, "server", "epoll", [8001], machine(nofile=(66, 66)))
+    assert summary(result)[0].endswith("allows only 1 of the 1,000,000 connections.")
 
 
 def test_ports_text_there_and_back() -> None:
@@ -360,13 +357,13 @@ def test_with_room_is_above_by_about_a_quarter() -> None:
 
 def test_the_table_of_established_connections_bounds_nothing_but_is_named_when_deep() -> None:
     name = "net.ipv4.tcp_ehash_entries"
-    small = diagnose(M, situation=machine({name: 262_144}))
+    small = forecast(M, situation=machine({name: 262_144}))
     finding = found(small, name)
     assert (finding.verdict, finding.fits) == (OK, None)
     assert "2,000,000 sockets are 8 deep" in finding.text
     assert "thash_entries=2097152" in finding.remedy
-    assert not found(diagnose(M, situation=machine({name: 1 << 21})), name).remedy
-    assert name not in {f.name for f in diagnose(M, situation=machine()).findings}
+    assert not found(forecast(M, situation=machine({name: 1 << 21})), name).remedy
+    assert name not in {f.name for f in forecast(M, situation=machine()).findings}
 
 
 @pytest.mark.parametrize(
@@ -376,9 +373,9 @@ def test_the_table_of_established_connections_bounds_nothing_but_is_named_when_d
 )  # fmt: skip
 def test_auto_is_epoll_where_no_first_ring_may_be_locked(role: str, kib: int, engine: str) -> None:
     locked = machine(has_ipc_lock=False, memlock_bytes=kib << 10)
-    assert diagnose(1000, role, "auto", situation=locked).request.engine == engine
+    assert forecast(1000, role, "auto", situation=locked).request.engine == engine
     old = replace(locked, kernel=(6, 13))
-    assert diagnose(1000, role, "auto", situation=old).request.engine == "uring"
+    assert forecast(1000, role, "auto", situation=old).request.engine == "uring"
 
 
 def test_what_a_ring_locks_is_what_the_engine_makes() -> None:

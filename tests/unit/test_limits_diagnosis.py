@@ -16,8 +16,7 @@ from c1m.limits import reasons
 from c1m.limits.catalogue import COUNTERS, LIMITS
 from c1m.limits.diagnosis import explanations, kernel_rows
 from c1m.limits.diagnosis import missing_rows as rows_and_counters
-from c1m.limits.evidence import Evidence, Silence
-from c1m.limits.limit import OK, SHORT, Finding
+from c1m.limits.limit import OK, SHORT, Evidence, Finding, Silence
 from c1m.results.options import LoadOptions
 from c1m.results.record import (
     Connections,

@@ -11,7 +11,7 @@ from c1m.errors import UsageError
 from c1m.kernel import procfs
 from c1m.limits import fixes
 from c1m.limits.fixes import Change, FixError
-from c1m.limits.forecast import diagnose, read_situation
+from c1m.limits.forecast import forecast, read_situation
 from c1m.limits.limit import OK, SHORT, Finding, Fix
 
 VALUES = {
@@ -73,8 +73,8 @@ def test_plan_takes_each_sysctl_once_and_the_needed_first(root: Path) -> None:
 
 def test_what_is_diagnosed_short_is_ok_after_its_fixes(root: Path, state: Path) -> None:
     def look() -> dict[str, Finding]:
-        diagnosis = diagnose(1_000_000, "both", "uring", situation=read_situation(root), sources=32)
-        return {finding.name: finding for finding in diagnosis.findings}
+        result = forecast(1_000_000, "both", "uring", situation=read_situation(root), sources=32)
+        return {finding.name: finding for finding in result.findings}
 
     before = look()
     names = ["fs.file-max", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_mem"]

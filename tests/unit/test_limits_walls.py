@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from c1m.limits import walls
 from c1m.limits.catalogue import WALLS
-from c1m.limits.evidence import Evidence
+from c1m.limits.limit import Evidence
 from c1m.limits.walls import knee_of, recognise
 from c1m.results.options import LoadOptions
 from c1m.results.record import EngineUsed, Explanation, Metadata, Ramp

@@ -96,23 +96,23 @@ def _directory(out: str) -> Path:
 
 def _how_many(asked: int | None, engine: str) -> int:
     """Print what the doctor says of this machine, in three lines; returns the number to open."""
-    from c1m.limits.forecast import diagnose
+    from c1m.limits.forecast import forecast
 
     if asked is not None and asked < 1:
         raise UsageError(f"{asked} connections were asked for.", "Ask for at least one.")
     wanted = asked if asked is not None else 1_000_000
-    diagnosis = diagnose(wanted, "both", engine)
-    fits = diagnosis.fits
+    found = forecast(wanted, "both", engine)
+    fits = found.fits
     if fits is None:
         click.echo("doctor: it is not known how many connections fit here")
         return wanted
     click.echo(
         f"doctor: {format_count(fits)} connections fit here (both ends on this machine, engine "
-        f"{diagnosis.request.engine}); what stops more is {diagnosis.first_limit}"
+        f"{found.request.engine}); what stops more is {found.first_limit}"
     )
     if fits >= wanted:
         return wanted
-    first = next(f for f in diagnosis.findings if f.name == diagnosis.first_limit)
+    first = next(f for f in found.findings if f.name == found.first_limit)
     if asked is not None or fits < 1:
         raise UsageError(
             f"{wanted:,} connections were asked for; {fits:,} fit here ({first.name}).",

@@ -22,7 +22,7 @@ from c1m.cli.options import COUNT, ENGINE, option
 from c1m.errors import UsageError
 from c1m.limits import fixes
 from c1m.limits.fixes import Change, Reverted
-from c1m.limits.forecast import Forecast, diagnose
+from c1m.limits.forecast import Forecast, forecast
 from c1m.limits.limit import OK, SHORT, UNKNOWN
 from c1m.limits.needs import LOOPBACK_SOURCES
 from c1m.units import format_bytes, format_count
@@ -87,19 +87,19 @@ def doctor(
         return
     ports, is_loopback = _targets(listen)
     count = sources if sources is not None else LOOPBACK_SOURCES if is_loopback else 1
-    forecast = diagnose(connections, role, engine, ports, sources=count)
+    found = forecast(connections, role, engine, ports, sources=count)
     if fix:
-        forecast = _fix(forecast, yes, state_dir, as_json)
+        found = _fix(found, yes, state_dir, as_json)
     elif sysctl:
-        title = f"c1m doctor: {forecast.request.connections:,} connections, role {role}"
-        files.write_text(files.STANDARD, fixes.render_sysctl(fixes.plan(forecast.findings), title))
+        title = f"c1m doctor: {found.request.connections:,} connections, role {role}"
+        files.write_text(files.STANDARD, fixes.render_sysctl(fixes.plan(found.findings), title))
     elif as_json:
-        _print_json(forecast.as_dict())
+        _print_json(found.as_dict())
     else:
         width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
         has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        click.echo(render(forecast, width), color=has_colour)
-    sys.exit(1 if forecast.is_short else 0)
+        click.echo(render(found, width), color=has_colour)
+    sys.exit(1 if found.is_short else 0)
 
 
 def _targets(listen: tuple[str, ...]) -> tuple[list[int], bool]:
@@ -119,19 +119,19 @@ def _targets(listen: tuple[str, ...]) -> tuple[list[int], bool]:
     return ports, is_loopback
 
 
-def _fix(forecast: Forecast, yes: bool, state_dir: str | None, as_json: bool) -> Forecast:
+def _fix(found: Forecast, yes: bool, state_dir: str | None, as_json: bool) -> Forecast:
     """Show the changes, or make them; the forecast that holds afterwards."""
-    changes = fixes.plan(forecast.findings)
-    by_hand = [f for f in forecast.findings if f.verdict == SHORT and not f.fixes]
+    changes = fixes.plan(found.findings)
+    by_hand = [f for f in found.findings if f.verdict == SHORT and not f.fixes]
     state = fixes.state_path(state_dir)
     is_applied = yes and bool(changes)
     if is_applied:
         fixes.apply(changes, state)
-        forecast = diagnose(**asdict(forecast.request))
+        found = forecast(**asdict(found.request))
     if as_json:
         shown = {"applied": yes, "changes": [asdict(change) for change in changes]}
-        _print_json(shown | forecast.as_dict())
-        return forecast
+        _print_json(shown | found.as_dict())
+        return found
     click.echo(render_changes(changes, done=yes))
     if is_applied:
         click.echo(f"To undo this: c1m doctor --revert (kept in {state})")
@@ -139,8 +139,8 @@ def _fix(forecast: Forecast, yes: bool, state_dir: str | None, as_json: bool) ->
         click.echo("By hand:")
     for finding in by_hand:
         click.echo("\n".join(_wrap(f"{finding.name}: {finding.remedy}", 100)))
-    click.echo("\n".join(["", *summary(forecast)]))
-    return forecast
+    click.echo("\n".join(["", *summary(found)]))
+    return found
 
 
 def _revert(state_dir: str | None, as_json: bool) -> None:
@@ -160,9 +160,9 @@ def _print_json(value: Any) -> None:
     files.write_text(files.STANDARD, json.dumps(value, indent=2) + "\n")
 
 
-def render(forecast: Forecast, width: int) -> str:
+def render(found: Forecast, width: int) -> str:
     """The table (check, verdict, needed, have; notes and remedies below), then the sentences."""
-    request = forecast.request
+    request = found.request
     title = (
         f"What {format_count(request.connections)} connections need {_WHO[request.role]}, "
         f"engine {request.engine}"
@@ -170,17 +170,17 @@ def render(forecast: Forecast, width: int) -> str:
     head = ("check", "verdict", "needed", "have")
     rows = [
         (f.name, f.verdict, _value(f.needed, f.unit), _value(f.have, f.unit))
-        for f in forecast.findings
+        for f in found.findings
     ]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [title, "", _row(head, widths)]
-    for finding, row in zip(forecast.findings, rows, strict=True):
+    for finding, row in zip(found.findings, rows, strict=True):
         lines.append(_row(row, widths))
         lines += _wrap(finding.text, width)
         if finding.remedy:
             word = "To fix it: " if finding.verdict == SHORT else "Better: "
             lines += _wrap(word + finding.remedy, width)
-    return "\n".join([*lines, "", *summary(forecast)])
+    return "\n".join([*lines, "", *summary(found)])
 
 
 def _row(row: tuple[str, str, str, str], widths: list[int]) -> str:
@@ -207,24 +207,24 @@ def _value(value: int | str | None, unit: str) -> str:
     return format_bytes(value) if unit == "bytes" else f"{format_count(value)} {unit}".strip()
 
 
-def summary(forecast: Forecast) -> list[str]:
+def summary(found: Forecast) -> list[str]:
     """How many connections fit and what stops them first, in a sentence or two."""
-    asked, fits = forecast.request.connections, forecast.fits
+    asked, fits = found.request.connections, found.fits
     lines = []
     if fits is None:
         lines.append("How many connections fit cannot be said: nothing that bounds them is known.")
-    elif forecast.is_short:
+    elif found.is_short:
         count = f"only {format_count(fits)}" if fits else "none"
         lines.append(
-            f"{forecast.first_limit} allows {count} of the {format_count(asked)} connections."
+            f"{found.first_limit} allows {count} of the {format_count(asked)} connections."
         )
     else:
         lines.append(
             f"{format_count(asked)} connections fit on this machine. The first limit above that "
-            f"is {forecast.first_limit}, at {format_count(fits)}."
+            f"is {found.first_limit}, at {format_count(fits)}."
         )
-    if forecast.unknown:
-        names = ", ".join(finding.name for finding in forecast.unknown)
+    if found.unknown:
+        names = ", ".join(finding.name for finding in found.unknown)
         lines.append(f"Not known, and so not counted: {names}.")
     return lines
 

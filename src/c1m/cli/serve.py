@@ -111,12 +111,12 @@ def _hello(app: str, server: Server) -> list[str]:
 
 def _room(engine: Any) -> int:
     """How many connections fit: by what the engine may have, and by memory as the doctor has it."""
-    from c1m.limits.forecast import diagnose
+    from c1m.limits.forecast import forecast
     from c1m.limits.memory import CGROUP, MEMORY
 
     room: int = engine.room()
-    found = diagnose(max(room, 1), "server", engine.name).findings
-    bounds = (f.fits for f in found if f.name in (MEMORY, CGROUP))
+    findings = forecast(max(room, 1), "server", engine.name).findings
+    bounds = (f.fits for f in findings if f.name in (MEMORY, CGROUP))
     return min([room, *(fits for fits in bounds if fits is not None)])
 
 

@@ -23,8 +23,7 @@ from c1m.errors import EngineUnavailable
 from c1m.kernel import libc
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import anonymous
-from c1m.kernel.limits import descriptors_left
-from c1m.kernel.locked import left_to_lock
+from c1m.kernel.limits import descriptors_left, left_to_lock
 from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Ring, RingLike, register_file
 from c1m.kernel.sleeping import poll

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from c1m.limits.evidence import Evidence
 from c1m.limits.limit import (
     NO_ANSWER,
     OK,
     Bound,
     Counter,
+    Evidence,
     Finding,
     Gauge,
     Limit,
+    Situation,
     Wall,
+    numbers,
     set_sysctl,
 )
 from c1m.limits.needs import Request
-from c1m.limits.situation import Situation, numbers
 from c1m.units import NS_PER_S, format_count, format_duration
 
 MAX = "net.netfilter.nf_conntrack_max"

@@ -12,10 +12,19 @@ from dataclasses import replace
 
 from c1m.engine.choose import ENGINES
 from c1m.limits import needs
-from c1m.limits.evidence import Evidence
-from c1m.limits.limit import OK, SHORT, Advice, Bound, Finding, Limit, Wall
+from c1m.limits.limit import (
+    OK,
+    SHORT,
+    Advice,
+    Bound,
+    Evidence,
+    Finding,
+    Limit,
+    Situation,
+    Wall,
+    numbers,
+)
 from c1m.limits.needs import Request
-from c1m.limits.situation import Situation, numbers
 from c1m.limits.uring import uring_works
 from c1m.units import format_count
 
@@ -113,7 +122,7 @@ class Rings(Bound):
     name = "rings"
     source = PROCESS_LIMITS
     unit = "rings"
-    engine = "uring"
+    uses_descriptors = False
 
     def have(self, request: Request, situation: Situation) -> int | None:
         return needs.rings_max(situation.hard_nofile) if situation.nofile else None
@@ -206,7 +215,7 @@ class EpollWatches(Bound):
     sysctls = (name,)
     is_recorded = False
     unit = "watches"
-    engine = "epoll"
+    uses_descriptors = True
     why = "epoll watches every connection"
 
     def needed(self, request: Request, situation: Situation) -> int:

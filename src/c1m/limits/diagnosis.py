@@ -6,6 +6,10 @@ Three kinds of rows, in this order:
 2. The walls that the run stopped at or became slow at (`walls.py`).
 3. `kernel_rows`: what else the kernel counted that delays or loses connections and packets.
 
+What lies behind several rows at once, a server that ended or one that takes no more, is their root.
+It is reported once, before the rows that follow from it, which then have no remedy of their own. A
+root behind a single row is reported in that row.
+
 A counter is joined to a row whose symptom it can explain and of which it is at least a hundredth:
 one overflow does not explain ten thousand time-outs. Counters are the whole network namespace's;
 those that only an accepting machine counts say nothing here about a server elsewhere.
@@ -15,21 +19,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from c1m.errors import LimitError
-from c1m.limits import roots, walls
+from c1m.limits import walls
 from c1m.limits.catalogue import COUNTERS, GAUGES, limits_of
-from c1m.limits.evidence import Evidence
-from c1m.limits.situation import numbers
+from c1m.limits.limit import Evidence, numbers
 from c1m.results.options import LoadOptions
-from c1m.results.record import Connections, Explanation, Failure
-from c1m.units import format_count
+from c1m.results.record import Connections, Explanation, Failure, Samples
+from c1m.results.samples import cpu_share
+from c1m.units import NS_PER_S, format_count, format_duration
 
 JOINED_SHARE_LEAST = 0.01  # of a row's connections; below, a counter is an accident beside it
 JOINED_MAX = 3  # counters named in one row
 GAUGE_NEAR_LIMIT = 0.95
 
+NEAR_LIMIT = 0.95  # of a process's descriptors: some are files, listeners and the like
+SPINS = 0.2  # of a core, while it answers nothing: with work to do others may have the rest
+IDLE = 0.02
+
+# What a row is about: an errno in its phase, or one of "connect unfinished", "never begun" and
+# "unanswered" (open, and without a first reply).
+_NOT_BEGUN = {"connect unfinished", "never begun", "unanswered", "connect ETIMEDOUT"}
+_GONE = _NOT_BEGUN | {
+    f"{phase} {errno}"
+    for phase in ("connect", "open")
+    for errno in ("ECONNREFUSED", "ECONNRESET", "EOF", "EPIPE", "ETIMEDOUT")
+}
+
 _WHEN = {"connect": "while connecting", "open": "while open"}
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One cause, and the symptoms that follow from it."""
+
+    what: str
+    cause: str
+    remedy: str
+    symptoms: set[str]
 
 
 def explanations(
@@ -46,8 +74,8 @@ def explanations(
         evidence,
         {failure.errno for failure in failures if failure.phase == "connect"},
     )
-    root = roots.find(connections, evidence)
-    explained = roots.report_once(root, rows)
+    root = root_of(connections, evidence)
+    explained = report_once(root, rows)
     has_own_row = len(explained) > len(rows)
     return [*explained, *met, *kernel_rows(evidence, told, root if has_own_row else None)]
 
@@ -55,7 +83,7 @@ def explanations(
 def missing_rows(
     asked: LoadOptions, connections: Connections, failures: Sequence[Failure], evidence: Evidence
 ) -> tuple[list[tuple[str, Explanation]], set[str]]:
-    """Rows with their symptoms (as in roots.py), and the names of the counters that they mention.
+    """Rows with their symptoms, and the names of the counters that they mention.
 
     They add up to the connections that were asked for and are not open at the end, without those
     that the plan closed and did not open again. One of them may be below zero, and says why.
@@ -171,7 +199,7 @@ def _sentence(text: str) -> str:
 
 
 def kernel_rows(
-    evidence: Evidence, told: Collection[str] = (), root: roots.Root | None = None
+    evidence: Evidence, told: Collection[str] = (), root: Root | None = None
 ) -> list[Explanation]:
     """What else was counted that delays or loses connections: alarms not `told`, gauges at limits.
 
@@ -200,3 +228,78 @@ def kernel_rows(
             cause = f"{_sentence(gauge.meaning)} {gauge.limit} bounds it."
             rows.append(Explanation(highest, what, cause, gauge.remedy))
     return rows
+
+
+def root_of(connections: Connections, evidence: Evidence) -> Root | None:
+    """The root of what is missing; None where none is known."""
+    ended = server_ended(evidence.samples)
+    if ended is not None:
+        what = f"the server's process ended {format_duration(ended * NS_PER_S)} after the start"
+        remedy = "See why it ended: its own log, and dmesg for a kill because memory ran out."
+        return Root(what, "", remedy, _GONE)
+    answered, most = connections.peak_open - evidence.unanswered, evidence.server_nofile
+    is_full = bool(most) and NEAR_LIMIT * most <= answered <= most
+    idle, spinning = _meanwhile(evidence)
+    if is_full:
+        idle = ""  # as it should be: at its limit it has nothing to do
+    # One that leaves a few connects unanswered may have nothing else to do, and still take others.
+    is_stuck = evidence.silence is not None and evidence.silence.is_end and (idle or spinning)
+    if not is_full and not is_stuck:
+        return None
+    full, remedy = "", "Look at the server's log and at its own limit of connections."
+    if is_full:
+        full = (
+            f"It answered {format_count(answered)}, and its process may have {format_count(most)} "
+            "descriptors open (RLIMIT_NOFILE)."
+        )
+        remedy = "Start the server with more: ulimit -n in its shell, LimitNOFILE= in its unit."
+        if spinning:
+            remedy += " At its limit it should leave its listener alone until one has closed."
+    what = f"the server took no more connections after {format_count(answered)}"
+    return Root(what, " ".join(filter(None, (full, idle, spinning))), remedy, _NOT_BEGUN)
+
+
+def _meanwhile(evidence: Evidence) -> tuple[str, str]:
+    """What the server's process did while it answered nothing: (nothing, or spun); "" for neither
+    and where it is not known."""
+    silence, samples = evidence.silence, evidence.samples
+    if silence is None or samples.server is None:
+        return "", ""
+    cpu = cpu_share(samples.server, samples.t_s, silence.start_s, silence.end_s)
+    if cpu is None or IDLE <= cpu < SPINS:
+        return "", ""
+    seconds = silence.end_s - silence.start_s
+    used, whole = (format_duration(s * NS_PER_S) for s in (cpu * seconds, seconds))
+    within = f"in the {whole} in which no connect was answered"
+    if cpu < IDLE:
+        return f"Its process did nothing {within}: it is stopped, or waits for something else.", ""
+    return "", f"It spins: its process used {used} of processor time {within}."
+
+
+def report_once(root: Root | None, rows: Sequence[tuple[str, Explanation]]) -> list[Explanation]:
+    """The rows (each with its symptom), a root of several of them put first."""
+    if root is None:
+        return [row for _, row in rows]
+    follow = [symptom in root.symptoms for symptom, _ in rows]
+    is_shared = sum(follow) > 1
+    said = root.cause or f"{root.what[:1].upper()}{root.what[1:]}."
+    found = []
+    for (_, row), follows in zip(rows, follow, strict=True):
+        if follows and is_shared:
+            row = replace(row, remedy="")
+        elif follows:
+            row = replace(row, cause=f"{row.cause} {said}", remedy=root.remedy)
+        found.append(row)
+    if is_shared:
+        cause = f"{root.cause} What follows from it has no remedy of its own here.".strip()
+        found.insert(0, Explanation(0, root.what, cause, root.remedy))
+    return found
+
+
+def server_ended(samples: Samples) -> float | None:
+    """When (s) the server's process was seen to be gone for good; None: it was not."""
+    rss = samples.server.rss_bytes if samples.server else []
+    if not rss or rss[-1] is not None or all(value is None for value in rss):
+        return None
+    last_alive = max(i for i, value in enumerate(rss) if value is not None)
+    return samples.t_s[last_alive + 1]

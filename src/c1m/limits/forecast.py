@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +12,9 @@ from c1m.errors import UsageError
 from c1m.kernel import procfs
 from c1m.limits import needs
 from c1m.limits.catalogue import LIMITS, SYSCTLS
-from c1m.limits.limit import SHORT, UNKNOWN, Finding
+from c1m.limits.limit import SHORT, UNKNOWN, Finding, Situation
 from c1m.limits.needs import Request
-from c1m.limits.situation import Situation
-from c1m.limits.uring import LockedMemory, uring_works
+from c1m.limits.uring import can_start
 
 # Numbers of linux/capability.h.
 _CAP_IPC_LOCK = 14
@@ -67,7 +65,7 @@ class Forecast:
         }
 
 
-def diagnose(
+def forecast(
     connections: int,
     role: str = "both",
     engine: str = "auto",
@@ -88,10 +86,8 @@ def diagnose(
     ports = tuple(sorted(set(listen_ports)))
     if engine == AUTO:
         # An engine is chosen before anything is open, by whether there is a first ring.
-        rings, instead = ENGINES
-        first = LockedMemory().find(Request(1, role, rings, ports, sources), situation)
-        is_locked_out = first is not None and first.verdict == SHORT
-        engine = rings if uring_works(situation) and not is_locked_out else instead
+        first = (Request(1, role, name, ports, sources) for name in ENGINES)
+        engine = next(one.engine for one in first if can_start(one, situation))
     request = Request(connections, role, engine, ports, sources)
     found = (limit.find(request, situation) for limit in LIMITS)
     return Forecast(request, tuple(finding for finding in found if finding is not None))
@@ -105,7 +101,8 @@ def _validate(
     if role not in needs.ROLES:
         raise UsageError(f"The role {role!r} is unknown.", "It is server, client or both.")
     if engine not in (AUTO, *ENGINES):
-        raise UsageError(f"The engine {engine!r} is unknown.", "It is auto, uring or epoll.")
+        names = ", ".join((AUTO, *ENGINES))
+        raise UsageError(f"The engine {engine!r} is unknown.", f"It is one of {names}.")
     if not listen_ports or not all(0 < port < 65536 for port in listen_ports):
         raise UsageError("The listening ports are not all within 1 to 65535.", "Name one at least.")
     if sources < 1:
@@ -118,6 +115,11 @@ def read_situation(root: Path = procfs.ROOT) -> Situation:
     nofile = procfs.nofile(root)
     memlock = procfs.process_limit("Max locked memory", root)
     cgroup_limit, cgroup_used = procfs.cgroup_memory(root)
+    uring_errno = None
+    if root == procfs.ROOT:
+        from c1m.kernel.limits import try_io_uring  # here: nothing else needs NumPy
+
+        uring_errno = try_io_uring()
     return Situation(
         kernel=procfs.kernel_version(root),
         sysctls={name: text for name, text in sysctls.items() if text is not None},
@@ -128,16 +130,7 @@ def read_situation(root: Path = procfs.ROOT) -> Situation:
         cgroup_used_bytes=cgroup_used,
         slab_bytes={name: slab.footprint_bytes for name, slab in procfs.slabs(root).items()},
         softnet_dropped=procfs.softnet(root).get("Softnet.dropped", 0),
-        uring_errno=_uring_errno() if root == procfs.ROOT else None,
+        uring_errno=uring_errno,
         has_ipc_lock=procfs.has_capability(_CAP_IPC_LOCK, root),
         has_sys_admin=procfs.has_capability(_CAP_SYS_ADMIN, root),
     )
-
-
-def _uring_errno() -> int:
-    from c1m.kernel import limits  # only here: everything else works without ctypes
-
-    try:
-        return limits.try_io_uring()
-    except AttributeError:  # a C library without syscall()
-        return errno.ENOSYS

@@ -14,17 +14,54 @@ and can be tried with made-up machines.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from c1m.limits.evidence import Evidence
+from c1m.errors import LimitError
 from c1m.limits.needs import Request, largest
-from c1m.limits.situation import Situation
+from c1m.results.record import Metadata, Ramp, Samples
 
 OK = "ok"
 SHORT = "short"
 UNKNOWN = "unknown"
+
+
+def numbers(sysctls: Mapping[str, str], name: str) -> tuple[int, ...]:
+    """The numbers of a sysctl; () where it is not known or is not made of numbers."""
+    words = sysctls.get(name, "").split()
+    return tuple(map(int, words)) if all(word.lstrip("-").isdigit() for word in words) else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """A machine, read once. None or empty: not known. Counts, or bytes where a name says so."""
+
+    kernel: tuple[int, int] = (0, 0)
+    sysctls: Mapping[str, str] = field(default_factory=dict)  # those that the limits name
+    nofile: tuple[int, int] | None = None  # soft, hard
+    memlock_bytes: int | None = None  # the soft RLIMIT_MEMLOCK
+    memory_available_bytes: int | None = None
+    cgroup_limit_bytes: int | None = None  # None: no group limits it
+    cgroup_used_bytes: int | None = None
+    slab_bytes: Mapping[str, int] = field(default_factory=dict)  # memory that one object takes
+    softnet_dropped: int = 0  # packets, since the machine started
+    uring_errno: int | None = None  # 0: works; None: not tried
+    has_ipc_lock: bool = False
+    has_sys_admin: bool = False
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """The numbers of a sysctl; () where it is not known."""
+        return numbers(self.sysctls, name)
+
+    def number(self, name: str) -> int | None:
+        """The first number of a sysctl; None where it is not known."""
+        return next(iter(self.numbers(name)), None)
+
+    @property
+    def hard_nofile(self) -> int:
+        """The limit that c1m works with: it raises its soft limit to the hard one."""
+        return self.nofile[1] if self.nofile else 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +158,47 @@ class Wall:
         return self.at - self.below <= peak <= self.at
 
 
+class Silence(NamedTuple):
+    """A time (s) in which a stage waited for connects or first replies, and none came.
+
+    `is_end`: the stage was ended for that with more to begin; otherwise it waited for nothing else.
+    """
+
+    start_s: float
+    end_s: float
+    is_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything a run knows besides its connections; any of it may be absent.
+
+    `gauges` are the highest values seen (Sampler.gauges). `ports`: local ports that connect() finds
+    quickly for one pair of source and target. `triples`: such pairs that the run used.
+    """
+
+    kernel_counters: Mapping[str, int] = field(default_factory=dict)
+    gauges: Mapping[str, int] = field(default_factory=dict)
+    samples: Samples = field(default_factory=Samples)
+    metadata: Metadata = field(default_factory=Metadata)
+    ramp: Ramp = field(default_factory=Ramp)
+    ports: int | None = None
+    triples: int | None = None
+    is_server_here: bool | None = None  # None: not known
+    findings: Sequence[Finding] = ()  # the doctor's, for this machine
+    unanswered: int = 0  # connections that opened and never had a first reply
+    server_nofile: int = 0  # RLIMIT_NOFILE (soft) of the server's process; 0: not known
+    silence: Silence | None = None  # in which the server answered no connect
+    refusal: LimitError | None = None  # the limit of this machine at which connects stopped
+
+    def moved(self, counter: Counter) -> int:
+        """How much a counter rose; 0 where it says nothing about this run's server."""
+        if counter.of_server and self.is_server_here is False:
+            return 0
+        count = self.kernel_counters.get(counter.name, 0)
+        return max(0, count - self.kernel_counters.get(counter.includes, 0))
+
+
 # Symptoms of packets that are lost on the way to a connection, or of none that is opened.
 NO_ANSWER = ("connect ETIMEDOUT", "connect unfinished")
 
@@ -138,8 +216,8 @@ class Limit:
     is_recorded: ClassVar[bool] = True  # a run's record has `sysctls` as a condition
     source: ClassVar[str] = ""  # what it is read from, if not from a sysctl
     unit: ClassVar[str] = ""
-    engine: ClassVar[str] = ""  # it concerns only this engine,
-    end: ClassVar[str] = ""  # and only a machine with this end: server or client
+    uses_descriptors: ClassVar[bool | None] = None  # only engines whose connections do, or do not,
+    end: ClassVar[str] = ""  # and only a machine with this end, server or client, are concerned
     is_optional: ClassVar[bool] = False  # nothing is said where it cannot be read
 
     remedy: ClassVar[str] = ""  # in general; a finding's knows this machine's numbers
@@ -155,7 +233,7 @@ class Limit:
     def applies(self, request: Request, situation: Situation) -> bool:
         """Whether the doctor looks at it at all."""
         has_end = {"server": request.has_server, "client": request.has_client}.get(self.end, True)
-        return has_end and self.engine in ("", request.engine)
+        return has_end and self.uses_descriptors in (None, request.uses_descriptors)
 
     def have(self, request: Request, situation: Situation) -> int | None:
         """What is there; None: it cannot be read."""

@@ -11,20 +11,20 @@ from __future__ import annotations
 from typing import ClassVar
 
 from c1m.limits import needs
-from c1m.limits.evidence import Evidence
 from c1m.limits.limit import (
     OK,
     Advice,
     Bound,
     Counter,
+    Evidence,
     Finding,
     Gauge,
     Limit,
+    Situation,
     set_sysctl,
     with_room,
 )
 from c1m.limits.needs import PAGE_BYTES, Request
-from c1m.limits.situation import Situation
 from c1m.units import format_bytes
 
 MEMORY, CGROUP = "memory", "cgroup memory"

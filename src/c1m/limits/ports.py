@@ -11,10 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from c1m.limits import needs
-from c1m.limits.evidence import Evidence
-from c1m.limits.limit import SHORT, Advice, Bound, Finding, Fix, Limit, Wall, set_sysctl
+from c1m.limits.limit import (
+    SHORT,
+    Advice,
+    Bound,
+    Evidence,
+    Finding,
+    Fix,
+    Limit,
+    Situation,
+    Wall,
+    numbers,
+    set_sysctl,
+)
 from c1m.limits.needs import Request
-from c1m.limits.situation import Situation, numbers
 from c1m.units import format_count
 
 RANGE = "net.ipv4.ip_local_port_range"

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from c1m.limits import needs
-from c1m.limits.limit import NO_ANSWER, Advice, Counter, Finding, Limit, set_sysctl
+from c1m.limits.limit import NO_ANSWER, Advice, Counter, Finding, Limit, Situation, set_sysctl
 from c1m.limits.needs import Request
-from c1m.limits.situation import Situation
 
 
 class ListenerQueue(Limit):

@@ -6,9 +6,8 @@ import errno
 import os
 
 from c1m.limits import needs
-from c1m.limits.limit import SHORT, UNKNOWN, Advice, Bound, Finding, Limit, set_sysctl
+from c1m.limits.limit import SHORT, UNKNOWN, Advice, Bound, Finding, Limit, Situation, set_sysctl
 from c1m.limits.needs import Request
-from c1m.limits.situation import Situation
 from c1m.units import format_bytes
 
 OLDEST = (6, 1)
@@ -79,7 +78,7 @@ class LockedMemory(Bound):
     name = "memlock"
     source = "The locked-memory limit in /proc/self/limits"
     unit = "bytes"
-    engine = "uring"
+    uses_descriptors = False
 
     def applies(self, request: Request, situation: Situation) -> bool:
         is_counted = not situation.has_ipc_lock and situation.kernel >= MEMLOCK_SINCE
@@ -106,3 +105,10 @@ class LockedMemory(Bound):
 
 
 LIMITS: tuple[Limit, ...] = (Uring(), LockedMemory())
+
+
+def can_start(request: Request, situation: Situation) -> bool:
+    """Whether an engine can be made: one with rings needs the first of them."""
+    memory = LockedMemory().find(request, situation)
+    has_room = memory is None or memory.verdict != SHORT
+    return request.uses_descriptors or (uring_works(situation) and has_room)

@@ -14,8 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from c1m.limits.catalogue import LIMITS, WALLS
-from c1m.limits.evidence import Evidence
-from c1m.limits.limit import Wall
+from c1m.limits.limit import Evidence, Wall
 from c1m.results.options import LoadOptions
 from c1m.results.record import Explanation
 from c1m.units import format_count

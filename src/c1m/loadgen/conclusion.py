@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from c1m.limits.diagnosis import explanations
-from c1m.limits.evidence import Evidence, Silence
+from c1m.limits.diagnosis import explanations, server_ended
+from c1m.limits.limit import Evidence, Silence
 from c1m.limits.reasons import failures_of
-from c1m.limits.roots import server_ended
 from c1m.loadgen.generator import Generator, Phase
 from c1m.loadgen.recorder import Group
 from c1m.loadgen.targets import is_here, local_ports

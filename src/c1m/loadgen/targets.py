@@ -11,7 +11,7 @@ from c1m.engine.contract import Engine
 from c1m.errors import LimitError, UsageError
 from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
-from c1m.limits.forecast import diagnose
+from c1m.limits.forecast import forecast
 from c1m.limits.limit import Finding
 from c1m.limits.ports import RANGE, RESERVED, quick_ports
 from c1m.loadgen.connections import Window
@@ -70,7 +70,7 @@ def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> list[Fin
     by the engine (`check_capacity`).
     """
     role = "both" if all(is_here(t) for t in targets) else "client"
-    findings = diagnose(count, role, engine, [8001]).findings
+    findings = forecast(count, role, engine, [8001]).findings
     hard = [f for f in findings if f.fits is not None and f.name not in PLANNED_FOR]
     least = min(hard, key=lambda f: f.fits or 0, default=None)
     if least is None or least.fits is None or least.fits >= count:

@@ -30,7 +30,7 @@ from c1m.engine.uring.submissions import Op, Words, pack_one, poll
 from c1m.errors import LimitError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing, Ids
-from c1m.kernel.locked import may_ever_lock
+from c1m.kernel.limits import may_ever_lock
 from c1m.kernel.real import Kernel
 from c1m.kernel.ring import Completions, RingLike, register_table, whole_pages
 
