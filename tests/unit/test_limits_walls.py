@@ -20,6 +20,7 @@ from c1m.results.options import LoadOptions
 from c1m.results.record import EngineUsed, Explanation, Metadata, Ramp
 
 RANGE = "net.ipv4.ip_local_port_range"
+RESERVED = "net.ipv4.ip_local_reserved_ports"
 URING = Metadata(
     nofile_soft=20_000, sysctls={RANGE: "32768 60999"}, engine=EngineUsed(name="uring")
 )
@@ -192,9 +193,8 @@ def ramped(
     asked: LoadOptions,
     triples: int | None = 2,
     metadata: Metadata = WIDE,
-    ports: int | None = None,
 ) -> list[Explanation]:
-    evidence = Evidence(metadata=metadata, ramp=Ramp(times), ports=ports, triples=triples)
+    evidence = Evidence(metadata=metadata, ramp=Ramp(times), triples=triples)
     return recognise(asked.connections, asked, evidence)
 
 
@@ -208,7 +208,8 @@ def test_a_ramp_that_becomes_slow_at_half_the_range_of_its_triples() -> None:
     assert "2 x 32,256 = 64,512" in unknown.cause
     (thirty,) = ramped(slow_from(967, 138, 1_000), LoadOptions(connections=10**6), None)
     assert "30 x 32,256 = 967,680" in thirty.cause
-    (reserved,) = ramped(slow_from(60, 138, 80), asked, 2, WIDE, ports=30_000)
+    reserving = replace(WIDE, sysctls={**WIDE.sysctls, RESERVED: "1024-5535"})
+    (reserved,) = ramped(slow_from(60, 138, 80), asked, 2, reserving)
     assert "2 x 30,000 = 60,000" in reserved.cause
 
 

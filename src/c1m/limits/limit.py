@@ -173,8 +173,8 @@ class Silence(NamedTuple):
 class Evidence:
     """Everything a run knows besides its connections; any of it may be absent.
 
-    `gauges` are the highest values seen (Sampler.gauges). `ports`: local ports that connect() finds
-    quickly for one pair of source and target. `triples`: such pairs that the run used.
+    `gauges` are the highest values seen (Sampler.gauges). `triples`: pairs of source and target
+    that the run used.
     """
 
     kernel_counters: Mapping[str, int] = field(default_factory=dict)
@@ -182,7 +182,6 @@ class Evidence:
     samples: Samples = field(default_factory=Samples)
     metadata: Metadata = field(default_factory=Metadata)
     ramp: Ramp = field(default_factory=Ramp)
-    ports: int | None = None
     triples: int | None = None
     is_server_here: bool | None = None  # None: not known
     findings: Sequence[Finding] = ()  # the doctor's, for this machine

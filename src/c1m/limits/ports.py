@@ -9,6 +9,7 @@ doctor counts only half of the ephemeral range.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from c1m.limits import needs
 from c1m.limits.limit import (
@@ -60,17 +61,6 @@ def format_ports(ranges: PortRanges) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in joined)
 
 
-def port_range(sysctls: Mapping[str, str]) -> tuple[int, int] | None:
-    """First and last ephemeral port; None where they are not known."""
-    ends = numbers(sysctls, RANGE)
-    return (ends[0], ends[1]) if len(ends) == 2 else None
-
-
-def reserved_ports(sysctls: Mapping[str, str]) -> PortRanges:
-    """Ports that connect() does not take by itself."""
-    return parse_ports(sysctls.get(RESERVED, ""))
-
-
 def ports_before_scan(low: int, high: int, reserved: PortRanges = ()) -> int:
     """Local ports that connect() finds quickly for one (source, destination, port) triple.
 
@@ -87,10 +77,26 @@ def ports_before_scan(low: int, high: int, reserved: PortRanges = ()) -> int:
     return max(0, count)
 
 
-def quick_ports(sysctls: Mapping[str, str]) -> int:
-    """Local ports that connect() finds quickly on this machine; by default where it is unknown."""
-    low, high = port_range(sysctls) or DEFAULT_RANGE
-    return ports_before_scan(low, high, reserved_ports(sysctls))
+class Ephemeral(NamedTuple):
+    """The ports that connect() takes by itself: `low` to `high` without the reserved ones."""
+
+    low: int
+    high: int
+    reserved: PortRanges
+
+    @classmethod
+    def of(cls, sysctls: Mapping[str, str]) -> Ephemeral:
+        """This machine's; the default range where it is not known."""
+        low, high = numbers(sysctls, RANGE) or DEFAULT_RANGE
+        return cls(low, high, parse_ports(sysctls.get(RESERVED, "")))
+
+    @property
+    def quick(self) -> int:
+        """How many of them connect() finds quickly for one source and target."""
+        return ports_before_scan(*self)
+
+    def __str__(self) -> str:
+        return f"{self.low}-{self.high}"
 
 
 def triples(connections: int, quick: int) -> int:
@@ -101,7 +107,7 @@ def triples(connections: int, quick: int) -> int:
 def _reserve(request: Request, situation: Situation, then: str = "") -> Advice:
     """Keep connect() from taking the listening ports, and keep what is reserved already."""
     ports = tuple((port, port) for port in request.listen_ports)
-    value = format_ports(reserved_ports(situation.sysctls) + ports)
+    value = format_ports(Ephemeral.of(situation.sysctls).reserved + ports)
     return set_sysctl(RESERVED, value, "no client then takes a listening port", then)
 
 
@@ -138,14 +144,13 @@ class LocalPorts(Bound):
     }
 
     def have(self, request: Request, situation: Situation) -> int | None:
-        known = port_range(situation.sysctls)
-        return request.sources * len(request.listen_ports) if known else None
+        return request.sources * len(request.listen_ports) if situation.numbers(RANGE) else None
 
     def needed(self, request: Request, situation: Situation) -> int:
-        return triples(request.connections, quick_ports(situation.sysctls))
+        return triples(request.connections, Ephemeral.of(situation.sysctls).quick)
 
     def judge(self, have: int, request: Request, situation: Situation) -> Finding:
-        if quick_ports(situation.sysctls):
+        if Ephemeral.of(situation.sysctls).quick:
             return super().judge(have, request, situation)
         text = self._each(situation) + "."
         remedy, fixes = self.advice(request, situation)
@@ -153,11 +158,8 @@ class LocalPorts(Bound):
         return Finding(self.name, SHORT, None, 0, "ports", text, remedy, 0, fixes)
 
     def _each(self, situation: Situation) -> str:
-        low, high = port_range(situation.sysctls) or DEFAULT_RANGE
-        quick = quick_ports(situation.sysctls)
-        return (
-            f"{low}-{high}: {quick:,} connections for each pair of source address and target port"
-        )
+        own = Ephemeral.of(situation.sysctls)
+        return f"{own}: {own.quick:,} connections for each pair of source address and target port"
 
     def note(self, request: Request, situation: Situation) -> str:
         if request.sources == needs.LOOPBACK_SOURCES:
@@ -168,12 +170,11 @@ class LocalPorts(Bound):
 
     def advice(self, request: Request, situation: Situation) -> Advice:
         """Widen the range where that gives more; what it cannot give, further addresses must."""
-        low, high = port_range(situation.sysctls) or DEFAULT_RANGE
-        widest = ports_before_scan(*WIDEST, reserved_ports(situation.sysctls))
+        own = Ephemeral.of(situation.sysctls)
+        widest = ports_before_scan(*WIDEST, own.reserved)
         words, fixes = list[str](), list[Fix]()
-        if low > WIDEST[0] or high < WIDEST[1]:
-            quick = quick_ports(situation.sysctls)
-            why = f"{widest:,} instead of {quick:,} connections for each source and target port"
+        if own.low > WIDEST[0] or own.high < WIDEST[1]:
+            why = f"{widest:,} instead of {own.quick:,} connections for each source and target port"
             advice = set_sysctl(RANGE, "{} {}".format(*WIDEST), why, ".")
             words.append(advice.remedy)
             fixes += advice.fixes
@@ -189,48 +190,46 @@ class LocalPorts(Bound):
         return Advice(" ".join(words), tuple(fixes))
 
     def own_walls(self, evidence: Evidence) -> Iterable[Wall]:
-        ends = port_range(evidence.metadata.sysctls)
-        if ends is None:
+        if not numbers(evidence.metadata.sysctls, RANGE):
             return
-        low, high = ends
-        quick, pairs = evidence.ports or (high - low + 1) // 2, evidence.triples or 1
+        own, pairs = Ephemeral.of(evidence.metadata.sysctls), evidence.triples or 1
         of = f"{format_count(pairs)} pairs of source and target with " if pairs > 1 else ""
-        at_half, at_all = pairs * quick, pairs * max(high - low + 1, quick)
+        at_half, at_all = pairs * own.quick, pairs * (own.high - own.low + 1)
         yield self.wall(
             at_half,
-            f"{format_count(at_half)} is {of}half of the ephemeral range ({low}-{high}): from "
-            "there on connect() searches for each port.",
+            f"{format_count(at_half)} is {of}half of the ephemeral range ({own}): from there on "
+            "connect() searches for each port.",
         )
         yield self.wall(
             at_all,
-            f"{format_count(at_all)} is {of}the whole ephemeral range ({low}-{high}): no local "
-            "port is left.",
+            f"{format_count(at_all)} is {of}the whole ephemeral range ({own}): no local port is "
+            "left.",
         )
 
     def slows(self, at: int, evidence: Evidence) -> str:
         """Where half the ephemeral range of each triple is used up."""
-        low, high = port_range(evidence.metadata.sysctls) or DEFAULT_RANGE
-        quick, pairs, near = evidence.ports or (high - low + 1) // 2, evidence.triples, SLOW_NEAR
-        if quick <= 0:
+        own, pairs, near = Ephemeral.of(evidence.metadata.sysctls), evidence.triples, SLOW_NEAR
+        if own.quick == 0:
             return ""
         if pairs is None:
-            pairs = round(at / quick)
+            pairs = round(at / own.quick)
             if not 0 < pairs <= MULTIPLES_MAX:
                 return ""
         else:
-            near = max(SLOW_NEAR, int(SLOW_NEAR_SHARE * pairs * quick))
-        if abs(at - pairs * quick) > near:
+            near = max(SLOW_NEAR, int(SLOW_NEAR_SHARE * pairs * own.quick))
+        full = pairs * own.quick
+        if abs(at - full) > near:
             return ""
-        whole = f"{format_count(pairs)} x {format_count(quick)} = {format_count(pairs * quick)}"
         return (
-            f"{whole}: half of the ephemeral range ({low}-{high}) of each pair of source and "
-            "target is used up there, and connect() searches that half for each further port."
+            f"{format_count(pairs)} x {format_count(own.quick)} = {format_count(full)}: half of "
+            f"the ephemeral range ({own}) of each pair of source and target is used up there, and "
+            "connect() searches that half for each further port."
         )
 
     def seen(self, evidence: Evidence) -> list[str]:
         """How many ports there were, and who else may have them."""
         sentences = []
-        if ends := port_range(evidence.metadata.sysctls):
+        if ends := numbers(evidence.metadata.sysctls, RANGE):
             low, high = ends
             pairs = evidence.triples or 1
             fits = format_count(pairs * max(0, high - low + 1))
@@ -249,17 +248,13 @@ class ListenPorts(Limit):
     """
 
     name = RESERVED
+    sysctls = (RANGE,)
     source = RANGE
     end = "server"
 
-    def have(self, request: Request, situation: Situation) -> int | None:
-        ends = port_range(situation.sysctls)
-        return ends[0] if ends else None
-
     def judge(self, have: int, request: Request, situation: Situation) -> Finding:
-        low, high = port_range(situation.sysctls) or DEFAULT_RANGE
-        reserved = reserved_ports(situation.sysctls)
-        taken = [(1, low - 1), *reserved, (high + 1, 65535)]  # no client gets these
+        own = Ephemeral.of(situation.sysctls)
+        taken = [(1, own.low - 1), *own.reserved, (own.high + 1, 65535)]  # no client gets these
         exposed = format_ports(
             tuple(
                 (port, port)
@@ -267,11 +262,11 @@ class ListenPorts(Limit):
                 if not any(first <= port <= last for first, last in taken)
             )
         )
-        present = format_ports(reserved) or "none"
+        present = format_ports(own.reserved) or "none"
         if not exposed:
             return self.ok(present, needed="none")
-        text = f"A client can take {exposed}, inside {low}-{high}, before the server."
-        advice = _reserve(request, situation, f", or listen below {low}.")
+        text = f"A client can take {exposed}, inside {own}, before the server."
+        advice = _reserve(request, situation, f", or listen below {own.low}.")
         return self.ok(present, text, advice, needed=exposed)
 
 

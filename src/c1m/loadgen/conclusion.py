@@ -12,7 +12,7 @@ from c1m.limits.limit import Evidence, Silence
 from c1m.limits.reasons import failures_of
 from c1m.loadgen.generator import Generator, Phase
 from c1m.loadgen.recorder import Group
-from c1m.loadgen.targets import is_here, local_ports
+from c1m.loadgen.targets import is_here
 from c1m.results.histogram import Histogram
 from c1m.results.record import (
     FaultSeen,
@@ -83,7 +83,6 @@ def conclude(
         samples=samples,
         metadata=conditions,
         ramp=record.ramp,
-        ports=local_ports(),
         triples=plan.addresses.triples,
         is_server_here=all(is_here(t) for t in plan.targets),
         findings=plan.findings,

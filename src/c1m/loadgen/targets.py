@@ -13,7 +13,7 @@ from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
 from c1m.limits.forecast import forecast
 from c1m.limits.limit import Finding
-from c1m.limits.ports import RANGE, RESERVED, quick_ports
+from c1m.limits.ports import RANGE, RESERVED, Ephemeral
 from c1m.loadgen.connections import Window
 
 # plan_addresses knows better what ports it has, and the engine that is chosen what fits into it.
@@ -84,7 +84,7 @@ def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> list[Fin
 
 def local_ports() -> int:
     """Local ports that connect() finds quickly for one source and target."""
-    return quick_ports({name: procfs.read_sysctl(name) or "" for name in (RANGE, RESERVED)})
+    return Ephemeral.of({name: procfs.read_sysctl(name) or "" for name in (RANGE, RESERVED)}).quick
 
 
 def is_here(target: Endpoint) -> bool:
