@@ -17,7 +17,6 @@ FILES = {
     "proc/sys/kernel/osrelease": "6.18.44-generic\n",
     "proc/meminfo": "MemTotal:  1000 kB\nMemAvailable:    10 kB\nHugePages_Total:    3\n",
     "proc/net/sockstat": "sockets: used 12\nTCP: inuse 1 orphan 0 tw 2 alloc 4 mem 111\n",
-    "proc/net/sockstat6": "TCP6: inuse 7\n",
     "proc/net/snmp": "Tcp: MaxConn RetransSegs\nTcp: -1 5\nUdp: InErrors\nUdp: 2\n",
     "proc/net/netstat": "TcpExt: ListenOverflows TCPSynRetrans\nTcpExt: 8 9\n",
     "proc/7/status": "Name:\tx\nVmHWM:\t 20 kB\nVmRSS:\t 10 kB\nThreads:\t1\n",
@@ -46,7 +45,7 @@ def test_reads_each_format(tmp_path: Path) -> None:
         "MemTotal": 1_024_000, "MemAvailable": 10_240, "HugePages_Total": 3,
     }  # fmt: skip
     sockets = procfs.sockstat(root)
-    assert (sockets["TCP.inuse"], sockets["TCP.mem"], sockets["TCP6.inuse"]) == (1, 111, 7)
+    assert (sockets["TCP.inuse"], sockets["TCP.tw"], sockets["TCP.mem"]) == (1, 2, 111)
     counters = procfs.network_counters(root)
     assert counters == {
         "Tcp.MaxConn": -1, "Tcp.RetransSegs": 5, "Udp.InErrors": 2,

@@ -21,9 +21,8 @@ import resource
 
 import numpy as np
 
-from c1m.kernel import libc
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.ring import RingLike
+from c1m.kernel.ring import Ring, RingLike
 
 _GROUP = 0xFFFF  # no buffer ring of the engine has this id
 _PAGE = mmap.PAGESIZE
@@ -64,13 +63,10 @@ def try_io_uring() -> int:
     ENOSYS: built without, or hidden by a sandbox. EPERM: kernel.io_uring_disabled, or a seccomp
     filter. EINVAL: older than Linux 6.1, whose flags this uses. ENOMEM: no locked memory left.
     """
-    params = np.zeros(1, abi.PARAMS)
-    params["flags"] = abi.SETUP_SINGLE_ISSUER | abi.SETUP_DEFER_TASKRUN
     try:
-        fd = libc.io_uring_setup(8, params.ctypes.data)
+        Ring(0, 8, 16, no_sqarray=False).close()
     except OSError as error:
         return int(error.errno or 0)
-    os.close(fd)
     return 0
 
 

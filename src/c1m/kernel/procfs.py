@@ -31,6 +31,11 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _TCP_LISTEN = "0A"  # enum in include/net/tcp_states.h, as /proc/net/tcp prints it
 _COMMAND_CHARS_MAX = 80
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F ]+")
+_SOCKSTAT = re.compile(
+    rb"^TCP: inuse (?P<inuse>\d+) orphan (?P<orphan>\d+) tw (?P<tw>\d+) alloc (?P<alloc>\d+) "
+    rb"mem (?P<mem>\d+)",
+    re.MULTILINE,
+)
 _SOFTNET = ("processed", "dropped", "time_squeeze")  # the first columns, the same since Linux 2.6
 # A memory cgroup's limit and usage ("max": no limit), and what of the usage can be dropped.
 _MEMORY_V2 = ("memory.max", "memory.current", "inactive_file")
@@ -129,18 +134,19 @@ def meminfo(root: Path = ROOT) -> dict[str, int]:
     return _numbers(read_text("proc/meminfo", root))
 
 
-def sockstat(root: Path = ROOT) -> dict[str, int]:
-    """/proc/net/sockstat and sockstat6: "sockets.used", "TCP.inuse", "TCP.tw", "TCP6.inuse", ...
+def parse_sockstat(sockstat: bytes) -> dict[str, int]:
+    """The text of /proc/net/sockstat: "TCP.inuse", "TCP.orphan", "TCP.tw", "TCP.alloc", "TCP.mem".
 
-    TCP.orphan, TCP.alloc and TCP.mem (pages of socket data) count IPv4 and IPv6 together and all
-    network namespaces; inuse and tw count this namespace.
+    orphan, alloc and mem (pages of socket data) count IPv4 and IPv6 together and all network
+    namespaces; inuse and tw count this namespace.
     """
-    values: dict[str, int] = {}
-    for file in ("proc/net/sockstat", "proc/net/sockstat6"):
-        for group, rest in _fields(read_text(file, root)).items():
-            words = rest.split()
-            values |= _named(group, words[::2], words[1::2])
-    return values
+    found = _SOCKSTAT.search(sockstat)
+    return {f"TCP.{name}": int(n) for name, n in found.groupdict().items()} if found else {}
+
+
+def sockstat(root: Path = ROOT) -> dict[str, int]:
+    """As `parse_sockstat`, now."""
+    return parse_sockstat((read_text("proc/net/sockstat", root) or "").encode())
 
 
 def network_counters(root: Path = ROOT) -> dict[str, int]:

@@ -22,8 +22,7 @@ from dataclasses import replace
 
 from c1m.addresses import AF_INET6, AF_UNIX, Endpoint, family_of, parse_url
 from c1m.errors import UsageError
-
-_UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+from c1m.kernel import procfs
 
 
 class Listener:
@@ -181,8 +180,9 @@ def _refused(endpoint: Endpoint, error: OSError) -> UsageError:
             f"{asked}: it is in use{_holders(endpoint)}.", "Stop that one, or use another port."
         )
     if error.errno == errno.EACCES and endpoint.family != AF_UNIX:
+        first = procfs.read_sysctl("net.ipv4.ip_unprivileged_port_start") or 1024
         return UsageError(
-            f"{asked}: ports below {_first_unprivileged_port()} need a privilege.",
+            f"{asked}: ports below {first} need a privilege.",
             "Use a higher port, or run with CAP_NET_BIND_SERVICE.",
         )
     if error.errno == errno.EADDRNOTAVAIL:
@@ -202,17 +202,6 @@ def _holders(endpoint: Endpoint) -> str:
     """' by NAME (process PID)' for a port whose holder the kernel shows, else ''."""
     if endpoint.family == AF_UNIX:
         return ""
-    try:
-        from c1m.kernel.procfs import listener_holders  # a walk over /proc, for this sentence only
-    except ImportError:
-        return ""
-    names = [f"{command} (process {pid})" for pid, command in listener_holders(endpoint.port)]
+    holders = procfs.listener_holders(endpoint.port)
+    names = [f"{command} (process {pid})" for pid, command in holders]
     return f" by {', '.join(names)}" if names else ""
-
-
-def _first_unprivileged_port() -> int:
-    try:
-        with open(_UNPRIVILEGED) as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return 1024

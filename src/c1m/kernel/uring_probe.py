@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from c1m.errors import EngineUnavailable
+from c1m.kernel import procfs
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing
 from c1m.kernel.refusals import ERRNOS, refusal
@@ -141,11 +142,7 @@ def _refusal(error: OSError) -> tuple[str, str]:
 
 
 def _reason(error: OSError) -> str:
-    try:
-        with open("/proc/sys/kernel/io_uring_disabled") as file:
-            disabled = file.read().strip()
-    except OSError:
-        disabled = "0"
+    disabled = procfs.read_sysctl("kernel.io_uring_disabled") or "0"
     if disabled != "0":
         return f"io_uring is switched off here (kernel.io_uring_disabled = {disabled})."
     release = os.uname().release

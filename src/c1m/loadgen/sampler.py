@@ -37,10 +37,6 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _FILE_BYTES_MAX = 16_384  # meminfo, the longest of them, has about 1,600
 
 _MEMINFO = re.compile(rb"^(MemTotal|MemAvailable|Slab): +(\d+) kB$", re.MULTILINE)
-_SOCKETS = re.compile(
-    rb"^TCP: inuse (\d+) orphan (\d+) tw (\d+) alloc (\d+) mem (\d+)", re.MULTILINE
-)
-_GAUGES = ("TCP.inuse", "TCP.orphan", "TCP.tw", "TCP.alloc", "TCP.mem")  # as _SOCKETS has them
 _CONNTRACK = "Conntrack.count"
 
 
@@ -120,8 +116,7 @@ class Sampler:
 
     def _look_at_gauges(self) -> dict[str, int]:
         """Those of catalogue.GAUGES that are there, as they are now; keeps the highest."""
-        sockets = _SOCKETS.search(self._read("sockstat"))
-        now = dict(zip(_GAUGES, map(int, sockets.groups()), strict=True)) if sockets else {}
+        now = procfs.parse_sockstat(self._read("sockstat"))
         tracked = self._read("conntrack").strip()
         if tracked.isdigit():
             now[_CONNTRACK] = int(tracked)
