@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import Any
 
 NR_IO_URING_SETUP = 425
 NR_IO_URING_ENTER = 426
@@ -19,41 +20,36 @@ MAP_SHARED = 1
 MAP_POPULATE = 0x8000
 MADV_DONTFORK = 10
 
+INT, UINT, LONG = ctypes.c_int, ctypes.c_uint, ctypes.c_long
+SIZE, SSIZE, POINTER = ctypes.c_size_t, ctypes.c_ssize_t, ctypes.c_void_p
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _held = ctypes.PyDLL(None, use_errno=True)
 
-_setup = _libc["syscall"]
-_setup.argtypes = (ctypes.c_long, ctypes.c_uint, ctypes.c_void_p)
-_setup.restype = ctypes.c_long
-_register = _libc["syscall"]
-_register.argtypes = (
-    ctypes.c_long, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p, ctypes.c_uint,
-)  # fmt: skip
-_register.restype = ctypes.c_long
 
+def function(name: str, *argtypes: type, result: type = INT, holds_gil: bool = False) -> Any:
+    """A function of the C library: its arguments (none: undeclared) and its result."""
+    found = (_held if holds_gil else _libc)[name]
+    if argtypes:
+        found.argtypes = argtypes
+    found.restype = result
+    return found
+
+
+_setup = function("syscall", LONG, UINT, POINTER, result=LONG)
+_register = function("syscall", LONG, INT, UINT, POINTER, UINT, result=LONG)
 # Without argtypes, which halves the 1.1 us that a call with seven declared arguments takes. Numbers
 # of Python's go as int then: right for what the kernel takes as 32 bits. The pointer and the size
 # have 64, and are ctypes objects.
-_enter = _libc["syscall"]
-_enter.restype = ctypes.c_long
-_enter_held = _held["syscall"]
-_enter_held.restype = ctypes.c_long
-_NO_ARG = ctypes.c_void_p(None)
-_NO_SIZE = ctypes.c_size_t(0)
+_enter = function("syscall", result=LONG)
+_enter_held = function("syscall", result=LONG, holds_gil=True)
+_NO_ARG = POINTER(None)
+_NO_SIZE = SIZE(0)
 
-_mmap = _libc["mmap"]
-_mmap.argtypes = (
-    ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
-)  # fmt: skip
-_mmap.restype = ctypes.c_void_p
-_munmap = _libc["munmap"]
-_munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-_madvise = _libc["madvise"]
-_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-
-_prctl = _libc["prctl"]
-_prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
-
+_mmap = function("mmap", POINTER, SIZE, INT, INT, INT, LONG, result=POINTER)
+_munmap = function("munmap", POINTER, SIZE)
+_madvise = function("madvise", POINTER, SIZE, INT)
+_prctl = function("prctl", INT, *[ctypes.c_ulong] * 4)
 _trim = getattr(_libc, "malloc_trim", None)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
@@ -77,16 +73,6 @@ def io_uring_register(fd: int, opcode: int, arg_address: int, count: int) -> int
     if result < 0:
         _raise("io_uring_register")
     return result
-
-
-def pointer(address: int) -> ctypes.c_void_p:
-    """An address as `enter` takes it."""
-    return ctypes.c_void_p(address)
-
-
-def size(count: int) -> ctypes.c_size_t:
-    """A number of bytes as `enter` takes it."""
-    return ctypes.c_size_t(count)
 
 
 def enter(

@@ -20,7 +20,6 @@ import numpy as np
 from c1m.addresses import Endpoint, unpack
 from c1m.clock import SystemClock
 from c1m.errors import EngineUnavailable
-from c1m.kernel import libc
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import anonymous
 from c1m.kernel.limits import descriptors_left, left_to_lock
@@ -42,62 +41,45 @@ class Kernel(Protocol):
 
     def files_max(self) -> int:
         """How many direct descriptors one ring may have."""
-        ...
 
     def ring(self, index: int, sq_entries: int, cq_entries: int, at_rest: bool = False) -> RingLike:
         """A new ring, which with `at_rest` must be started before it is used; raises OSError."""
-        ...
 
     def rings_left(self, ring: RingLike, locked_bytes: int) -> int:
         """How many more rings limits allow that lock so much memory each, buffer rings included.
 
         `ring` is an existing one.
         """
-        ...
 
     def memory(self, length: int) -> mmap.mmap:
         """Page-aligned memory for buffers; raises OSError."""
-        ...
 
     def watch(self, ring: RingLike) -> None:
         """From now on `sleep` also ends when this ring has something."""
-        ...
 
     def sleep(self, timeout_ns: int) -> bool:
         """Sleep until a watched ring has something, `wake` or the time-out; True for `wake`."""
-        ...
 
     def look(self, ring: RingLike, time_ns: int) -> bool:
         """Look at a ring again and again, for so long at most; whether it has something."""
-        ...
 
     def wake(self) -> None:
         """End the current or next sleep; from any thread."""
-        ...
 
     def wake_fd(self) -> int:
         """A descriptor that becomes readable by `wake`, for a ring to poll."""
-        ...
 
     def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Listener]:
         """All or none; raises UsageError."""
-        ...
 
     def socket(self, family: int, source: bytes | None) -> int:
         """A stream socket bound to a source address without a port; raises OSError."""
-        ...
 
     def move_in(self, ring: RingLike, fd: int, file: int) -> None:
         """Put a descriptor into the ring's table and close it; raises OSError."""
-        ...
-
-    def trim(self) -> None:
-        """Give free memory of the process back, where that is possible."""
-        ...
 
     def shutdown(self) -> None:
         """Give the doorbell back."""
-        ...
 
 
 class RealKernel:
@@ -188,9 +170,6 @@ class RealKernel:
             register_file(ring, file, fd)
         finally:
             os.close(fd)
-
-    def trim(self) -> None:
-        libc.trim()
 
     def shutdown(self) -> None:
         if self._wake < 0:

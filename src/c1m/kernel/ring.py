@@ -31,7 +31,7 @@ from c1m.kernel import uring_abi as abi
 WORD = 0xFFFFFFFF
 ATTENTION = abi.SQ_TASKRUN | abi.SQ_CQ_OVERFLOW
 _SLEEP = abi.ENTER_GETEVENTS | abi.ENTER_EXT_ARG
-_ARG_SIZE = libc.size(abi.GETEVENTS_ARG_SIZE)
+_ARG_SIZE = libc.SIZE(abi.GETEVENTS_ARG_SIZE)
 _WORDS = struct.Struct("<8Q")  # one submission
 
 Rows = npt.NDArray[np.uint64]  # submissions as [n, 8] words of 8 bytes: one plain copy each block
@@ -53,15 +53,12 @@ class RingLike(Protocol):
 
     def push(self, rows: Rows) -> None:
         """Queue submissions, entering the kernel in between where the queue is full."""
-        ...
 
     def push_one(self, first: int, address: int, third: int, user_data: int) -> None:
         """Queue one submission given as its words 0, 2, 3 and 4; the others are zero."""
-        ...
 
     def submit(self) -> None:
         """Hand all queued submissions over; receive nothing."""
-        ...
 
     def drain(self, most: int, least: int, timeout_ns: int) -> int:
         """Hand over and collect; the number of completions that can now be reaped.
@@ -69,31 +66,24 @@ class RingLike(Protocol):
         Stops near `most` completions. With `least` 1 it sleeps until there is one, up to
         `timeout_ns` (negative: for ever); a signal or the time-out ends the sleep early.
         """
-        ...
 
     def reap(self, into: Completions) -> int:
         """Copy completions out, at most len(into) of them; returns how many."""
-        ...
 
     def wants_attention(self) -> bool:
         """Whether the kernel has something for us (a hint: it may be nothing)."""
-        ...
 
     def has_overflow(self) -> bool:
         """Whether completions wait outside of the full queue, for a drain after a reap."""
-        ...
 
     def register(self, opcode: int, arg: npt.NDArray[np.generic], count: int) -> int:
         """io_uring_register with an array as the argument; raises OSError."""
-        ...
 
     def start(self) -> None:
         """Make this thread the one that uses a ring that was made at rest; raises OSError."""
-        ...
 
     def close(self) -> None:
         """Give the ring back."""
-        ...
 
 
 def register_table(ring: RingLike, size: int) -> None:
@@ -179,7 +169,7 @@ class Ring:
         self._head = 0
         self._arg = np.zeros(1, abi.GETEVENTS_ARG)
         address = self._arg.ctypes.data
-        self._arg_pointer = libc.pointer(address)
+        self._arg_pointer = libc.POINTER(address)
         self._arg["sigmask_sz"] = 8
         self._arg["ts"] = address + abi.GETEVENTS_ARG_SIZE
         self._ts = memoryview(self._arg.view(np.int64).data)[3:5]

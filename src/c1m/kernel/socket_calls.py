@@ -12,9 +12,11 @@ import errno
 import os
 import socket
 import struct
+from typing import Any
 
 from c1m.addresses import AF_UNIX
 from c1m.errors import LimitError
+from c1m.kernel.libc import INT, POINTER, SIZE, SSIZE, UINT, function
 from c1m.kernel.refusals import refusal
 
 SOCK_STREAM_NONBLOCK = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -22,23 +24,18 @@ SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 IP_BIND_ADDRESS_NO_PORT = 24  # include/uapi/linux/in.h
 DISCARD_MAX = 1 << 24  # bytes of unread input that one close throws away
 
-_libc = ctypes.PyDLL(None, use_errno=True)
-_int, _pointer, _uint = ctypes.c_int, ctypes.c_void_p, ctypes.c_uint
-_accept4 = _libc["accept4"]
-_accept4.argtypes = (_int, _pointer, _pointer, _int)
-_socket = _libc["socket"]
-_socket.argtypes = (_int, _int, _int)
-_bind = _libc["bind"]
-_bind.argtypes = (_int, _pointer, _uint)
-_connect = _libc["connect"]
-_connect.argtypes = (_int, _pointer, _uint)
-_setsockopt = _libc["setsockopt"]
-_setsockopt.argtypes = (_int, _int, _int, _pointer, _uint)
-_getsockopt = _libc["getsockopt"]
-_getsockopt.argtypes = (_int, _int, _int, _pointer, _pointer)
-_recv = _libc["recv"]
-_recv.argtypes = (_int, _pointer, ctypes.c_size_t, _int)
-_recv.restype = ctypes.c_ssize_t
+
+def _function(name: str, *argtypes: type, result: type = INT) -> Any:
+    return function(name, *argtypes, result=result, holds_gil=True)
+
+
+_accept4 = _function("accept4", INT, POINTER, POINTER, INT)
+_socket = _function("socket", INT, INT, INT)
+_bind = _function("bind", INT, POINTER, UINT)
+_connect = _function("connect", INT, POINTER, UINT)
+_setsockopt = _function("setsockopt", INT, INT, INT, POINTER, UINT)
+_getsockopt = _function("getsockopt", INT, INT, INT, POINTER, POINTER)
+_recv = _function("recv", INT, POINTER, SIZE, INT, result=SSIZE)
 
 _ONE = struct.pack("=i", 1)
 _LINGER_RESET = struct.pack("=ii", 1, 0)  # struct linger: on, for 0 seconds

@@ -200,9 +200,6 @@ class FakeKernel:
     def look(self, ring: RingLike, time_ns: int) -> bool:
         return ring.wants_attention()
 
-    def trim(self) -> None:
-        pass
-
     def sleep(self, timeout_ns: int) -> bool:
         if not self.chance.strikes("interrupt"):
             self.idle_until(lambda: self._bell.has_rung or self._wake.has_rung, timeout_ns)

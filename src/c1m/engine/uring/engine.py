@@ -38,6 +38,7 @@ from c1m.engine.uring.submissions import OP, Op, pack
 from c1m.engine.uring.table import IS_OPEN, ConnTable
 from c1m.errors import EngineUnavailable, LimitError
 from c1m.kernel import uring_abi as abi
+from c1m.kernel.libc import trim
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Completions
@@ -221,7 +222,7 @@ class UringEngine:
         if now >= self._input.next_sweep_ns:
             self._input.sweep(now)
             if self._output.outbox.has_shrunk():
-                self._rings.kernel.trim()
+                trim()
             if self._rings.has_grown() and self._is_empty():
                 self._begin_afresh(batch)
                 if len(batch):
@@ -271,7 +272,7 @@ class UringEngine:
         self._rings.begin_afresh()
         self.table.begin_afresh()
         self._output = self._new_output()
-        self._rings.kernel.trim()
+        trim()
 
     def _next_batch(self) -> EventBatch:
         """An empty one. The last is valid until now, so a plain one is used again: it holds
