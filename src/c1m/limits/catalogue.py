@@ -129,7 +129,7 @@ COUNTERS = (
 GAUGES = (
     *_OTHER_GAUGES,
     *(
-        replace(limit.gauge, limit=limit.name, remedy=limit.remedy)
+        replace(limit.gauge, limit=limit.name, position=limit.position, remedy=limit.remedy)
         for limit in LIMITS
         if limit.gauge
     ),

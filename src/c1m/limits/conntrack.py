@@ -85,7 +85,7 @@ class Conntrack(Bound):
             text = "No connection is tracked here."
             return Finding(self.name, OK, 0, "not loaded", text=text)
         if used == 0:
-            return self.ok(most, "Loaded but tracking nothing: no rule uses it.", needed=0)
+            return self.finding(most, "Loaded but tracking nothing: no rule uses it.", needed=0)
         return super().find(request, situation)
 
     def needed(self, request: Request, situation: Situation) -> int:
@@ -121,12 +121,12 @@ class ConntrackTimeout(Limit):
     def judge(self, have: int, request: Request, situation: Situation) -> Finding:
         text = f"A connection silent for {format_duration(have * NS_PER_S)} is forgotten"
         if have >= TIMEOUT_LEAST_S:
-            return self.ok(have, f"{text}.", needed=TIMEOUT_LEAST_S)
+            return self.finding(have, f"{text}.", needed=TIMEOUT_LEAST_S)
         why = "silent connections are remembered for a day"
         then = ", or have clients send something more often."
         advice = set_sysctl(self.name, 86400, why, then)
         text += ", and may then be cut off."
-        return self.ok(have, text, advice, needed=TIMEOUT_LEAST_S)
+        return self.finding(have, text, advice, needed=TIMEOUT_LEAST_S)
 
 
 LIMITS = (Conntrack(), ConntrackTimeout())

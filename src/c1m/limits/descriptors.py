@@ -48,8 +48,8 @@ class SoftNofile(Limit):
     def judge(self, have: int, request: Request, situation: Situation) -> Finding:
         hard = situation.hard_nofile
         if have >= hard:
-            return self.ok(have)
-        return self.ok(have, f"c1m raises it to the hard limit ({hard:,}) when it starts.")
+            return self.finding(have)
+        return self.finding(have, f"c1m raises it to the hard limit ({hard:,}) when it starts.")
 
 
 class HardNofile(Bound):

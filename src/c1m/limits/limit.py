@@ -133,13 +133,14 @@ class Counter:
 class Gauge:
     """A number that rises and falls; a run keeps its highest.
 
-    `limit` is the sysctl that bounds it, `position` which of the sysctl's numbers does.
+    `limit` is the sysctl that bounds it, `position` which of the sysctl's numbers does: those of
+    its limit.
     """
 
     name: str
     meaning: str
-    position: int = 0
     limit: str = ""
+    position: int = 0
     remedy: str = ""
 
 
@@ -211,6 +212,7 @@ class Limit:
 
     name: ClassVar[str]
     sysctls: ClassVar[tuple[str, ...]] = ()  # its settings, first the one that is the bound
+    position: ClassVar[int] = 0  # which of that one's numbers is the bound
     usage: ClassVar[str] = ""  # a sysctl that says how much is taken
     is_recorded: ClassVar[bool] = True  # a run's record has `sysctls` as a condition
     source: ClassVar[str] = ""  # what it is read from, if not from a sysctl
@@ -236,7 +238,7 @@ class Limit:
 
     def have(self, request: Request, situation: Situation) -> int | None:
         """What is there; None: it cannot be read."""
-        return situation.number(self.sysctls[0])
+        return next(iter(situation.numbers(self.sysctls[0])[self.position :]), None)
 
     def judge(self, have: int, request: Request, situation: Situation) -> Finding | None:
         """What the doctor says, given what is there."""
@@ -252,17 +254,19 @@ class Limit:
         text = f"{self.source or self.name} cannot be read here."
         return None if self.is_optional else Finding(self.name, UNKNOWN, text=text)
 
-    def ok(
+    def finding(
         self,
         have: int | str | None,
         text: str = "",
         advice: Advice = NO_ADVICE,
         *,
         needed: int | str | None = None,
+        verdict: str = OK,
+        fits: int | None = None,
     ) -> Finding:
-        """A finding that bounds nothing; `advice`: what would be better."""
+        """What the doctor says of it; see Finding."""
         remedy, fixes = advice
-        return Finding(self.name, OK, needed, have, self.unit, text, remedy, None, fixes)
+        return Finding(self.name, verdict, needed, have, self.unit, text, remedy, fits, fixes)
 
     def wall(self, at: int, cause: str, *, below: int | None = None, is_here: bool = True) -> Wall:
         """A number of this limit at which runs stop."""
@@ -304,7 +308,7 @@ class Bound(Limit):
 
     def have(self, request: Request, situation: Situation) -> int | None:
         """What is left; None: it cannot be read."""
-        most, used = situation.number(self.sysctls[0]), self.used(situation)
+        most, used = super().have(request, situation), self.used(situation)
         return None if most is None or used is None else max(0, most - used)
 
     def needed(self, request: Request, situation: Situation) -> int:
@@ -327,9 +331,9 @@ class Bound(Limit):
         needed, note = self.needed(request, situation), self.note(request, situation)
         fits = largest(lambda n: self.needed(request.of(n), situation) <= have)
         if request.connections <= fits:
-            return Finding(self.name, OK, needed, have, self.unit, note, fits=fits)
-        remedy, fixes = self.advice(request, situation)
-        return Finding(self.name, SHORT, needed, have, self.unit, note, remedy, fits, fixes)
+            return self.finding(have, note, needed=needed, fits=fits)
+        advice = self.advice(request, situation)
+        return self.finding(have, note, advice, needed=needed, verdict=SHORT, fits=fits)
 
 
 def with_room(needed: int) -> int:

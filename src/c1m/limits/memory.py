@@ -135,6 +135,7 @@ class TcpMemory(Bound):
 
     name = "net.ipv4.tcp_mem"
     sysctls = (name,)
+    position = 2
     unit = "pages"
     remedy = "Raise net.ipv4.tcp_mem (c1m doctor says to what), or have less data under way."
     errnos = _NO_MEMORY
@@ -152,11 +153,7 @@ class TcpMemory(Bound):
             is_alarm=True,
         ),
     )
-    gauge = Gauge("TCP.mem", "pages of data in all TCP sockets", position=2)
-
-    def have(self, request: Request, situation: Situation) -> int | None:
-        triple = situation.numbers(self.name)
-        return triple[2] if len(triple) == 3 else None
+    gauge = Gauge("TCP.mem", "pages of data in all TCP sockets")
 
     def needed(self, request: Request, situation: Situation) -> int:
         return -(-request.connections // BUSY_SHARE)
@@ -184,18 +181,15 @@ class TcpBuffers(Limit):
     but they say how much a peer that does not read can make the kernel keep.
     """
 
+    position = 2
     holds: ClassVar[str]
     first_usual: ClassVar[int]
-
-    def have(self, request: Request, situation: Situation) -> int | None:
-        triple = situation.numbers(self.name)
-        return triple[2] if len(triple) == 3 else None
 
     def judge(self, have: int, request: Request, situation: Situation) -> Finding:
         least, first, most = situation.numbers(self.name)
         present = f"{least} {first} {most}"
         if least >= PAGE_BYTES and PAGE_BYTES <= first <= FIRST_BUFFER_MAX:
-            return self.ok(present)
+            return self.finding(present)
         too_small = min(least, first) < PAGE_BYTES
         why = "smaller than a page" if too_small else "large for many connections"
         value = f"{max(least, PAGE_BYTES)} {self.first_usual} {max(most, self.first_usual)}"
@@ -203,7 +197,8 @@ class TcpBuffers(Limit):
             f"The first or least size is {why}. One connection may come to hold "
             f"{format_bytes(most)} {self.holds}; a silent one holds none."
         )
-        return self.ok(present, text, set_sysctl(self.name, value, f"the present one is {why}"))
+        advice = set_sysctl(self.name, value, f"the present one is {why}")
+        return self.finding(present, text, advice)
 
 
 class ReceiveBuffers(TcpBuffers):

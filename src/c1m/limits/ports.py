@@ -153,9 +153,10 @@ class LocalPorts(Bound):
         if Ephemeral.of(situation.sysctls).quick:
             return super().judge(have, request, situation)
         text = self._each(situation) + "."
-        remedy, fixes = self.advice(request, situation)
-        remedy = remedy or f"Take ports out of {RESERVED}."
-        return Finding(self.name, SHORT, None, 0, "ports", text, remedy, 0, fixes)
+        advice = self.advice(request, situation)
+        if not advice.remedy:
+            advice = Advice(f"Take ports out of {RESERVED}.")
+        return self.finding(0, text, advice, verdict=SHORT, fits=0)
 
     def _each(self, situation: Situation) -> str:
         own = Ephemeral.of(situation.sysctls)
@@ -264,10 +265,10 @@ class ListenPorts(Limit):
         )
         present = format_ports(own.reserved) or "none"
         if not exposed:
-            return self.ok(present, needed="none")
+            return self.finding(present, needed="none")
         text = f"A client can take {exposed}, inside {own}, before the server."
         advice = _reserve(request, situation, f", or listen below {own.low}.")
-        return self.ok(present, text, advice, needed=exposed)
+        return self.finding(present, text, advice, needed=exposed)
 
 
 LIMITS = (LocalPorts(), ListenPorts())

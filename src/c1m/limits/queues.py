@@ -27,13 +27,13 @@ class ListenerQueue(Limit):
 
     def judge(self, have: int, request: Request, situation: Situation) -> Finding:
         if have >= needs.accept_queue(request):
-            return self.ok(have)
+            return self.finding(have)
         text = self.overflow(situation, have)
         if request.role != "server" and have >= self.least:
-            return self.ok(have, text)
+            return self.finding(have, text)
         why = f"a burst of {self.burst} finds room"
         advice = set_sysctl(self.name, needs.ACCEPT_QUEUE_MAX, why, self.then)
-        return self.ok(have, f"{text} {self.others}".strip(), advice)
+        return self.finding(have, f"{text} {self.others}".strip(), advice)
 
 
 class AcceptQueue(ListenerQueue):
@@ -158,15 +158,15 @@ class PacketQueue(Limit):
 
     def judge(self, have: int, request: Request, situation: Situation) -> Finding:
         if not situation.softnet_dropped:
-            return self.ok(have)
+            return self.finding(have)
         text = (
             f"{situation.softnet_dropped:,} packets have found it full since the machine started, "
             "and were dropped."
         )
         if have >= self.enough:
-            return self.ok(have, text)
+            return self.finding(have, text)
         advice = set_sysctl(self.name, self.enough, "a burst of packets finds room")
-        return self.ok(have, text, advice)
+        return self.finding(have, text, advice)
 
 
 class EstablishedTable(Limit):
@@ -196,7 +196,7 @@ class EstablishedTable(Limit):
         sockets = request.connections * request.ends
         depth = sockets / chains
         if depth <= self.deep:
-            return self.ok(chains, needed=chains)
+            return self.finding(chains, needed=chains)
         wanted = 1 << (sockets - 1).bit_length()
         text = (
             f"{sockets:,} sockets are {depth:.0f} deep in it: look-ups get slower, nothing stops."
@@ -205,7 +205,7 @@ class EstablishedTable(Limit):
             f"Boot with thash_entries={wanted}, or set net.ipv4.tcp_child_ehash_entries={wanted} "
             "and make a network namespace: it gets a table of that size."
         )
-        return self.ok(chains, text, Advice(remedy), needed=wanted)
+        return self.finding(chains, text, Advice(remedy), needed=wanted)
 
 
 LIMITS = (AcceptQueue(), SynBacklog(), PacketQueue(), EstablishedTable())

@@ -37,16 +37,16 @@ class Uring(Limit):
         works = uring_works(situation)
         if situation.uring_errno is None and (works or not any(situation.kernel)):
             text = "It has not been tried here."
-            return Finding(self.name, UNKNOWN, needed, have, text=text)
+            return self.finding(have, text, needed=needed, verdict=UNKNOWN)
         if works:
             other = request.engine if request.uses_descriptors else ""
             text = f"It works, though {other} is asked for." if other else ""
-            return self.ok(have, text, needed=needed)
+            return self.finding(have, text, needed=needed)
         why, advice = _refusal(situation)
         if request.uses_descriptors:
             text = f"{why} The {request.engine} engine works without it."
-            return self.ok(have, text, advice, needed=needed)
-        return Finding(self.name, SHORT, needed, have, "", why, advice.remedy, 0, advice.fixes)
+            return self.finding(have, text, advice, needed=needed)
+        return self.finding(have, why, advice, needed=needed, verdict=SHORT, fits=0)
 
 
 def _refusal(situation: Situation) -> tuple[str, Advice]:
