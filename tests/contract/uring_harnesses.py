@@ -69,7 +69,9 @@ class FakeHarness(Harness):
     def _peer(self, endpoint: Endpoint, buffers: int | None) -> Peer:
         peer = MemoryPeer()
         try:
-            peer.end = self.kernel.peer(endpoint, buffers=buffers)
+            peer.end = self.kernel.network.peer(endpoint)
+            if buffers is not None:
+                peer.end.limit = buffers
         except OSError as error:
             peer.error = error.errno or errno.EIO
         return peer
@@ -85,7 +87,7 @@ class FakeHarness(Harness):
 class MemoryPeer(Peer):
     """A peer on one of the fake kernel's sockets."""
 
-    end: fake_network.Peer
+    end: fake_network.Socket
 
     def source(self) -> Endpoint:
         source = self.end.source
@@ -116,7 +118,7 @@ class MemoryPeer(Peer):
 class MemoryPeerListener(PeerListener):
     """A listener in the fake kernel's network."""
 
-    def __init__(self, listener: fake_network.PeerListener) -> None:
+    def __init__(self, listener: fake_network.Listener) -> None:
         super().__init__(listener.endpoint)
         self._listener = listener
 
@@ -130,7 +132,7 @@ class MemoryPeerListener(PeerListener):
         return moved
 
     def close(self) -> None:
-        self._listener.close()
+        self._listener.drop()
 
 
 def real_kernel(is_oldest: bool = False) -> RealKernel:

@@ -18,7 +18,7 @@ from c1m.engine.ragged import Ragged
 from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.rings import Tuning
 from c1m.testing.fake_kernel import FakeKernel
-from c1m.testing.fake_network import Peer
+from c1m.testing.fake_network import Socket
 
 checks.COSTLY = True
 
@@ -48,7 +48,7 @@ class Side:
         )  # fmt: skip
         self.engine = UringEngine(kernel=self.kernel, clock=self.kernel.clock, tuning=tuning)
         (endpoint,) = self.engine.listen([Endpoint(AF_INET, "127.0.0.1", 0)], 8)
-        self.peers: list[Peer] = [self.kernel.peer(endpoint) for _ in range(PEERS)]
+        self.peers: list[Socket] = [self.kernel.network.peer(endpoint) for _ in range(PEERS)]
         self.log: list[Any] = []
         self.slots: list[int] = []
         self.turn()
@@ -75,7 +75,7 @@ class Side:
                     self.log.append(self._received(peer))
 
     @staticmethod
-    def _received(peer: Peer) -> bytes | int | None:
+    def _received(peer: Socket) -> bytes | int | None:
         try:
             return peer.recv(1 << 20)
         except OSError as error:

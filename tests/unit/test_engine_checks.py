@@ -30,7 +30,7 @@ def uring() -> Iterator[UringEngine]:
     tuning = Tuning(capacity=64, files_per_ring=32)
     engine = UringEngine(kernel=kernel, clock=kernel.clock, tuning=tuning)
     (endpoint,) = engine.listen([LOOPBACK], 8)
-    kernel.peer(endpoint)
+    kernel.network.peer(endpoint)
     assert engine.wait(0).opened.tolist() == [0]
     engine.send(ONE, Ragged.of([bytes(5000)]))
     for _ in range(32):

@@ -16,7 +16,7 @@ from c1m.errors import LimitError, UsageError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing
 from c1m.testing.fake_kernel import FakeKernel
-from c1m.testing.fake_network import Peer
+from c1m.testing.fake_network import Socket
 from c1m.testing.fake_ring import FakeRing, FileTable
 from c1m.testing.manual_clock import ManualClock
 
@@ -64,12 +64,12 @@ def test_what_happens_while_the_engine_sleeps() -> None:
     kernel = FakeKernel()
     engine = UringEngine(kernel=kernel, clock=kernel.clock, tuning=Tuning(capacity=40_000))
     (endpoint,) = engine.listen([LOOPBACK], 8)
-    peers: list[Peer] = []
+    peers: list[Socket] = []
 
     def connect_once() -> bool:
         if peers:
             return False
-        peers.append(kernel.peer(endpoint))
+        peers.append(kernel.network.peer(endpoint))
         return True
 
     kernel.on_idle(connect_once)
@@ -147,7 +147,7 @@ def test_a_connection_the_network_resets_is_known() -> None:
     kernel = FakeKernel(seed=1, reset=0.9)
     engine = UringEngine(kernel=kernel, clock=kernel.clock, tuning=Tuning(capacity=40_000))
     (endpoint,) = engine.listen([LOOPBACK], 8)
-    peers = [kernel.peer(endpoint) for _ in range(20)]
+    peers = [kernel.network.peer(endpoint) for _ in range(20)]
     for peer in peers:
         peer.send(b"hello")
     closed: list[int] = []

@@ -11,20 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
-from c1m.testing.fake_network import Network, Peer, PeerListener
+from c1m.testing.fake_network import Listener, Network, Socket
 
 LOOPBACK = Endpoint(AF_INET, "127.0.0.1", 0)
 
 
-def listen(network: Network, endpoint: Endpoint = LOOPBACK, backlog: int = 16) -> PeerListener:
-    return PeerListener(network.listen(endpoint, backlog))
+def listen(network: Network, endpoint: Endpoint = LOOPBACK, backlog: int = 16) -> Listener:
+    listener = network.listen(endpoint, backlog)
+    listener.hold()
+    return listener
 
 
-def pair(limit: int = 1000) -> tuple[Peer, Peer]:
+def pair(limit: int = 1000) -> tuple[Socket, Socket]:
     """The two ends of a connection."""
     network = Network(limit, 100)
     listener = listen(network)
-    client = Peer.connect(network, listener.endpoint, None)
+    client = network.peer(listener.endpoint)
     server = listener.accept()
     assert server is not None
     return client, server
@@ -105,10 +107,10 @@ def test_a_write_to_a_closed_peer_is_taken_and_then_fails() -> None:
 def test_a_connect_beyond_the_backlog_waits() -> None:
     network = Network(1000, 100)
     listener = listen(network, backlog=1)
-    clients = [Peer.connect(network, listener.endpoint, None) for _ in range(4)]
+    clients = [network.peer(listener.endpoint) for _ in range(4)]
     assert [client.is_connected for client in clients] == [True, True, False, False]
     assert clients[3].send(b"too early") == 0
-    assert listener.waiting() == 4
+    assert len(listener.queue) + len(listener.waiting) == 4
     clients[2].close()
     assert not network.advance()
     listener.accept()
@@ -119,15 +121,15 @@ def test_a_connect_beyond_the_backlog_waits() -> None:
 def test_who_waits_when_the_listener_closes() -> None:
     network = Network(1000, 100)
     listener = listen(network, backlog=0)
-    queued = Peer.connect(network, listener.endpoint, None)
-    waiting = Peer.connect(network, listener.endpoint, None)
-    listener.close()
+    queued = network.peer(listener.endpoint)
+    waiting = network.peer(listener.endpoint)
+    listener.drop()
     with failing(errno.ECONNRESET):
         queued.recv()
     with failing(errno.ECONNREFUSED):
         _ = waiting.is_connected
     with failing(errno.ECONNREFUSED):
-        Peer.connect(network, listener.endpoint, None)
+        network.peer(listener.endpoint)
 
 
 def test_where_can_be_listened() -> None:
@@ -139,41 +141,41 @@ def test_where_can_be_listened() -> None:
     listen(network, Endpoint(AF_INET6, "::1", 80))
     with failing(errno.EADDRNOTAVAIL):
         listen(network, Endpoint(AF_INET, "192.0.2.1", 80))
-    assert Peer.connect(network, Endpoint(AF_INET, "127.3.4.5", 80), None).is_connected
-    first.close()
+    assert network.peer(Endpoint(AF_INET, "127.3.4.5", 80)).is_connected
+    first.drop()
     listen(network, Endpoint(AF_INET, "127.0.0.1", 80))
 
 
 def test_ports_run_out_for_each_source_and_come_back() -> None:
     network = Network(1000, 3)
     listener = listen(network)
-    peers = [Peer.connect(network, listener.endpoint, None) for _ in range(3)]
+    peers = [network.peer(listener.endpoint) for _ in range(3)]
     with failing(errno.EADDRNOTAVAIL):
-        Peer.connect(network, listener.endpoint, None)
+        network.peer(listener.endpoint)
     other = Endpoint(AF_INET, "127.0.0.2", 0)
-    source = Peer.connect(network, listener.endpoint, other).source
+    source = network.peer(listener.endpoint, other).source
     assert source is not None and source.host == "127.0.0.2"
     peers[1].close()
-    assert Peer.connect(network, listener.endpoint, None).source == peers[1].source
+    assert network.peer(listener.endpoint).source == peers[1].source
     with failing(errno.EADDRINUSE):
-        Peer.connect(network, listener.endpoint, peers[0].source)
+        network.peer(listener.endpoint, peers[0].source)
     with failing(errno.EADDRNOTAVAIL):
-        Peer.connect(network, listener.endpoint, Endpoint(AF_INET, "192.0.2.1", 0))
+        network.peer(listener.endpoint, Endpoint(AF_INET, "192.0.2.1", 0))
 
 
 def test_unix_sockets(tmp_path: Path) -> None:
     network = Network(1000, 100)
     endpoint = Endpoint(AF_UNIX, path=str(tmp_path / "socket"))
     with failing(errno.ENOENT):
-        Peer.connect(network, endpoint, None)
+        network.peer(endpoint)
     listener = listen(network, endpoint)
     with failing(errno.EADDRINUSE):
         listen(network, endpoint)
-    client = Peer.connect(network, endpoint, None)
+    client = network.peer(endpoint)
     accepted = listener.accept()
     assert accepted is not None
     accepted.close()
     with failing(errno.EPIPE):
         client.send(b"anybody?")
-    listener.close()
+    listener.drop()
     assert not (tmp_path / "socket").exists()

@@ -10,7 +10,7 @@ from c1m.addresses import AF_INET, Endpoint, pack_many
 from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.rings import Tuning
 from c1m.testing.fake_kernel import FakeKernel
-from c1m.testing.fake_network import Peer
+from c1m.testing.fake_network import Socket
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -26,8 +26,8 @@ class Bench:
         self.engine = UringEngine(kernel=self.kernel, clock=self.kernel.clock, tuning=tuning)
         (self.endpoint,) = self.engine.listen([Endpoint(AF_INET, "127.0.0.1", 0)], 4096)
 
-    def connect(self, count: int) -> list[Peer]:
-        peers = [self.kernel.peer(self.endpoint) for _ in range(count)]
+    def connect(self, count: int) -> list[Socket]:
+        peers = [self.kernel.network.peer(self.endpoint) for _ in range(count)]
         self.settle()
         return peers
 
@@ -49,14 +49,14 @@ class Bench:
     def rings(self) -> int:
         return self.engine.statistics().extra["rings"]
 
-    def check_echo(self, peers: list[Peer]) -> None:
+    def check_echo(self, peers: list[Socket]) -> None:
         for number, peer in enumerate(peers):
             peer.send(b"%d" % number)
         self.settle()
         assert [peer.recv(100) for peer in peers] == [b"%d" % n for n in range(len(peers))]
 
 
-def close_all(peers: list[Peer]) -> None:
+def close_all(peers: list[Socket]) -> None:
     for peer in peers:
         peer.close()
 
@@ -100,7 +100,7 @@ def test_who_connects_in_that_moment_is_not_lost() -> None:
     close_all(bench.connect(PEERS))
     bench.settle()
     bench.kernel.clock.advance(SECOND)
-    late = [bench.kernel.peer(bench.endpoint) for _ in range(20)]
+    late = [bench.kernel.network.peer(bench.endpoint) for _ in range(20)]
     bench.settle()
     bench.check_echo(late)
 
@@ -110,7 +110,7 @@ def test_who_connects_in_that_moment_is_told_of_at_once() -> None:
     close_all(bench.connect(PEERS))
     bench.settle()
     bench.kernel.clock.advance(SECOND)
-    bench.kernel.peer(bench.endpoint)
+    bench.kernel.network.peer(bench.endpoint)
     before = bench.kernel.clock.now_ns()
     batch = bench.engine.wait(SECOND)
     assert (len(batch.opened), bench.kernel.clock.now_ns()) == (1, before)

@@ -8,7 +8,7 @@ from c1m.engine.uring.receive import BUSY
 from c1m.engine.uring.rings import Tuning
 from c1m.engine.uring.table import POLL_ARMED, RECEIVE_ARMED
 from c1m.testing.fake_kernel import FakeKernel
-from c1m.testing.fake_network import Peer
+from c1m.testing.fake_network import Socket
 
 SECOND = 1_000_000_000
 
@@ -21,7 +21,7 @@ class Bench:
         tuning = Tuning(capacity=1024, files_per_ring=1024)
         self.engine = UringEngine(kernel=self.kernel, clock=self.kernel.clock, tuning=tuning)
         (endpoint,) = self.engine.listen([Endpoint(AF_INET, "127.0.0.1", 0)], 8)
-        self.peer: Peer = self.kernel.peer(endpoint)
+        self.peer: Socket = self.kernel.network.peer(endpoint)
         self.received = b""
         self.settle()
 

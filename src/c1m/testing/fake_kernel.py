@@ -29,7 +29,7 @@ from c1m.kernel.ring import RingLike, register_file
 from c1m.kernel.sockets import Listener
 from c1m.kernel.uring_probe import Features
 from c1m.testing import fake_network
-from c1m.testing.fake_network import Event, File, Network, Peer, PeerListener, error
+from c1m.testing.fake_network import Event, File, Network, error
 from c1m.testing.fake_ring import FakeRing, ProvidedBuffers
 from c1m.testing.manual_clock import ManualClock
 
@@ -244,23 +244,13 @@ class FakeKernel:
 
     # --- what tests use -------------------------------------------------------------------------
 
-    def peer(
-        self, endpoint: Endpoint, source: Endpoint | None = None, buffers: int | None = None
-    ) -> Peer:
-        """Connect from outside. Raises OSError (ECONNREFUSED) where nobody listens.
-
-        `buffers`: bytes that may wait on its side to be read.
-        """
-        peer = Peer.connect(self.network, endpoint, source)
-        if buffers is not None:
-            peer.limit_inbox(buffers)
-        return peer
-
-    def peer_listener(self, endpoint: Endpoint | None = None, backlog: int = 128) -> PeerListener:
+    def peer_listener(
+        self, endpoint: Endpoint | None = None, backlog: int = 128
+    ) -> fake_network.Listener:
         """Listen outside, for the engine to connect to (default: 127.0.0.1, a free port)."""
-        return PeerListener(
-            self.network.listen(endpoint or Endpoint(AF_INET, "127.0.0.1", 0), backlog)
-        )
+        listener = self.network.listen(endpoint or Endpoint(AF_INET, "127.0.0.1", 0), backlog)
+        listener.hold()
+        return listener
 
     def on_idle(self, step: Callable[[], bool]) -> None:
         """`step` runs whenever the engine would sleep; True says that it did something."""

@@ -99,7 +99,10 @@ class Event(File):
 
 
 class Socket(File):
-    """One end of a connection, or what is to become one."""
+    """One end of a connection, or what is to become one.
+
+    A ring's operations use `read` and `write`; a test, at the other end, `send` and `recv`.
+    """
 
     def __init__(self, network: Network, family: int, limit: int) -> None:
         super().__init__()
@@ -113,7 +116,8 @@ class Socket(File):
         self.inbox = bytearray()
         self.resets_on_close = False
         self.is_closed = False
-        self.was_reset = False  # by a RST of either side or of the network
+        self.at_eof = False  # the other end's FIN has been received
+        self._was_reset = False
         self._connect_error = 0
         self._error = 0
         self._has_fin = False
@@ -162,7 +166,7 @@ class Socket(File):
             raise error(code)
         if self._is_dead:
             return b""
-        raise error(errno.EAGAIN if self.other is not None else errno.ENOTCONN)
+        raise error(errno.EAGAIN)  # as while connecting
 
     def write(self, data: bytes) -> int:
         """The number of bytes taken. Raises OSError, EAGAIN among them."""
@@ -173,7 +177,7 @@ class Socket(File):
             raise error(errno.EPIPE)
         other = self.other
         if other is None:
-            raise error(errno.ENOTCONN)
+            raise error(errno.EAGAIN)  # connecting
         if other.is_closed:
             if self.family == AF_UNIX:
                 raise error(errno.EPIPE)
@@ -223,7 +227,7 @@ class Socket(File):
 
     def take_reset(self) -> None:
         """A RST arrived: what is in the inbox can still be read."""
-        self.was_reset = True
+        self._was_reset = True
         if self._is_dead or self.is_closed:
             return
         self._is_dead = True
@@ -243,12 +247,52 @@ class Socket(File):
         other = self.other
         if other is not None and not self._is_dead:
             if self.inbox or self.resets_on_close:
-                self.was_reset = True
+                self._was_reset = True
                 other.take_reset()
             else:
                 self._is_shut = True
                 other.take_fin()
         self.network.socket_closed(self)
+
+    # --- a test's end ---------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        """Established; raises OSError when the connect failed."""
+        result = self.connect_result()
+        if result:
+            raise error(result)
+        return result == 0
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether a RST ended it, from whichever side or by a fault."""
+        return self._was_reset or (self.other is not None and self.other._was_reset)
+
+    def send(self, data: bytes) -> int:
+        """Bytes taken, 0 when there is no room or no connection. Raises OSError (EPIPE)."""
+        try:
+            return self.write(data)
+        except BlockingIOError:
+            return 0
+
+    def recv(self, most: int = 1 << 20) -> bytes:
+        """What is there, b"" when nothing is (or `at_eof`). Raises OSError (ECONNRESET)."""
+        try:
+            data = self.read(most)
+        except BlockingIOError:
+            return b""
+        self.at_eof |= not data
+        return data
+
+    def close(self) -> None:
+        """Close: a FIN, or a RST when there is unread data."""
+        if not self.is_closed:
+            self.drop()
+
+    def reset(self) -> None:
+        self.resets_on_close = True
+        self.close()
 
 
 class Listener(File):
@@ -276,11 +320,9 @@ class Listener(File):
         self.queue.append(server)
         self.notify(POLLIN)
 
-    def accept(self) -> Socket:
-        """The next connection, held once for the caller. Raises OSError(EAGAIN)."""
-        if not self.queue:
-            raise error(errno.EAGAIN)
-        return self.queue.popleft()
+    def accept(self) -> Socket | None:
+        """The next connection, held once for the caller."""
+        return self.queue.popleft() if self.queue else None
 
     def ready(self) -> int:
         return POLLIN if self.queue else 0
@@ -349,6 +391,19 @@ class Network:
         return host in _ANY or (family_of(host) is not None and _address(host).is_loopback)
 
     # --- connecting -----------------------------------------------------------------------------
+
+    def peer(self, endpoint: Endpoint, source: Endpoint | None = None) -> Socket:
+        """A test's end of a connection. Raises OSError (ECONNREFUSED).
+
+        With the accept queue full it is connected when there is room: see `is_connected`.
+        """
+        sock = self.socket(endpoint.family)
+        sock.hold()
+        if source is not None:
+            self.bind(sock, source)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(endpoint)
+        return sock
 
     def socket(self, family: int) -> Socket:
         """A new socket that nobody holds yet."""
@@ -435,106 +490,3 @@ def _make_file(path: str) -> None:
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(host.partition("%")[0])
-
-
-class Peer:
-    """One end of a connection, outside of the engine."""
-
-    def __init__(self, sock: Socket) -> None:
-        self._sock = sock
-        self.at_eof = False  # the other end's FIN has been read
-
-    @classmethod
-    def connect(cls, network: Network, endpoint: Endpoint, source: Endpoint | None) -> Peer:
-        """Raises OSError (ECONNREFUSED); with the accept queue full, see `is_connected`."""
-        sock = network.socket(endpoint.family)
-        sock.hold()
-        if source is not None:
-            network.bind(sock, source)
-        with contextlib.suppress(BlockingIOError):  # connected when there is room
-            sock.connect(endpoint)
-        return cls(sock)
-
-    @property
-    def is_connected(self) -> bool:
-        """Established; raises OSError when the connect failed."""
-        result = self._sock.connect_result()
-        if result:
-            raise OSError(result, "connect")
-        return result == 0
-
-    @property
-    def source(self) -> Endpoint | None:
-        return self._sock.source
-
-    @property
-    def was_reset(self) -> bool:
-        """Whether a RST ended it, from whichever side or by a fault."""
-        other = self._sock.other
-        return self._sock.was_reset or (other is not None and other.was_reset)
-
-    @property
-    def is_closed(self) -> bool:
-        return self._sock.is_closed
-
-    def limit_inbox(self, size: int) -> None:
-        self._sock.limit = size
-
-    def send(self, data: bytes) -> int:
-        """Bytes taken, 0 when there is no room. Raises OSError (EPIPE, ECONNRESET)."""
-        try:
-            return self._sock.write(data)
-        except BlockingIOError:
-            return 0
-        except OSError as problem:
-            if problem.errno == errno.ENOTCONN:
-                return 0
-            raise
-
-    def recv(self, most: int = 1 << 20) -> bytes:
-        """What is there, b"" when nothing is (or `at_eof`). Raises OSError (ECONNRESET)."""
-        try:
-            data = self._sock.read(most)
-        except BlockingIOError:
-            return b""
-        except OSError as problem:
-            if problem.errno == errno.ENOTCONN:
-                return b""
-            raise
-        self.at_eof |= not data
-        return data
-
-    def shutdown_write(self) -> None:
-        self._sock.shutdown_write()
-
-    def close(self) -> None:
-        """Close: a FIN, or a RST when there is unread data."""
-        if not self._sock.is_closed:
-            self._sock.drop()
-
-    def reset(self) -> None:
-        self._sock.resets_on_close = True
-        self.close()
-
-
-class PeerListener:
-    """A listener outside of the engine."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        listener.hold()
-        self.endpoint = listener.endpoint
-
-    def accept(self) -> Peer | None:
-        try:
-            return Peer(self._listener.accept())
-        except BlockingIOError:
-            return None
-
-    def waiting(self) -> int:
-        """Connections in the accept queue and beyond it."""
-        return len(self._listener.queue) + len(self._listener.waiting)
-
-    def close(self) -> None:
-        """Stop listening: what was not accepted is reset or refused."""
-        self._listener.drop()

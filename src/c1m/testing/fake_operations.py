@@ -114,11 +114,10 @@ def accept(request: Request) -> Outcome:
     while True:
         if listener.queue and ring.chance.strikes("accept_error"):
             return Done(-ring.chance.random.choice(_ACCEPT_ERRORS))
-        try:
-            if listener.queue:
-                ring.refusals.call("accept")
-            accepted = listener.accept()
-        except BlockingIOError:
+        if listener.queue:
+            ring.refusals.call("accept")
+        accepted = listener.accept()
+        if accepted is None:
             return Wait(POLLIN)
         place = ring.table.install(accepted)
         accepted.drop()  # the accept queue's reference
