@@ -52,7 +52,7 @@ def probe() -> Features:
     try:
         ring, no_sqarray = _small_ring()
     except OSError as error:
-        raise EngineUnavailable(*_refusal(error)) from None
+        raise _refused(error) from None
     try:
         features = _features(ring, no_sqarray)
         _receive(ring)
@@ -134,25 +134,19 @@ def _sqe(opcode: int, **fields: int) -> np.void:
     return row[0]  # type: ignore[no-any-return]
 
 
-def _refusal(error: OSError) -> tuple[str, str]:
+def _refused(error: OSError) -> EngineUnavailable:
     """Why there is no ring at all, and what to do."""
     if error.errno in ERRNOS:
-        return refusal("io_uring", error)
-    return _reason(error), _remedy(error)
-
-
-def _reason(error: OSError) -> str:
-    disabled = procfs.read_sysctl("kernel.io_uring_disabled") or "0"
-    if disabled != "0":
-        return f"io_uring is switched off here (kernel.io_uring_disabled = {disabled})."
-    release = os.uname().release
-    return f"This kernel ({release}) or container refuses io_uring: {error.strerror or error}."
-
-
-def _remedy(error: OSError) -> str:
+        return EngineUnavailable(*refusal("io_uring", error))
+    remedy = "Use Linux 6.1 or later, or the epoll engine."
     if error.errno == errno.EPERM:
-        return (
+        remedy = (
             "Allow it with 'sysctl kernel.io_uring_disabled=0', or in a container with a seccomp "
             "profile that permits io_uring_setup, io_uring_enter and io_uring_register."
         )
-    return "Use Linux 6.1 or later, or the epoll engine."
+    why = f"This kernel ({os.uname().release}) or container refuses io_uring: "
+    why += f"{error.strerror or error}."
+    disabled = procfs.read_sysctl("kernel.io_uring_disabled") or "0"
+    if disabled != "0":
+        why = f"io_uring is switched off here (kernel.io_uring_disabled = {disabled})."
+    return EngineUnavailable(why, remedy)

@@ -112,7 +112,6 @@ def _validate(
 def read_situation(root: Path = procfs.ROOT) -> Situation:
     """The machine under `root`; io_uring is tried on the real machine only, as the engine would."""
     sysctls = {name: procfs.read_sysctl(name, root) for name in SYSCTLS}
-    nofile = procfs.nofile(root)
     memlock = procfs.process_limit("Max locked memory", root)
     cgroup_limit, cgroup_used = procfs.cgroup_memory(root)
     uring_errno = None
@@ -123,7 +122,7 @@ def read_situation(root: Path = procfs.ROOT) -> Situation:
     return Situation(
         kernel=procfs.kernel_version(root),
         sysctls={name: text for name, text in sysctls.items() if text is not None},
-        nofile=nofile if nofile != (0, 0) else None,
+        nofile=procfs.process_limit("Max open files", root),
         memlock_bytes=memlock[0] if memlock else None,
         memory_available_bytes=procfs.meminfo(root).get("MemAvailable"),
         cgroup_limit_bytes=cgroup_limit,

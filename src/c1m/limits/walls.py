@@ -7,11 +7,12 @@ machine come first; those that many machines have explain a run only where its o
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from c1m.limits.catalogue import LIMITS, WALLS
 from c1m.limits.limit import Evidence, Wall
@@ -98,14 +99,10 @@ def _best_cut(values: Sequence[float]) -> int:
 
     The same as the most of `sum(left)**2 / len(left) + sum(right)**2 / len(right)`.
     """
-    total, count = sum(values), len(values)
-    sums = list(itertools.accumulate(values))
-
-    def parted(cut: int) -> float:
-        left = sums[cut - 1]
-        return left**2 / cut + (total - left) ** 2 / (count - cut)
-
-    return max(range(KNEE_STEPS_LEAST, count - KNEE_STEPS_LEAST + 1), key=parted)
+    sums, count = np.cumsum(values), len(values)
+    cuts = np.arange(KNEE_STEPS_LEAST, count - KNEE_STEPS_LEAST + 1)
+    left, right = sums[cuts - 1], sums[-1] - sums[cuts - 1]
+    return int(cuts[np.argmax(left**2 / cuts + right**2 / (count - cuts))])
 
 
 def _knee(knee: Knee, peak: int, asked: LoadOptions, evidence: Evidence) -> Explanation | None:
