@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -10,20 +10,18 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A server: the module that has it, the class in that module, and what it does."""
+    """A server: where its class is, and what it does."""
 
-    module: str
-    kind: str
+    place: str
     help: str
 
 
 APPS = {
-    "echo": Entry("c1m.apps.echo", "Echo", "sends every byte back"),
+    "echo": Entry("c1m.apps.echo:Echo", "sends every byte back"),
 }
 
 
 def make_app(name: str) -> App:
     """The application of this name; its module is imported only now."""
-    entry = APPS[name]
-    app: App = getattr(importlib.import_module(entry.module), entry.kind)()
+    app: App = pkgutil.resolve_name(APPS[name].place)()
     return app

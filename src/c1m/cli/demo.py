@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -98,8 +97,6 @@ def _how_many(asked: int | None, engine: str) -> int:
     """Print what the doctor says of this machine, in three lines; returns the number to open."""
     from c1m.limits.forecast import forecast
 
-    if asked is not None and asked < 1:
-        raise UsageError(f"{asked} connections were asked for.", "Ask for at least one.")
     wanted = asked if asked is not None else 1_000_000
     found = forecast(wanted, "both", engine)
     fits = found.fits
@@ -164,7 +161,7 @@ class _Server:
     def stop(self) -> dict[str, Any] | None:
         """Stop it in good order; its final figures, or None if it wrote none."""
         if self._process.poll() is None:
-            os.kill(self.pid, signal.SIGINT)
+            self._process.send_signal(signal.SIGINT)
             try:
                 self._process.wait(STOP_S)
             except subprocess.TimeoutExpired:
@@ -172,9 +169,9 @@ class _Server:
                 self._process.wait()
         try:
             figures: dict[str, Any] = json.loads(self.figures_path.read_text())
+            return figures
         except (OSError, ValueError):
             return None
-        return figures
 
 
 def _free_port() -> int:

@@ -51,13 +51,10 @@ def parse_address(text: str) -> tuple[str, int]:
 def buckets(octaves: list[int]) -> list[tuple[str, float]]:
     """Counts by octave of nanoseconds -> (le in seconds, replies up to it), cumulative.
 
-    The slow form: the replies of every octave that ends at or below `le`; +Inf has all of them.
+    The replies of every octave that ends at or below `le`; +Inf has all of them.
     """
-    below = sum(octaves[:OCTAVE_FIRST])
-    found: list[tuple[str, float]] = [(repr((1 << OCTAVE_FIRST) / 1e9), below)]
-    for end in range(OCTAVE_FIRST + 1, OCTAVE_LAST + 1):
-        below += sum(octaves[end - 1 : end])
-        found.append((repr((1 << end) / 1e9), below))
+    ends = range(OCTAVE_FIRST, OCTAVE_LAST + 1)
+    found = [(repr((1 << end) / 1e9), float(sum(octaves[:end]))) for end in ends]
     return [*found, ("+Inf", sum(octaves))]
 
 
