@@ -40,8 +40,9 @@ class _Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
-    name: str  # "first" or "stampede"
+class _Requests:
+    name: str = ""  # of a round: "first" or "stampede"
+    due: int = 0
     sent: int = 0
     right: int = 0
     wrong: int = 0
@@ -49,12 +50,6 @@ class _Round:
     in_flight_peak: int = 0
     seconds: float = 0.0
     first_failures: list[_Failure] = field(default_factory=list)
-    faults: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Requests:
-    due: int = 0
     faults: dict[str, int] = field(default_factory=dict)
 
 
@@ -86,7 +81,7 @@ class _Record:
     explanations: list[_Explanation] = field(default_factory=list)
     limit: _Limit = field(default_factory=_Limit)
     phases: list[_Stage] = field(default_factory=list)
-    rounds: list[_Round] = field(default_factory=list)
+    rounds: list[_Requests] = field(default_factory=list)
     requests: _Requests = field(default_factory=_Requests)
     stages: list[_Stage] = field(default_factory=list)
 
@@ -97,7 +92,7 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     `data` is not changed.
     """
     old = codec.decode(_Record, data)
-    first = next((one for one in old.rounds if one.name == "first"), _Round("first"))
+    first = next((one for one in old.rounds if one.name == "first"), _Requests("first"))
     rounds = [one for one in old.rounds if one.name == "stampede"]
     new = {name: value for name, value in data.items() if name != "rounds"}
     new["schema"] = "c1m-run/2"
@@ -142,7 +137,7 @@ def _asked(old: dict[str, Any]) -> dict[str, Any]:
     return asked
 
 
-def _requests(rounds: Sequence[_Round], extras: dict[str, int] | None = None) -> dict[str, Any]:
+def _requests(rounds: Sequence[_Requests], extras: dict[str, int] | None = None) -> dict[str, Any]:
     """What rounds are in schema 2; `extras`: replies beyond those due, by kind."""
     faults = Counter(extras or {})
     for one in rounds:  # early records had no kinds
@@ -153,7 +148,7 @@ def _requests(rounds: Sequence[_Round], extras: dict[str, int] | None = None) ->
     return sums | {"due": sums["sent"], "faults": dict(faults), "in_flight_peak": peak}
 
 
-def _faults(rounds: Sequence[_Round]) -> list[dict[str, Any]]:
+def _faults(rounds: Sequence[_Requests]) -> list[dict[str, Any]]:
     """What early records had of wrong replies; when they came is not known."""
     return [
         {"kind": "garbled" if one.received else "missing", "t_s": 0.0, "seq": 0} | codec.encode(one)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from c1m.errors import UsageError
-from c1m.results import catalogue as metrics
+from c1m.results import catalogue
 from c1m.results.catalogue import Metric
 from c1m.results.record import RunRecord, Threshold
 
@@ -51,23 +51,18 @@ def parse(text: str) -> Required:
             "give --require once for each.",
         )
     name, op, value = match.groups()
-    metric = metrics.find(name)
+    metric = catalogue.find(name)
     if metric.kind == "flag" and op not in ("==", "!="):
         raise UsageError(
             f"{text!r}: {metric.name} is yes or no, it has no order.",
             f"Write '{metric.name} == no'.",
         )
-    return Required(text.strip(), metric, op, _bound(text, metric, value))
-
-
-def _bound(text: str, metric: Metric, value: str) -> float:
-    """The value in the metric's unit."""
+    kind = catalogue.KINDS[metric.kind]
     try:
-        return metrics.KINDS[metric.kind].parse(value)
+        return Required(text.strip(), metric, op, kind.parse(value))
     except UsageError as error:
         raise UsageError(
-            f"{text.strip()!r}: {error.message}",
-            f"{metric.name} is measured as {metrics.KINDS[metric.kind].written}.",
+            f"{text.strip()!r}: {error.message}", f"{metric.name} is measured as {kind.written}."
         ) from error
 
 
@@ -77,11 +72,11 @@ def evaluate(record: RunRecord, thresholds: Iterable[Required]) -> list[Threshol
 
 
 def _judge(record: RunRecord, one: Required) -> Threshold:
-    figure = metrics.measure(record, one.metric)
+    figure = catalogue.measure(record, one.metric)
     if figure.value is None:
         return Threshold(one.text, figure.name, why=figure.why)
     holds, why = OPERATORS[one.op](figure.value, one.bound), figure.why
-    if holds and one.op in ("<", "<=") and (never := metrics.beyond(record, one.metric)):
+    if holds and one.op in ("<", "<=") and (never := catalogue.beyond(record, one.metric)):
         holds, why = False, f"{why} {never}".strip()
     shown = _shown(one, figure.value)
     return Threshold(one.text, figure.name, float(figure.value), shown, holds, why)
@@ -89,7 +84,7 @@ def _judge(record: RunRecord, one: Required) -> Threshold:
 
 def _shown(one: Required, value: float) -> str:
     """With so many digits that a value beside its bound does not look like it."""
-    shown, bound = (metrics.shown(one.metric.kind, v) for v in (value, one.bound))
+    shown, bound = (catalogue.shown(one.metric.kind, v) for v in (value, one.bound))
     if shown != bound or value == one.bound:
         return shown
     return f"{value / 1e6:,.6f} ms" if one.metric.kind == "time" else f"{value:.9g}"
