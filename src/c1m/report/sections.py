@@ -25,7 +25,7 @@ from c1m.report.blocks import (
 from c1m.report.request_sections import LOWER_BOUND, sentence
 from c1m.results import catalogue
 from c1m.results.options import LoadOptions
-from c1m.results.record import Explanation, Failure, ProcessColumns, RunRecord, Threshold
+from c1m.results.record import Explanation, Failure, ProcessColumns, RunRecord
 from c1m.units import (
     NS_PER_S,
     format_bytes,
@@ -71,15 +71,9 @@ def thresholds(record: RunRecord) -> Section:
     """Each threshold as given, what was measured, and why it does not hold."""
     marks = [one.holds for one in record.thresholds]
     held = "all" if all(marks) else f"{sum(marks)} of"
-    rows = [(one.text, _measured(one), sentence(one.why)) for one in record.thresholds]
+    rows = [(one.text, one.shown or "not measured", sentence(one.why)) for one in record.thresholds]
     title = f"thresholds: {held} {len(marks)} hold"
     return Section.table(title, ("measured", ""), rows, has_words=True, marks=marks)
-
-
-def _measured(one: Threshold) -> str:
-    if one.shown:
-        return one.shown
-    return "not measured" if one.value is None else f"{one.value:.6g}"
 
 
 def verdict(record: RunRecord) -> Section:
@@ -297,11 +291,12 @@ def conditions(record: RunRecord) -> Section:
     """What was asked, of what, with what, and on what machine."""
     m, asked = record.metadata, record.asked
     rate = asked.connect_rate_per_s
+    is_plan = record.requests.due > 0 or len(asked.stages) > 3  # not ramp, hold and stampede
     pace = "as fast as possible" if rate is None else format_rate(rate)
     memory_there = format_bytes(m.memory_bytes) if m.memory_bytes else "memory not known"
     run = {
         "target": f"{record.target}, scenario {record.scenario}, connects {pace}",
-        "stages": _stages_asked(record),
+        "stages": "; ".join(asked.stages) if is_plan else "",
         "requests": ", ".join(_requests_asked(asked)),
         "engine": f"{m.engine.name}: {m.engine.reason}" if m.engine.reason else m.engine.name,
         "machine": f"{m.kernel}, {m.cores} x {m.cpu}, {memory_there}, "
@@ -328,12 +323,6 @@ def conditions(record: RunRecord) -> Section:
             Pairs("kernel counters over the run", moved, only=PAGE),
         ],
     )
-
-
-def _stages_asked(record: RunRecord) -> str:
-    """'' of a plain ramp, hold and stampede."""
-    stages = record.asked.stages
-    return "; ".join(stages) if record.requests.due or len(stages) > 3 else ""
 
 
 def _requests_asked(asked: LoadOptions) -> list[str]:

@@ -62,7 +62,7 @@ DISTRIBUTIONS = {
 }
 PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9", "p99.99", "p99.999")
 LATENCY_FIGURES = (*PERCENTILES, "max", "mean", "min")
-_BEYOND = 10  # samples that a percentile must have on its far side
+_BEYOND = 10  # samples that a percentile must have beyond it, on the side where they are fewer
 
 _PERCENTILE = re.compile(r"p([0-9]+(?:\.[0-9]+)?)")
 
@@ -203,7 +203,7 @@ def _of_latency(latency: Latency, metric: Metric, what: str) -> tuple[float | No
         return None, f"The run measured no latencies of {what}."
     if metric.quantile is None:
         return getattr(latency, f"{metric.figure}_ns"), ""
-    needed = samples_needed(metric.quantile)
+    needed = math.ceil(_BEYOND / min(metric.quantile, 1 - metric.quantile))
     if latency.count < needed:
         return None, (
             f"{metric.figure} takes {format_count(needed)} samples, there are "
@@ -214,11 +214,6 @@ def _of_latency(latency: Latency, metric: Metric, what: str) -> tuple[float | No
     if not latency.histogram:
         return None, f"The record has no histogram of {what} to take {metric.figure} from."
     return float(latency.distribution().quantile(float(metric.quantile))), ""
-
-
-def samples_needed(quantile: Fraction) -> int:
-    """Samples that a percentile takes: ten beyond it, on the side where they are fewer."""
-    return math.ceil(_BEYOND / min(quantile, 1 - quantile))
 
 
 # distribution -> how many of what was due have no latency in it, because nothing came back

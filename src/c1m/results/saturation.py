@@ -1,42 +1,21 @@
 """Who was the limit of a run: the generator, the server, both, or neither. Pure.
 
-The rules, from what a measurement is worth:
+The rules are in docs/reference/walls.md, "Who was the limit". Why they are so:
 
 - Open loop. A request has its intended time. As long as the generator gets to each near that time,
   every delay is the server's (or the path's), whatever CPU the generator burns: it is judged by its
-  schedule lag. Requests that wait because their connection still has one in flight are the server's
-  doing and count as `waited`, never as lag.
+  schedule lag. That a connection still has a request in flight is the server's doing, never lag.
 - An open loop that falls short of its rate has become a closed one: every connection waits for a
-  reply, and the corrected latency grows without bound, so lag is small beside it. Then a generator
-  without CPU to spare is the limit too, if a good part of the time that a reply seems to take is
-  the generator coming round to it.
+  reply, and the corrected latency grows without bound, so lag is small beside it.
 - Closed loop. There is no schedule to be late for: a saturated generator only asks less. So it is
   judged by CPU: a process of one thread that takes a whole core could not have asked for more.
-- A server on another machine has no CPU time here: then only the generator can be acquitted.
 - Where no core of this machine was idle and others than the two had a part of them, CPU shares say
-  nothing about either: the machine was the limit, which is the generator's side.
-- That one end stood still, ended, or was held back by a CPU quota is reported first: the rest
-  follows from it. Requests that went out late while the generator caught up after the server had
-  stood still, for as long as that had lasted, do not count against the generator.
-- Packets that this machine's own queues dropped come back as delay that is nobody's but this
-  machine's: the generator's side.
-
-A run in which the generator (or its machine) was the limit is a lower bound: the server may be able
-to do more than the figures say.
-
-**Who stood still.** From gaps that the generator noticed (loadgen/recorder.py): times without a
-reply on any connection though some were waited for, and times in which it was not awake itself.
-
-- A gap counts as far as it lies in stages with requests, and only where it is far longer than what
-  is usual in this run: half a second, ten median latencies, and ten times the time between two
-  replies. So a slow server, or one that is asked little, does not stand still.
-- The generator stood still where it used less than half a core meanwhile; else it was busy.
-- What the server's process used meanwhile says what it did: nothing (stopped, waiting, no core), or
-  something else than answering.
-
-**CPU quotas.** A process that is stopped for its cgroup's quota uses less than a core, looks idle,
-and is not: it was kept from doing what it could have done. Docker's --cpus and Kubernetes'
-limits.cpu are such quotas.
+  nothing about either: the machine was the limit, which is the generator's side. So are packets
+  that its own queues dropped: they come back as delay.
+- What one end did when it stood still, ended, or was held back by a CPU quota explains the rest. A
+  gap counts only where it is far longer than what is usual in this run: a slow server, or one that
+  is asked little, does not stand still. A process that is stopped for its cgroup's quota uses less
+  than a core, looks idle, and is not.
 """
 
 from __future__ import annotations
