@@ -6,8 +6,9 @@ at a moment from its samples. `thinned` keeps the peaks of both.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -38,8 +39,6 @@ _COLOURS = {  # of latencies
     "push": "server",
     "push, last of each": "client",
 }
-
-Drawn = tuple[Sequence[Column], dict[str, Any], str]  # values, y axis, what hovering shows
 
 
 def plots(record: RunRecord) -> list[Plot]:
@@ -77,31 +76,11 @@ def plots(record: RunRecord) -> list[Plot]:
 # Over time
 
 
-def _levels(table: Any, columns: Sequence[Column], unit: str) -> Drawn:
-    """Numbers of something, each at its moment."""
-    return columns, plot.counts(unit), "%{y:,} NAME"
-
-
-def _bytes(table: Any, columns: Sequence[Column], unit: str) -> Drawn:
-    """Sizes at their moments, in the unit of the largest."""
-    sizes = [np.array(column, np.float64) for column in columns]  # None is NaN
-    unit = format_bytes(np.nanmax(sizes)).split()[1]
-    divisor = 1024 ** ("B", "KiB", "MiB", "GiB").index(unit)
-    y_axis = axis(unit, rangemode="tozero")
-    return [plot.significant(size / divisor) for size in sizes], y_axis, f"NAME %{{y:.4~g}} {unit}"
-
-
-def _rates(table: Series, columns: Sequence[Column], unit: str) -> Drawn:
-    """Counts divided by how long their interval was."""
-    widths = np.maximum(np.diff(table.t_s, prepend=_start_s(table)), 1e-3)
-    rates = [plot.significant(np.array(column) / widths) for column in columns]
-    return rates, plot.counts(unit), "NAME %{y:,.5~g}/s"
-
-
-def _durations(table: Series, columns: Sequence[Column], unit: str) -> Drawn:
-    """Nanoseconds on a logarithmic axis; 0 is a gap: nothing was measured."""
-    in_ms = [plot.significant([v / 1e6 if v else None for v in column], 4) for column in columns]
-    return in_ms, plot.latency_axis(v for column in in_ms for v in column), "NAME %{customdata}"
+# What a column is.
+LEVEL = "level"  # the number of something at each moment
+SIZE = "size"  # bytes at each moment
+RATE = "rate"  # counts of each interval
+DURATION = "duration"  # nanoseconds in each interval; 0: nothing was measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +90,7 @@ class OverTime:
     id: str
     title: str
     part: str  # of the record: "series" or "samples"
-    draw: Callable[[Any, Sequence[Column], str], Drawn]
+    kind: str
     unit: str
     columns: Sequence[tuple[str, str, str]]  # name, column, colour
     note: str = ""
@@ -119,48 +98,48 @@ class OverTime:
 
 
 OPEN = OverTime(
-    "connections", "Connections open", "series", _levels, "connections",
+    "connections", "Connections open", "series", LEVEL, "connections",
     [("open", "open", "server")], is_wide=True,
 )  # fmt: skip
 REQUESTS = OverTime(
-    "requests", "Requests a second", "series", _rates, "requests a second",
+    "requests", "Requests a second", "series", RATE, "requests a second",
     [("asked (due)", "due", "other"), ("sent", "sent", "client"),
      ("reached (right)", "right", "server"),  # it lies over the others
      ("wrong or missing", "bad", "bad")],
     "Every request that is due should come back right within the same second.", is_wide=True,
 )  # fmt: skip
 LATENCIES = OverTime(
-    "latency-time", "Latency over time", "series", _durations, "",
+    "latency-time", "Latency over time", "series", DURATION, "",
     [("max", "max_ns", "bad"), ("p99", "p99_ns", "client"), ("p50", "p50_ns", "server")],
     "Of the replies in each second, corrected: counted from when a request was due.", is_wide=True,
 )  # fmt: skip
 CHANGES = OverTime(
-    "changes", "Connections opened and closed", "series", _rates, "connections a second",
+    "changes", "Connections opened and closed", "series", RATE, "connections a second",
     [("opened", "opened", "server"), ("closed", "closed", "kernel")],
     "Opened, and closed by the plan; both at once is churn.",
 )  # fmt: skip
 IN_FLIGHT = OverTime(
-    "in-flight", "Requests in flight", "series", _levels, "requests",
+    "in-flight", "Requests in flight", "series", LEVEL, "requests",
     [("in flight", "in_flight", "server")],
     "Sent but not yet answered. What keeps growing is a queue that the server cannot empty.",
 )  # fmt: skip
 LAG = OverTime(
-    "lag", "Generator behind its schedule", "series", _durations, "",
+    "lag", "Generator behind its schedule", "series", DURATION, "",
     [("behind", "lag_max_ns", "client")],
     "The longest delay in each second; where it equals the latencies, it is their cause.",
 )  # fmt: skip
 TROUBLE = OverTime(  # in a plot of its own: a few are not seen beside thousands
-    "trouble", "What went wrong", "series", _rates, "a second",
+    "trouble", "What went wrong", "series", RATE, "a second",
     [("replies wrong or missing", "bad", "bad"), ("connections lost", "lost", "other"),
      ("connects failed", "failed", "client")],
 )  # fmt: skip
 USER_MEMORY = OverTime(
-    "user-memory", "Memory of the processes", "samples", _bytes, "",
+    "user-memory", "Memory of the processes", "samples", SIZE, "",
     [("server", "server.rss_bytes", "server"), ("client", "client.rss_bytes", "client")],
     "Resident memory of the processes: Python, NumPy and a row for each connection.",
 )  # fmt: skip
 MACHINE_MEMORY = OverTime(
-    "machine-memory", "Memory of the machine", "samples", _bytes, "",
+    "machine-memory", "Memory of the machine", "samples", SIZE, "",
     [("machine used", "kernel.used_bytes", "other"), ("slab", "kernel.slab_bytes", "kernel"),
      ("TCP buffers", "kernel.tcp_mem_bytes", "client")],
     "Used is MemTotal - MemAvailable and includes everything else that runs; the kernel keeps its "
@@ -179,17 +158,17 @@ def _over_time(record: RunRecord, one: OverTime, always: str = "") -> Plot | Non
     ]
     if not lines:
         return None
-    columns, y_axis, hover = one.draw(table, [column for _, column, _ in lines], one.unit)
+    columns, y_axis, hover = _values(one, table, [column for _, column, _ in lines])
     t_s, kept = plot.thinned(table.t_s, columns)
     traces = []
     for (name, _, colour), values in zip(lines, kept, strict=True):
         x, y, style = t_s, values, dict[str, Any]()
-        if one.draw in (_rates, _durations):
+        if one.kind in (RATE, DURATION):
             x, y, style = _intervals(table, t_s, values)
         trace = line(name, x, y, colour, hover.replace("NAME", name), **style)
-        if one.draw is _levels:
+        if one.kind == LEVEL:
             trace["fill"] = "tozeroy"
-        if one.draw is _durations:
+        if one.kind == DURATION:
             trace["customdata"] = ["" if v is None else format_duration(1e6 * v) for v in y]
         traces.append(trace)
     return figure(one.id, one.title, one.note, traces, y_axis, plot.over_time(record), one.is_wide)
@@ -200,6 +179,26 @@ def _column(table: Any, path: str) -> Column:
     for name in path.split("."):
         table = getattr(table, name, ())
     return cast(Column, table)
+
+
+def _values(
+    one: OverTime, table: Any, columns: Sequence[Column]
+) -> tuple[Sequence[Column], dict[str, Any], str]:
+    """(columns as they are drawn, y axis, what hovering over the line NAME shows)."""
+    if one.kind == RATE:
+        widths = np.maximum(np.diff(table.t_s, prepend=_start_s(table)), 1e-3)
+        rates = [plot.significant(np.array(column) / widths) for column in columns]
+        return rates, plot.counts(one.unit), "NAME %{y:,.5~g}/s"
+    if one.kind == DURATION:
+        in_ms = [plot.significant([v / 1e6 if v else None for v in each], 4) for each in columns]
+        return in_ms, plot.latency_axis(itertools.chain(*in_ms)), "NAME %{customdata}"
+    if one.kind == SIZE:
+        sizes = np.array(columns, np.float64)  # None is NaN
+        unit = format_bytes(np.nanmax(sizes)).split()[1]
+        sizes /= 1024 ** ("B", "KiB", "MiB", "GiB").index(unit)
+        hover = f"NAME %{{y:.4~g}} {unit}"
+        return [*map(plot.significant, sizes)], axis(unit, rangemode="tozero"), hover
+    return columns, plot.counts(one.unit), "%{y:,} NAME"
 
 
 def connections(record: RunRecord) -> Plot | None:
