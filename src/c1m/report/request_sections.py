@@ -12,6 +12,7 @@ from c1m.report.blocks import PAGE, Item, Items, Note, Row, Section, Statement, 
 from c1m.results import catalogue
 from c1m.results.record import (
     EXTRA_KINDS,
+    FAN_OUT_COUNTS,
     REQUEST_COUNTS,
     WRONG_KINDS,
     FaultSeen,
@@ -125,8 +126,8 @@ def publications(record: RunRecord) -> Section:
         ("pushes expected", fan.expected, 0, "one for each subscriber"),
         ("received", fan.received, fan.expected, f"reach {fan.reach or 0:.6g}"),
         ("missing", fan.missing, fan.expected, ""),
-        ("doubled", fan.doubled, 0, "pushes received more than once"),
-        ("garbled", fan.garbled, 0, "bytes that are not a push"),
+        ("doubled", fan.doubled, 0, FAN_OUT_COUNTS["doubled"].help),
+        ("garbled", fan.garbled, 0, FAN_OUT_COUNTS["garbled"].help),
     )
     rows = [
         (name, format_count(count), format_share(count, whole) if whole else "", words)
@@ -194,14 +195,12 @@ def _why_they_differ(record: RunRecord) -> list[Note]:
     corrected, uncorrected = spectra(record).values()
     if not uncorrected.count:
         return []
-    differing = [
-        f"from {name} on"
+    pairs = {
+        f"from {name} on": (ns, uncorrected.percentiles_ns.get(name))
         for name, ns in corrected.percentiles_ns.items()
-        if _times(ns, uncorrected.percentiles_ns.get(name))
-    ]
-    if _times(corrected.max_ns, uncorrected.max_ns):
-        differing.append("at the max")
-    if not differing:
+    } | {"at the max": (corrected.max_ns, uncorrected.max_ns)}
+    where = next((place for place, pair in pairs.items() if _times(*pair)), "")
+    if not where:
         return [Note("Both agree: requests were sent when they were due.")]
     r = record.requests
     causes = []
@@ -212,7 +211,7 @@ def _why_they_differ(record: RunRecord) -> list[Note]:
     why = f" Of the requests {' and '.join(causes)}." if causes else ""
     return [
         Note(
-            f"They differ {differing[0]}: corrected counts from when a request was due, so it "
+            f"They differ {where}: corrected counts from when a request was due, so it "
             "includes the time it waited to be sent; uncorrected leaves that out, and with it what "
             f"users would have felt.{why}"
         )

@@ -98,8 +98,8 @@ def _decode_plain(kind: Any, value: Any, place: str) -> Any:
     assert kind in _PLAIN, f"a record has no field of type {kind}"
     if kind is float and value is None:
         return math.nan  # what `encode` made of a float that was not finite
-    types, what = _PLAIN[kind]
-    _expect(type(value) in types, value, what, place)
+    allowed, what = _PLAIN[kind]
+    _expect(type(value) in allowed, value, what, place)
     if type(value) is int:
         _expect(abs(value) < _INTEGER_END, value, "an integer of 63 bits", place)
     return float(value) if kind is float else value
