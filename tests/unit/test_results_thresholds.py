@@ -261,7 +261,7 @@ def test_every_metric_is_found_and_measured_on_every_record() -> None:
             figure = metrics.measure(record, metrics.find(name))
             assert (figure.value is None) == bool(figure.why) or figure.value is not None, name
             if figure.value is not None:
-                assert metrics.shown(metrics.find(name).kind, figure.value)
+                assert metrics.KINDS[metrics.find(name).kind].show(figure.value)
 
 
 def test_faults_of_first_requests_count() -> None:

@@ -18,7 +18,7 @@ from c1m.report.compare import (
     Difference,
 )
 from c1m.report.text import Terminal
-from c1m.results import catalogue as metrics
+from c1m.results.catalogue import KINDS
 
 _TERMINAL = Terminal()
 _HEAD = ("A", "B", "change", "verdict")
@@ -65,7 +65,7 @@ def change_text(row: Difference) -> str:
         return ""
     if row.kind == "count":
         less = row.b - row.a
-        return "" if less == 0 else f"{'+' if less > 0 else '-'}{metrics.shown('count', abs(less))}"
+        return f"{'+' if less > 0 else '-'}{KINDS['count'].show(abs(less))}" if less else ""
     if row.kind == "share":
         return "" if row.a == row.b else f"{100 * (row.b - row.a):+.3g} points"
     if row.change is None:
@@ -107,7 +107,7 @@ def _table(result: Comparison) -> list[str]:
 
 
 def _cells(row: Difference, indent: str) -> tuple[str, ...]:
-    values = ["-" if value is None else metrics.shown(row.kind, value) for value in (row.a, row.b)]
+    values = ["-" if value is None else KINDS[row.kind].show(value) for value in (row.a, row.b)]
     verdict = row.verdict.upper() if row.verdict == WORSE else row.verdict
     return (f"{indent}{row.name}", *values, change_text(row), verdict)
 

@@ -108,7 +108,7 @@ def tiles(record: RunRecord) -> Section:
     for name, label in _TILES.items():
         metric = catalogue.find(name)
         if (value := catalogue.measure(record, metric).value) is not None:
-            shown.append((label, catalogue.shown(metric.kind, value)))
+            shown.append((label, catalogue.KINDS[metric.kind].show(value)))
     if record.ramp.seconds:
         shown.append(("to connect them all", _seconds(record.ramp.seconds)))
     for stage in record.stages:

@@ -247,11 +247,6 @@ def beyond(record: RunRecord, metric: Metric) -> str:
     )
 
 
-def shown(kind: str, value: float) -> str:
-    """A value for people."""
-    return KINDS[kind].show(value)
-
-
 # How metrics are read from a record.
 
 

@@ -84,7 +84,7 @@ def _judge(record: RunRecord, one: Required) -> Threshold:
 
 def _shown(one: Required, value: float) -> str:
     """With so many digits that a value beside its bound does not look like it."""
-    shown, bound = (catalogue.shown(one.metric.kind, v) for v in (value, one.bound))
+    shown, bound = map(catalogue.KINDS[one.metric.kind].show, (value, one.bound))
     if shown != bound or value == one.bound:
         return shown
     return f"{value / 1e6:,.6f} ms" if one.metric.kind == "time" else f"{value:.9g}"
