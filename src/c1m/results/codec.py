@@ -54,6 +54,21 @@ def decode(kind: type[T], value: Any) -> T:
     return result
 
 
+def check_columns(table: Any, rows: int = 0) -> None:
+    """Columns over time are of one length, or empty: an earlier c1m did not have all of them.
+
+    Raises ValueError. `rows`: the length, where the table is part of another.
+    """
+    for name in (column.name for column in dataclasses.fields(table)):
+        column = getattr(table, name)
+        if isinstance(column, list) and column:
+            rows = rows or len(column)
+            if len(column) != rows:
+                raise ValueError(f"the column {name} has {len(column)} rows, not {rows}")
+        elif dataclasses.is_dataclass(column):
+            check_columns(column, rows)
+
+
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -565,8 +565,8 @@ class RunRecord:
             if schema == record_1.SCHEMA:
                 data = record_1.upgraded(data)
             record = codec.decode(cls, data)
-            _check_columns(record.samples)
-            _check_columns(record.series)
+            codec.check_columns(record.samples)
+            codec.check_columns(record.series)
             return record
         except ValueError as error:
             raise UsageError(
@@ -585,18 +585,3 @@ class RunRecord:
             return cls.from_json(data)
         except UsageError as error:
             raise UsageError(f"{path}: {error.message}", error.remedy) from error
-
-
-def _check_columns(table: Any, rows: int = 0) -> None:
-    """Columns over time are of one length, or empty: an earlier c1m did not have all of them.
-
-    Raises ValueError. `rows`: the length, where the table is part of another.
-    """
-    for name in (column.name for column in fields(table)):
-        column = getattr(table, name)
-        if isinstance(column, list) and column:
-            rows = rows or len(column)
-            if len(column) != rows:
-                raise ValueError(f"the column {name} has {len(column)} rows, not {rows}")
-        elif is_dataclass(column):
-            _check_columns(column, rows)
