@@ -94,8 +94,8 @@ KERNEL_ELSEWHERE = {
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
     "cli/demo": {"socket"},  # looks for a free port
     "cli/live/observer": {"socket"},  # a pair of them, to its other process
-    "testing/fake_kernel": {"ctypes"},  # plays the kernel: reads the memory it was pointed at
-    "testing/fake_operations": {"ctypes", "socket"},
+    "testing/fake_operations": {"ctypes", "socket"},  # reads the memory it was pointed at, as
+    "testing/fake_requests": {"ctypes"},  # the kernel does
     "testing/fake_ring": {"ctypes"},
 }
 

@@ -1,6 +1,6 @@
 """Engines whose kernel refuses what they ask for, at any call of any kind.
 
-On the fake kernel the calls are those of `fake_kernel.CALLS`. For epoll, which runs on the real
+On the fake kernel the calls are those of `fake_host.CALLS`. For epoll, which runs on the real
 one, they are put in between: epoll_create1, eventfd, epoll_ctl to add, accept and socket.
 """
 
@@ -18,7 +18,7 @@ from c1m.engine.epoll import EpollEngine
 from c1m.engine.uring.rings import Tuning
 from c1m.kernel import socket_calls
 from c1m.kernel.uring_probe import OLDEST
-from c1m.testing.fake_kernel import CALLS
+from c1m.testing.fake_host import CALLS
 from contract.harness import Harness, SocketHarness
 from contract.uring_harnesses import FakeHarness
 

@@ -81,7 +81,7 @@ class FakeHarness(Harness):
 
     def resources(self) -> int:
         # A kernel that no engine was made on has its doorbells open.
-        return sum(kernel.open_files() for kernel in self.kernels if kernel.has_run)
+        return sum(kernel.open_files() for kernel in self.kernels if kernel.rings)
 
 
 class MemoryPeer(Peer):

@@ -17,7 +17,8 @@ from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Socket
-from c1m.testing.fake_ring import FakeRing, FileTable
+from c1m.testing.fake_requests import FileTable
+from c1m.testing.fake_ring import FakeRing
 from c1m.testing.manual_clock import ManualClock
 
 LOOPBACK = Endpoint(AF_INET, "127.0.0.1", 0)

@@ -11,47 +11,18 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
 
 from c1m.addresses import unpack
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.socket_calls import IP_BIND_ADDRESS_NO_PORT
 from c1m.kernel.uring_abi import POLLERR, POLLHUP, POLLIN, POLLOUT
-from c1m.testing.fake_network import File, Listener, Socket, error
-
-if TYPE_CHECKING:
-    from c1m.testing.fake_ring import Buffer, FakeRing, ProvidedBuffers
+from c1m.testing.fake_network import Listener, Socket, error
+from c1m.testing.fake_requests import Buffer, ProvidedBuffers, Request
 
 READS_MAX = 32  # reads of one wake, then other requests have their turn (MULTISHOT_MAX_RETRY)
 _ACCEPT_ERRORS = (errno.ECONNABORTED, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO)
 _SEND_FLAGS = abi.MSG_DONTWAIT | abi.MSG_WAITALL | abi.MSG_NOSIGNAL
 _AF_UNSPEC = bytes(2)
-
-
-class Sqe(NamedTuple):
-    """The fields of struct io_uring_sqe, in its order."""
-
-    opcode: int
-    flags: int
-    ioprio: int
-    fd: int
-    off: int
-    addr: int
-    len: int
-    op_flags: int
-    user_data: int
-    buf_group: int
-    personality: int
-    file_index: int
-    addr3: int
-    pad: int
-
-    @classmethod
-    def read(cls, rows: np.ndarray[tuple[int, ...], np.dtype[np.uint64]]) -> list[Sqe]:
-        """Submissions out of [n, 8] words of 8 bytes."""
-        return [cls(*row) for row in np.ascontiguousarray(rows).view(abi.SQE)[:, 0].tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,35 +40,6 @@ class Wait:
 
     events: int
     again: bool = False
-
-
-class Request:
-    """One submission in the kernel, from its issue to its last completion."""
-
-    def __init__(self, ring: FakeRing, sqe: Sqe, file: File | None) -> None:
-        self.ring = ring
-        self.sqe = sqe
-        self.file = file
-        self.is_queued = False  # work for it is waiting to be run
-        self.is_cancelled = False
-        self.is_armed = False
-        self.is_over = False
-        if file is not None:
-            file.hold()
-
-    def wake(self) -> None:
-        self.ring.queue_work(self)
-
-    def has(self, flag: int) -> bool:
-        return bool(self.sqe.flags & flag)
-
-    def leave(self) -> None:
-        """The request is over: let go of its file."""
-        self.is_over = True
-        if self.file is not None:
-            file, self.file = self.file, None
-            file.forget(self)
-            file.drop()
 
 
 Outcome = Done | Wait

@@ -4,183 +4,46 @@ Facts modelled (Linux 6.18 with SINGLE_ISSUER, DEFER_TASKRUN, TASKRUN_FLAG, SUBM
 - Submissions run when they are handed over; what they complete at once is in the queue then.
 - What files wake is deferred: it runs only in an enter with GETEVENTS, at most max(20,
   min_complete) requests a pass; a sleeper that is woken runs one.
-- TASKRUN is set, and the doorbell rings, when the list of deferred work becomes non-empty; a run
-  clears the flag, and sets it again if it leaves something behind. It may stay set for nothing.
-- A full completion queue loses nothing: completions go to a list, flushed by an enter with
-  GETEVENTS; a multishot that cannot post ends there, with a valid result and without MORE.
-- A ring's table: the search for a free place goes on from the place after the last one taken, or
-  from the last one freed, to the end, then from the start (io_uring/filetable.c).
-- A provided buffer ring (struct io_uring_buf_ring): entries {addr u64, len u32, bid u16}, the tail
-  a free-running u16 in the last two bytes of the first entry; the head is the kernel's own.
+- A run of deferred work clears TASKRUN, and sets it again if it leaves something behind. It may
+  stay set for nothing.
 
-What a kernel would let pass and then corrupt data for is an AssertionError here: a buffer given
-twice, or more of them than the ring holds.
+What it holds, and the rules of that, is in fake_requests; here is what enters do.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-from collections import Counter, deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.libc import view_of
 from c1m.kernel.ring import Completions, Rows
+from c1m.testing.fake_host import REGISTRATIONS, Host
 from c1m.testing.fake_network import Event, File, error
-from c1m.testing.fake_operations import ON_A_FILE, OPERATIONS, Done, Request, Sqe, Wait
+from c1m.testing.fake_operations import ON_A_FILE, OPERATIONS, Done, Wait
+from c1m.testing.fake_requests import Cqe, ProvidedBuffers, Request, RingState, Sqe
 
-if TYPE_CHECKING:
-    from c1m.testing.fake_kernel import FakeKernel
-
-_TAIL_AT = 14
 RUN_MAX = 20  # IO_LOCAL_TW_DEFAULT_MAX
 
 
-class Cqe(NamedTuple):
-    """One completion."""
-
-    user_data: int
-    result: int
-    flags: int
-
-
-class FileTable:
-    """Places 0..size-1, each empty or with a file."""
-
-    def __init__(self, counts: Counter[str]) -> None:
-        self.size = 0
-        self._files: dict[int, File] = {}
-        self._hint = 0
-        self._counts = counts
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def get(self, place: int) -> File | None:
-        return self._files.get(place)
-
-    def install(self, file: File) -> int | None:
-        """Put a file into a free place; None (and the file not held) when there is none."""
-        if len(self._files) >= self.size:
-            return None
-        place = self._hint if self._hint < self.size else 0
-        while place in self._files:
-            place = (place + 1) % self.size
-        self._put(place, file)
-        return place
-
-    def put(self, place: int, file: File) -> None:
-        """Put a file into this place; what is there is replaced (and counted: nobody wants it)."""
-        if not 0 <= place < self.size:
-            raise error(errno.EINVAL)
-        if place in self._files:
-            self._counts["replaced_files"] += 1
-            self._files.pop(place).drop()
-        self._put(place, file)
-
-    def _put(self, place: int, file: File) -> None:
-        file.hold()
-        self._files[place] = file
-        self._hint = place + 1
-
-    def clear(self, place: int) -> None:
-        """Empty a place. Raises OSError(EBADF) where it is."""
-        file = self._files.pop(place, None)
-        if file is None:
-            self._counts["bad_files"] += 1
-            raise error(errno.EBADF)
-        self._hint = place
-        file.drop()
-
-    def clear_all(self) -> None:
-        for place in list(self._files):
-            self.clear(place)
-
-
-@dataclass(frozen=True, slots=True)
-class Buffer:
-    """One buffer to fill."""
-
-    address: int
-    size: int
-    id: int
-
-
-class ProvidedBuffers:
-    """Buffers in the order in which they were given."""
-
-    def __init__(self, address: int, entries: int) -> None:
-        memory = view_of(address, entries * abi.BUFFER.itemsize)
-        self._entries = np.frombuffer(memory, abi.BUFFER)
-        self._tail = ctypes.c_uint16.from_address(address + _TAIL_AT)
-        self._mask = entries - 1
-        self._head = 0
-        self._seen = 0
-        self._here: set[int] = set()  # ids that are in the queue
-
-    def _look(self) -> None:
-        tail = self._tail.value
-        count = (tail - self._head) & 0xFFFF
-        assert count <= self._mask + 1, f"{count} buffers in a ring of {self._mask + 1}"
-        while self._seen != tail:
-            given = int(self._entries["bid"][self._seen & self._mask])
-            assert given not in self._here, f"buffer {given} was given twice"
-            self._here.add(given)
-            self._seen = (self._seen + 1) & 0xFFFF
-
-    def __len__(self) -> int:
-        """Buffers that can be picked."""
-        self._look()
-        return len(self._here)
-
-    def first(self) -> Buffer | None:
-        self._look()
-        if not self._here:
-            return None
-        entry = self._entries[self._head & self._mask]
-        return Buffer(int(entry["addr"]), int(entry["len"]), int(entry["bid"]))
-
-    def fill(self, buffer: Buffer, data: bytes) -> None:
-        """Write into the first buffer and take it out of the queue."""
-        assert len(data) <= buffer.size
-        ctypes.memmove(buffer.address, data, len(data))
-        self._here.remove(buffer.id)
-        self._head = (self._head + 1) & 0xFFFF
-
-
-class FakeRing:
+class FakeRing(RingState):
     """Satisfies kernel.ring.RingLike."""
 
     locked_bytes = 0
 
     def __init__(
-        self, kernel: FakeKernel, index: int, sq_entries: int, cq_entries: int, at_rest: bool
+        self, host: Host, index: int, sq_entries: int, cq_entries: int, at_rest: bool
     ) -> None:
+        super().__init__(host, 1 << (cq_entries - 1).bit_length())
         self.index = index
         self.at_rest = at_rest
         self.pending = 0
         self.sq_entries = 1 << (sq_entries - 1).bit_length()
-        self.cq_entries = 1 << (cq_entries - 1).bit_length()
-        self.chance = kernel.chance
-        self.refusals = kernel.refusals
-        self.network = kernel.network
-        self.table = FileTable(self.chance.counts)
-        self.buffers: dict[int, ProvidedBuffers] = {}
-        self.armed: dict[int, list[Request]] = {}
-        self.is_closed = False
-        self._kernel = kernel
-        self._bell: Event | None = None
+        self._host = host
         self._sq: list[Rows] = []
-        self._cq: deque[Cqe] = deque()
-        self._overflow: deque[Cqe] = deque()
-        self._work: list[Request] = []
-        self._has_taskrun = False
-        self._has_overflow = False
 
     # --- the engine's side: the same steps as in kernel.ring.Ring --------------------------------
 
@@ -210,7 +73,7 @@ class FakeRing:
         else:
             self._enter(0, get_events=True)
         there = len(self._cq)
-        while there < most and (self._has_taskrun or self._has_overflow):
+        while there < most and (self._has_taskrun or self._overflow):
             self._enter(min(there, most - there), get_events=True)
             if len(self._cq) == there:
                 break
@@ -225,15 +88,46 @@ class FakeRing:
         return count
 
     def wants_attention(self) -> bool:
-        self._kernel.take_wake()
-        return self._has_taskrun or self._has_overflow or bool(self._cq)
+        self._host.take_wake()
+        return self._has_taskrun or bool(self._overflow or self._cq)
 
     def has_overflow(self) -> bool:
-        return self._has_overflow
+        return bool(self._overflow)
 
     def register(self, opcode: int, arg: npt.NDArray[np.generic], count: int) -> int:
-        self._kernel.register(self, opcode, arg, count)
+        first: Any = arg[0]
+        self.refusals.call(REGISTRATIONS.get(opcode, ""))
+        if opcode == abi.REGISTER_FILES2:
+            assert arg.dtype == abi.FILES_REGISTER and count == abi.FILES_REGISTER.itemsize
+            size = int(first["nr"])
+            if self.table.size:
+                raise error(errno.EBUSY)
+            if size > min(self._host.files_max(), abi.FILES_MAX):
+                raise error(errno.EMFILE)
+            self.table.size = size
+        elif opcode == abi.REGISTER_FILES_UPDATE:
+            self._update_files(int(first["offset"]), int(first["fds"]), count)
+        elif opcode == abi.REGISTER_PBUF_RING:
+            entries, group = int(first["ring_entries"]), int(first["bgid"])
+            if group in self.buffers:
+                raise error(errno.EEXIST)
+            if entries > abi.BUFFER_RING_MAX or entries & (entries - 1):
+                raise error(errno.EINVAL)
+            self.buffers[group] = ProvidedBuffers(int(first["ring_addr"]), entries)
+        elif opcode == abi.REGISTER_EVENTFD:
+            bell = self._host.file(int(first))
+            assert isinstance(bell, Event)
+            self._bell = bell
+        elif opcode != abi.REGISTER_IOWQ_MAX_WORKERS:
+            raise error(errno.EINVAL)
         return 0
+
+    def _update_files(self, first: int, address: int, count: int) -> None:
+        for i, fd in enumerate((ctypes.c_int32 * count).from_address(address)):
+            file = self._host.file(fd)
+            if file is None:
+                raise error(errno.EBADF)
+            self.table.put(first + i, file)
 
     def start(self) -> None:
         self.refusals.call("start")
@@ -244,7 +138,6 @@ class FakeRing:
         if self.is_closed:
             return
         self.is_closed = True
-        self._kernel.ring_closed(self)
         for requests in list(self.armed.values()):
             for request in requests:
                 request.leave()
@@ -252,9 +145,6 @@ class FakeRing:
         self.table.clear_all()
 
     # --- the kernel's side ----------------------------------------------------------------------
-
-    def watch(self, bell: Event) -> None:
-        self._bell = bell
 
     def _enter(self, least: int, get_events: bool, timeout_ns: int = 0) -> None:
         """io_uring_enter: all submissions, then with `get_events` the passes that collect."""
@@ -267,7 +157,7 @@ class FakeRing:
                 self._issue_new(sqe)
         if not get_events:
             return
-        self._kernel.take_wake()
+        self._host.take_wake()
         if submitted:
             self._run_work(least, max(RUN_MAX, least))
         least = min(least, self.cq_entries)
@@ -281,7 +171,7 @@ class FakeRing:
         if self.chance.strikes("interrupt"):
             return
         while len(self._cq) < least:
-            if not self._kernel.idle_until(lambda: bool(self._work), timeout_ns):
+            if not self._host.idle_until(lambda: bool(self._work), timeout_ns):
                 return
             self._run_work(least, least)
 
@@ -289,7 +179,7 @@ class FakeRing:
         file: File | None = None
         if sqe.opcode in ON_A_FILE:
             is_direct = sqe.flags & abi.FIXED_FILE
-            file = self.table.get(sqe.fd) if is_direct else self._kernel.file(sqe.fd)
+            file = self.table.get(sqe.fd) if is_direct else self._host.file(sqe.fd)
             if file is None:
                 self.chance.counts["bad_files"] += 1
                 self._post_last(Cqe(sqe.user_data, -errno.EBADF, 0))
@@ -329,16 +219,6 @@ class FakeRing:
         if has_failed or not request.has(abi.SKIP_SUCCESS):
             self._post_last(Cqe(request.sqe.user_data, done.result, done.flags))
 
-    def queue_work(self, request: Request) -> None:
-        """A file has woken a request, or it was cancelled: to be run in a later enter."""
-        if request.is_queued or request.is_over or self.is_closed:
-            return
-        request.is_queued = True
-        self._work.append(request)
-        if len(self._work) == 1:
-            self._has_taskrun = True
-            self._ring_bell()
-
     def _run_work(self, least: int, most: int) -> None:
         """One pass: up to `most` requests, in an order of chance (each at most once a round)."""
         if not self._work:
@@ -366,34 +246,3 @@ class FakeRing:
             self._end(request, Done(-errno.ECANCELED))
         else:
             self._issue(request)
-
-    def _ring_bell(self) -> None:
-        if self._bell is not None:
-            self._bell.signal()
-
-    # --- completions ----------------------------------------------------------------------------
-
-    def post_more(self, request: Request, result: int, flags: int) -> bool:
-        """A completion that is not the last; False: it cannot be posted, the request must end."""
-        if len(self._cq) >= self.cq_entries or self._overflow:
-            self.chance.counts["ended_by_overflow"] += 1
-            return False
-        if self.chance.strikes("end_multishot"):
-            return False
-        self._cq.append(Cqe(request.sqe.user_data, result, flags | abi.CQE_MORE))
-        self._ring_bell()
-        return True
-
-    def _post_last(self, cqe: Cqe) -> None:
-        if len(self._cq) >= self.cq_entries or self._overflow:
-            self.chance.counts["overflowed_completions"] += 1
-            self._overflow.append(cqe)
-            self._has_overflow = True
-        else:
-            self._cq.append(cqe)
-        self._ring_bell()
-
-    def _flush_overflow(self) -> None:
-        while self._overflow and len(self._cq) < self.cq_entries:
-            self._cq.append(self._overflow.popleft())
-        self._has_overflow = bool(self._overflow)
