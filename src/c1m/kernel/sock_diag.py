@@ -64,7 +64,7 @@ def _unix_queues(path: str) -> list[int]:
     request = struct.pack("=BBHIIIII", AF_UNIX, 0, 0, 1 << TCP_LISTEN, 0, shown, 0, 0)
     found = []
     for message in _dump(request):
-        attributes = dict(_attributes(message[_UNIX_ATTRIBUTES:]))
+        attributes = dict(_parts(message[_UNIX_ATTRIBUTES:], _ATTRIBUTE))
         name = attributes.get(UNIX_DIAG_NAME, b"").rstrip(b"\0")
         if name == path.encode() and UNIX_DIAG_RQLEN in attributes:
             found.append(struct.unpack_from("=II", attributes[UNIX_DIAG_RQLEN])[1])
@@ -82,23 +82,20 @@ def _dump(request: bytes) -> Iterator[bytes]:
             block = link.recv(_REPLY_SIZE)
             if not block:
                 return
-            at = 0
-            while at + _HEADER.size <= len(block):
-                length, kind = _HEADER.unpack_from(block, at)[:2]
-                payload = block[at + _HEADER.size : at + length]
+            for kind, payload in _parts(block, _HEADER):
                 if kind == NLMSG_DONE:
                     return
                 if kind == NLMSG_ERROR:
                     raise OSError(-struct.unpack_from("=i", payload)[0], "netlink refused")
                 yield payload
-                at += (length + 3) & ~3
 
 
-def _attributes(block: bytes) -> Iterator[tuple[int, bytes]]:
+def _parts(block: bytes, header: struct.Struct) -> Iterator[tuple[int, bytes]]:
+    """(type, payload) of each message or attribute: its header begins with its length and type."""
     at = 0
-    while at + _ATTRIBUTE.size <= len(block):
-        length, kind = _ATTRIBUTE.unpack_from(block, at)
-        if length < _ATTRIBUTE.size:
+    while at + header.size <= len(block):
+        length, kind = header.unpack_from(block, at)[:2]
+        if length < header.size:
             return
-        yield kind, block[at + _ATTRIBUTE.size : at + length]
+        yield kind, block[at + header.size : at + length]
         at += (length + 3) & ~3

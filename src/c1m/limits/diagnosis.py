@@ -76,8 +76,8 @@ def explanations(
     )
     root = root_of(connections, evidence)
     explained = report_once(root, rows)
-    has_own_row = len(explained) > len(rows)
-    return [*explained, *met, *kernel_rows(evidence, told, root if has_own_row else None)]
+    follow = root.symptoms if root and len(explained) > len(rows) else ()  # it has its own row
+    return [*explained, *met, *kernel_rows(evidence, told, follow)]
 
 
 def missing_rows(
@@ -199,12 +199,12 @@ def _sentence(text: str) -> str:
 
 
 def kernel_rows(
-    evidence: Evidence, told: Collection[str] = (), root: Root | None = None
+    evidence: Evidence, told: Collection[str] = (), follow: Collection[str] = ()
 ) -> list[Explanation]:
     """What else was counted that delays or loses connections: alarms not `told`, gauges at limits.
 
     Their counts are not connections and part of no sum. A listener's counter has no remedy where it
-    only counts what follows from the root.
+    only counts what follows from the root: the symptoms `follow`.
     """
     rows = []
     for counter in COUNTERS:
@@ -212,11 +212,7 @@ def kernel_rows(
         if not moved or not counter.is_alarm or counter.name in told:
             continue
         remedy = doctors_remedy([counter.name], evidence) or counter.remedy
-        if (
-            root is not None
-            and counter.of_server
-            and not root.symptoms.isdisjoint(counter.explains)
-        ):
+        if counter.of_server and not set(follow).isdisjoint(counter.explains):
             remedy = ""
         what = f"{counter.name} +{format_count(moved)}"
         rows.append(Explanation(moved, what, _sentence(counter.meaning), remedy))
