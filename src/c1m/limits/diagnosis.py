@@ -47,6 +47,8 @@ _GONE = _NOT_BEGUN | {
     for errno in ("ECONNREFUSED", "ECONNRESET", "EOF", "EPIPE", "ETIMEDOUT")
 }
 
+Row = tuple[str, Explanation]  # with its symptom
+
 _WHEN = {"connect": "while connecting", "open": "while open"}
 
 
@@ -82,7 +84,7 @@ def explanations(
 
 def missing_rows(
     asked: LoadOptions, connections: Connections, failures: Sequence[Failure], evidence: Evidence
-) -> tuple[list[tuple[str, Explanation]], set[str]]:
+) -> tuple[list[Row], set[str]]:
     """Rows with their symptoms, and the names of the counters that they mention.
 
     They add up to the connections that were asked for and are not open at the end, without those
@@ -93,14 +95,19 @@ def missing_rows(
     rows = [("never begun", _never_begun(never, asked, evidence.refusal))] if never else []
     for phase, total in (("connect", c.attempted - c.opened - c.unfinished), ("open", c.lost)):
         own = [failure for failure in failures if failure.phase == phase]
-        rows += [
-            (f"{phase} {failure.errno}", _failure_row(failure, evidence, told)) for failure in own
-        ]
+        rows += [_failure(failure, evidence, told) for failure in own]
         if rest := total - sum(failure.count for failure in own):
             what = f"{format_count(rest)} {_WHEN[phase]}, without an errno"
             rows.append((phase, Explanation(rest, what, "The record does not say why.")))
     if c.unfinished:
-        rows.append(("connect unfinished", _unfinished(c.unfinished, evidence, told)))
+        what = f"{format_count(c.unfinished)} connects unfinished"
+        unfinished = Explanation(
+            c.unfinished,
+            what,
+            "The run ended while they were connecting.",
+            "Give the ramp more time, or lower --connect-rate.",
+        )
+        rows.append(_joined("connect unfinished", unfinished, evidence, told))
     instead = max(0, c.attempted - asked.connections - c.closed)
     if instead:
         what = f"{format_count(instead)} further connects in the place of others"
@@ -124,24 +131,18 @@ def _never_begun(count: int, asked: LoadOptions, refusal: LimitError | None) -> 
     )
 
 
-def _failure_row(failure: Failure, evidence: Evidence, told: set[str]) -> Explanation:
+def _failure(failure: Failure, evidence: Evidence, told: set[str]) -> Row:
     """One errno of one phase, with what this machine knows about it."""
     seen = [text for limit in limits_of(failure.errno) for text in limit.seen(evidence)]
-    symptom = f"{failure.phase} {failure.errno}"
-    counted, remedy = _joined(symptom, failure.count, failure.remedy, evidence, told)
+    what = f"{format_count(failure.count)} x {failure.errno} {_WHEN.get(failure.phase, '')}".strip()
+    cause = " ".join([_sentence(failure.text), *seen]).strip()
+    row = Explanation(failure.count, what, cause, failure.remedy, failure.errno)
+    symptom, row = _joined(f"{failure.phase} {failure.errno}", row, evidence, told)
     if failure.errno == "ETIMEDOUT" and evidence.is_server_here is False:
         names = (one.name.replace(".", "") for one in COUNTERS if one.of_server and one.is_alarm)
-        remedy += f" The server's own counters are on its machine: nstat -az {' '.join(names)}."
-    what = f"{format_count(failure.count)} x {failure.errno} {_WHEN.get(failure.phase, '')}"
-    cause = " ".join([_sentence(failure.text), *seen, *counted])
-    return Explanation(failure.count, what.strip(), cause.strip(), remedy.strip(), failure.errno)
-
-
-def _unfinished(count: int, evidence: Evidence, told: set[str]) -> Explanation:
-    general = "Give the ramp more time, or lower --connect-rate."
-    counted, remedy = _joined("connect unfinished", count, general, evidence, told)
-    cause = " ".join(["The run ended while they were connecting.", *counted])
-    return Explanation(count, f"{format_count(count)} connects unfinished", cause, remedy)
+        elsewhere = f"The server's own counters are on its machine: nstat -az {' '.join(names)}."
+        row = replace(row, remedy=f"{row.remedy} {elsewhere}".strip())
+    return symptom, row
 
 
 def _unanswered(count: int) -> Explanation:
@@ -155,18 +156,16 @@ def _unanswered(count: int) -> Explanation:
     )
 
 
-def _joined(
-    symptom: str, count: int, general: str, evidence: Evidence, told: set[str]
-) -> tuple[list[str], str]:
-    """The counters that explain a symptom as sentences, and what to do about it.
+def _joined(symptom: str, row: Explanation, evidence: Evidence, told: set[str]) -> Row:
+    """The row with the counters that explain its symptom, and what to do about it.
 
-    Alarms come first. The remedy is the doctor's, else that of the first alarm, else `general`.
+    Alarms come first. The remedy is the doctor's, else that of the first alarm, else the row's.
     """
+    least = max(1, JOINED_SHARE_LEAST * row.count)
     found = [
         counter
         for counter in COUNTERS
-        if symptom in counter.explains and evidence.moved(counter) > 0
-        if evidence.moved(counter) >= JOINED_SHARE_LEAST * count
+        if symptom in counter.explains and evidence.moved(counter) >= least
     ]
     found = sorted(found, key=lambda counter: not counter.is_alarm)[:JOINED_MAX]
     told.update(counter.name for counter in found)
@@ -176,7 +175,8 @@ def _joined(
     ]
     signs = [symptom.split()[1], *(counter.name for counter in found)]
     alarms = (counter.remedy for counter in found if counter.is_alarm)
-    return sentences, doctors_remedy(signs, evidence) or next(alarms, general)
+    remedy = doctors_remedy(signs, evidence) or next(alarms, row.remedy)
+    return symptom, replace(row, cause=" ".join([row.cause, *sentences]).strip(), remedy=remedy)
 
 
 def doctors_remedy(signs: Sequence[str], evidence: Evidence) -> str:
@@ -272,7 +272,7 @@ def _meanwhile(evidence: Evidence) -> tuple[str, str]:
     return "", f"It spins: its process used {used} of processor time {within}."
 
 
-def report_once(root: Root | None, rows: Sequence[tuple[str, Explanation]]) -> list[Explanation]:
+def report_once(root: Root | None, rows: Sequence[Row]) -> list[Explanation]:
     """The rows (each with its symptom), a root of several of them put first."""
     if root is None:
         return [row for _, row in rows]
