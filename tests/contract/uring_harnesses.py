@@ -52,7 +52,7 @@ class FakeHarness(Harness):
     lacks = MappingProxyType(
         {"test_a_signal_without_a_wake_does_no_harm": "a signal comes in real time, here is none"}
     )
-    network = Network(socket_buffer=65_536, ports=28_232)
+    network = Network()
     kernels: list[FakeKernel] = []  # noqa: RUF012  # of all harnesses: what did they give back?
 
     def __init__(self, tuning: Tuning = PLAIN, seed: int = SEED, **options: Any) -> None:

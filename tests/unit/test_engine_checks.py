@@ -16,6 +16,7 @@ from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.rings import Tuning
 from c1m.engine.uring.table import HAS_OUTBOX, IS_OPEN
 from c1m.testing.fake_kernel import FakeKernel
+from c1m.testing.fake_network import Network
 from contract.harness import LOOPBACK, SocketHarness
 from contract.world import World
 
@@ -26,7 +27,7 @@ ONE = np.zeros(1, np.int32)
 def uring() -> Iterator[UringEngine]:
     """An engine with one open connection, in slot 0, some of whose output is pending."""
     assert checks.COSTLY
-    kernel = FakeKernel(socket_buffer=1000)
+    kernel = FakeKernel(network=Network(socket_buffer=1000))
     tuning = Tuning(capacity=64, files_per_ring=32)
     engine = UringEngine(kernel=kernel, clock=kernel.clock, tuning=tuning)
     (endpoint,) = engine.listen([LOOPBACK], 8)

@@ -16,7 +16,6 @@ from c1m.errors import LimitError, UsageError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing
 from c1m.testing.fake_kernel import FakeKernel
-from c1m.testing.fake_network import Socket
 from c1m.testing.fake_requests import FileTable
 from c1m.testing.fake_ring import FakeRing
 from c1m.testing.manual_clock import ManualClock
@@ -61,23 +60,6 @@ def test_a_wake_from_another_thread_ends_a_wait_without_end() -> None:
     engine.shutdown()
 
 
-def test_what_happens_while_the_engine_sleeps() -> None:
-    kernel = FakeKernel()
-    engine = UringEngine(kernel=kernel, clock=kernel.clock, tuning=Tuning(capacity=40_000))
-    (endpoint,) = engine.listen([LOOPBACK], 8)
-    peers: list[Socket] = []
-
-    def connect_once() -> bool:
-        if peers:
-            return False
-        peers.append(kernel.network.peer(endpoint))
-        return True
-
-    kernel.on_idle(connect_once)
-    assert len(engine.wait(-1).opened) == 1
-    engine.shutdown()
-
-
 def test_listening_is_all_or_none() -> None:
     kernel = FakeKernel()
     (taken,) = kernel.listen([LOOPBACK], 8)
@@ -88,7 +70,8 @@ def test_listening_is_all_or_none() -> None:
 
 
 def test_more_rings_than_the_kernel_gives() -> None:
-    kernel = FakeKernel(files_max=8, rings_max=1)
+    kernel = FakeKernel(files_max=8)
+    kernel.refusals.refuse("ring", 2, 1)
     listener = kernel.peer_listener()
     engine = UringEngine(kernel=kernel, clock=kernel.clock, tuning=Tuning(capacity=800))
     to = pack_many(AF_INET, ["127.0.0.1"] * 9, [listener.endpoint.port] * 9)

@@ -94,17 +94,14 @@ class Host:
     files_max: direct descriptors of one ring.
     """
 
-    def __init__(
-        self, files_max: int, clock: ManualClock, chance: Chance, network: Network
-    ) -> None:
-        self.clock = clock
+    def __init__(self, files_max: int, chance: Chance, network: Network) -> None:
+        self.clock = ManualClock()
         self.chance = chance
         self.network = network
         self.refusals = Refusals()
         self._files_max = files_max
         self._files: dict[int, File] = {}
         self._next_fd = 100
-        self._idle: list[Callable[[], bool]] = []
         self._wake = Event()
         self._woken = threading.Event()
 
@@ -113,10 +110,6 @@ class Host:
 
     def wake(self) -> None:
         self._woken.set()  # nothing else: it may come from a signal handler or another thread
-
-    def on_idle(self, step: Callable[[], bool]) -> None:
-        """`step` runs whenever the engine would sleep; True says that it did something."""
-        self._idle.append(step)
 
     def take_wake(self) -> None:
         """Let a `wake` take effect, in the engine's thread."""
@@ -129,8 +122,6 @@ class Host:
         self.take_wake()
         while not is_ready():
             progress = self.network.advance()
-            for step in self._idle:
-                progress |= step()
             self.take_wake()
             if progress or is_ready():
                 continue

@@ -23,12 +23,14 @@ from c1m.kernel.sockets import Listener
 from c1m.kernel.uring_probe import Features
 from c1m.testing import fake_network
 from c1m.testing.fake_host import Chance, Faults, Host
-from c1m.testing.fake_network import Event, Network, error
+from c1m.testing.fake_network import Event, Network
 from c1m.testing.fake_ring import FakeRing
-from c1m.testing.manual_clock import ManualClock
 
 if TYPE_CHECKING:
     import mmap
+
+
+RINGS_MAX = 1 << 16  # more than an engine makes
 
 
 class FakeListener(Listener):
@@ -50,10 +52,8 @@ class FakeListener(Listener):
 class FakeKernel(Host):
     """One seed, one run. Keyword arguments named in `Faults` are probabilities.
 
-    files_max: direct descriptors of one ring. rings_max: rings before the kernel refuses (ENOMEM).
-    cq_entries_max: bound for completion queues, whatever is asked. socket_buffer: bytes that wait
-    in a socket. ports: ephemeral ports for each source, destination and port. network: another
-    kernel's, to be on the same host. What an engine needs may be refused at any call: `refusals`.
+    files_max: direct descriptors of one ring. network: another kernel's, to be on the same host.
+    What an engine needs may be refused at any call: `refusals`.
     `chance.counts` says what happened: faults by their name, and "dropped_accepts" (connections
     lost to a full table), "replaced_files", "bad_files", "out_of_buffers",
     "full_submission_queue", "overflowed_completions", "ended_by_overflow".
@@ -64,26 +64,13 @@ class FakeKernel(Host):
         seed: int = 0,
         *,
         files_max: int = 20_000,
-        rings_max: int = 1 << 16,
-        cq_entries_max: int = 1 << 16,
-        socket_buffer: int = 65_536,
-        ports: int = 28_232,
         features: Features | None = None,
-        clock: ManualClock | None = None,
         network: Network | None = None,
         **faults: float,
     ) -> None:
-        super().__init__(
-            files_max,
-            clock or ManualClock(),
-            Chance(seed, Faults(**faults)),
-            network or Network(socket_buffer, ports),
-        )
-        self.seed = seed
+        super().__init__(files_max, Chance(seed, Faults(**faults)), network or Network())
         self.features = features or Features()
         self.rings: list[FakeRing] = []  # those that are closed, too
-        self._rings_max = rings_max
-        self._cq_entries_max = cq_entries_max
         self._bell = Event()
         self._bell_fd = self.install(self._bell)
         self._wake_fd = self.install(self._wake)
@@ -92,18 +79,12 @@ class FakeKernel(Host):
 
     def ring(self, index: int, sq_entries: int, cq_entries: int, at_rest: bool = False) -> FakeRing:
         self.refusals.call("ring")
-        if not self._rings_left():
-            raise error(errno.ENOMEM)
-        cq_entries = min(cq_entries, self._cq_entries_max)
         ring = FakeRing(self, index, sq_entries, cq_entries, at_rest)
         self.rings.append(ring)
         return ring
 
     def rings_left(self, ring: RingLike, locked_bytes: int) -> int:
-        return self._rings_left()
-
-    def _rings_left(self) -> int:
-        return self._rings_max - sum(not ring.is_closed for ring in self.rings)
+        return RINGS_MAX
 
     def memory(self, length: int) -> mmap.mmap:
         self.refusals.call("memory")

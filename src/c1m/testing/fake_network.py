@@ -339,9 +339,13 @@ class Listener(File):
 
 
 class Network:
-    """One host that has only loopback addresses, with `ports` ephemeral ports."""
+    """One host that has only loopback addresses.
 
-    def __init__(self, socket_buffer: int, ports: int) -> None:
+    socket_buffer: bytes that wait in a socket. ports: ephemeral ports for each source, destination
+    and port.
+    """
+
+    def __init__(self, socket_buffer: int = 65_536, ports: int = 28_232) -> None:
         self.socket_buffer = socket_buffer
         self._ports = ports
         self._listeners: dict[Endpoint, Listener] = {}
