@@ -93,6 +93,7 @@ def test_json() -> None:
         ["--listen", "udp://127.0.0.1:1"],
         ["--listen", "tcp://127.0.0.1:9-8"],
         ["--listen", "tcp://127.0.0.1:0"],
+        ["--listen", "tcp://127.0.0.1:70000"],
         ["--listen", "unix:///run/x"],
         ["--yes"],
         ["--fix", "--revert"],

@@ -77,10 +77,13 @@ def forecast(
     """Hold what `connections` need against a situation (default: this machine's, read now).
 
     `engine` "auto" is uring where it works and may lock the memory of a ring, else epoll. `sources`
-    are the addresses the client has (on loopback it has 127.0.0.0/8). Raises UsageError for a
-    request that makes no sense.
+    are the addresses the client has (on loopback it has 127.0.0.0/8). Raises UsageError for no
+    connections and for no source.
     """
-    _validate(connections, role, engine, listen_ports, sources)
+    if connections < 1:
+        raise UsageError(f"{connections:,} connections were asked for.", "Ask for at least 1.")
+    if sources < 1:
+        raise UsageError(f"{sources:,} source addresses were named.", "Name at least 1.")
     if situation is None:
         situation = read_situation()
     ports = tuple(sorted(set(listen_ports)))
@@ -91,22 +94,6 @@ def forecast(
     request = Request(connections, role, engine, ports, sources)
     found = (limit.find(request, situation) for limit in LIMITS)
     return Forecast(request, tuple(finding for finding in found if finding is not None))
-
-
-def _validate(
-    connections: int, role: str, engine: str, listen_ports: Sequence[int], sources: int
-) -> None:
-    if connections < 1:
-        raise UsageError(f"{connections:,} connections were asked for.", "Ask for at least 1.")
-    if role not in needs.ROLES:
-        raise UsageError(f"The role {role!r} is unknown.", "It is server, client or both.")
-    if engine not in (AUTO, *ENGINES):
-        names = ", ".join((AUTO, *ENGINES))
-        raise UsageError(f"The engine {engine!r} is unknown.", f"It is one of {names}.")
-    if not listen_ports or not all(0 < port < 65536 for port in listen_ports):
-        raise UsageError("The listening ports are not all within 1 to 65535.", "Name one at least.")
-    if sources < 1:
-        raise UsageError(f"{sources:,} source addresses were named.", "Name at least 1.")
 
 
 def read_situation(root: Path = procfs.ROOT) -> Situation:

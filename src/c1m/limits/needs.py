@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 
 from c1m.engine.choose import ENGINES
 
-ROLES = ("server", "client", "both")
-
 # The kernel refuses a larger table of direct descriptors for one ring (IORING_MAX_FIXED_FILES).
 RING_SLOTS_MAX = 1 << 20
 # Python, its modules, an eventfd, an epoll, a report: descriptors that a process has anyway.
