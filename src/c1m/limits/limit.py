@@ -7,8 +7,8 @@ Each is one class, in `uring`, `descriptors`, `ports`, `queues`, `conntrack` or 
   bound, a number at which connections stop or become slow; and what to do then (`remedy`).
 
 The doctor, the diagnosis of missing connections, the sampler, the record's sysctls and the
-reference page read these classes and nothing else. A limit reads nothing itself: it gets plain data
-and can be tried with made-up machines.
+reference page read these classes and nothing else. A limit reads nothing itself: it gets what a
+machine has (`Situation`) or what a run knows (`Evidence`), and can be tried with made-up ones.
 """
 
 from __future__ import annotations

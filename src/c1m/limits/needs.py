@@ -11,6 +11,7 @@ Documentation/admin-guide/sysctl/{fs,net}.rst and networking/ip-sysctl.rst.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -108,16 +109,7 @@ class Memory:
 
 def largest(fits: Callable[[int], bool], ceiling: int = 1 << 40) -> int:
     """The greatest n in 0..ceiling that fits, for a `fits` that stays False once it is False."""
-    low, high = 0, 1
-    while high < ceiling and fits(high):
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(middle):
-            low = middle
-        else:
-            high = middle
-    return low
+    return bisect.bisect_left(range(1, ceiling + 1), True, key=lambda n: not fits(n))
 
 
 def ring_slots(nofile: int) -> int:
