@@ -166,7 +166,11 @@ class Loop:
         another to those in the foreground: the second is no second request. A SIGHUP that is
         ignored (nohup) stays ignored.
         """
-        before: dict[int, Any] = {}
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if is_main else ()
+        before: dict[int, Any] = {n: signal.getsignal(n) or signal.SIG_DFL for n in numbers}
+        if before.get(signal.SIGHUP) is signal.SIG_IGN:
+            del before[signal.SIGHUP]
 
         def first(number: int, frame: FrameType | None) -> None:
             for ending, handler in before.items():
@@ -174,15 +178,8 @@ class Loop:
                 signal.signal(ending, signal.SIG_IGN if ending == signal.SIGHUP else again)
             self.stop()
 
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        if threading.current_thread() is not threading.main_thread():
-            numbers = []
         try:
-            for number in numbers:
-                handler = signal.getsignal(number)
-                before[number] = signal.SIG_DFL if handler is None else handler
+            for number in before:
                 signal.signal(number, first)
             yield
         finally:

@@ -132,10 +132,10 @@ def test_bars_of_no_number() -> None:
 
 
 def test_charts() -> None:
-    assert chart([0, 1, 4, 8, None], 1, 8) == " ▁▄█ "
-    assert chart([0, 8, 12, 16], 2, 16) == "  ▄█\n ███"
-    assert chart([0, 5, 10], 2, 10, is_ascii=True) == "  #\n ##"
-    assert chart([1, 2], 2, 0) == "  \n  "
+    assert chart([0, 1, 4, 8, None], 1, 8) == [" ▁▄█ "]
+    assert chart([0, 8, 12, 16], 2, 16) == ["  ▄█", " ███"]
+    assert chart([0, 5, 10], 2, 10, is_ascii=True) == ["  #", " ##"]
+    assert chart([1, 2], 2, 0) == ["  ", "  "]
 
 
 @given(st.lists(st.integers(0, 1000), max_size=53), st.integers(1, 20))

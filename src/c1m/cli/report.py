@@ -23,14 +23,7 @@ _OPTIONS = [
 
 
 @click.command(name="report", params=_OPTIONS)
-def report(
-    record: str | None,
-    html: str | None,
-    hgrm: str | None,
-    csv: str | None,
-    schema: bool,
-    quiet: bool,
-) -> None:
+def report(record: str | None, schema: bool, quiet: bool, **paths: str | None) -> None:
     """Show what `c1m load --json RECORD.json` measured. RECORD.json may be - (standard input)."""
     from c1m import files
     from c1m.cli.outputs import Outputs, summary
@@ -45,7 +38,7 @@ def report(
             "RECORD.json, the record to show, is missing.",
             "Give a file that `c1m load --json FILE` wrote.",
         )
-    outputs = Outputs({"hgrm": hgrm, "csv": csv, "html": html})
+    outputs = Outputs(paths)
     run = RunRecord.read(record)
     outputs.write_record(run)
     if not quiet:

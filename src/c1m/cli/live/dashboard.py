@@ -286,7 +286,7 @@ class Dashboard:
         labels[0] = short_count(top)
         left = max(len(label) for label in labels) + 1
         columns = self.history.columns(values, max(width - left - 1, 1))
-        drawn = chart(columns, rows, top, self.is_ascii).split("\n")
+        drawn = chart(columns, rows, top, self.is_ascii)
         return [
             Text().append(f" {label:>{left - 1}} ", "dim").append(cells, style)
             for label, cells in zip(labels, drawn, strict=True)

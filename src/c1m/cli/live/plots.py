@@ -30,8 +30,10 @@ def bar(share: float, width: int, is_ascii: bool = False) -> str:
     return ("█" * whole + (_ACROSS[part] if part else "")).ljust(width)
 
 
-def chart(values: Sequence[float | None], rows: int, top: float, is_ascii: bool = False) -> str:
-    """An area chart, a column for each value, `rows` lines from the top down joined by newlines.
+def chart(
+    values: Sequence[float | None], rows: int, top: float, is_ascii: bool = False
+) -> list[str]:
+    """An area chart, a column for each value, `rows` lines from the top down.
 
     `top` is the value at the upper edge; None leaves its column empty.
     """
@@ -42,7 +44,7 @@ def chart(values: Sequence[float | None], rows: int, top: float, is_ascii: bool 
     for row in range(rows - 1, -1, -1):
         cells = (min(max(height - row * steps, 0), steps) for height in heights)
         lines.append("".join(signs[cell] for cell in cells))
-    return "\n".join(lines)
+    return lines
 
 
 def _filled(share: float, most: int) -> int:

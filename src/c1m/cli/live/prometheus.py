@@ -49,12 +49,9 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def buckets(octaves: list[int]) -> list[tuple[str, float]]:
-    """Counts by octave of nanoseconds -> (le in seconds, replies up to it), cumulative.
-
-    The replies of every octave that ends at or below `le`; +Inf has all of them.
-    """
+    """Counts by octave of nanoseconds -> (le in seconds, replies up to it), cumulative."""
     ends = range(OCTAVE_FIRST, OCTAVE_LAST + 1)
-    found = [(repr((1 << end) / 1e9), float(sum(octaves[:end]))) for end in ends]
+    found = [(repr((1 << end) / 1e9), sum(octaves[:end])) for end in ends]
     return [*found, ("+Inf", sum(octaves))]
 
 

@@ -59,7 +59,6 @@ class Screen:
         self._drawn_ns = 0
         self._is_new = False
         self._size: tuple[int, int] = self._console.size
-        self._clock = SystemClock()
 
     def __enter__(self) -> None:
         """Take the terminal's alternate screen."""
@@ -75,7 +74,7 @@ class Screen:
         is_resized = self._console.size != self._size
         if not (self._is_new or is_resized):
             return RESIZE_S
-        now = self._clock.now_ns()
+        now = SystemClock.now_ns()
         wait_ns = self._drawn_ns + DRAW_NS - now
         if wait_ns > 0 and not is_resized:
             return wait_ns / 1e9
