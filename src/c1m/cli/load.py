@@ -45,18 +45,8 @@ OUTPUTS = {
 }
 
 
-class Load(click.Command):
-    """Takes what --plan says as the defaults of all other options, and of TARGET."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        left = super().parse_args(ctx, args)
-        ctx.params["target"] = ctx.params["target"] or ctx.lookup_default("target")
-        if not ctx.params["target"] and not ctx.resilient_parsing:
-            raise click.MissingParameter(ctx=ctx, param=self.params[0])
-        return left
-
-
 def _take_plan(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
+    """What the file says is the default of all other options."""
     if path is not None and not ctx.resilient_parsing:
         ctx.default_map = read_plan(path, ctx.command)
 
@@ -84,7 +74,7 @@ def _load(metrics: str | None, quiet: bool, **given: Any) -> None:
     sys.exit(0 if is_good else 1)
 
 
-load = Load(
+load = click.Command(
     "load",
     callback=_load,
     help=_HELP,

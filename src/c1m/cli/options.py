@@ -69,10 +69,18 @@ _OF_KIND: dict[str, dict[str, Any]] = {
 }
 
 
+def _targets(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> Any:
+    """An argument has no default for Click: those of a plan are taken here."""
+    targets = given or ctx.lookup_default("target")
+    if not targets and not ctx.resilient_parsing:
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return targets
+
+
 def parameter(option: Option) -> click.Parameter:
     """An option of a load run as a command has it."""
     if option.name == "target":
-        return click.Argument([option.name], nargs=-1, metavar=option.metavar)
+        return click.Argument([option.name], nargs=-1, metavar=option.metavar, callback=_targets)
     if option.name == "engine":
         return ENGINE
     more: dict[str, Any] = {
