@@ -151,14 +151,11 @@ def format_count(value: float) -> str:
 
 def format_bytes(value: float) -> str:
     """Bytes for people: 12 B, 3.4 KiB, 41.0 MiB, 6.61 GiB."""
-    size = float(value)
-    if abs(size) < 1024:
-        return f"{size:.0f} B"
-    for unit in ("KiB", "MiB", "GiB"):
-        size /= 1024
-        if abs(size) < 1024 or unit == "GiB":
-            break
-    return f"{size:.2f} {unit}" if unit == "GiB" else f"{size:.1f} {unit}"
+    for unit, decimals in (("B", 0), ("KiB", 1), ("MiB", 1)):
+        if abs(value) < 1024:
+            return f"{value:.{decimals}f} {unit}"
+        value /= 1024
+    return f"{value:.2f} GiB"
 
 
 def format_duration(ns: float) -> str:
@@ -182,12 +179,17 @@ def format_rate(per_s: float) -> str:
     return f"{per_s:,.0f}/s" if per_s >= 100 else f"{per_s:.1f}/s"
 
 
+def format_short_count(value: float, digits: int = 4) -> str:
+    """A count as it is typed: 50k, 1.5k, 1.235M."""
+    for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= scale:
+            return f"{value / scale:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
+
+
 def format_short_rate(per_s: float) -> str:
-    """Per second as it is typed: 50k/s, 1.5k/s, 1.235M/s."""
-    for scale, unit in ((1e6, "M"), (1e3, "k")):
-        if per_s >= scale:
-            return f"{per_s / scale:.4g}{unit}/s"
-    return f"{per_s:.4g}/s"
+    """Per second as it is typed: 50k/s."""
+    return f"{format_short_count(per_s)}/s"
 
 
 def format_share(part: int, whole: int) -> str:

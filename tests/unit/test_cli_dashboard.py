@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from c1m.results.record import Requests
 from c1m.results.snapshot import Snapshot
+from c1m.units import format_short_count
 from snapshot_samples import busy, run
 
 pytest.importorskip("rich")
 
 from c1m.cli.live.dashboard import POINTS_MAX, Dashboard, History
-from c1m.cli.live.plots import bar, chart, joined_octaves, percent, short_count, short_time
+from c1m.cli.live.plots import bar, chart, joined_octaves, percent, short_time
 
 
 def picture(
@@ -187,5 +188,10 @@ def test_numbers_for_people() -> None:
     assert [percent(x) for x in (0, 0.0001, 0.12345, 0.99999, 1)] == [
         "0 %", "<0.1 %", "12.3 %", "99.9 %", "100 %",
     ]  # fmt: skip
-    assert [short_count(x) for x in (5, 50_000, 1_234_567, 2e9)] == ["5", "50k", "1.23M", "2G"]
+    assert [format_short_count(x, 3) for x in (5, 50_000, 1_234_567, 2e9)] == [
+        "5",
+        "50k",
+        "1.23M",
+        "2G",
+    ]
     assert [short_time(x) for x in (60, 300, 7200)] == ["60 s", "5 min", "2 h"]

@@ -15,10 +15,10 @@ from typing import Literal
 
 from rich.text import Text
 
-from c1m.cli.live.plots import bar, chart, joined_octaves, percent, short_count, short_time
+from c1m.cli.live.plots import bar, chart, joined_octaves, percent, short_time
 from c1m.results.record import LOWER, REQUEST_COUNTS
 from c1m.results.snapshot import LIVE_FIGURES, Snapshot
-from c1m.units import format_bytes, format_count, format_duration, format_rate
+from c1m.units import format_bytes, format_count, format_duration, format_rate, format_short_count
 
 TWO_COLUMNS = 76  # from this width on
 LAG_NS = 10_000_000  # a generator later than this spoils what it measures
@@ -283,7 +283,7 @@ class Dashboard:
         """An area chart with its upper edge and the end of its time axis beside it."""
         labels = [""] * rows
         labels[-1] = f"0-{short_time(self.history.span_s())}"
-        labels[0] = short_count(top)
+        labels[0] = format_short_count(top, 3)
         left = max(len(label) for label in labels) + 1
         columns = self.history.columns(values, max(width - left - 1, 1))
         drawn = chart(columns, rows, top, self.is_ascii)

@@ -80,14 +80,6 @@ def percent(share: float) -> str:
     return f"{math.floor(share * 1000) / 10:.1f} %"
 
 
-def short_count(value: float) -> str:
-    """1234567 -> '1.23M', for the edge of a chart."""
-    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{sign}"
-    return f"{value:.3g}"
-
-
 def short_time(seconds: float) -> str:
     """90 -> '90 s', 600 -> '10 min', for the end of a chart."""
     if seconds < 120:

@@ -111,19 +111,15 @@ def main(arguments: Sequence[str]) -> int:
             exporter = Exporter(wanted.metrics)
             url = exporter.url
     except UsageError as error:
-        _answer({"error": error.message, "remedy": error.remedy})
+        answer = {"error": error.message, "remedy": error.remedy}
+        print(json.dumps(answer), file=sys.stderr, flush=True)
         return 2
     screen = Screen(url) if wanted.draw else None
-    _answer({"ready": True, "metrics": url})
+    print(json.dumps({"ready": True, "metrics": url}), file=sys.stderr, flush=True)
     os.nice(NICE)
     with screen or contextlib.nullcontext():
         _follow(screen, exporter)
     return 0
-
-
-def _answer(said: dict[str, Any]) -> None:
-    sys.stderr.write(json.dumps(said) + "\n")
-    sys.stderr.flush()
 
 
 def _follow(screen: Screen | None, exporter: Any) -> None:
