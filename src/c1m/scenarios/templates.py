@@ -18,7 +18,7 @@ SLOW_MESSAGE = "client {n} message {seq} {random:1000}\n"
 
 
 class Templates(Scenario):
-    """A request and its reply, each a template (str) or bytes as they are.
+    """A request and its reply (None: the same again), each a template (str) or bytes as they are.
 
     `prefix`: bytes of a big-endian length before each request and reply (0: none). `by_line`: a
     reply ends with a newline, whatever is in it; otherwise it ends where the right one would.
@@ -27,8 +27,8 @@ class Templates(Scenario):
     prefix = 0
     by_line = False
 
-    def __init__(self, request: Text, reply: Text) -> None:
-        self._texts = request, reply
+    def __init__(self, message: Text = MESSAGE, expect: Text | None = None) -> None:
+        self._texts = message, message if expect is None else expect
 
     def begin(self, connections: int, seed: int) -> None:
         request, reply = self._texts
@@ -118,7 +118,7 @@ class Echo(Templates):
     help = "says `client {n} message {seq}` and a newline; the same comes back"
 
     def __init__(self, message: Text = MESSAGE) -> None:
-        super().__init__(message, message)
+        super().__init__(message)
 
 
 class Ping(Templates):
@@ -148,7 +148,7 @@ class Lines(Templates):
     by_line = True
 
     def __init__(self, message: Text = MESSAGE, expect: Text | None = None) -> None:
-        super().__init__(_line(message), _line(message if expect is None else expect))
+        super().__init__(_line(message), None if expect is None else _line(expect))
 
 
 class LengthPrefixed(Templates):
@@ -157,9 +157,6 @@ class LengthPrefixed(Templates):
     name = "length-prefixed"
     help = "as `echo`, behind its length in 4 bytes, big-endian"
     prefix = 4
-
-    def __init__(self, message: Text = MESSAGE, expect: Text | None = None) -> None:
-        super().__init__(message, message if expect is None else expect)
 
 
 class SlowReader(Templates):
@@ -180,7 +177,7 @@ class SlowReader(Templates):
     keeps_asking = True
 
     def __init__(self, message: Text = SLOW_MESSAGE, expect: Text | None = None) -> None:
-        super().__init__(message, message if expect is None else expect)
+        super().__init__(message, expect)
 
 
 class ReconnectStorm(Echo):
