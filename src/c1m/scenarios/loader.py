@@ -24,7 +24,7 @@ from c1m.errors import ScenarioError, UsageError
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Conversation, Talking
 from c1m.scenarios.matching import exchange_of
-from c1m.scenarios.mistakes import check_pieces, described, guard
+from c1m.scenarios.mistakes import described, guard
 from c1m.scenarios.publish import Publish
 from c1m.scenarios.resp import Resp
 from c1m.scenarios.templates import Echo, LengthPrefixed, Lines, Ping, ReconnectStorm, SlowReader
@@ -100,9 +100,7 @@ def _from_file(place: str, options: dict[str, Any]) -> Any:
     path += ".py"
     if name and not name.startswith(":"):
         raise UsageError(f"{place!r} is no place of a scenario.", "Write FILE.py:Name.")
-    module = _run(path)
-    found = _named(module, path, name[1:]) if name[1:] else _only(module, path)
-    return _made(found, path, options)
+    return _made(_found(_run(path), path, name[1:]), path, options)
 
 
 def _run(path: str) -> ModuleType:
@@ -134,24 +132,32 @@ def _is_scenario(thing: Any) -> bool:
     return inspect.isgeneratorfunction(thing) or isinstance(thing, Scenario | Conversation)
 
 
-def _of(module: ModuleType) -> dict[str, Any]:
-    """The scenarios that a file itself has, by name."""
-    return {
-        name: thing
-        for name, thing in vars(module).items()
-        if not name.startswith("_")
+def _found(module: ModuleType, path: str, name: str) -> Any:
+    """The scenario of that name in a file; without a name the only one that it has."""
+    there = {
+        known: thing
+        for known, thing in vars(module).items()
+        if not known.startswith("_")
         and _is_scenario(thing)
         and getattr(thing, "__module__", module.__name__) == module.__name__
     }
-
-
-def _named(module: ModuleType, path: str, name: str) -> Any:
+    names = ", ".join(there)
+    if not name and len(there) == 1:
+        return next(iter(there.values()))
+    if not name and not there:
+        raise UsageError(
+            f"{path} has no scenarios.", "Derive one from c1m.Scenario or c1m.Conversation."
+        )
+    if not name:
+        raise UsageError(
+            f"{path} has {len(there)} scenarios: {names}.",
+            f"Say which, as in {path}:{next(iter(there))}.",
+        )
     thing = getattr(module, name, None)
     if thing is None:
-        there = _of(module)
         raise UsageError(
             f"{path} has no {name!r}{_nearest(name, there)}.",
-            f"It has: {', '.join(there)}." if there else "It has no scenario at all.",
+            f"It has: {names}." if there else "It has no scenario at all.",
         )
     if not _is_scenario(thing):
         raise UsageError(
@@ -159,18 +165,6 @@ def _named(module: ModuleType, path: str, name: str) -> Any:
             "It has to be a c1m.Scenario, a c1m.Conversation or a generator function.",
         )
     return thing
-
-
-def _only(module: ModuleType, path: str) -> Any:
-    there = _of(module)
-    if len(there) != 1:
-        raise UsageError(
-            f"{path} has {len(there) or 'no'} scenarios{': ' if there else ''}{', '.join(there)}.",
-            f"Say which, as in {path}:{next(iter(there))}."
-            if there
-            else "Derive one from c1m.Scenario or c1m.Conversation.",
-        )
-    return next(iter(there.values()))
 
 
 def _made(found: Any, path: str, options: dict[str, Any]) -> Any:
@@ -217,11 +211,9 @@ def _say_and_hear(scenario: Scenario, connections: int) -> int:
     name, exchange = scenario.name, exchange_of(scenario, connections, 1)
     numbers = np.unique([0, connections - 1])
     numbers = numbers[exchange.is_free(numbers)]
-    said, seqs = exchange.requests(numbers)
-    check_pieces(name, "requests", said, len(numbers))
+    said, seqs = exchange.requests(numbers)  # that they are pieces at all is seen to by `guard`
     if scenario.has_replies():
-        replies = check_pieces(name, "replies", scenario.replies(numbers, seqs), len(numbers))
-        right = scenario.which_right(numbers, seqs, replies)
+        right = scenario.which_right(numbers, seqs, scenario.replies(numbers, seqs))
         if not isinstance(right, np.ndarray) or right.shape != numbers.shape or not right.all():
             raise ScenarioError(
                 f"{name}: which_right does not call right what replies returns: {right!r}.",
