@@ -80,8 +80,8 @@ def test_a_row_of_a_made_up_proc(proc: Path) -> None:
     sampler.close()
 
 
-def test_times_count_from_the_start_that_is_given(proc: Path) -> None:
-    sampler = Sampler(None, SteppingClock(), start_ns=5_000_000_000, root=proc)
+def test_times_count_from_when_it_was_made(proc: Path) -> None:
+    sampler = Sampler(None, SteppingClock(), root=proc)
     sampler.sample(0)
     assert sampler.samples().t_s == [0.25]
     assert sampler.samples().server is None

@@ -77,16 +77,13 @@ class Arrivals:
             # nanoseconds makes of it; the end itself is no arrival.
             end = min(math.floor(level) + 2, math.ceil(self._end_level - 1e-9))
             levels = np.arange(self._passed, end, dtype=np.float64)
-            times = self._times(levels)
-            times = times[: int(np.searchsorted(times, now_ns, side="right"))]
         else:
             # The same: what is due at a time as `next_ns` says it must be due then.
             level = self._level(min(t + 2e-9, self.seconds))
             self._draw(level)
-            count = int(np.searchsorted(self._levels, level, side="right"))
-            times = self._times(self._levels[:count])
-            times = times[: int(np.searchsorted(times, now_ns, side="right"))]
-        return times
+            levels = self._levels[: int(np.searchsorted(self._levels, level, side="right"))]
+        times = self._times(levels)
+        return times[: int(np.searchsorted(times, now_ns, side="right"))]
 
     def next_ns(self) -> int | None:
         """When the next one is due; None: no more."""

@@ -7,6 +7,8 @@ its replies are in.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,25 +20,17 @@ from c1m.scenarios.messages import Numbers
 CHURN_STEP_S = 0.01  # fewer than come due in this are not worth a tick of their own
 
 
+@dataclass(slots=True)
 class Closing:
     """`begin` and `end` bracket a stage. `hears`: replies come, so they are waited for."""
 
-    def __init__(
-        self,
-        connections: ConnectionPool,
-        traffic: Traffic,
-        clock: Clock,
-        rng: np.random.Generator,
-        *,
-        hears: bool,
-    ) -> None:
-        self._connections = connections
-        self._traffic = traffic
-        self._clock = clock
-        self._rng = rng
-        self._hears = hears
-        self._leaving: Numbers = np.zeros(0, np.int64)
-        self._churned = 0
+    connections: ConnectionPool
+    traffic: Traffic
+    clock: Clock
+    rng: np.random.Generator
+    hears: bool
+    _leaving: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
+    _churned: int = 0
 
     def begin(self) -> None:
         """A stage begins: no connection was churned in it yet."""
@@ -46,22 +40,22 @@ class Closing:
         """A stage is over: connections that have not left yet stay."""
         if len(self._leaving):
             self._leaving = self._leaving[:0]
-            self._connections.stay()
+            self.connections.stay()
 
     def close(self, numbers: Numbers, *, abort: bool = False) -> None:
         """Close the open ones among these, whatever they have in flight."""
-        numbers = numbers[self._connections.are_open(numbers)]
+        numbers = numbers[self.connections.are_open(numbers)]
         if len(numbers):
-            self._connections.close(numbers, abort=abort)
-            self._traffic.gone(numbers, self._clock.now_ns())
+            self.connections.close(numbers, abort=abort)
+            self.traffic.gone(numbers, self.clock.now_ns())
 
     def surplus(self) -> None:
         """Close connections beyond what is wanted: the highest numbers, idle ones first."""
         self._close_leaving()
-        count = self._connections.surplus - len(self._leaving)
+        count = self.connections.surplus - len(self._leaving)
         if count <= 0:
             return
-        numbers = self._connections.open_numbers()
+        numbers = self.connections.open_numbers()
         are_idle = self._are_idle(numbers)
         idle = numbers[are_idle][-count:]
         if len(idle) < count:
@@ -79,28 +73,28 @@ class Closing:
 
     def _drawn(self, count: int) -> Numbers:
         """About so many connections that are not leaving, at random."""
-        states, below = self._connections.states, self._connections.below
+        states, below = self.connections.states, self.connections.below
         if 2 * count >= below:
-            drawn = self._connections.open_numbers()
+            drawn = self.connections.open_numbers()
         else:
-            drawn = np.unique(self._rng.integers(0, below, 2 * count + 8))
+            drawn = np.unique(self.rng.integers(0, below, 2 * count + 8))
             drawn = drawn[states[drawn] == OPEN]
-        return self._rng.permutation(drawn)[:count]
+        return self.rng.permutation(drawn)[:count]
 
     def _leave(self, numbers: Numbers) -> None:
-        self._connections.leave(numbers)
+        self.connections.leave(numbers)
         self._leaving = np.concatenate((self._leaving, numbers))
 
     def _close_leaving(self) -> None:
         """Close the leaving connections whose replies are in; forget those that were lost."""
         leaving = self._leaving
         if len(leaving):
-            leaving = leaving[self._connections.states[leaving] == LEAVING]
+            leaving = leaving[self.connections.states[leaving] == LEAVING]
             are_idle = self._are_idle(leaving)
             self._leaving = leaving[~are_idle]
             self.close(leaving[are_idle])
 
     def _are_idle(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
-        if not self._hears:
+        if not self.hears:
             return np.ones(len(numbers), np.bool_)
-        return ~self._traffic.ledger.have_in_flight(numbers)
+        return ~self.traffic.ledger.have_in_flight(numbers)

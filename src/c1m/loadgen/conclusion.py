@@ -126,6 +126,7 @@ def _stage(generator: Generator, phase: Phase) -> StageResult:
     stage = phase.stage
     start_s, end_s = _times(generator, phase)
     group = phase.group or Group(0)
+    requests = group.requests
     return StageResult(
         name=stage.name,
         text=stage.text,
@@ -137,19 +138,13 @@ def _stage(generator: Generator, phase: Phase) -> StageResult:
         open_at_end=phase.open_at_end,
         rate_from_per_s=stage.rate_from,
         rate_to_per_s=stage.rate_to,
-        requests=_requests(group, phase.extras, end_s - start_s),
+        requests=replace(
+            requests,
+            faults=dict(Counter(requests.faults) + phase.extras),
+            seconds=end_s - start_s if requests.due else 0.0,
+        ),
         latency=Latency.of(group.corrected),
         uncorrected=Latency.of(group.uncorrected),
-    )
-
-
-def _requests(group: Group, extras: Counter[str], seconds: float) -> Requests:
-    """With the replies beyond those due, and how long they were due."""
-    requests = group.requests
-    return replace(
-        requests,
-        faults=dict(Counter(requests.faults) + extras),
-        seconds=seconds if requests.due else 0.0,
     )
 
 
@@ -177,8 +172,9 @@ def _first(generator: Generator) -> Requests:
     """Each connection's first request, whose time is the first ramp's."""
     if generator.plan.scenario.wants_end:
         return Requests()
+    requests = generator.recorder.first.requests
     start_s, end_s = _times(generator, generator.phases[0])
-    return _requests(generator.recorder.first, Counter(), end_s - start_s)
+    return replace(requests, seconds=end_s - start_s if requests.due else 0.0)
 
 
 def _faults(generator: Generator) -> list[FaultSeen]:
@@ -202,16 +198,6 @@ def _silence(generator: Generator) -> Silence | None:
     return None
 
 
-def _asking_spans(generator: Generator) -> list[tuple[float, float]]:
-    """From when to when (s) requests were made: stages with load, as long as they were planned."""
-    spans = []
-    for phase in generator.phases:
-        if phase.group is not None and phase.group.is_load:
-            start_s, end_s = _times(generator, phase)
-            spans.append((start_s, min(end_s, (phase.planned_end_ns - generator.start_ns) / 1e9)))
-    return spans
-
-
 def _limit(generator: Generator, record: RunRecord, latencies: dict[str, Histogram]) -> Limit:
     """The verdict over the time in which requests ran; unknown where none did."""
     loaded = [stage for stage in record.stages if stage.requests.due and not stage.is_stampede]
@@ -227,6 +213,11 @@ def _limit(generator: Generator, record: RunRecord, latencies: dict[str, Histogr
         * (stage.end_s - stage.start_s)
         for stage in loaded
     )
+    asking = [  # from when to when (s) requests were made
+        (stage.start_s, min(stage.end_s, (phase.planned_end_ns - generator.start_ns) / 1e9))
+        for phase, stage in zip(generator.phases[:-2], record.stages, strict=True)
+        if phase.group is not None and phase.group.is_load
+    ]
     corrected, uncorrected = latencies["request"], latencies["uncorrected"]
     p50 = uncorrected.quantile(0.5) if uncorrected.count else None
     ended_s = server_ended(samples)
@@ -249,8 +240,7 @@ def _limit(generator: Generator, record: RunRecord, latencies: dict[str, Histogr
         lag_after=recorder.lag_after,
         late_after=recorder.late_after,
         pauses=pauses_of(
-            generator.watch.gaps, _asking_spans(generator), samples, p50,
-            requests.right / busy_s if busy_s else 0.0,
+            generator.watch.gaps, asking, samples, p50, requests.right / busy_s if busy_s else 0.0
         ),
         server_ended_s=ended_s if ended_s is not None and ended_s < end else None,
         generator_quota=generator.sampler.client_quota.found(),

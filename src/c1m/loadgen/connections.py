@@ -21,9 +21,8 @@ from c1m.results.ramp import RampTimes
 from c1m.results.record import Connections
 from c1m.scenarios.messages import Numbers
 
-FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(
-    7
-)  # LEAVING: open, sends nothing more
+# LEAVING: open, sends nothing more
+FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(7)
 
 UNKNOWN_QUEUE = 128  # net.core.somaxconn before Linux 5.4, and the backlog many servers ask for
 WINDOW_MAX = 4096  # more brings nothing: it is several times what a tick handles

@@ -116,7 +116,7 @@ class Generator:
         scenario = plan.scenario
         self._hears = scenario.reads and not scenario.wants_end  # replies, before the end
         self._greets = self._hears and not scenario.is_silent and scenario.speakers is None
-        self.closing = Closing(self.connections, self.traffic, clock, self.rng, hears=self._hears)
+        self.closing = Closing(self.connections, self.traffic, clock, self.rng, self._hears)
         self._is_closing = False
         self._came_ns = self.start_ns  # when the kernel handed over what this tick brought
         self.awake_ns = AWAKE_NS  # before a request is due

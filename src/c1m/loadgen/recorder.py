@@ -7,7 +7,7 @@ answered in a later stage counts for its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
@@ -31,6 +31,9 @@ _JOINED = {
     for name, hint in get_type_hints(Series, include_extras=True).items()
     if hasattr(hint, "__metadata__")
 }
+_JOINS: dict[str, Callable[[list[Any]], Any]] = {
+    "sum": sum, "max": max, "last": lambda values: values[-1]
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -161,13 +164,8 @@ class SeriesMaker:
     def _halve(self) -> None:
         self.interval_s *= 2
         for name, column in self._columns.items():
-            pairs = [column[i : i + 2] for i in range(0, len(column), 2)]  # the last may be alone
-            if _JOINED[name] == "sum":
-                column[:] = [sum(pair) for pair in pairs]
-            elif _JOINED[name] == "max":
-                column[:] = [max(pair) for pair in pairs]
-            else:
-                column[:] = [pair[-1] for pair in pairs]
+            join = _JOINS[_JOINED[name]]
+            column[:] = [join(column[i : i + 2]) for i in range(0, len(column), 2)]
 
     def series(self) -> Series:
         """All rows as columns."""

@@ -41,7 +41,7 @@ _CONNTRACK = "Conntrack.count"
 
 
 class Sampler:
-    """Rows of figures since `start_ns` (default: now, on `clock`).
+    """Rows of figures since it was made.
 
     `server_pid` is None where the server is not a process of this machine, or not known. Holds at
     most six descriptors until `close`.
@@ -52,13 +52,12 @@ class Sampler:
         server_pid: int | None,
         clock: Clock,
         *,
-        start_ns: int | None = None,
         rows_max: int = ROWS_MAX,
         root: Path = procfs.ROOT,
     ) -> None:
         assert rows_max >= 4, rows_max
         self._clock = clock
-        self._start_ns = clock.now_ns() if start_ns is None else start_ns
+        self._start_ns = clock.now_ns()
         self._rows_max = rows_max
         self._root = root
         self._samples = Samples(server=None if server_pid is None else ProcessColumns())

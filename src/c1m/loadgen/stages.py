@@ -182,20 +182,20 @@ def _with_unit(*rates: str) -> list[str]:
     return [rate if "/" in rate else rate + unit for rate in rates]
 
 
-def _think(value: str) -> Fields:
-    return {"think_ns": parse_duration(value)}
+def _as(field: str, parse: Callable[[str], Any]) -> Callable[[str], Fields]:
+    return lambda value: {field: parse(value)}
 
 
+_think = _as("think_ns", parse_duration)
 # What a stage can say, and how it is read.
 CLAUSES: dict[str, dict[str, Callable[[str], Fields]]] = {
-    "ramp": {"in": _time, "at": lambda value: {"connect_rate": parse_rate(value)}},
+    "ramp": {"in": _time, "at": _as("connect_rate", parse_rate)},
     "hold": {
-        "for": _time, "at": _rates, "think": _think,
-        "churn": lambda value: {"churn_rate": parse_rate(value)},
+        "for": _time, "at": _rates, "think": _think, "churn": _as("churn_rate", parse_rate),
     },
-    "steps": {"by": lambda value: {"by": value}, "every": _time, "at": _rates, "think": _think},
+    "steps": {"by": _as("by", str), "every": _time, "at": _rates, "think": _think},
     "spike": {"for": _time, "at": _rates, "think": _think},
-    "drain": {"to": lambda value: {"connections_to": parse_count(value)}, "in": _time},
+    "drain": {"to": _as("connections_to", parse_count), "in": _time},
     "stampede": {},
     "storm": {},
 }  # fmt: skip
