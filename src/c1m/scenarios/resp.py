@@ -184,28 +184,21 @@ class CountedValues:
         """Put what waits into the runs."""
         if not self._waiting_count:
             return
-        values = np.sort(np.concatenate(self._waiting))
+        values, counts = np.unique(np.concatenate(self._waiting), return_counts=True)
         self._waiting, self._waiting_count = [], 0
-        is_again = np.zeros(len(values), np.bool_)
-        is_again[1:] = values[1:] == values[:-1]
         run = np.searchsorted(self._starts, values, side="right") - 1
-        known = run >= 0
-        known[known] = values[known] < self._ends[run[known]]
-        again = values[is_again | known]
-        if len(again):
-            self._doubled += len(again)
-            if self.first_doubled is None:
-                self.first_doubled = int(again[0])
-        new = values[~(is_again | known)]
-        starts = np.concatenate((self._starts, new))
-        ends = np.concatenate((self._ends, new + 1))
-        order = np.argsort(starts, kind="stable")
-        starts, ends = starts[order], ends[order]
-        is_start = np.ones(len(starts), np.bool_)
-        is_start[1:] = starts[1:] != ends[:-1]
-        is_end = np.ones(len(starts), np.bool_)
-        is_end[:-1] = is_start[1:]
-        self._starts, self._ends = starts[is_start], ends[is_end]
+        is_known = run >= 0
+        is_known[is_known] = values[is_known] < self._ends[run[is_known]]
+        again, new = values[(counts > 1) | is_known], values[~is_known]
+        self._doubled += int(counts.sum()) - len(new)
+        if len(again) and self.first_doubled is None:
+            self.first_doubled = int(again[0])
+        # No two runs overlap, so their starts and ends are in one order; where they meet they join.
+        starts = np.sort(np.concatenate((self._starts, new)))
+        ends = np.sort(np.concatenate((self._ends, new + 1)))
+        is_apart = starts[1:] != ends[:-1]
+        self._starts = np.concatenate((starts[:1], starts[1:][is_apart]))
+        self._ends = np.concatenate((ends[:-1][is_apart], ends[-1:]))
 
     @property
     def doubled(self) -> int:
