@@ -16,7 +16,7 @@ import pytest
 
 from c1m.engine.epoll import EpollEngine
 from c1m.engine.uring.rings import Tuning
-from c1m.kernel import socket_calls
+from c1m.kernel import libc
 from c1m.kernel.uring_probe import OLDEST
 from c1m.testing.fake_host import CALLS
 from contract.harness import Harness, SocketHarness
@@ -40,7 +40,7 @@ class Refused:
         self.refused: Counter[str] = Counter()
         self._planned: tuple[str, int, int, int] = ("", 0, 0, 0)
         make_epoll, make_event = select.epoll, os.eventfd
-        accept, open_stream = socket_calls.accept, socket_calls.open_stream
+        accept, open_stream = libc.accept, libc.open_stream
 
         def epoll() -> Adding:
             self.call("epoll")
@@ -52,10 +52,8 @@ class Refused:
 
         patch.setattr(select, "epoll", epoll)
         patch.setattr(os, "eventfd", eventfd)
-        patch.setattr(socket_calls, "accept", lambda fd: self.code("accept") or accept(fd))
-        patch.setattr(
-            socket_calls, "open_stream", lambda af: self.code("socket") or open_stream(af)
-        )
+        patch.setattr(libc, "accept", lambda fd: self.code("accept") or accept(fd))
+        patch.setattr(libc, "open_stream", lambda af: self.code("socket") or open_stream(af))
 
     def refuse(self, call: str, first: int, times: int, code: int) -> None:
         self._planned = (call, first, first + times, code)

@@ -12,7 +12,7 @@ import pytest
 
 from c1m.engine.epoll import ACCEPTS_MAX, EVENTS_MAX, RESERVE, EpollEngine
 from c1m.errors import LimitError
-from c1m.kernel import socket_calls
+from c1m.kernel import libc
 from contract.harness import SocketHarness
 from contract.sample import to
 from contract.world import World
@@ -142,8 +142,8 @@ def test_errors_that_concern_one_accepted_connection_only_are_skipped(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [-errno.ECONNABORTED, -errno.EPROTO]
-    accept = socket_calls.accept
-    monkeypatch.setattr(socket_calls, "accept", lambda fd: answers.pop() if answers else accept(fd))
+    accept = libc.accept
+    monkeypatch.setattr(libc, "accept", lambda fd: answers.pop() if answers else accept(fd))
     world.open()
     assert answers == []
 

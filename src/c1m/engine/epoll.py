@@ -59,8 +59,7 @@ from c1m.engine.ragged import Ragged, read_only
 from c1m.engine.shortage import Shortage, refusals
 from c1m.engine.states import ConnState
 from c1m.errors import EngineUnavailable, InternalError
-from c1m.kernel import socket_calls
-from c1m.kernel.libc import trim
+from c1m.kernel import libc
 from c1m.kernel.limits import descriptors_left
 from c1m.kernel.refusals import ERRNOS, refusal
 from c1m.kernel.sleeping import poll
@@ -211,7 +210,7 @@ class _Acceptor:
                 break
             fd = self._held.pop(listener, -1)
             if fd < 0:
-                fd = socket_calls.accept(listener)
+                fd = libc.accept(listener)
             if fd >= capacity:
                 os.close(fd)
                 self.turned_away += 1
@@ -314,7 +313,7 @@ class EpollEngine:
         return self._acceptor.listen(endpoints, backlog)
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
-        fds = socket_calls.open_streams(destinations.family, len(destinations), self.capacity)
+        fds = libc.open_streams(destinations.family, len(destinations), self.capacity)
         size, to = destinations.size, np.ascontiguousarray(destinations.rows)
         to_address, own_address = to.ctypes.data, 0
         if sources is not None:
@@ -324,7 +323,7 @@ class EpollEngine:
         for at, fd in zip(range(0, to.nbytes, size), fds, strict=True):
             self._states[fd] = CONNECTING
             self._interests[fd] = OUT
-            code = -socket_calls.bind(fd, own_address + at, size) if own_address else 0
+            code = -libc.bind(fd, own_address + at, size) if own_address else 0
             code = code or self._begin_connect(fd, to_address + at, size)
             if code:
                 self._next.failed[fd] = code
@@ -333,7 +332,7 @@ class EpollEngine:
 
     def _begin_connect(self, fd: int, address: int, size: int) -> int:
         """Connect, and have epoll report when that is done: 0 for what is under way, or errno."""
-        code = -socket_calls.connect(fd, address, size)
+        code = -libc.connect(fd, address, size)
         if code not in (0, errno.EINPROGRESS):
             return code
         try:
@@ -394,9 +393,9 @@ class EpollEngine:
                 self._watch(slot)
                 continue
             if abort:
-                socket_calls.reset_on_close(slot)
+                libc.reset_on_close(slot)
             elif state == OPEN:
-                socket_calls.discard_input(slot)
+                libc.discard_input(slot)
             self._release(slot)
 
     def wake(self) -> None:
@@ -451,7 +450,7 @@ class EpollEngine:
         if came_ns >= self._next_trim_ns:
             self._next_trim_ns = came_ns + TRIM_NS
             if self._outbox.has_shrunk():
-                trim()
+                libc.trim()
         batch = self._next.take(pieces, nbytes)
         batch.came_ns = came_ns
         if self._checks and (len(batch) or not self._counts.ticks & 15):
@@ -543,7 +542,7 @@ class EpollEngine:
         self._counts.live += len(fds)
 
     def _end_connect(self, slot: int) -> None:
-        code = socket_calls.pending_error(slot)
+        code = libc.pending_error(slot)
         if code:
             self._next.failed[slot] = code
             self._release(slot)
@@ -579,7 +578,7 @@ class EpollEngine:
         if slot not in outbox:
             self._watch(slot)
             if self._states[slot] == LINGERING:
-                socket_calls.discard_input(slot)
+                libc.discard_input(slot)
                 self._release(slot)
 
     def _expire(self) -> None:
@@ -588,7 +587,7 @@ class EpollEngine:
         if now_ns >= self._lingering.next_ns:
             expired = self._lingering.expire(now_ns, self._outbox.size)
             for slot in expired:
-                socket_calls.reset_on_close(slot)
+                libc.reset_on_close(slot)
                 self._release(slot)
             self._next.expired += expired
 
@@ -619,7 +618,7 @@ class EpollEngine:
         What is still unread of it is kept, and the error behind it: reading will meet both.
         """
         is_unread = self._states[slot] == OPEN
-        code = self._broken.get(slot) or (0 if is_unread else socket_calls.pending_error(slot))
+        code = self._broken.get(slot) or (0 if is_unread else libc.pending_error(slot))
         if code or self._states[slot] == LINGERING:
             self._end(slot, code)
         else:  # epoll would report it for ever

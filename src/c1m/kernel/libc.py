@@ -1,15 +1,26 @@
-"""The few raw system calls that Python does not offer, for io_uring (by descriptor, for the epoll
-engine: socket_calls.py). Nobody else calls ctypes on libc.
+"""System calls that Python does not offer: io_uring's, and those on sockets by descriptor, with
+addresses as the kernel wants them. Nobody else calls ctypes on libc.
 
-Errors come back as OSError with the errno. Calls that can sleep release the GIL; `enter_now`, which
-cannot, keeps it and so saves its hand-over.
+Python's own sockets are objects and take addresses as text; the epoll engine has neither. All its
+sockets are non-blocking, so none of these calls sleeps, and they keep the GIL, which saves its
+hand-over; so does `enter_now`. Calls that can sleep release it.
+
+Errors of the calls on sockets and of `enter` are results, as the kernel's own: -errno. Others come
+back as OSError with the errno.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import socket
+import struct
 from typing import Any
+
+from c1m.addresses import AF_UNIX
+from c1m.errors import LimitError
+from c1m.kernel.refusals import refusal
 
 NR_IO_URING_SETUP = 425
 NR_IO_URING_ENTER = 426
@@ -20,6 +31,11 @@ MAP_SHARED = 1
 MAP_POPULATE = 0x8000
 MADV_DONTFORK = 10
 
+SOCK_STREAM_NONBLOCK = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+IP_BIND_ADDRESS_NO_PORT = 24  # include/uapi/linux/in.h
+DISCARD_MAX = 1 << 24  # bytes of unread input that one close throws away
+
 INT, UINT, LONG = ctypes.c_int, ctypes.c_uint, ctypes.c_long
 SIZE, SSIZE, POINTER = ctypes.c_size_t, ctypes.c_ssize_t, ctypes.c_void_p
 
@@ -27,7 +43,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _held = ctypes.PyDLL(None, use_errno=True)
 
 
-def function(name: str, *argtypes: type, result: type = INT, holds_gil: bool = False) -> Any:
+def _function(name: str, *argtypes: type, result: type = INT, holds_gil: bool = False) -> Any:
     """A function of the C library: its arguments (none: undeclared) and its result."""
     found = (_held if holds_gil else _libc)[name]
     if argtypes:
@@ -36,20 +52,31 @@ def function(name: str, *argtypes: type, result: type = INT, holds_gil: bool = F
     return found
 
 
-_setup = function("syscall", LONG, UINT, POINTER, result=LONG)
-_register = function("syscall", LONG, INT, UINT, POINTER, UINT, result=LONG)
+_setup = _function("syscall", LONG, UINT, POINTER, result=LONG)
+_register = _function("syscall", LONG, INT, UINT, POINTER, UINT, result=LONG)
 # Without argtypes, which halves the 1.1 us that a call with seven declared arguments takes. Numbers
 # of Python's go as int then: right for what the kernel takes as 32 bits. The pointer and the size
 # have 64, and are ctypes objects.
-_enter = function("syscall", result=LONG)
-_enter_held = function("syscall", result=LONG, holds_gil=True)
+_enter = _function("syscall", result=LONG)
+_enter_held = _function("syscall", result=LONG, holds_gil=True)
 _NO_ARG = POINTER(None)
 _NO_SIZE = SIZE(0)
 
-_mmap = function("mmap", POINTER, SIZE, INT, INT, INT, LONG, result=POINTER)
-_munmap = function("munmap", POINTER, SIZE)
-_madvise = function("madvise", POINTER, SIZE, INT)
-_prctl = function("prctl", INT, *[ctypes.c_ulong] * 4)
+_mmap = _function("mmap", POINTER, SIZE, INT, INT, INT, LONG, result=POINTER)
+_munmap = _function("munmap", POINTER, SIZE)
+_madvise = _function("madvise", POINTER, SIZE, INT)
+_prctl = _function("prctl", INT, *[ctypes.c_ulong] * 4)
+_accept4 = _function("accept4", INT, POINTER, POINTER, INT, holds_gil=True)
+_socket = _function("socket", INT, INT, INT, holds_gil=True)
+_bind = _function("bind", INT, POINTER, UINT, holds_gil=True)
+_connect = _function("connect", INT, POINTER, UINT, holds_gil=True)
+_setsockopt = _function("setsockopt", INT, INT, INT, POINTER, UINT, holds_gil=True)
+_getsockopt = _function("getsockopt", INT, INT, INT, POINTER, POINTER, holds_gil=True)
+_recv = _function("recv", INT, POINTER, SIZE, INT, result=SSIZE, holds_gil=True)
+
+_ONE = struct.pack("=i", 1)
+_LINGER_RESET = struct.pack("=ii", 1, 0)  # struct linger: on, for 0 seconds
+
 _trim = getattr(_libc, "malloc_trim", None)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
@@ -121,3 +148,78 @@ def trim() -> None:
 def view_of(address: int, length: int) -> memoryview:
     """The memory at an address as a writable view; the caller keeps it mapped."""
     return memoryview((ctypes.c_ubyte * length).from_address(address)).cast("B")
+
+
+def _result(value: int) -> int:
+    return value if value >= 0 else -ctypes.get_errno()
+
+
+def accept(listener: int) -> int:
+    """The next connection of a listener's accept queue, non-blocking: its descriptor."""
+    return _result(_accept4(listener, None, None, SOCK_NONBLOCK))
+
+
+def open_stream(family: int) -> int:
+    """A new stream socket; without Nagle's delay where it is TCP."""
+    fd = _result(_socket(family, SOCK_STREAM_NONBLOCK, 0))
+    if fd >= 0 and family != AF_UNIX:
+        _setsockopt(fd, socket.IPPROTO_TCP, socket.TCP_NODELAY, _ONE, len(_ONE))
+    return fd
+
+
+def open_streams(family: int, count: int, below: int) -> list[int]:
+    """`count` new stream sockets whose descriptors are all less than `below`, or none.
+
+    Raises LimitError, whose `free` says how many could be had.
+    """
+    fds: list[int] = []
+    while len(fds) < count:
+        fd = open_stream(family)
+        if 0 <= fd < below:
+            fds.append(fd)
+            continue
+        for opened in [fd, *fds] if fd >= 0 else fds:
+            os.close(opened)
+        why, remedy = refusal("further connection", -fd if fd < 0 else errno.EMFILE)
+        raise LimitError(f"{why} {len(fds):,} of {count:,} connects could begin.", remedy, len(fds))
+    return fds
+
+
+def bind(fd: int, address: int, size: int) -> int:
+    """Bind to the struct sockaddr at an address in memory.
+
+    Where its port is 0 the kernel chooses one at connect time, when it knows the destination: one
+    port then serves many destinations (IP_BIND_ADDRESS_NO_PORT, Linux 4.2).
+    """
+    _setsockopt(fd, socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, _ONE, len(_ONE))
+    return _result(_bind(fd, address, size))
+
+
+def connect(fd: int, address: int, size: int) -> int:
+    """Start connecting to the struct sockaddr at an address in memory."""
+    return _result(_connect(fd, address, size))
+
+
+def pending_error(fd: int) -> int:
+    """SO_ERROR, which this clears: the errno (positive) the socket failed with, or 0."""
+    value, size = ctypes.c_int(0), ctypes.c_uint(ctypes.sizeof(ctypes.c_int))
+    if _getsockopt(
+        fd, socket.SOL_SOCKET, socket.SO_ERROR, ctypes.addressof(value), ctypes.addressof(size)
+    ):
+        return ctypes.get_errno()
+    return value.value
+
+
+def reset_on_close(fd: int) -> None:
+    """Let close(2) drop unsent output and send a RST instead of a FIN."""
+    _setsockopt(fd, socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET, len(_LINGER_RESET))
+
+
+def discard_input(fd: int) -> None:
+    """Throw unread input away without copying it.
+
+    close(2) on a TCP socket with unread input sends a RST and drops what is still in the send
+    buffer; after this it sends what is owed and a FIN. (TCP only: tcp(7), MSG_TRUNC. On a unix
+    socket the call fails without harm, as there close(2) never takes sent bytes back.)
+    """
+    _recv(fd, None, DISCARD_MAX, socket.MSG_TRUNC | socket.MSG_DONTWAIT)

@@ -22,11 +22,11 @@ from c1m.clock import SystemClock
 from c1m.errors import EngineUnavailable
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import anonymous
+from c1m.kernel.libc import IP_BIND_ADDRESS_NO_PORT
 from c1m.kernel.limits import descriptors_left, left_to_lock
 from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Ring, RingLike, register_file
 from c1m.kernel.sleeping import poll
-from c1m.kernel.socket_calls import IP_BIND_ADDRESS_NO_PORT
 from c1m.kernel.sockets import Listener, open_listeners
 from c1m.kernel.uring_probe import Features
 

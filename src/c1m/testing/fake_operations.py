@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from c1m.addresses import unpack
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.socket_calls import IP_BIND_ADDRESS_NO_PORT
+from c1m.kernel.libc import IP_BIND_ADDRESS_NO_PORT
 from c1m.kernel.uring_abi import POLLERR, POLLHUP, POLLIN, POLLOUT
 from c1m.testing.fake_network import Listener, Socket, error
 from c1m.testing.fake_requests import Buffer, ProvidedBuffers, Request

@@ -23,8 +23,8 @@ from c1m.engine.uring import submissions as sub
 from c1m.engine.uring.rings import RingSet
 from c1m.engine.uring.submissions import GENERATION_SHIFT, Op, pack
 from c1m.engine.uring.table import ConnTable
+from c1m.kernel.libc import IP_BIND_ADDRESS_NO_PORT
 from c1m.kernel.ring import Completions
-from c1m.kernel.socket_calls import IP_BIND_ADDRESS_NO_PORT
 
 
 class Connector:
