@@ -16,15 +16,12 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.kernel import uring_abi as abi
-
-if TYPE_CHECKING:
-    from c1m.kernel.ring import RingLike
+from c1m.kernel.ring import RingLike
 
 Ids = npt.NDArray[np.uint16]
 Memory = Callable[[int], mmap.mmap]
