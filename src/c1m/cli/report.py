@@ -38,7 +38,7 @@ def report(record: str | None, schema: bool, quiet: bool, **paths: str | None) -
             "RECORD.json, the record to show, is missing.",
             "Give a file that `c1m load --json FILE` wrote.",
         )
-    outputs = Outputs(paths)
+    outputs = Outputs({name: paths[name] for name in ("hgrm", "csv", "html")})
     run = RunRecord.read(record)
     outputs.write_record(run)
     if not quiet:
