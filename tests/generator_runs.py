@@ -252,12 +252,13 @@ class Run:
 
     def _check_series(self, record: RunRecord) -> None:
         """The rows add up to the totals."""
-        series, counts = record.series, self.generator.connections.counts
+        series, connections = record.series, self.generator.connections
+        counts = connections.counts
         groups = [group.requests for group in self.generator.recorder.groups]
         after = groups[1:]  # of the first replies only the bad ones are in the series
         sums = {
-            "opened": counts.opened, "failed": counts.failed, "lost": counts.lost,
-            "closed": counts.closed, "due": sum(t.due for t in after),
+            "opened": counts.opened, "failed": connections.connect_errnos.total(),
+            "lost": counts.lost, "closed": counts.closed, "due": sum(t.due for t in after),
             "sent": sum(t.sent for t in after), "right": sum(t.right for t in after),
             "bad": sum(t.wrong + t.missing for t in groups),
         }  # fmt: skip

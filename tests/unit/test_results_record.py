@@ -135,7 +135,6 @@ def test_connections_are_sorted_by_errno() -> None:
         failed_otherwise=15,
         unfinished=100,
     )
-    assert counts.failed == 36
 
 
 @pytest.mark.parametrize("phase", ["connect", "open"])

@@ -129,11 +129,6 @@ class Connections:
     )
     ready: int = counted("connections whose first reply was right", better=HIGHER)
 
-    @property
-    def failed(self) -> int:
-        """Connects that ended without a connection."""
-        return self.attempted - self.opened - self.unfinished
-
 
 CONNECTION_COUNTS = counts_of(Connections)
 
