@@ -112,10 +112,10 @@ def main(arguments: Sequence[str]) -> int:
             url = exporter.url
     except UsageError as error:
         answer = {"error": error.message, "remedy": error.remedy}
-        print(json.dumps(answer), file=sys.stderr, flush=True)
+        sys.stderr.write(json.dumps(answer) + "\n")
         return 2
     screen = Screen(url) if wanted.draw else None
-    print(json.dumps({"ready": True, "metrics": url}), file=sys.stderr, flush=True)
+    sys.stderr.write(json.dumps({"ready": True, "metrics": url}) + "\n")
     os.nice(NICE)
     with screen or contextlib.nullcontext():
         _follow(screen, exporter)
