@@ -17,13 +17,13 @@ from c1m.results.record import (
     Connections,
     KernelColumns,
     Latency,
-    Limit,
     MemoryPerConnection,
     ProcessColumns,
     Ramp,
     Requests,
     RunRecord,
     Samples,
+    Saturation,
     Series,
     StageResult,
     Verdict,
@@ -54,7 +54,7 @@ def run(
     cpu_us: float = 10.0,
     seconds: int = 30,
     between: float = 0.0,
-    limit: Limit | None = None,
+    limit: Saturation | None = None,
     **requests: Any,
 ) -> RunRecord:
     """A ramp of 5 s, then a closed loop: `slower` times every latency, `tail` times those of the
@@ -110,6 +110,6 @@ def run(
                         ProcessColumns([1] * (len(t) + 1), (0.4 * used).tolist(),
                                        (0.6 * used).tolist()),
                         ProcessColumns(), KernelColumns()),
-        limit=limit or Limit("server"),
+        limit=limit or Saturation("server"),
         verdict=Verdict(True),
     )  # fmt: skip

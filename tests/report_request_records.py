@@ -19,9 +19,9 @@ from c1m.results.record import (
     FanOut,
     FaultSeen,
     Latency,
-    Limit,
     Requests,
     RunRecord,
+    Saturation,
     Series,
     Span,
     StageResult,
@@ -205,7 +205,7 @@ def request_record(seconds: int = 100, rows: int = 400) -> RunRecord:
             FaultSeen("crossed", 40.5, 99_001, 2, "b'ping 99001 2\\n'", "b'ping 12 2\\n'"),
             FaultSeen("doubled", 44.0, 3, 1, "", "b'ping 3 1\\n'"),
         ],
-        limit=Limit(
+        limit=Saturation(
             who="generator",
             is_lower_bound=True,
             sentences=["Its loop had 97 % of its core while requests ran"],
@@ -248,7 +248,7 @@ def publish_record() -> RunRecord:
         fan_out=fan,
         faults=[],
         thresholds=[],
-        limit=Limit(who="server", sentences=["Its core was busy for 99 % of the time."]),
+        limit=Saturation(who="server", sentences=["Its core was busy for 99 % of the time."]),
     )
 
 

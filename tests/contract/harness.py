@@ -16,7 +16,7 @@ from typing import Any
 
 from c1m.addresses import AF_INET, Endpoint
 from c1m.engine import checks
-from c1m.engine.choose import ENGINES, Kind
+from c1m.engine.choose import ENGINES, EngineKind
 from c1m.engine.contract import Engine
 from contract.peers import Peer, PeerListener, SocketPeer, SocketPeerListener
 
@@ -101,7 +101,7 @@ class SocketHarness(Harness):
         return len(os.listdir("/proc/self/fd"))
 
 
-def _on_sockets(kind: Kind) -> Callable[[], Harness]:
+def _on_sockets(kind: EngineKind) -> Callable[[], Harness]:
     """A harness for an engine on the real kernel."""
     return lambda: SocketHarness(kind.make)
 

@@ -118,7 +118,7 @@ class MemoryPeer(Peer):
 class MemoryPeerListener(PeerListener):
     """A listener in the fake kernel's network."""
 
-    def __init__(self, listener: fake_network.Listener) -> None:
+    def __init__(self, listener: fake_network.ListeningSocket) -> None:
         super().__init__(listener.endpoint)
         self._listener = listener
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint
-from c1m.testing.fake_network import Listener, Network, Socket
+from c1m.testing.fake_network import ListeningSocket, Network, Socket
 
 LOOPBACK = Endpoint(AF_INET, "127.0.0.1", 0)
 
 
-def listen(network: Network, endpoint: Endpoint = LOOPBACK, backlog: int = 16) -> Listener:
+def listen(network: Network, endpoint: Endpoint = LOOPBACK, backlog: int = 16) -> ListeningSocket:
     listener = network.listen(endpoint, backlog)
     listener.hold()
     return listener

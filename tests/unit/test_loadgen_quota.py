@@ -11,7 +11,7 @@ import pytest
 from c1m.kernel import procfs
 from c1m.loadgen.sampler import QuotaWatch
 from c1m.results.histogram import Histogram
-from c1m.results.record import Limit, Requests, Throttling
+from c1m.results.record import Requests, Saturation, Throttling
 from c1m.results.saturation import Facts, is_held_back, judge_limit
 
 V2 = "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
@@ -130,7 +130,7 @@ OTHER = Throttling("/sys/fs/cgroup/db", 1.0, 0.1, 50, 40, 2.0)
 NAMED = "/sys/fs/cgroup/pod may use 20 ms of processor time each 100 ms (0.2 cores)"
 
 
-def verdict(*, is_open: bool, late: int = 0, **quotas: Any) -> Limit:
+def verdict(*, is_open: bool, late: int = 0, **quotas: Any) -> Saturation:
     lag = Histogram()
     lag.record(np.full(1_000, 1_000, np.int64))
     facts: dict[str, Any] = {

@@ -25,11 +25,11 @@ from c1m.report.compare import (
     differing_conditions,
 )
 from c1m.report.compare_text import comparison_text, headline
-from c1m.results.record import EngineUsed, FanOut, Limit, RunRecord, Verdict
+from c1m.results.record import EngineUsed, FanOut, RunRecord, Saturation, Verdict
 from measured_records import run
 from report_records import METADATA, complete_record, short_record
 
-GENERATOR = Limit("generator", is_lower_bound=True)
+GENERATOR = Saturation("generator", is_lower_bound=True)
 
 
 def verdicts(result: Comparison) -> dict[str, str]:
@@ -191,7 +191,7 @@ def test_reach_is_compared_by_what_is_short_of_all() -> None:
     ],
 )
 def test_where_the_generator_was_the_limit_only_what_follows_is_said(
-    a_limit: Limit | None, b_limit: Limit | None, slower: float, verdict: str
+    a_limit: Saturation | None, b_limit: Saturation | None, slower: float, verdict: str
 ) -> None:
     a = run(1, limit=a_limit)
     b = run(2, limit=b_limit, slower=slower, rate=2_000 / slower)
@@ -210,7 +210,7 @@ def test_what_a_generator_at_its_limit_did_not_send_is_not_the_servers() -> None
     lost = replace(short, connections=replace(short.connections, lost=2))
     assert one_each(run(1), lost)["lost"] == WORSE
     assert one_each(run(1, limit=GENERATOR), run(2, limit=GENERATOR))["complete"] == SAME
-    assert one_each(run(1), replace(short, limit=Limit("server")))["complete"] == WORSE
+    assert one_each(run(1), replace(short, limit=Saturation("server")))["complete"] == WORSE
 
 
 def test_several_records_a_side_are_judged_by_splitting_them_in_all_ways() -> None:

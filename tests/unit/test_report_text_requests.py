@@ -13,9 +13,9 @@ from c1m.results.record import (
     Explanation,
     FaultSeen,
     Latency,
-    Limit,
     Requests,
     RunRecord,
+    Saturation,
     StageResult,
 )
 from laws import broken_laws
@@ -205,20 +205,23 @@ def test_at_most_three_faults_of_a_kind_are_shown() -> None:
 @pytest.mark.parametrize(
     ("limit", "says"),
     [
-        (Limit("server", sentences=["Busy"]), ["limit The server was the limit.", "Busy."]),
-        (Limit("neither", sentences=["Kept."]), ["limit Neither was the limit.", "Kept."]),
-        (Limit("both", server_cpu=2.5), ["Measured while requests ran: server 250 % of a core."]),
-        (Limit(generator_cpu=0.5), ["limit What the limit was is not known."]),
+        (Saturation("server", sentences=["Busy"]), ["limit The server was the limit.", "Busy."]),
+        (Saturation("neither", sentences=["Kept."]), ["limit Neither was the limit.", "Kept."]),
+        (
+            Saturation("both", server_cpu=2.5),
+            ["Measured while requests ran: server 250 % of a core."],
+        ),
+        (Saturation(generator_cpu=0.5), ["limit What the limit was is not known."]),
     ],
 )
-def test_who_the_limit_was(limit: Limit, says: list[str]) -> None:
+def test_who_the_limit_was(limit: Saturation, says: list[str]) -> None:
     lines = squeezed(replace(request_record(), limit=limit))
     assert all(any(line.startswith(part) for line in lines) for part in says)
     assert not any("LOWER BOUND" in line for line in lines)
 
 
 def test_of_a_limit_of_which_nothing_is_known_nothing_is_said() -> None:
-    lines = squeezed(replace(request_record(), limit=Limit()))
+    lines = squeezed(replace(request_record(), limit=Saturation()))
     assert not any(line.startswith("limit ") for line in lines)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.results.histogram import Histogram
-from c1m.results.record import KernelColumns, Limit, ProcessColumns, Requests
+from c1m.results.record import KernelColumns, ProcessColumns, Requests, Saturation
 from c1m.results.samples import cpu_share, idle_cores
 from c1m.results.saturation import Facts, judge_limit, lag_bound_ns
 
@@ -37,7 +37,7 @@ CLOSED_LOOP: dict[str, Any] = {
 }  # fmt: skip
 
 
-def judged(base: dict[str, Any], **changes: Any) -> Limit:
+def judged(base: dict[str, Any], **changes: Any) -> Saturation:
     facts = {**base, **changes}
     counts = {name: facts.pop(name) for name in ("late", "sent", "unsent", "waited")}
     return judge_limit(Facts(requests=Requests(**counts), **facts))

@@ -14,9 +14,9 @@ from c1m.results.record import (
     FanOut,
     FaultSeen,
     Latency,
-    Limit,
     Requests,
     RunRecord,
+    Saturation,
     StageResult,
     Threshold,
 )
@@ -238,9 +238,9 @@ def test_a_fault_that_was_seen_counts_wherever_it_was() -> None:
 
 def test_saturation_must_be_known() -> None:
     for limit, holds in (
-        (Limit("server"), True),
-        (Limit("generator", is_lower_bound=True), False),
-        (Limit(), False),
+        (Saturation("server"), True),
+        (Saturation("generator", is_lower_bound=True), False),
+        (Saturation(), False),
     ):
         (one,) = judged(replace(complete_record(1_000), limit=limit), "saturated == no")
         assert one.holds == holds

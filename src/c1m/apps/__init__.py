@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from c1m.server.server import App
 
 
-class Entry(NamedTuple):
+class AppEntry(NamedTuple):
     """A server: where its class is, and what it does."""
 
     place: str
@@ -17,7 +17,7 @@ class Entry(NamedTuple):
 
 
 APPS = {
-    "echo": Entry("c1m.apps.echo:Echo", "sends every byte back"),
+    "echo": AppEntry("c1m.apps.echo:Echo", "sends every byte back"),
 }
 
 

@@ -37,7 +37,7 @@ DURATION = Unit(arguments.DURATION)
 RATE = Unit(arguments.RATE)
 
 
-class Message(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+class MessageText(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """`@FILE` -> its bytes (`@-`: of standard input); else the text with its escapes."""
 
     name = "message"
@@ -65,7 +65,7 @@ _OF_KIND: dict[str, dict[str, Any]] = {
     "texts": {"multiple": True},
     "flag": {"is_flag": True},
     "pid": {"type": click.IntRange(1, PID_MAX)},
-    "message": {"type": Message()},
+    "message": {"type": MessageText()},
 }
 
 

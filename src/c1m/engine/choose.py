@@ -19,7 +19,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EngineKind:
     """An engine's class. To make one raises EngineUnavailable, saying why, where it cannot run."""
 
     module: str
@@ -35,10 +35,12 @@ class Kind:
 
 
 ENGINES = {
-    "uring": Kind(
+    "uring": EngineKind(
         "c1m.engine.uring.engine", "UringEngine", False, "this kernel has all that it needs"
     ),
-    "epoll": Kind("c1m.engine.epoll", "EpollEngine", True, "it needs nothing but descriptors"),
+    "epoll": EngineKind(
+        "c1m.engine.epoll", "EpollEngine", True, "it needs nothing but descriptors"
+    ),
 }
 """By name, the best first."""
 

@@ -17,10 +17,10 @@ from c1m.results.histogram import Histogram
 from c1m.results.record import (
     FaultSeen,
     Latency,
-    Limit,
     Metadata,
     Requests,
     RunRecord,
+    Saturation,
     Span,
     StageResult,
 )
@@ -198,11 +198,11 @@ def _silence(generator: Generator) -> Silence | None:
     return None
 
 
-def _limit(generator: Generator, record: RunRecord, latencies: dict[str, Histogram]) -> Limit:
+def _limit(generator: Generator, record: RunRecord, latencies: dict[str, Histogram]) -> Saturation:
     """The verdict over the time in which requests ran; unknown where none did."""
     loaded = [stage for stage in record.stages if stage.requests.due and not stage.is_stampede]
     if not loaded:
-        return Limit()
+        return Saturation()
     requests, samples, recorder = record.requests, record.samples, generator.recorder
     start, end = loaded[0].start_s, loaded[-1].end_s
     busy_s = sum(stage.end_s - stage.start_s for stage in loaded)

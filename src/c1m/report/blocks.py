@@ -22,7 +22,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict(Block):
+class Headline(Block):
     """The outcome in one line, a warning or "", and what fell short."""
 
     is_good: bool

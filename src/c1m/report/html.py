@@ -87,7 +87,7 @@ def _title(text: str) -> str:
 
 def _block(block: blocks.Block, made: Sequence[Plot]) -> str:
     match block:
-        case blocks.Verdict():
+        case blocks.Headline():
             shown = _tag("strong", escape(block.headline))
             if block.warning:
                 shown += _tag("p", escape(block.warning), "bound")

@@ -12,6 +12,7 @@ from c1m.report import request_sections
 from c1m.report.blocks import (
     PAGE,
     TEXT,
+    Headline,
     Item,
     Items,
     Pairs,
@@ -20,7 +21,6 @@ from c1m.report.blocks import (
     Section,
     Statement,
     Tiles,
-    Verdict,
 )
 from c1m.report.request_sections import LOWER_BOUND, sentence
 from c1m.results import catalogue
@@ -87,7 +87,7 @@ def verdict(record: RunRecord) -> Section:
         headline = f"SHORT: {opened}, {format_count(c.lost)} lost."
     warning = LOWER_BOUND if record.limit.is_lower_bound else ""
     judged = record.verdict
-    return Section("", [Verdict(judged.complete, headline, warning, judged.shortfalls)])
+    return Section("", [Headline(judged.complete, headline, warning, judged.shortfalls)])
 
 
 # The figures at a glance: those of the catalogue by name.

@@ -49,7 +49,7 @@ class Terminal:
     def _block(self, title: str, block: blocks.Block) -> list[str]:
         lines: list[str] = []
         match block:
-            case blocks.Verdict():
+            case blocks.Headline():
                 lines += [*self.wrapped(block.headline), *self.wrapped(block.warning)]
                 for shortfall in block.shortfalls:
                     lines += self.wrapped(shortfall, "  - ")

@@ -423,7 +423,7 @@ class Throttling:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class Saturation:
     """Whether the generator or the server bounded what was measured.
 
     `who` is "generator", "server", "both", "neither" (the plan was kept and both had time to spare)
@@ -526,7 +526,7 @@ class RunRecord:
     stages: list[StageResult] = field(default_factory=list)
     series: Series = field(default_factory=Series)
     faults: list[FaultSeen] = field(default_factory=list)  # the first of each kind
-    limit: Limit = field(default_factory=Limit)
+    limit: Saturation = field(default_factory=Saturation)
     explanations: list[Explanation] = field(default_factory=list)  # of what is missing
     fan_out: FanOut | None = None
     notes: list[str] = field(default_factory=list)  # what a scenario found at the end

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from c1m.results.histogram import Histogram
-from c1m.results.record import Latency, Limit, Pause, Requests, Samples, Throttling
+from c1m.results.record import Latency, Pause, Requests, Samples, Saturation, Throttling
 from c1m.results.samples import cpu_share
 from c1m.units import NS_PER_MS, NS_PER_S, format_count, format_duration, format_rate
 
@@ -228,7 +228,7 @@ class Facts:
         return bool(self.cores) and self.server_cpu >= from_share * left
 
 
-def judge_limit(facts: Facts) -> Limit:
+def judge_limit(facts: Facts) -> Saturation:
     """Who was the limit, with the reasons in sentences."""
     whole = Histogram()
     whole.merge(facts.lag)
@@ -256,7 +256,7 @@ def judge_limit(facts: Facts) -> Limit:
             is_lower_bound = True
     if is_lower_bound:
         sentences.append("So these figures are a lower bound: the server may be able to do more.")
-    return Limit(
+    return Saturation(
         who=who,
         is_lower_bound=is_lower_bound,
         sentences=sentences,

@@ -36,7 +36,7 @@ RINGS_MAX = 1 << 16  # more than an engine makes
 class FakeListener(Listener):
     """A listening socket of the fake kernel, as the engine holds it."""
 
-    def __init__(self, kernel: FakeKernel, fd: int, file: fake_network.Listener) -> None:
+    def __init__(self, kernel: FakeKernel, fd: int, file: fake_network.ListeningSocket) -> None:
         self.endpoint = file.endpoint
         self.fd = fd
         self._kernel = kernel
@@ -139,7 +139,7 @@ class FakeKernel(Host):
 
     def peer_listener(
         self, endpoint: Endpoint | None = None, backlog: int = 128
-    ) -> fake_network.Listener:
+    ) -> fake_network.ListeningSocket:
         """Listen outside, for the engine to connect to (default: 127.0.0.1, a free port)."""
         listener = self.network.listen(endpoint or Endpoint(AF_INET, "127.0.0.1", 0), backlog)
         listener.hold()

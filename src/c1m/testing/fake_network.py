@@ -111,7 +111,7 @@ class Socket(File):
         self.limit = limit  # bytes that may wait here to be read
         self.source: Endpoint | None = None
         self.destination: Endpoint | None = None
-        self.waits_at: Listener | None = None  # connecting: the listener whose queue is full
+        self.waits_at: ListeningSocket | None = None  # connecting: the listener whose queue is full
         self.other: Socket | None = None
         self.inbox = bytearray()
         self.resets_on_close = False
@@ -295,7 +295,7 @@ class Socket(File):
         self.close()
 
 
-class Listener(File):
+class ListeningSocket(File):
     """A listening socket with its accept queue."""
 
     def __init__(self, network: Network, endpoint: Endpoint, backlog: int) -> None:
@@ -348,13 +348,13 @@ class Network:
     def __init__(self, socket_buffer: int = 65_536, ports: int = 28_232) -> None:
         self.socket_buffer = socket_buffer
         self._ports = ports
-        self._listeners: dict[Endpoint, Listener] = {}
+        self._listeners: dict[Endpoint, ListeningSocket] = {}
         self._taken: dict[Tuple, set[int]] = {}
         self._next_port = 1024
 
     # --- listening ------------------------------------------------------------------------------
 
-    def listen(self, endpoint: Endpoint, backlog: int) -> Listener:
+    def listen(self, endpoint: Endpoint, backlog: int) -> ListeningSocket:
         """Raises OSError: EADDRINUSE, EADDRNOTAVAIL."""
         if endpoint.family != AF_UNIX:
             if not self.is_local(endpoint.host):
@@ -365,11 +365,11 @@ class Network:
             raise error(errno.EADDRINUSE)
         if endpoint.family == AF_UNIX:
             _make_file(endpoint.path)
-        listener = Listener(self, endpoint, backlog)
+        listener = ListeningSocket(self, endpoint, backlog)
         self._listeners[endpoint] = listener
         return listener
 
-    def unbind(self, listener: Listener) -> None:
+    def unbind(self, listener: ListeningSocket) -> None:
         del self._listeners[listener.endpoint]
         if listener.endpoint.family == AF_UNIX:
             os.unlink(listener.endpoint.path)
@@ -441,7 +441,7 @@ class Network:
         listener.waiting.append(sock)
         raise error(errno.EINPROGRESS)
 
-    def _find(self, destination: Endpoint) -> Listener | None:
+    def _find(self, destination: Endpoint) -> ListeningSocket | None:
         exact = self._listeners.get(destination)
         if exact is not None or destination.family == AF_UNIX:
             return exact

@@ -16,8 +16,8 @@ from c1m.addresses import unpack
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.libc import IP_BIND_ADDRESS_NO_PORT
 from c1m.kernel.uring_abi import POLLERR, POLLHUP, POLLIN, POLLOUT
-from c1m.testing.fake_network import Listener, Socket, error
-from c1m.testing.fake_requests import Buffer, ProvidedBuffers, Request
+from c1m.testing.fake_network import ListeningSocket, Socket, error
+from c1m.testing.fake_requests import Buffer, FakeRequest, ProvidedBuffers
 
 READS_MAX = 32  # reads of one wake, then other requests have their turn (MULTISHOT_MAX_RETRY)
 _ACCEPT_ERRORS = (errno.ECONNABORTED, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO)
@@ -45,13 +45,13 @@ class Wait:
 Outcome = Done | Wait
 
 
-def accept(request: Request) -> Outcome:
+def accept(request: FakeRequest) -> Outcome:
     """Take connections into free places of the table.
 
     With the table full the connection *is* taken and then dropped: that client is lost.
     """
     listener, ring, sqe = request.file, request.ring, request.sqe
-    assert isinstance(listener, Listener)
+    assert isinstance(listener, ListeningSocket)
     assert sqe.len == 0 and sqe.file_index == abi.FILE_INDEX_ALLOC, "not as the engine asks"
     while True:
         if listener.queue and ring.chance.strikes("accept_error"):
@@ -71,7 +71,7 @@ def accept(request: Request) -> Outcome:
             return Done(place, flags)
 
 
-def receive(request: Request) -> Outcome:
+def receive(request: FakeRequest) -> Outcome:
     """Into provided buffers: once without waiting, or multishot, READS_MAX at each wake-up."""
     sock, ring, sqe = request.file, request.ring, request.sqe
     assert isinstance(sock, Socket)
@@ -100,7 +100,7 @@ def receive(request: Request) -> Outcome:
     return Wait(POLLIN, again=True)
 
 
-def _pick_buffer(request: Request, sock: Socket) -> tuple[ProvidedBuffers, Buffer] | None:
+def _pick_buffer(request: FakeRequest, sock: Socket) -> tuple[ProvidedBuffers, Buffer] | None:
     """The buffer that a receive takes next; None where there is none.
 
     It is picked before the socket is asked: with none there, even an idle socket ends the receive.
@@ -116,7 +116,7 @@ def _pick_buffer(request: Request, sock: Socket) -> tuple[ProvidedBuffers, Buffe
     return buffers, buffer
 
 
-def send(request: Request) -> Outcome:
+def send(request: FakeRequest) -> Outcome:
     """Send what fits, at once; a completion is due where that is not all (MSG_WAITALL)."""
     sock, ring, sqe = request.file, request.ring, request.sqe
     assert isinstance(sock, Socket)
@@ -134,7 +134,7 @@ def send(request: Request) -> Outcome:
     return Done(taken, failed=taken < sqe.len)
 
 
-def poll(request: Request) -> Outcome:
+def poll(request: FakeRequest) -> Outcome:
     """Multishot poll: a completion at each wake, and one at once if the file is ready."""
     file, ring, sqe = request.file, request.ring, request.sqe
     assert file is not None and sqe.len == abi.POLL_MULTISHOT
@@ -144,7 +144,7 @@ def poll(request: Request) -> Outcome:
     return Wait(sqe.op_flags)
 
 
-def open_socket(request: Request) -> Outcome:
+def open_socket(request: FakeRequest) -> Outcome:
     """A socket in a place of the table; a file that is there is replaced."""
     sqe, ring = request.sqe, request.ring
     assert sqe.off == socket.SOCK_STREAM and sqe.file_index > 0
@@ -153,7 +153,7 @@ def open_socket(request: Request) -> Outcome:
     return Done(0)
 
 
-def bind(request: Request) -> Outcome:
+def bind(request: FakeRequest) -> Outcome:
     """Bind to the struct sockaddr at addr, of off bytes."""
     sqe, sock = request.sqe, request.file
     assert isinstance(sock, Socket)
@@ -161,7 +161,7 @@ def bind(request: Request) -> Outcome:
     return Done(0)
 
 
-def connect(request: Request) -> Outcome:
+def connect(request: FakeRequest) -> Outcome:
     """Connect to the struct sockaddr at addr, which is copied when the request is issued."""
     sqe, sock = request.sqe, request.file
     assert isinstance(sock, Socket)
@@ -181,7 +181,7 @@ def connect(request: Request) -> Outcome:
     return Done(0)
 
 
-def set_option(request: Request) -> Outcome:
+def set_option(request: FakeRequest) -> Outcome:
     """setsockopt of {level u32, name u32} in addr, the value at addr3: ports are late anyway."""
     sqe = request.sqe
     assert sqe.off == abi.SOCKET_URING_OP_SETSOCKOPT, "not as the engine asks"
@@ -190,7 +190,7 @@ def set_option(request: Request) -> Outcome:
     return Done(0)
 
 
-def close(request: Request) -> Outcome:
+def close(request: FakeRequest) -> Outcome:
     """Empty a place of the table; requests that are armed on the file keep it open."""
     sqe = request.sqe
     assert sqe.fd == 0 and not request.has(abi.FIXED_FILE) and sqe.file_index > 0
@@ -198,7 +198,7 @@ def close(request: Request) -> Outcome:
     return Done(0)
 
 
-def cancel(request: Request) -> Outcome:
+def cancel(request: FakeRequest) -> Outcome:
     """Cancel by user data: the last armed of that name, which stays findable until it has ended.
 
     So a second cancel in the same block finds the same request again; CANCEL_ALL takes them all.
@@ -216,7 +216,7 @@ def cancel(request: Request) -> Outcome:
     return Done(len(targets) if everyone else 0)
 
 
-OPERATIONS: dict[int, Callable[[Request], Outcome]] = {
+OPERATIONS: dict[int, Callable[[FakeRequest], Outcome]] = {
     abi.OP_NOP: lambda request: Done(0),
     abi.OP_POLL_ADD: poll,
     abi.OP_ACCEPT: accept,

@@ -167,7 +167,7 @@ class ProvidedBuffers:
         self._head = (self._head + 1) & 0xFFFF
 
 
-class Request:
+class FakeRequest:
     """One submission in the kernel, from its issue to its last completion."""
 
     def __init__(self, ring: RingState, sqe: Sqe, file: File | None) -> None:
@@ -206,15 +206,15 @@ class RingState:
         self.cq_entries = cq_entries
         self.table = FileTable(self.chance.counts)
         self.buffers: dict[int, ProvidedBuffers] = {}
-        self.armed: dict[int, list[Request]] = {}
+        self.armed: dict[int, list[FakeRequest]] = {}
         self.is_closed = False
         self._bell: Event | None = None
         self._cq: deque[Cqe] = deque()
         self._overflow: deque[Cqe] = deque()
-        self._work: list[Request] = []
+        self._work: list[FakeRequest] = []
         self._has_taskrun = False
 
-    def queue_work(self, request: Request) -> None:
+    def queue_work(self, request: FakeRequest) -> None:
         """A file has woken a request, or it was cancelled: to be run in a later enter."""
         if request.is_queued or request.is_over or self.is_closed:
             return
@@ -228,7 +228,7 @@ class RingState:
         if self._bell is not None:
             self._bell.signal()
 
-    def post_more(self, request: Request, result: int, flags: int) -> bool:
+    def post_more(self, request: FakeRequest, result: int, flags: int) -> bool:
         """A completion that is not the last; False: it cannot be posted, the request must end."""
         if len(self._cq) >= self.cq_entries or self._overflow:
             self.chance.counts["ended_by_overflow"] += 1

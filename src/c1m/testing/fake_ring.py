@@ -24,7 +24,7 @@ from c1m.kernel.ring import Completions, Rows
 from c1m.testing.fake_host import REGISTRATIONS, Host
 from c1m.testing.fake_network import Event, File, error
 from c1m.testing.fake_operations import ON_A_FILE, OPERATIONS, Done, Wait
-from c1m.testing.fake_requests import Cqe, ProvidedBuffers, Request, RingState, Sqe
+from c1m.testing.fake_requests import Cqe, FakeRequest, ProvidedBuffers, RingState, Sqe
 
 RUN_MAX = 20  # IO_LOCAL_TW_DEFAULT_MAX
 
@@ -184,9 +184,9 @@ class FakeRing(RingState):
                 self.chance.counts["bad_files"] += 1
                 self._post_last(Cqe(sqe.user_data, -errno.EBADF, 0))
                 return
-        self._issue(Request(self, sqe, file))
+        self._issue(FakeRequest(self, sqe, file))
 
-    def _issue(self, request: Request) -> None:
+    def _issue(self, request: FakeRequest) -> None:
         try:
             outcome = OPERATIONS[request.sqe.opcode](request)
         except OSError as problem:
@@ -196,7 +196,7 @@ class FakeRing(RingState):
             return
         self._end(request, outcome)
 
-    def _arm(self, request: Request, wait: Wait) -> None:
+    def _arm(self, request: FakeRequest, wait: Wait) -> None:
         file = request.file
         assert file is not None
         if not request.is_armed:
@@ -208,7 +208,7 @@ class FakeRing(RingState):
         if wait.again or (was_tried and file.ready() & wait.events):
             self.queue_work(request)
 
-    def _end(self, request: Request, done: Done) -> None:
+    def _end(self, request: FakeRequest, done: Done) -> None:
         if request.is_armed:
             same = self.armed[request.sqe.user_data]
             same.remove(request)
@@ -238,7 +238,7 @@ class FakeRing(RingState):
         if self._work:
             self._has_taskrun = True
 
-    def _run_one(self, request: Request) -> None:
+    def _run_one(self, request: FakeRequest) -> None:
         request.is_queued = False
         if request.is_over:
             return  # it was woken by what it did itself, and ended
