@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import threading
 from collections import Counter
@@ -63,6 +64,11 @@ class Faults:
     accept_error: float = 0.0  # an accept fails (no connection is taken)
     sticky_taskrun: float = 0.0  # TASKRUN stays set with nothing left to do
     interrupt: float = 0.0  # a sleep ends early, as by a signal
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} = {value} is no probability below 1")
 
 
 class Chance:
