@@ -38,7 +38,7 @@ from c1m.protocols.resp import reply_size
 from c1m.results import thresholds
 from c1m.results.options import LoadOptions
 from c1m.scenarios import template
-from c1m.scenarios.template import Place
+from c1m.scenarios.template import Placeholder
 
 DIGITS = "0123456789"
 K, M, G = 1_000, 1_000_000, 1_000_000_000
@@ -374,7 +374,7 @@ def test_a_message_has_as_many_letters_as_are_written(text: str) -> None:
     except UsageError:
         assert not is_size
     else:
-        assert is_size and (parts, places) == ([b"a", b"b"], [Place("random", size or 0)])
+        assert is_size and (parts, places) == ([b"a", b"b"], [Placeholder("random", size or 0)])
 
 
 ports = st.one_of(st.integers(0, 70_000).map(str), texts, st.just("9" * 5000))

@@ -14,7 +14,7 @@ from c1m.engine.ragged import Bytes, Ragged
 from c1m.errors import UsageError
 from c1m.protocols.framing import windows
 from c1m.scenarios.message_rows import MessageRows, stride_of
-from c1m.scenarios.template import Place, length_bytes, parse, pattern_of
+from c1m.scenarios.template import Placeholder, length_bytes, parse, pattern_of
 from c1m.scenarios.template import unescape as unescape
 
 Numbers = npt.NDArray[np.int64]
@@ -164,7 +164,7 @@ class Message:
             return False
         at = self._prefix
         parts = [(0, length_bytes(self._constant - at, at))]
-        for place, part in zip([Place("", 0), *self._places], self._parts, strict=True):
+        for place, part in zip([Placeholder("", 0), *self._places], self._parts, strict=True):
             at += place.size
             parts.append((at, part))
             at += len(part)

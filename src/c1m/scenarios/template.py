@@ -28,14 +28,14 @@ _PATTERN_PART_MAX = 256  # bytes of a constant part that a pattern spells out
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placeholder:
     """Where something is put in: "n", "seq", "random" or "any"; `size` bytes of the last two."""
 
     kind: str
     size: int = 0
 
 
-def parse(template: str | bytes) -> tuple[list[bytes], list[Place]]:
+def parse(template: str | bytes) -> tuple[list[bytes], list[Placeholder]]:
     """Constant parts, and what stands between two of them. Raises UsageError for a bad one."""
     if isinstance(template, bytes):
         return [template], []
@@ -48,10 +48,10 @@ def parse(template: str | bytes) -> tuple[list[bytes], list[Place]]:
         if token[0] in ("{{", "}}"):
             parts[-1] += token[0][0]
         elif token[1] in ("n", "seq"):
-            places.append(Place(token[1]))
+            places.append(Placeholder(token[1]))
             parts.append("")
         elif sized is not None and int(sized[2]) > 0:
-            places.append(Place(sized[1], int(sized[2])))
+            places.append(Placeholder(sized[1], int(sized[2])))
             parts.append("")
         else:
             raise UsageError(
@@ -69,7 +69,9 @@ def parse(template: str | bytes) -> tuple[list[bytes], list[Place]]:
         ) from None
 
 
-def pattern_of(parts: Sequence[bytes], places: Sequence[Place], prefix: int) -> re.Pattern[bytes]:
+def pattern_of(
+    parts: Sequence[bytes], places: Sequence[Placeholder], prefix: int
+) -> re.Pattern[bytes]:
     """What any message of a template looks like behind `prefix` bytes: to tell whose it may be.
 
     With groups `n` and `seq` where it has them. {random} is as long as it is; {any} is anything,
