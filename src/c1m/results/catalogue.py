@@ -68,7 +68,7 @@ _PERCENTILE = re.compile(r"p([0-9]+(?:\.[0-9]+)?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class Quantity:
     """What a metric's values are: how they are written in thresholds, and shown."""
 
     unit: str
@@ -89,15 +89,15 @@ def _flag(value: str) -> float:
 
 
 KINDS = {
-    "time": Unit("time", "a time, with its unit (ns, us, ms, s, m, h): 50ms",
+    "time": Quantity("time", "a time, with its unit (ns, us, ms, s, m, h): 50ms",
                  partial(parse_duration, needs_unit=True), format_duration),
-    "count": Unit("count", "a count: 100 or 10k", parse_count,
+    "count": Quantity("count", "a count: 100 or 10k", parse_count,
                   lambda n: format_count(n) if n == round(n) else f"{n:,.1f}"),
-    "rate": Unit("per second", "a rate: 50k/s", partial(parse_rate, may_be_zero=True), format_rate),
-    "share": Unit("share", "a share: 99.9% or 0.999", parse_share, _percent),
-    "bytes": Unit("bytes", "a size in bytes: 64 or 4KiB", parse_mean_size,
+    "rate": Quantity("per second", "a rate: 50k/s", partial(parse_rate, may_be_zero=True), format_rate),
+    "share": Quantity("share", "a share: 99.9% or 0.999", parse_share, _percent),
+    "bytes": Quantity("bytes", "a size in bytes: 64 or 4KiB", parse_mean_size,
                   lambda n: f"{n:,.1f} B" if n < 1024 else format_bytes(n)),
-    "flag": Unit("yes or no", "yes or no", _flag, lambda is_so: "yes" if is_so else "no"),
+    "flag": Quantity("yes or no", "yes or no", _flag, lambda is_so: "yes" if is_so else "no"),
 }  # fmt: skip
 
 Reader = Callable[[RunRecord], float | None]

@@ -49,7 +49,7 @@ _MEMORY = ("server_rss_bytes", "client_rss_bytes", "slab_bytes", "used_bytes")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Panel:
     """A part of the picture. `draw(width, rows)` gives at most `rows` lines."""
 
     rank: int  # 0 is the most important
@@ -58,7 +58,7 @@ class Block:
     draw: Callable[[int, int], list[Text]]
 
 
-def fit(blocks: Sequence[Block], width: int, height: int) -> list[Text]:
+def fit(blocks: Sequence[Panel], width: int, height: int) -> list[Text]:
     """The lines of the blocks that fit, in the order given, each line `width` columns.
 
     The most important blocks are chosen first; then all of them share the rows that are left.
@@ -82,7 +82,7 @@ def fit(blocks: Sequence[Block], width: int, height: int) -> list[Text]:
     return lines
 
 
-def beside(left: Block, right: Block) -> Block:
+def beside(left: Panel, right: Panel) -> Panel:
     """Two blocks as one: each has half of the width, and as many rows as the taller."""
 
     def draw(width: int, rows: int) -> list[Text]:
@@ -92,12 +92,12 @@ def beside(left: Block, right: Block) -> Block:
         return [a.append_text(b) for a, b in zip(lefts, rights, strict=True)]
 
     least, most = max(left.least, right.least), max(left.most, right.most)
-    return Block(min(left.rank, right.rank), least, most, draw)
+    return Panel(min(left.rank, right.rank), least, most, draw)
 
 
-def blank(rank: int) -> Block:
+def blank(rank: int) -> Panel:
     """An empty row."""
-    return Block(rank, 1, 1, lambda width, rows: [Text()])
+    return Panel(rank, 1, 1, lambda width, rows: [Text()])
 
 
 def _sized(lines: list[Text], width: int, rows: int) -> list[Text]:
@@ -191,11 +191,11 @@ class Dashboard:
 
     def lines(self, width: int, height: int) -> list[Text]:
         """At most `height` lines of `width` columns, the most important parts first."""
-        funnel, requests = Block(1, 8, 8, self._funnel), Block(2, 8, 8, self._requests)
-        opened, rates = Block(8, 3, 12, self._open_chart), Block(9, 3, 12, self._rate_chart)
+        funnel, requests = Panel(1, 8, 8, self._funnel), Panel(2, 8, 8, self._requests)
+        opened, rates = Panel(8, 3, 12, self._open_chart), Panel(9, 3, 12, self._rate_chart)
         used = [i for i, count in enumerate(self.snapshot.octaves) if count] or [0]
-        spread = Block(6, 6, max(6, used[-1] - used[0] + 2), self._octaves)
-        table = Block(5, 6, max(6, 1 + len(self._percentile_names())), self._percentiles)
+        spread = Panel(6, 6, max(6, used[-1] - used[0] + 2), self._octaves)
+        table = Panel(5, 6, max(6, 1 + len(self._percentile_names())), self._percentiles)
         middle = [funnel, requests, table, spread, opened, rates]
         if width >= TWO_COLUMNS:
             middle = [
@@ -203,12 +203,12 @@ class Dashboard:
                 beside(spread, table), blank(12),
             ]  # fmt: skip
         ends = [
-            Block(3, 1, 2 if len(self.snapshot.causes()) > 2 else 1, self._errors),
-            Block(7, 1, 1, self._memory),
-            Block(4, 1, 1, self._generator),
+            Panel(3, 1, 2 if len(self.snapshot.causes()) > 2 else 1, self._errors),
+            Panel(7, 1, 1, self._memory),
+            Panel(4, 1, 1, self._generator),
         ]
-        hint = Block(13, 1, 1, self._hint)
-        top = [Block(0, 1, 1, self._title), Block(0, 1, 1, self._stage)]
+        hint = Panel(13, 1, 1, self._hint)
+        top = [Panel(0, 1, 1, self._title), Panel(0, 1, 1, self._stage)]
         return fit([*top, *middle, *ends, hint], width, height)
 
     def _overflow(self) -> Literal["crop", "ellipsis"]:
