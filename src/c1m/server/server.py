@@ -40,6 +40,7 @@ AnySlots = Slots | Sequence[int] | int
 CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
 TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
 REPORT_NS_MIN = 1_000_000  # reports are no closer together
+QUIET_NS = 10_000_000  # of a drain: what was on its way has arrived by then
 TOP_KEPT = 1 << 16  # slots whose columns keep their memory when nobody is connected
 PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
 
@@ -400,15 +401,19 @@ class Server:
     def drain(self) -> None:
         """Stop accepting, answer what has come, send pending output until the deadline; close all.
 
-        Ends early when a tick brings nothing and no output is pending. The application's `on_close`
-        gets what is closed here as DRAIN.
+        Ends early when nothing has come for QUIET_NS and no output is pending. The application's
+        `on_close` gets what is closed here as DRAIN.
         """
         self.engine.listen([], 0)
         self.app.on_stop(self)
-        deadline = self.clock.now_ns() + self.drain_ns
-        while self.clock.now_ns() < deadline:
-            events = self.tick(timeout_ns=10_000_000)
-            if not events and self.engine.statistics().outbox_bytes == 0:
+        now = heard_ns = self.clock.now_ns()
+        deadline = now + self.drain_ns
+        while now < deadline:
+            events = self.tick(timeout_ns=QUIET_NS)  # may be shorter: a timer, on_tick, a wake-up
+            now = self.clock.now_ns()
+            if events:
+                heard_ns = now
+            elif now - heard_ns >= QUIET_NS and self.engine.statistics().outbox_bytes == 0:
                 break
         slots = self.live_slots()
         self._end(slots, CloseReason.DRAIN)
@@ -417,7 +422,7 @@ class Server:
             self.app.on_close(CloseBatch(slots, reasons), self)
         while self.engine.statistics().lingering and self.clock.now_ns() < deadline:
             self._has_ended = False
-            self.loop.tick(10_000_000)
+            self.loop.tick(QUIET_NS)
 
     def shutdown(self) -> None:
         """End what is left at once and release everything. May be called twice."""
