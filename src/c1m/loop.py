@@ -17,6 +17,7 @@ import itertools
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
@@ -112,11 +113,15 @@ class Loop:
                 on.eof(batch.eof)
             if len(batch.closed):
                 on.closed(batch.closed, batch.closed_errnos)
-        due = []
+        due = deque[tuple[int, int, Callable[[int], object]]]()
         while self._timers and self._timers[0][0] <= self.woke_ns:
-            due.append(heapq.heappop(self._timers)[2])
-        for callback in due:
-            callback(self.woke_ns)
+            due.append(heapq.heappop(self._timers))
+        try:
+            while due:
+                due.popleft()[2](self.woke_ns)
+        finally:
+            for timer in due:  # one has raised: the others are still due
+                heapq.heappush(self._timers, timer)
 
     def call_at(self, when_ns: int, callback: Callable[[int], object]) -> None:
         """Call `callback(now_ns)` at the end of the first tick that this time falls into.

@@ -88,6 +88,22 @@ def test_a_tick_ends_at_the_next_timer_and_calls_those_that_are_due_in_order() -
     assert engine.waits == [200, 100, 1_000]
 
 
+def test_timers_due_beside_one_that_raises_are_called_in_the_next_tick() -> None:
+    loop, _ = made()
+    called: list[int] = []
+
+    def fail(now_ns: int) -> None:
+        raise ValueError("on purpose")
+
+    loop.call_at(1_000, fail)
+    loop.call_at(1_000, called.append)
+    with pytest.raises(ValueError, match="on purpose"):
+        loop.tick(0)
+    assert called == []
+    loop.tick(0)
+    assert called == [1_000]
+
+
 def test_a_callback_that_asks_for_itself_at_once_is_called_once_a_tick() -> None:
     loop, engine = made()
     called: list[int] = []
