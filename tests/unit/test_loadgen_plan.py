@@ -75,6 +75,7 @@ def test_connections_beside_stages_are_opened_first(first: str, has_ramp: bool) 
         ({"connections": 10, "arrivals": "x"}, "arrivals is 'x'. Use constant or poisson"),
         ({"connections": 10, "stages": ["ramp 20"]}, "go up to 20"),
         ({"stages": ["drain"]}, "opens no connection"),
+        ({"connections": 10, "engine": "nope"}, "There is no engine 'nope'. Choose one of auto"),
     ],
 )
 def test_what_cannot_be_done_is_refused(given: dict[str, Any], said: str) -> None:

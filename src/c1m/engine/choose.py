@@ -45,6 +45,13 @@ ENGINES = {
 """By name, the best first."""
 
 
+def check_name(name: str) -> None:
+    """Raise UsageError for the name of no engine."""
+    if name != AUTO and name not in ENGINES:
+        names = ", ".join([AUTO, *ENGINES])
+        raise UsageError(f"There is no engine {name!r}.", f"Choose one of {names}.")
+
+
 def choose(
     name: str = AUTO,
     *,
@@ -61,9 +68,7 @@ def choose(
     `busy_poll_ns`: how long an engine that can looks for more before it sleeps. Raises UsageError
     when the one asked for cannot run here.
     """
-    if name != AUTO and name not in ENGINES:
-        names = ", ".join([AUTO, *ENGINES])
-        raise UsageError(f"There is no engine {name!r}.", f"Choose one of {names}.")
+    check_name(name)
     from c1m.kernel.limits import raise_nofile
 
     raise_nofile()  # needs no privilege: the soft limit is only a default

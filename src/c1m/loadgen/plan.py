@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from c1m.addresses import Endpoint, parse_url
+from c1m.engine.choose import check_name
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
@@ -44,6 +45,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
     for text in options.targets:
         parse_url(text)  # before all else: what is no target is not mended by further options
     parse_spread(options.spread)
+    check_name(options.engine)
     if options.rate_per_s is not None and options.think_ns is not None:
         raise UsageError(
             "A rate and a think time were given.",
