@@ -66,6 +66,12 @@ def test_what_was_asked_has_its_times_in_nanoseconds() -> None:
     assert (asked.hold_ns, asked.think_ns) == (250_000_000, None)
     same = old["asked"].keys() - {"hold_s", "think_s", "timeout_s"}
     assert {name: getattr(asked, name) for name in same} == {n: old["asked"][n] for n in same}
+    assert (asked.scenario, asked.targets) == (old["scenario"], [old["target"]])
+
+
+def test_what_early_records_did_not_say_is_empty() -> None:
+    asked = RunRecord.from_json(data() | {"asked": {}}).asked
+    assert (asked.timeout_ns, asked.arrivals, asked.spread) == (0, "", "")
 
 
 def test_a_record_of_schema_1_obeys_the_laws_and_is_shown(tmp_path: Path) -> None:
@@ -129,6 +135,8 @@ def test_replies_beyond_those_due_stay_with_their_stage() -> None:
         ({"stages": [{"requests": {"due": -1}}]}, "stages[0].name is missing"),
         ({"requests": {"due": -1}}, "requests.due is '-1', not a count"),
         ({"connections": 5}, "connections is '5', not an object"),
+        ({"asked": {"hold_s": 10**400}}, "asked.hold_s is not in range"),
+        ({"asked": {"think_s": -1e300}}, "asked.think_s is not in range"),
     ],
 )
 def test_damage_is_reported(part: dict[str, Any], says: str) -> None:

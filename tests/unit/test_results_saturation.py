@@ -155,6 +155,15 @@ def columns(*cpu_s: float | None) -> ProcessColumns:
     return ProcessColumns(rss_bytes=[1] * len(half), user_s=half, system_s=list(half))
 
 
+def test_columns_that_early_records_lack_are_not_known() -> None:
+    t_s, whole = [0.0, 1.0, 2.0], [0.0, 0.5, 1.0]
+    assert cpu_share(ProcessColumns(user_s=whole, system_s=whole), t_s, 0.0, 2.0) == 1.0
+    for columns in (ProcessColumns(user_s=whole), ProcessColumns(system_s=whole)):
+        assert cpu_share(columns, t_s, 0.0, 2.0) is None
+    assert cpu_share(ProcessColumns(user_s=whole, system_s=whole), [], 0.0, 2.0) is None
+    assert idle_cores(KernelColumns(idle_s=whole), [], 0.0, 2.0) is None
+
+
 def test_cpu_share_of_a_window() -> None:
     process, t_s = columns(10.0, 10.0, 11.0, 11.5, 11.5), [0.0, 1.0, 2.0, 3.0, 4.0]
     assert cpu_share(process, t_s, 1.0, 2.0) == 1.0

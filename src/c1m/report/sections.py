@@ -25,7 +25,7 @@ from c1m.report.blocks import (
 from c1m.report.request_sections import LOWER_BOUND, sentence
 from c1m.results import catalogue
 from c1m.results.options import LoadOptions
-from c1m.results.record import Explanation, Failure, ProcessColumns, RunRecord
+from c1m.results.record import Explanation, Failure, ProcessColumns, RunRecord, Threshold
 from c1m.units import (
     NS_PER_S,
     format_bytes,
@@ -71,9 +71,14 @@ def thresholds(record: RunRecord) -> Section:
     """Each threshold as given, what was measured, and why it does not hold."""
     marks = [one.holds for one in record.thresholds]
     held = "all" if all(marks) else f"{sum(marks)} of"
-    rows = [(one.text, one.shown or "not measured", sentence(one.why)) for one in record.thresholds]
+    rows = [(one.text, _measured(one), sentence(one.why)) for one in record.thresholds]
     title = f"thresholds: {held} {len(marks)} hold"
     return Section.table(title, ("measured", ""), rows, has_words=True, marks=marks)
+
+
+def _measured(one: Threshold) -> str:
+    """Early records have no `shown`."""
+    return one.shown or ("not measured" if one.value is None else f"{one.value:.6g}")
 
 
 def verdict(record: RunRecord) -> Section:

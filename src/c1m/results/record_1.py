@@ -17,7 +17,6 @@ It changes JSON, and knows only the parts that it changes.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -100,7 +99,9 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
         names = {"failed": "failed_otherwise"}
         new["connections"] = {"ready": first.right} | {names.get(n, n): counts[n] for n in counts}
     if isinstance(asked := data.get("asked"), dict):
-        new["asked"] = _asked(asked)
+        new["asked"] = _asked(asked) | {
+            "scenario": data.get("scenario", ""), "targets": [data.get("target", "")],
+        }  # fmt: skip
     if isinstance(limit := data.get("limit"), dict):
         said = [text for text in old.limit.sentences if not text.startswith(_CPU)]
         new["limit"] = limit | {"sentences": said}
@@ -128,11 +129,13 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked(old: dict[str, Any]) -> dict[str, Any]:
-    """With times in nanoseconds in the place of seconds."""
-    asked = dict(old)
+    """With times in nanoseconds, not seconds; what early records did not say is empty."""
+    asked = {"timeout_ns": 0, "arrivals": "", "spread": ""} | old
     for name in ("hold", "think", "timeout"):
         seconds = asked.pop(f"{name}_s", None)
-        if isinstance(seconds, int | float) and math.isfinite(seconds):
+        if isinstance(seconds, int | float):
+            if not abs(seconds) < 2**63 / NS_PER_S:
+                raise ValueError(f"asked.{name}_s is not in range")
             asked[f"{name}_ns"] = round(seconds * NS_PER_S)
     return asked
 

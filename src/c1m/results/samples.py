@@ -28,7 +28,7 @@ def cpu_used(
     """(CPU seconds, seconds): what a process used from `from_s` to `to_s`, and for how much of that
     it was sampled. None where it is not known; times are as in `t_s`, which rises.
     """
-    if process is None:
+    if process is None or len(process.user_s) != len(process.system_s):
         return None
     return _grown(_column(process.user_s) + _column(process.system_s), t_s, from_s, to_s)
 
@@ -66,7 +66,7 @@ def _grown(
 ) -> tuple[float, float] | None:
     """How much a total that never falls grew, and in how many seconds of that time."""
     known = ~np.isnan(totals)
-    if np.count_nonzero(known) < 2:
+    if np.count_nonzero(known) < 2 or len(known) != len(t_s):  # early records lack some columns
         return None
     times, values = _column(t_s)[known], totals[known]
     start, end = max(from_s, times[0]), min(to_s, times[-1])
