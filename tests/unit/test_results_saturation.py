@@ -156,7 +156,8 @@ def columns(*cpu_s: float | None) -> ProcessColumns:
 
 
 def test_columns_that_early_records_lack_are_not_known() -> None:
-    t_s, whole = [0.0, 1.0, 2.0], [0.0, 0.5, 1.0]
+    t_s = [0.0, 1.0, 2.0]
+    whole: list[float | None] = [0.0, 0.5, 1.0]
     assert cpu_share(ProcessColumns(user_s=whole, system_s=whole), t_s, 0.0, 2.0) == 1.0
     for columns in (ProcessColumns(user_s=whole), ProcessColumns(system_s=whole)):
         assert cpu_share(columns, t_s, 0.0, 2.0) is None
