@@ -32,8 +32,9 @@ HOUR_NS = 3600 * NS_PER_S
 
 def integer(name: str, given: Any, least: int = 0, most: int = COUNT_MAX) -> int:
     """A whole number from `least` to `most`; 2.0 is one, "2", 2.5 and True are none."""
-    number = _whole(name, given)
-    _in_range(name, given, number, least, most, format_count)
+    span = _span(least, most, format_count)
+    number = _whole(name, given, span)
+    _in_range(name, given, number, least, most, span)
     return number
 
 
@@ -109,7 +110,7 @@ class Number:
 
     name: str
     parse: Callable[[str], Any]
-    plain: Callable[[str, Any], Any]  # the value of what is no text
+    plain: Callable[[str, Any, str], Any]  # the value of what is no text: name, given, the range
     least: float
     most: float
     shown: Callable[[float], str] = format_count
@@ -120,36 +121,42 @@ class Number:
 
     def check(self, name: str, given: Any) -> Any:
         """The number. Raises UsageError for what is none, and for one out of the range."""
+        span = _span(self.least, self.most, self.shown)
         if isinstance(given, str):
             try:
                 value = self.parse(given)
             except UsageError as error:
                 raise UsageError(f"{name}: {error.message}", error.remedy) from None
         else:
-            value = self.plain(name, given)
-        _in_range(name, given, value, self.least, self.most, self.shown)
+            value = self.plain(name, given, span)
+        _in_range(name, given, value, self.least, self.most, span)
         return value
 
 
-def _in_range(
-    name: str, given: Any, value: float, least: float, most: float, shown: Callable[[float], str]
-) -> None:
+def _span(least: float, most: float, shown: Callable[[float], str]) -> str:
+    """ "1 to 2,147,483,647"; "0 or more" where only what a column holds is the end."""
+    if most == COUNT_MAX:
+        return f"{shown(least)} or more"
+    return f"{shown(least) if least else 0} to {shown(most)}"
+
+
+def _in_range(name: str, given: Any, value: float, least: float, most: float, span: str) -> None:
     if not least <= value <= most:
         what = "small" if value < least else "large"
         said = given if isinstance(given, str) else _shown(given)
-        raise UsageError(
-            f"{said} is too {what} for {name}.", f"Give {shown(least)} to {shown(most)}."
-        )
+        raise UsageError(f"{said} is too {what} for {name}.", f"Give {span}.")
 
 
-def _whole(name: str, given: Any) -> int:
+def _whole(name: str, given: Any, span: str) -> int:
     try:
         is_whole = isinstance(given, float) and given.is_integer()
         number = int(given) if is_whole else operator.index(given)
     except TypeError:
         number = None
     if number is None or isinstance(given, bool):
-        raise UsageError(f"{name} is {_shown(given)}, no whole number.", "Give one.")
+        raise UsageError(
+            f"{name} is {_shown(given)}, no whole number.", f"Give a whole number: {span}."
+        )
     return number
 
 
@@ -165,14 +172,14 @@ def _real(name: str, given: Any, wanted: str) -> float:
     return number
 
 
-def _seconds(name: str, given: Any) -> float:
+def _seconds(name: str, given: Any, span: str) -> float:
     """In nanoseconds."""
-    ns = _real(name, given, "seconds, or a text such as '30s'") * NS_PER_S
+    ns = _real(name, given, f"seconds, or a text such as '30s': {span}") * NS_PER_S
     return round(ns) if math.isfinite(ns) else ns
 
 
-def _per_second(name: str, given: Any) -> float:
-    number = _real(name, given, "50_000, or '50k/s'")
+def _per_second(name: str, given: Any, span: str) -> float:
+    number = _real(name, given, f"50_000, or '50k/s': {span}")
     if number == 0:
         raise UsageError(f"{name} is 0, which does nothing.", "Give one above zero.")
     return number
