@@ -69,6 +69,15 @@ def test_what_was_asked_has_its_times_in_nanoseconds() -> None:
     assert (asked.scenario, asked.targets) == (old["scenario"], [old["target"]])
 
 
+def test_options_that_only_the_command_has_are_read_from_it() -> None:
+    command = "c1m load 127.0.0.1:1 --source 127.0.0.9 --connect-window=5 --publishers 2k"
+    asked = RunRecord.from_json(data() | {"command": command.split()}).asked
+    assert (asked.sources, asked.connect_window, asked.publishers) == (["127.0.0.9"], 5, 2_000)
+    storm = RunRecord.from_json(data() | {"command": ["--scenario", "reconnect-storm"]})
+    assert (storm.scenario, storm.asked.scenario) == ("reconnect-storm",) * 2
+    assert RunRecord.from_json(data() | {"command": ["--publishers", "x"]}).asked.publishers is None
+
+
 def test_what_early_records_did_not_say_is_empty() -> None:
     asked = RunRecord.from_json(data() | {"asked": {}}).asked
     assert (asked.timeout_ns, asked.arrivals, asked.spread) == (0, "", "")

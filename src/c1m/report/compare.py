@@ -342,7 +342,8 @@ def _conditions(record: RunRecord) -> dict[str, str]:
         if one.name not in _NOT_TOLD:
             value = getattr(record.asked, one.name)
             is_time = one.name.endswith("_ns") and value is not None
-            named[f"asked.{one.name}"] = format_duration(value) if is_time else _text(value)
+            name = one.name.removesuffix("_ns")
+            named[f"asked.{name}"] = format_duration(value) if is_time else _text(value)
     return named
 
 
@@ -351,7 +352,9 @@ def _text(value: Any) -> str:
         return "; ".join(value) or "-"
     if isinstance(value, int | float):
         return format_count(value) if float(value).is_integer() else f"{value:g}"
-    return "-" if value is None or value == "" else str(value)
+    if value is None or value == "":
+        return "-"
+    return str(value) if str(value).isprintable() else repr(value)
 
 
 def _target_kind(target: str) -> str:

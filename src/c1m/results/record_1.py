@@ -17,14 +17,17 @@ It changes JSON, and knows only the parts that it changes.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from c1m.errors import UsageError
 from c1m.results import codec
-from c1m.units import NS_PER_S
+from c1m.units import NS_PER_S, parse_count
 
 SCHEMA = "c1m-run/1"
 _CPU = "CPU while requests ran: "
@@ -77,6 +80,9 @@ class _Limit:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
+    command: list[str] = field(default_factory=list)
+    scenario: str = ""
+    target: str = ""
     explanations: list[_Explanation] = field(default_factory=list)
     limit: _Limit = field(default_factory=_Limit)
     phases: list[_Stage] = field(default_factory=list)
@@ -98,10 +104,10 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     if isinstance(counts := data.get("connections"), dict):
         names = {"failed": "failed_otherwise"}
         new["connections"] = {"ready": first.right} | {names.get(n, n): counts[n] for n in counts}
+    typed = _typed(old.command)
+    new["scenario"] = typed.get("scenario", old.scenario)
     if isinstance(asked := data.get("asked"), dict):
-        new["asked"] = _asked(asked) | {
-            "scenario": data.get("scenario", ""), "targets": [data.get("target", "")],
-        }  # fmt: skip
+        new["asked"] = _asked(asked) | {"scenario": old.scenario, "targets": [old.target]} | typed
     if isinstance(limit := data.get("limit"), dict):
         said = [text for text in old.limit.sentences if not text.startswith(_CPU)]
         new["limit"] = limit | {"sentences": said}
@@ -126,6 +132,20 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     new["stampede"] = _requests([one for one in old.rounds if one.name == "stampede"], extras)
     new["faults"] = data.get("faults") or _faults(old.rounds)
     return new
+
+
+def _typed(command: Sequence[str]) -> dict[str, Any]:
+    """Options that schema 1 has in the command only, and a scenario that it has as "echo"."""
+    words = [part for word in command for part in word.split("=", 1 if word[:2] == "--" else 0)]
+    said = list(itertools.pairwise(words))
+    found: dict[str, Any] = {"sources": [value for name, value in said if name == "--source"]}
+    for name, value in said:
+        if name in ("--connect-window", "--publishers"):
+            with contextlib.suppress(UsageError):
+                found[name[2:].replace("-", "_")] = parse_count(value)
+        if (name, value) == ("--scenario", "reconnect-storm"):
+            found["scenario"] = value
+    return found
 
 
 def _asked(old: dict[str, Any]) -> dict[str, Any]:
