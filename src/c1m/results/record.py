@@ -1,7 +1,8 @@
 """The record of a run: everything that was asked, measured and concluded, as versioned JSON.
 
 Plain data without computing; every field has a default, so a record can be filled piece by piece.
-All times within a record are seconds since the run's start, latencies nanoseconds, sizes bytes.
+Times within a record are seconds since the run's start, latencies and the times in `asked`
+nanoseconds, sizes bytes.
 
 Within schema "c1m-run/2" fields may be added, never renamed or given another meaning.
 """
