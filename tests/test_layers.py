@@ -1,7 +1,7 @@
-"""Imports go one way, as drawn in c1m's docstring: read from the source, lazy imports included.
+"""Imports go one way, as drawn in c1m's docstring: read from the source.
 
-What a module imports only for its annotations (under `if TYPE_CHECKING:`) does not count: nothing
-runs. The public face, `c1m/__init__.py`, names everything and is left out.
+Lazy ones and those for annotations only (under `if TYPE_CHECKING:`) are included. The public face,
+`c1m/__init__.py`, names everything and is left out.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ KERNEL_ELSEWHERE = {
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
     "cli/demo": {"socket"},  # looks for a free port
     "cli/live/observer": {"socket"},  # a pair of them, to its other process
+    "testing/fake_kernel": {"mmap"},  # a type
     "testing/fake_operations": {"ctypes", "socket"},  # reads the memory it was pointed at, as
     "testing/fake_requests": {"ctypes"},  # the kernel does
     "testing/fake_ring": {"ctypes"},
@@ -101,17 +102,10 @@ KERNEL_ELSEWHERE = {
 
 
 class Imports(ast.NodeVisitor):
-    """Names of the modules that a file imports when it runs: "c1m.engine.contract", "os"."""
+    """Names of the modules that a file imports: "c1m.engine.contract", "os"."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
-
-    def visit_If(self, node: ast.If) -> None:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            for child in node.orelse:
-                self.visit(child)
-        else:
-            self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> None:
         self.names |= {alias.name for alias in node.names}
