@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,41 @@ def test_a_piece_beyond_its_memory_is_not_sent_in_the_middle_of_a_run() -> None:
     exchange.take(one, Ragged.of([b"abcd"]))
     with pytest.raises(ScenarioError, match=r"what requests returned .* length 8"):
         exchange.requests(one)
+
+
+def lists(numbers: np.ndarray, seqs: np.ndarray) -> Any:
+    return [b"x"] * len(numbers)
+
+
+class Decorated(c1m.Scenario):
+    @functools.wraps(lists)
+    def requests(self, numbers: np.ndarray, seqs: np.ndarray) -> Any:  # type: ignore[override]
+        return lists(numbers, seqs)
+
+
+class SetLater(c1m.Scenario):
+    def __init__(self) -> None:
+        self.requests = lists  # type: ignore[method-assign]
+
+
+class LikeOneThatIsGuarded(c1m.Scenario):
+    def __init__(self) -> None:
+        guarded = own_scenario(SetLater()).requests
+        self.requests = functools.wraps(guarded)(lists)  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("kind", [Decorated, SetLater, LikeOneThatIsGuarded])
+def test_however_a_method_is_made_its_mistakes_are_told(kind: type[Scenario]) -> None:
+    scenario = own_scenario(kind())
+    with pytest.raises(ScenarioError, match=r"requests returned list") as told:
+        rehearse(scenario, 2, 0)
+    assert "Ragged.of" in told.value.remedy
+
+
+def test_a_scenario_is_guarded_once() -> None:
+    scenario = own_scenario(Decorated())
+    before = scenario.requests
+    assert own_scenario(scenario).requests is before
 
 
 def test_half_open_is_right_when_the_server_ends_it() -> None:

@@ -17,6 +17,7 @@ from c1m.scenarios.base import Scenario
 
 _OURS = __file__.rpartition("scenarios")[0]
 _LIBRARY = "/lib/python"
+_MARK = "_c1m_guard"  # the attribute of a method that is guarded: itself
 _PIECES = ("requests", "replies")  # methods that return a piece for each connection
 
 
@@ -26,8 +27,9 @@ def guard(scenario: Scenario) -> Scenario:
         if name.startswith("_") or not callable(inherited):
             continue
         method = getattr(scenario, name)
-        is_own = getattr(type(scenario), name) is not inherited
-        if is_own and not hasattr(method, "__wrapped__"):
+        is_own = getattr(method, "__func__", method) is not inherited
+        # `functools.wraps` hands our mark on to a user's decorator: only on itself is it ours.
+        if is_own and getattr(method, _MARK, None) is not method:
             setattr(scenario, name, _guarded(scenario, name, method))
     return scenario
 
@@ -45,6 +47,7 @@ def _guarded(scenario: Scenario, name: str, method: Callable[..., Any]) -> Calla
             return check_pieces(scenario.name, name, result, len(arguments[0]))
         return result
 
+    setattr(call, _MARK, call)
     return call
 
 
