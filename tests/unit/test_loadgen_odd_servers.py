@@ -6,14 +6,18 @@ The command runs in this process, the server in a thread, the connections are re
 from __future__ import annotations
 
 import json
+import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from c1m.cli.commands import c1m
+from c1m.loadgen.run import load as run_load
 from c1m.results.record import RunRecord
+from c1m.results.snapshot import Snapshot
 from e2e import odd_servers
 from laws import broken_laws
 from one_each import one_each
@@ -160,3 +164,21 @@ def test_a_server_that_ends_connections_in_the_hold(
     assert failures(record) == {("open", "ECONNRESET" if with_reset else "EOF", half)}
     assert (record.connections.peak_open, record.connections.open_at_end) == (COUNT, half)
     assert outcomes(record) == [(COUNT, COUNT, 0, 0), (half, half, 0, 0)]
+
+
+def test_a_run_that_an_exception_ends_gives_its_descriptors_back(engine: str) -> None:
+    def raises(_: Snapshot) -> None:
+        raise KeyError("of the caller")
+
+    def own_files() -> int:
+        """Those of /proc that a sampler keeps open."""
+        links = []
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # of another thread, and closed since then
+                links.append(os.readlink(f"/proc/self/fd/{name}"))
+        return sum(link.startswith("/proc/") for link in links)
+
+    before = own_files()
+    with odd_servers.ClosesAtOnce() as server, pytest.raises(KeyError, match="of the caller"):
+        run_load(server.url, connections=3, engine=engine, on_progress=raises)
+    assert own_files() == before

@@ -94,6 +94,7 @@ def run(
         check_capacity(chosen, plan.asked.connections)
         pid = options.server_pid or server_pid_of(plan.targets)
         sampler = Sampler(pid, clock)
+        stack.callback(sampler.close)
         generator = Generator(plan, chosen, clock, sampler, on_progress)
         started = metadata.started_text()
         if on_signals:
@@ -102,7 +103,7 @@ def run(
         statistics = chosen.statistics()  # while its rings are there
         extra = statistics.extra | {f"refused_{k}": n for k, n in statistics.refused.items()}
         generator.loop.shutdown()
-        sampler.close()
+        sampler.close()  # before files are opened to conclude: it may have taken the last ones
         server_nofile = 0 if pid is None else procfs.nofile(pid=pid)[0]
         conditions = metadata.collect(chosen.name, chosen.reason, extra)
         record = conclude(generator, conditions, started, thresholds, server_nofile)
