@@ -103,7 +103,7 @@ def plan_of(texts: list[str]) -> list[Stage]:
 
 
 def planned_s(plan: list[Stage], timeout_s: float) -> float:
-    """The longest that a plan may take where anything may be silent until the time-out."""
+    """The longest that a plan may take where anything may be silent until the timeout."""
     timed = sum(stage.duration_ns or 0 for stage in plan) / 1e9
     paced = sum(stage.connections_to / (stage.connect_rate or 1e9) for stage in plan)
     return timed + paced + 5.0 * timeout_s * (len(plan) + 2) + len(plan)

@@ -18,7 +18,7 @@ from c1m.scenarios.templates import SlowReader
 from generator_runs import SECOND, Engine, Run, slots_of
 
 TIMEOUT_S = 1.0
-# A time-out is looked for every eighth of it; a stage may wait for two of them, one after the other
+# A timeout is looked for every eighth of it; a stage may wait for two of them, one after the other
 # (what was in flight before it, then its own).
 PATIENCE_S = 2.5 * TIMEOUT_S
 
@@ -80,12 +80,12 @@ def test_refused_connects_are_answers() -> None:
         slots = list(engine.connecting)
         return engine.refuse(slots, [errno.ECONNREFUSED] * len(slots)) if slots else None
 
-    record = Run(["ramp 100 at 5/s"], script, window=10).record()  # 20 s, ten times the time-out
+    record = Run(["ramp 100 at 5/s"], script, window=10).record()  # 20 s, ten times the timeout
     assert record.connections.refused == 100 and not record.stages[0].stood_still_s
 
 
 def test_its_own_pace_is_no_standing_still() -> None:
-    record = Run(["ramp 4 at 30/m", "drain in 8s"]).record()  # a connect every two time-outs
+    record = Run(["ramp 4 at 30/m", "drain in 8s"]).record()  # a connect every two timeouts
     assert record.verdict.complete, record.verdict.shortfalls
 
 

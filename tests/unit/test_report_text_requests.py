@@ -86,7 +86,7 @@ def test_what_a_run_with_requests_says() -> None:
     whole = " ".join(lines)
     for part in (
         "stages ramp 0..100k in 20s; hold 100k for 30s at 10k/s..50k/s; spike",
-        "open loop of 50,000/s, arrivals poisson, spread zipf:1.1, churn 5k/s, time-out 10.0 s",
+        "open loop of 50,000/s, arrivals poisson, spread zipf:1.1, churn 5k/s, timeout 10.0 s",
         "They differ from p99 on: corrected counts from when a request was due",
         "1,103 were late because the generator was behind",
         "server 41 % of a core; generator behind its schedule p99 162 us",

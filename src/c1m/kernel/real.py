@@ -58,7 +58,7 @@ class Kernel(Protocol):
         """From now on `sleep` also ends when this ring has something."""
 
     def sleep(self, timeout_ns: int) -> bool:
-        """Sleep until a watched ring has something, `wake` or the time-out; True for `wake`."""
+        """Sleep until a watched ring has something, `wake` or the timeout; True for `wake`."""
 
     def look(self, ring: RingLike, time_ns: int) -> bool:
         """Look at a ring again and again, for so long at most; whether it has something."""

@@ -64,7 +64,7 @@ class RingLike(Protocol):
         """Hand over and collect; the number of completions that can now be reaped.
 
         Stops near `most` completions. With `least` 1 it sleeps until there is one, up to
-        `timeout_ns` (negative: for ever); a signal or the time-out ends the sleep early.
+        `timeout_ns` (negative: for ever); a signal or the timeout ends the sleep early.
         """
 
     def reap(self, into: Completions) -> int:

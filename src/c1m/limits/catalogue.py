@@ -33,7 +33,7 @@ _OTHER_COUNTERS = (
     Counter(
         "Tcp.EstabResets",
         "an open connection of this machine ended by a reset, sent or received",
-        "Look at who resets: the server's log, its limits, its idle time-out.",
+        "Look at who resets: the server's log, its limits, its idle timeout.",
         ("open ECONNRESET", "open EPIPE"),
     ),
     Counter(
@@ -91,7 +91,7 @@ _OTHER_COUNTERS = (
     Counter(
         "TcpExt.TCPAbortOnTimeout",
         "the kernel gave a connection up after its last retransmission or keep-alive",
-        "Look at the path between (conntrack tables, NAT time-outs) and whether the peer is up.",
+        "Look at the path between (conntrack tables, NAT timeouts) and whether the peer is up.",
         ("open ETIMEDOUT",),
     ),
     Counter(

@@ -11,7 +11,7 @@ It is reported once, before the rows that follow from it, which then have no rem
 root behind a single row is reported in that row.
 
 A counter is joined to a row whose symptom it can explain and of which it is at least a hundredth:
-one overflow does not explain ten thousand time-outs. Counters are the whole network namespace's;
+one overflow does not explain ten thousand timeouts. Counters are the whole network namespace's;
 those that only an accepting machine counts say nothing here about a server elsewhere.
 """
 

@@ -61,7 +61,7 @@ CONNECT = {
 OPEN = {
     "EOF": (
         "closed by the peer before the run was over",
-        "Look at the server's idle time-out and at its limit of connections.",
+        "Look at the server's idle timeout and at its limit of connections.",
     ),
     "ECONNRESET": (
         "the peer reset the open connection",
@@ -69,11 +69,11 @@ OPEN = {
     ),
     "EPIPE": (
         "sent to a connection that the peer had closed already",
-        "Look at the server's idle time-out and at its log.",
+        "Look at the server's idle timeout and at its log.",
     ),
     "ETIMEDOUT": (
         "the peer stopped answering and the kernel gave up retransmitting",
-        "Look at the path between (conntrack tables, NAT time-outs) and at the server's load.",
+        "Look at the path between (conntrack tables, NAT timeouts) and at the server's load.",
     ),
     "ECONNABORTED": (
         "the connection was aborted by this machine's kernel",

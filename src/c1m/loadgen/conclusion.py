@@ -189,7 +189,7 @@ def _faults(generator: Generator) -> list[FaultSeen]:
 
 
 def _silence(generator: Generator) -> Silence | None:
-    """The first stage in which connects were waited for in vain at its end for the time-out."""
+    """The first stage in which connects were waited for in vain at its end for the timeout."""
     for phase in generator.phases[:-2]:
         is_long = phase.end_ns - phase.moved_ns >= generator.plan.asked.timeout_ns
         if phase.gave_up and is_long:

@@ -176,7 +176,7 @@ class Watch:
     """Notices when the server, the path to it or the generator itself stands still.
 
     The generator sets when what last happened, in monotonic nanoseconds. A *stage* stands still
-    when something is under way and nothing of it has come to an end for the time-out: then the
+    when something is under way and nothing of it has come to an end for the timeout: then the
     stage is over (`moved_ns`, `is_still`). The server (or the path) stood still when no reply came
     on any connection for STILL_NS though some were waited for, the generator when it was not awake
     for so long. Both are kept as gaps; results/saturation.py decides which of them are reported.

@@ -344,7 +344,7 @@ def _requests_asked(asked: LoadOptions) -> list[str]:
     if asked.pipeline > 1:
         parts.append(f"{asked.pipeline} in flight on a connection")
     if parts and asked.timeout_ns:
-        parts.append(f"time-out {format_duration(asked.timeout_ns)}")
+        parts.append(f"timeout {format_duration(asked.timeout_ns)}")
     if parts and asked.seed:
         parts.append(f"seed {asked.seed}")
     return parts

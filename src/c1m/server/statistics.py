@@ -18,9 +18,9 @@ class CloseReason(IntEnum):
     RESET = 3, "reset by the peer"  # its RST, or a send to a peer that is gone
     TIMED_OUT = 4, "timed out"  # the kernel gave up on the peer
     ERROR = 5, "failed"  # any other errno
-    IDLE = 6, "idle too long"  # nothing came for the idle time-out
+    IDLE = 6, "idle too long"  # nothing came for the idle timeout
     DRAIN = 7, "closed at shutdown"
-    # It took nothing of its output until the linger time-out.
+    # It took nothing of its output until the linger timeout.
     NOT_READ = 8, "closed by us, and reset because the peer did not read the rest"
 
     def __new__(cls, value: int, text: str = "") -> Self:
