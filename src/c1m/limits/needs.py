@@ -15,6 +15,7 @@ import bisect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from c1m.bounds import BACKLOG
 from c1m.engine.choose import ENGINES
 
 # The kernel refuses a larger table of direct descriptors for one ring (IORING_MAX_FIXED_FILES).
@@ -29,8 +30,6 @@ FIRST_RING_BYTES = 49 * 4096
 # a further ring gets up to 256 of them, but no more than a 64th of the rest; slots over all rings.
 RINGS_MAX = 430
 RING_SLOTS_TOTAL_MAX = 1 << 23
-# No listener asks for a longer accept queue.
-ACCEPT_QUEUE_MAX = 65535
 # 127.0.0.0/8 without 127.255.255.255 and the network's own address.
 LOOPBACK_SOURCES = (1 << 24) - 2
 
@@ -141,7 +140,7 @@ def descriptors(request: Request, nofile: int) -> int:
 
 def accept_queue(request: Request) -> int:
     """Backlog of each listener with which no connect has to be held back."""
-    return min(ACCEPT_QUEUE_MAX, -(-request.connections // max(1, len(request.listen_ports))))
+    return min(BACKLOG, -(-request.connections // max(1, len(request.listen_ports))))
 
 
 def locked_bytes(request: Request, nofile: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from c1m.bounds import BACKLOG
 from c1m.limits import needs
 from c1m.limits.limit import NO_ANSWER, Advice, Counter, Finding, Limit, Situation, set_sysctl
 from c1m.limits.needs import Request
@@ -32,7 +33,7 @@ class ListenerQueue(Limit):
         if request.role != "server" and have >= self.least:
             return self.finding(have, text)
         why = f"a burst of {self.burst} finds room"
-        advice = set_sysctl(self.name, needs.ACCEPT_QUEUE_MAX, why, self.then)
+        advice = set_sysctl(self.name, BACKLOG, why, self.then)
         return self.finding(have, f"{text} {self.others}".strip(), advice)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from c1m.bounds import RAMP_STEP
 from c1m.limits.catalogue import LIMITS, WALLS
 from c1m.limits.limit import Evidence, Wall
 from c1m.results.options import LoadOptions
@@ -22,7 +23,6 @@ from c1m.units import format_count
 
 CLOSE = 64  # connections: a wall that fits so closely makes loose ones unlikely
 
-RAMP_STEP = 1000  # connections of one element of Ramp.per_1000_s
 KNEE_FACTOR = 3.0  # so many times slower after the knee than before it
 KNEE_STAYS_SHARE = 0.9  # of the steps after it, at least twice as slow as before
 KNEE_STEPS_LEAST = 4  # on either side: fewer are an accident
