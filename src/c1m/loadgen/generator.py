@@ -11,6 +11,7 @@ import errno
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -100,11 +101,11 @@ class Generator:
             engine,
             clock,
             Handlers(
-                connected=self._connected,
+                connected=self._told(self._connected),
                 failed=self._failed,
-                data=self._data,
-                eof=self._eof,
-                closed=self._lost,
+                data=self._told(self._data),
+                eof=self._told(self._eof),
+                closed=self._told(self._lost),
             ),
         )
         self.shortfalls: list[str] = self.connections.shortfalls
@@ -117,6 +118,7 @@ class Generator:
         self._hears = scenario.reads and not scenario.wants_end  # replies, before the end
         self._greets = self._hears and not scenario.is_silent and scenario.speakers is None
         self.closing = Closing(self.connections, self.traffic, clock, self.rng, self._hears)
+        self._has_raised = False  # the scenario
         self._is_closing = False
         self._came_ns = self.start_ns  # when the kernel handed over what this tick brought
         self.awake_ns = AWAKE_NS  # before a request is due
@@ -135,12 +137,14 @@ class Generator:
     def _run(self) -> None:
         self.loop.call_every(SAMPLE_NS, self._sample, self.start_ns)
         self.loop.call_every(SNAPSHOT_NS, self._look, self.start_ns)
-        self.loop.call_at(self.start_ns + self.plan.asked.timeout_ns, self._expire)
+        self.loop.call_at(self.start_ns + self.plan.asked.timeout_ns, self._told(self._expire))
         for stage in self.plan.stages:
             if self.interrupted:
                 break
             self._phase(stage, self._stage)
         self._phase(SETTLE, self._settle)
+        if self._has_raised:
+            self.traffic.abandon(self.clock.now_ns())
         self.connections.counts.open_at_end = self.connections.live
         self._phase(CLOSE, self._close_all)
         self._see(self.clock.now_ns(), is_last=True)
@@ -151,17 +155,29 @@ class Generator:
         self.sampler.sample(self.connections.live, keep=True)
         self.watch.begin(phase.start_ns)
         before = Counter(self.traffic.ledger.extras)
-        try:
-            work(phase)
-        except UsageError as error:  # a scenario of the user's own has raised
-            self.shortfalls.append(str(error))
-            self.loop.stop()
+        self._told(work)(phase)
         self.closing.end()
         phase.extras = self.traffic.ledger.extras - before
         phase.end_ns, phase.moved_ns = self.clock.now_ns(), self.watch.moved_ns
         phase.gave_up = self.watch.gave_up
         phase.open_at_end = self.connections.live
         self.sampler.sample(self.connections.live, keep=True)
+
+    def _told(self, work: Callable[..., None]) -> Callable[..., None]:
+        """The same, but where a scenario of the user's own raises, that is told (once) and ends the
+        run in good order: what else came in a tick is handled, and nothing more is sent."""
+
+        def call(*arguments: Any) -> None:
+            try:
+                work(*arguments)
+            except UsageError as error:
+                if str(error) not in self.shortfalls:
+                    self.shortfalls.append(str(error))
+                self._has_raised = True
+                self.traffic.break_off(self.clock.now_ns())
+                self.loop.stop()
+
+        return call
 
     # --- stages -------------------------------------------------------------------------------
 
@@ -407,8 +423,8 @@ class Generator:
             watch.gave_up = False
 
     def _eof(self, slots: Slots) -> None:
+        self.engine.close(slots)  # first: a scenario may raise over what was lost
         self._lost(slots, np.full(len(slots), PEER_EOF, np.int32))
-        self.engine.close(slots)
 
     def _lost(self, slots: Slots, errnos: Int32s) -> None:
         if self._is_closing:  # the peer was quicker to end what this run was about to close
@@ -452,9 +468,10 @@ class Generator:
         """
         limit = now - self.plan.asked.timeout_ns
         if self.phases[-1].stage.name == "stampede" and self.watch.moved_ns > limit:
-            self.loop.call_at(now + SLEEP_NS, self._expire)
+            self.loop.call_at(now + SLEEP_NS, self._told(self._expire))
             return
-        self.loop.call_at(now + max(self.plan.asked.timeout_ns // 8, SLEEP_NS), self._expire)
+        interval_ns = max(self.plan.asked.timeout_ns // 8, SLEEP_NS)
+        self.loop.call_at(now + interval_ns, self._told(self._expire))
         given_up = self.connections.give_up_older_than(limit)
         if self._hears:
             given_up += self.traffic.give_up_older_than(limit, now)

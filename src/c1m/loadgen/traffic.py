@@ -16,12 +16,13 @@ import numpy as np
 from c1m.clock import Clock
 from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
+from c1m.errors import UsageError
 from c1m.loadgen.arrivals import Arrivals, Spread, Times
 from c1m.loadgen.backlog import Backlog
 from c1m.loadgen.connections import OPEN, ConnectionPool
 from c1m.loadgen.recorder import FIRST, Group, Recorder
 from c1m.scenarios.base import Exchange
-from c1m.scenarios.ledger import RIGHT, Pushes, Repeats, Resolved
+from c1m.scenarios.ledger import MISSING, RIGHT, Pushes, Repeats, Resolved
 from c1m.scenarios.messages import Numbers
 
 FAR = np.iinfo(np.int64).max  # in the column of send times: nothing in flight there
@@ -94,6 +95,14 @@ class Traffic:
     def close_schedule(self, now_ns: int) -> None:
         """Nothing becomes due after now; what is due and waits may still be sent."""
         self.due(now_ns)
+        self._stop(now_ns)
+
+    def break_off(self, now_ns: int) -> None:
+        """The stage is over since its scenario has raised: nothing is asked of it any more."""
+        self._stop(now_ns)
+        self.end()
+
+    def _stop(self, now_ns: int) -> None:
         if self._ready is not None:
             self._launch(now_ns, at_once=True)
         self._arrivals = self._think_ns = self._chosen = None
@@ -151,12 +160,14 @@ class Traffic:
         may = self._repeats.first(numbers) & self.exchange.is_free(numbers)
         if len(self._backlog):
             may &= ~self._backlog.has(numbers)
-        self.recorder.behind(self._group, now_ns - times, now_ns - times[may])
+        lags = now_ns - times
         if may.all():
             self._send(numbers, times, self._group)
+            self.recorder.behind(self._group, lags, lags)
             return
-        self._send(numbers[may], times[may], self._group)
         self._backlog.push(numbers[~may], times[~may])
+        self._send(numbers[may], times[may], self._group)
+        self.recorder.behind(self._group, lags, lags[may])
         if self._depth > 1:  # several may go to one connection at once
             self._serve_backlog(np.unique(numbers[~may]))
 
@@ -237,8 +248,8 @@ class Traffic:
             may &= self._asks_ns.take(numbers) == times
             times, numbers = times[may], numbers[may]
             self._group.requests.due += len(times)
-            self.recorder.behind(self._group, now_ns - times, now_ns - times)
             self._send(numbers, times, self._group)
+            self.recorder.behind(self._group, now_ns - times, now_ns - times)
 
     # --- sending ------------------------------------------------------------------------------
 
@@ -266,8 +277,15 @@ class Traffic:
         self._hand_over(at, self._connections.slots.take(numbers), data, now, intended is None)
 
     def _made(self, numbers: Numbers, group: Group) -> tuple[Numbers, Ragged]:
-        """Requests, counted as sent: their rows, and what is to be said. Times are not set yet."""
-        data, seqs = self.exchange.requests(numbers)
+        """Requests, counted as sent: their rows, and what is to be said. Times are not set yet.
+
+        Where the scenario raises they stay unsent: they were due.
+        """
+        try:
+            data, seqs = self.exchange.requests(numbers)
+        except UsageError:
+            group.requests.unsent += len(numbers)
+            raise
         at = self._at(numbers, seqs)
         self._groups[at] = group.number
         requests = group.requests
@@ -322,7 +340,7 @@ class Traffic:
         self.recorder.pushes["push_last"].record(last)
 
     def gone(self, numbers: Numbers, now_ns: int, *, by_peer: bool = False) -> None:
-        """ConnectionPool that were closed, or that the peer ended."""
+        """Connections that were closed, or that the peer ended."""
         if len(self._backlog):
             self._group.requests.unsent += self._backlog.drop(numbers)
         self._resolved(self.exchange.gone(numbers, by_peer=by_peer), now_ns)
@@ -337,6 +355,13 @@ class Traffic:
         resolved = self.exchange.give_up(numbers, oldest + (places - oldest) % self._depth)
         self._resolved(resolved, now_ns)
         return len(resolved)
+
+    def abandon(self, now_ns: int) -> None:
+        """What is still in flight is missing: the scenario, which has raised, is not asked."""
+        self.ledger.abandon(np.flatnonzero(self.ledger.sent != self.ledger.oldest))
+        at = np.flatnonzero(self._sent != FAR)  # also where it raised halfway through a batch
+        missing = np.full(len(at), MISSING, np.uint8)
+        self._resolved(Resolved(at // self._depth, at % self._depth, missing), now_ns)
 
     def _resolved(self, resolved: Resolved, now_ns: int) -> None:
         numbers = resolved.numbers

@@ -169,8 +169,8 @@ class Exchange:
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
         """What to send now on these connections, each once and free; and their seqs int64[n]."""
-        seqs = self.ledger.send(numbers)
-        return self.scenario.requests(numbers, seqs), seqs
+        said = self.scenario.requests(numbers, self.ledger.following(numbers))
+        return said, self.ledger.send(numbers)  # once it has said so: it may have raised
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         """Pieces that came, in order; returns the requests that they resolve."""

@@ -120,9 +120,13 @@ class Ledger:
         seq = int(self.oldest[number])
         return seq if seq < int(self.sent[number]) else max(seq - 1, 0)
 
+    def following(self, numbers: Numbers) -> Numbers:
+        """The seqs of the next requests of these connections: int64[n]."""
+        return self.sent.take(numbers).astype(np.int64)
+
     def send(self, numbers: Numbers) -> Numbers:
         """A request is sent on each of these (distinct) connections; their seqs int64[n]."""
-        seqs = self.sent.take(numbers).astype(np.int64)
+        seqs = self.following(numbers)
         self.sent[numbers] += np.uint32(1)
         self.in_flight += len(numbers)
         return seqs
