@@ -251,6 +251,34 @@ def test_an_interrupt_ends_the_run_with_the_results_so_far(phase: str) -> None:
         assert record.connections.open_at_end == 100
 
 
+def test_a_signal_while_all_is_closed_interrupts_nothing() -> None:
+    def script(engine: Engine) -> EventBatch | None:
+        if run.phase == "close":
+            run.generator.loop.stop()
+        return None
+
+    run = simple(100, hold_s=1, script=script)
+    record = run.record()
+    assert run.engine.woken > 0
+    assert record.verdict.complete and record.verdict.shortfalls == []
+
+
+def test_the_number_of_a_stage_counts_those_of_the_plan_only() -> None:
+    run = Run(["ramp 10", "hold for 1s", "hold for 1s", "hold for 1s", "hold for 1s"])
+    run.record()
+    assert [(s.stage_number, s.stages) for s in run.seen if s.is_last] == [(5, 5)]
+
+    def script(engine: Engine) -> EventBatch | None:
+        if len(run.generator.phases) == 3:
+            run.generator.loop.stop()
+        return None
+
+    run = Run(["ramp 10", *["hold for 1s"] * 4], script)
+    run.record()
+    assert [s.stage_number for s in run.seen] == sorted(s.stage_number for s in run.seen)
+    assert run.phase == "close" and run.seen[-1].stage_number == 3
+
+
 def test_progress_tells_where_the_run_stands() -> None:
     run = simple(30, hold_s=2)
     run.record()

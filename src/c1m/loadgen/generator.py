@@ -118,7 +118,9 @@ class Generator:
         self._hears = scenario.reads and not scenario.wants_end  # replies, before the end
         self._greets = self._hears and not scenario.is_silent and scenario.speakers is None
         self.closing = Closing(self.connections, self.traffic, clock, self.rng, self._hears)
+        self._stages_begun = 0
         self._has_raised = False  # the scenario
+        self._is_whole = False  # all that was asked for was done
         self._is_closing = False
         self._came_ns = self.start_ns  # when the kernel handed over what this tick brought
         self.awake_ns = AWAKE_NS  # before a request is due
@@ -126,8 +128,8 @@ class Generator:
 
     @property
     def interrupted(self) -> bool:
-        """The run was ended early, in good order, by `loop.stop`."""
-        return self.loop.is_stopping
+        """The run was ended early, in good order, by `loop.stop`; not while it only closes."""
+        return self.loop.is_stopping and not self._is_whole
 
     def run(self) -> None:
         """All stages, one after the other; then what is in flight, then the end."""
@@ -141,10 +143,12 @@ class Generator:
         for stage in self.plan.stages:
             if self.interrupted:
                 break
+            self._stages_begun += 1
             self._phase(stage, self._stage)
         self._phase(SETTLE, self._settle)
         if self._has_raised:
             self.traffic.abandon(self.clock.now_ns())
+        self._is_whole = not self.interrupted
         self.connections.counts.open_at_end = self.connections.live
         self._phase(CLOSE, self._close_all)
         self._see(self.clock.now_ns(), is_last=True)
@@ -516,7 +520,7 @@ class Generator:
             target=",".join(plan.asked.targets),
             scenario=plan.scenario.name,
             stage=stage.text,
-            stage_number=sum(p.stage in plan.stages for p in self.phases),
+            stage_number=self._stages_begun,
             stages=len(plan.stages),
             stage_left_s=left,
             asked=plan.asked.connections,
