@@ -70,3 +70,21 @@ def test_an_open_loop_is_told_from_none() -> None:
     assert Run(["ramp 5", "hold for 1s"]).record().limit.who == "unknown"
     limit = Run(["ramp 5", "hold for 2s at 100/s"]).record().limit
     assert limit.who != "unknown" and limit.schedule_lag.count == 200
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        ["ramp 5k", "ramp 10k at 1k/s"],
+        ["RAMP 5k", "Ramp 10k at 1k/s"],
+        ["steps 5k..10k by 5k every 30s"],
+        ["ramp 5k", "hold 5k for 60s churn 100/s"],
+        ["hold 5k for 60s churn 100/s", "ramp 10k"],
+    ],
+)
+def test_the_ramp_is_what_the_first_stage_opens(stages: list[str]) -> None:
+    """A later ramp at another rate has no knee, nor has what churn opens again."""
+    record = Run(stages, capacity=10_100, window=500).record()
+    assert record.connections.opened > 9_000
+    assert len(record.ramp.per_1000_s) == 5 and record.ramp.seconds < 1
+    assert record.explanations == []

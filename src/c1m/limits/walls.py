@@ -27,8 +27,6 @@ KNEE_FACTOR = 3.0  # so many times slower after the knee than before it
 KNEE_STAYS_SHARE = 0.9  # of the steps after it, at least twice as slow as before
 KNEE_STEPS_LEAST = 4  # on either side: fewer are an accident
 
-OPENING = ("ramp", "steps", "spike")  # the stages that open connections
-
 
 def recognise(
     peak: int, asked: LoadOptions, evidence: Evidence, errnos: Collection[str] = ()
@@ -42,9 +40,9 @@ def recognise(
         count, what = asked.connections - peak, f"stopped at {format_count(peak)}"
         walls = _met(peak, evidence, errnos)
         found = [Explanation(count, what, wall.cause, wall.remedy) for wall in walls]
-    knee = knee_of(evidence.ramp.per_1000_s[: asked.connections // RAMP_STEP])
-    if knee is not None and (named := _knee(knee, peak, asked, evidence)):
-        found.append(named)
+    knee = knee_of(evidence.ramp.per_1000_s)
+    if knee is not None:
+        found.append(_knee(knee, peak, evidence))
     return found
 
 
@@ -105,15 +103,13 @@ def _best_cut(values: Sequence[float]) -> int:
     return int(cuts[np.argmax(left**2 / cuts + right**2 / (count - cuts))])
 
 
-def _knee(knee: Knee, peak: int, asked: LoadOptions, evidence: Evidence) -> Explanation | None:
-    """The knee in words; None where the plan itself may have slowed the ramp down."""
+def _knee(knee: Knee, peak: int, evidence: Evidence) -> Explanation:
+    """The knee in words."""
     what = f"slow from connection {format_count(knee.at)} on ({knee.times:.0f} times slower)"
     count = max(0, peak - knee.at)
     for limit in LIMITS:
         if cause := limit.slows(knee.at, evidence):
             return Explanation(count, what, cause, limit.remedy)
-    if sum(stage.startswith(OPENING) for stage in asked.stages) > 1:
-        return None  # several ramps of different rates have knees by themselves
     cause = "No known wall is at that number."
     remedy = (
         "See which kernel counters moved, and whether the server or the client ran out of CPU or "

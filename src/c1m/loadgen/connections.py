@@ -89,7 +89,7 @@ class ConnectionPool:
         self.slots = np.zeros(count, np.int32)
         self.latency = Histogram()  # of connects
         self.ramp = RampTimes(now_ns)
-        self.is_ramp = True  # what opens now belongs to it
+        self.ramp_to = 0  # what opens now belongs to it, up to so many
         self.is_full = False  # the engine has no slot left, or the kernel nothing for another one
         self.refusal: LimitError | None = None  # the limit that was met
         self.shortfalls: list[str] = []
@@ -186,8 +186,7 @@ class ConnectionPool:
         counts.opened += len(numbers)
         self.live += len(numbers)
         counts.peak_open = max(counts.peak_open, self.live)
-        if self.is_ramp:
-            self.ramp.add(len(numbers), now_ns)
+        self.ramp.add(min(len(numbers), self.ramp_to - self.ramp.count), now_ns)
         self.latency.record(now_ns - self._since_ns[numbers])
 
     def failed(self, numbers: Numbers, errnos: npt.NDArray[np.int32]) -> None:

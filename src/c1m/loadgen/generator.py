@@ -187,8 +187,9 @@ class Generator:
 
     def _stage(self, phase: Phase) -> None:
         stage = phase.stage
-        self.connections.is_ramp = phase is self.phases[0]  # later ones are not the same ramp
-        if self.connections.is_ramp:
+        self.connections.ramp_to = 0  # later ones are not the same ramp, nor is what opens again
+        if phase is self.phases[0]:
+            self.connections.ramp_to = stage.connections_to
             self.connections.ramp.restart(phase.start_ns)
         self.plan.window.pace(stage.connect_rate, self.connections.counts.attempted, phase.start_ns)
         if stage.name in ("stampede", "storm"):
