@@ -88,3 +88,12 @@ def test_the_ramp_is_what_the_first_stage_opens(stages: list[str]) -> None:
     assert record.connections.opened > 9_000
     assert len(record.ramp.per_1000_s) == 5 and record.ramp.seconds < 1
     assert record.explanations == []
+
+
+def test_half_a_request_is_no_request_in_the_record_nor_before() -> None:
+    """`Run.record` compares the series and the last snapshot with the record."""
+    run = Run(["ramp 40", "hold for 2s"], scenario="half-open", message=None, timeout_ns=SECOND)
+    record = run.record()
+    assert record.all_requests.bad == sum(record.series.bad) == 0
+    assert {snapshot.requests.bad for snapshot in run.seen} == {0}
+    assert not record.verdict.complete and "ended 0 of 40" in record.verdict.shortfalls[0]

@@ -36,7 +36,7 @@ def test_each_group_has_its_own_counts_and_latencies() -> None:
     assert recorder.overall.count == 1 and recorder.overall.max == 9 * MS
     assert [group.is_load for group in recorder.groups] == [False, True]
     assert recorder.together() == Requests(right=2, wrong=3, missing=1, faults=faults)
-    assert recorder.together(but_first=True) == two.requests
+    assert recorder.after_first() == two.requests
 
 
 @settings(max_examples=30)

@@ -170,9 +170,7 @@ def _latencies(generator: Generator) -> dict[str, Histogram]:
 
 def _first(generator: Generator) -> Requests:
     """Each connection's first request, whose time is the first ramp's."""
-    if generator.plan.scenario.wants_end:
-        return Requests()
-    requests = generator.recorder.first.requests
+    requests = generator.recorder.first_requests
     start_s, end_s = _times(generator, generator.phases[0])
     return replace(requests, seconds=end_s - start_s if requests.due else 0.0)
 

@@ -82,7 +82,7 @@ class Generator:
         self.clock = clock
         self.sampler = sampler
         self.start_ns = clock.now_ns()
-        self.recorder = Recorder()
+        self.recorder = Recorder(are_halves=plan.scenario.wants_end)
         self.connections = ConnectionPool(
             engine, plan.asked.connections, plan.addresses, self.start_ns
         )
@@ -550,7 +550,7 @@ class Generator:
 
     def _row(self, now: int) -> dict[str, float]:
         """What the series is made of: first replies count only where they are bad."""
-        counts, after = self.connections.counts, self.recorder.together(but_first=True)
+        counts, after = self.connections.counts, self.recorder.after_first()
         return {
             "t_s": round((now - self.start_ns) / 1e9, 3),
             "open": self.connections.live,
@@ -562,5 +562,5 @@ class Generator:
             "due": after.due,
             "sent": after.sent,
             "right": after.right,
-            "bad": after.bad + self.recorder.first.requests.bad,
+            "bad": after.bad + self.recorder.first_requests.bad,
         }

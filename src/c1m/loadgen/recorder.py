@@ -62,9 +62,14 @@ class Group:
 
 
 class Recorder:
-    """All groups, the time series, and the generator's lag behind its schedule."""
+    """All groups, the time series, and the generator's lag behind its schedule.
 
-    def __init__(self) -> None:
+    `are_halves`: what connections say first is half a request, which waits for their end and is
+    counted with them. It is no request of the run, in the record or before.
+    """
+
+    def __init__(self, *, are_halves: bool = False) -> None:
+        self._are_halves = are_halves
         self.groups: list[Group] = []
         self.first = self.group()
         self.overall = Histogram()  # corrected, right, of all stages' load: for the display
@@ -80,9 +85,18 @@ class Recorder:
         self.groups.append(Group(len(self.groups), is_load))
         return self.groups[-1]
 
-    def together(self, *, but_first: bool = False) -> Requests:
-        """All requests so far; `but_first`: without the connections' first ones."""
-        return Requests.together([group.requests for group in self.groups[but_first:]])
+    @property
+    def first_requests(self) -> Requests:
+        """The connections' first ones so far."""
+        return Requests() if self._are_halves else self.first.requests
+
+    def after_first(self) -> Requests:
+        """All others so far."""
+        return Requests.together([group.requests for group in self.groups[FIRST + 1 :]])
+
+    def together(self) -> Requests:
+        """All requests so far."""
+        return Requests.together([self.first_requests, self.after_first()])
 
     def resolved(
         self,
