@@ -149,6 +149,11 @@ def format_count(value: float) -> str:
     return f"{round(value):,}"
 
 
+def format_number_of(count: int, noun: str, several: str = "") -> str:
+    """1 and 'reply' -> '1 reply'; 2 -> '2 replies', where `several` is that; else an s is added."""
+    return f"{format_count(count)} {noun if count == 1 else several or noun + 's'}"
+
+
 def format_bytes(value: float) -> str:
     """Bytes for people: 12 B, 3.4 KiB, 41.0 MiB, 6.61 GiB."""
     for unit, decimals in (("B", 0), ("KiB", 1), ("MiB", 1)):

@@ -167,7 +167,7 @@ def test_the_simple_plan(hold_ns: int, stampede: bool, storm: bool, names: list[
         (["hold 10 for 5s at 5/s.."], "not a rate"),
         (["hold 10 for 5s at 10/s think 1s"], "a rate and a think time"),
         (["hold 10 for 5s think"], "'think' where"),
-        (["hold 10 for 5s at 2M/s"], "10 connection.s. carry at most 1,000,000/s"),
+        (["hold 10 for 5s at 2M/s"], "its 10 connections can carry at most 1,000,000/s"),
         (["hold for 5s at 10/s"], "no connection is open then"),
         (["hold for 5s churn 10/s"], "no connection to close and open again"),
         (["steps 10..50 every 5s"], "does not say which steps"),

@@ -182,7 +182,7 @@ def test_a_server_that_stood_still_is_named() -> None:
     assert (record.limit.who, record.limit.is_lower_bound) == ("server", False)
     said = record.limit.sentences[0]
     assert said.startswith("The server, or the path to it, stood still for 3")
-    assert "20 requests waited" in said
+    assert "at its end 20 requests were waiting." in said
     assert "both had time to spare" not in " ".join(record.limit.sentences)
 
 

@@ -56,7 +56,8 @@ def test_the_summary_of_a_run_with_failures() -> None:
     whole = " ".join(lines)
     assert lines[0] == "SHORT: 18,760 of 20,000 connections open at the same time, 15 lost."
     short = (
-        "1,235 of 20,000 connections did not open: 1,200 refused, 30 timed out, 5 failed otherwise."
+        "1,235 of 20,000 connections did not open: 1,200 refused, 30 timed out, 5 failed for "
+        "another reason."
     )
     assert short in whole
     for part in (

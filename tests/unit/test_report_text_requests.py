@@ -96,6 +96,13 @@ def test_what_a_run_with_requests_says() -> None:
     assert "uncorrected" not in [line.split()[0] for line in lines if line]
 
 
+def test_the_lag_stands_once() -> None:
+    record = request_record()
+    behind = "The generator was behind its schedule: p99 of its lag is 162 us, at most 1 ms."
+    record = replace(record, limit=replace(record.limit, sentences=[behind]))
+    assert " ".join(squeezed(record)).count("behind its schedule") == 1
+
+
 def test_what_publish_says() -> None:
     lines = squeezed(publish_record())
     for line in (

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.results.histogram import Histogram
-from c1m.results.record import KernelColumns, ProcessColumns, Requests, Saturation
+from c1m.results.record import KernelColumns, Pause, ProcessColumns, Requests, Saturation
 from c1m.results.samples import cpu_share, idle_cores
-from c1m.results.saturation import Facts, judge_limit, lag_bound_ns
+from c1m.results.saturation import Facts, judge_limit, lag_bound_ns, pause_sentence
 
 MS = 1_000_000
 
@@ -200,3 +200,10 @@ def test_a_steady_process_has_the_same_share_in_every_window(
     start, end = sorted((first * t_s[-1], last * t_s[-1]))
     share = cpu_share(process, t_s, start, end)
     assert share is None if end - start < 0.1 else share == pytest.approx(0.7, abs=1e-3)
+
+
+def test_the_sentence_of_a_pause() -> None:
+    begun = pause_sentence([Pause("server", 0.0, 2.0, waiting=1, cpu=0.5)])
+    assert "from the start: no reply" in begun and "at its end 1 request was waiting." in begun
+    later = pause_sentence([Pause("server", 1.0, 2.0, waiting=2, cpu=0.5)])
+    assert "from 1.00 s after the start on" in later and "2 requests were waiting." in later

@@ -127,6 +127,8 @@ def test_a_run_whose_requests_all_went_unanswered_is_not_judged_by_its_first_rep
     (one,) = judged(record, "p99 < 1s")
     assert (one.metric, one.holds, one.value) == ("request.p99", False, None)
     assert "measured no latencies of requests" in one.why
+    (one,) = judged(record, "lag.p99 < 1s")
+    assert one.why == "The run did not measure how late the generator was."
 
 
 def test_a_publish_run_is_judged_by_its_pushes() -> None:
@@ -158,7 +160,7 @@ def test_a_percentile_that_the_samples_do_not_carry_does_not_hold(
         record.latencies["request"] = latency(2, times=times)
         (one,) = judged(record, f"{figure} < 1s")
         assert one.holds == is_carried
-        said = f"{figure} takes {needed} samples, there are {times:,} requests, from the intended"
+        said = f"{figure} needs {needed} samples; there were only {times:,} (requests, from the"
         assert is_carried or (one.value is None and one.why.startswith(said))
 
 

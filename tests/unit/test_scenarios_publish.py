@@ -178,7 +178,7 @@ def test_a_publisher_that_ends_takes_its_publication_with_it() -> None:
         (b"{seq}", {}, "looks like another"),
         ("{seq}", {"publishers": 2}, "{seq} into it and {n}"),
         (NEWS, {"publishers": 0}, "say nothing"),
-        (NEWS, {"publishers": 9}, "9 publishers were asked, of 5 connections"),
+        (NEWS, {"publishers": 9}, "9 publishers were asked for, of 5 connections"),
     ],
 )
 def test_what_cannot_be_counted_is_told(message: str, options: dict[str, int], told: str) -> None:

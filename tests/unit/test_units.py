@@ -97,6 +97,11 @@ def test_format_duration(ns: int, text: str) -> None:
 
 def test_format_count_and_rate() -> None:
     assert units.format_count(1_234_567) == "1,234,567"
+    assert [units.format_number_of(n, "port") for n in (0, 1, 2_000)] == [
+        "0 ports", "1 port", "2,000 ports"
+    ]  # fmt: skip
+    assert units.format_number_of(1, "address", "addresses") == "1 address"
+    assert units.format_number_of(2, "address", "addresses") == "2 addresses"
     assert units.format_rate(53_200) == "53,200/s"
     assert units.format_rate(8.4) == "8.4/s"
 

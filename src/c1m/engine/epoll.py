@@ -278,7 +278,9 @@ class EpollEngine:
         self.capacity = CAPACITY_MAX if soft < 0 else min(soft, CAPACITY_MAX)
         most = max(1, self.capacity - min(RESERVE, self.capacity // 2))
         self.live_max = most if live_max is None else min(live_max, most)
-        self.reason = f"{reason} (a descriptor a connection: {self.capacity:,} at most, ulimit -n)"
+        self.reason = (
+            f"{reason}; a descriptor for each connection, at most {self.capacity:,}: ulimit -n"
+        )
         self._outbox = Outbox(outbox_high)
         self._lingering = Lingering(linger_ns)
         self._next_trim_ns = 0

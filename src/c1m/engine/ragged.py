@@ -173,7 +173,7 @@ class Ragged:
         raise UsageError(
             f"Piece {index:,} of {name} has offset {at:,} and length {length:,}, which is not "
             f"inside its memory of {size:,} bytes.",
-            "Mend the offsets and lengths of the Ragged.",
+            "Correct the offsets and lengths of the Ragged.",
         )
 
     def nbytes(self) -> int:

@@ -26,7 +26,7 @@ from c1m.limits.limit import (
     set_sysctl,
 )
 from c1m.limits.needs import Request
-from c1m.units import format_count
+from c1m.units import format_count, format_number_of
 
 RANGE = "net.ipv4.ip_local_port_range"
 RESERVED = "net.ipv4.ip_local_reserved_ports"
@@ -166,7 +166,10 @@ class LocalPorts(Bound):
         if request.sources == needs.LOOPBACK_SOURCES:
             pairs = "on loopback 127.0.0.0/8 gives the sources by itself"
         else:
-            pairs = f"{request.sources:,} source(s), {len(request.listen_ports):,} port(s)"
+            pairs = (
+                f"{format_number_of(request.sources, 'source')}, "
+                f"{format_number_of(len(request.listen_ports), 'port')}"
+            )
         return f"{self._each(situation)}; {pairs}."
 
     def advice(self, request: Request, situation: Situation) -> Advice:

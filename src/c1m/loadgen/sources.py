@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint, SockAddrs, pack_ipv4, pack_many
 from c1m.errors import LimitError, UsageError
+from c1m.units import format_number_of
 
 SOURCES_MAX = 1 << 16
 LOOPBACK_SPREAD = 4  # loopback sources cost nothing: use only this part of a triple's ports, since
@@ -147,9 +148,11 @@ def _check_enough(connections: int, sources: int, targets: Sequence[Endpoint], p
     if targets[0].family == AF_INET6 and all(t.host == "::1" for t in targets):
         remedies[0] = "Use 127.0.0.1, which has sources enough (::1 is lo's only IPv6 address)"
     raise LimitError(
-        f"{connections:,} connections were asked; {sources:,} source address(es) and "
-        f"{len(targets):,} target port(s) carry {fits:,} ({ports:,} ports each, half of "
-        "net.ipv4.ip_local_port_range, beyond which connect() becomes slow).",
+        f"{connections:,} connections were asked for; "
+        f"{format_number_of(sources, 'source address', 'source addresses')} and "
+        f"{format_number_of(len(targets), 'target port')} carry {fits:,} "
+        f"({ports:,} ports each, half of net.ipv4.ip_local_port_range, beyond which connect() "
+        "becomes slow).",
         f"{', '.join(remedies[:-1])}, or {remedies[-1]}.",
     )
 

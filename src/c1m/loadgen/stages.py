@@ -28,6 +28,7 @@ from c1m.results.options import LoadOptions
 from c1m.units import (
     format_count,
     format_duration,
+    format_number_of,
     format_rate,
     parse_count,
     parse_duration,
@@ -142,7 +143,7 @@ def _check(stage: Stage) -> None:
             "no connection is open then"
             if not stage.connections_to
             else (
-                f"its {format_count(stage.connections_to)} connection(s) carry at most "
+                f"its {format_number_of(stage.connections_to, 'connection')} can carry at most "
                 f"{format_rate(carried)}, a reply every 10 us on each"
             )
         )

@@ -76,7 +76,7 @@ def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> list[Fin
     if least is None or least.fits is None or least.fits >= count:
         return list(findings)
     raise LimitError(
-        f"{count:,} connections were asked; this machine can hold about {least.fits:,} "
+        f"{count:,} connections were asked for; this machine can hold about {least.fits:,} "
         f"(what stops it is {least.name}).",
         f"{least.remedy} `c1m doctor --connections {count}` says more.".strip(),
     )
@@ -147,7 +147,7 @@ def check_capacity(engine: Engine, count: int) -> None:
         remedy = "Raise them (ulimit -n, ulimit -l)."
     instead = f" ({engine.reason})" if engine.reason.startswith("instead") else ""
     raise LimitError(
-        f"{count:,} connections were asked; the {engine.name} engine{instead} can hold about "
+        f"{count:,} connections were asked for; the {engine.name} engine{instead} can hold about "
         f"{fits:,} here: {why}.",
         f"{remedy} `c1m doctor --connections {count}` says more.",
         fits,

@@ -106,7 +106,7 @@ REQUESTS = OverTime(
     [("asked (due)", "due", "other"), ("sent", "sent", "client"),
      ("reached (right)", "right", "server"),  # it lies over the others
      ("wrong or missing", "bad", "bad")],
-    "Every request that is due should come back right within the same second.", is_wide=True,
+    "In each second as many right replies should come as requests are due.", is_wide=True,
 )  # fmt: skip
 LATENCIES = OverTime(
     "latency-time", "Latency over time", "series", DURATION, "",

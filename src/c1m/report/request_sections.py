@@ -263,7 +263,8 @@ def limit(record: RunRecord) -> Section:
     figures = []
     for name, cpu in (("generator", known.generator_cpu), ("server", known.server_cpu)):
         figures += [] if cpu is None else [f"{name} {100 * cpu:.0f} % of a core"]
-    if lag.count:
+    # In a sentence of a generator that was the limit by it, its lag stands already.
+    if lag.count and not any("p99 of its lag" in text for text in known.sentences):
         p99 = lag.percentiles_ns.get("p99")
         tail = "" if p99 is None else f"p99 {format_duration(p99)}, "
         figures.append(f"generator behind its schedule {tail}max {format_duration(lag.max_ns)}")

@@ -201,14 +201,16 @@ def distribution(record: RunRecord, name: str) -> Latency:
 
 def _of_latency(latency: Latency, metric: Metric, what: str) -> tuple[float | None, str]:
     if latency.count == 0:
+        if metric.distribution == "lag":
+            return None, "The run did not measure how late the generator was."
         return None, f"The run measured no latencies of {what}."
     if metric.quantile is None:
         return getattr(latency, f"{metric.figure}_ns"), ""
     needed = math.ceil(_BEYOND / min(metric.quantile, 1 - metric.quantile))
     if latency.count < needed:
         return None, (
-            f"{metric.figure} takes {format_count(needed)} samples, there are "
-            f"{format_count(latency.count)} {what}."
+            f"{metric.figure} needs {format_count(needed)} samples; there were only "
+            f"{format_count(latency.count)} ({what})."
         )
     if metric.figure in latency.percentiles_ns:
         return float(latency.percentiles_ns[metric.figure]), ""

@@ -26,7 +26,14 @@ from dataclasses import dataclass, field, replace
 from c1m.results.histogram import Histogram
 from c1m.results.record import Latency, Pause, Requests, Samples, Saturation, Throttling
 from c1m.results.samples import cpu_share
-from c1m.units import NS_PER_MS, NS_PER_S, format_count, format_duration, format_rate
+from c1m.units import (
+    NS_PER_MS,
+    NS_PER_S,
+    format_count,
+    format_duration,
+    format_number_of,
+    format_rate,
+)
 
 # Below this a late request is the scheduler's or a timer's doing, and nobody notices.
 LAG_P99_NS_MAX = 10 * NS_PER_MS
@@ -99,11 +106,12 @@ def pause_sentence(pauses: Sequence[Pause]) -> str:
     name = "The generator" if is_ours else "The server"
     if worst.cpu is None and not is_ours:
         name = "The server, or the path to it,"
-    said = f"{name} stood still for {long}, from {at} after the start on"
+    since = f"{at} after the start on" if worst.start_s else "the start"
+    said = f"{name} stood still for {long}, from {since}"
     if not is_ours:
         said += (
             ": no reply came on any connection meanwhile, and at its end "
-            f"{format_count(worst.waiting)} requests waited for one"
+            f"{format_number_of(worst.waiting, 'request was', 'requests were')} waiting"
         )
     said += f". {_meanwhile(worst)}"
     if len(pauses) > 1:

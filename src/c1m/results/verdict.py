@@ -44,7 +44,10 @@ def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
 
 def _of_connections(asked: LoadOptions, connections: Connections) -> list[str]:
     shortfalls = []
-    why = _listed((getattr(connections, kind), kind.replace("_", " ")) for kind in NOT_OPENED)
+    words = (
+        kind.replace("otherwise", "for another reason").replace("_", " ") for kind in NOT_OPENED
+    )
+    why = _listed(zip((getattr(connections, kind) for kind in NOT_OPENED), words, strict=True))
     # Connections that the plan closed and opened again are attempted twice.
     again_failed = connections.attempted - connections.opened - connections.unfinished
     if connections.opened < asked.connections:

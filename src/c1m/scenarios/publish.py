@@ -77,7 +77,7 @@ class Publish(Scenario):
     def begin(self, connections: int, seed: int) -> None:
         if self.speakers > connections:
             raise UsageError(
-                f"{self.speakers:,} publishers were asked, of {connections:,} connections.",
+                f"{self.speakers:,} publishers were asked for, of {connections:,} connections.",
                 "Ask for fewer, or for more connections.",
             )
         self.copies.begin(connections, seed)
