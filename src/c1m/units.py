@@ -135,7 +135,7 @@ def parse_share(text: str) -> float:
     """`99.9%` or `0.999` -> 0.999. Raises UsageError for anything else, and above all of them."""
     value = _read(text, _SHARE)
     if value > 1:
-        raise UsageError(f"{_shortened(text)} is more than all of them.", _SHARE.forms)
+        raise UsageError(f"{_shortened(text)} is too much.", "Give at most 100%, which is 1.")
     return float(value)
 
 

@@ -92,4 +92,7 @@ def test_open_and_closed_loop_over_real_connections(tmp_path: Path, engine: str)
 
 
 def test_a_plan_file_is_in_the_help(tmp_path: Path) -> None:
-    assert "--plan FILE" in run("load", "--help").stdout
+    said = run("load", "--help").stdout
+    assert "--plan FILE" in said
+    for whole in ("FIRST-LAST", "docs/how-to/several-source-addresses.md"):  # on one line
+        assert whole in said

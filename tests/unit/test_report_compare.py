@@ -364,12 +364,13 @@ def test_the_commands_json(tmp_path: Path) -> None:
     "words", [["a"], ["a", "b", "c"], ["a", "vs"], ["vs", "b"], ["a", "vs", "b", "vs", "c"]]
 )
 def test_sides_must_be_clear(words: Sequence[str]) -> None:
-    with pytest.raises(UsageError, match="do not say which records are which"):
+    with pytest.raises(UsageError, match="cannot tell which records belong to which"):
         sides(tuple(words))
 
 
 @pytest.mark.parametrize(
-    "option", [["--metric", "speed"], ["--tolerance", "much"], ["--json", "/"]]
+    "option",
+    [["--metric", "speed"], ["--tolerance", "much"], ["--tolerance", "500%"], ["--json", "/"]],
 )
 def test_bad_options_are_one_sentence(tmp_path: Path, option: list[str]) -> None:
     a, b = files(tmp_path, a=run(1), b=run(2))

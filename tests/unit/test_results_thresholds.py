@@ -91,7 +91,7 @@ def test_what_is_understood(text: str, name: str, op: str, bound: float) -> None
         ("p99 <", r"is no threshold"),
         ("lost < 5%", r"'5%' is not a count. lost is measured as a count"),
         ("lost == -1", r"'-1' is not a count"),
-        ("reach > 99", r"99 is more than all of them. reach is measured as a share"),
+        ("reach > 99", r"99 is too much. reach is measured as a share"),
         ("reach > most", r"'most' is not a share"),
         ("rate > fast", r"rate is measured as a rate: 50k/s"),
         ("server_bytes < 5ms", r"measured as a size in bytes"),

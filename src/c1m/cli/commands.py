@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 
 import click
 
@@ -24,8 +25,35 @@ COMMANDS = {
 }
 
 
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"
+
+
+class HelpFormatter(click.HelpFormatter):
+    """Breaks no word at its hyphens: a path or FIRST-LAST stays whole."""
+
+    def write_text(self, text: str) -> None:
+        super().write_text(text.replace("-", _HYPHEN))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        whole = [(name, text.replace("-", _HYPHEN)) for name, text in rows]
+        super().write_dl(whole, col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(_HYPHEN, "-")
+
+
+class Context(click.Context):
+    """Shows help by it."""
+
+    formatter_class = HelpFormatter
+
+
 class Commands(click.Group):
     """Imports only the command that is called."""
+
+    context_class = Context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -37,6 +65,7 @@ class Commands(click.Group):
             raise LimitError(*refusal("more memory", MemoryError()))
         command = getattr(importlib.import_module(f"c1m.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
+        command.context_class = Context
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,7 +105,9 @@ def run() -> None:
             error.show()
         else:
             command = "c1m" if error.ctx is None else error.ctx.command_path
-            _complain(f"{error.format_message()} Try `{command} --help`.")
+            said = error.format_message().rstrip()
+            stop = "" if said.endswith((".", "?", "!")) else "."
+            _complain(f"{said}{stop} Try `{command} --help`.")
         sys.exit(2)
     except click.Abort:
         _complain("interrupted.")

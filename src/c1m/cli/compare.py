@@ -9,6 +9,7 @@ from dataclasses import replace
 import click
 
 from c1m.errors import UsageError
+from c1m.units import format_number_of, parse_share
 
 _BETWEEN = "vs"
 
@@ -56,11 +57,10 @@ def compare(
     from c1m.report.compare_text import comparison_text, headline
     from c1m.results import codec
     from c1m.results.record import RunRecord
-    from c1m.units import parse_share
 
     a, b = sides(records)
     outputs = Outputs({"json": json_path})
-    within = None if tolerance is None else parse_share(tolerance)
+    within = None if tolerance is None else _share(tolerance)
     result = compare_records(
         [RunRecord.read(path) for path in a],
         [RunRecord.read(path) for path in b],
@@ -77,6 +77,14 @@ def compare(
     sys.exit(1 if fails else 0)
 
 
+def _share(text: str) -> float:
+    """Of --tolerance."""
+    try:
+        return parse_share(text)
+    except UsageError as error:
+        raise UsageError(f"--tolerance: {error.message}", error.remedy) from None
+
+
 def sides(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """The records of A and of B. Raises UsageError where it is not clear which are which."""
     if _BETWEEN in words:
@@ -86,7 +94,8 @@ def sides(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
         a, b = list(words[:1]), list(words[1:])
     if not a or not b or _BETWEEN in b or (_BETWEEN not in words and len(b) > 1):
         raise UsageError(
-            f"Two sides are compared, and {len(words)} words do not say which records are which.",
+            f"compare needs two sides; from {format_number_of(len(words), 'argument')} it cannot "
+            "tell which records belong to which.",
             "Write: c1m compare A.json B.json, or A1.json A2.json vs B1.json B2.json.",
         )
     return a, b

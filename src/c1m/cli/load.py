@@ -35,7 +35,8 @@ How many and how fast:
   c1m load TARGET --plan checkout.toml
 
 Latencies are counted from when a request was due, and beside it from when it was sent. Exit status:
-0 all as asked, 1 something was short or a threshold does not hold, 2 bad usage.
+0 all as asked, 1 something was short, 2 bad usage; with --require only the thresholds decide: 0 all
+hold, 1 one does not.
 """
 OUTPUTS = {
     "json": "Write the record of the run as JSON; - is standard output.",

@@ -11,6 +11,7 @@ from c1m import arguments
 from c1m.arguments import Choice, Number
 from c1m.bounds import PID_MAX
 from c1m.engine.choose import AUTO, ENGINES
+from c1m.errors import UsageError
 from c1m.results.options import OPTIONS, LoadOptions, Option
 
 
@@ -35,6 +36,21 @@ COUNT = Unit(arguments.COUNT)
 SIZE = Unit(arguments.SIZE)
 DURATION = Unit(arguments.DURATION)
 RATE = Unit(arguments.RATE)
+
+
+class Pid(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """The id of a process; whether it is there is seen later."""
+
+    name = "pid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= PID_MAX):
+            name = "this" if param is None else param.opts[-1]
+            raise UsageError(
+                f"{name}: {text!r} is not a process id.", f"Give a number from 1 to {PID_MAX}."
+            )
+        return int(text)
 
 
 class MessageText(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -64,7 +80,7 @@ _OF_KIND: dict[str, dict[str, Any]] = {
     "text": {},
     "texts": {"multiple": True},
     "flag": {"is_flag": True},
-    "pid": {"type": click.IntRange(1, PID_MAX)},
+    "pid": {"type": Pid()},
     "message": {"type": MessageText()},
 }
 

@@ -128,7 +128,7 @@ class LoadOptions:
         "latencies, and a whole core is taken.",
     )] = False
     seed: Annotated[int, Option(
-        _SEED, "Seed of all random choices: the same seed draws the same requests.", "N", "0",
+        _SEED, "Seed of all random choices.", "N", "0",
     )] = 0
     scenario: Annotated[str | Any, Option(
         _SCENARIO, "What connections say and expect: the name of a [scenario](scenarios.md), or "
@@ -140,8 +140,7 @@ class LoadOptions:
         "the scenario's",
     )] = None
     expect: Annotated[str | bytes | None, Option(
-        MESSAGE, "The right reply, where it is not the scenario's; may contain `{any:10}`.", "TEXT",
-        "the scenario's",
+        MESSAGE, "The right reply; may contain `{any:10}`.", "TEXT", "the scenario's",
     )] = None
     publishers: Annotated[int | None, Option(
         _SOME, "With the scenario `publish`: how many connections publish.", "COUNT", "1",
