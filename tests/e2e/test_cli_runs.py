@@ -57,6 +57,9 @@ def test_an_epoll_server_says_that_descriptors_are_its_limit(tmp_path: Path) -> 
     with Server(tmp_path, "--engine", "epoll") as server:
         assert server.stop() == 0
     assert "epoll needs a descriptor for each connection: RLIMIT_NOFILE (" in server.output
+    with Server(tmp_path, "--engine", "epoll", "--connections-max", "5") as server:
+        assert server.stop() == 0
+    assert "room for 5 connections" in server.output and "RLIMIT" not in server.output
 
 
 def test_ipv6(tmp_path: Path, engine: str) -> None:

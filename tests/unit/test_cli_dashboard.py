@@ -85,6 +85,12 @@ def test_a_late_generator_is_told_in_words() -> None:
     assert "too slow" not in "\n".join(picture(busy()))
 
 
+def test_only_a_closed_loop_asks_as_fast_as_replies_come() -> None:
+    for is_closed in (True, False):
+        lines = picture(busy(rate_asked_per_s=None, is_closed_loop=is_closed))
+        assert ("as fast as replies come" in "".join(lines)) == is_closed
+
+
 def test_no_errors_are_told_too() -> None:
     assert row(
         picture(busy(errnos={}, requests=Requests(faults={"late": 0}))), "errors"

@@ -100,7 +100,7 @@ def test_a_port_in_use_is_one_sentence_and_leaves_nothing_running() -> None:
 
 def test_what_is_no_address_starts_nothing() -> None:
     before = children()
-    with pytest.raises(UsageError, match="'here' is no address for metrics"):
+    with pytest.raises(UsageError, match="--metrics: 'here' is not an address with one port"):
         Observer(sys.stdout, is_quiet=True, metrics="here")
     assert children() == before
 

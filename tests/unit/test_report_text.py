@@ -9,7 +9,7 @@ import pytest
 
 from c1m.report import text
 from c1m.results.options import LoadOptions
-from c1m.results.record import Ramp, RunRecord
+from c1m.results.record import Ramp, RunRecord, Threshold
 from report_records import complete_record, short_record
 
 
@@ -92,6 +92,28 @@ def test_it_fits_a_narrower_terminal() -> None:
         assert max(map(len, lines)) <= 80
         words = text.summary(record).split()
         assert text.summary(record, 80).split() == words
+
+
+def test_the_conditions_say_how_long_a_run_held() -> None:
+    asked = replace(complete_record(999).asked, stages=["ramp 999", "hold for 10.0 s", "stampede"])
+    said = squeezed(replace(complete_record(999), asked=asked))
+    assert "stages ramp 999; hold for 10.0 s; stampede" in said
+    asked = replace(asked, stages=["ramp 999", "stampede"])
+    said = squeezed(replace(complete_record(999), asked=asked))
+    assert not any(line.startswith("stages ramp") for line in said)
+
+
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [
+        ([True], "the one threshold holds"), ([False], "0 of 1 hold"),
+        ([True, True], "all 2 hold"), ([True, False], "1 of 2 hold"),
+    ],
+)  # fmt: skip
+def test_the_title_of_thresholds(marks: list[bool], said: str) -> None:
+    each = [Threshold("lost == 0", holds=holds) for holds in marks]
+    shown = text.summary(replace(complete_record(999), thresholds=each))
+    assert shown.startswith(f"thresholds: {said} ")
 
 
 def test_an_empty_record_has_a_summary() -> None:

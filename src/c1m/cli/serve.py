@@ -13,7 +13,7 @@ from c1m.bounds import BACKLOG, REPORT_NS, TICK_NS_MAX
 from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
 from c1m.kernel.procfs import process_sample
-from c1m.units import format_bytes, format_count, format_duration, format_rate
+from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
 
 if TYPE_CHECKING:
     from c1m.server.server import Server
@@ -81,7 +81,7 @@ def serve(
         return running.clock.now_ns() + REPORT_NS
 
     with server.loop.stopped_by_signals(exits_at_second=True):
-        for line in _hello(app, server):
+        for line in _hello(app, server, options["connections_max"]):
             say(line, outputs.stream)
         server.run(report)
         outputs.write_text(json.dumps(_final_figures(server), indent=2) + "\n")
@@ -90,18 +90,20 @@ def serve(
         outputs.end()
 
 
-def _hello(app: str, server: Server) -> list[str]:
+def _hello(app: str, server: Server, asked: int | None) -> list[str]:
+    """Where it listens, with what, for how many; `asked`: --connections-max."""
     names = [str(e) for e in server.endpoints]
     shown = ", ".join(names)
     if len(names) > 4:
         shown = f"{names[0]} ... {names[-1]}, ({len(names)} endpoints)"
     engine = server.engine
+    room = _room(engine)
     lines = [
         f"{app}: listening on {shown}",
-        f"engine {engine.name} ({engine.reason}), one thread, "
-        f"room for {_room(engine):,} connections",
+        f"engine {engine.name} ({engine.reason}), one thread, room for {room:,} connections",
     ]
-    if engine.uses_descriptors:
+    is_limit = room == engine.room() and (asked is None or asked > room)
+    if engine.uses_descriptors and is_limit:
         lines.append(
             f"{engine.name} needs a descriptor for each connection: RLIMIT_NOFILE "
             f"({engine.capacity:,}) is the limit here"
@@ -142,7 +144,7 @@ class Progress:
             [
                 f"{format_count(statistics.live)} connections",
                 f"+{format_rate(opened)}" if opened else "+0/s",
-                f"last 1,000 in {step:.1f} ms" if step is not None else "last 1,000 in -",
+                f"last 1,000 in {'-' if step is None else format_duration(step * NS_PER_MS)}",
                 f"{format_rate(messages)} messages" if messages else "0/s messages",
                 f"in {format_bytes(statistics.received_bytes)}",
                 f"out {format_bytes(statistics.sent_bytes)}",

@@ -539,6 +539,7 @@ class Generator:
             sent_per_s=(requests.sent - before.requests.sent) * per_s,
             right_per_s=(requests.right - before.requests.right) * per_s,
             rate_asked_per_s=rate,
+            is_closed_loop=stage.think_ns is not None,
             errnos={errno_name(code): count for code, count in errnos.items()},
             percentiles_ns=overall.percentiles() | ({"max": overall.max} if overall.count else {}),
             recent_ns=self.recent_ns,

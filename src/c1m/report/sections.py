@@ -73,6 +73,8 @@ def thresholds(record: RunRecord) -> Section:
     held = "all" if all(marks) else f"{sum(marks)} of"
     rows = [(one.text, _measured(one), sentence(one.why)) for one in record.thresholds]
     title = f"thresholds: {held} {len(marks)} hold"
+    if marks == [True]:
+        title = "thresholds: the one threshold holds"
     return Section.table(title, ("measured", ""), rows, has_words=True, marks=marks)
 
 
@@ -296,7 +298,8 @@ def conditions(record: RunRecord) -> Section:
     """What was asked, of what, with what, and on what machine."""
     m, asked = record.metadata, record.asked
     rate = asked.connect_rate_per_s
-    is_plan = record.requests.due > 0 or len(asked.stages) > 3  # not ramp, hold and stampede
+    plain = ("ramp", "stampede")  # what a run has that only connects
+    is_plan = len(asked.stages) > 3 or any(not s.lower().startswith(plain) for s in asked.stages)
     pace = "as fast as possible" if rate is None else format_rate(rate)
     memory_there = format_bytes(m.memory_bytes) if m.memory_bytes else "memory not known"
     run = {
@@ -308,11 +311,10 @@ def conditions(record: RunRecord) -> Section:
         f"nofile {format_count(m.nofile_soft)}",
         "versions": f"c1m {m.c1m}, Python {m.python}, NumPy {m.numpy}; {record.started}",
     }
-    has_hold = asked.hold_ns > 0 or not asked.stages
     details = {
         "command": " ".join(record.command),
         "connections": format_count(asked.connections),
-        "hold": format_duration(asked.hold_ns) if has_hold else "",
+        "hold": format_duration(asked.hold_ns) if asked.hold_ns > 0 or not asked.stages else "",
         "message": repr(asked.message) if asked.message else "",
         "expects": repr(asked.expect) if asked.expect else "",
         "nofile, hard limit": format_count(m.nofile_hard),

@@ -227,7 +227,7 @@ class Latency:
     mean_ns: float = 0.0
     max_ns: int = 0
     percentiles_ns: dict[str, int] = field(default_factory=dict)
-    histogram: dict[str, Any] = field(default_factory=dict)  # Histogram.to_json()
+    histogram: dict[str, Any] = field(default_factory=dict)  # a histogram
 
     @classmethod
     def of(cls, histogram: Histogram) -> Latency:
@@ -333,7 +333,7 @@ class StageResult:
     open_at_end: int = 0
     rate_from_per_s: float | None = None  # None: no open loop in this stage
     rate_to_per_s: float | None = None
-    stood_still_s: float = 0.0  # it was ended since nothing had come for so long; 0: it was not
+    stood_still_s: float = 0.0  # seconds without progress after which it was ended; 0: it was not
     requests: Requests = field(default_factory=Requests)
     latency: Latency = field(default_factory=Latency)  # corrected: from the intended send time
     uncorrected: Latency = field(default_factory=Latency)  # from the actual send time
@@ -502,10 +502,10 @@ FAN_OUT_COUNTS = counts_of(FanOut)
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A whole run. Make it at the end, or an unfinished one with what is known."""
+    """The record of one run."""
 
     schema: str = SCHEMA
-    started: str = ""  # ISO 8601, UTC: `metadata.started_text()`
+    started: str = ""  # ISO 8601, UTC
     command: list[str] = field(default_factory=list)
     target: str = ""
     scenario: str = ""

@@ -38,6 +38,7 @@ class Snapshot:
     sent_per_s: float = 0.0
     right_per_s: float = 0.0
     rate_asked_per_s: float | None = None
+    is_closed_loop: bool = False  # in this stage: requests follow replies
     errnos: dict[str, int] = field(default_factory=dict)
     percentiles_ns: dict[str, int] = field(default_factory=dict)
     recent_ns: dict[str, int] = field(default_factory=dict)  # "p50", "p99", "max": the last second

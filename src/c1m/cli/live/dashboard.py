@@ -18,7 +18,14 @@ from rich.text import Text
 from c1m.cli.live.plots import bar, chart, joined_octaves, percent, short_time
 from c1m.results.record import LOWER, REQUEST_COUNTS
 from c1m.results.snapshot import LIVE_FIGURES, Snapshot
-from c1m.units import format_bytes, format_count, format_duration, format_rate, format_short_count
+from c1m.units import (
+    NS_PER_MS,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_rate,
+    format_short_count,
+)
 
 TWO_COLUMNS = 76  # from this width on
 LAG_NS = 10_000_000  # a generator later than this spoils what it measures
@@ -273,7 +280,7 @@ class Dashboard:
         top = float(max(s.asked, 1, *h.open))
         said = f"{format_rate(s.connects_per_s)} opening" if s.connects_per_s else ""
         if s.last_step_ms is not None and s.connects_per_s:
-            said += f", last 1,000 in {s.last_step_ms:.1f} ms"
+            said += f", last 1,000 in {format_duration(s.last_step_ms * NS_PER_MS)}"
         lines = [_heading("open over time", said)]
         return lines + self._chart(h.open, top, width, rows - 1, "green")
 
@@ -296,7 +303,7 @@ class Dashboard:
 
     def _requests(self, width: int, rows: int) -> list[Text]:
         s = self.snapshot
-        asked = "as fast as replies come"
+        asked = "as fast as replies come" if s.is_closed_loop else ""
         if s.rate_asked_per_s is not None:
             asked = f"{format_rate(s.rate_asked_per_s)} asked"
         lines = [_heading("requests", asked)]

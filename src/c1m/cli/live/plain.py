@@ -12,7 +12,7 @@ import click
 from c1m.cli.streams import takes_a_line
 from c1m.results.record import REQUEST_COUNTS
 from c1m.results.snapshot import Snapshot
-from c1m.units import format_count, format_duration, format_rate
+from c1m.units import NS_PER_MS, format_count, format_duration, format_rate
 
 LINE_S = 1.0  # the least time between lines, except for a new stage and the end
 ALIVE_S = 60.0  # after so long even a line without news is shown: the run is alive
@@ -75,7 +75,7 @@ def _said(s: Snapshot) -> str:
     if known:
         parts.append(" ".join(f"{name} {format_duration(latencies[name])}" for name in known))
     if s.last_step_ms is not None and s.connects_per_s:
-        parts.append(f"last 1,000 in {s.last_step_ms:.1f} ms")
+        parts.append(f"last 1,000 in {format_duration(s.last_step_ms * NS_PER_MS)}")
     bad = {name: getattr(s.requests, name) for name, c in REQUEST_COUNTS.items() if c.shortfall}
     for name, count in (bad | {"failed": s.failed, "lost": s.lost}).items():
         if count:

@@ -40,11 +40,10 @@ def parse_address(text: str) -> tuple[str, int]:
         place = f"{HOST}:{place.lstrip(':')}"
     try:
         scheme, host, port, last = parse_url(place)
-    except UsageError as error:
-        why = f"{text!r} is no address for metrics: {error.message}"
-        raise UsageError(why, _FORMS) from None
+    except UsageError:
+        scheme = ""
     if scheme != "tcp" or port != last:
-        raise UsageError(f"{text!r} is no address for metrics: it is not one port.", _FORMS)
+        raise UsageError(f"--metrics: {text!r} is not an address with one port.", _FORMS)
     return host, port
 
 
