@@ -25,7 +25,9 @@ def limits() -> Iterator[Row]:
     for limit in LIMITS:
         what = " ".join((type(limit).__doc__ or "").partition("\n\n")[0].split())
         what = what.removeprefix(f"{limit.name}: ").rstrip(".")
-        remedy = limit.remedy or "see `c1m doctor`"
+        if what[1:2].islower() or what[1:2] == " ":  # a word, not an abbreviation
+            what = what[0].lower() + what[1:]
+        remedy = limit.remedy or "See `c1m doctor`."
         yield f"`{limit.name}`", what, ", ".join(signs(limit)), remedy
 
 
