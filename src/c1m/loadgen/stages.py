@@ -200,6 +200,15 @@ CLAUSES: dict[str, dict[str, Callable[[str], Fields]]] = {
     "stampede": {},
     "storm": {},
 }  # fmt: skip
+_FORM = {
+    "ramp": "ramp COUNT in TIME' or 'ramp COUNT at RATE",
+    "hold": "hold COUNT for TIME at RATE churn RATE' or 'hold COUNT for TIME think TIME",
+    "steps": "steps FROM..TO by STEP every TIME at RATE' or the same with 'think TIME",
+    "spike": "spike COUNT for TIME at RATE' or 'spike COUNT for TIME think TIME",
+    "drain": "drain to COUNT in TIME",
+    "stampede": "stampede",
+    "storm": "storm SHARE",
+}
 _HOW_LONG = {"hold": "for", "steps": "every", "spike": "for"}  # what they cannot do without
 
 
@@ -209,7 +218,7 @@ def _parse(text: str, now: int) -> list[Stage]:
     name = words.pop(0).lower() if words else ""
     if name not in CLAUSES:
         raise UsageError(f"{text!r} is not a stage.", _FORMS)
-    value, said = _clauses(text, words, CLAUSES[name])
+    value, said = _clauses(text, words, name)
     text = text.strip()
     if name == "steps":
         return _steps(text, value, said, now)
@@ -245,21 +254,20 @@ def _parse(text: str, now: int) -> list[Stage]:
     return [Stage(name, text, now, count, **said)]
 
 
-def _clauses(
-    text: str, words: list[str], known: dict[str, Callable[[str], Fields]]
-) -> tuple[str, Fields]:
+def _clauses(text: str, words: list[str], name: str) -> tuple[str, Fields]:
     """The word behind the stage's name ("" where there is none), and what the clauses say."""
+    known = CLAUSES[name]
     value = words.pop(0) if words and words[0].lower() not in known else ""
     open_, said = dict(known), dict[str, Any]()
     while words:
         word = words.pop(0).lower()
         if word not in open_ or not words:
-            can_be = ", ".join(known) or "nothing"
-            raise UsageError(
-                f"The stage {text!r} has {word!r} where it can have {can_be}, each once and "
-                "with a value.",
-                _FORMS,
-            )
+            why = f"{word!r} is not understood"
+            if word in known:
+                why = f"{word!r} " + ("has no value" if word in open_ else "stands twice")
+            elif value.isalpha():  # a word where a number stands: 'spike to 400'
+                why = f"{value!r} is not understood"
+            raise UsageError(f"In the stage {text!r}: {why}.", f"Write '{_FORM[name]}'.")
         said |= _read(text, open_.pop(word), words.pop(0))
     return value, said
 
