@@ -196,6 +196,15 @@ def test_few_requests_have_no_percentiles_that_they_do_not_carry() -> None:
     assert "max" in rows and "p50" not in rows
 
 
+def test_a_note_says_what_was_expected_where_no_bytes_were() -> None:
+    noted = FaultSeen("missing", 1.0, 1, 0, "b''", "b''", "the server should have ended it")
+    lines = squeezed(
+        replace(request_record(), faults=[noted, replace(noted, kind="unasked", note="")])
+    )
+    assert "at 1.00 s, connection 1, request 0: the server should have ended it." in lines
+    assert lines.count("expected nothing") == 1 and lines.count("received nothing") == 2
+
+
 def test_faults_of_a_kind_that_this_version_does_not_know() -> None:
     one = FaultSeen("sideways", 1.0, 1, 1, "b'a'", "")
     lines = squeezed(replace(request_record(), faults=[one]))

@@ -73,6 +73,14 @@ def test_flags() -> None:
     assert make_scenario("publish", connections=5, publishers=3).speakers == 3
 
 
+def test_half_open_connections_say_what_they_expected() -> None:
+    exchange, here = exchange_of(make_scenario("half-open", connections=2), 2, 1), np.array([1])
+    _, seqs = exchange.requests(here)
+    exchange.give_up(here, seqs)
+    (fault,) = exchange.ledger.faults
+    assert (fault.expected, fault.note) == (b"", "the server should have ended the connection")
+
+
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [

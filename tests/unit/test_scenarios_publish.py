@@ -119,6 +119,9 @@ def test_a_copy_that_is_cut_off_is_missing_and_nothing_else(cut: int) -> None:
     news = say(fan)
     hear(fan, (1, news[:cut]), (2, news), (3, news))
     assert names(fan.give_up(np.array([0]), np.array([0]))) == ["missing"]
+    (fault,) = fan.ledger.faults
+    assert (fault.number, fault.expected, fault.received) == (1, news, b"")
+    assert fault.note == "connection 0 published it; 1 copy did not come"
     news = say(fan)
     assert hear(fan, (1, news[:5]), (2, news), (3, news)) == []
     assert hear(fan, (1, news[5:])) == ["right"]

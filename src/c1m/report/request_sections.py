@@ -253,6 +253,8 @@ def _fault(one: FaultSeen) -> Item:
     when = f"at {format_duration(one.t_s * NS_PER_S)}, " if one.t_s else ""
     where = f"{when}connection {format_count(one.connection)}, request {format_count(one.seq)}:"
     both = {"expected": one.expected, "received": one.received}
+    if one.note and both["expected"] in ("", "b''"):  # the note says what was expected
+        del both["expected"]
     shown = {name: "nothing" if data in ("", "b''") else data for name, data in both.items()}
     return Item(f"{where} {sentence(one.note)}".rstrip(), shown)
 

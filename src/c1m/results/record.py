@@ -397,7 +397,7 @@ class FaultSeen:
     seq: int  # which request of this connection, from 0
     expected: str
     received: str
-    note: str = ""  # what a scenario of the user's own says about it
+    note: str = ""  # what its scenario says about it
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,8 +223,7 @@ class Talks(Exchange):
         """Not the reply that was wanted: the talk begins anew."""
         seq, expected = int(self.ledger.oldest[number]), self._says[number].expect
         self._end(number)
-        due = note.encode("utf-8", "replace") if expected is None else expected
-        self.ledger.fault("garbled", number, number, seq, reply, due, note)
+        self.ledger.fault("garbled", number, number, seq, reply, expected or b"", note)
         self.ledger.resolve(number, seq, GARBLED)
 
     def _end(self, number: int) -> None:

@@ -35,6 +35,7 @@ from c1m.scenarios.ledger import (
 from c1m.scenarios.message_rows import equal_to
 from c1m.scenarios.messages import Message, Numbers
 from c1m.scenarios.templates import Templates
+from c1m.units import format_number_of
 
 PUBLICATION = "client {n} publishes {seq}\n"
 STATES_MAX = 1 << 30  # bytes: a state for each receiver of each publication in flight
@@ -354,7 +355,14 @@ class FanOutExchange(Exchange):
         for publication in list(self._under_way):
             if (publication.number, publication.seq) in keys:
                 if publication.left:
-                    number = int(np.argmax(publication.states == AWAITED))
-                    self.ledger.fault("missing", number, publication.number, publication.seq, b"")
+                    self._miss(publication)
                 self._finish(publication)
         return self.ledger.resolved()
+
+    def _miss(self, publication: Publication) -> None:
+        """A fault for the first that had no copy."""
+        number, seq = publication.number, publication.seq
+        first = int(np.argmax(publication.states == AWAITED))
+        copies = format_number_of(publication.left, "copy", "copies")
+        note = f"connection {number:,} published it; {copies} did not come"
+        self.ledger.fault("missing", first, number, seq, b"", publication.copy, note)

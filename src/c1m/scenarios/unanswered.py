@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
 from c1m.scenarios.base import Exchange, Scenario
-from c1m.scenarios.ledger import RIGHT, Resolved
+from c1m.scenarios.ledger import MISSING, RIGHT, Resolved
 from c1m.scenarios.messages import Message, Numbers
 
 HALF_MESSAGE = "client {n} says half of this line, and then nothing more\n"
@@ -72,6 +72,12 @@ class Unanswered(Exchange):
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         """See Exchange: what comes is not judged."""
         return self.ledger.resolved()
+
+    def miss(self, number: int, seq: int) -> None:
+        """See Exchange. Only half-open connections speak, and there the end is what is due."""
+        note = "the server should have ended the connection"
+        self.ledger.fault("missing", number, number, seq, b"", b"", note)
+        self.ledger.resolve(number, seq, MISSING)
 
     def gone(self, numbers: Numbers, *, by_peer: bool = False) -> Resolved:
         """See Exchange: opened anew, they may speak again."""
