@@ -239,7 +239,7 @@ class Generator:
         self.traffic.end()
 
     def _is_over(self, phase: Phase) -> bool:
-        """By its time; without one when it is done, or when it stands still for the time-out."""
+        """By its time; without one when it is done, or when it stands still for the timeout."""
         stage, has_time = phase.stage, self.clock.now_ns() < phase.planned_end_ns
         if stage.is_timed:
             return not has_time
@@ -467,9 +467,9 @@ class Generator:
         self.sampler.sample(self.connections.live)
 
     def _expire(self, now: int) -> None:
-        """Give up connects and replies that are older than the time-out.
+        """Give up connects and replies that are older than the timeout.
 
-        In a stampede a reply waits for those of all others: there the time-out is for no reply.
+        In a stampede a reply waits for those of all others: there the timeout is for no reply.
         """
         limit = now - self.plan.asked.timeout_ns
         if self.phases[-1].stage.name == "stampede" and self.watch.moved_ns > limit:
