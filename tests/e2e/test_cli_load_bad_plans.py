@@ -47,7 +47,7 @@ HOLD = (*TEN, "--hold", "5s")
         (("--stage", "ramp " + "9" * 25), "too large"),
         (("--stage", "ramp 10", *HOLD), "--hold does not go with stages"),
         (("--stage", "ramp 20", *TEN), "--connections says 10"),
-        ((*HOLD, "--rate", "2M/s"), "10 connection.s. carry at most"),
+        ((*HOLD, "--rate", "2M/s"), "its 10 connections can carry at most"),
         ((*HOLD, "--rate", "5/s", "--think", "1s"), "rate and a think time"),
         ((*HOLD, "--rate", "0/s"), "not above zero"),
         ((*HOLD, "--rate", "-5/s"), "not a rate"),
