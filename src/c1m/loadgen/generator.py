@@ -101,11 +101,11 @@ class Generator:
             engine,
             clock,
             Handlers(
-                connected=self._told(self._connected),
+                connected=self._reporting(self._connected),
                 failed=self._failed,
-                data=self._told(self._data),
-                eof=self._told(self._eof),
-                closed=self._told(self._lost),
+                data=self._reporting(self._data),
+                eof=self._reporting(self._eof),
+                closed=self._reporting(self._lost),
             ),
         )
         self.shortfalls: list[str] = self.connections.shortfalls
@@ -139,7 +139,7 @@ class Generator:
     def _run(self) -> None:
         self.loop.call_every(SAMPLE_NS, self._sample, self.start_ns)
         self.loop.call_every(SNAPSHOT_NS, self._look, self.start_ns)
-        self.loop.call_at(self.start_ns + self.plan.asked.timeout_ns, self._told(self._expire))
+        self.loop.call_at(self.start_ns + self.plan.asked.timeout_ns, self._reporting(self._expire))
         for stage in self.plan.stages:
             if self.interrupted:
                 break
@@ -159,7 +159,7 @@ class Generator:
         self.sampler.sample(self.connections.live, keep=True)
         self.watch.begin(phase.start_ns)
         before = Counter(self.traffic.ledger.extras)
-        self._told(work)(phase)
+        self._reporting(work)(phase)
         self.closing.end()
         phase.extras = self.traffic.ledger.extras - before
         phase.end_ns, phase.moved_ns = self.clock.now_ns(), self.watch.moved_ns
@@ -167,9 +167,9 @@ class Generator:
         phase.open_at_end = self.connections.live
         self.sampler.sample(self.connections.live, keep=True)
 
-    def _told(self, work: Callable[..., None]) -> Callable[..., None]:
-        """The same, but where a scenario of the user's own raises, that is told (once) and ends the
-        run in good order: what else came in a tick is handled, and nothing more is sent."""
+    def _reporting(self, work: Callable[..., None]) -> Callable[..., None]:
+        """The same, but where a scenario of the user's own raises, that is reported (once) and ends
+        the run in good order: what else came in a tick is handled, and nothing more is sent."""
 
         def call(*arguments: Any) -> None:
             try:
@@ -473,10 +473,10 @@ class Generator:
         """
         limit = now - self.plan.asked.timeout_ns
         if self.phases[-1].stage.name == "stampede" and self.watch.moved_ns > limit:
-            self.loop.call_at(now + SLEEP_NS, self._told(self._expire))
+            self.loop.call_at(now + SLEEP_NS, self._reporting(self._expire))
             return
         interval_ns = max(self.plan.asked.timeout_ns // 8, SLEEP_NS)
-        self.loop.call_at(now + interval_ns, self._told(self._expire))
+        self.loop.call_at(now + interval_ns, self._reporting(self._expire))
         given_up = self.connections.give_up_older_than(limit)
         if self._hears:
             given_up += self.traffic.give_up_older_than(limit, now)

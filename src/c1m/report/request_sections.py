@@ -13,6 +13,7 @@ from c1m.results import catalogue
 from c1m.results.record import (
     EXTRA_KINDS,
     FAN_OUT_COUNTS,
+    LAG_SAID,
     REQUEST_COUNTS,
     WRONG_KINDS,
     FaultSeen,
@@ -266,7 +267,7 @@ def limit(record: RunRecord) -> Section:
     for name, cpu in (("generator", known.generator_cpu), ("server", known.server_cpu)):
         figures += [] if cpu is None else [f"{name} {100 * cpu:.0f} % of a core"]
     # In a sentence of a generator that was the limit by it, its lag stands already.
-    if lag.count and not any("p99 of its lag" in text for text in known.sentences):
+    if lag.count and not any(LAG_SAID in text for text in known.sentences):
         p99 = lag.percentiles_ns.get("p99")
         tail = "" if p99 is None else f"p99 {format_duration(p99)}, "
         figures.append(f"generator behind its schedule {tail}max {format_duration(lag.max_ns)}")

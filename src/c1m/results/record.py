@@ -27,6 +27,7 @@ from c1m.results.histogram import Histogram
 from c1m.results.options import LoadOptions
 
 SCHEMA = "c1m-run/2"
+LAG_SAID = "p99 of its lag"  # in the sentence of a generator that was the limit by its lag
 # The ways in which a connect can end without a connection.
 NOT_OPENED = ("refused", "reset", "timed_out", "unreachable", "failed_otherwise", "unfinished")
 

@@ -24,7 +24,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from c1m.results.histogram import Histogram
-from c1m.results.record import Latency, Pause, Requests, Samples, Saturation, Throttling
+from c1m.results.record import (
+    LAG_SAID,
+    Latency,
+    Pause,
+    Requests,
+    Samples,
+    Saturation,
+    Throttling,
+)
 from c1m.results.samples import cpu_share
 from c1m.units import (
     NS_PER_MS,
@@ -358,7 +366,7 @@ def _behind(facts: Facts) -> list[str]:
     bound, lag_p99_ns = lag_bound_ns(facts.p99_ns), facts.lag.quantile(0.99)
     if lag_p99_ns > bound:
         sentences.append(
-            f"The generator was behind its schedule: p99 of its lag is "
+            f"The generator was behind its schedule: {LAG_SAID} is "
             f"{format_duration(lag_p99_ns)} (the bound here is {format_duration(bound)}), "
             f"at most {format_duration(facts.lag.max)}."
         )
