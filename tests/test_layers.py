@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "scenarios": {"engine", "protocols", "results"},
     "loop": {"engine"},
     "server": {"engine", "kernel", "loop", "protocols", "results"},
+    "aio": {"engine", "loop", "server"},
     "asyncio_protocol": {"server", "engine"},
     "serving": {"server", "asyncio_protocol"},
     "apps": {"server"},
@@ -57,7 +58,7 @@ LEAF_IMPORTS = {
 # No system call and no clock: arithmetic that runs anywhere.
 PURE = [
     "addresses", "arguments", "units", "bounds", "errors",
-    "engine/contract", "engine/given", "engine/lingering", "engine/outbox", "engine/ragged",
+    "engine/contract", "engine/epoll_batch", "engine/given", "engine/lingering", "engine/outbox", "engine/ragged",
     "engine/states", "engine/uring/table", "engine/checks",
     "server/statistics",
     "results/*",
@@ -91,6 +92,8 @@ KERNEL_ELSEWHERE = {
     "engine/epoll": {"select", "resource"},  # Python's own epoll; the limit it ends at
     "engine/uring/connect": {"socket"},  # constants: option numbers in submissions
     "engine/uring/submissions": {"socket"},  # constants: MSG_ flags in submissions
+    "aio/loop": {"socket"},  # asyncio makes and takes Python's sockets
+    "aio/sockets": {"socket"},
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
     "cli/demo": {"socket"},  # looks for a free port
     "cli/live/observer": {"socket"},  # a pair of them, to its other process

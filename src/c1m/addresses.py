@@ -56,6 +56,14 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ListeningSocket:
+    """A socket that listens already; whoever made it closes it."""
+
+    fd: int
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
 class SockAddrs:
     """n socket addresses of one family: `rows` uint8[n, size], `size` as the kernel is told."""
 

@@ -23,13 +23,18 @@ The rules, which `tests/contract` holds every engine to:
     once: no event about it follows except, where the peer has taken none of it for `linger_ns`, its
     slot in `expired`: it was reset. `close(abort=True)` drops the outbox and resets the peer, also
     of a connection that was closed and lingers.
+    With `reports_ends` the end of each such connection is reported in `ended`, with an errno: 0
+    when all its output has gone, ETIMEDOUT in place of `expired`.
 7.  Within one batch no slot is both in `closed` and in `opened`/`connected` again. One in `expired`
-    may be: that is about the connection before.
+    or `ended` may be: that is about the connection before.
 8.  When all slots are taken, connections wait in the kernel's accept queue; none is dropped. They
     also wait when the kernel refuses what further ones need (descriptors, rings, memory): existing
     connections are served, accepting pauses and is tried again when something was closed and after
     a while, and `statistics` counts and names the refusal.
-9.  opened + connected = live + lingering + closed, at any time (`statistics`).
+9.  opened + connected + adopted = live + lingering + closed, at any time (`statistics`, where those
+    adopted count as connected).
+10. A connection has no descriptor of its own. `descriptor` makes one for what has no other way, and
+    the caller closes it at once.
 """
 
 from __future__ import annotations
@@ -41,7 +46,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from c1m.addresses import Endpoint, SockAddrs
+from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.engine.ragged import Ragged
 
 Slots = npt.NDArray[np.int32]
@@ -77,6 +82,8 @@ class EventBatch:
     blocked: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox over the high watermark
     drained: Slots = field(default_factory=lambda: NO_SLOTS)  # outbox down to the low watermark
     expired: Slots = field(default_factory=lambda: NO_SLOTS)  # lingered too long: reset, slot free
+    ended: Slots = field(default_factory=lambda: NO_SLOTS)  # closed by the caller, and over now
+    ended_errnos: npt.NDArray[np.int32] = field(default_factory=lambda: NO_SLOTS)
     is_plain: bool = False  # data and nothing else, for sure: no need to look at the other kinds
     came_ns: int = 0  # monotonic: when the kernel handed it over, before any of it was looked at
 
@@ -92,7 +99,7 @@ class EventBatch:
         return (
             len(self.opened) + len(self.connected) + len(self.failed) + len(self.data_slots)
             + len(self.eof) + len(self.closed) + len(self.blocked) + len(self.drained)
-            + len(self.expired)
+            + len(self.expired) + len(self.ended)
         )  # fmt: skip
 
     def check(self, capacity: int) -> None:
@@ -100,6 +107,7 @@ class EventBatch:
         assert len(self.opened) == len(self.opened_listeners)
         assert len(self.failed) == len(self.failed_errnos)
         assert len(self.closed) == len(self.closed_errnos)
+        assert len(self.ended) == len(self.ended_errnos)
         assert len(self.data_slots) == len(self.data)
         for slots in (self.opened, self.connected, self.failed, self.eof, self.closed):
             assert len(distinct(slots)) == len(slots), "a slot is reported twice"
@@ -110,7 +118,7 @@ class EventBatch:
 
 
 _NO = NO_SLOTS
-_NOTHING = (_NO, _NO, _NO, _NO, _NO, _NO, Ragged.empty(), _NO, _NO, _NO, _NO, _NO, _NO)
+_NOTHING = (_NO, _NO, _NO, _NO, _NO, _NO, Ragged.empty(), _NO, _NO, _NO, _NO, _NO, _NO, _NO, _NO)
 
 
 @dataclass(slots=True)
@@ -144,12 +152,21 @@ class Engine(Protocol):
     live_max: int  # accept no further while this many are live (set by the caller)
     sends_in_wait: bool  # what `send` is given goes to the kernel in the next `wait`, not before
     uses_descriptors: bool  # each connection takes a descriptor of the process: RLIMIT_NOFILE binds
+    reports_ends: bool  # set by the caller: report in `ended` what it has closed (rule 6)
 
-    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
+    @property
+    def watched_is_ready(self) -> bool:
+        """Whether the descriptor of `watch` was readable in the last `wait`."""
+        ...
+
+    def listen(
+        self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
+    ) -> list[Endpoint]:
         """Listen on exactly these endpoints (an empty list stops all accepting).
 
-        Returns them with the ports the kernel chose where 0 was asked. Raises UsageError with the
-        endpoint in it when one cannot be listened on; then none of the new ones is.
+        Of a ListeningSocket is accepted as it is. Returns the endpoints, with the ports the
+        kernel chose where 0 was asked. Raises UsageError with the endpoint in it when one cannot be
+        listened on; then none of the new ones is.
         """
         ...
 
@@ -169,12 +186,55 @@ class Engine(Protocol):
         """Send piece i of `data` to slots[i], in this order where a slot appears twice."""
         ...
 
+    def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
+        """`send` of Python's own lists, for callers that have no arrays."""
+        ...
+
+    def flush(self) -> None:
+        """Hand what was sent so far to the kernel, without waiting: `unsent` is exact then."""
+        ...
+
+    def unsent(self, slot: int) -> int:
+        """Bytes in the slot's outbox, also of a connection that lingers."""
+        ...
+
+    def limit_output(self, slot: int, low: int, high: int) -> None:
+        """Watermarks of one connection, in place of the engine's (rule 4), in bytes."""
+        ...
+
+    def end_output(self, slot: int) -> None:
+        """Half-close: a FIN behind the outbox. Nothing may be sent after it."""
+        ...
+
     def receive(self, slots: Slots, on: bool) -> None:
         """Turn receiving off (backpressure) or on again. New connections have it on."""
         ...
 
-    def close(self, slots: Slots, *, abort: bool = False) -> None:
-        """End connections: after their outbox (default), or at once with a reset."""
+    def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
+        """End connections: after their outbox (default), or at once with a reset (`abort`).
+
+        `drop`: a FIN behind what the kernel has taken or takes at once; the outbox is dropped, also
+        that of a connection that lingers.
+        """
+        ...
+
+    def adopt(self, fd: int) -> int:
+        """Take over a connected stream socket: its slot. The descriptor is the engine's from now.
+
+        Raises LimitError or OSError, with the descriptor closed, where it cannot be had.
+        """
+        ...
+
+    def descriptor(self, slot: int) -> int:
+        """A new descriptor of the connection's socket, which the caller closes. Raises OSError."""
+        ...
+
+    def peers(self, slots: Slots, family: int) -> list[bytes]:
+        """The peers' addresses as struct sockaddr; b"" where the kernel says none."""
+        ...
+
+    def watch(self, fd: int) -> None:
+        """`wait` also returns while this descriptor is readable (`watched_is_ready`)."""
         ...
 
     def wait(self, timeout_ns: int) -> EventBatch:

@@ -42,32 +42,31 @@ import errno
 import os
 import resource
 import select
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import numpy as np
 
-from c1m.addresses import Endpoint, SockAddrs
+from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import SystemClock
 from c1m.engine import checks
 from c1m.engine.choose import ENGINES
 from c1m.engine.contract import EngineStatistics, EventBatch, Slots
+from c1m.engine.epoll_batch import ARENA_SIZE, EVENTS_MAX, NextBatch
 from c1m.engine.lingering import Lingering
 from c1m.engine.outbox import Outbox
-from c1m.engine.ragged import Ragged, read_only
+from c1m.engine.ragged import Ragged
 from c1m.engine.shortage import Shortage, refusals
 from c1m.engine.states import ConnState
-from c1m.errors import EngineUnavailable, InternalError
+from c1m.errors import EngineUnavailable, InternalError, LimitError
 from c1m.kernel import libc
 from c1m.kernel.limits import descriptors_left
 from c1m.kernel.refusals import ERRNOS, refusal
 from c1m.kernel.sleeping import poll
 from c1m.kernel.sockets import Listener, open_listeners, renew
 
-EVENTS_MAX = 1024  # connections one tick may serve
 ACCEPTS_MAX = 256  # connections that one listener may bring in one tick (fairness)
-ARENA_SIZE = EVENTS_MAX * 4096  # bytes one tick may read: a page each, or more of fewer
 SHARE_MAX = 1 << 16  # bytes one connection may bring in one tick
 FLUSH_MAX = 1 << 18  # bytes of one outbox that one tick hands to the kernel
 CAPACITY_MAX = 1 << 22  # rows, where RLIMIT_NOFILE is "unlimited"
@@ -87,81 +86,6 @@ _GONE_ERRNOS = (errno.EPIPE, errno.ECONNRESET)  # of a send: the peer is gone, i
 _OUR_BUGS = frozenset((errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EFAULT))
 
 
-class _NextBatch:
-    """What the next batch will say, gathered event by event.
-
-    Data goes into one arena, one piece behind the other, and into three preallocated columns: a
-    batch is then a slice of each, and no array is built for it. All the other kinds are rare beside
-    data and are gathered in lists and dicts (slot -> what goes with it).
-
-    A batch of nothing but n pieces of data is always the same slices of the same columns, and is
-    valid until the next one only: so it is made once for each n.
-    """
-
-    def __init__(self) -> None:
-        self._memory = np.empty(ARENA_SIZE, np.uint8)  # taken up only as it is read into
-        self.arena = self._memory.data
-        self._columns = (
-            np.zeros(EVENTS_MAX, np.int32),
-            np.zeros(EVENTS_MAX, np.int64),
-            np.zeros(EVENTS_MAX, np.int32),
-        )
-        self.columns = tuple(column.data for column in self._columns)
-        self._plain: dict[int, EventBatch] = {}  # the first n pieces of data and nothing else, by n
-        self._begin()
-
-    def _begin(self) -> None:
-        self.opened: dict[int, int] = {}  # slot -> index of the listener
-        self.connected: list[int] = []
-        self.failed: dict[int, int] = {}  # slot -> errno
-        self.eof: list[int] = []
-        self.closed: dict[int, int] = {}  # slot -> errno
-        self.blocked: set[int] = set()
-        self.drained: set[int] = set()
-        self.expired: list[int] = []
-
-    def has_news(self) -> bool:
-        """Whether there is something to say without asking the kernel."""
-        return bool(self.opened or self.blocked or self.failed or self.closed or self.expired)
-
-    def forget(self, slot: int) -> None:
-        """The caller has closed the slot: nothing about it may follow."""
-        self.failed.pop(slot, None)
-        self.blocked.discard(slot)
-
-    def take(self, pieces: int, nbytes: int) -> EventBatch:
-        """The batch, with the first `pieces` pieces of data, `nbytes` in all; then all anew."""
-        assert 0 <= pieces <= EVENTS_MAX and nbytes <= ARENA_SIZE
-        plain = self._plain.get(pieces)
-        if plain is None:
-            slots, offsets, lengths = (read_only(column[:pieces]) for column in self._columns)
-            data = Ragged(self._memory, offsets, lengths)
-            plain = EventBatch(data_slots=slots, data=data, is_plain=pieces > 0)
-            self._plain[pieces] = plain
-        data = plain.data
-        plain.data = Ragged(self._memory, data.offsets, data.lengths, data.address, nbytes)
-        if not (
-            self.opened or self.connected or self.failed or self.eof
-            or self.closed or self.blocked or self.drained or self.expired
-        ):  # fmt: skip
-            return plain
-        # Void is a slot that was blocked and drained at once, or that is gone.
-        void = (self.blocked & self.drained) | self.closed.keys()
-        batch = EventBatch(
-            _array(self.opened), _array(self.opened.values()),
-            _array(self.connected), _array(self.failed), _array(self.failed.values()),
-            plain.data_slots, plain.data, _array(self.eof),
-            _array(self.closed), _array(self.closed.values()),
-            _array(self.blocked - void), _array(self.drained - void), _array(self.expired),
-        )  # fmt: skip
-        self._begin()
-        return batch
-
-
-def _array(numbers: Iterable[int]) -> Slots:
-    return np.fromiter(numbers, np.int32)
-
-
 class _Acceptor:
     """The listeners, in the epoll set only while connections may come in: not in a `shortage`."""
 
@@ -174,7 +98,9 @@ class _Acceptor:
         self.turned_away = 0
         self._held: dict[int, int] = {}  # listener -> accepted by it, and not in the epoll set yet
 
-    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
+    def listen(
+        self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
+    ) -> list[Endpoint]:
         """See Engine.listen."""
         wanted, dropped = renew(self._listeners, endpoints, backlog, open_listeners)
         self.disarm()
@@ -286,6 +212,10 @@ class EpollEngine:
         self._next_trim_ns = 0
         self._counts = EngineStatistics()
         self._released: list[int] = []  # descriptors to close at the next wait
+        self._shutting: set[int] = set()  # half-closed by the caller, when the outbox is empty
+        self._watched_fd = -1
+        self.watched_is_ready = False
+        self.reports_ends = False
         self._broken: dict[int, int] = {}  # open for the caller, but a send met this errno
         with ExitStack() as made:
             try:
@@ -296,7 +226,7 @@ class EpollEngine:
                 self._states = bytearray(self.capacity)  # ConnState
                 self._interests = bytearray(self.capacity)  # what epoll was asked for
                 self._muted = bytearray(self.capacity)  # 1: the caller has turned receiving off
-                self._next = _NextBatch()
+                self._next = NextBatch()
                 if descriptors_left() < DESCRIPTORS_LEAST:
                     raise OSError(errno.EMFILE, "")
             except (OSError, MemoryError) as error:
@@ -311,7 +241,9 @@ class EpollEngine:
 
     # ---- what the caller asks for
 
-    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
+    def listen(
+        self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
+    ) -> list[Endpoint]:
         return self._acceptor.listen(endpoints, backlog)
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
@@ -375,19 +307,37 @@ class EpollEngine:
             self._watch(slot)
         counts.sent_bytes += sent
 
+    def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
+        self.send(np.array(slots, np.int32), Ragged.of(pieces))
+
+    def flush(self) -> None:
+        """Nothing to do: `send` has handed over what the kernel takes."""
+
+    def unsent(self, slot: int) -> int:
+        return self._outbox.size(slot)
+
+    def limit_output(self, slot: int, low: int, high: int) -> None:
+        self._outbox.limit(slot, low, high)
+
+    def end_output(self, slot: int) -> None:
+        if slot in self._outbox:
+            self._shutting.add(slot)
+        elif self._states[slot] in USABLE:
+            libc.shut_writing(slot)
+
     def receive(self, slots: Slots, on: bool) -> None:
         for slot in slots.tolist():
             if self._states[slot] in USABLE:
                 self._muted[slot] = not on
                 self._watch(slot)
 
-    def close(self, slots: Slots, *, abort: bool = False) -> None:
+    def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
         for slot in slots.tolist():
             state = self._states[slot]
-            if state == FREE or (state == LINGERING and not abort):
+            if state == FREE or (state == LINGERING and not (abort or drop)):
                 continue
             self._next.forget(slot)
-            if slot in self._outbox and not abort:
+            if slot in self._outbox and not (abort or drop):
                 self._states[slot] = LINGERING
                 self._counts.live -= 1
                 self._counts.lingering += 1
@@ -399,6 +349,34 @@ class EpollEngine:
             elif state == OPEN:
                 libc.discard_input(slot)
             self._release(slot)
+            if self.reports_ends and not abort:
+                self._next.ended[slot] = 0
+
+    def adopt(self, fd: int) -> int:
+        try:
+            if fd >= self.capacity:
+                why, remedy = refusal("further connection", errno.EMFILE)
+                raise LimitError(why, remedy)
+            os.set_blocking(fd, False)
+            self._epoll.register(fd, IN)
+        except (OSError, LimitError):
+            os.close(fd)
+            raise
+        self._states[fd] = OPEN
+        self._interests[fd] = IN
+        self._counts.connected += 1
+        self._counts.live += 1
+        return fd
+
+    def descriptor(self, slot: int) -> int:
+        return os.dup(slot)
+
+    def peers(self, slots: Slots, family: int) -> list[bytes]:
+        return [libc.peer_address(slot) for slot in slots.tolist()]
+
+    def watch(self, fd: int) -> None:
+        self._epoll.register(fd, IN)
+        self._watched_fd = fd
 
     def wake(self) -> None:
         if self._wake_fd >= 0:
@@ -426,6 +404,7 @@ class EpollEngine:
 
     def wait(self, timeout_ns: int) -> EventBatch:
         self._counts.ticks += 1
+        self.watched_is_ready = False
         shortage, has_room = self._acceptor.shortage, bool(self._released)
         if has_room:
             self._close_released()
@@ -515,6 +494,8 @@ class EpollEngine:
         if state == FREE:
             if slot == self._wake_fd:
                 os.eventfd_read(slot)
+            elif slot == self._watched_fd:
+                self.watched_is_ready = True
             elif slot in self._acceptor.indices:
                 self._accept(slot)
             return False
@@ -581,7 +562,10 @@ class EpollEngine:
             self._watch(slot)
             if self._states[slot] == LINGERING:
                 libc.discard_input(slot)
-                self._release(slot)
+                self._end(slot, 0)
+            elif slot in self._shutting:
+                self._shutting.remove(slot)
+                libc.shut_writing(slot)
 
     def _expire(self) -> None:
         """Reset those that were closed and whose peers have not taken what they are owed."""
@@ -590,14 +574,15 @@ class EpollEngine:
             expired = self._lingering.expire(now_ns, self._outbox.size)
             for slot in expired:
                 libc.reset_on_close(slot)
-                self._release(slot)
-            self._next.expired += expired
+                self._end(slot, errno.ETIMEDOUT)
+            if not self.reports_ends:
+                self._next.expired += expired
 
     def _break(self, slot: int, code: int) -> None:
         """A send has failed: drop the output; the input may go on (see `_settle`)."""
         self._counts.unsent_bytes += self._outbox.drop(slot)
         if self._states[slot] == LINGERING:
-            self._release(slot)
+            self._end(slot, code)
         else:
             self._broken.setdefault(slot, code)
             self._watch(slot)
@@ -628,9 +613,11 @@ class EpollEngine:
             self._interests[slot] = UNWATCHED
 
     def _end(self, slot: int, code: int) -> None:
-        """The connection is gone by an error, which is not reported of a lingering one."""
+        """The connection is gone, by an error or because all that it lingered for has been sent."""
         if self._states[slot] != LINGERING:
             self._next.closed[slot] = self._broken.get(slot, code)
+        elif self.reports_ends:
+            self._next.ended[slot] = code
         self._release(slot)
 
     def _release(self, slot: int) -> None:
@@ -648,6 +635,8 @@ class EpollEngine:
                 self._lingering.remove(slot)
             counts.closed += 1
         self._broken.pop(slot, None)
+        self._shutting.discard(slot)
+        self._outbox.forget_limits((slot,))
         self._states[slot] = FREE
         self._muted[slot] = 0
         self._interests[slot] = 0

@@ -15,7 +15,7 @@ Bytes are copied into chunks, so that many small pieces take the memory of their
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from c1m.bounds import OUTBOX_TOTAL_MAX, OUTBOX_TRIM_MIN
 
@@ -70,6 +70,7 @@ class Outbox:
         self.low = high // 4
         self.total = 0
         self._pending: dict[int, _Pending] = {}
+        self._limits: dict[int, tuple[int, int]] = {}  # slot -> low, high, where not the usual
         self._over: set[int] = set()
         self._is_full = False  # total_max was passed, and more than three quarters are left
         self._most = 0  # bytes pending at once since memory was last given back
@@ -94,6 +95,18 @@ class Outbox:
         """The slots that have output pending."""
         return list(self._pending)
 
+    def limit(self, slot: int, low: int, high: int) -> None:
+        """From now on other watermarks for this slot, until `forget_limits`."""
+        self._limits[slot] = low, high
+        if self.size(slot) > high:
+            self._over.add(slot)
+
+    def forget_limits(self, slots: Iterable[int]) -> None:
+        """These slots' watermarks are the usual ones again: their connections have ended."""
+        if self._limits:
+            for slot in slots:
+                self._limits.pop(int(slot), None)
+
     def append(self, slot: int, data: bytes | memoryview) -> Sequence[int]:
         """Queue a copy of data (bytes, or a view of bytes) behind what is there.
 
@@ -113,7 +126,8 @@ class Outbox:
             passed = [each for each in self._pending if each not in self._over]
             self._over.update(passed)
             return passed
-        if (pending.size > self.high or self._is_full) and slot not in self._over:
+        high = self._limits[slot][1] if slot in self._limits else self.high
+        if (pending.size > high or self._is_full) and slot not in self._over:
             self._over.add(slot)
             return (slot,)
         return ()
@@ -131,7 +145,8 @@ class Outbox:
             del self._pending[slot]
         if slot not in self._over:
             return False
-        may_fall = pending.size == 0 if self._is_full else pending.size <= self.low
+        low = self._limits[slot][0] if slot in self._limits else self.low
+        may_fall = pending.size == 0 if self._is_full else pending.size <= low
         if may_fall:
             self._over.remove(slot)
         return may_fall

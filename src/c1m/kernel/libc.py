@@ -34,6 +34,7 @@ MADV_DONTFORK = 10
 SOCK_STREAM_NONBLOCK = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 IP_BIND_ADDRESS_NO_PORT = 24  # include/uapi/linux/in.h
+SOCKADDR_MAX = 128  # struct sockaddr_storage
 DISCARD_MAX = 1 << 24  # bytes of unread input that one close throws away
 
 INT, UINT, LONG = ctypes.c_int, ctypes.c_uint, ctypes.c_long
@@ -73,6 +74,9 @@ _connect = _function("connect", INT, POINTER, UINT, holds_gil=True)
 _setsockopt = _function("setsockopt", INT, INT, INT, POINTER, UINT, holds_gil=True)
 _getsockopt = _function("getsockopt", INT, INT, INT, POINTER, POINTER, holds_gil=True)
 _recv = _function("recv", INT, POINTER, SIZE, INT, result=SSIZE, holds_gil=True)
+
+_getpeername = _function("getpeername", INT, POINTER, POINTER, holds_gil=True)
+_shutdown = _function("shutdown", INT, INT, holds_gil=True)
 
 _ONE = struct.pack("=i", 1)
 _LINGER_RESET = struct.pack("=ii", 1, 0)  # struct linger: on, for 0 seconds
@@ -208,6 +212,19 @@ def pending_error(fd: int) -> int:
     ):
         return ctypes.get_errno()
     return value.value
+
+
+def peer_address(fd: int) -> bytes:
+    """The peer's struct sockaddr; b"" where there is none."""
+    address, size = ctypes.create_string_buffer(SOCKADDR_MAX), ctypes.c_uint(SOCKADDR_MAX)
+    if _getpeername(fd, ctypes.addressof(address), ctypes.addressof(size)):
+        return b""
+    return address.raw[: size.value]
+
+
+def shut_writing(fd: int) -> None:
+    """Send a FIN behind what was sent. A connection that is gone is reported elsewhere."""
+    _shutdown(fd, socket.SHUT_WR)
 
 
 def reset_on_close(fd: int) -> None:

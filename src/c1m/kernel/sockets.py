@@ -20,13 +20,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
-from c1m.addresses import AF_INET6, AF_UNIX, Endpoint, family_of, parse_url
+from c1m.addresses import AF_INET6, AF_UNIX, Endpoint, ListeningSocket, family_of, parse_url
 from c1m.errors import UsageError
 from c1m.kernel import procfs
 
 
 class Listener:
     """A listening socket: its descriptor, and what it is bound to (the port is never 0)."""
+
+    given: ListeningSocket | None = None
 
     def __init__(self, sock: socket.socket, endpoint: Endpoint) -> None:
         port = 0 if endpoint.family == AF_UNIX else int(sock.getsockname()[1])
@@ -47,6 +49,21 @@ class Listener:
             with suppress(FileNotFoundError):
                 os.unlink(self._path)
         self._sock.close()
+
+
+class GivenListener(Listener):
+    """A socket that somebody else has made, lets listen, and closes."""
+
+    def __init__(self, given: ListeningSocket) -> None:
+        self.given = given
+        self.endpoint = given.endpoint
+        self.fd = given.fd
+
+    def set_backlog(self, backlog: int) -> None:
+        """Nothing: it is not ours."""
+
+    def close(self) -> None:
+        """Nothing: it is not ours."""
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -104,18 +121,26 @@ def open_listeners(endpoints: Sequence[Endpoint], backlog: int) -> list[Listener
 
 def renew(
     listeners: Sequence[Listener],
-    endpoints: Sequence[Endpoint],
+    endpoints: Sequence[Endpoint | ListeningSocket],
     backlog: int,
     open_listeners: Callable[[Sequence[Endpoint], int], list[Listener]],
 ) -> tuple[list[Listener], list[Listener]]:
     """Listeners for exactly these endpoints, in their order, and those that are to be closed.
 
-    Where an endpoint is listened on already, its listener stays. Raises UsageError as
-    `open_listeners` does, with nothing changed.
+    Where an endpoint is listened on already, its listener stays; one that is given is taken as it
+    is. Raises UsageError as `open_listeners` does, with nothing changed.
     """
-    dropped = {listener.endpoint: listener for listener in listeners}
-    kept = [dropped.pop(endpoint, None) for endpoint in endpoints]
-    missing = [e for e, listener in zip(endpoints, kept, strict=True) if listener is None]
+    dropped: dict[Endpoint | ListeningSocket, Listener] = {
+        listener.given or listener.endpoint: listener for listener in listeners
+    }
+    kept = [dropped.pop(each, None) for each in endpoints]
+    for index, each in enumerate(endpoints):
+        if kept[index] is None and isinstance(each, ListeningSocket):
+            kept[index] = GivenListener(each)
+    missing = [
+        e for e, listener in zip(endpoints, kept, strict=True)
+        if listener is None and isinstance(e, Endpoint)
+    ]  # fmt: skip
     fresh = iter(open_listeners(missing, backlog))
     for listener in kept:
         if listener is not None:

@@ -95,7 +95,8 @@ OP_CLOSE = 19
 OP_SEND = 26
 OP_RECV = 27
 OP_SOCKET = 45  # 5.19
-OP_URING_CMD = 46  # 5.19; setsockopt 6.7
+OP_URING_CMD = 46  # 5.19; setsockopt and getsockopt 6.7
+OP_FIXED_FD_INSTALL = 54  # 6.8
 OP_BIND = 56  # 6.11
 
 # flags of a submission
@@ -109,7 +110,10 @@ RECV_MULTISHOT = 2  # 6.0, in ioprio
 POLL_MULTISHOT = 1  # 5.13, in len
 CANCEL_ALL = 1  # 5.19, in op_flags: every request of that user data, not the first found
 FILE_INDEX_ALLOC = 0xFFFFFFFF
+SOCKET_URING_OP_GETSOCKOPT = 2
 SOCKET_URING_OP_SETSOCKOPT = 3
+
+SO_PEERNAME = 28  # the length asked for must be the address's own
 
 # flags of a completion
 CQE_BUFFER = 1

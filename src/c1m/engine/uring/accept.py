@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c1m.addresses import Endpoint
+from c1m.addresses import Endpoint, ListeningSocket
 from c1m.engine.contract import Slots
 from c1m.engine.shortage import Shortage
 from c1m.engine.uring import submissions as sub
@@ -65,7 +65,9 @@ class Acceptor:
         self.shortage = Shortage(rings.clock)  # of what an accept needs
         self.retry_ns = 0  # arm again then, for what was refused; 0: nothing is missing
 
-    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
+    def listen(
+        self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
+    ) -> list[Endpoint]:
         """See Engine.listen."""
         there = [armed.listener for armed in self._listeners if armed is not None]
         wanted, dropped = renew(there, endpoints, backlog, self._rings.kernel.listen)

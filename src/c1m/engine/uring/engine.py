@@ -13,13 +13,23 @@ generation goes up at that moment; whatever completes later under the old one is
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from c1m.addresses import Endpoint, SockAddrs
+from c1m.addresses import (
+    AF_INET,
+    AF_UNIX,
+    SOCKADDR_IN,
+    SOCKADDR_IN6,
+    Endpoint,
+    ListeningSocket,
+    SockAddrs,
+)
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import Clock, SystemClock
 from c1m.engine import checks
@@ -38,7 +48,7 @@ from c1m.engine.uring.submissions import OP, Op, pack
 from c1m.engine.uring.table import IS_OPEN, ConnTable
 from c1m.errors import EngineUnavailable, LimitError
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.libc import trim
+from c1m.kernel.libc import shut_writing, trim
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Completions
@@ -106,6 +116,8 @@ class UringEngine:
         self._expired: list[Slots] = []  # lingered too long and were reset
         self._early: list[Completions] = []  # came while settling in the middle of a tick
         self._is_shut = False
+        self.reports_ends = False
+        self._ended: list[tuple[Slots, Slots]] = []  # with the errno of each
         self._few = self._rings.tuning.few
         self._batch = EventBatch.nothing()
         self._checks = checks.COSTLY
@@ -126,7 +138,9 @@ class UringEngine:
 
     # --- what the caller asks for -------------------------------------------------------------
 
-    def listen(self, endpoints: Sequence[Endpoint], backlog: int) -> list[Endpoint]:
+    def listen(
+        self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
+    ) -> list[Endpoint]:
         return self._acceptor.listen(endpoints, backlog)
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
@@ -146,6 +160,23 @@ class UringEngine:
             self._settle_now()
         self._output.send(slots, data)
 
+    def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
+        self.send(np.array(slots, np.int32), Ragged.of(pieces))
+
+    def flush(self) -> None:
+        self._settle_now()
+
+    def unsent(self, slot: int) -> int:
+        return self._output.outbox.size(slot)
+
+    def limit_output(self, slot: int, low: int, high: int) -> None:
+        self._output.outbox.limit(slot, low, high)
+
+    def end_output(self, slot: int) -> None:
+        self._settle_now()
+        if self.table.flags[slot] & IS_OPEN and self._output.end(slot):
+            self._shut(slot)
+
     def receive(self, slots: Slots, on: bool) -> None:
         slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
         if on:
@@ -153,13 +184,18 @@ class UringEngine:
         else:
             self._input.pause(slots)
 
-    def close(self, slots: Slots, *, abort: bool = False) -> None:
+    def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
         slots = distinct(slots)
         connecting = slots[self.table.states[slots] == ConnState.CONNECTING]
         if len(connecting):
             self._connect_failed(connecting)
-        if abort and self._statistics.lingering:
-            self._reset_lingering(slots[self.table.states[slots] == ConnState.LINGERING])
+        if (abort or drop) and self._statistics.lingering:
+            lingering = slots[self.table.states[slots] == ConnState.LINGERING]
+            if abort:
+                self._reset_lingering(lingering)
+            else:
+                self._output.give_up(lingering)
+                self._output.finish(lingering, drop=True)
         slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
         if not len(slots):
             return
@@ -172,7 +208,57 @@ class UringEngine:
         # what it has to send: read (and discard) it first.
         self._input.discard_unread(slots)
         self.table.linger(slots)
-        self._output.finish(slots)
+        self._output.finish(slots, drop=drop)
+
+    def adopt(self, fd: int) -> int:
+        try:
+            slots = self._rings.take_places(1)
+        except LimitError:
+            os.close(fd)
+            raise
+        slot = int(slots[0])
+        place, file = self._rings.place_of(slot), int(self._rings.files(slots)[0])
+        try:
+            self._rings.kernel.move_in(place.ring, fd, file)
+        except OSError:
+            self._rings.give_places_back(slots)
+            raise
+        self.table.open(slots, ConnEvent.ACCEPT)
+        self._statistics.connected += 1
+        self._statistics.live += 1
+        self._input.begin(slots)
+        return slot
+
+    def descriptor(self, slot: int) -> int:
+        slots = np.array([slot], np.int32)
+        data = pack(slots, self.table.generations[slots], Op.COMMAND)
+        result = self._command(slots, sub.install(self._rings.files(slots), data))[slot]
+        if result < 0:
+            raise OSError(-result, f"No descriptor can be made: {os.strerror(-result)}.")
+        return result
+
+    def peers(self, slots: Slots, family: int) -> list[bytes]:
+        if family == AF_UNIX:
+            return [b""] * len(slots)
+        size = SOCKADDR_IN.itemsize if family == AF_INET else SOCKADDR_IN6.itemsize
+        memory = np.zeros((len(slots), size), np.uint8)
+        addresses = (np.arange(len(slots)) * size + memory.ctypes.data).astype(np.uint64)
+        data = pack(slots, self.table.generations[slots], Op.COMMAND)
+        files = self._rings.files(slots)
+        rows = sub.get_option(files, abi.SO_PEERNAME, addresses, size, data)
+        results = self._command(slots, rows)
+        return [
+            memory[i].tobytes() if results.get(slot, -1) > 0 else b""
+            for i, slot in enumerate(slots.tolist())
+        ]
+
+    def watch(self, fd: int) -> None:
+        self._rings.watch(fd)
+
+    @property
+    def watched_is_ready(self) -> bool:
+        """See Engine.watched_is_ready."""
+        return self._rings.watched_is_ready
 
     def wake(self) -> None:
         self._rings.kernel.wake()
@@ -211,6 +297,8 @@ class UringEngine:
 
     def wait(self, timeout_ns: int) -> EventBatch:
         self._statistics.ticks += 1
+        if self._rings.watched_is_ready:
+            self._rings.poll_watched(self._rings.places[0].ring)
         batch = self._next_batch()
         now = self._clock.now_ns()
         deadline = now + timeout_ns if timeout_ns > 0 else 0
@@ -290,7 +378,7 @@ class UringEngine:
         """Whether a pass should not sleep: what was closed behind a send is done with by the next
         one, and a send that goes whole wakes nobody.
         """
-        waits = self._early or self._expired or self._input.has_work()
+        waits = self._early or self._expired or self._ended or self._input.has_work()
         return bool(waits or self._output.has_reports())
 
     def _collect(self, batch: EventBatch, sleep_ns: int) -> None:
@@ -312,19 +400,47 @@ class UringEngine:
         else:
             self._output.all_went()
             self._input.recycle()
-        if self._output.has_reports() or self._input.lost or self._expired:
+        if self._output.has_reports() or self._input.lost or self._expired or self._ended:
             self._report(batch)
         if self._input.has_work():
             self._input.again()
 
-    def _settle_now(self) -> None:
-        """Learn how the sends of this tick went, in the middle of it."""
+    def _settle_now(self) -> Completions:
+        """Learn how the sends of this tick went, in the middle of it.
+
+        Returns the completions of commands.
+        """
         completions = self._rings.submit_all()
         self._connector.submitted()
         self._output.settle(completions)
-        if len(completions):
-            # What is not a send's outcome is taken up by the next pass.
-            self._early.append(completions[(completions[:, 1] & OP) != Op.SEND])
+        if not len(completions):
+            return completions
+        ops = completions[:, 1] & OP
+        # What is neither a send's outcome nor a command's is taken up by the next pass.
+        later = completions[(ops != Op.SEND) & (ops != Op.COMMAND)]
+        if len(later):
+            self._early.append(later)
+        commands: Completions = completions[ops == Op.COMMAND]
+        return commands
+
+    def _command(self, slots: Slots, rows: sub.Words) -> dict[int, int]:
+        """Have the kernel do what it does while it is asked: the result of each slot, or -errno."""
+        self._rings.push(slots, rows)
+        done = self._settle_now()
+        results = done[:, 2].view(np.int32).tolist()
+        return dict(zip(done[:, 0].view(np.int32).tolist(), results, strict=True))
+
+    def _shut(self, slot: int) -> None:
+        """A FIN behind what was sent. A connection that is gone is reported elsewhere.
+
+        The ring's own SHUTDOWN is left to a helper thread, 12 us and a thread that was not there.
+        """
+        with contextlib.suppress(OSError):
+            fd = self.descriptor(slot)
+            try:
+                shut_writing(fd)
+            finally:
+                os.close(fd)
 
     def _decode(self, completions: Completions, batch: EventBatch) -> None:
         """Completions (at least one) to events; the last batch's buffers go back.
@@ -360,6 +476,8 @@ class UringEngine:
         room = others[(ops == Op.WRITABLE) & (others[:, 2].view(np.int32) != -errno.ECANCELED)]
         for slot, tag, _, flags in room.tolist():
             self._output.writable(slot, tag, bool(flags & abi.CQE_MORE))
+        if np.count_nonzero(ops == Op.WATCH):
+            self._rings.take_watched()
         wakes = others[ops == Op.WAKE]
         if len(wakes):
             self._rings.take_wakes(wakes)
@@ -383,6 +501,13 @@ class UringEngine:
         if self._expired:
             batch.expired = np.concatenate(self._expired)
             self._expired = []
+        if self._ended:
+            batch.ended = np.concatenate([batch.ended, *(slots for slots, _ in self._ended)])
+            errnos = [batch.ended_errnos, *(codes for _, codes in self._ended)]
+            batch.ended_errnos = np.concatenate(errnos)
+            self._ended = []
+        while output.to_shut:
+            self._shut(output.to_shut.pop())
 
     def _still_open(self, slots: list[int]) -> Slots:
         found = np.array(slots, np.int32)
@@ -429,7 +554,9 @@ class UringEngine:
         slots, errnos = self._input.take_lost(batch)
         is_open = self.table.is_open(slots)
         gone = slots[is_open]
-        lingering = slots[self.table.states[slots] == ConnState.LINGERING]
+        lingers = self.table.states[slots] == ConnState.LINGERING
+        lingering = slots[lingers]
+        self._over(lingering, errnos[lingers])
         batch.closed = np.concatenate((batch.closed, gone))
         batch.closed_errnos = np.concatenate((batch.closed_errnos, errnos[is_open]))
         self._statistics.live -= len(gone)
@@ -439,6 +566,7 @@ class UringEngine:
     def _free_finished(self) -> None:
         """Connections that the caller closed and that have nothing left to send."""
         done = self._output.finished()
+        self._over(done, np.zeros(len(done), np.int32))
         self._statistics.lingering -= len(done)
         self._free(done)
 
@@ -447,7 +575,10 @@ class UringEngine:
         due = self._output.lingering.expire(now_ns, self._output.outbox.size)
         if due:
             expired = np.array(due, np.int32)
-            self._expired.append(expired)
+            if self.reports_ends:
+                self._over(expired, np.full(len(due), errno.ETIMEDOUT, np.int32))
+            else:
+                self._expired.append(expired)
             self._reset_lingering(expired)
 
     def _reset_lingering(self, slots: Slots) -> None:
@@ -456,6 +587,11 @@ class UringEngine:
             self._output.give_up(slots)
             self._statistics.lingering -= len(slots)
             self._reset(slots)
+
+    def _over(self, slots: Slots, errnos: Slots) -> None:
+        """Connections that the caller has closed are over, with the errno of each."""
+        if self.reports_ends and len(slots):
+            self._ended.append((slots, errnos))
 
     def _reset(self, slots: Slots) -> None:
         self._rings.push(slots, sub.disconnect(self._rings.files(slots)))

@@ -123,6 +123,8 @@ class RingSet:
         self._busy_poll = BusyPoll(kernel, tuning.busy_poll_ns) if tuning.busy_poll_ns else None
         self._brought = 0  # completions of the last collection
         self.woken = False
+        self.watched_fd = -1
+        self.watched_is_ready = False
         self._first: Place | None = self._make_first()  # at rest, until it is needed
 
     def room(self) -> int:
@@ -153,6 +155,8 @@ class RingSet:
         self._completions = np.zeros((COMPLETIONS_FIRST, 4), np.uint32)
         self._watching = False
         self.shortage.ends()
+        if self.watched_fd >= 0:
+            self.watch(self.watched_fd)
 
     def may_add(self) -> bool:
         """Whether one more ring may be asked for: there is room, and none was refused just now."""
@@ -238,6 +242,7 @@ class RingSet:
             # One pool of helper threads serves all rings of a thread; nothing here needs it.
             ring.register(abi.REGISTER_IOWQ_MAX_WORKERS, np.ones(2, np.uint32), 2)
             self._poll_wake(ring)
+            self.poll_watched(ring)
             return
         # Several rings cannot be slept on by entering one of them: use the kernel's doorbell.
         if not self._watching:
@@ -247,6 +252,25 @@ class RingSet:
 
     def _poll_wake(self, ring: RingLike) -> None:
         ring.push(poll(self.kernel.wake_fd(), abi.POLLIN, pack_one(0, 0, Op.WAKE)))
+
+    def watch(self, fd: int) -> None:
+        """A sleep also ends while this descriptor is readable. Raises LimitError."""
+        self.watched_fd = fd
+        if self.places:
+            self.poll_watched(self.places[0].ring)
+        else:
+            self.add(accepts=True)
+
+    def poll_watched(self, ring: RingLike) -> None:
+        """Once for each time that it was readable: what is left then completes at once."""
+        if self.watched_fd >= 0:
+            self.watched_is_ready = False
+            data = pack_one(0, 0, Op.WATCH)
+            ring.push(poll(self.watched_fd, abi.POLLIN, data, once=True))
+
+    def take_watched(self) -> None:
+        """The completion of that poll."""
+        self.woken = self.watched_is_ready = True
 
     def take_wakes(self, wakes: Completions) -> None:
         """Completions (at least one) that say that `wake` was called."""

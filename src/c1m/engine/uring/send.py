@@ -74,6 +74,9 @@ class Output:
         self._mark = 1
         self._tick_mark = 1
         self.closing: list[Slots] = []  # closed by the caller, see `finish`
+        self._dropping: set[int] = set()  # of these, those whose outbox does not matter
+        self._shutting: set[int] = set()  # half-closed by the caller, with output pending
+        self.to_shut: list[int] = []  # of these, those whose outbox is empty now
         self._flushed: list[int] = []  # closed, and the outbox is empty now
         self.blocked: list[int] = []
         self.drained: list[int] = []
@@ -86,7 +89,10 @@ class Output:
     def has_reports(self) -> bool:
         """Whether sending has results that the engine has not taken."""
         # One list at a time: nearly always all are empty.
-        return bool(self.closing or self.blocked or self.drained or self.broken or self._flushed)
+        return bool(
+            self.closing or self.blocked or self.drained or self.broken or self._flushed
+            or self.to_shut
+        )  # fmt: skip
 
     def needs_settling(self, slots: Slots) -> bool:
         """Whether a slot was already sent to in this tick: a second send might overtake it.
@@ -196,9 +202,21 @@ class Output:
 
     # --- connections that were closed -----------------------------------------------------------
 
-    def finish(self, slots: Slots) -> None:
-        """The caller has closed these: what they still have to send goes out."""
+    def finish(self, slots: Slots, *, drop: bool) -> None:
+        """The caller has closed these: what they still have to send goes out.
+
+        `drop`: only what the kernel takes at once.
+        """
         self.closing.append(slots)
+        if drop:
+            self._dropping.update(slots.tolist())
+
+    def end(self, slot: int) -> bool:
+        """Half-close: whether that can be done now; else the slot is in `to_shut` when it can."""
+        if slot in self.outbox:
+            self._shutting.add(slot)
+            return False
+        return True
 
     def finished(self) -> Slots:
         """Those that have nothing left to send (each once), to be freed.
@@ -211,6 +229,9 @@ class Output:
         self._flushed.clear()
         for slots in self.closing:
             is_pending = (self._table.flags[slots] & HAS_OUTBOX) != 0
+            if self._dropping:
+                is_pending &= [slot not in self._dropping for slot in slots.tolist()]
+                self._dropping.difference_update(slots.tolist())
             for slot in slots[is_pending].tolist():
                 self.lingering.add(slot, self.outbox.size(slot), self._rings.clock.now_ns())
             done.append(slots[~is_pending])
@@ -318,6 +339,9 @@ class Output:
         self._stop_polling(slot)
         if self._table.states[slot] == ConnState.LINGERING:
             self._flushed.append(slot)
+        elif slot in self._shutting:
+            self._shutting.remove(slot)
+            self.to_shut.append(slot)
 
     def _stop_polling(self, slot: int) -> None:
         if slot in self._polled:
@@ -339,6 +363,7 @@ class Output:
         Memory that the kernel is sending from stays ours until it says that it is done.
         """
         self._forget_events(slots)
+        self.outbox.forget_limits(slots)
         if len(self.lingering):
             for slot in slots.tolist():
                 self.lingering.remove(slot)
@@ -350,9 +375,14 @@ class Output:
 
     def _forget_events(self, slots: Slots) -> None:
         """What was not reported of these connections must not be reported of their successors."""
-        if not (self.blocked or self.drained or self.broken or self._flushed):
+        if not (
+            self.blocked or self.drained or self.broken or self._flushed
+            or self._shutting or self.to_shut
+        ):  # fmt: skip
             return
         gone = set(slots.tolist())
+        self._shutting -= gone
+        self.to_shut = [slot for slot in self.to_shut if slot not in gone]
         self.blocked = [slot for slot in self.blocked if slot not in gone]
         self.drained = [slot for slot in self.drained if slot not in gone]
         self._flushed = [slot for slot in self._flushed if slot not in gone]

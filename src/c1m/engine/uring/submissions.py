@@ -49,6 +49,8 @@ class Op:
     POLL = 8  # a parked connection has something
     READ = 9  # a single receive after a poll
     WRITABLE = 10  # there may be room for output again
+    WATCH = 11  # the caller's descriptor is readable
+    COMMAND = 12  # completes while it is submitted
 
 
 def pack(
@@ -101,6 +103,8 @@ _CANCEL = _first(abi.OP_ASYNC_CANCEL, abi.SKIP_SUCCESS)
 _CLOSE = _first(abi.OP_CLOSE, abi.SKIP_SUCCESS)
 _SOCKET = _first(abi.OP_SOCKET, abi.SKIP_SUCCESS)
 _OPTION = _first(abi.OP_URING_CMD, abi.FIXED_FILE | abi.SKIP_SUCCESS)
+_COMMAND = _first(abi.OP_URING_CMD, abi.FIXED_FILE)
+_INSTALL = _first(abi.OP_FIXED_FD_INSTALL, abi.FIXED_FILE)
 _BIND = _first(abi.OP_BIND, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 _CONNECT = _first(abi.OP_CONNECT, abi.FIXED_FILE)
 _DISCONNECT = _first(abi.OP_CONNECT, abi.FIXED_FILE | abi.SKIP_SUCCESS)
@@ -200,6 +204,20 @@ def set_option(files: Files, level: int, name: int, address: int, size: int, dat
     })  # fmt: skip
 
 
+def get_option(files: Files, name: int, addresses: Words, size: int, data: Words) -> Words:
+    """getsockopt (of SOL_SOCKET) into the memory at `addresses`; completes with the length."""
+    return _rows(len(files), {
+        _FIRST: _COMMAND | _fd(files), _OFF: abi.SOCKET_URING_OP_GETSOCKOPT,
+        _ADDR: int(socket.SOL_SOCKET) | name << 32, _DATA: data, _GROUP_AND_INDEX: size << 32,
+        _ADDR3: addresses,
+    })  # fmt: skip
+
+
+def install(files: Files, data: Words) -> Words:
+    """Make an ordinary descriptor of each; completes with it."""
+    return _rows(len(files), {_FIRST: _INSTALL | _fd(files), _DATA: data})
+
+
 _NOWHERE = np.zeros(16, np.uint8)  # struct sockaddr, AF_UNSPEC
 
 
@@ -245,9 +263,9 @@ def accept(listener_fd: int, count: int, multishot: bool, data: int) -> Words:
     })  # fmt: skip
 
 
-def poll(fd: int, events: int, data: int) -> Words:
-    """A multishot poll of an ordinary descriptor."""
+def poll(fd: int, events: int, data: int, *, once: bool = False) -> Words:
+    """A poll of an ordinary descriptor: for each wake-up, or `once`, also for what is there now."""
+    length = 0 if once else abi.POLL_MULTISHOT
     return _rows(1, {
-        _FIRST: abi.OP_POLL_ADD | fd << 32, _LENGTH_AND_FLAGS: abi.POLL_MULTISHOT | events << 32,
-        _DATA: data,
+        _FIRST: abi.OP_POLL_ADD | fd << 32, _LENGTH_AND_FLAGS: length | events << 32, _DATA: data,
     })  # fmt: skip
