@@ -28,6 +28,9 @@ if "numpy" not in sys.modules:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
+    from c1m.aio.loop import EventLoop as EventLoop
+    from c1m.aio.loop import new_event_loop as new_event_loop
+    from c1m.aio.loop import run as run
     from c1m.engine.ragged import Ragged as Ragged
     from c1m.errors import C1mError as C1mError
     from c1m.errors import LimitError as LimitError
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from c1m.serving import serve as serve
 
 _NAMES = {  # the public ones, by their modules
+    "c1m.aio.loop": ["EventLoop", "new_event_loop", "run"],
     "c1m.engine.ragged": ["Ragged"],
     "c1m.errors": ["C1mError", "LimitError", "ScenarioError", "UsageError"],
     "c1m.loadgen.run": ["load"],

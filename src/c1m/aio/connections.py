@@ -1,0 +1,308 @@
+"""The connections of an event loop: what the engine brings goes to transports, and back.
+
+One iteration of asyncio's loop runs the callbacks that are ready, waits, and runs what that
+brought. Where nothing was ready, what the engine brings is first in line, so it is worked through
+at once, and the loop waits again without leaving `select`. Else it goes behind what is ready, as
+one callback. In debug mode each event is a callback of its own, so that the loop can name slow
+ones.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+from asyncio import events
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from c1m.addresses import ListeningSocket
+from c1m.aio.transport import HIGH, EngineTransport
+from c1m.clock import SystemClock
+from c1m.engine.contract import Engine, Slots
+from c1m.engine.ragged import Ragged
+from c1m.loop import Handlers, Int32s, Loop
+from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
+
+NS = 1_000_000_000
+SLEEP_MAX_NS = 24 * 3600 * NS  # as asyncio's
+
+
+@dataclass(slots=True, eq=False)
+class Listening:
+    """A listening socket, and what becomes of its connections."""
+
+    socket: ListeningSocket
+    accept: Callable[[EngineTransport], None]
+    server: Any
+    context: contextvars.Context
+
+
+class Connections:
+    """Owns the engine until `close`."""
+
+    def __init__(self, loop: Any, engine: Engine) -> None:
+        self.loop = loop
+        self.engine = engine
+        engine.reports_ends = True
+        self.statistics = ServerStatistics()
+        self.to_close: list[EngineTransport] = []
+        self.to_drop: list[EngineTransport] = []
+        self._transports: dict[int, EngineTransport] = {}
+        self._listening: list[Listening] = []
+        self._slots: list[int] = []  # what was written in this iteration: to whom
+        self._pieces: list[bytes] = []  # and what
+        self._bytes = 0
+        self._interrupt: BaseException | None = None
+        self._is_waiting = False  # a batch waits for its turn behind what was ready
+        handlers = Handlers(
+            ended=self._ended, opened=self._opened, data=self._data, blocked=self._blocked,
+            drained=self._drained, eof=self._eof, closed=self._ended,
+        )  # fmt: skip
+        self._ticks = Loop(engine, SystemClock(), handlers)
+        self._turn = events.Handle(self._dispatch, (), loop, contextvars.Context())
+
+    # --- what transports ask for ----------------------------------------------------------------
+
+    def send(self, transport: EngineTransport, slot: int, data: bytes) -> None:
+        """Queue bytes for the end of this iteration."""
+        self._slots.append(slot)
+        self._pieces.append(data)
+        self._bytes += len(data)
+        if self._bytes > HIGH or transport._is_strict:
+            transport._maybe_pause_protocol()
+
+    def limit_output(self, slot: int, low: int, high: int) -> None:
+        """Other watermarks, in bytes."""
+        self.engine.limit_output(slot, low, high)
+
+    def unsent(self, slot: int) -> int:
+        """Bytes of the slot that the kernel has not taken: it is asked now."""
+        self._send()
+        self.engine.flush()
+        return self.engine.unsent(slot)
+
+    def receive(self, slot: int, on: bool) -> None:
+        """Turn receiving off or on."""
+        self.engine.receive(np.array([slot], np.int32), on)
+
+    def end_output(self, slot: int) -> None:
+        """A FIN behind what was written."""
+        self._send()
+        self.engine.end_output(slot)
+
+    def descriptor(self, slot: int) -> int:
+        """A new descriptor; raises OSError."""
+        if slot < 0:
+            raise OSError(9, "This connection has ended.")
+        return self.engine.descriptor(slot)
+
+    # --- connections begin ----------------------------------------------------------------------
+
+    def listen(self, listening: Listening) -> None:
+        """Accept from one more socket."""
+        self._listening.append(listening)
+        self.engine.listen([each.socket for each in self._listening], 0)
+
+    def stop_listening(self, fd: int) -> None:
+        """Accept no more from this socket, which may be none of ours."""
+        rest = [each for each in self._listening if each.socket.fd != fd]
+        if len(rest) < len(self._listening):
+            self._listening = rest
+            self.engine.listen([each.socket for each in rest], 0)
+
+    def adopt(self, fd: int, family: int) -> EngineTransport:
+        """A transport, still without a protocol, for a socket that is connected."""
+        slot = self.engine.adopt(fd)
+        return self._add(slot, family, b"", contextvars.copy_context(), None)
+
+    def _add(
+        self, slot: int, family: int, peer: bytes, context: contextvars.Context, server: Any
+    ) -> EngineTransport:
+        transport = EngineTransport(self, slot, family, peer, context, server)
+        self._transports[slot] = transport
+        self.statistics.opened += 1
+        self.statistics.live += 1
+        self.statistics.peak = max(self.statistics.peak, self.statistics.live)
+        return transport
+
+    # --- an iteration ---------------------------------------------------------------------------
+
+    def select(self, timeout: float | None) -> bool:
+        """Wait, and work through what came; whether the descriptor that is watched is readable."""
+        if self._is_waiting:  # an exception has ended the iteration before its turn came
+            return False
+        loop, engine, ticks = self.loop, self.engine, self._ticks
+        if timeout is not None and timeout <= 0:
+            self._hand_over()
+            if ticks.wait(0):
+                self._is_waiting = True
+                loop._ready.append(self._turn)
+            return engine.watched_is_ready
+        left_ns = SLEEP_MAX_NS if timeout is None else int(timeout * NS) + 1
+        while True:
+            self._hand_over()
+            ticks.tick(left_ns)
+            if self._interrupt is not None:
+                self._raise()
+            if engine.watched_is_ready:
+                return True
+            if loop._ready or loop._stopping:
+                return False
+            if loop._scheduled:
+                left_ns = int((loop._scheduled[0]._when - loop.time()) * NS) + 1
+                if left_ns <= 1:
+                    return False
+            else:
+                left_ns = SLEEP_MAX_NS
+
+    def _dispatch(self) -> None:
+        self._is_waiting = False
+        self._ticks.dispatch()
+        if self._interrupt is not None:
+            self._raise()
+
+    def _raise(self) -> None:
+        error, self._interrupt = self._interrupt, None
+        assert error is not None
+        raise error
+
+    def _hand_over(self) -> None:
+        """Everything that was asked for in this iteration."""
+        if self._slots:
+            self._send()
+        if self.to_close:
+            self._close()
+        if self.to_drop:
+            self._drop()
+
+    def _send(self) -> None:
+        if self._slots:
+            slots, self._slots = self._slots, []
+            pieces, self._pieces = self._pieces, []
+            self._bytes = 0
+            self.engine.send_each(slots, pieces)
+
+    def _close(self) -> None:
+        closing, self.to_close = self.to_close, []
+        self.engine.close(_slots_of(closing))
+
+    def _drop(self) -> None:
+        dropping, self.to_drop = self.to_drop, []
+        self.engine.close(_slots_of(dropping), drop=True)
+
+    def flush(self) -> None:
+        """The loop stops for now: what was written goes out nevertheless."""
+        self._hand_over()
+        self.engine.flush()
+
+    def close(self) -> None:
+        """End all that is left."""
+        self._hand_over()
+        self._ticks.shutdown()
+        self._listening.clear()
+        self._transports.clear()
+
+    # --- what the engine brings -----------------------------------------------------------------
+
+    def call(self, transport: EngineTransport, callback: Callable[..., object], *args: Any) -> None:
+        """Call as asyncio's loop would, with its reports of what is raised."""
+        handle = events.Handle(callback, args, self.loop, transport._context)
+        if self.loop._debug:
+            self.loop._ready.append(handle)
+            return
+        try:
+            handle._run()
+        except BaseException as error:
+            self._interrupt = self._interrupt or error
+
+    def _opened(self, slots: Slots, listeners: Int32s) -> None:
+        which = listeners.tolist()
+        families = [self._listening[i].socket.endpoint.family if i >= 0 else 0 for i in which]
+        peers: dict[int, bytes] = {}
+        for family in set(families):
+            if family:
+                mine = slots[np.array(families) == family]
+                peers.update(zip(mine.tolist(), self.engine.peers(mine, family), strict=True))
+        for slot, index, family in zip(slots.tolist(), which, families, strict=True):
+            if index < 0:  # its listener is closed already
+                self.engine.close(np.array([slot], np.int32), drop=True)
+                continue
+            listening = self._listening[index]
+            context = listening.context.copy()
+            transport = self._add(slot, family, peers[slot], context, listening.server)
+            self.call(transport, listening.accept, transport) if not self.loop._debug else (
+                context.run(listening.accept, transport)
+            )
+
+    def _data(self, slots: Slots, data: Ragged) -> None:
+        transports, memory = self._transports, data.memory.data
+        self.statistics.messages += len(slots)
+        those, starts, lengths = slots.tolist(), data.offsets.tolist(), data.lengths.tolist()
+        columns = zip(those, starts, lengths, strict=True)
+        if len(those) > 1 and len(set(those)) < len(those):
+            by_slot: dict[int, list[memoryview]] = {}
+            for slot, at, length in columns:
+                by_slot.setdefault(slot, []).append(memory[at : at + length])
+            for slot, mine in by_slot.items():
+                self._take(transports.get(slot), b"".join(mine))
+            return
+        is_debug = self.loop._debug
+        for slot, at, length in columns:
+            transport = transports.get(slot)
+            if transport is None:
+                continue
+            if not transport._is_plain or is_debug:
+                self._take(transport, memory[at : at + length])
+                continue
+            try:
+                transport._context.run(
+                    transport._protocol.data_received, bytes(memory[at : at + length])
+                )
+            except (SystemExit, KeyboardInterrupt) as error:
+                self._interrupt = self._interrupt or error
+            except BaseException as error:
+                transport._fatal_error(error, "Fatal error: protocol.data_received() call failed.")
+
+    def _take(self, transport: EngineTransport | None, piece: bytes | memoryview) -> None:
+        if transport is None:
+            return
+        if self.loop._debug:
+            piece = bytes(piece)
+        self.call(transport, transport._keep_or_take, piece)
+
+    def _blocked(self, slots: Slots) -> None:
+        for transport in self._of(slots):
+            self.call(transport, transport._maybe_pause_protocol)
+
+    def _drained(self, slots: Slots) -> None:
+        for transport in self._of(slots):
+            self.call(transport, transport._maybe_resume_protocol)
+
+    def _eof(self, slots: Slots) -> None:
+        for transport in self._of(slots):
+            self.call(transport, transport._eof_came)
+
+    def _of(self, slots: Slots) -> list[EngineTransport]:
+        found = (self._transports.get(slot) for slot in slots.tolist())
+        return [transport for transport in found if transport is not None]
+
+    def _ended(self, slots: Slots, errnos: Int32s) -> None:
+        for slot, code in zip(slots.tolist(), errnos.tolist(), strict=True):
+            transport = self._transports.pop(slot, None)
+            if transport is None:
+                continue
+            reason = reason_of(code) if code else CloseReason.LOCAL
+            self.statistics.closed[reason] += 1
+            self.statistics.live -= 1
+            error = transport._error
+            if code and error is None:
+                error = OSError(code, os.strerror(code))
+            transport._slot = -1
+            self.call(transport, transport._call_connection_lost, error)
+
+
+def _slots_of(transports: list[EngineTransport]) -> Slots:
+    return np.array([each._slot for each in transports if each._slot >= 0], np.int32)

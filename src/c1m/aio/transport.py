@@ -1,0 +1,371 @@
+"""The transport of one connection of an engine, with the behaviour of asyncio's own.
+
+What is written in an iteration of the loop is collected and handed to the engine as one batch
+before the loop waits. What asyncio would have learnt at once from the kernel is learnt then, or
+where it is asked for: `get_write_buffer_size`, and a write that may pass the high watermark, hand
+over what is there.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import warnings
+from asyncio import BaseProtocol, BufferedProtocol, Transport, constants
+from asyncio.log import logger
+from typing import Any, Protocol
+
+from c1m.aio import private
+from c1m.aio.private import SENDFILE_FALLBACK, FlowControl
+from c1m.aio.sockets import EngineSocket, address_of
+
+HIGH = 64 * 1024  # bytes: asyncio's own high watermark; the low one is a quarter
+Buffer = bytes | bytearray | memoryview
+
+
+class Streams(Protocol):
+    """What a transport asks of those who hold the engine; a slot is its connection's number."""
+
+    loop: Any
+    to_close: list[EngineTransport]
+    to_drop: list[EngineTransport]
+
+    def send(self, transport: EngineTransport, slot: int, data: bytes) -> None:
+        """Queue bytes for the end of this iteration."""
+
+    def unsent(self, slot: int) -> int:
+        """Bytes of the slot that the kernel has not taken: it is asked now."""
+
+    def limit_output(self, slot: int, low: int, high: int) -> None:
+        """Other watermarks, in bytes."""
+
+    def end_output(self, slot: int) -> None:
+        """A FIN behind what was written."""
+
+    def receive(self, slot: int, on: bool) -> None:
+        """Turn receiving off or on."""
+
+    def descriptor(self, slot: int) -> int:
+        """A new descriptor; raises OSError."""
+
+
+class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
+    """A stream over TCP or a unix socket. Used in the loop's thread only."""
+
+    __slots__ = (
+        "__dict__", "__weakref__",
+        "_closing", "_conn_lost", "_context", "_error", "_family", "_has_eof",
+        "_is_buffered", "_is_plain", "_is_strict", "_is_writable", "_kept", "_paused", "_peer",
+        "_protocol", "_protocol_connected", "_server", "_slot", "_streams", "_wrote_eof",
+    )  # fmt: skip
+
+    _start_tls_compatible = True
+    _sendfile_compatible = SENDFILE_FALLBACK
+
+    def __init__(
+        self,
+        streams: Streams,
+        slot: int,
+        family: int,
+        peer: bytes,
+        context: contextvars.Context,
+        server: Any = None,
+    ) -> None:
+        self._extra: dict[str, Any] = {}
+        self._loop = streams.loop
+        self._protocol_paused = False
+        self._high_water, self._low_water = HIGH, HIGH // 4
+        self._streams = streams
+        self._slot = slot
+        self._family = family
+        self._peer = peer
+        self._context = context  # in which all callbacks are called
+        self._server = server
+        self._protocol: Any = None
+        self._protocol_connected = False
+        self._is_buffered = False
+        self._is_plain = False  # data goes to data_received as it comes
+        self._is_writable = True
+        self._is_strict = False  # each write looks at the watermarks at once
+        self._closing = False
+        self._conn_lost = 0
+        self._wrote_eof = False
+        self._paused = False
+        self._kept: list[bytes] = []  # came while it could not be delivered
+        self._has_eof = False  # so did the end of the stream
+        self._error: BaseException | None = None
+        if server is not None:
+            private.attach(server, self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._slot < 0 else "closing" if self._closing else "open"
+        names = f" {self._sockname()!r} <- {self._peername()!r}" if self._slot >= 0 else ""
+        return f"<{type(self).__name__} slot={self._slot} {state}{names}>"
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if self._slot >= 0:
+            _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+
+    # --- about the connection -------------------------------------------------------------------
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """As asyncio's: "peername", "sockname" and "socket" (an EngineSocket) among others."""
+        if name not in self._extra:
+            if name == "socket":
+                self._extra[name] = self._socket()
+            elif name == "peername":
+                return self._peername()
+            elif name == "sockname":
+                return self._sockname()
+        return self._extra.get(name, default)
+
+    def _peername(self) -> Any:
+        if "peername" not in self._extra:
+            self._extra["peername"] = address_of(self._family, self._peer)
+        return self._extra["peername"]
+
+    def _sockname(self) -> Any:
+        if "sockname" not in self._extra:
+            try:
+                real = self._socket().dup()
+            except OSError:  # the connection has ended
+                return None
+            with real:
+                self._extra["sockname"] = real.getsockname()
+        return self._extra["sockname"]
+
+    def _socket(self) -> EngineSocket:
+        return EngineSocket(self._family, self._descriptor, self._sockname, self._peername)
+
+    def _descriptor(self) -> int:
+        return self._streams.descriptor(self._slot)
+
+    def get_protocol(self) -> BaseProtocol:
+        """The protocol that is called now."""
+        protocol: BaseProtocol = self._protocol
+        return protocol
+
+    def set_protocol(self, protocol: BaseProtocol) -> None:
+        """Call another protocol from now on."""
+        self._protocol = protocol
+        self._is_buffered = isinstance(protocol, BufferedProtocol)
+        self._protocol_connected = True
+        self._look()
+
+    def _look(self) -> None:
+        """Whether data goes the short way."""
+        self._is_plain = not (
+            self._closing or self._paused or self._is_buffered or self._kept
+            or self._protocol is None
+        )  # fmt: skip
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Whether data may be delivered."""
+        return not self._closing and not self._paused
+
+    def pause_reading(self) -> None:
+        """Deliver nothing from now on; the TCP window slows the peer down."""
+        if self.is_reading():
+            self._paused = True
+            self._is_plain = False
+            self._streams.receive(self._slot, False)
+
+    def resume_reading(self) -> None:
+        """Deliver again, first what came meanwhile."""
+        if self._closing or not self._paused:
+            return
+        self._paused = False
+        self._streams.receive(self._slot, True)
+        self._look()
+        if self._kept or self._has_eof:
+            self._loop.call_soon(self._deliver, context=self._context)
+
+    def _keep_or_take(self, piece: bytes | memoryview) -> None:
+        """Data of a connection that is not plain."""
+        if self._closing:
+            return
+        if self._kept or self._paused or self._protocol is None:
+            self._kept.append(bytes(piece))
+        elif self._is_buffered:
+            self._fill(memoryview(piece))
+        else:
+            self._data_received(bytes(piece))
+
+    def _deliver(self) -> None:
+        """What was kept, then the end of the stream."""
+        while self._kept and self.is_reading():
+            kept, self._kept = b"".join(self._kept), []
+            self._keep_or_take(kept)
+        self._look()
+        if self._has_eof and not self._kept and self.is_reading():
+            self._has_eof = False
+            self._end_of_input()
+
+    def _data_received(self, data: bytes) -> None:
+        try:
+            self._protocol.data_received(data)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._fatal_error(error, "Fatal error: protocol.data_received() call failed.")
+
+    def _fill(self, data: memoryview) -> None:
+        """Into the buffers of a BufferedProtocol, as long as it takes them."""
+        protocol = self._protocol
+        while len(data):
+            step = "get_buffer"
+            try:
+                buffer = protocol.get_buffer(-1)
+                if not len(buffer):
+                    raise RuntimeError("get_buffer() returned an empty buffer")
+                view = memoryview(buffer).cast("B")
+                count = min(len(view), len(data))
+                view[:count] = data[:count]
+                data = data[count:]
+                step = "buffer_updated"
+                protocol.buffer_updated(count)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self._fatal_error(error, f"Fatal error: protocol.{step}() call failed.")
+                return
+            if self._closing:
+                return
+            if len(data) and (self._paused or protocol is not self._protocol):
+                self._kept.insert(0, bytes(data))
+                if not self._paused:
+                    self._loop.call_soon(self._deliver, context=self._context)
+                return
+
+    def _eof_came(self) -> None:
+        if self._closing:
+            return
+        if self._kept or self._paused or self._protocol is None:
+            self._has_eof = True
+        else:
+            self._end_of_input()
+
+    def _end_of_input(self) -> None:
+        if self._loop.get_debug():
+            logger.debug("%r received EOF", self)
+        try:
+            keep_open = self._protocol.eof_received()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._fatal_error(error, "Fatal error: protocol.eof_received() call failed.")
+            return
+        if not keep_open:
+            self.close()
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def write(self, data: Buffer) -> None:
+        """Send bytes in order. Ignored on a transport that is closing."""
+        if type(data) is not bytes or not self._is_writable:
+            if not self._may_write(data):
+                return
+            data = bytes(data)
+        if data:
+            self._streams.send(self, self._slot, data)
+
+    def _may_write(self, data: Any) -> bool:
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(
+                f"data argument must be a bytes-like object, not {type(data).__name__!r}"
+            )
+        if self._wrote_eof:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self._is_writable:
+            return True
+        if len(data):
+            if self._conn_lost >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+                logger.warning("socket.send() raised exception.")
+            self._conn_lost += 1
+        return False
+
+    def can_write_eof(self) -> bool:
+        """True."""
+        return True
+
+    def write_eof(self) -> None:
+        """Half-close: a FIN behind what was written."""
+        if self._closing or self._wrote_eof:
+            return
+        self._wrote_eof = True
+        self._is_writable = False
+        self._streams.end_output(self._slot)
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the kernel has not taken yet, also while closing."""
+        return self._streams.unsent(self._slot) if self._slot >= 0 else 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """When to call pause_writing and resume_writing; ValueError as asyncio raises it."""
+        super().set_write_buffer_limits(high, low)
+        if self._slot >= 0:
+            self._is_strict = self._high_water < HIGH
+            self._streams.limit_output(self._slot, self._low_water, self._high_water)
+
+    def _maybe_resume_protocol(self) -> None:
+        if self._protocol_paused and not self._conn_lost:
+            super()._maybe_resume_protocol()
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        """Whether close or abort was called, or the connection has ended."""
+        return self._closing
+
+    def close(self) -> None:
+        """Close after the output; then connection_lost(None) is called."""
+        if not self._closing:
+            self._closing = True
+            self._is_plain = self._is_writable = False
+            self._streams.to_close.append(self)
+
+    def abort(self) -> None:
+        """Close at once and drop what the kernel has not taken; also after close()."""
+        self._force_close(None)
+
+    def _fatal_error(self, error: BaseException, message: str) -> None:
+        if isinstance(error, OSError):
+            if self._loop.get_debug():
+                logger.debug("%r: %s", self, message, exc_info=True)
+        else:
+            self._loop.call_exception_handler(
+                {
+                    "message": message,
+                    "exception": error,
+                    "transport": self,
+                    "protocol": self._protocol,
+                }
+            )
+        self._force_close(error)
+
+    def _force_close(self, error: BaseException | None) -> None:
+        if self._conn_lost or self._slot < 0:
+            return
+        self._conn_lost = 1
+        self._closing = True
+        self._is_plain = self._is_writable = False
+        self._error = error
+        self._kept.clear()
+        self._streams.to_drop.append(self)
+
+    def _call_connection_lost(self, error: BaseException | None) -> None:
+        """The slot is no longer ours."""
+        self._slot = -1
+        self._closing = True
+        self._is_plain = self._is_writable = False
+        self._conn_lost += 1
+        self._kept.clear()
+        try:
+            if self._protocol_connected:
+                self._protocol.connection_lost(error)
+        finally:
+            self._protocol = None
+            server, self._server = self._server, None
+            if server is not None:
+                private.detach(server, self)
