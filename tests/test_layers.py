@@ -58,8 +58,8 @@ LEAF_IMPORTS = {
 # No system call and no clock: arithmetic that runs anywhere.
 PURE = [
     "addresses", "arguments", "units", "bounds", "errors",
-    "engine/contract", "engine/epoll_batch", "engine/given", "engine/lingering", "engine/outbox", "engine/ragged",
-    "engine/states", "engine/uring/table", "engine/checks",
+    "engine/checks", "engine/contract", "engine/epoll_batch", "engine/given", "engine/lingering",
+    "engine/outbox", "engine/ragged", "engine/states", "engine/uring/table",
     "server/statistics",
     "results/*",
     "protocols/*",

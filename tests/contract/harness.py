@@ -106,6 +106,16 @@ def _on_sockets(kind: EngineKind) -> Callable[[], Harness]:
     return lambda: SocketHarness(kind.make)
 
 
+def _tiered(**options: Any) -> Engine:
+    """Both engines as one, of which the first holds few connections, so that both have some."""
+    from c1m.engine.epoll import EpollEngine
+    from c1m.engine.tiered import TieredEngine
+    from c1m.engine.uring.engine import UringEngine
+
+    few = EpollEngine(**options | {"live_max": 2})
+    return TieredEngine(few, UringEngine(**options), live_max=options.get("live_max"))
+
+
 def _on_uring(kind: str) -> Callable[[], Harness]:
     """A harness for the uring engine with unusual sizes, features or kernels."""
     return lambda: importlib.import_module("contract.uring_harnesses").make(kind)
@@ -113,6 +123,7 @@ def _on_uring(kind: str) -> Callable[[], Harness]:
 
 HARNESSES: dict[str, Callable[[], Harness]] = {
     **{name: _on_sockets(kind) for name, kind in ENGINES.items()},
+    "tiered": lambda: SocketHarness(_tiered),
     "uring-fake": _on_uring("fake"),
     "uring-arrays": _on_uring("arrays"),
     "uring-faulty": _on_uring("faulty"),

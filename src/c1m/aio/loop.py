@@ -68,7 +68,9 @@ class EventLoop(LoopBase):  # type: ignore[misc]
         """The streams, and the engine that holds them; made when it is first asked for."""
         if self._connections is None:
             self._check_closed()
-            engine = choose(self._engine_name, outbox_high=HIGH, linger_ns=NEVER >> 1)
+            engine = choose(
+                self._engine_name, outbox_high=HIGH, linger_ns=NEVER >> 1, few_first=True
+            )
             engine.watch(self._waits_in.fileno())
             self._connections = self._waits_in.connections = Connections(self, engine)
         return self._connections

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.errors import EngineUnavailable, LimitError, UsageError
@@ -59,14 +59,16 @@ def choose(
     outbox_high: int = OUTBOX_HIGH,
     linger_ns: int = LINGER_NS,
     busy_poll_ns: int = 0,
+    few_first: bool = False,
 ) -> Engine:
     """The engine asked for, or for `auto` the first of ENGINES that can run here.
 
     An engine can run where it has what its first connections need: the uring engine a whole ring
     with its table and buffers, after what is done with one was tried on a small one.
 
-    `busy_poll_ns`: how long an engine that can looks for more before it sleeps. Raises UsageError
-    when the one asked for cannot run here.
+    `busy_poll_ns`: how long an engine that can looks for more before it sleeps. `few_first`: for
+    `auto` where rings can be had, the first connections are held by the epoll engine (see
+    engine/tiered.py). Raises UsageError when the one asked for cannot run here.
     """
     check_name(name)
     from c1m.kernel.limits import raise_nofile
@@ -76,10 +78,12 @@ def choose(
     for each in ENGINES if name == AUTO else [name]:
         reason = _instead_of(refused) or ("asked for" if each == name else ENGINES[each].good)
         try:
-            return ENGINES[each].make(
-                live_max=live_max, outbox_high=outbox_high, linger_ns=linger_ns,
-                busy_poll_ns=busy_poll_ns, reason=reason,
-            )  # fmt: skip
+            options: dict[str, Any] = {
+                "live_max": live_max, "outbox_high": outbox_high, "linger_ns": linger_ns,
+                "busy_poll_ns": busy_poll_ns,
+            }  # fmt: skip
+            made = ENGINES[each].make(reason=reason, **options)
+            return _tiered(made, options) if few_first and name == AUTO else made
         except EngineUnavailable as error:
             refused[each] = error
     last, refusal = refused.popitem()
@@ -91,6 +95,21 @@ def choose(
         )
     but = f" (It was chosen {_instead_of(refused).rstrip('.')}.)" if refused else ""
     raise LimitError(f"{refusal.message}{but}", refusal.remedy)
+
+
+def _tiered(engine: Engine, options: dict[str, Any]) -> Engine:
+    """Rings, with an epoll set for the first connections where that can be had."""
+    from c1m.engine.epoll import EpollEngine
+    from c1m.engine.tiered import TieredEngine
+    from c1m.engine.uring.engine import UringEngine
+
+    if not isinstance(engine, UringEngine):
+        return engine
+    try:
+        few = EpollEngine(**options)
+    except EngineUnavailable:
+        return engine
+    return TieredEngine(few, engine, live_max=options["live_max"])
 
 
 def _instead_of(refused: dict[str, EngineUnavailable]) -> str:

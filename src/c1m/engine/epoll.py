@@ -113,6 +113,10 @@ class _Acceptor:
         self.indices = {listener.fd: index for index, listener in enumerate(wanted)}
         return [listener.endpoint for listener in wanted]
 
+    def listening(self) -> list[ListeningSocket]:
+        """What is listened on, for somebody else to accept from as well."""
+        return [ListeningSocket(each.fd, each.endpoint) for each in self._listeners]
+
     def update(self, room: int) -> list[int]:
         """Arm or disarm the listeners; `room` more connections are welcome.
 
@@ -235,9 +239,33 @@ class EpollEngine:
         self._acceptor = _Acceptor(self._epoll)
         self._checks = checks.COSTLY
 
+    def live(self) -> int:
+        """Connections that have a descriptor: open, lingering, connecting."""
+        return self._counts.live + self._counts.lingering + self._counts.connecting
+
+    def is_short(self) -> bool:
+        """Whether accepting pauses, because the kernel has refused something."""
+        return self._acceptor.shortage.until_ns > 0
+
+    def has_work(self) -> bool:
+        """Whether `wait` has something to do or to say without asking the kernel."""
+        is_due = len(self._lingering) and SystemClock.now_ns() >= self._lingering.next_ns
+        return bool(self._released or self._broken or is_due) or self._next.has_news()
+
+    def due_ns(self) -> int:
+        """When it has at the latest: monotonic."""
+        return self._lingering.next_ns
+
+    def fileno(self) -> int:
+        """The epoll set's descriptor, which is readable while something waits in it."""
+        return self._epoll.fileno()
+
+    def listening(self) -> list[ListeningSocket]:
+        """The sockets that are listened on, in the caller's order."""
+        return self._acceptor.listening()
+
     def room(self) -> int:
-        there = self._counts.live + self._counts.lingering + self._counts.connecting
-        return min(there + descriptors_left(), self.live_max)
+        return min(self.live() + descriptors_left(), self.live_max)
 
     # ---- what the caller asks for
 

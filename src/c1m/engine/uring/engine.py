@@ -335,11 +335,19 @@ class UringEngine:
             self._check(batch)
         return batch
 
+    def live(self) -> int:
+        """Connections that take a place: open, lingering, connecting."""
+        statistics = self._statistics
+        return statistics.live + statistics.lingering + statistics.connecting
+
+    def is_at_rest(self) -> bool:
+        """Whether nobody is, or is about to be, connected, and no memory is to be given back."""
+        at_rest = self._is_empty() and self._acceptor.is_disarmed()
+        return at_rest and not self._rings.has_grown() and not self._has_work()
+
     def _is_empty(self) -> bool:
         """Whether there is no connection, not even one that ends."""
-        statistics = self._statistics
-        some = statistics.live or statistics.lingering or statistics.connecting
-        return not some and not self._early and self._output.is_idle()
+        return not self.live() and not self._early and self._output.is_idle()
 
     def _begin_afresh(self, batch: EventBatch) -> None:
         """All connections have ended: give back the memory that they took.

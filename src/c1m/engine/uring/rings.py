@@ -26,7 +26,7 @@ from c1m.clock import Clock, SystemClock
 from c1m.engine.contract import Slots
 from c1m.engine.shortage import Shortage
 from c1m.engine.states import ConnState
-from c1m.engine.uring.submissions import Op, Words, pack_one, poll
+from c1m.engine.uring.submissions import Op, Words, cancel, pack_one, poll
 from c1m.errors import LimitError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing, Ids
@@ -254,9 +254,14 @@ class RingSet:
         ring.push(poll(self.kernel.wake_fd(), abi.POLLIN, pack_one(0, 0, Op.WAKE)))
 
     def watch(self, fd: int) -> None:
-        """A sleep also ends while this descriptor is readable. Raises LimitError."""
+        """A sleep also ends while this descriptor is readable (below 0: no more).
+
+        Raises LimitError.
+        """
         self.watched_fd = fd
-        if self.places:
+        if fd < 0:
+            self.places[0].ring.push(cancel(np.array([pack_one(0, 0, Op.WATCH)], np.uint64)))
+        elif self.places:
             self.poll_watched(self.places[0].ring)
         else:
             self.add(accepts=True)
@@ -270,7 +275,8 @@ class RingSet:
 
     def take_watched(self) -> None:
         """The completion of that poll."""
-        self.woken = self.watched_is_ready = True
+        self.woken = True
+        self.watched_is_ready = self.watched_fd >= 0
 
     def take_wakes(self, wakes: Completions) -> None:
         """Completions (at least one) that say that `wake` was called."""
