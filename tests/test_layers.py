@@ -185,7 +185,7 @@ def test_server_and_load_do_not_know_each_other() -> None:
 def test_only_choose_names_both_engines() -> None:
     for name in FILES:
         engines = ours(name) & {"engine.uring.engine", "engine.epoll"}
-        assert name == "engine/choose" or not engines, name
+        assert name in ("engine/choose", "engine/tiered") or not engines, name
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if layer_of(n) != "kernel"])

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from c1m.engine.epoll import ACCEPTS_MAX, RESERVE, EpollEngine
+from c1m.engine.epoll import RESERVE, EpollEngine
+from c1m.engine.epoll_accept import ACCEPTS_MAX
 from c1m.engine.epoll_batch import EVENTS_MAX
 from c1m.errors import LimitError
 from c1m.kernel import libc

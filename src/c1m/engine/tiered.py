@@ -6,9 +6,9 @@ the ring is ahead. So a small server is served at once by the one, and a large o
 which the first connections are a small part.
 
 Slots: those below `few.capacity` are the epoll engine's, the others are the rings', counted from
-there. Both are given the same listeners; `_room_is_known` says who may accept. A `wait` returns what
-one of them brought: the rings' sleep also ends when the epoll set has something, which the next
-wait returns.
+there. Both are given the same listeners; `_share` says who may accept. A `wait` returns what one of
+them brought: the rings' sleep also ends when the epoll set has something, which the next wait
+returns.
 """
 
 from __future__ import annotations
