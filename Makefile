@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo test lint format docs setup programs clean bench bench-million bench-quick bench-peers bench-page
+.PHONY: demo test lint format docs setup programs clean bench bench-asyncio bench-million bench-quick bench-peers bench-page
 
 setup:
 	@./setup.sh
@@ -38,6 +38,11 @@ bench: setup bench-peers
 bench-million: setup
 	.venv/bin/python bench/run.py --million --largest --name $(or $(NAME),million) $(ARGS)
 
+# The asyncio event loop against uvloop, and under light load the C loop: about ten minutes.
+# HTTP is measured where wrk is installed (apt-get install wrk).
+bench-asyncio: setup bench-peers
+	.venv/bin/python bench/run.py --asyncio --name $(or $(NAME),asyncio) $(ARGS)
+
 bench-quick: setup bench-peers
 	.venv/bin/python bench/run.py --quick $(ARGS)
 
@@ -46,7 +51,7 @@ bench-page: setup
 	.venv/bin/python bench/history.py
 
 bench-peers: setup
-	@.venv/bin/python -c 'import uvloop, gevent, rloop' 2>/dev/null || \
+	@.venv/bin/python -c 'import uvloop, gevent, rloop, uvicorn, httptools' 2>/dev/null || \
 	python3 -m pip --disable-pip-version-check --python .venv/bin/python install -q -e '.[bench]' || \
 	echo "bench: some peers could not be installed and are left out" >&2
 

@@ -6,10 +6,11 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import history
-from harness import build, conditions, peers, targets, workloads
+from harness import build, conditions, loop_targets, peers, processes, targets, workloads, wrk
 from harness.measure import FIRST_PORT, LAST_PORT, Machine, compare
 from harness.peers import Peer
 from harness.results import Results
@@ -23,7 +24,7 @@ from c1m.units import parse_count
 
 RESULTS = build.BENCH / "results"
 OVERHEAD_S = 0.7  # a run: waiting for the server to be idle, opening, what is still in flight
-AGAINST_UVLOOP = ("c1m-uring", "c1m-epoll")
+AGAINST_UVLOOP = ("c1m-uring", "c1m-epoll", "c1m-uring-loop", "c1m-epoll-loop")
 
 
 def main() -> int:
@@ -58,6 +59,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few workloads, 2 pairs of 1 s")
     parser.add_argument("--targets", action="store_true", help="measure and judge the targets")
     parser.add_argument(
+        "--asyncio", action="store_true", help="the same of the targets of the asyncio event loop"
+    )
+    parser.add_argument(
         "--million", metavar="COUNT", nargs="?", type=_count, const=figures.MILLION, default=0,
         help="ramp, memory, echo and broadcast with up to so many open  [1M]",
     )  # fmt: skip
@@ -67,6 +71,10 @@ def parse() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--server-cpu", type=int, default=0)
     parser.add_argument("--generator-cpu", type=int, default=1)
+    parser.add_argument(
+        "--nice", type=int, default=0,
+        help="of servers and generators: below 0 where others share the cores (as root)  [0]",
+    )  # fmt: skip
     parser.add_argument("--spin", action="store_true", help="the generator never sleeps")
     parser.add_argument(
         "--name", help="write bench/results/DATE-NAME.json, and the ratios into bench/history"
@@ -112,12 +120,13 @@ def run(options: argparse.Namespace) -> int:
         return 2
     pairs = options.pairs or (2 if options.quick else 5)
     seconds = options.seconds or (1.0 if options.quick else 2.0)
+    processes.NICE = options.nice
     machine = Machine(options.server_cpu, options.generator_cpu, seconds, pairs, options.spin)
     used = list({peer.name: peer for _, *both in plan for peer in both}.values())
     results = Results(
         options.name or "unnamed", started_text(), conditions.collect(used),
         {"pairs": pairs, "seconds": seconds, "server_cpu": options.server_cpu,
-         "generator_cpu": options.generator_cpu, "spin": options.spin},
+         "generator_cpu": options.generator_cpu, "spin": options.spin, "nice": options.nice},
         skipped,
     )  # fmt: skip
     if plan:
@@ -142,7 +151,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"\nresults: {path}")
         if options.name and (kept := history.add(results)):
             print(f"kept for the page over commits: {kept}")
-    if options.targets or is_alone:
+    if options.asyncio:
+        print(targets.table(results, loop_targets.TARGETS).text())
+    elif options.targets or is_alone:
         print(targets.table(results, targets.MILLIONS if is_alone else targets.TARGETS).text())
     return 0
 
@@ -151,34 +162,53 @@ def plan_of(
     options: argparse.Namespace,
 ) -> tuple[list[tuple[Workload, Peer, Peer]], dict[str, str]]:
     """(workload, peer, against) in order, and who is left out and why."""
-    among: list[Workload] = list(workloads.QUICK if options.quick else workloads.ALL)
     names = options.peers or list(targets.PEERS if options.targets else peers.BY_NAME)
-    if options.targets:
-        among = list(targets.WORKLOADS)
-    known = {each.name for each in among}
-    among += [
-        from_name(n)
-        for n in options.workloads
-        if n not in known and n.count(":") >= 2 and "*" not in n
-    ]
-    if options.connections:
-        among = [Workload("echo", int(n), options.payload) for n in options.connections]
     if unknown := [name for name in names if name not in peers.BY_NAME]:
         sys.exit(f"bench: there is no server {', '.join(unknown)} (see --list).")
-    missing = {name: why for name in names if (why := peers.BY_NAME[name].why_missing())}
-    present = [peers.BY_NAME[name] for name in names if name not in missing]
-    plan = [
-        (workload, peer, against)
-        for workload in workloads.chosen(options.only, options.workloads, among)
-        for peer, against in pairings(workload, present)
-        if not options.targets or targets.is_wanted(workload, peer.name, against.name)
-    ]
+    among = workloads.chosen(options.only, options.workloads, workloads_of(options))
+    if options.asyncio:
+        plan = [
+            (workload, peers.BY_NAME[peer], peers.BY_NAME[against])
+            for workload, peer, against in loop_targets.COMPARISONS
+            if workload in among and peer in names
+        ]
+    else:
+        plan = [
+            (workload, peer, against)
+            for workload in among
+            for peer, against in pairings(workload, [peers.BY_NAME[name] for name in names])
+            if not options.targets or targets.is_wanted(workload, peer.name, against.name)
+        ]
+    used = {peer.name: peer for _, *both in plan for peer in both}
+    missing = {name: why for name, peer in used.items() if (why := peer.why_missing())}
+    plan = [each for each in plan if not {each[1].name, each[2].name} & set(missing)]
+    if (why := wrk.why_missing()) and any(each.kind == "http" for each, *_ in plan):
+        missing["http"] = why
+        plan = [each for each in plan if each[0].kind != "http"]
     return plan, missing
 
 
+def workloads_of(options: argparse.Namespace) -> list[Workload]:
+    """Those to choose from, by what was asked."""
+    if options.connections:
+        return [Workload("echo", int(n), options.payload) for n in options.connections]
+    among: Sequence[Workload] = workloads.QUICK if options.quick else workloads.ALL
+    if options.targets:
+        among = targets.WORKLOADS
+    if options.asyncio:
+        among = list(dict.fromkeys(each for each, *_ in loop_targets.COMPARISONS))
+    known = {each.name for each in among}
+    others = [n for n in options.workloads if n.count(":") >= 2 and "*" not in n]
+    return [*among, *(from_name(n) for n in others if n not in known)]
+
+
 def pairings(workload: Workload, present: list[Peer]) -> list[tuple[Peer, Peer]]:
-    """Who is compared with whom: all with the C loop, c1m with uvloop too."""
-    reference = peers.BY_NAME[peers.REFERENCE]
+    """Who is compared with whom: all with the C loop, c1m with uvloop too.
+
+    What only asyncio's loops can do is compared with uvloop.
+    """
+    only_loops = workload.task in (peers.STREAMS, peers.HTTP)
+    reference = peers.BY_NAME[peers.REFERENCE_LOOP if only_loops else peers.REFERENCE]
     able = [p for p in present if workload.task in p.tasks and p is not reference]
     if workload.kind == "driven":
         return [(p, reference) for p in able if p.name == "c1m-uring"]

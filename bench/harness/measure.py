@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from c1m.kernel import procfs
-from harness import build
+from harness import build, wrk
 from harness.peers import BY_NAME, Peer
 from harness.processes import RunFailed, Server, generate, start, stop
 from harness.workloads import WARM_UP_S, Workload
@@ -111,6 +111,9 @@ def run_once(machine: Machine, workload: Workload, server: Server, peer: Peer) -
     server.wait_until_idle()
     if workload.kind == "driven" and peer is not BY_NAME["c"]:
         return _drive_with_c1m(machine, workload, server, peer)
+    if workload.kind == "http":
+        result = wrk.run(server, machine.generator_cpu, workload.connections, machine.seconds)
+        return _with_requests(result, workload, peer)
     window = min(peer.window, workload.connections)
     command = [
         str(build.generator()),
@@ -122,10 +125,14 @@ def run_once(machine: Machine, workload: Workload, server: Server, peer: Peer) -
     if workload.kind == "idle":
         return _hold(machine, workload, command, server)
     result = generate(command, machine.generator_cpu, machine.seconds + WARM_UP_S)
-    if not result["requests"]:
-        raise RunFailed(f"{peer.name} has not completed one of the {workload.unit}")
     if workload.kind != "ramp":
         result["step_seconds"] = []
+    return _with_requests(result, workload, peer)
+
+
+def _with_requests(result: dict[str, Any], workload: Workload, peer: Peer) -> dict[str, Any]:
+    if not result["requests"]:
+        raise RunFailed(f"{peer.name} has not completed one of the {workload.unit}")
     return result
 
 

@@ -11,8 +11,10 @@ from importlib.util import find_spec
 from harness import build
 
 PEERS = build.BENCH / "peers"
-ECHO, BROADCAST, HOLD = "echo", "broadcast", "hold"  # what a server can be asked to do
+# What a server can be asked to do. Streams is the echo once more, by asyncio's streams.
+ECHO, BROADCAST, HOLD, STREAMS, HTTP = "echo", "broadcast", "hold", "streams", "http"
 REFERENCE = "c"
+REFERENCE_LOOP = "uvloop"  # of what only asyncio's loops can do
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,20 @@ def _python(script: str) -> Callable[[int, str], Sequence[str]]:
     ]
 
 
+def _loop(name: str) -> Callable[[int, str], Sequence[str]]:
+    """One source on all of asyncio's loops."""
+    return lambda port, task: [
+        sys.executable,
+        str(PEERS / "asyncio_server.py"),
+        str(port),
+        ECHO if task == HOLD else task,
+        name,
+    ]
+
+
+LOOPS_CAN = (ECHO, BROADCAST, HOLD, STREAMS, HTTP)
+
+
 def _go(port: int, task: str) -> Sequence[str]:
     kind = BROADCAST if task == BROADCAST else ECHO
     return [str(build.go_program("echo")), str(port), kind]
@@ -90,9 +106,9 @@ ALL = (
         tasks=(ECHO, HOLD),
         window=8,
     ),
-    Peer("asyncio", "asyncio Protocol", _python("asyncio_echo.py")),
-    Peer("uvloop", "the same Protocol on uvloop", _python("uvloop_echo.py"), "uvloop"),
-    Peer("rloop", "the same Protocol on rloop", _python("rloop_echo.py"), "rloop", leaks=True),
+    Peer("asyncio", "asyncio Protocol", _loop("asyncio"), tasks=LOOPS_CAN),
+    Peer("uvloop", "the same Protocol on uvloop", _loop("uvloop"), "uvloop", LOOPS_CAN),
+    Peer("rloop", "the same Protocol on rloop", _loop("rloop"), "rloop", leaks=True),
     Peer("gevent", "StreamServer, a greenlet a connection", _python("gevent_echo.py"), "gevent"),
     Peer("go", "net package, a goroutine a connection", _go),
     Peer("c1m-uring", "c1m on io_uring, batch App", _c1m("uring")),
@@ -114,6 +130,18 @@ ALL = (
         "the same Protocol as asyncio's on c1m, epoll",
         _callback("epoll"),
         tasks=(ECHO, HOLD),
+    ),
+    Peer(
+        "c1m-uring-loop",
+        "the same Protocol as asyncio's on c1m's event loop, io_uring",
+        _loop("c1m-uring"),
+        tasks=LOOPS_CAN,
+    ),
+    Peer(
+        "c1m-epoll-loop",
+        "the same Protocol as asyncio's on c1m's event loop, epoll",
+        _loop("c1m-epoll"),
+        tasks=LOOPS_CAN,
     ),
 )
 BY_NAME = {peer.name: peer for peer in ALL}

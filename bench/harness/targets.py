@@ -46,10 +46,10 @@ class Target:
         return [self.what, bound, f"{value:,.0f}{self.unit}", verdict]
 
 
-def _compared(
-    kind: str, connections: int, peer: str, against: str, figure: Callable[[Run], float]
+def compared(
+    workload: Workload, peer: str, against: str, figure: Callable[[Run], float]
 ) -> Callable[[Results], Ratio | None]:
-    workload = Workload(kind, connections)
+    """A figure's ratio in the comparison of the two with that workload."""
 
     def find(results: Results) -> Ratio | None:
         for c in results.comparisons:
@@ -111,7 +111,7 @@ def _rates(peer: str, against: str, bounds: dict[int, float]) -> list[Target]:
             f"echo/s at {n:,} connections, {peer} / {against}",
             bound,
             True,
-            _compared("echo", n, peer, against, key("rps")),
+            compared(Workload("echo", n), peer, against, key("rps")),
         )
         for n, bound in bounds.items()
     ]
@@ -150,7 +150,7 @@ TARGETS: Sequence[Target] = (
         "echo p50 at 1 connection, c1m-uring / c",
         1.15,
         False,
-        _compared("echo", 1, "c1m-uring", "c", key("p50_us")),
+        compared(Workload("echo", 1), "c1m-uring", "c", key("p50_us")),
     ),
     *_rates("c1m-uring", "uvloop", {64: 1.15, 1_000: 1.3, 15_000: 1.3}),
     *_rates("c1m-epoll", "uvloop", dict.fromkeys(ECHO_MANY, 1.0)),
@@ -158,14 +158,14 @@ TARGETS: Sequence[Target] = (
         "server CPU per echo at 1,000 connections, c1m-uring / c",
         1.05,
         False,
-        _compared("echo", 1_000, "c1m-uring", "c", cpu_us),
+        compared(Workload("echo", 1_000), "c1m-uring", "c", cpu_us),
     ),
     *(
         Target(
             f"requests/s driven at {n:,} connections, c1m's generator / the C generator",
             0.95,
             True,
-            _compared("driven", n, "c1m-uring", "c", key("rps")),
+            compared(Workload("driven", n), "c1m-uring", "c", key("rps")),
         )
         for n in (64, 1_000)
     ),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from harness.peers import BROADCAST, ECHO, HOLD
+from harness.peers import BROADCAST, ECHO, HOLD, HTTP, STREAMS
 
 CONNECTIONS = (1, 8, 64, 1_000, 15_000)
 PAYLOADS = (64, 1_024)
@@ -18,7 +18,9 @@ class Workload:
     """One thing to measure.
 
     kind: echo (closed loop), open (open loop at `rate` a second), subset (`in_flight` of the open
-    ones at a time), churn, ramp, broadcast, idle, driven (c1m's generator instead of the server).
+    ones at a time), churn, ramp, broadcast, idle, driven (c1m's generator instead of the server),
+    streams (the closed loop; the server echoes by asyncio's streams), http (uvicorn, by wrk; the
+    payload is the answer's body).
     """
 
     kind: str
@@ -36,12 +38,15 @@ class Workload:
     @property
     def task(self) -> str:
         """What a server has to be able to do."""
-        return {"broadcast": BROADCAST, "idle": HOLD}.get(self.kind, ECHO)
+        tasks = {"broadcast": BROADCAST, "idle": HOLD, "streams": STREAMS, "http": HTTP}
+        return tasks.get(self.kind, ECHO)
 
     @property
     def needs_fresh_server(self) -> bool:
-        """Whether what the last run left in a server (memory, tables) would be measured too."""
-        return self.kind in ("ramp", "idle")
+        """Whether what the last run left would be measured too: memory, tables, and with wrk, which
+        knows one source address only, ports in TIME_WAIT.
+        """
+        return self.kind in ("ramp", "idle", "http")
 
     @property
     def title(self) -> str:
@@ -57,6 +62,8 @@ class Workload:
             "broadcast": f"Broadcast of {size} to {some}",
             "idle": f"Memory of {some} that are idle",
             "driven": f"Requests that a generator drives: {size}, {some}",
+            "streams": f"Echo of {size} by streams, {some}, closed loop",
+            "http": f"uvicorn, answers of {size}, {some}, wrk",
         }[self.kind]
 
     @property
@@ -69,7 +76,7 @@ class Workload:
 
     def arguments(self, seconds: float, window: int) -> list[str]:
         """The C generator's mode and options."""
-        mode = {"echo": "closed", "subset": "closed", "driven": "closed", "idle": "hold"}
+        mode = dict.fromkeys(("echo", "subset", "driven", "streams"), "closed") | {"idle": "hold"}
         options: list[str] = [mode.get(self.kind, self.kind)]
         values = {
             "payload": self.payload, "connections": self.connections, "window": window,
@@ -95,6 +102,9 @@ ALL = (
     Workload("idle", 15_000),
     Workload("driven", 64),
     Workload("driven", 1_000),
+    Workload("streams", 64),
+    Workload("streams", 1_000),
+    *(Workload("http", n) for n in (8, 64, 1_000, 10_000)),
 )
 QUICK = (Workload("echo", 1), Workload("echo", 64), Workload("echo", 1_000), Workload("churn", 64))
 

@@ -17,7 +17,8 @@ BENCH = Path(__file__).resolve().parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 try:
     import render
-    from harness import chart, counting, peers, results, tables, targets, workloads
+    import run
+    from harness import chart, counting, loop_targets, peers, results, tables, targets, workloads
     from harness.measure import Comparison, Machine
     from harness.workloads import Workload
 finally:
@@ -125,6 +126,23 @@ def test_every_target_names_servers_and_workloads_that_there_are() -> None:
     assert set(targets.PEERS) <= set(peers.BY_NAME)
     known = {w.name for w in workloads.ALL}
     assert {w.name for w in targets.WORKLOADS} <= known
+
+
+def test_the_event_loops_comparisons_are_those_of_its_targets_and_all_can_be_made() -> None:
+    assert {w for w, *_ in loop_targets.COMPARISONS} <= set(workloads.ALL)
+    for workload, *both in loop_targets.COMPARISONS:
+        assert all(workload.task in peers.BY_NAME[name].tasks for name in both)
+    done = [compared(w, a, b, (1_000, 1_500)) for w, a, b in loop_targets.COMPARISONS]
+    rows = targets.table(a_document(*done), loop_targets.TARGETS).rows
+    assert {row[3] for row in rows} == {"reached"}
+    assert len({row[0] for row in rows}) == len(rows) == len(loop_targets.LINES)
+
+
+@pytest.mark.parametrize("kind", ["http", "streams"])
+def test_what_only_asyncios_loops_can_do_is_compared_with_uvloop(kind: str) -> None:
+    pairings = run.pairings(Workload(kind, 64), list(peers.ALL))
+    assert {against.name for _, against in pairings} == {"uvloop"}
+    assert {peer.name for peer, _ in pairings} == {"asyncio", "c1m-uring-loop", "c1m-epoll-loop"}
 
 
 def test_runs_share_neither_ports_nor_source_addresses() -> None:
