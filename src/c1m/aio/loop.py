@@ -119,7 +119,10 @@ class EventLoop(LoopBase):  # type: ignore[misc]
                 self._accept_failed(error)
                 return
             transport.set_protocol(protocol)
-            self.connections.call(transport, protocol.connection_made, transport)
+            if self._debug:
+                self.connections.call(transport, protocol.connection_made, transport)
+            else:  # the transport's context is entered already
+                protocol.connection_made(transport)
 
         def accept_tls(transport: EngineTransport) -> None:
             accepted = self._accept_connection2(
