@@ -52,8 +52,9 @@ class Connections:
         self.to_drop: list[EngineTransport] = []
         self._transports: dict[int, EngineTransport] = {}
         self._listening: list[Listening] = []
-        self._slots: list[int] = []  # what was written in this iteration: to whom
-        self._pieces: list[bytes] = []  # and what
+        # What was written in this iteration, by slot; a list where it was more than one piece.
+        self._written: dict[int, bytes | list[bytes]] = {}
+        self._has_lists = False
         self._bytes = 0
         self._interrupt: BaseException | None = None
         self._is_waiting = False  # a batch waits for its turn behind what was ready
@@ -68,8 +69,16 @@ class Connections:
 
     def send(self, transport: EngineTransport, slot: int, data: bytes) -> None:
         """Queue bytes for the end of this iteration."""
-        self._slots.append(slot)
-        self._pieces.append(data)
+        written = self._written
+        if slot not in written:
+            written[slot] = data
+        else:
+            before = written[slot]
+            if type(before) is list:
+                before.append(data)
+            else:
+                self._has_lists = True
+                written[slot] = [before, data]  # type: ignore[list-item]
         self._bytes += len(data)
         if self._bytes > HIGH or transport._is_strict:
             transport._maybe_pause_protocol()
@@ -171,7 +180,7 @@ class Connections:
 
     def _hand_over(self) -> None:
         """Everything that was asked for in this iteration."""
-        if self._slots:
+        if self._written:
             self._send()
         if self.to_close:
             self._close()
@@ -179,11 +188,14 @@ class Connections:
             self._drop()
 
     def _send(self) -> None:
-        if self._slots:
-            slots, self._slots = self._slots, []
-            pieces, self._pieces = self._pieces, []
+        if self._written:
+            written, self._written = self._written, {}
+            pieces: list[Any] = list(written.values())
+            if self._has_lists:
+                self._has_lists = False
+                pieces = [b"".join(each) if type(each) is list else each for each in pieces]
             self._bytes = 0
-            self.engine.send_each(slots, pieces)
+            self.engine.send_each(list(written), pieces)
 
     def _close(self) -> None:
         closing, self.to_close = self.to_close, []
