@@ -99,17 +99,14 @@ def choose(
 
 def _tiered(engine: Engine, options: dict[str, Any]) -> Engine:
     """Rings, with an epoll set for the first connections where that can be had."""
-    from c1m.engine.epoll import EpollEngine
-    from c1m.engine.tiered import TieredEngine
-    from c1m.engine.uring.engine import UringEngine
-
-    if not isinstance(engine, UringEngine):
+    if engine.uses_descriptors:
         return engine
     try:
-        few = EpollEngine(**options)
+        few = ENGINES["epoll"].make(**options)
     except EngineUnavailable:
         return engine
-    return TieredEngine(few, engine, live_max=options["live_max"])
+    tiered = importlib.import_module("c1m.engine.tiered")
+    return cast("Engine", tiered.TieredEngine(few, engine, live_max=options["live_max"]))
 
 
 def _instead_of(refused: dict[str, EngineUnavailable]) -> str:
