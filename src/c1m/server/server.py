@@ -179,6 +179,7 @@ class Server:
                 outbox_high=self.outbox_high,
                 linger_ns=linger_ns,
                 busy_poll_ns=busy_poll_ns,
+                few_first=True,
             )
         elif isinstance(engine, type) or not isinstance(engine, Engine):
             names = ", ".join([AUTO, *ENGINES])
