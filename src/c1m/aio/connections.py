@@ -82,6 +82,10 @@ class Connections:
         self._bytes += len(data)
         if self._bytes > HIGH or transport._is_strict:
             transport._maybe_pause_protocol()
+            code = self.engine.failure(slot)
+            if code:  # who writes in a loop that does not wait must learn it now
+                error = OSError(code, os.strerror(code))
+                transport._fatal_error(error, "Fatal write error on socket transport")
 
     def limit_output(self, slot: int, low: int, high: int) -> None:
         """Other watermarks, in bytes."""

@@ -198,6 +198,10 @@ class Engine(Protocol):
         """Bytes in the slot's outbox, also of a connection that lingers."""
         ...
 
+    def failure(self, slot: int) -> int:
+        """The errno that a send to the slot has met, and that `wait` will report; 0: none."""
+        ...
+
     def limit_output(self, slot: int, low: int, high: int) -> None:
         """Watermarks of one connection, in place of the engine's (rule 4), in bytes."""
         ...

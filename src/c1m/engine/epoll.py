@@ -243,6 +243,9 @@ class EpollEngine:
     def unsent(self, slot: int) -> int:
         return self._outbox.size(slot)
 
+    def failure(self, slot: int) -> int:
+        return self._broken.get(slot, 0)
+
     def limit_output(self, slot: int, low: int, high: int) -> None:
         self._outbox.limit(slot, low, high)
 

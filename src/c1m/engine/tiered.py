@@ -161,6 +161,10 @@ class TieredEngine:
         engine, own = self._of(slot)
         return engine.unsent(own)
 
+    def failure(self, slot: int) -> int:
+        engine, own = self._of(slot)
+        return engine.failure(own)
+
     def limit_output(self, slot: int, low: int, high: int) -> None:
         engine, own = self._of(slot)
         engine.limit_output(own, low, high)

@@ -169,6 +169,9 @@ class UringEngine:
     def unsent(self, slot: int) -> int:
         return self._output.outbox.size(slot)
 
+    def failure(self, slot: int) -> int:
+        return dict(self._output.broken).get(slot, 0)
+
     def limit_output(self, slot: int, low: int, high: int) -> None:
         self._output.outbox.limit(slot, low, high)
 
