@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from c1m.addresses import AF_INET, Endpoint
+from c1m.addresses import AF_INET, Endpoint, ListeningSocket
 from c1m.engine import checks
 from c1m.engine.choose import ENGINES, EngineKind
 from c1m.engine.contract import Engine
@@ -25,14 +27,71 @@ checks.COSTLY = True  # in all engines that tests with harnesses make
 LOOPBACK = Endpoint(AF_INET, "127.0.0.1", 0)
 
 
+class Signal(ABC):
+    """A descriptor for an engine to watch."""
+
+    fd: int
+
+    @abstractmethod
+    def set(self) -> None:
+        """It is readable from now on."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """It is not."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class Given(ABC):
+    """A listening socket that is not the engine's."""
+
+    socket: ListeningSocket
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class EventFd(Signal):
+    """An eventfd."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def set(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def clear(self) -> None:
+        os.eventfd_read(self.fd)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class GivenSocket(Given):
+    """A listening socket of the kernel."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server((LOOPBACK.host, 0), backlog=128)
+        self._socket.setblocking(False)
+        endpoint = replace(LOOPBACK, port=self._socket.getsockname()[1])
+        self.socket = ListeningSocket(self._socket.fileno(), endpoint)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 class Harness(ABC):
     """Makes engines, and peers in the same world. `lacks`: tests it cannot run, and why."""
 
     lacks: Mapping[str, str] = MappingProxyType({})
+    gives_descriptors = True  # of connections, and their peers' addresses
 
     def __init__(self) -> None:
         self.peers: list[Peer] = []
         self.listeners: list[PeerListener] = []
+        self.given: list[Given | Signal] = []  # closed in the end
 
     @abstractmethod
     def engine(self, **options: Any) -> Engine:
@@ -60,6 +119,26 @@ class Harness(ABC):
         self.listeners.append(listener)
         return listener
 
+    @abstractmethod
+    def adoptable(self) -> tuple[int, Peer]:
+        """A connected stream socket that an engine may adopt, and its other end."""
+
+    @abstractmethod
+    def listening(self) -> Given:
+        """A socket that listens already, which an engine is to accept from."""
+
+    @abstractmethod
+    def signal(self) -> Signal:
+        """A descriptor that is readable while it is told to be."""
+
+    @abstractmethod
+    def peer_of(self, fd: int) -> Endpoint:
+        """The peer's address of a descriptor that an engine has made of a connection."""
+
+    @abstractmethod
+    def close_fd(self, fd: int) -> None:
+        """Close such a descriptor."""
+
     def step(self) -> bool:
         """Let the world outside the engine go on; False if nothing moved."""
         moved = False
@@ -79,14 +158,17 @@ class Harness(ABC):
             peer.close()
         for listener in self.listeners:
             listener.close()
+        for each in self.given:
+            each.close()
 
 
 class SocketHarness(Harness):
     """An engine on the real kernel, and kernel sockets on loopback as its peers."""
 
-    def __init__(self, make: Callable[..., Engine]) -> None:
+    def __init__(self, make: Callable[..., Engine], gives_descriptors: bool = True) -> None:
         super().__init__()
         self._make = make
+        self.gives_descriptors = gives_descriptors
 
     def engine(self, **options: Any) -> Engine:
         return self._make(**options)
@@ -96,6 +178,29 @@ class SocketHarness(Harness):
 
     def _listener(self, endpoint: Endpoint) -> PeerListener:
         return SocketPeerListener(endpoint)
+
+    def adoptable(self) -> tuple[int, Peer]:
+        with socket.create_server((LOOPBACK.host, 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            ours.setblocking(False)
+            self.peers.append(SocketPeer(listener.accept()[0]))
+        return ours.detach(), self.peers[-1]
+
+    def listening(self) -> Given:
+        self.given.append(given := GivenSocket())
+        return given
+
+    def signal(self) -> Signal:
+        self.given.append(signal := EventFd())
+        return signal
+
+    def peer_of(self, fd: int) -> Endpoint:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            host, port = sock.getpeername()[:2]
+            return Endpoint(int(sock.family), host, port)
+
+    def close_fd(self, fd: int) -> None:
+        os.close(fd)
 
     def resources(self) -> int:
         return len(os.listdir("/proc/self/fd"))

@@ -25,6 +25,7 @@ class Conn:
     blocked: int = 0  # how often
     drained: int = 0
     errno: int | None = None  # of `closed`
+    ended: int | None = None  # errno of `ended`
     is_closed_by_us: bool = False
 
     @property
@@ -42,6 +43,8 @@ class Log:
         self.connecting: set[int] = set()
         self.failed: list[tuple[int, int]] = []
         self.expired: list[int] = []
+        self.reports_ends = False  # the engine has been asked to
+        self.ending: dict[int, Conn] = {}  # closed by the caller, and their end is to be reported
         self.received_bytes = 0
         self.batches = 0
 
@@ -49,12 +52,21 @@ class Log:
         """The connections that are open for the caller, oldest first."""
         return [conn for conn in self.conns if self.at.get(conn.slot) is conn]
 
-    def forget(self, slot: int) -> None:
-        """The caller has closed the slot: nothing about it may follow."""
+    def forget(self, slot: int, *, abort: bool = False) -> None:
+        """The caller has closed the slot: nothing about it may follow but its end."""
         if slot in self.connecting:
             self.connecting.remove(slot)
-        else:
-            self.at.pop(slot).is_closed_by_us = True
+            return
+        conn = self.at.pop(slot)
+        conn.is_closed_by_us = True
+        if self.reports_ends and not abort:
+            assert slot not in self.ending
+            self.ending[slot] = conn
+
+    def adopted(self, slot: int) -> Conn:
+        """A connection that the caller has brought."""
+        self._open(Conn(slot))
+        return self.conns[-1]
 
     def add(self, batch: EventBatch) -> None:
         """Record a batch, and check it."""
@@ -63,6 +75,11 @@ class Log:
         for slot in batch.expired.tolist():
             assert slot not in self.at, f"slot {slot} expired, which the caller has not closed"
             self.expired.append(slot)
+        for slot, code in zip(batch.ended.tolist(), batch.ended_errnos.tolist(), strict=True):
+            assert slot not in self.at, f"slot {slot} ended, which is another's by now"
+            assert slot in self.ending, f"slot {slot} ended unasked, or twice"
+            assert code >= 0
+            self.ending.pop(slot).ended = code
         fresh = {*batch.opened.tolist(), *batch.connected.tolist()}
         assert not fresh & {*batch.closed.tolist()}, "rule 7: a slot closed and opened in one batch"
         for slot, listener in zip(
@@ -100,6 +117,7 @@ class Log:
 
     def _open(self, conn: Conn) -> None:
         assert conn.slot not in self.at, f"slot {conn.slot} opened while it is open"
+        assert conn.slot not in self.ending, f"slot {conn.slot} opened before its end was reported"
         self.at[conn.slot] = conn
         self.conns.append(conn)
 
@@ -112,7 +130,7 @@ def _check_shapes(batch: EventBatch) -> None:
     columns = (
         batch.opened, batch.opened_listeners, batch.connected, batch.failed, batch.failed_errnos,
         batch.data_slots, batch.eof, batch.closed, batch.closed_errnos, batch.blocked,
-        batch.drained, batch.expired,
+        batch.drained, batch.expired, batch.ended, batch.ended_errnos,
     )  # fmt: skip
     for column in columns:
         assert column.dtype == np.int32
@@ -121,8 +139,10 @@ def _check_shapes(batch: EventBatch) -> None:
     assert len(batch.data_slots) == len(batch.data) == len(batch.data.offsets)
     kinds = (
         batch.opened, batch.connected, batch.failed, batch.data_slots, batch.eof, batch.closed,
-        batch.blocked, batch.drained, batch.expired,
+        batch.blocked, batch.drained, batch.expired, batch.ended,
     )  # fmt: skip
     assert len(batch) == sum(map(len, kinds))
-    for column in (batch.opened, batch.connected, batch.failed, batch.eof, batch.closed):
+    for column in (
+        batch.opened, batch.connected, batch.failed, batch.eof, batch.closed, batch.ended,
+    ):  # fmt: skip
         assert len({*column.tolist()}) == len(column), "a slot twice among events that come once"

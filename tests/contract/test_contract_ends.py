@@ -91,6 +91,23 @@ def test_close_while_input_is_unread_still_sends_what_is_owed(world: World) -> N
     assert peer.received == payload
 
 
+def test_input_that_comes_while_it_lingers_does_not_cost_what_is_owed(world: World) -> None:
+    peer, conn = world.open(buffers=1 << 16)
+    peer.is_reading = False
+    payload = noise(4 << 20)
+    world.send(conn.slots, [payload])
+    world.settle()
+    world.close(conn)
+    world.settle()
+    for _ in range(20):
+        peer.send(noise(5000))
+        world.settle()
+    peer.is_reading = True
+    world.pump(peer.has_ended)
+    assert peer.is_eof
+    assert peer.received == payload
+
+
 def test_abort_resets_the_peer_and_drops_the_outbox(world: World) -> None:
     peer, conn = world.open(buffers=16384)
     peer.is_reading = False

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from c1m.addresses import Endpoint
+from c1m.addresses import Endpoint, ListeningSocket
 from c1m.engine.contract import Engine
 from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.rings import Tuning
@@ -24,7 +24,7 @@ from c1m.kernel.uring_probe import OLDEST, probe
 from c1m.testing import fake_network
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Network
-from contract.harness import Harness, SocketHarness
+from contract.harness import LOOPBACK, Given, Harness, Signal, SocketHarness
 from contract.peers import Peer, PeerListener
 
 SEED = 1
@@ -61,6 +61,7 @@ class FakeHarness(Harness):
         self.kernel = FakeKernel(seed, **options)
         self.kernels.append(self.kernel)
         self._tuning = tuning
+        self.gives_descriptors = self.kernel.features.descriptors
 
     def engine(self, **options: Any) -> Engine:
         options.setdefault("tuning", self._tuning)
@@ -79,9 +80,61 @@ class FakeHarness(Harness):
     def _listener(self, endpoint: Endpoint) -> PeerListener:
         return MemoryPeerListener(self.kernel.peer_listener(endpoint, backlog=4096))
 
+    def adoptable(self) -> tuple[int, Peer]:
+        fd, end = self.kernel.pair()
+        peer = MemoryPeer()
+        peer.end = end
+        self.peers.append(peer)
+        return fd, peer
+
+    def listening(self) -> Given:
+        self.given.append(given := MemoryGiven(self.kernel))
+        return given
+
+    def signal(self) -> Signal:
+        self.given.append(signal := MemorySignal(self.kernel))
+        return signal
+
+    def peer_of(self, fd: int) -> Endpoint:
+        file = self.kernel.file(fd)
+        assert isinstance(file, fake_network.Socket)
+        assert file.destination is not None
+        return file.destination
+
+    def close_fd(self, fd: int) -> None:
+        self.kernel.close(fd)
+
     def resources(self) -> int:
         # A kernel that no engine was made on has its doorbells open.
         return sum(kernel.open_files() for kernel in self.kernels if kernel.rings)
+
+
+class MemoryGiven(Given):
+    """A listening socket of the fake kernel that somebody else has made."""
+
+    def __init__(self, kernel: FakeKernel) -> None:
+        (self._listener,) = kernel.listen([LOOPBACK], 128)
+        self.socket = ListeningSocket(self._listener.fd, self._listener.endpoint)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+class MemorySignal(Signal):
+    """An event of the fake kernel."""
+
+    def __init__(self, kernel: FakeKernel) -> None:
+        self.fd, self._event = kernel.event()
+        self._kernel = kernel
+
+    def set(self) -> None:
+        self._event.signal()
+
+    def clear(self) -> None:
+        self._event.read()
+
+    def close(self) -> None:
+        self._kernel.close(self.fd)
 
 
 class MemoryPeer(Peer):
@@ -158,5 +211,6 @@ def make(kind: str) -> Harness:
         )
     assert kind == "oldest"
     return SocketHarness(
-        lambda **options: UringEngine(kernel=real_kernel(True), tuning=PLAIN, **options)
+        lambda **options: UringEngine(kernel=real_kernel(True), tuning=PLAIN, **options),
+        gives_descriptors=False,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from c1m.addresses import Endpoint, SockAddrs
+from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.engine.contract import EventBatch
 from c1m.engine.ragged import Ragged
 from contract.harness import LOOPBACK, Harness
@@ -35,7 +35,7 @@ class World:
 
     # the engine's calls, with the log kept up to date
 
-    def listen(self, *endpoints: Endpoint, backlog: int = 4096) -> list[Endpoint]:
+    def listen(self, *endpoints: Endpoint | ListeningSocket, backlog: int = 4096) -> list[Endpoint]:
         """Listen on the endpoints, or else on a port of the kernel's choice."""
         bound = self.engine.listen(endpoints or (LOOPBACK,), backlog)
         self.endpoint = bound[0]
@@ -47,11 +47,25 @@ class World:
         self.handed_bytes += data.nbytes()
         self.engine.send(np.array(slots, np.int32), data)
 
-    def close(self, *conns: Conn, abort: bool = False) -> None:
-        """Close connections; the log makes sure that no event follows."""
+    def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
+        """The same by Python's own lists."""
+        self.handed_bytes += sum(map(len, pieces))
+        self.engine.send_each(slots, pieces)
+
+    def close(self, *conns: Conn, abort: bool = False, drop: bool = False) -> None:
+        """Close connections; the log makes sure that no event follows, but their ends."""
         for conn in conns:
-            self.log.forget(conn.slot)
-        self.engine.close(np.array([c.slot for c in conns], np.int32), abort=abort)
+            self.log.forget(conn.slot, abort=abort)
+        self.engine.close(np.array([c.slot for c in conns], np.int32), abort=abort, drop=drop)
+
+    def report_ends(self) -> None:
+        """From now on the engine reports them."""
+        self.engine.reports_ends = self.log.reports_ends = True
+
+    def adopt(self) -> tuple[Peer, Conn]:
+        """A connection that was made elsewhere, and its peer."""
+        fd, peer = self.harness.adoptable()
+        return peer, self.log.adopted(self.engine.adopt(fd))
 
     def receive(self, *conns: Conn, on: bool) -> None:
         """Turn receiving off or on."""
@@ -127,6 +141,8 @@ class World:
         assert now.connecting == len(self.log.connecting)
         assert now.live == len(self.log.at)
         assert now.outbox_bytes >= 0
+        if self.log.reports_ends:
+            assert now.lingering <= len(self.log.ending)
 
     def end(self) -> None:
         """Shut the engine down, twice, and check what must hold then."""
@@ -134,6 +150,7 @@ class World:
         self.engine.shutdown()
         self.engine.shutdown()
         self.log.at.clear()
+        self.log.ending.clear()
         self.log.connecting.clear()
         now = self.engine.statistics()
         assert (now.live, now.lingering, now.connecting, now.outbox_bytes) == (0, 0, 0, 0)

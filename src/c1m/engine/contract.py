@@ -23,8 +23,9 @@ The rules, which `tests/contract` holds every engine to:
     once: no event about it follows except, where the peer has taken none of it for `linger_ns`, its
     slot in `expired`: it was reset. `close(abort=True)` drops the outbox and resets the peer, also
     of a connection that was closed and lingers.
-    With `reports_ends` the end of each such connection is reported in `ended`, with an errno: 0
-    when all its output has gone, ETIMEDOUT in place of `expired`.
+    With `reports_ends` the end of each such connection is reported in `ended`, once, with an errno:
+    0 when its output has gone or was to be dropped, ETIMEDOUT in place of `expired`, ECONNABORTED
+    for an abort behind the close. One that is aborted while it is open is over at once: no report.
 7.  Within one batch no slot is both in `closed` and in `opened`/`connected` again. One in `expired`
     or `ended` may be: that is about the connection before.
 8.  When all slots are taken, connections wait in the kernel's accept queue; none is dropped. They
@@ -203,7 +204,10 @@ class Engine(Protocol):
         ...
 
     def limit_output(self, slot: int, low: int, high: int) -> None:
-        """Watermarks of one connection, in place of the engine's (rule 4), in bytes."""
+        """Watermarks of one connection, in place of the engine's (rule 4), in bytes.
+
+        Where the outbox is over `high` already nothing says so: ask `unsent`. `drained` follows.
+        """
         ...
 
     def end_output(self, slot: int) -> None:

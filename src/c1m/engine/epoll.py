@@ -47,7 +47,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
+from c1m.addresses import AF_UNIX, Endpoint, ListeningSocket, SockAddrs
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import SystemClock
 from c1m.engine import checks
@@ -247,7 +247,8 @@ class EpollEngine:
         return self._broken.get(slot, 0)
 
     def limit_output(self, slot: int, low: int, high: int) -> None:
-        self._outbox.limit(slot, low, high)
+        if self._states[slot] != FREE:
+            self._outbox.limit(slot, low, high)
 
     def end_output(self, slot: int) -> None:
         if slot in self._outbox:
@@ -276,11 +277,12 @@ class EpollEngine:
                 continue
             if abort:
                 libc.reset_on_close(slot)
-            elif state == OPEN:
+            elif state in (OPEN, LINGERING):
                 libc.discard_input(slot)
+            if self.reports_ends and state != CONNECTING and (state == LINGERING or not abort):
+                code = errno.ECONNABORTED if abort else self._broken.get(slot, 0)
+                self._next.ended[slot] = code
             self._release(slot)
-            if self.reports_ends and not abort:
-                self._next.ended[slot] = 0
 
     def adopt(self, fd: int) -> int:
         try:
@@ -299,10 +301,15 @@ class EpollEngine:
         return fd
 
     def descriptor(self, slot: int) -> int:
+        if self._states[slot] == FREE:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return os.dup(slot)
 
     def peers(self, slots: Slots, family: int) -> list[bytes]:
-        return [libc.peer_address(slot) for slot in slots.tolist()]
+        if family == AF_UNIX:
+            return [b""] * len(slots)
+        states = self._states
+        return [libc.peer_address(each) if states[each] else b"" for each in slots.tolist()]
 
     def watch(self, fd: int) -> None:
         self._epoll.register(fd, IN)

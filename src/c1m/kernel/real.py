@@ -20,6 +20,7 @@ import numpy as np
 from c1m.addresses import Endpoint, unpack
 from c1m.clock import SystemClock
 from c1m.errors import EngineUnavailable
+from c1m.kernel import libc
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import anonymous
 from c1m.kernel.libc import IP_BIND_ADDRESS_NO_PORT
@@ -77,6 +78,12 @@ class Kernel(Protocol):
 
     def move_in(self, ring: RingLike, fd: int, file: int) -> None:
         """Put a descriptor into the ring's table and close it; raises OSError."""
+
+    def shut_writing(self, fd: int) -> None:
+        """Send a FIN behind what was sent; no error where the connection is gone."""
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
 
     def shutdown(self) -> None:
         """Give the doorbell back."""
@@ -167,9 +174,17 @@ class RealKernel:
 
     def move_in(self, ring: RingLike, fd: int, file: int) -> None:
         try:
+            # On a socket that does not block a multishot receive ends where it should wait.
+            os.set_blocking(fd, True)
             register_file(ring, file, fd)
         finally:
             os.close(fd)
+
+    def shut_writing(self, fd: int) -> None:
+        libc.shut_writing(fd)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
 
     def shutdown(self) -> None:
         if self._wake < 0:

@@ -94,6 +94,7 @@ OP_CONNECT = 16
 OP_CLOSE = 19
 OP_SEND = 26
 OP_RECV = 27
+OP_SHUTDOWN = 34  # 5.11
 OP_SOCKET = 45  # 5.19
 OP_URING_CMD = 46  # 5.19; setsockopt and getsockopt 6.7
 OP_FIXED_FD_INSTALL = 54  # 6.8

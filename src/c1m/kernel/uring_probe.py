@@ -28,6 +28,7 @@ NEEDED_OPS = {
     "CLOSE": abi.OP_CLOSE,
     "SEND": abi.OP_SEND,
     "RECV": abi.OP_RECV,
+    "SHUTDOWN": abi.OP_SHUTDOWN,
 }
 
 
@@ -38,13 +39,22 @@ class Features:
     no_sqarray: bool = True  # 6.6; else an index array of 4 bytes an entry is kept
     direct_socket: bool = True  # 6.11: SOCKET, setsockopt and BIND in the ring; else each outgoing
     # connection is made by three system calls and moved into the ring's table
+    getsockopt: bool = True  # 6.7; else a peer's address cannot be asked for
+    fd_install: bool = True  # 6.8; else there is no descriptor of a connection
+
+    @property
+    def descriptors(self) -> bool:
+        """Whether a connection's descriptor and its peer's address can be had."""
+        return self.getsockopt and self.fd_install
 
     def missing(self) -> list[str]:
         """Names of what this kernel does not have."""
         return [f.name for f in dataclasses.fields(self) if not getattr(self, f.name)]
 
 
-OLDEST = Features(no_sqarray=False, direct_socket=False)  # what Linux 6.1 has
+OLDEST = Features(  # what Linux 6.1 has
+    no_sqarray=False, direct_socket=False, getsockopt=False, fd_install=False
+)
 
 
 def probe() -> Features:
@@ -84,7 +94,12 @@ def _features(ring: Ring, no_sqarray: bool) -> Features:
         raise EngineUnavailable(f"io_uring on this kernel has no {', '.join(lacking)}.")
     register_table(ring, 4)
     direct = {abi.OP_SOCKET, abi.OP_URING_CMD, abi.OP_BIND} <= supported
-    return Features(no_sqarray=no_sqarray, direct_socket=direct and _direct_socket_works(ring))
+    return Features(
+        no_sqarray=no_sqarray,
+        direct_socket=direct and _direct_socket_works(ring),
+        getsockopt=abi.OP_URING_CMD in supported and _getsockopt_works(ring),
+        fd_install=abi.OP_FIXED_FD_INSTALL in supported and _fd_install_works(ring),
+    )
 
 
 def _direct_socket_works(ring: Ring) -> bool:
@@ -101,6 +116,40 @@ def _direct_socket_works(ring: Ring) -> bool:
     into = np.zeros((4, 4), np.uint32)
     count = ring.reap(into)
     return count == 2 and bool((into[:2, 2] == 0).all())
+
+
+def _getsockopt_works(ring: Ring) -> bool:
+    """Ask for the name of a peer: a nameless unix socket's, which is its family alone."""
+    name = np.zeros(1, np.uint16)
+    row = _sqe(
+        abi.OP_URING_CMD, flags=abi.FIXED_FILE, fd=2, off=abi.SOCKET_URING_OP_GETSOCKOPT,
+        addr=socket.SOL_SOCKET | abi.SO_PEERNAME << 32, file_index=name.nbytes,
+        addr3=name.ctypes.data,
+    )  # fmt: skip
+    return _result_of_a_pair(ring, row) == name.nbytes and int(name[0]) == socket.AF_UNIX
+
+
+def _fd_install_works(ring: Ring) -> bool:
+    """Make an ordinary descriptor. Raises OSError where only a limit is in the way."""
+    row = _sqe(abi.OP_FIXED_FD_INSTALL, flags=abi.FIXED_FILE, fd=2)
+    result = _result_of_a_pair(ring, row)
+    if -result in ERRNOS:
+        raise OSError(-result, os.strerror(-result))
+    if result >= 0:
+        os.close(result)
+    return result >= 0
+
+
+def _result_of_a_pair(ring: Ring, row: np.void) -> int:
+    """What a submission gives with one of a pair of sockets at place 2 of the table."""
+    near, far = socket.socketpair()
+    with near, far:
+        register_file(ring, 2, near.fileno())
+        ring.push(np.array([row]).view(np.uint64).reshape(1, 8))
+        ring.drain(1, 0, 0)
+        into = np.zeros((4, 4), np.uint32)
+        count = ring.reap(into)
+    return int(into[0, 2:3].view(np.int32)[0]) if count == 1 else -errno.EIO
 
 
 def _receive(ring: Ring) -> None:

@@ -25,6 +25,8 @@ REGISTRATIONS = {
 }
 CALLS = ("ring", "memory", "start", *REGISTRATIONS.values(), "accept", "socket", "open socket")
 """A ring, memory, a ring's start and registrations, an accept, a socket by a call or in a ring."""
+COMMANDS = ("install",)
+"""A descriptor of a connection."""
 
 
 class Refusals:
@@ -37,7 +39,7 @@ class Refusals:
 
     def refuse(self, call: str, first: int, times: int, code: int = errno.ENOMEM) -> None:
         """Refuse the calls of this name from the `first`th (from 1) on, so many times."""
-        assert call in CALLS, call
+        assert call in (*CALLS, *COMMANDS), call
         self._planned[call] = (first, first + times, code)
 
     def call(self, name: str) -> None:

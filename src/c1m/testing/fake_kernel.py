@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,6 +131,12 @@ class FakeKernel(Host):
         finally:
             self.close(fd)
 
+    def shut_writing(self, fd: int) -> None:
+        file = self.file(fd)
+        assert isinstance(file, fake_network.Socket)
+        with suppress(OSError):  # ENOTCONN
+            file.shutdown_write()
+
     def shutdown(self) -> None:
         for fd in (self._bell_fd, self._wake_fd):
             if fd in self._files:
@@ -144,6 +151,22 @@ class FakeKernel(Host):
         listener = self.network.listen(endpoint or Endpoint(AF_INET, "127.0.0.1", 0), backlog)
         listener.hold()
         return listener
+
+    def pair(self) -> tuple[int, fake_network.Socket]:
+        """A connected socket, as a descriptor, and its other end."""
+        listener = self.peer_listener()
+        ours = self.network.socket(AF_INET)
+        fd = self.install(ours)
+        ours.connect(listener.endpoint)
+        other = listener.accept()
+        assert other is not None
+        listener.drop()
+        return fd, other
+
+    def event(self) -> tuple[int, Event]:
+        """Something that is readable when it is signalled, as a descriptor."""
+        event = Event()
+        return self.install(event), event
 
     def open_files(self) -> int:
         """Descriptors and direct descriptors in use: what a test expects to be 0 at the end."""

@@ -6,6 +6,7 @@ Facts modelled (Linux)
 - Closing with unread data, or after the association was dissolved, sends a RST, else a FIN.
 - A write to a peer that has closed is taken, and answered by a RST (unix sockets: EPIPE).
 - A socket is writable for poll when a third of its buffer is free, though less can be written.
+- A connection that a RST has ended has no peer's name any more.
 - When the accept queue is full (backlog + 1) further connects wait and are tried again later.
 """
 
@@ -18,7 +19,7 @@ import os
 from collections import deque
 from typing import Protocol
 
-from c1m.addresses import AF_UNIX, Endpoint, family_of
+from c1m.addresses import AF_UNIX, Endpoint, family_of, pack
 from c1m.kernel.uring_abi import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP
 
 _ALWAYS = POLLERR | POLLHUP
@@ -94,6 +95,10 @@ class Event(File):
         rang, self.has_rung = self.has_rung, False
         return rang
 
+    def read(self) -> None:
+        """Somebody reads it after all."""
+        self._count = 0
+
     def ready(self) -> int:
         return POLLIN if self._count else 0
 
@@ -147,6 +152,14 @@ class Socket(File):
         self.waits_at = None
         self._connect_error = errno.ECONNREFUSED
         self.notify(POLLERR)
+
+    def peer_name(self) -> bytes:
+        """The peer's struct sockaddr; raises OSError(ENOTCONN)."""
+        if self.other is None or self._is_dead or self.destination is None:
+            raise error(errno.ENOTCONN)
+        if self.family == AF_UNIX:
+            return AF_UNIX.to_bytes(2, "little")
+        return pack(self.destination)
 
     # --- bytes ----------------------------------------------------------------------------------
 

@@ -135,11 +135,11 @@ def send(request: FakeRequest) -> Outcome:
 
 
 def poll(request: FakeRequest) -> Outcome:
-    """Multishot poll: a completion at each wake, and one at once if the file is ready."""
+    """Once, or multishot: a completion at each wake, and one at once if the file is ready."""
     file, ring, sqe = request.file, request.ring, request.sqe
-    assert file is not None and sqe.len == abi.POLL_MULTISHOT
+    assert file is not None and sqe.len in (0, abi.POLL_MULTISHOT)
     events = file.ready() & (sqe.op_flags | POLLERR | POLLHUP)
-    if events and not ring.post_more(request, events, 0):
+    if events and (not sqe.len or not ring.post_more(request, events, 0)):
         return Done(events)
     return Wait(sqe.op_flags)
 
@@ -179,6 +179,41 @@ def connect(request: FakeRequest) -> Outcome:
     if request.ring.chance.random.random() < 0.5:
         return Wait(POLLOUT, again=True)
     return Done(0)
+
+
+def install(request: FakeRequest) -> Outcome:
+    """An ordinary descriptor of a file in the table."""
+    ring, file = request.ring, request.file
+    assert file is not None and request.has(abi.FIXED_FILE)
+    ring.refusals.call("install")
+    return Done(ring.host.install(file))
+
+
+def shut_down(request: FakeRequest) -> Outcome:
+    """shutdown(2) of the sending side."""
+    sock = request.file
+    assert isinstance(sock, Socket)
+    assert request.sqe.len == socket.SHUT_WR, "not as the engine asks"
+    sock.shutdown_write()
+    return Done(0)
+
+
+def command(request: FakeRequest) -> Outcome:
+    """A socket's option, to be set or told."""
+    asks = request.sqe.off == abi.SOCKET_URING_OP_GETSOCKOPT
+    return get_option(request) if asks else set_option(request)
+
+
+def get_option(request: FakeRequest) -> Outcome:
+    """getsockopt SO_PEERNAME into the memory at addr3, which may not be longer than the name."""
+    sqe, sock = request.sqe, request.file
+    assert isinstance(sock, Socket)
+    assert sqe.addr == socket.SOL_SOCKET | abi.SO_PEERNAME << 32, "not as the engine asks"
+    name = sock.peer_name()
+    if len(name) < sqe.file_index:
+        raise error(errno.EINVAL)
+    ctypes.memmove(sqe.addr3, name, sqe.file_index)
+    return Done(sqe.file_index)
 
 
 def set_option(request: FakeRequest) -> Outcome:
@@ -226,10 +261,12 @@ OPERATIONS: dict[int, Callable[[FakeRequest], Outcome]] = {
     abi.OP_SEND: send,
     abi.OP_RECV: receive,
     abi.OP_SOCKET: open_socket,
-    abi.OP_URING_CMD: set_option,
+    abi.OP_URING_CMD: command,
     abi.OP_BIND: bind,
+    abi.OP_SHUTDOWN: shut_down,
+    abi.OP_FIXED_FD_INSTALL: install,
 }
 ON_A_FILE = {
     abi.OP_POLL_ADD, abi.OP_ACCEPT, abi.OP_CONNECT, abi.OP_SEND, abi.OP_RECV, abi.OP_URING_CMD,
-    abi.OP_BIND,
+    abi.OP_BIND, abi.OP_SHUTDOWN, abi.OP_FIXED_FD_INSTALL,
 }  # fmt: skip

@@ -200,6 +200,7 @@ class RingState:
     """What one ring has. `table` and `buffers` are what was registered with it."""
 
     def __init__(self, host: Host, cq_entries: int) -> None:
+        self.host = host
         self.chance = host.chance
         self.refusals = host.refusals
         self.network = host.network

@@ -42,7 +42,6 @@ class FakeRing(RingState):
         self.at_rest = at_rest
         self.pending = 0
         self.sq_entries = 1 << (sq_entries - 1).bit_length()
-        self._host = host
         self._sq: list[Rows] = []
 
     # --- the engine's side: the same steps as in kernel.ring.Ring --------------------------------
@@ -88,7 +87,7 @@ class FakeRing(RingState):
         return count
 
     def wants_attention(self) -> bool:
-        self._host.take_wake()
+        self.host.take_wake()
         return self._has_taskrun or bool(self._overflow or self._cq)
 
     def has_overflow(self) -> bool:
@@ -102,7 +101,7 @@ class FakeRing(RingState):
             size = int(first["nr"])
             if self.table.size:
                 raise error(errno.EBUSY)
-            if size > min(self._host.files_max(), abi.FILES_MAX):
+            if size > min(self.host.files_max(), abi.FILES_MAX):
                 raise error(errno.EMFILE)
             self.table.size = size
         elif opcode == abi.REGISTER_FILES_UPDATE:
@@ -115,7 +114,7 @@ class FakeRing(RingState):
                 raise error(errno.EINVAL)
             self.buffers[group] = ProvidedBuffers(int(first["ring_addr"]), entries)
         elif opcode == abi.REGISTER_EVENTFD:
-            bell = self._host.file(int(first))
+            bell = self.host.file(int(first))
             assert isinstance(bell, Event)
             self._bell = bell
         elif opcode != abi.REGISTER_IOWQ_MAX_WORKERS:
@@ -124,7 +123,7 @@ class FakeRing(RingState):
 
     def _update_files(self, first: int, address: int, count: int) -> None:
         for i, fd in enumerate((ctypes.c_int32 * count).from_address(address)):
-            file = self._host.file(fd)
+            file = self.host.file(fd)
             if file is None:
                 raise error(errno.EBADF)
             self.table.put(first + i, file)
@@ -157,7 +156,7 @@ class FakeRing(RingState):
                 self._issue_new(sqe)
         if not get_events:
             return
-        self._host.take_wake()
+        self.host.take_wake()
         if submitted:
             self._run_work(least, max(RUN_MAX, least))
         least = min(least, self.cq_entries)
@@ -171,7 +170,7 @@ class FakeRing(RingState):
         if self.chance.strikes("interrupt"):
             return
         while len(self._cq) < least:
-            if not self._host.idle_until(lambda: bool(self._work), timeout_ns):
+            if not self.host.idle_until(lambda: bool(self._work), timeout_ns):
                 return
             self._run_work(least, least)
 
@@ -179,7 +178,7 @@ class FakeRing(RingState):
         file: File | None = None
         if sqe.opcode in ON_A_FILE:
             is_direct = sqe.flags & abi.FIXED_FILE
-            file = self.table.get(sqe.fd) if is_direct else self._host.file(sqe.fd)
+            file = self.table.get(sqe.fd) if is_direct else self.host.file(sqe.fd)
             if file is None:
                 self.chance.counts["bad_files"] += 1
                 self._post_last(Cqe(sqe.user_data, -errno.EBADF, 0))

@@ -13,23 +13,13 @@ generation goes up at that moment; whatever completes later under the old one is
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from c1m.addresses import (
-    AF_INET,
-    AF_UNIX,
-    SOCKADDR_IN,
-    SOCKADDR_IN6,
-    Endpoint,
-    ListeningSocket,
-    SockAddrs,
-)
+from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import Clock, SystemClock
 from c1m.engine import checks
@@ -40,6 +30,7 @@ from c1m.engine.shortage import refusals
 from c1m.engine.states import ConnEvent, ConnState
 from c1m.engine.uring import submissions as sub
 from c1m.engine.uring.accept import Acceptor
+from c1m.engine.uring.commands import Commands
 from c1m.engine.uring.connect import Connector
 from c1m.engine.uring.receive import Input
 from c1m.engine.uring.rings import RingSet, Tuning
@@ -48,7 +39,7 @@ from c1m.engine.uring.submissions import OP, Op, pack
 from c1m.engine.uring.table import IS_OPEN, ConnTable
 from c1m.errors import EngineUnavailable, LimitError
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.libc import shut_writing, trim
+from c1m.kernel.libc import trim
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Completions
@@ -113,6 +104,7 @@ class UringEngine:
             raise EngineUnavailable(*refusal("memory for the uring engine", error)) from None
         self._acceptor = Acceptor(self._rings)
         self._connector = Connector(self._rings, self.table)
+        self._commands = Commands(self._rings, self.table, self._settle_now)
         self._expired: list[Slots] = []  # lingered too long and were reset
         self._early: list[Completions] = []  # came while settling in the middle of a tick
         self._is_shut = False
@@ -173,12 +165,13 @@ class UringEngine:
         return dict(self._output.broken).get(slot, 0)
 
     def limit_output(self, slot: int, low: int, high: int) -> None:
-        self._output.outbox.limit(slot, low, high)
+        if self.table.states[slot]:
+            self._output.outbox.limit(slot, low, high)
 
     def end_output(self, slot: int) -> None:
         self._settle_now()
         if self.table.flags[slot] & IS_OPEN and self._output.end(slot):
-            self._shut(slot)
+            self._commands.shut(slot)
 
     def receive(self, slots: Slots, on: bool) -> None:
         slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
@@ -195,6 +188,7 @@ class UringEngine:
         if (abort or drop) and self._statistics.lingering:
             lingering = slots[self.table.states[slots] == ConnState.LINGERING]
             if abort:
+                self._over(lingering, np.full(len(lingering), errno.ECONNABORTED, np.int32))
                 self._reset_lingering(lingering)
             else:
                 self._output.give_up(lingering)
@@ -217,10 +211,11 @@ class UringEngine:
         try:
             slots = self._rings.take_places(1)
         except LimitError:
-            os.close(fd)
+            self._rings.kernel.close(fd)
             raise
         slot = int(slots[0])
         place, file = self._rings.place_of(slot), int(self._rings.files(slots)[0])
+        place.ring.submit()  # a close of this place that is queued would hit the new socket
         try:
             self._rings.kernel.move_in(place.ring, fd, file)
         except OSError:
@@ -233,27 +228,10 @@ class UringEngine:
         return slot
 
     def descriptor(self, slot: int) -> int:
-        slots = np.array([slot], np.int32)
-        data = pack(slots, self.table.generations[slots], Op.COMMAND)
-        result = self._command(slots, sub.install(self._rings.files(slots), data))[slot]
-        if result < 0:
-            raise OSError(-result, f"No descriptor can be made: {os.strerror(-result)}.")
-        return result
+        return self._commands.descriptor(slot)
 
     def peers(self, slots: Slots, family: int) -> list[bytes]:
-        if family == AF_UNIX:
-            return [b""] * len(slots)
-        size = SOCKADDR_IN.itemsize if family == AF_INET else SOCKADDR_IN6.itemsize
-        memory = np.zeros((len(slots), size), np.uint8)
-        addresses = (np.arange(len(slots)) * size + memory.ctypes.data).astype(np.uint64)
-        data = pack(slots, self.table.generations[slots], Op.COMMAND)
-        files = self._rings.files(slots)
-        rows = sub.get_option(files, abi.SO_PEERNAME, addresses, size, data)
-        results = self._command(slots, rows)
-        return [
-            memory[i].tobytes() if results.get(slot, -1) > 0 else b""
-            for i, slot in enumerate(slots.tolist())
-        ]
+        return self._commands.peers(slots, family)
 
     def watch(self, fd: int) -> None:
         self._rings.watch(fd)
@@ -434,25 +412,6 @@ class UringEngine:
         commands: Completions = completions[ops == Op.COMMAND]
         return commands
 
-    def _command(self, slots: Slots, rows: sub.Words) -> dict[int, int]:
-        """Have the kernel do what it does while it is asked: the result of each slot, or -errno."""
-        self._rings.push(slots, rows)
-        done = self._settle_now()
-        results = done[:, 2].view(np.int32).tolist()
-        return dict(zip(done[:, 0].view(np.int32).tolist(), results, strict=True))
-
-    def _shut(self, slot: int) -> None:
-        """A FIN behind what was sent. A connection that is gone is reported elsewhere.
-
-        The ring's own SHUTDOWN is left to a helper thread, 12 us and a thread that was not there.
-        """
-        with contextlib.suppress(OSError):
-            fd = self.descriptor(slot)
-            try:
-                shut_writing(fd)
-            finally:
-                os.close(fd)
-
     def _decode(self, completions: Completions, batch: EventBatch) -> None:
         """Completions (at least one) to events; the last batch's buffers go back.
 
@@ -518,7 +477,7 @@ class UringEngine:
             batch.ended_errnos = np.concatenate(errnos)
             self._ended = []
         while output.to_shut:
-            self._shut(output.to_shut.pop())
+            self._commands.shut(output.to_shut.pop())
 
     def _still_open(self, slots: list[int]) -> Slots:
         found = np.array(slots, np.int32)
@@ -577,7 +536,13 @@ class UringEngine:
     def _free_finished(self) -> None:
         """Connections that the caller closed and that have nothing left to send."""
         done = self._output.finished()
-        self._over(done, np.zeros(len(done), np.int32))
+        if self._output.lingerers:
+            self._input.discard(np.array(self._output.lingerers, np.int32))
+            self._output.lingerers.clear()
+        if self.reports_ends and len(done):
+            failed = dict(self._input.lost + self._output.broken)  # sends that failed before
+            errnos = [failed.get(slot, 0) for slot in done.tolist()] if failed else 0
+            self._over(done, np.full(len(done), errnos, np.int32))
         self._statistics.lingering -= len(done)
         self._free(done)
 

@@ -145,6 +145,13 @@ class Input:
         if len(slots):
             self._receive(slots)
 
+    def discard(self, slots: Slots) -> None:
+        """Connections that linger: throw away what their peers still send."""
+        is_to_arm = self._table.states[slots] == ConnState.LINGERING
+        is_to_arm &= (self._table.flags[slots] & RECEIVE_ARMED) == 0
+        if is_to_arm.any():
+            self._receive(slots[is_to_arm])
+
     def read_to_the_end(self, broken: list[tuple[int, int]]) -> None:
         """Connections (slot, errno) that a send has found broken: first read what the peer sent."""
         flags, states = self._table.flags, self._table.states
@@ -232,6 +239,8 @@ class Input:
         to_read, self._to_read = self._to_read, []
         for slots in to_arm:
             self.begin(slots)
+            if self._statistics.lingering:
+                self.discard(slots)
         for slots in to_read:
             self._read(slots)
 

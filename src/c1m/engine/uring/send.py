@@ -78,6 +78,7 @@ class Output:
         self._shutting: set[int] = set()  # half-closed by the caller, with output pending
         self.to_shut: list[int] = []  # of these, those whose outbox is empty now
         self._flushed: list[int] = []  # closed, and the outbox is empty now
+        self.lingerers: list[int] = []  # closed, and the outbox is not: since the last look
         self.blocked: list[int] = []
         self.drained: list[int] = []
         self.broken: list[tuple[int, int]] = []
@@ -230,10 +231,11 @@ class Output:
         for slots in self.closing:
             is_pending = (self._table.flags[slots] & HAS_OUTBOX) != 0
             if self._dropping:
-                is_pending &= [slot not in self._dropping for slot in slots.tolist()]
-                self._dropping.difference_update(slots.tolist())
+                is_dropped = [slot in self._dropping for slot in slots.tolist()]
+                is_pending &= ~np.array(is_dropped, bool)
             for slot in slots[is_pending].tolist():
                 self.lingering.add(slot, self.outbox.size(slot), self._rings.clock.now_ns())
+                self.lingerers.append(slot)
             done.append(slots[~is_pending])
         self.closing.clear()
         return distinct(np.concatenate(done))
@@ -377,11 +379,12 @@ class Output:
         """What was not reported of these connections must not be reported of their successors."""
         if not (
             self.blocked or self.drained or self.broken or self._flushed
-            or self._shutting or self.to_shut
+            or self._shutting or self.to_shut or self._dropping
         ):  # fmt: skip
             return
         gone = set(slots.tolist())
         self._shutting -= gone
+        self._dropping -= gone
         self.to_shut = [slot for slot in self.to_shut if slot not in gone]
         self.blocked = [slot for slot in self.blocked if slot not in gone]
         self.drained = [slot for slot in self.drained if slot not in gone]

@@ -105,6 +105,7 @@ _SOCKET = _first(abi.OP_SOCKET, abi.SKIP_SUCCESS)
 _OPTION = _first(abi.OP_URING_CMD, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 _COMMAND = _first(abi.OP_URING_CMD, abi.FIXED_FILE)
 _INSTALL = _first(abi.OP_FIXED_FD_INSTALL, abi.FIXED_FILE)
+_SHUTDOWN = _first(abi.OP_SHUTDOWN, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 _BIND = _first(abi.OP_BIND, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 _CONNECT = _first(abi.OP_CONNECT, abi.FIXED_FILE)
 _DISCONNECT = _first(abi.OP_CONNECT, abi.FIXED_FILE | abi.SKIP_SUCCESS)
@@ -216,6 +217,13 @@ def get_option(files: Files, name: int, addresses: Words, size: int, data: Words
 def install(files: Files, data: Words) -> Words:
     """Make an ordinary descriptor of each; completes with it."""
     return _rows(len(files), {_FIRST: _INSTALL | _fd(files), _DATA: data})
+
+
+def shut_writing(files: Files) -> Words:
+    """shutdown(2) of the sending side, by a helper thread of the kernel."""
+    return _rows(
+        len(files), {_FIRST: _SHUTDOWN | _fd(files), _LENGTH_AND_FLAGS: int(socket.SHUT_WR)}
+    )
 
 
 _NOWHERE = np.zeros(16, np.uint8)  # struct sockaddr, AF_UNSPEC
