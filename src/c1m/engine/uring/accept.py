@@ -36,10 +36,11 @@ from c1m.engine.uring.submissions import GENERATION_SHIFT, Op, pack_one
 from c1m.errors import LimitError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.refusals import ERRNOS
-from c1m.kernel.ring import Completions
+from c1m.kernel.ring import Completions, RingLike
 from c1m.kernel.sockets import Listener, renew
 
 SINGLES_MAX = 64  # single accepts armed on one listener
+LET_GO_PASSES = SINGLES_MAX // 16  # each runs at least 20 pieces of deferred work
 ACCEPT = "connection"  # what is short, in a Shortage
 
 
@@ -71,14 +72,17 @@ class Acceptor:
         """See Engine.listen."""
         there = [armed.listener for armed in self._listeners if armed is not None]
         wanted, dropped = renew(there, endpoints, backlog, self._rings.kernel.listen)
+        rings = set()
         for index, armed in enumerate(self._listeners):
             if armed is not None and armed.listener in dropped:
-                # A pending accept would keep the port taken, so it is cancelled first.
+                self._listeners[index] = None
                 if armed.ring >= 0:
                     self._cancel(index, armed)
-                    self._rings.places[armed.ring].ring.submit()
-                armed.listener.close()
-                self._listeners[index] = None
+                    rings.add(armed.ring)
+        for ring in rings:
+            self._let_go(self._rings.places[ring].ring)
+        for listener in dropped:
+            listener.close()
         self._listeners.extend(Armed(listener) for listener in wanted if listener not in there)
         self._positions = np.array(
             [-1 if armed is None else wanted.index(armed.listener) for armed in self._listeners],
@@ -86,6 +90,16 @@ class Acceptor:
         )
         self.is_stale = True
         return [listener.endpoint for listener in wanted]
+
+    @staticmethod
+    def _let_go(ring: RingLike) -> None:
+        """Have accepts that were cancelled end now: until then they keep their ports taken.
+
+        They end in deferred work. What this brings is taken up in the next pass.
+        """
+        ring.submit()
+        for _ in range(LET_GO_PASSES):
+            ring.drain(ring.cq_entries, 0, 0)
 
     def _cancel(self, index: int, armed: Armed) -> None:
         target = np.array([pack_one(index, armed.ring, Op.ACCEPT)], np.uint64)

@@ -400,7 +400,8 @@ class RingSet:
         """
         count = 0
         for place in self.places:
-            if place.ring.pending:
+            # Also what was handed over before: a send's outcome may lie there.
+            if place.ring.pending or place.ring.wants_attention():
                 place.ring.submit()
                 place.arming = 0
                 count = self._reap(place.ring, count)
