@@ -207,10 +207,10 @@ def make(kind: str) -> Harness:
         return FakeHarness(SMALL, **FAULTS)
     if kind == "small":
         return SocketHarness(
-            lambda **options: UringEngine(kernel=real_kernel(), tuning=SMALL, **options)
+            lambda **options: UringEngine(kernel=real_kernel(), **{"tuning": SMALL} | options)
         )
     assert kind == "oldest"
     return SocketHarness(
-        lambda **options: UringEngine(kernel=real_kernel(True), tuning=PLAIN, **options),
+        lambda **options: UringEngine(kernel=real_kernel(True), **{"tuning": PLAIN} | options),
         gives_descriptors=False,
     )
