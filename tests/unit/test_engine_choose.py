@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from c1m.engine.choose import ENGINES, choose
 from c1m.engine.contract import Engine
 from c1m.engine.uring import engine as uring
 from c1m.errors import EngineUnavailable, LimitError, UsageError
+from c1m.kernel import uring_abi
 from c1m.kernel.real import RealKernel
+from c1m.kernel.uring_probe import OLDEST, Features, probe
+from c1m.testing.fake_kernel import FakeKernel
 
 REFUSAL = "This kernel's io_uring is switched off (kernel.io_uring_disabled is 2)."
 
@@ -71,6 +75,47 @@ def test_uring_asked_for_and_not_there_is_told_with_two_remedies() -> None:
         choose("uring")
     assert caught.value.message == f"The uring engine was asked for. {REFUSAL}"
     assert caught.value.remedy == "Set kernel.io_uring_disabled to 0. Or use --engine epoll."
+
+
+@pytest.mark.parametrize(
+    "features",
+    [OLDEST, replace(Features(), fd_install=False), replace(Features(), getsockopt=False)],
+)
+def test_an_event_loop_has_epoll_where_rings_make_no_descriptors(
+    features: Features, monkeypatch: pytest.MonkeyPatch, chosen: list[Engine]
+) -> None:
+    monkeypatch.setattr(uring, "probe", lambda: features)
+    before = len(os.listdir("/proc/self/fd"))
+    chosen.append(choose(needs_descriptors=True, few_first=True))
+    assert chosen[0].name == "epoll"
+    assert "makes no descriptor of a connection" in chosen[0].reason
+    chosen[0].shutdown()
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(UsageError, match=r"asked for.*makes no descriptor") as caught:
+        choose("uring", needs_descriptors=True)
+    assert "Linux 6.8" in caught.value.remedy
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_engine_on_the_oldest_kernel_says_what_it_lacks() -> None:
+    kernel = FakeKernel(features=OLDEST)
+    with pytest.raises(EngineUnavailable, match="makes no descriptor of a connection"):
+        uring.UringEngine(kernel=kernel, needs_descriptors=True)
+    assert kernel.open_files() == 0
+    uring.UringEngine(kernel=FakeKernel(features=OLDEST)).shutdown()  # for servers it will do
+
+
+def test_what_the_kernel_has_is_found_by_trying(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        features = probe()
+    except EngineUnavailable as refusal:
+        pytest.skip(f"no io_uring here: {refusal}")
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(uring_abi, "SO_PEERNAME", 4321)  # no such option
+    monkeypatch.setattr(uring_abi, "OP_FIXED_FD_INSTALL", 250)  # no such operation
+    found = probe()
+    assert found == replace(features, getsockopt=False, fd_install=False)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("name", ["", "URING", "select"])

@@ -69,8 +69,9 @@ class EventLoop(LoopBase):  # type: ignore[misc]
         if self._connections is None:
             self._check_closed()
             engine = choose(
-                self._engine_name, outbox_high=HIGH, linger_ns=NEVER >> 1, few_first=True
-            )
+                self._engine_name, outbox_high=HIGH, linger_ns=NEVER >> 1, few_first=True,
+                needs_descriptors=True,
+            )  # fmt: skip
             engine.watch(self._waits_in.fileno())
             self._connections = self._waits_in.connections = Connections(self, engine)
         return self._connections

@@ -60,6 +60,7 @@ def choose(
     linger_ns: int = LINGER_NS,
     busy_poll_ns: int = 0,
     few_first: bool = False,
+    needs_descriptors: bool = False,
 ) -> Engine:
     """The engine asked for, or for `auto` the first of ENGINES that can run here.
 
@@ -68,7 +69,8 @@ def choose(
 
     `busy_poll_ns`: how long an engine that can looks for more before it sleeps. `few_first`: for
     `auto` where rings can be had, the first connections are held by the epoll engine (see
-    engine/tiered.py). Raises UsageError when the one asked for cannot run here.
+    engine/tiered.py). `needs_descriptors`: only one that can make a descriptor of a connection and
+    name its peer, as an event loop needs. Raises UsageError when the one asked for cannot run here.
     """
     check_name(name)
     from c1m.kernel.limits import raise_nofile
@@ -80,7 +82,7 @@ def choose(
         try:
             options: dict[str, Any] = {
                 "live_max": live_max, "outbox_high": outbox_high, "linger_ns": linger_ns,
-                "busy_poll_ns": busy_poll_ns,
+                "busy_poll_ns": busy_poll_ns, "needs_descriptors": needs_descriptors,
             }  # fmt: skip
             made = ENGINES[each].make(reason=reason, **options)
             return _tiered(made, options) if few_first and name == AUTO else made

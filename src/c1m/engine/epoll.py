@@ -101,6 +101,7 @@ class EpollEngine:
         outbox_high: int = OUTBOX_HIGH,
         linger_ns: int = LINGER_NS,
         busy_poll_ns: int = 0,  # for the uring engine: this one sleeps at once
+        needs_descriptors: bool = False,  # here each connection has one
         reason: str = "asked for",
     ) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

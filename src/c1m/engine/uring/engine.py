@@ -49,8 +49,15 @@ NO_DATA = Ragged.empty()
 PASSES_MAX = 8  # that a cancelled accept may take to end
 
 
-def _first_ring(kernel: Kernel, tuning: Tuning, clock: Clock) -> RingSet:
+def _first_ring(kernel: Kernel, tuning: Tuning, clock: Clock, needs_descriptors: bool) -> RingSet:
     """The rings, of which the first is there. Raises EngineUnavailable."""
+    if needs_descriptors and not kernel.features.descriptors:
+        kernel.shutdown()
+        raise EngineUnavailable(
+            "io_uring on this kernel makes no descriptor of a connection or does not name its peer,"
+            " which an event loop needs.",
+            "Use Linux 6.8 or later.",
+        )
     try:
         return RingSet(kernel, tuning, clock)
     except LimitError as error:
@@ -81,6 +88,7 @@ class UringEngine:
         outbox_high: int = OUTBOX_HIGH,
         linger_ns: int = LINGER_NS,
         busy_poll_ns: int = 0,
+        needs_descriptors: bool = False,
         tuning: Tuning | None = None,
         kernel: Kernel | None = None,
         clock: Clock | None = None,
@@ -89,7 +97,8 @@ class UringEngine:
         self.reason = reason
         self._clock = clock or SystemClock()
         tuning = tuning or Tuning(busy_poll_ns=busy_poll_ns)
-        self._rings = _first_ring(kernel or RealKernel(probe()), tuning, self._clock)
+        kernel = kernel or RealKernel(probe())
+        self._rings = _first_ring(kernel, tuning, self._clock, needs_descriptors)
         self.capacity = self._rings.capacity
         self._live_max = self.capacity if live_max is None else live_max
         self._statistics = EngineStatistics()
