@@ -159,6 +159,7 @@ def _receive(ring: Ring) -> None:
     buffers = BufferRing(ring, arena, 2, 2)
     near, far = socket.socketpair()
     with near, far:
+        far.setblocking(False)  # an event loop may try this while it runs, where nothing may block
         far.send(said)
         register_file(ring, 1, near.fileno())
     row = _sqe(
