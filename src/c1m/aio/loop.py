@@ -207,7 +207,10 @@ class EventLoop(LoopBase):  # type: ignore[misc]
         return transport
 
     async def _connect_sock(self, *args: Any, **named: Any) -> socket.socket:
-        sock: socket.socket = await super()._connect_sock(*args, **named)
+        try:
+            sock: socket.socket = await super()._connect_sock(*args, **named)
+        finally:
+            del args, named  # they hold what is raised, whose traceback holds this frame
         if sock.type == socket.SOCK_STREAM:
             self._own.add(sock)
         return sock

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 
 class EngineSocket:
@@ -15,7 +15,8 @@ class EngineSocket:
 
     A connection has no descriptor. For each call that needs one the kernel makes it, and it is
     closed again: three system calls instead of one. Raises OSError (EBADF) once the connection has
-    ended, and OSError (EOPNOTSUPP) from `fileno`: `dup` makes a socket that is the caller's own.
+    ended, when `fileno` returns -1. Before that `fileno` raises OSError (EOPNOTSUPP): `dup` makes a
+    socket that is the caller's own.
     """
 
     __slots__ = ("_borrow", "_name", "_peer", "family", "proto", "type")
@@ -77,8 +78,12 @@ class EngineSocket:
         """False: no child process gets it."""
         return False
 
-    def fileno(self) -> NoReturn:
-        """Raises OSError (EOPNOTSUPP)."""
+    def fileno(self) -> int:
+        """-1 once the connection has ended; before that it raises OSError (EOPNOTSUPP)."""
+        try:
+            os.close(self._borrow())
+        except OSError:
+            return -1
         raise OSError(
             errno.EOPNOTSUPP,
             "This connection has no descriptor; dup() makes a socket that has one.",

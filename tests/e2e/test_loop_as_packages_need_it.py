@@ -1,0 +1,66 @@
+"""What other packages' own tests have found in the event loop, each in its smallest form."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+import c1m
+
+
+@pytest.fixture(autouse=True)
+def on_engine(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("C1M_ENGINE", engine)
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server of the same loop, which only reads."""
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(read, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        try:
+            yield reader, writer
+            writer.write_eof()
+            await reader.read()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+def test_the_socket_of_a_connection_that_has_ended_has_no_descriptor() -> None:
+    """anyio: after aclose() its raw socket's fileno() is -1, as a closed socket's."""
+
+    async def main() -> int:
+        async with connected() as (_, writer):
+            raw = writer.get_extra_info("socket")
+        number: int = raw.fileno()
+        return number
+
+    assert c1m.run(main()) == -1
+
+
+def test_a_refused_connection_leaves_no_cycle() -> None:
+    """anyio, CPython: no more refers to the error than with asyncio's own loop of this version."""
+
+    async def main() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        caught = None
+        try:
+            await asyncio.open_connection("127.0.0.1", port)
+        except OSError as error:
+            caught = error
+        assert caught is not None
+        return len(gc.get_referrers(caught))
+
+    assert c1m.run(main()) == asyncio.run(main())
