@@ -3,9 +3,9 @@
     python bench/websockets_held.py [--server websockets|uvicorn] [--loop c1m|asyncio]
                                     [--connections 200k] [--engine uring|epoll] [--json FILE]
 
-A server of the package `websockets` or of uvicorn (its WebSockets by `websockets`, too) in a process
-of its own; `c1m load` opens the connections, each of which upgrades, and is sent and answered one
-message while all are there. Printed for each: how many were open at the same time, that all
+A server of the package `websockets`, or uvicorn (its WebSockets by `websockets`, too), in a process
+of its own. `c1m load` opens the connections; each upgrades, and sends one message while all are
+there, which must come back. Printed for each: how many were open at the same time, whether all
 replies were right, the server's descriptors, and its memory a connection: the growth of its
 resident memory from before the first connection to the most that it had, by their number; and the
 kernel's slabs, for both ends.
