@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import select
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,6 +49,36 @@ def test_the_socket_of_a_connection_that_has_ended_has_no_descriptor() -> None:
         return number
 
     assert c1m.run(main()) == -1
+
+
+def test_the_descriptor_of_a_connection_can_be_polled() -> None:
+    """httpx: a connection that is readable while nothing is asked has been closed by the server.
+
+    Others take the slot, and the number of the descriptor, afterwards.
+    """
+
+    def is_readable(fd: int) -> bool:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        return bool(poller.poll(0))
+
+    async def main() -> list[int]:
+        numbers = []
+        for _ in range(3):
+            async with connected() as (_, writer):
+                raw = writer.get_extra_info("socket")
+                numbers.append(raw.fileno())
+                assert raw.fileno() == numbers[-1]
+                assert not is_readable(raw.fileno())
+                with socket.socket(fileno=os.dup(raw.fileno())) as same:
+                    assert same.getsockname() == writer.get_extra_info("sockname")
+            assert raw.fileno() == -1
+        return numbers
+
+    numbers = c1m.run(main())
+    for number in numbers:
+        with pytest.raises(OSError):
+            os.fstat(number)
 
 
 def test_a_refused_connection_leaves_no_cycle() -> None:

@@ -218,6 +218,8 @@ class Connections:
         """End all that is left."""
         self._hand_over()
         self._ticks.shutdown()
+        for transport in self._transports.values():
+            transport._close_descriptor()
         self._listening.clear()
         self._transports.clear()
 

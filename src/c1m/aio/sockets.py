@@ -14,21 +14,22 @@ class EngineSocket:
     """A connection's socket, for options and names; the counterpart of asyncio's TransportSocket.
 
     A connection has no descriptor. For each call that needs one the kernel makes it, and it is
-    closed again: three system calls instead of one. Raises OSError (EBADF) once the connection has
-    ended, when `fileno` returns -1. Before that `fileno` raises OSError (EOPNOTSUPP): `dup` makes a
-    socket that is the caller's own.
+    closed again: three system calls instead of one. Only after `fileno` the connection has one of
+    its own. Raises OSError (EBADF) once the connection has ended.
     """
 
-    __slots__ = ("_borrow", "_name", "_peer", "family", "proto", "type")
+    __slots__ = ("_borrow", "_fileno", "_name", "_peer", "family", "proto", "type")
 
     def __init__(
         self,
         family: int,
         descriptor: Callable[[], int],
+        fileno: Callable[[], int],
         sockname: Callable[[], Any],
         peername: Callable[[], Any],
     ) -> None:
         self._borrow = descriptor
+        self._fileno = fileno
         self._name = sockname
         self._peer = peername
         self.family = socket.AddressFamily(family)
@@ -79,15 +80,12 @@ class EngineSocket:
         return False
 
     def fileno(self) -> int:
-        """-1 once the connection has ended; before that it raises OSError (EOPNOTSUPP)."""
-        try:
-            os.close(self._borrow())
-        except OSError:
-            return -1
-        raise OSError(
-            errno.EOPNOTSUPP,
-            "This connection has no descriptor; dup() makes a socket that has one.",
-        )
+        """A descriptor, to poll say: made when it is first asked for; closed with the connection.
+
+        -1 once the connection has ended. Raises OSError where none can be made. Who reads from it
+        takes bytes away from the transport.
+        """
+        return self._fileno()
 
     def shutdown(self, how: int) -> None:
         """As socket.shutdown. For the end of our output use the transport's write_eof."""

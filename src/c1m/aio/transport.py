@@ -9,6 +9,7 @@ over what is there.
 from __future__ import annotations
 
 import contextvars
+import os
 import warnings
 from asyncio import BaseProtocol, BufferedProtocol, Transport, constants
 from asyncio.log import logger
@@ -53,7 +54,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
 
     __slots__ = (
         "__dict__", "__weakref__",
-        "_closing", "_conn_lost", "_context", "_error", "_family", "_has_eof",
+        "_closing", "_conn_lost", "_context", "_error", "_family", "_fd", "_has_eof",
         "_is_buffered", "_is_plain", "_is_strict", "_is_writable", "_kept", "_paused", "_peer",
         "_protocol", "_protocol_connected", "_server", "_slot", "_streams", "_wrote_eof",
     )  # fmt: skip
@@ -77,6 +78,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._streams = streams
         self._slot = slot
         self._family = family
+        self._fd = -1  # made for who has asked for one
         self._peer = peer
         self._context = context  # in which all callbacks are called
         self._server = server
@@ -134,10 +136,23 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         return self._extra["sockname"]
 
     def _socket(self) -> EngineSocket:
-        return EngineSocket(self._family, self._descriptor, self._sockname, self._peername)
+        return EngineSocket(
+            self._family, self._descriptor, self._fileno, self._sockname, self._peername
+        )
 
     def _descriptor(self) -> int:
         return self._streams.descriptor(self._slot)
+
+    def _fileno(self) -> int:
+        if self._slot >= 0 and self._fd < 0:
+            self._fd = self._descriptor()
+        return self._fd if self._slot >= 0 else -1
+
+    def _close_descriptor(self) -> None:
+        """What `fileno` has made, if anything: the peer sees the end when it is closed, too."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
     def get_protocol(self) -> BaseProtocol:
         """The protocol that is called now."""
@@ -365,6 +380,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
             if self._protocol_connected:
                 self._protocol.connection_lost(error)
         finally:
+            self._close_descriptor()
             self._protocol = None
             server, self._server = self._server, None
             if server is not None:

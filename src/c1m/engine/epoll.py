@@ -43,7 +43,7 @@ import os
 import resource
 import select
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 
@@ -116,6 +116,7 @@ class EpollEngine:
         self._next_trim_ns = 0
         self._counts = EngineStatistics()
         self._released: list[int] = []  # descriptors to close at the next wait
+        self._shared: set[int] = set()  # those of which the caller has asked for a copy
         self._shutting: set[int] = set()  # half-closed by the caller, when the outbox is empty
         self._watched_fd = -1
         self.watched_is_ready = False
@@ -304,6 +305,7 @@ class EpollEngine:
     def descriptor(self, slot: int) -> int:
         if self._states[slot] == FREE:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        self._shared.add(slot)
         return os.dup(slot)
 
     def peers(self, slots: Slots, family: int) -> list[bytes]:
@@ -584,6 +586,10 @@ class EpollEngine:
         """Give descriptors back to the kernel."""
         released, self._released = self._released, []
         for fd in released:
+            if fd in self._shared:  # a copy that is still open would keep it in the set
+                self._shared.remove(fd)
+                with suppress(OSError):
+                    self._epoll.unregister(fd)
             os.close(fd)  # takes it out of the epoll set as well
 
     def _is_read(self, slot: int) -> bool:
