@@ -5,6 +5,11 @@ brought. Where nothing was ready, what the engine brings is first in line, so it
 at once, and the loop waits again without leaving `select`. Else it goes behind what is ready, as
 one callback. In debug mode each event is a callback of its own, so that the loop can name slow
 ones.
+
+The data of a large batch has its turn in groups, and what one group has made ready (tasks above
+all) comes before the next: as if the kernel had reported no more at a time. A thousand tasks that
+live at once are a thousand survivors for the garbage collector to look at again and again, and
+none is in the cache when its turn comes (uvicorn with 1,000 connections: 15 % of all time).
 """
 
 from __future__ import annotations
@@ -12,8 +17,9 @@ from __future__ import annotations
 import contextvars
 import os
 from asyncio import events
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,6 +34,9 @@ from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 
 NS = 1_000_000_000
 SLEEP_MAX_NS = 24 * 3600 * NS  # as asyncio's
+GROUP = 64  # pieces of a large batch that have their turn in one iteration
+WRITTEN_MAX = 256  # pieces that are handed over before a large batch is through
+Piece = tuple[int, int, int]  # slot, offset, length
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +67,8 @@ class Connections:
         self._bytes = 0
         self._interrupt: BaseException | None = None
         self._is_waiting = False  # a batch waits for its turn behind what was ready
+        self._rest: Iterator[Piece] | None = None  # of its data, for the next iteration
+        self._memory = memoryview(b"")  # in which that is
         handlers = Handlers(
             ended=self._ended, opened=self._opened, data=self._data, blocked=self._blocked,
             drained=self._drained, eof=self._eof, closed=self._ended,
@@ -148,6 +159,12 @@ class Connections:
         if self._is_waiting:  # an exception has ended the iteration before its turn came
             return False
         loop, engine, ticks = self.loop, self.engine, self._ticks
+        if self._rest is not None:
+            if len(self._written) >= WRITTEN_MAX:
+                self._hand_over()
+            self._is_waiting = True
+            loop._ready.append(self._turn)
+            return engine.watched_is_ready
         if timeout is not None and timeout <= 0:
             self._hand_over()
             if ticks.wait(0):
@@ -173,7 +190,10 @@ class Connections:
 
     def _dispatch(self) -> None:
         self._is_waiting = False
-        self._ticks.dispatch()
+        if self._rest is None:
+            self._ticks.dispatch()
+        else:
+            self._go_on()
         if self._interrupt is not None:
             self._raise()
 
@@ -267,7 +287,25 @@ class Connections:
             for slot, mine in by_slot.items():
                 self._take(transports.get(slot), b"".join(mine))
             return
-        is_debug = self.loop._debug
+        if len(those) > GROUP and self._ticks.batch.is_plain and not self.loop._debug:
+            self._memory = memory
+            self._rest = columns
+            self._go_on()
+        else:
+            self._deliver(columns, memory)
+
+    def _go_on(self) -> None:
+        """As many groups of pieces as come before anything else is ready."""
+        assert self._rest is not None
+        loop = self.loop
+        while group := list(islice(self._rest, GROUP)):
+            self._deliver(group, self._memory)
+            if loop._ready or loop._stopping or self._interrupt is not None:
+                return
+        self._rest = None
+
+    def _deliver(self, columns: Iterable[Piece], memory: memoryview) -> None:
+        transports, is_debug = self._transports, self.loop._debug
         for slot, at, length in columns:
             transport = transports.get(slot)
             if transport is None:
