@@ -24,7 +24,7 @@ from c1m.units import parse_count
 
 RESULTS = build.BENCH / "results"
 OVERHEAD_S = 0.7  # a run: waiting for the server to be idle, opening, what is still in flight
-AGAINST_UVLOOP = ("c1m-uring", "c1m-epoll", "c1m-uring-loop", "c1m-epoll-loop")
+AGAINST_UVLOOP = ("c1m", "c1m-uring", "c1m-epoll", "c1m-loop", "c1m-uring-loop", "c1m-epoll-loop")
 
 
 def main() -> int:

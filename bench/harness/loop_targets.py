@@ -8,7 +8,7 @@ from harness.counting import Run, cpu_us, key
 from harness.targets import Target, compared
 from harness.workloads import Workload
 
-APP, LOOP = "c1m-uring", "c1m-uring-loop"
+APP, LOOP = "c1m", "c1m-loop"
 FIGURES: dict[str, Callable[[Run], float]] = {
     "requests/s": key("rps"), "server CPU": cpu_us, "p50": key("p50_us"),
 }  # fmt: skip

@@ -131,6 +131,13 @@ ALL = (
         _callback("epoll"),
         tasks=(ECHO, HOLD),
     ),
+    Peer("c1m", "c1m as it chooses itself, batch App", _c1m("auto")),
+    Peer(
+        "c1m-loop",
+        "the same Protocol as asyncio's on c1m's event loop as it chooses itself",
+        _loop("c1m"),
+        tasks=LOOPS_CAN,
+    ),
     Peer(
         "c1m-uring-loop",
         "the same Protocol as asyncio's on c1m's event loop, io_uring",

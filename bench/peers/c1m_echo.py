@@ -1,6 +1,6 @@
 """c1m's echo as a batch App. Usage: c1m_echo.py PORT ENGINE [BUSY_POLL_NS].
 
-ENGINE is uring or epoll.
+ENGINE is auto, uring or epoll.
 """
 
 import sys
