@@ -1,6 +1,6 @@
 """One server for all of asyncio's loops. Usage: asyncio_server.py PORT TASK LOOP.
 
-TASK is echo, broadcast, streams or http; LOOP is asyncio, uvloop, rloop, c1m, c1m-uring or c1m-epoll.
+TASK is echo, broadcast, streams or http; LOOP is asyncio, uvloop, rloop, c1m, or c1m-ENGINE.
 """
 
 from __future__ import annotations
