@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextvars
 import os
 from asyncio import events
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -27,16 +27,15 @@ import numpy as np
 from c1m.addresses import ListeningSocket
 from c1m.aio.transport import HIGH, EngineTransport
 from c1m.clock import SystemClock
-from c1m.engine.contract import Engine, Slots
+from c1m.engine.contract import NOTHING, Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.loop import Handlers, Int32s, Loop
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 
 NS = 1_000_000_000
-SLEEP_MAX_NS = 24 * 3600 * NS  # as asyncio's
 GROUP = 64  # pieces of a large batch that have their turn in one iteration
 WRITTEN_MAX = 256  # pieces that are handed over before a large batch is through
-Piece = tuple[int, int, int]  # slot, offset, length
+Piece = tuple[int, bytes]  # whose, and what
 
 
 @dataclass(slots=True, eq=False)
@@ -67,8 +66,8 @@ class Connections:
         self._bytes = 0
         self._interrupt: BaseException | None = None
         self._is_waiting = False  # a batch waits for its turn behind what was ready
-        self._rest: Iterator[Piece] | None = None  # of its data, for the next iteration
-        self._memory = memoryview(b"")  # in which that is
+        self._come: list[Piece] = []  # of it, what was taken one by one
+        self._rest: Iterator[Piece] | None = None  # of its data, what is for the next iteration
         handlers = Handlers(
             ended=self._ended, opened=self._opened, data=self._data, blocked=self._blocked,
             drained=self._drained, eof=self._eof, closed=self._ended,
@@ -158,23 +157,24 @@ class Connections:
         """Wait, and work through what came; whether the descriptor that is watched is readable."""
         if self._is_waiting:  # an exception has ended the iteration before its turn came
             return False
-        loop, engine, ticks = self.loop, self.engine, self._ticks
+        loop, engine = self.loop, self.engine
         if self._rest is not None:
             if len(self._written) >= WRITTEN_MAX:
                 self._hand_over()
-            self._is_waiting = True
-            loop._ready.append(self._turn)
+            self._has_turn()
             return engine.watched_is_ready
         if timeout is not None and timeout <= 0:
             self._hand_over()
-            if ticks.wait(0):
-                self._is_waiting = True
-                loop._ready.append(self._turn)
+            self._ticks.batch = batch = engine.wait(0, self._take_later)
+            if self._come or batch.is_plain or len(batch):
+                self._has_turn()
             return engine.watched_is_ready
-        left_ns = SLEEP_MAX_NS if timeout is None else int(timeout * NS) + 1
+        left_ns = -1 if timeout is None else int(timeout * NS) + 1
         while True:
             self._hand_over()
-            ticks.tick(left_ns)
+            self._ticks.batch = batch = engine.wait(left_ns, self._take_at_once)
+            if batch is not NOTHING:
+                self._ticks.dispatch()
             if self._interrupt is not None:
                 self._raise()
             if engine.watched_is_ready:
@@ -186,14 +186,22 @@ class Connections:
                 if left_ns <= 1:
                     return False
             else:
-                left_ns = SLEEP_MAX_NS
+                left_ns = -1
+
+    def _has_turn(self) -> None:
+        """What has come goes behind what is ready."""
+        self._is_waiting = True
+        self.loop._ready.append(self._turn)
 
     def _dispatch(self) -> None:
         self._is_waiting = False
-        if self._rest is None:
-            self._ticks.dispatch()
-        else:
+        if self._rest is not None:
             self._go_on()
+        else:
+            come, self._come = self._come, []
+            for slot, piece in come:
+                self._take(slot, piece)
+            self._ticks.dispatch()
         if self._interrupt is not None:
             self._raise()
 
@@ -276,8 +284,7 @@ class Connections:
             )
 
     def _data(self, slots: Slots, data: Ragged) -> None:
-        transports, memory = self._transports, data.memory.data
-        self.statistics.messages += len(slots)
+        memory = data.memory.data
         those, starts, lengths = slots.tolist(), data.offsets.tolist(), data.lengths.tolist()
         columns = zip(those, starts, lengths, strict=True)
         if len(those) > 1 and len(set(those)) < len(those):
@@ -285,49 +292,59 @@ class Connections:
             for slot, at, length in columns:
                 by_slot.setdefault(slot, []).append(memory[at : at + length])
             for slot, mine in by_slot.items():
-                self._take(transports.get(slot), b"".join(mine))
+                self._take(slot, b"".join(mine))
             return
+        pieces = ((slot, bytes(memory[at : at + length])) for slot, at, length in columns)
         if len(those) > GROUP and self._ticks.batch.is_plain and not self.loop._debug:
-            self._memory = memory
-            self._rest = columns
+            self._rest = pieces
             self._go_on()
         else:
-            self._deliver(columns, memory)
+            for slot, piece in pieces:
+                self._take(slot, piece)
 
     def _go_on(self) -> None:
         """As many groups of pieces as come before anything else is ready."""
         assert self._rest is not None
         loop = self.loop
         while group := list(islice(self._rest, GROUP)):
-            self._deliver(group, self._memory)
+            for slot, piece in group:
+                self._take(slot, piece)
             if loop._ready or loop._stopping or self._interrupt is not None:
                 return
         self._rest = None
 
-    def _deliver(self, columns: Iterable[Piece], memory: memoryview) -> None:
-        transports, is_debug = self._transports, self.loop._debug
-        for slot, at, length in columns:
-            transport = transports.get(slot)
-            if transport is None:
-                continue
-            if not transport._is_plain or is_debug:
-                self._take(transport, memory[at : at + length])
-                continue
-            try:
-                transport._context.run(
-                    transport._protocol.data_received, bytes(memory[at : at + length])
-                )
-            except (SystemExit, KeyboardInterrupt) as error:
-                self._interrupt = self._interrupt or error
-            except BaseException as error:
-                transport._fatal_error(error, "Fatal error: protocol.data_received() call failed.")
+    def _take_at_once(self, slot: int, piece: bytes) -> None:
+        """The engine has just read this: what is written because of it goes out before the next
+        is read, and its peer has its answer while we are at the others.
+        """
+        self._take(slot, piece)
+        if self._written:
+            if len(self._written) == 1 and not self._has_lists:
+                self._bytes = 0
+                slot, written = self._written.popitem()
+                assert type(written) is bytes
+                self.engine.send_one(slot, written)
+            else:
+                self._send()
 
-    def _take(self, transport: EngineTransport | None, piece: bytes | memoryview) -> None:
+    def _take_later(self, slot: int, piece: bytes) -> None:
+        self._come.append((slot, piece))
+
+    def _take(self, slot: int, piece: bytes) -> None:
+        """Data has come."""
+        transport = self._transports.get(slot)
         if transport is None:
             return
-        if self.loop._debug:
-            piece = bytes(piece)
-        self.call(transport, transport._keep_or_take, piece)
+        self.statistics.messages += 1
+        if not transport._is_plain or self.loop._debug:
+            self.call(transport, transport._keep_or_take, piece)
+            return
+        try:  # `call` without the call, for each piece
+            transport._context.run(transport._protocol.data_received, piece)
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._interrupt = self._interrupt or error
+        except BaseException as error:
+            transport._fatal_error(error, "Fatal error: protocol.data_received() call failed.")
 
     def _blocked(self, slots: Slots) -> None:
         for transport in self._of(slots):

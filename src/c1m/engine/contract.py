@@ -40,7 +40,7 @@ The rules, which `tests/contract` holds every engine to:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -51,6 +51,8 @@ from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.engine.ragged import Ragged
 
 Slots = npt.NDArray[np.int32]
+
+Take = Callable[[int, bytes], object]
 
 NO_SLOTS: Slots = np.zeros(0, np.int32)
 
@@ -120,6 +122,7 @@ class EventBatch:
 
 _NO = NO_SLOTS
 _NOTHING = (_NO, _NO, _NO, _NO, _NO, _NO, Ragged.empty(), _NO, _NO, _NO, _NO, _NO, _NO, _NO, _NO)
+NOTHING = EventBatch.nothing()  # for who looks at it only
 
 
 @dataclass(slots=True)
@@ -191,6 +194,10 @@ class Engine(Protocol):
         """`send` of Python's own lists, for callers that have no arrays."""
         ...
 
+    def send_one(self, slot: int, piece: bytes) -> None:
+        """`send` of a single piece."""
+        ...
+
     def flush(self) -> None:
         """Hand what was sent so far to the kernel, without waiting: `unsent` is exact then."""
         ...
@@ -245,8 +252,13 @@ class Engine(Protocol):
         """`wait` also returns while this descriptor is readable (`watched_is_ready`)."""
         ...
 
-    def wait(self, timeout_ns: int) -> EventBatch:
-        """Hand what was asked for to the kernel and return what happened; see rule 1."""
+    def wait(self, timeout_ns: int, take: Take | None = None) -> EventBatch:
+        """Hand what was asked for to the kernel and return what happened; see rule 1.
+
+        With `take` an engine may give data to `take(slot, piece)` as it comes, before anything
+        else of this batch is known, and leave it out of the batch. It must not raise, and may
+        call everything but `wait` and `shutdown`.
+        """
         ...
 
     def wake(self) -> None:

@@ -52,7 +52,7 @@ from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import SystemClock
 from c1m.engine import checks
 from c1m.engine.choose import ENGINES
-from c1m.engine.contract import EngineStatistics, EventBatch, Slots
+from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Slots, Take
 from c1m.engine.epoll_accept import Acceptor
 from c1m.engine.epoll_batch import ARENA_SIZE, EVENTS_MAX, NextBatch
 from c1m.engine.lingering import Lingering
@@ -66,6 +66,7 @@ from c1m.kernel.limits import descriptors_left
 from c1m.kernel.refusals import refusal
 from c1m.kernel.sleeping import poll
 
+EVENTS_TAKEN = 64  # the same where each piece is taken as it comes, and calls more than its worth
 SHARE_MAX = 1 << 16  # bytes one connection may bring in one tick
 FLUSH_MAX = 1 << 18  # bytes of one outbox that one tick hands to the kernel
 CAPACITY_MAX = 1 << 22  # rows, where RLIMIT_NOFILE is "unlimited"
@@ -205,14 +206,19 @@ class EpollEngine:
         return 0
 
     def send(self, slots: Slots, data: Ragged) -> None:
-        """At once what the kernel takes, the rest from the outbox."""
         assert len(slots) == len(data)
-        states, interests, counts, write = self._states, self._interests, self._counts, os.write
         memory = data.memory.data
+        columns = zip(data.offsets.tolist(), data.lengths.tolist(), strict=True)
+        self.send_each(
+            slots.tolist(), [memory[start : start + length] for start, length in columns]
+        )
+
+    def send_each(self, slots: Sequence[int], pieces: Sequence[bytes | memoryview]) -> None:
+        """At once what the kernel takes, the rest from the outbox."""
+        states, interests, counts, write = self._states, self._interests, self._counts, os.write
         sent = 0
-        for slot, start, length in zip(
-            slots.tolist(), data.offsets.tolist(), data.lengths.tolist(), strict=True
-        ):
+        for slot, piece in zip(slots, pieces, strict=True):
+            length = len(piece)
             interest = interests[slot]
             if interest != IN and states[slot] not in USABLE:
                 counts.unsent_bytes += length
@@ -220,7 +226,7 @@ class EpollEngine:
             taken = 0
             if not interest & OUT:  # nothing waits in the outbox
                 try:
-                    taken = write(slot, memory[start : start + length])
+                    taken = write(slot, piece)
                 except BlockingIOError:
                     pass
                 except OSError as error:
@@ -230,14 +236,24 @@ class EpollEngine:
                 sent += taken
                 if taken == length:
                     continue
-            passed = self._outbox.append(slot, memory[start + taken : start + length])
+            passed = self._outbox.append(slot, memoryview(piece)[taken:])
             if passed:
                 self._next.blocked.update(each for each in passed if states[each] in USABLE)
             self._watch(slot)
         counts.sent_bytes += sent
 
-    def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
-        self.send(np.array(slots, np.int32), Ragged.of(pieces))
+    def send_one(self, slot: int, piece: bytes) -> None:
+        if self._interests[slot] == IN:  # open, and nothing waits in the outbox
+            try:
+                taken = os.write(slot, piece)
+            except OSError:
+                taken = 0
+            if taken == len(piece):
+                self._counts.sent_bytes += taken
+                return
+            self._counts.sent_bytes += taken
+            piece = piece[taken:]
+        self.send_each([slot], [piece])
 
     def flush(self) -> None:
         """Nothing to do: `send` has handed over what the kernel takes."""
@@ -342,9 +358,44 @@ class EpollEngine:
 
     # ---- the tick
 
-    def wait(self, timeout_ns: int) -> EventBatch:
-        self._counts.ticks += 1
+    def wait(self, timeout_ns: int, take: Take | None = None) -> EventBatch:
+        counts, acceptor = self._counts, self._acceptor
+        counts.ticks += 1
         self.watched_is_ready = False
+        if (
+            self._released or self._broken or self._next.failed or len(self._lingering)
+            or acceptor.shortage.until_ns
+            or acceptor.is_armed != (counts.live + counts.lingering < self.live_max)
+        ):  # fmt: skip
+            self._prepare()
+        if self._next.has_news():
+            timeout_ns = 0
+        if acceptor.shortage.until_ns:
+            events = self._poll_while_short(timeout_ns)
+        else:
+            events = poll(self._epoll, timeout_ns, EVENTS_MAX if take is None else EVENTS_TAKEN)
+        came_ns = SystemClock.now_ns()
+        pieces = nbytes = 0
+        if take is None:
+            pieces, nbytes = self._serve(events)
+        else:
+            self._serve_each(events, take)
+        if self._broken:
+            self._settle()
+        if came_ns >= self._next_trim_ns:
+            self._next_trim_ns = came_ns + TRIM_NS
+            if self._outbox.has_shrunk():
+                libc.trim()
+        if take is not None and self._next.is_empty():
+            return NOTHING
+        batch = self._next.take(pieces, nbytes)
+        batch.came_ns = came_ns
+        if self._checks and (len(batch) or not self._counts.ticks & 15):
+            self._check(batch)
+        return batch
+
+    def _prepare(self) -> None:
+        """What is to be done before the kernel is asked."""
         shortage, has_room = self._acceptor.shortage, bool(self._released)
         if has_room:
             self._close_released()
@@ -358,25 +409,6 @@ class EpollEngine:
         is_open = self._welcome() > 0 and not shortage.until_ns
         if self._acceptor.is_armed != is_open:
             self._open_or_pause()
-        if self._next.has_news():
-            timeout_ns = 0
-        if shortage.until_ns:
-            events = self._poll_while_short(timeout_ns)
-        else:
-            events = poll(self._epoll, timeout_ns, EVENTS_MAX)
-        came_ns = SystemClock.now_ns()
-        pieces, nbytes = self._serve(events)
-        if self._broken:
-            self._settle()
-        if came_ns >= self._next_trim_ns:
-            self._next_trim_ns = came_ns + TRIM_NS
-            if self._outbox.has_shrunk():
-                libc.trim()
-        batch = self._next.take(pieces, nbytes)
-        batch.came_ns = came_ns
-        if self._checks and (len(batch) or not self._counts.ticks & 15):
-            self._check(batch)
-        return batch
 
     def _welcome(self) -> int:
         """How many more connections are welcome; those that linger still have their descriptors."""
@@ -427,6 +459,27 @@ class EpollEngine:
             at += length
         self._counts.received_bytes += at
         return pieces, at
+
+    def _serve_each(self, events: list[tuple[int, int]], take: Take) -> None:
+        """The same for a caller that takes each piece as it comes."""
+        interests, read = self._interests, os.read
+        total = 0
+        for slot, mask in events:
+            if interests[slot] & mask != IN and not self._is_to_read(slot, mask):
+                continue
+            try:
+                piece = read(slot, SHARE_MAX)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                self._end(slot, error.errno or errno.EIO)
+                continue
+            if piece:
+                total += len(piece)
+                take(slot, piece)
+            else:
+                self._end_of_input(slot)
+        self._counts.received_bytes += total
 
     def _is_to_read(self, slot: int, mask: int) -> bool:
         """Serve an event that is not plain input; True if there may be input as well."""

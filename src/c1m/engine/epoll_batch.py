@@ -51,6 +51,13 @@ class NextBatch:
             self.opened or self.blocked or self.failed or self.closed or self.expired or self.ended
         )
 
+    def is_empty(self) -> bool:
+        """Whether there is nothing to say but data."""
+        return not (
+            self.opened or self.connected or self.failed or self.eof
+            or self.closed or self.blocked or self.drained or self.expired or self.ended
+        )  # fmt: skip
+
     def forget(self, slot: int) -> None:
         """The caller has closed the slot: nothing about it may follow."""
         self.failed.pop(slot, None)
@@ -67,10 +74,7 @@ class NextBatch:
             self._plain[pieces] = plain
         data = plain.data
         plain.data = Ragged(self._memory, data.offsets, data.lengths, data.address, nbytes)
-        if not (
-            self.opened or self.connected or self.failed or self.eof
-            or self.closed or self.blocked or self.drained or self.expired or self.ended
-        ):  # fmt: skip
+        if self.is_empty():
             return plain
         void = self.closed.keys()
         batch = EventBatch(

@@ -20,7 +20,7 @@ import numpy as np
 
 from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.clock import SystemClock
-from c1m.engine.contract import EngineStatistics, EventBatch, Slots
+from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Slots, Take
 from c1m.engine.epoll import EpollEngine
 from c1m.engine.lingering import NEVER
 from c1m.engine.ragged import Ragged
@@ -46,7 +46,7 @@ class TieredEngine:
         self.reason = f"{many.reason}; the first {self._few_max} connections are in an epoll set"
         self._is_split = False  # rings are, or may soon be, in use
         self._few_is_next = False  # the epoll set has something
-        self._was_few = True  # the last wait's batch is the epoll engine's
+        self.watched_is_ready = False
         self._ticks = 0
         self._share()
 
@@ -68,11 +68,6 @@ class TieredEngine:
     @reports_ends.setter
     def reports_ends(self, value: bool) -> None:
         self._few.reports_ends = self._many.reports_ends = value
-
-    @property
-    def watched_is_ready(self) -> bool:
-        """See Engine.watched_is_ready."""
-        return self._was_few and self._few.watched_is_ready
 
     def room(self) -> int:
         """See Engine.room."""
@@ -153,6 +148,12 @@ class TieredEngine:
         if slots:
             self._many.send_each([slot - base for slot in slots], pieces)
 
+    def send_one(self, slot: int, piece: bytes) -> None:
+        if slot < self._base:
+            self._few.send_one(slot, piece)
+        else:
+            self._many.send_one(slot - self._base, piece)
+
     def flush(self) -> None:
         if self._is_split:
             self._many.flush()
@@ -219,39 +220,42 @@ class TieredEngine:
 
     # --- the tick ---------------------------------------------------------------------------------
 
-    def wait(self, timeout_ns: int) -> EventBatch:
+    def wait(self, timeout_ns: int, take: Take | None = None) -> EventBatch:
         self._ticks += 1
         if not self._is_split:
-            batch = self._few.wait(timeout_ns)
-            if not batch.is_plain and (len(batch.opened) or self._few.is_short()):
+            batch = self._few.wait(timeout_ns, take)
+            self.watched_is_ready = self._few.watched_is_ready
+            if batch is NOTHING or batch.is_plain:
+                return batch
+            if len(batch.opened) or self._few.is_short():
                 self._share()
             return batch
         if self._few_is_next or self._few.has_work():
             # The epoll engine reads into memory that the rings may still be asked to send from.
             self._few_is_next = False
             self._many.flush()
-            return self._wait_few()
+            return self._wait_few(take)
         if self._few.due_ns() < NEVER:
             left_ns = max(self._few.due_ns() - SystemClock.now_ns(), 0)
             timeout_ns = left_ns if timeout_ns < 0 else min(timeout_ns, left_ns)
         batch = self._many.wait(timeout_ns)
-        self._was_few = False
+        self.watched_is_ready = False
         self._few_is_next = self._many.watched_is_ready
         if len(batch):
             self._number(batch)
         elif self._few_is_next:
             self._few_is_next = False
-            return self._wait_few()
+            return self._wait_few(take)
         self._share()
         if not self._many.live_max and self._many.is_at_rest():
             self._is_split = False
             self._many.watch(-1)
         return batch
 
-    def _wait_few(self) -> EventBatch:
-        batch = self._few.wait(0)
-        self._was_few = True
-        if not batch.is_plain:
+    def _wait_few(self, take: Take | None) -> EventBatch:
+        batch = self._few.wait(0, take)
+        self.watched_is_ready = self._few.watched_is_ready
+        if batch is not NOTHING and not batch.is_plain:
             self._share()
         return batch
 

@@ -24,7 +24,7 @@ from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import Clock, SystemClock
 from c1m.engine import checks
 from c1m.engine.choose import ENGINES
-from c1m.engine.contract import NO_SLOTS, EngineStatistics, EventBatch, Slots, distinct
+from c1m.engine.contract import NO_SLOTS, EngineStatistics, EventBatch, Slots, Take, distinct
 from c1m.engine.ragged import Ragged
 from c1m.engine.shortage import refusals
 from c1m.engine.states import ConnEvent, ConnState
@@ -164,6 +164,9 @@ class UringEngine:
     def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
         self.send(np.array(slots, np.int32), Ragged.of(pieces))
 
+    def send_one(self, slot: int, piece: bytes) -> None:
+        self.send_each([slot], [piece])
+
     def flush(self) -> None:
         self._settle_now()
 
@@ -285,7 +288,7 @@ class UringEngine:
 
     # --- one tick -----------------------------------------------------------------------------
 
-    def wait(self, timeout_ns: int) -> EventBatch:
+    def wait(self, timeout_ns: int, take: Take | None = None) -> EventBatch:
         self._statistics.ticks += 1
         if self._rings.watched_is_ready:
             self._rings.poll_watched(self._rings.places[0].ring)
