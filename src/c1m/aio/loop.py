@@ -54,6 +54,8 @@ class EventLoop(LoopBase):  # type: ignore[misc]
     "epoll". Raises UsageError for another name.
     """
 
+    _closed = True  # until there is something to close
+
     def __init__(self, engine: str | None = None) -> None:
         name = engine or os.environ.get("C1M_ENGINE") or AUTO
         check_name(name)

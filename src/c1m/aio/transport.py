@@ -371,6 +371,8 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
 
     def _call_connection_lost(self, error: BaseException | None) -> None:
         """The slot is no longer ours."""
+        if error is None:
+            self._maybe_resume_protocol()  # the output has gone
         self._slot = -1
         self._closing = True
         self._is_plain = self._is_writable = False

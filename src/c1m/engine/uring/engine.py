@@ -318,7 +318,9 @@ class UringEngine:
             if retry_ns and sleep_ns:
                 sleep_ns = _sooner(sleep_ns, retry_ns - now)
             self._collect(batch, sleep_ns)
-            if len(batch) or self._rings.woken or timeout_ns == 0:
+            if len(batch) or self._rings.woken:
+                break
+            if timeout_ns == 0 and not self._input.is_reading:  # what a poll announced is there
                 break
             now = self._clock.now_ns()
             if timeout_ns > 0:
