@@ -182,6 +182,10 @@ class Ragged:
             self._total = int(self.lengths.sum(dtype=np.int64))
         return self._total
 
+    def set_nbytes(self, total: int) -> None:
+        """What `nbytes` is from now on: for an engine, whose columns are filled anew."""
+        self._total = total
+
     def packed(self) -> Ragged:
         """The same pieces copied one after the other into a memory of their own."""
         starts = starts_of(self.lengths)

@@ -179,6 +179,21 @@ class BufferRing:
             self._arena.lent -= 1
             self._arena.put(np.array([buffer], np.uint16))
 
+    def take_few_back(self, buffers: list[int]) -> None:
+        """`take_one_back` for each."""
+        if self.free + len(buffers) > self.base:
+            for buffer in buffers:
+                self.take_one_back(buffer)
+            return
+        memory, mask, tail, arena = self._bytes, self._mask, self._tail, self._arena
+        start, size, pack = arena.address, arena.size, _FIELDS.pack_into
+        for buffer in buffers:
+            pack(memory, (tail & mask) * 16, start + buffer * size, size, buffer)
+            tail += 1
+        self._tail = tail & 0xFFFF
+        self._tail_word[0] = self._tail
+        self.free += len(buffers)
+
     def give(self, ids: Ids) -> None:
         """Hand buffers to the kernel."""
         n = len(ids)

@@ -85,6 +85,17 @@ _trim = getattr(_libc, "malloc_trim", None)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
+def _bytes_at() -> int:
+    """How far behind its id a bytes object of CPython has its bytes; 0 where that is not so."""
+    offset = bytes.__basicsize__ - 1  # the object's head, then the bytes and a closing zero
+    probe = b"where its bytes are"
+    pointer = ctypes.cast(ctypes.c_char_p(probe), ctypes.c_void_p)
+    return offset if pointer.value == id(probe) + offset else 0
+
+
+BYTES_AT = _bytes_at()
+
+
 def _raise(call: str) -> None:
     code = ctypes.get_errno()
     raise OSError(code, f"{call}: {os.strerror(code)}")

@@ -29,13 +29,17 @@ from c1m.kernel import libc
 from c1m.kernel import uring_abi as abi
 
 WORD = 0xFFFFFFFF
+SQE_SIZE, CQE_SIZE = abi.SQE.itemsize, abi.CQE.itemsize
 ATTENTION = abi.SQ_TASKRUN | abi.SQ_CQ_OVERFLOW
 _SLEEP = abi.ENTER_GETEVENTS | abi.ENTER_EXT_ARG
 _ARG_SIZE = libc.SIZE(abi.GETEVENTS_ARG_SIZE)
-_WORDS = struct.Struct("<8Q")  # one submission
+_SUBMISSION = struct.Struct("<Ii8xQIIII24x").pack_into  # a Row; all else is zero
+_COMPLETION = struct.Struct("<IIiI")  # slot, tag, result, flags
 
 Rows = npt.NDArray[np.uint64]  # submissions as [n, 8] words of 8 bytes: one plain copy each block
 Completions = npt.NDArray[np.uint32]  # completions as [n, 4]: slot, tag, result, flags
+Row = tuple[int, int, int, int, int]
+"""Of a submission: file, address, length, and the halves of the user data."""
 
 
 def whole_pages(size: int) -> int:
@@ -54,8 +58,10 @@ class RingLike(Protocol):
     def push(self, rows: Rows) -> None:
         """Queue submissions, entering the kernel in between where the queue is full."""
 
-    def push_one(self, first: int, address: int, third: int, user_data: int) -> None:
-        """Queue one submission given as its words 0, 2, 3 and 4; the others are zero."""
+    def push_few(self, first: int, flags: int, rows: list[Row]) -> None:
+        """Queue submissions of one kind: the low half of the first word and the operation's
+        flags are the same for all. Far quicker than `push` for a few.
+        """
 
     def submit(self) -> None:
         """Hand all queued submissions over; receive nothing."""
@@ -69,6 +75,15 @@ class RingLike(Protocol):
 
     def reap(self, into: Completions) -> int:
         """Copy completions out, at most len(into) of them; returns how many."""
+
+    def peek(self, count: int) -> list[tuple[int, int, int, int]]:
+        """The first `count` completions that are there, as numbers (the result signed). They stay.
+
+        Far quicker than `reap` for a few.
+        """
+
+    def skip(self, count: int) -> None:
+        """Take so many out that were looked at."""
 
     def wants_attention(self) -> bool:
         """Whether the kernel has something for us (a hint: it may be nothing)."""
@@ -158,9 +173,8 @@ class Ring:
         self._sqes = np.frombuffer(sqes, np.uint64).reshape(self.sq_entries, 8)
         self._sqe_bytes = sqes
         start = int(cq["cqes"])
-        self._cqes = np.frombuffer(
-            ring[start : start + abi.CQE.itemsize * self.cq_entries], np.uint32
-        ).reshape(self.cq_entries, 4)
+        self._cqe_bytes = ring[start : start + CQE_SIZE * self.cq_entries]
+        self._cqes = np.frombuffer(self._cqe_bytes, np.uint32).reshape(self.cq_entries, 4)
         if not no_sqarray:
             start = int(sq["array"])
             indices = np.frombuffer(ring[start : start + 4 * self.sq_entries], np.uint32)
@@ -192,13 +206,21 @@ class Ring:
             self.pending += n
             done += n
 
-    def push_one(self, first: int, address: int, third: int, user_data: int) -> None:
-        if self.pending == self.sq_entries:
-            self.submit()
-        at = (self._tail & (self.sq_entries - 1)) * abi.SQE.itemsize
-        _WORDS.pack_into(self._sqe_bytes, at, first, 0, address, third, user_data, 0, 0, 0)
-        self._tail = (self._tail + 1) & WORD
-        self.pending += 1
+    def push_few(self, first: int, flags: int, rows: list[Row]) -> None:
+        count = len(rows)
+        if self.pending + count > self.sq_entries:
+            for row in rows:
+                if self.pending == self.sq_entries:
+                    self.submit()
+                self.push_few(first, flags, [row])
+            return
+        tail, mask, memory, pack = self._tail, self.sq_entries - 1, self._sqe_bytes, _SUBMISSION
+        for file, address, length, low, high in rows:
+            at = (tail & mask) * SQE_SIZE
+            pack(memory, at, first, file, address, length, flags, low, high)
+            tail += 1
+        self._tail = tail & WORD
+        self.pending += count
 
     def submit(self) -> None:
         while self.pending:
@@ -247,8 +269,11 @@ class Ring:
             # Some thirty years: the kernel takes no 'for ever' here.
             some = timeout_ns if timeout_ns > 0 else 1 << 60
             self._ts[0], self._ts[1] = divmod(some, 1_000_000_000)
-        result = libc.enter(self.fd, self.pending, 1, _SLEEP, self._arg_pointer, _ARG_SIZE)
-        if result not in (-errno.ETIME, -errno.EBUSY):
+        pending = self.pending
+        result = libc.enter(self.fd, pending, 1, _SLEEP, self._arg_pointer, _ARG_SIZE)
+        if result == pending:
+            self.pending = 0
+        elif result not in (-errno.ETIME, -errno.EBUSY):
             self._account(result)
 
     def reap(self, into: Completions) -> int:
@@ -265,6 +290,19 @@ class Ring:
         self._cq_head[0] = self._head
         return count
 
+    def peek(self, count: int) -> list[tuple[int, int, int, int]]:
+        at = (self._head & (self.cq_entries - 1)) * CQE_SIZE
+        end = at + count * CQE_SIZE
+        memory = self._cqe_bytes
+        if end <= len(memory):
+            return list(_COMPLETION.iter_unpack(memory[at:end]))
+        unpack = _COMPLETION.iter_unpack
+        return [*unpack(memory[at:]), *unpack(memory[: end - len(memory)])]
+
+    def skip(self, count: int) -> None:
+        self._head = (self._head + count) & WORD
+        self._cq_head[0] = self._head
+
     def register(self, opcode: int, arg: npt.NDArray[np.generic], count: int) -> int:
         return libc.io_uring_register(self.fd, opcode, arg.ctypes.data, count)
 
@@ -277,7 +315,7 @@ class Ring:
         fd, self.fd = self.fd, -1
         # The views go before the memory they look at.
         del self._sq_tail, self._sq_flags, self._cq_head, self._cq_tail, self._sqes, self._cqes
-        del self._sqe_bytes
+        del self._sqe_bytes, self._cqe_bytes
         libc.unmap(self._ring_address, self._ring_bytes)
         libc.unmap(self._sqes_address, self._sqes_bytes)
         os.close(fd)

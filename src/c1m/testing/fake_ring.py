@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.ring import Completions, Rows
+from c1m.kernel.ring import Completions, Row, Rows
 from c1m.testing.fake_host import REGISTRATIONS, Host
 from c1m.testing.fake_network import Event, File, error
 from c1m.testing.fake_operations import ON_A_FILE, OPERATIONS, Done, Wait
@@ -60,8 +61,12 @@ class FakeRing(RingState):
             self.pending += len(block)
             done += len(block)
 
-    def push_one(self, first: int, address: int, third: int, user_data: int) -> None:
-        self.push(np.array([[first, 0, address, third, user_data, 0, 0, 0]], np.uint64))
+    def push_few(self, first: int, flags: int, rows: list[Row]) -> None:
+        words = [
+            [first | file << 32, 0, address, length | flags << 32, low | high << 32, 0, 0, 0]
+            for file, address, length, low, high in rows
+        ]
+        self.push(np.array(words, np.uint64))
 
     def submit(self) -> None:
         self._enter(0, get_events=False)
@@ -85,6 +90,15 @@ class FakeRing(RingState):
             user_data, result, flags = self._cq.popleft()
             into[row] = (user_data & 0xFFFFFFFF, user_data >> 32, result & 0xFFFFFFFF, flags)
         return count
+
+    def peek(self, count: int) -> list[tuple[int, int, int, int]]:
+        assert count <= len(self._cq)
+        first = itertools.islice(self._cq, count)
+        return [(data & 0xFFFFFFFF, data >> 32, result, flags) for data, result, flags in first]
+
+    def skip(self, count: int) -> None:
+        for _ in range(count):
+            self._cq.popleft()
 
     def wants_attention(self) -> bool:
         self.host.take_wake()

@@ -24,7 +24,15 @@ from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import Clock, SystemClock
 from c1m.engine import checks
 from c1m.engine.choose import ENGINES
-from c1m.engine.contract import NO_SLOTS, EngineStatistics, EventBatch, Slots, Take, distinct
+from c1m.engine.contract import (
+    NO_SLOTS,
+    NOTHING,
+    EngineStatistics,
+    EventBatch,
+    Slots,
+    Take,
+    distinct,
+)
 from c1m.engine.ragged import Ragged
 from c1m.engine.shortage import refusals
 from c1m.engine.states import ConnEvent, ConnState
@@ -32,6 +40,7 @@ from c1m.engine.uring import submissions as sub
 from c1m.engine.uring.accept import Acceptor
 from c1m.engine.uring.commands import Commands
 from c1m.engine.uring.connect import Connector
+from c1m.engine.uring.few import Few
 from c1m.engine.uring.receive import Input
 from c1m.engine.uring.rings import RingSet, Tuning
 from c1m.engine.uring.send import Output
@@ -39,7 +48,7 @@ from c1m.engine.uring.submissions import OP, Op, pack
 from c1m.engine.uring.table import IS_OPEN, ConnTable
 from c1m.errors import EngineUnavailable, LimitError
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.libc import trim
+from c1m.kernel.libc import BYTES_AT, trim
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Completions
@@ -108,6 +117,8 @@ class UringEngine:
             self._new_output = partial(Output, *shared, outbox_high, linger_ns)
             self._output = self._new_output()
             self._input = Input(*shared)
+            self._new_few = partial(Few, *shared, self._clock, self._input)
+            self._few = self._new_few(self._output)
         except MemoryError as error:
             self._rings.shutdown()
             raise EngineUnavailable(*refusal("memory for the uring engine", error)) from None
@@ -119,7 +130,6 @@ class UringEngine:
         self._is_shut = False
         self.reports_ends = False
         self._ended: list[tuple[Slots, Slots]] = []  # with the errno of each
-        self._few = self._rings.tuning.few
         self._batch = EventBatch.nothing()
         self._checks = checks.COSTLY
 
@@ -132,6 +142,7 @@ class UringEngine:
     def live_max(self, value: int) -> None:
         self._live_max = value
         self._acceptor.is_stale = True
+        self._few.is_open = False
 
     def room(self) -> int:
         """See Engine.room."""
@@ -142,9 +153,11 @@ class UringEngine:
     def listen(
         self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
     ) -> list[Endpoint]:
+        self._few.is_open = False
         return self._acceptor.listen(endpoints, backlog)
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
+        self._few.is_open = False
         slots = self._rings.take_places(len(destinations))
         self.table.open(slots, ConnEvent.CONNECT)
         self._statistics.connecting += len(slots)
@@ -155,13 +168,18 @@ class UringEngine:
         assert len(slots) == len(data)
         if len(slots) == 0:
             return
-        if len(slots) <= self._few and self._output.send_few(slots, data):
+        if len(slots) <= self._few.most and self._output.send_few(slots, data):
             return
+        self._few.is_open = False
         if self._output.needs_settling(slots):
             self._settle_now()
         self._output.send(slots, data)
 
     def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
+        if not slots:
+            return
+        if len(slots) <= self._few.most and BYTES_AT and self._output.send_each(slots, pieces):
+            return
         self.send(np.array(slots, np.int32), Ragged.of(pieces))
 
     def send_one(self, slot: int, piece: bytes) -> None:
@@ -186,6 +204,7 @@ class UringEngine:
             self._commands.shut(slot)
 
     def receive(self, slots: Slots, on: bool) -> None:
+        self._few.is_open = False
         slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
         if on:
             self._input.resume(slots)
@@ -193,6 +212,7 @@ class UringEngine:
             self._input.pause(slots)
 
     def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
+        self._few.is_open = False
         slots = distinct(slots)
         connecting = slots[self.table.states[slots] == ConnState.CONNECTING]
         if len(connecting):
@@ -220,6 +240,7 @@ class UringEngine:
         self._output.finish(slots, drop=drop)
 
     def adopt(self, fd: int) -> int:
+        self._few.is_open = False
         try:
             slots = self._rings.take_places(1)
         except LimitError:
@@ -246,6 +267,7 @@ class UringEngine:
         return self._commands.peers(slots, family)
 
     def watch(self, fd: int) -> None:
+        self._few.is_open = False
         self._rings.watch(fd)
 
     @property
@@ -290,11 +312,21 @@ class UringEngine:
 
     def wait(self, timeout_ns: int, take: Take | None = None) -> EventBatch:
         self._statistics.ticks += 1
+        now, few = self._clock.now_ns(), self._few
+        deadline = now + timeout_ns if timeout_ns > 0 else 0
+        if few.is_open and now < self._input.next_sweep_ns:
+            batch = self._batch if self._batch.is_plain else self._next_batch()
+            if few.wait(batch, timeout_ns, take):
+                batch = batch if take is None else NOTHING
+                if self._checks:
+                    self._check(batch)
+                return batch
+            if timeout_ns > 0 and not self._rings.entered:
+                now = self._clock.now_ns()
+                timeout_ns = max(deadline - now, 0)
+        batch = self._next_batch()
         if self._rings.watched_is_ready:
             self._rings.poll_watched(self._rings.places[0].ring)
-        batch = self._next_batch()
-        now = self._clock.now_ns()
-        deadline = now + timeout_ns if timeout_ns > 0 else 0
         if self._rings.is_low():
             self._settle_now()
             self._input.recycle()
@@ -326,9 +358,19 @@ class UringEngine:
             if timeout_ns > 0:
                 timeout_ns = max(deadline - now, 0)
         self._rings.woken = False
+        few.is_open = len(batch) <= few.most and self._is_calm(batch)
         if self._checks and (len(batch) or not self._statistics.ticks & 15):
             self._check(batch)
         return batch
+
+    def _is_calm(self, batch: EventBatch) -> bool:
+        """Whether there is one ring and nothing that the next tick must look after but data."""
+        rings, acceptor = self._rings, self._acceptor
+        return not (
+            len(rings.places) != 1 or self._statistics.lingering or self._statistics.connecting
+            or acceptor.is_stale or acceptor.retry_ns or rings.watched_is_ready
+            or rings.is_low() or not (batch.is_plain or len(batch) == 0) or self._has_work()
+        )  # fmt: skip
 
     def live(self) -> int:
         """Connections that take a place: open, lingering, connecting."""
@@ -363,6 +405,7 @@ class UringEngine:
         self._rings.begin_afresh()
         self.table.begin_afresh()
         self._output = self._new_output()
+        self._few = self._new_few(self._output)
         trim()
 
     def _next_batch(self) -> EventBatch:
@@ -431,19 +474,19 @@ class UringEngine:
 
         Where all are plain data no send has completed: all went, and nobody needs their memory.
         """
-        source, is_few = self._input, len(completions) <= self._few
-        is_plain = (is_few and source.take_few(completions, batch)) or source.take_plain(
-            completions, batch, self._statistics.ticks
-        )
-        if is_plain:
+        source, few = self._input, self._few
+        if len(completions) <= few.most and not self._statistics.lingering:
+            if few.take(completions.tolist(), batch):
+                return
+        elif source.take_plain(completions, batch, self._statistics.ticks):
             self._output.all_went()
-        else:
-            held = source.take_held()
-            self._output.settle(completions)
-            others = source.take(completions, batch)
-            if len(others):
-                self._decode_others(others, batch)
-            self._rings.recycle(held)
+            return
+        held = source.take_held()
+        self._output.settle(completions)
+        others = source.take(completions, batch)
+        if len(others):
+            self._decode_others(others, batch)
+        self._rings.recycle(held)
 
     def _decode_others(self, others: Completions, batch: EventBatch) -> None:
         ops = others[:, 1] & OP

@@ -26,11 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.contract import NO_SLOTS, EngineStatistics, EventBatch, Slots, distinct
-from c1m.engine.ragged import Lengths, Offsets, Ragged, read_only
+from c1m.engine.ragged import Ragged, read_only
 from c1m.engine.states import ConnEvent, ConnState
 from c1m.engine.uring import submissions as sub
 from c1m.engine.uring.rings import RingSet
-from c1m.engine.uring.submissions import GENERATION_SHIFT, Op, pack
+from c1m.engine.uring.submissions import Op, pack
 from c1m.engine.uring.table import (
     AT_END,
     IS_OPEN,
@@ -64,22 +64,6 @@ Bools = npt.NDArray[np.bool_]
 Results = npt.NDArray[np.int32]
 
 
-class _FewPieces:
-    """Columns for small batches, filled one by one; views of their first rows, made once each."""
-
-    def __init__(self, most: int) -> None:
-        self._columns = np.zeros(most, np.int32), np.zeros(most, np.int64), np.zeros(most, np.int32)
-        self.slot_at, self.offset_at, self.length_at = (column.data for column in self._columns)
-        self._views: dict[int, tuple[Slots, Offsets, Lengths]] = {}
-
-    def columns(self, count: int) -> tuple[Slots, Offsets, Lengths]:
-        """The first `count` slots, offsets and lengths: valid until they are filled again."""
-        if count not in self._views:
-            slots, offsets, lengths = (read_only(column[:count]) for column in self._columns)
-            self._views[count] = slots, offsets, lengths
-        return self._views[count]
-
-
 class Input:
     """Everything that comes in.
 
@@ -97,7 +81,6 @@ class Input:
         self._broken: dict[int, int] = {}
         self._held = _NO_IDS  # buffers the caller may be looking at
         self._held_few: list[int] = []  # the same, of a small batch
-        self._few = _FewPieces(rings.tuning.few)
         self._to_arm: list[Slots] = []  # in the next pass
         self._to_read: list[Slots] = []
         self._is_active = False  # data has come since the last sweep
@@ -263,6 +246,15 @@ class Input:
             self._rings.recycle(self._held)
             self._held = _NO_IDS
 
+    def exchange(self, buffers: list[int]) -> None:
+        """The last batch's go back, and the caller has these few until the next wait."""
+        if len(self._held):
+            self._rings.recycle(self._held)
+            self._held = _NO_IDS
+        self._rings.exchange_few(buffers, self._held_few)
+        self._held_few = buffers
+        self._is_active = True
+
     def _hold(self, completions: Completions) -> Ids:
         """Note the buffers of these completions: the caller has them until the next wait."""
         ids = completions.view(np.uint16)[:, 7].copy()
@@ -308,37 +300,6 @@ class Input:
                 return False
         generations = self._table.generations.take(completions[:, 0].view(np.int32))
         return bool(parts[:, 3].tobytes() == generations.tobytes())
-
-    def take_few(self, completions: Completions, batch: EventBatch) -> bool:
-        """The scalar form of `take_plain`, for a few completions."""
-        if self._statistics.lingering:
-            return False
-        generations, activity = self._table.generation_at, self._table.activity_at
-        rows = completions.tolist()
-        for slot, tag, _, flags in rows:
-            plain = flags & _GOES_ON == _GOES_ON
-            if not plain or tag != generations[slot] << GENERATION_SHIFT | Op.RECEIVE:
-                return False
-        self.recycle()
-        few, places, each = self._few, self._rings.places, self._rings.files_per_ring
-        arena = self._rings.arena
-        size = arena.size
-        held: list[int] = []
-        total = 0
-        for i, (slot, _, length, flags) in enumerate(rows):
-            buffer = flags >> abi.CQE_BUFFER_SHIFT
-            held.append(buffer)
-            few.slot_at[i], few.length_at[i], few.offset_at[i] = slot, length, buffer * size
-            activity[slot] = BUSY
-            places[slot // each].buffers.free -= 1
-            total += length
-        self._held_few = held
-        self._is_active = True
-        self._statistics.received_bytes += total
-        batch.data_slots, offsets, lengths = few.columns(len(rows))
-        batch.data = Ragged(arena.memory, offsets, lengths, arena.address, total)
-        batch.is_plain = True
-        return True
 
     # --- what came: everything ------------------------------------------------------------------
 

@@ -121,7 +121,8 @@ class RingSet:
         self._completions: Completions = np.zeros((COMPLETIONS_FIRST, 4), np.uint32)
         self._watching = False
         self._busy_poll = BusyPoll(kernel, tuning.busy_poll_ns) if tuning.busy_poll_ns else None
-        self._brought = 0  # completions of the last collection
+        self.brought = 0  # completions of the last collection
+        self.entered = -1  # completions that `enter` has found and nobody has taken; -1: none
         self.woken = False
         self.watched_fd = -1
         self.watched_is_ready = False
@@ -414,46 +415,55 @@ class RingSet:
         return nothing early, after a wake or a signal.
         """
         if len(self.places) == 1:
-            self._brought = self._collect_alone(self.places[0], sleep_ns)
-            return self._completions[: self._brought]
+            ring = self.places[0].ring
+            there = self.enter(sleep_ns) if self.entered < 0 else self.entered
+            self.entered = -1
+            self.brought = self._reap(ring, 0) if there else 0
+            return self._completions[: self.brought]
         count = self._collect_from_all()
         if count == 0 and sleep_ns and not self.woken:
             self.woken |= self.kernel.sleep(sleep_ns)
             count = self._collect_from_all()
         return self._completions[:count]
 
-    def _collect_alone(self, place: Place, sleep_ns: int) -> int:
-        busy_poll = self._busy_poll
+    def enter(self, sleep_ns: int) -> int:
+        """The first half of `collect` where there is one ring: how many completions are there.
+
+        Who does not take them sets `entered` to this, and the next `collect` has the other half.
+        """
+        place, busy_poll = self.places[0], self._busy_poll
+        ring = place.ring
         # Behind a large batch a wake-up is a small part, and the look would only burn time.
-        is_few = self._brought <= self.tuning.few
-        if busy_poll is not None and sleep_ns and is_few and busy_poll.may_start():
-            count = self._collect_from(place, 0, 0)
-            if count == 0 and busy_poll.finds(place.ring):
-                count = self._collect_from(place, 0, 0)
-            if count:
-                return count
-        if sleep_ns or place.ring.pending or place.ring.wants_attention():
-            return self._collect_from(place, 0, sleep_ns)
+        if (
+            busy_poll is not None and sleep_ns
+            and self.brought <= self.tuning.few and busy_poll.may_start()
+        ):  # fmt: skip
+            there = self._drain(place, 0)
+            if there == 0 and busy_poll.finds(ring):
+                there = self._drain(place, 0)
+            if there:
+                return there
+        if sleep_ns or ring.pending or ring.wants_attention():
+            return self._drain(place, sleep_ns)
         return 0
 
     def _collect_from_all(self) -> int:
         count = 0
         for place in self.places:
-            if place.ring.pending or place.ring.wants_attention():
-                count = self._collect_from(place, count, 0)
+            ring = place.ring
+            if (ring.pending or ring.wants_attention()) and self._drain(place, 0):
+                count = self._reap(ring, count)
         return count
 
-    def _collect_from(self, place: Place, count: int, sleep_ns: int) -> int:
-        """Append what one ring has to the first `count`; returns how many there are then."""
+    def _drain(self, place: Place, sleep_ns: int) -> int:
+        """Enter one ring; how many completions are there then."""
         ring = place.ring
         place.arming = 0
         most = ring.cq_entries
         if place.receives:
             # What comes unasked takes buffers: no more of it than there are avoids ENOBUFS.
             most = min(most, max(place.buffers.free, 32))
-        if ring.drain(most, 1 if sleep_ns else 0, sleep_ns):
-            return self._reap(ring, count)
-        return count
+        return ring.drain(most, 1 if sleep_ns else 0, sleep_ns)
 
     def _reap(self, ring: RingLike, count: int) -> int:
         """Append the ring's completions to the first `count`; returns how many there are then.
@@ -481,8 +491,19 @@ class RingSet:
 
     def recycle_few(self, ids: list[int]) -> None:
         """The scalar form of `recycle`."""
+        self.exchange_few([], ids)
+
+    def exchange_few(self, came: list[int], used: list[int]) -> None:
+        """`used` and then `recycle`, for a few."""
+        if len(self.places) == 1:
+            buffers = self.places[0].buffers
+            buffers.free -= len(came)
+            buffers.take_few_back(used)
+            return
         owner_of = self.arena.owner_of
-        for buffer in ids:
+        for buffer in came:
+            self.places[owner_of[buffer]].buffers.free -= 1
+        for buffer in used:
             self.places[owner_of[buffer]].buffers.take_one_back(buffer)
 
     def _each_owner(self, ids: Ids, give: bool) -> None:

@@ -38,7 +38,8 @@ from c1m.engine.uring.submissions import (
 )
 from c1m.engine.uring.table import HAS_OUTBOX, IS_OPEN, SENDABLE, ConnTable
 from c1m.kernel import uring_abi as abi
-from c1m.kernel.ring import Completions
+from c1m.kernel.libc import BYTES_AT
+from c1m.kernel.ring import Completions, Row
 
 OUTBOX_SEND_MAX = 1 << 18  # bytes of one outbox send
 SEND_BLOCK = 1024  # sends whose rows are made at once
@@ -71,6 +72,8 @@ class Output:
         self._flights: dict[int, bytes] = {}  # by user data: memory the kernel is sending from
         self._polled: set[int] = set()  # slots with a poll for room
         self._sent: list[tuple[int, Ragged]] = []  # first mark and pieces of this tick's sends
+        self._sent_few: list[tuple[list[int], Ragged | list[bytes]]] = []  # those of a few, by slot
+        self._sent_to: set[int] = set()  # slots of the latter
         self._mark = 1
         self._tick_mark = 1
         self.closing: list[Slots] = []  # closed by the caller, see `finish`
@@ -100,6 +103,8 @@ class Output:
 
         Also before the marks run out, which may begin anew only when nothing is unsettled.
         """
+        if self._sent_few and not self._sent_to.isdisjoint(slots.tolist()):
+            return True
         if self._mark == self._tick_mark:
             return False
         is_late = self._mark + len(slots) >= MARKS_END
@@ -130,35 +135,63 @@ class Output:
     def send_few(self, slots: Slots, data: Ragged) -> bool:
         """The scalar form of `send`, for a few pieces that need nothing special.
 
-        False, with nothing done, where a slot appears twice, was sent to in this tick already, is
+        False, with nothing sent, where a slot appears twice, was sent to in this tick already, is
         not open or has something queued.
         """
-        table = self._table
-        flags, marks, mark = table.flags_at, table.mark_at, self._mark
-        those = slots.tolist()
-        if len(those) > 1 and len(set(those)) < len(those):
+        those, start, lengths = slots.tolist(), data.address, data.lengths.tolist()
+        if not self._may_go(those):
             return False
-        for slot in those:
-            if marks[slot] >= self._tick_mark or not _SENDABLE[flags[slot]]:
-                return False
-        if mark + len(those) >= MARKS_END:
-            return False
-        self._sent.append((mark, data))
-        self._mark += len(those)
-        self._statistics.sent_bytes += data.nbytes()
-        places, each, start = self._rings.places, self._rings.files_per_ring, data.address
-        pieces = zip(those, data.offsets.tolist(), data.lengths.tolist(), strict=True)
-        for slot, offset, length in pieces:
-            marks[slot] = mark
-            mark += 1
-            index, file = divmod(slot, each)
-            places[index].ring.push_one(
-                SEND_NOW | file << 32,
-                start + offset,
-                SEND_NOW_FLAGS | length,
-                pack_one(slot, table.generation_at[slot], Op.SEND),
-            )
+        generations, rows = self._table.generation_at, []
+        for slot, offset, length in zip(those, data.offsets.tolist(), lengths, strict=True):
+            tag = generations[slot] << GENERATION_SHIFT | Op.SEND
+            rows.append((slot, start + offset, length, slot, tag))
+        self._sent_few.append((those, data))
+        self._statistics.sent_bytes += sum(lengths)
+        self._push_few(rows)
         return True
+
+    def send_each(self, slots: list[int], pieces: list[bytes]) -> bool:
+        """The same for byte strings: the kernel takes them from where they are."""
+        if not self._may_go(slots):
+            return False
+        generations, rows = self._table.generation_at, []
+        total = 0
+        for slot, piece in zip(slots, pieces, strict=True):
+            length = len(piece)
+            total += length
+            tag = generations[slot] << GENERATION_SHIFT | Op.SEND
+            rows.append((slot, id(piece) + BYTES_AT, length, slot, tag))
+        self._sent_few.append((slots, pieces))
+        self._statistics.sent_bytes += total
+        self._push_few(rows)
+        return True
+
+    def _may_go(self, slots: list[int]) -> bool:
+        """Whether each is open with nothing queued, and is sent to for the first time."""
+        sent_to, flags = self._sent_to, self._table.flags_at
+        if not sent_to.isdisjoint(slots):
+            return False
+        for slot in slots:
+            if not _SENDABLE[flags[slot]]:
+                return False
+        if self._sent:
+            marks = self._table.mark_at
+            for slot in slots:
+                if marks[slot] >= self._tick_mark:
+                    return False
+        count = len(sent_to) + len(slots)
+        sent_to.update(slots)
+        return len(sent_to) == count
+
+    def _push_few(self, rows: list[Row]) -> None:
+        places = self._rings.places
+        if len(places) == 1:
+            places[0].ring.push_few(SEND_NOW, SEND_NOW_FLAGS, rows)
+            return
+        each = self._rings.files_per_ring
+        for row in rows:
+            index, file = divmod(row[0], each)
+            places[index].ring.push_few(SEND_NOW, SEND_NOW_FLAGS, [(file, *row[1:])])
 
     def _send_now(self, slots: Slots, data: Ragged) -> None:
         self._sent.append((self._mark, data))
@@ -224,7 +257,7 @@ class Output:
 
         From now on the others have `lingering.limit_ns`.
         """
-        if self._sent or not (self.closing or self._flushed):
+        if self._sent or self._sent_few or not (self.closing or self._flushed):
             return NO_SLOTS
         done = [np.array(self._flushed, np.int32)]
         self._flushed.clear()
@@ -252,12 +285,12 @@ class Output:
         To be called with all completions since the sends were submitted, before the memory they
         were sent from may change.
         """
-        if not self._sent:
+        if not (self._sent or self._sent_few):
             return
         is_send = np.flatnonzero((completions[:, 1] & OP) == Op.SEND)
         for slot, tag, result, _ in completions[is_send].tolist():
-            data, index = self._piece_of(int(self._table.marks[slot]))
-            start, length = int(data.offsets[index]), int(data.lengths[index])
+            piece = self._piece_of(slot)
+            length = len(piece)
             result = result - (1 << 32) if result >> 31 else result
             if result >= length:
                 continue  # all of it went, and the kernel said so
@@ -271,19 +304,28 @@ class Output:
                 self.broken.append((slot, -result))
                 continue
             assert taken <= length
-            self._append(slot, data.memory.data[start + taken : start + length])
+            self._append(slot, piece[taken:])
             self._start(slot)
         self.all_went()
 
     def all_went(self) -> None:
         """Nothing is left to learn of this tick's sends: none has completed, or all are settled."""
-        self._sent.clear()
-        self._tick_mark = self._mark
+        if self._sent_few:
+            self._sent_few.clear()
+            self._sent_to.clear()
+        if self._sent:
+            self._sent.clear()
+            self._tick_mark = self._mark
 
-    def _piece_of(self, mark: int) -> tuple[Ragged, int]:
+    def _piece_of(self, slot: int) -> memoryview:
+        """What was sent to the slot in this tick."""
+        for slots, pieces in self._sent_few if slot in self._sent_to else ():
+            if slot in slots:
+                return _piece(pieces, slots.index(slot))
+        mark = int(self._table.marks[slot])
         for first, data in reversed(self._sent):
             if mark >= first:
-                return data, mark - first
+                return _piece(data, mark - first)
         raise AssertionError("a send completed that was not made in this tick")
 
     def _start(self, slot: int) -> None:
@@ -398,6 +440,13 @@ class Output:
         assert pending == {*np.flatnonzero(self._table.flags[:top] & HAS_OUTBOX).tolist()}
         assert pending <= self._polled, "output is pending, and nobody will say that there is room"
         self.outbox.check()
+
+
+def _piece(data: Ragged | list[bytes], index: int) -> memoryview:
+    if isinstance(data, list):
+        return memoryview(data[index])
+    start = int(data.offsets[index])
+    return data.memory.data[start : start + int(data.lengths[index])]
 
 
 def _are_sendable(flags: npt.NDArray[np.uint8]) -> bool:

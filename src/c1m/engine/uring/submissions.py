@@ -110,8 +110,9 @@ _BIND = _first(abi.OP_BIND, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 _CONNECT = _first(abi.OP_CONNECT, abi.FIXED_FILE)
 _DISCONNECT = _first(abi.OP_CONNECT, abi.FIXED_FILE | abi.SKIP_SUCCESS)
 
-SEND_NOW = int(_SEND_NOW)  # first word of a send as in SendBlock, to be completed
-SEND_NOW_FLAGS = (abi.MSG_DONTWAIT | abi.MSG_WAITALL | abi.MSG_NOSIGNAL) << 32
+SEND_NOW = int(_SEND_NOW)  # of a send as in SendBlock: the first word without the file
+SEND_NOW_FLAGS = abi.MSG_DONTWAIT | abi.MSG_WAITALL | abi.MSG_NOSIGNAL
+_SEND_NOW_FLAGS = SEND_NOW_FLAGS << 32
 
 
 class SendBlock:
@@ -126,7 +127,7 @@ class SendBlock:
     def __init__(self, size: int) -> None:
         self.size = size
         self._rows = _rows(
-            size, {_FIRST: _SEND_NOW, _LENGTH_AND_FLAGS: SEND_NOW_FLAGS, _DATA: Op.SEND << 32}
+            size, {_FIRST: _SEND_NOW, _LENGTH_AND_FLAGS: _SEND_NOW_FLAGS, _DATA: Op.SEND << 32}
         )
         halves = self._rows.view(np.int32)
         self._files, self._lengths, self._slots = halves[:, 1], halves[:, 6], halves[:, 8]
@@ -151,7 +152,7 @@ def send_head(file: int, address: int, length: int, data: int) -> Words:
     """Try to send on one connection; completes with the count, or EAGAIN."""
     return _rows(1, {
         _FIRST: int(_SEND_HEAD) | file << 32, _ADDR: address,
-        _LENGTH_AND_FLAGS: length | SEND_NOW_FLAGS, _DATA: data,
+        _LENGTH_AND_FLAGS: length | _SEND_NOW_FLAGS, _DATA: data,
     })  # fmt: skip
 
 
