@@ -310,8 +310,8 @@ def test_an_idle_loop_sleeps_and_wakes_for_everything(engine: str) -> None:
         await asyncio.sleep(0.5)
         idle = loop.connections.engine.statistics().ticks - waits, time.process_time() - cpu
 
-        threading.Timer(0.01, loop.call_soon_threadsafe, (lambda: came.set_result(1),)).start()
-        came = loop.create_future()
+        came: asyncio.Future[int] = loop.create_future()
+        threading.Timer(0.01, loop.call_soon_threadsafe, (came.set_result, 1)).start()
         await asyncio.wait_for(came, 10)
 
         reading, writing = os.pipe()
@@ -404,6 +404,33 @@ def test_more_connections_than_descriptors() -> None:
     if "no io_uring" in done.stderr:
         pytest.skip("this machine has no io_uring for us")
     assert done.stdout == "held 1000 and 1000\n", done.stderr
+
+
+def test_a_loop_that_is_tied_to_a_thread_says_so() -> None:
+    async def main() -> None:
+        server, client = await served(asyncio.Protocol)
+        await asyncio.sleep(0.05)
+        client.close()
+        server.close()
+        await asyncio.sleep(0.1)
+
+    loop = c1m.new_event_loop("uring")
+    loop.run_until_complete(main())
+    said: list[str] = []
+
+    def run_again() -> None:
+        waiting = asyncio.sleep(0)
+        try:
+            loop.run_until_complete(waiting)
+        except RuntimeError as error:
+            said.append(str(error))
+            waiting.close()
+
+    thread = threading.Thread(target=run_again)
+    thread.start()
+    thread.join()
+    loop.close()
+    assert "Run it in that thread" in said[0]
 
 
 def test_a_name_of_no_engine_is_refused() -> None:

@@ -16,6 +16,7 @@ import errno
 import os
 import selectors
 import socket
+import threading
 import weakref
 from asyncio import sslproto
 from collections.abc import Coroutine
@@ -79,7 +80,16 @@ class EventLoop(LoopBase):  # type: ignore[misc]
         return self._connections
 
     def run_forever(self) -> None:
-        """Run until stop(); what was written goes out before this returns."""
+        """Run until stop(); what was written goes out before this returns.
+
+        Raises RuntimeError in another thread than the one that has used its streams.
+        """
+        owner = None if self._connections is None else self._connections.engine.thread
+        if owner is not None and owner != threading.get_ident():
+            raise RuntimeError(
+                "This loop has streams in io_uring, which the kernel ties to the thread that used "
+                "them first. Run it in that thread, or make a loop in this one."
+            )
         try:
             super().run_forever()
         finally:

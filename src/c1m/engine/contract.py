@@ -159,6 +159,11 @@ class Engine(Protocol):
     reports_ends: bool  # set by the caller: report in `ended` what it has closed (rule 6)
 
     @property
+    def thread(self) -> int | None:
+        """The thread (threading.get_ident) that must make all calls; None: any, one at a time."""
+        ...
+
+    @property
     def watched_is_ready(self) -> bool:
         """Whether the descriptor of `watch` was readable in the last `wait`."""
         ...

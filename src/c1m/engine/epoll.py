@@ -94,6 +94,7 @@ class EpollEngine:
     name = "epoll"
     sends_in_wait = False
     uses_descriptors = ENGINES[name].uses_descriptors
+    thread: int | None = None
 
     def __init__(
         self,

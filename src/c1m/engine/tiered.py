@@ -69,6 +69,11 @@ class TieredEngine:
     def reports_ends(self, value: bool) -> None:
         self._few.reports_ends = self._many.reports_ends = value
 
+    @property
+    def thread(self) -> int | None:
+        """See Engine.thread."""
+        return self._many.thread
+
     def room(self) -> int:
         """See Engine.room."""
         return min(self._few_max + self._many.room(), self._live_max)

@@ -144,6 +144,11 @@ class UringEngine:
         self._acceptor.is_stale = True
         self._few.is_open = False
 
+    @property
+    def thread(self) -> int | None:
+        """See Engine.thread. The kernel ties a ring to the thread that begins to use it."""
+        return self._rings.thread
+
     def room(self) -> int:
         """See Engine.room."""
         return min(self._rings.room(), self._live_max)

@@ -17,6 +17,7 @@ the thread that runs the engine may not be the one that made it.
 from __future__ import annotations
 
 import errno
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -123,6 +124,7 @@ class RingSet:
         self._busy_poll = BusyPoll(kernel, tuning.busy_poll_ns) if tuning.busy_poll_ns else None
         self.brought = 0  # completions of the last collection
         self.entered = -1  # completions that `enter` has found and nobody has taken; -1: none
+        self.thread: int | None = None  # that has begun to use the first
         self.woken = False
         self.watched_fd = -1
         self.watched_is_ready = False
@@ -240,6 +242,7 @@ class RingSet:
         ring = place.ring
         ring.start()
         if not self.places:
+            self.thread = threading.get_ident()
             # One pool of helper threads serves all rings of a thread; nothing here needs it.
             ring.register(abi.REGISTER_IOWQ_MAX_WORKERS, np.ones(2, np.uint32), 2)
             self._poll_wake(ring)
