@@ -1,7 +1,8 @@
 """Many WebSocket connections to unmodified servers, on c1m's loop and on asyncio's.
 
     python bench/websockets_held.py [--server websockets|uvicorn] [--loop c1m|asyncio]
-                                    [--connections 200k] [--engine uring|epoll] [--json FILE]
+                                    [--connections 200k] [--connect-rate 1k/s]
+                                    [--engine uring|epoll] [--json FILE]
 
 A server of the package `websockets`, or uvicorn (its WebSockets by `websockets`, too), in a process
 of its own. `c1m load` opens the connections; each upgrades, and sends one message while all are
@@ -10,7 +11,9 @@ replies were right, the server's descriptors, and its memory a connection: the g
 resident memory from before the first connection to the most that it had, by their number; and the
 kernel's slabs, for both ends.
 
-asyncio has a descriptor for each connection, so it is asked for 15,000, whatever the others hold.
+`websockets` gives a client 10 s for the upgrade, so connections are opened no faster than the
+server can upgrade them. asyncio has a descriptor for each connection, so it is asked for 15,000, whatever
+c1m is asked for.
 """
 
 from __future__ import annotations
@@ -151,7 +154,7 @@ def wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the server does not listen")
 
 
-def measured(server: str, loop: str, engine: str, count: int) -> dict[str, Any]:
+def measured(server: str, loop: str, engine: str, count: int, rate: str) -> dict[str, Any]:
     """One row."""
     with tempfile.TemporaryDirectory() as name:
         directory, port = Path(name), free_port()
@@ -170,6 +173,7 @@ def measured(server: str, loop: str, engine: str, count: int) -> dict[str, Any]:
                 [
                     sys.executable, "-m", "c1m", "load", f"tcp://127.0.0.1:{port}",
                     "--connections", str(count), "--hold", "2s", "--timeout", "120s",
+                    "--connect-rate", rate,
                     "--scenario", f"{SCENARIO}:WebSocket", "--quiet", "--json", str(record_path),
                 ],
                 capture_output=True, text=True, check=False,
@@ -207,6 +211,7 @@ def main() -> int:
     parser.add_argument("--loop", choices=("c1m", "asyncio"), action="append")
     parser.add_argument("--engine", choices=("uring", "epoll"), default="uring")
     parser.add_argument("--connections", default="200k")
+    parser.add_argument("--connect-rate", default="1k/s")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     asked = parse_count(given.connections)
@@ -214,7 +219,7 @@ def main() -> int:
     for server in given.server or SERVERS:
         for loop in given.loop or ("asyncio", "c1m"):
             count = min(asked, ASYNCIO_MOST) if loop == "asyncio" else asked
-            row = measured(server, loop, given.engine, count)
+            row = measured(server, loop, given.engine, count, given.connect_rate)
             rows.append(row)
             name = f"{server} on {loop}{' ' * bool(row['engine'])}{row['engine']}"
             print(
