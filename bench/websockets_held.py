@@ -12,8 +12,8 @@ resident memory from before the first connection to the most that it had, by the
 kernel's slabs, for both ends.
 
 `websockets` gives a client 10 s for the upgrade, so connections are opened no faster than the
-server can upgrade them. asyncio has a descriptor for each connection, so it is asked for 15,000, whatever
-c1m is asked for.
+server can upgrade them. asyncio has a descriptor for each connection, so it is asked for 15,000,
+whatever c1m is asked for.
 """
 
 from __future__ import annotations

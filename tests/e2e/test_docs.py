@@ -10,6 +10,7 @@ How a page says what is to be run:
     <!-- file: NAME -->   before a fence: its text is written to that file
     <!-- not run: why --> before a fence: it is only shown
     <!-- own network -->  anywhere: the page is run as root in a network namespace
+    <!-- test with 5k --> anywhere: the page's servers are slow, counts above this become this one
     <!-- stages -->       before a fence: stages, of which each line or plan is parsed
 
 What is changed in commands and files before they are run (`as_run`), so that this takes a minute
@@ -60,6 +61,7 @@ _TIME = re.compile(r"((?:--hold[ =]|\bfor |\bevery |\bin |\bhold=\")\s*)(\d+(?:m
 _BOUND = re.compile(r"([<>]=?\s*)(\d+)(ns|us|ms|s)\b")
 _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"<!-- (file|not run|stages)(?:: ([^>]*?))? -->\s*$")
+_MOST = re.compile(r"<!-- test with (\d+k) -->")
 _STATUS = re.compile(r"# exit status (\d(?: or \d)*)$")
 
 # /proc/PID/net/tcp is of the network namespace of PID; 0A is LISTEN.
@@ -96,12 +98,15 @@ class Page:
     steps: list[tuple[int, str, str]] = field(default_factory=list)
     plans: list[str] = field(default_factory=list)
     own_network: bool = False
+    count_most: int = COUNT_MOST
 
 
 def read_page(path: Path) -> Page:
     """The page's fences by their marks."""
     text = path.read_text(encoding="utf-8")
     page = Page(own_network="<!-- own network -->" in text)
+    if most := _MOST.search(text):
+        page.count_most = parse_count(most[1])
     for fence in _FENCE.finditer(text):
         mark = _MARK.search(text[: fence.start()])
         kind, value = (mark[1], mark[2] or "") if mark else ("", "")
@@ -135,14 +140,14 @@ def commands(block: str, first_line: int) -> list[tuple[int, str, str]]:
     ]
 
 
-def as_run(text: str, ports: dict[str, str]) -> str:
+def as_run(text: str, ports: dict[str, str], count_most: int = COUNT_MOST) -> str:
     """A command or a file as the test runs it."""
     text = re.sub(rf"\b({'|'.join(PORTS)})\b", lambda m: ports[m[1]], text)
     if AS_WRITTEN:
         return text
 
     def smaller(match: re.Match[str]) -> str:
-        return match[0] if parse_count(match[1]) <= COUNT_MOST else str(COUNT_MOST)
+        return match[0] if parse_count(match[1]) <= count_most else str(count_most)
 
     def shorter(match: re.Match[str]) -> str:
         is_long = parse_duration(match[2]) > SECONDS_MOST * NS_PER_S
@@ -160,7 +165,7 @@ def script_of(page: Page, ports: dict[str, str]) -> str:
         lines.append(f"echo '@@ line {line}'")
         if command.endswith(" &"):
             lines.append("__before=$(__count $$)")
-        lines.append(as_run(command, ports))
+        lines.append(as_run(command, ports, page.count_most))
         if command.endswith(" &"):
             lines.append(f"__listens $! $__before {line}")
         else:
