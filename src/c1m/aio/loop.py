@@ -178,7 +178,7 @@ class EventLoop(LoopBase):  # type: ignore[misc]
                 )
             sock = self._adopt(sock)
         transport: EngineTransport = sock
-        transport._extra.update(extra or {})
+        transport._known().update(extra or {})
         transport.set_protocol(protocol)
         self.call_soon(protocol.connection_made, transport, context=transport._context)
         if transport._kept or transport._has_eof:
@@ -215,7 +215,7 @@ class EventLoop(LoopBase):  # type: ignore[misc]
             transport = self.connections.adopt(sock.detach(), family)
         except C1mError as error:
             raise OSError(errno.EMFILE, str(error)) from None
-        transport._extra.update(names)
+        transport._known().update(names)
         return transport
 
     async def _connect_sock(self, *args: Any, **named: Any) -> socket.socket:

@@ -71,7 +71,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         context: contextvars.Context,
         server: Any = None,
     ) -> None:
-        self._extra: dict[str, Any] = {}
+        self._extra: dict[str, Any] | None = None  # made when it is first needed
         self._loop = streams.loop
         self._protocol_paused = False
         self._high_water, self._low_water = HIGH, HIGH // 4
@@ -92,7 +92,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._conn_lost = 0
         self._wrote_eof = False
         self._paused = False
-        self._kept: list[bytes] = []  # came while it could not be delivered
+        self._kept = b""  # came while it could not be delivered
         self._has_eof = False  # so did the end of the stream
         self._error: BaseException | None = None
         if server is not None:
@@ -111,29 +111,36 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As asyncio's: "peername", "sockname" and "socket" (an EngineSocket) among others."""
-        if name not in self._extra:
-            if name == "socket":
-                self._extra[name] = self._socket()
-            elif name == "peername":
-                return self._peername()
-            elif name == "sockname":
-                return self._sockname()
-        return self._extra.get(name, default)
+        if name == "peername":
+            return self._peername()
+        if name == "sockname":
+            return self._sockname()
+        known = self._known()
+        if name == "socket" and name not in known:
+            known[name] = self._socket()
+        return known.get(name, default)
+
+    def _known(self) -> dict[str, Any]:
+        if self._extra is None:
+            self._extra = {}
+        return self._extra
 
     def _peername(self) -> Any:
-        if "peername" not in self._extra:
-            self._extra["peername"] = address_of(self._family, self._peer)
-        return self._extra["peername"]
+        known = self._known()
+        if "peername" not in known:
+            known["peername"] = address_of(self._family, self._peer)
+        return known["peername"]
 
     def _sockname(self) -> Any:
-        if "sockname" not in self._extra:
+        known = self._known()
+        if "sockname" not in known:
             try:
                 real = self._socket().dup()
             except OSError:  # the connection has ended
                 return None
             with real:
-                self._extra["sockname"] = real.getsockname()
-        return self._extra["sockname"]
+                known["sockname"] = real.getsockname()
+        return known["sockname"]
 
     def _socket(self) -> EngineSocket:
         return EngineSocket(
@@ -201,7 +208,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         if self._closing:
             return
         if self._kept or self._paused or self._protocol is None:
-            self._kept.append(bytes(piece))
+            self._kept += piece
         elif self._is_buffered:
             self._fill(memoryview(piece))
         else:
@@ -210,7 +217,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     def _deliver(self) -> None:
         """What was kept, then the end of the stream."""
         while self._kept and self.is_reading():
-            kept, self._kept = b"".join(self._kept), []
+            kept, self._kept = self._kept, b""
             self._keep_or_take(kept)
         self._look()
         if self._has_eof and not self._kept and self.is_reading():
@@ -248,7 +255,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
             if self._closing:
                 return
             if len(data) and (self._paused or protocol is not self._protocol):
-                self._kept.insert(0, bytes(data))
+                self._kept = bytes(data) + self._kept
                 if not self._paused:
                     self._loop.call_soon(self._deliver, context=self._context)
                 return
@@ -366,7 +373,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._closing = True
         self._is_plain = self._is_writable = False
         self._error = error
-        self._kept.clear()
+        self._kept = b""
         self._streams.to_drop.append(self)
 
     def _call_connection_lost(self, error: BaseException | None) -> None:
@@ -377,7 +384,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._closing = True
         self._is_plain = self._is_writable = False
         self._conn_lost += 1
-        self._kept.clear()
+        self._kept = b""
         try:
             if self._protocol_connected:
                 self._protocol.connection_lost(error)
