@@ -59,9 +59,11 @@ class Connections:
         self.to_close: list[EngineTransport] = []
         self.to_drop: list[EngineTransport] = []
         self._transports: dict[int, EngineTransport] = {}
+        self._transport_of = self._transports.get
         self._listening: list[Listening] = []
         # What was written in this iteration, by slot; a list where it was more than one piece.
-        self._written: dict[int, bytes | list[bytes]] = {}
+        # Always the same dict: transports put the first small piece there themselves.
+        self.written: dict[int, bytes | list[bytes]] = {}
         self._has_lists = False
         self._bytes = 0
         self._interrupt: BaseException | None = None
@@ -79,7 +81,7 @@ class Connections:
 
     def send(self, transport: EngineTransport, slot: int, data: bytes) -> None:
         """Queue bytes for the end of this iteration."""
-        written = self._written
+        written = self.written
         if slot not in written:
             written[slot] = data
         else:
@@ -159,7 +161,7 @@ class Connections:
             return False
         loop, engine = self.loop, self.engine
         if self._rest is not None:
-            if len(self._written) >= WRITTEN_MAX:
+            if len(self.written) >= WRITTEN_MAX:
                 self._hand_over()
             self._has_turn()
             return engine.watched_is_ready
@@ -169,10 +171,11 @@ class Connections:
             if self._come or batch.is_plain or len(batch):
                 self._has_turn()
             return engine.watched_is_ready
+        take = self._take if loop._debug else self._take_at_once
         left_ns = -1 if timeout is None else int(timeout * NS) + 1
         while True:
             self._hand_over()
-            self._ticks.batch = batch = engine.wait(left_ns, self._take_at_once)
+            self._ticks.batch = batch = engine.wait(left_ns, take)
             if batch is not NOTHING:
                 self._ticks.dispatch()
             if self._interrupt is not None:
@@ -212,7 +215,7 @@ class Connections:
 
     def _hand_over(self) -> None:
         """Everything that was asked for in this iteration."""
-        if self._written:
+        if self.written:
             self._send()
         if self.to_close:
             self._close()
@@ -220,14 +223,14 @@ class Connections:
             self._drop()
 
     def _send(self) -> None:
-        if self._written:
-            written, self._written = self._written, {}
-            pieces: list[Any] = list(written.values())
+        if self.written:
+            slots, pieces = list(self.written), list[Any](self.written.values())
+            self.written.clear()
             if self._has_lists:
                 self._has_lists = False
                 pieces = [b"".join(each) if type(each) is list else each for each in pieces]
             self._bytes = 0
-            self.engine.send_each(list(written), pieces)
+            self.engine.send_each(slots, pieces)
 
     def _close(self) -> None:
         closing, self.to_close = self.to_close, []
@@ -313,19 +316,27 @@ class Connections:
                 return
         self._rest = None
 
-    def _take_at_once(self, slot: int, piece: bytes) -> None:
+    def _take_at_once(self, slot: int, piece: bytes) -> bytes | None:
         """The engine has just read this: what is written because of it goes out before the next
         is read, and its peer has its answer while we are at the others.
         """
-        self._take(slot, piece)
-        if self._written:
-            if len(self._written) == 1 and not self._has_lists:
-                self._bytes = 0
-                slot, written = self._written.popitem()
-                assert type(written) is bytes
-                self.engine.send_one(slot, written)
-            else:
-                self._send()
+        transport = self._transport_of(slot)
+        reply = None
+        if transport is not None and transport._is_plain:  # `_take` without the call
+            self.statistics.messages += 1
+            transport._room = transport._room_first
+            try:
+                transport._context.run(transport._protocol.data_received, piece)
+            except BaseException as error:
+                self._not_taken(transport, error)
+            transport._room = -1
+            reply = transport._reply
+            transport._reply = None
+        else:
+            self._take(slot, piece)
+        if self.written:
+            self._send()
+        return reply
 
     def _take_later(self, slot: int, piece: bytes) -> None:
         self._come.append((slot, piece))
@@ -339,11 +350,15 @@ class Connections:
         if not transport._is_plain or self.loop._debug:
             self.call(transport, transport._keep_or_take, piece)
             return
-        try:  # `call` without the call, for each piece
+        try:  # `call` without the call
             transport._context.run(transport._protocol.data_received, piece)
-        except (SystemExit, KeyboardInterrupt) as error:
-            self._interrupt = self._interrupt or error
         except BaseException as error:
+            self._not_taken(transport, error)
+
+    def _not_taken(self, transport: EngineTransport, error: BaseException) -> None:
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self._interrupt = self._interrupt or error
+        else:
             transport._fatal_error(error, "Fatal error: protocol.data_received() call failed.")
 
     def _blocked(self, slots: Slots) -> None:

@@ -20,6 +20,7 @@ from c1m.aio.private import SENDFILE_FALLBACK, FlowControl
 from c1m.aio.sockets import EngineSocket, address_of
 
 HIGH = 64 * 1024  # bytes: asyncio's own high watermark; the low one is a quarter
+SMALL = 4096  # bytes: one piece of so much a connection and iteration is not weighed
 Buffer = bytes | bytearray | memoryview
 
 
@@ -27,6 +28,7 @@ class Streams(Protocol):
     """What a transport asks of those who hold the engine; a slot is its connection's number."""
 
     loop: Any
+    written: dict[int, Any]
     to_close: list[EngineTransport]
     to_drop: list[EngineTransport]
 
@@ -56,7 +58,8 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         "__dict__", "__weakref__",
         "_closing", "_conn_lost", "_context", "_error", "_family", "_fd", "_has_eof",
         "_is_buffered", "_is_plain", "_is_strict", "_is_writable", "_kept", "_paused", "_peer",
-        "_protocol", "_protocol_connected", "_server", "_slot", "_streams", "_wrote_eof",
+        "_protocol", "_protocol_connected", "_reply", "_room", "_room_first", "_server", "_slot",
+        "_streams", "_written", "_wrote_eof",
     )  # fmt: skip
 
     _start_tls_compatible = True
@@ -76,6 +79,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._protocol_paused = False
         self._high_water, self._low_water = HIGH, HIGH // 4
         self._streams = streams
+        self._written = streams.written
         self._slot = slot
         self._family = family
         self._fd = -1  # made for who has asked for one
@@ -88,6 +92,9 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._is_plain = False  # data goes to data_received as it comes
         self._is_writable = True
         self._is_strict = False  # each write looks at the watermarks at once
+        self._room_first = SMALL  # what the first write while data is taken may have,
+        self._room = -1  # and what it may have now: bytes; it is then
+        self._reply: bytes | None = None  # which goes out as soon as the data is taken
         self._closing = False
         self._conn_lost = 0
         self._wrote_eof = False
@@ -285,12 +292,29 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
 
     def write(self, data: Buffer) -> None:
         """Send bytes in order. Ignored on a transport that is closing."""
+        if type(data) is bytes and len(data) <= self._room:
+            self._room = -1
+            self._reply = data
+            return
+        if self._reply is not None:
+            self._spill()
         if type(data) is not bytes or not self._is_writable:
             if not self._may_write(data):
                 return
             data = bytes(data)
-        if data:
+        if self._slot in self._written or len(data) > SMALL or self._is_strict:
             self._streams.send(self, self._slot, data)
+        elif data:  # `send` without the call, for most messages
+            self._written[self._slot] = data
+
+    def _end_writing(self) -> None:
+        self._is_writable = False
+        self._room = self._room_first = -1
+
+    def _spill(self) -> None:
+        """More is to be said than a reply: it takes the way of all output."""
+        if self._reply is not None:
+            self._written[self._slot], self._reply = self._reply, None
 
     def _may_write(self, data: Any) -> bool:
         if not isinstance(data, bytes | bytearray | memoryview):
@@ -316,11 +340,13 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         if self._closing or self._wrote_eof:
             return
         self._wrote_eof = True
-        self._is_writable = False
+        self._end_writing()
+        self._spill()
         self._streams.end_output(self._slot)
 
     def get_write_buffer_size(self) -> int:
         """Bytes that the kernel has not taken yet, also while closing."""
+        self._spill()
         return self._streams.unsent(self._slot) if self._slot >= 0 else 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -328,6 +354,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         super().set_write_buffer_limits(high, low)
         if self._slot >= 0:
             self._is_strict = self._high_water < HIGH
+            self._room_first = SMALL if self._is_writable and not self._is_strict else -1
             self._streams.limit_output(self._slot, self._low_water, self._high_water)
 
     def _maybe_resume_protocol(self) -> None:
@@ -344,7 +371,8 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         """Close after the output; then connection_lost(None) is called."""
         if not self._closing:
             self._closing = True
-            self._is_plain = self._is_writable = False
+            self._is_plain = False
+            self._end_writing()
             self._streams.to_close.append(self)
 
     def abort(self) -> None:
@@ -371,7 +399,8 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
             return
         self._conn_lost = 1
         self._closing = True
-        self._is_plain = self._is_writable = False
+        self._is_plain = False
+        self._end_writing()
         self._error = error
         self._kept = b""
         self._streams.to_drop.append(self)
@@ -382,7 +411,8 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
             self._maybe_resume_protocol()  # the output has gone
         self._slot = -1
         self._closing = True
-        self._is_plain = self._is_writable = False
+        self._is_plain = False
+        self._end_writing()
         self._conn_lost += 1
         self._kept = b""
         try:

@@ -52,7 +52,7 @@ from c1m.engine.ragged import Ragged
 
 Slots = npt.NDArray[np.int32]
 
-Take = Callable[[int, bytes], object]
+Take = Callable[[int, bytes], bytes | None]
 
 NO_SLOTS: Slots = np.zeros(0, np.int32)
 
@@ -199,10 +199,6 @@ class Engine(Protocol):
         """`send` of Python's own lists, for callers that have no arrays."""
         ...
 
-    def send_one(self, slot: int, piece: bytes) -> None:
-        """`send` of a single piece."""
-        ...
-
     def flush(self) -> None:
         """Hand what was sent so far to the kernel, without waiting: `unsent` is exact then."""
         ...
@@ -261,8 +257,8 @@ class Engine(Protocol):
         """Hand what was asked for to the kernel and return what happened; see rule 1.
 
         With `take` an engine may give data to `take(slot, piece)` as it comes, before anything
-        else of this batch is known, and leave it out of the batch. It must not raise, and may
-        call everything but `wait` and `shutdown`.
+        else of this batch is known, and leave it out of the batch. What that returns is sent to
+        the slot. It must not raise, and may call everything but `wait` and `shutdown`.
         """
         ...
 

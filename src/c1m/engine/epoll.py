@@ -70,7 +70,8 @@ EVENTS_TAKEN = 64  # the same where each piece is taken as it comes, and calls m
 SHARE_MAX = 1 << 16  # bytes one connection may bring in one tick
 FLUSH_MAX = 1 << 18  # bytes of one outbox that one tick hands to the kernel
 CAPACITY_MAX = 1 << 22  # rows, where RLIMIT_NOFILE is "unlimited"
-TRIM_NS = 1_000_000_000  # memory is given back at most once in this time
+TRIM_NS = 1_000_000_000  # memory is given back at most once in this time,
+TRIM_TICKS = 255  # and not looked at in each tick
 RESERVE = 64  # descriptors left to the rest of the process, but at most half of them
 DESCRIPTORS_LEAST = 2  # a listener and a connection
 
@@ -243,19 +244,6 @@ class EpollEngine:
             self._watch(slot)
         counts.sent_bytes += sent
 
-    def send_one(self, slot: int, piece: bytes) -> None:
-        if self._interests[slot] == IN:  # open, and nothing waits in the outbox
-            try:
-                taken = os.write(slot, piece)
-            except OSError:
-                taken = 0
-            if taken == len(piece):
-                self._counts.sent_bytes += taken
-                return
-            self._counts.sent_bytes += taken
-            piece = piece[taken:]
-        self.send_each([slot], [piece])
-
     def flush(self) -> None:
         """Nothing to do: `send` has handed over what the kernel takes."""
 
@@ -375,20 +363,20 @@ class EpollEngine:
             events = self._poll_while_short(timeout_ns)
         else:
             events = poll(self._epoll, timeout_ns, EVENTS_MAX if take is None else EVENTS_TAKEN)
-        came_ns = SystemClock.now_ns()
         pieces = nbytes = 0
+        if take is not None:
+            self._serve_each(events, take)
+            if self._next.is_empty() and counts.ticks & TRIM_TICKS and not self._broken:
+                return NOTHING
+        came_ns = SystemClock.now_ns()
         if take is None:
             pieces, nbytes = self._serve(events)
-        else:
-            self._serve_each(events, take)
         if self._broken:
             self._settle()
         if came_ns >= self._next_trim_ns:
             self._next_trim_ns = came_ns + TRIM_NS
             if self._outbox.has_shrunk():
                 libc.trim()
-        if take is not None and self._next.is_empty():
-            return NOTHING
         batch = self._next.take(pieces, nbytes)
         batch.came_ns = came_ns
         if self._checks and (len(batch) or not self._counts.ticks & 15):
@@ -463,8 +451,8 @@ class EpollEngine:
 
     def _serve_each(self, events: list[tuple[int, int]], take: Take) -> None:
         """The same for a caller that takes each piece as it comes."""
-        interests, read = self._interests, os.read
-        total = 0
+        interests, read, write = self._interests, os.read, os.write
+        received = sent = 0
         for slot, mask in events:
             if interests[slot] & mask != IN and not self._is_to_read(slot, mask):
                 continue
@@ -475,12 +463,25 @@ class EpollEngine:
             except OSError as error:
                 self._end(slot, error.errno or errno.EIO)
                 continue
-            if piece:
-                total += len(piece)
-                take(slot, piece)
-            else:
+            if not piece:
                 self._end_of_input(slot)
-        self._counts.received_bytes += total
+                continue
+            received += len(piece)
+            reply = take(slot, piece)
+            if not reply:
+                continue
+            if interests[slot] == IN:  # open, and nothing waits in the outbox
+                try:
+                    taken = write(slot, reply)
+                except OSError:  # `send_each` meets it again
+                    taken = 0
+                sent += taken
+                if taken == len(reply):
+                    continue
+                reply = reply[taken:]
+            self.send_each([slot], [reply])
+        self._counts.received_bytes += received
+        self._counts.sent_bytes += sent
 
     def _is_to_read(self, slot: int, mask: int) -> bool:
         """Serve an event that is not plain input; True if there may be input as well."""

@@ -153,12 +153,6 @@ class TieredEngine:
         if slots:
             self._many.send_each([slot - base for slot in slots], pieces)
 
-    def send_one(self, slot: int, piece: bytes) -> None:
-        if slot < self._base:
-            self._few.send_one(slot, piece)
-        else:
-            self._many.send_one(slot - self._base, piece)
-
     def flush(self) -> None:
         if self._is_split:
             self._many.flush()

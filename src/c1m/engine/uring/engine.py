@@ -187,9 +187,6 @@ class UringEngine:
             return
         self.send(np.array(slots, np.int32), Ragged.of(pieces))
 
-    def send_one(self, slot: int, piece: bytes) -> None:
-        self.send_each([slot], [piece])
-
     def flush(self) -> None:
         self._settle_now()
 
