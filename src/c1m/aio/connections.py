@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from c1m.addresses import ListeningSocket
+from c1m.aio.private import format_callback
 from c1m.aio.transport import HIGH, EngineTransport
 from c1m.clock import SystemClock
 from c1m.engine.contract import NOTHING, Engine, Slots
@@ -258,33 +259,49 @@ class Connections:
 
     def call(self, transport: EngineTransport, callback: Callable[..., object], *args: Any) -> None:
         """Call as asyncio's loop would, with its reports of what is raised."""
-        handle = events.Handle(callback, args, self.loop, transport._context)
         if self.loop._debug:
+            handle = events.Handle(callback, args, self.loop, transport._context)
             self.loop._ready.append(handle)
             return
         try:
-            handle._run()
-        except BaseException as error:
+            transport._context.run(callback, *args)
+        except (SystemExit, KeyboardInterrupt) as error:
             self._interrupt = self._interrupt or error
+        except BaseException as error:
+            self._report(transport, callback, args, error)
+
+    def _report(
+        self, transport: EngineTransport, callback: Any, args: tuple[Any, ...], error: BaseException
+    ) -> None:
+        """What asyncio's Handle says of a callback that has raised."""
+        self.loop.call_exception_handler(
+            {
+                "message": f"Exception in callback {format_callback(callback, args)}",
+                "exception": error,
+                "handle": events.Handle(callback, args, self.loop, transport._context),
+            }
+        )
 
     def _opened(self, slots: Slots, listeners: Int32s) -> None:
-        which = listeners.tolist()
-        families = [self._listening[i].socket.endpoint.family if i >= 0 else 0 for i in which]
-        peers: dict[int, bytes] = {}
-        for family in set(families):
-            if family:
-                mine = slots[np.array(families) == family]
-                peers.update(zip(mine.tolist(), self.engine.peers(mine, family), strict=True))
-        for slot, index, family in zip(slots.tolist(), which, families, strict=True):
+        for index in set(listeners.tolist()):
+            mine = slots[listeners == index]
             if index < 0:  # its listener is closed already
-                self.engine.close(np.array([slot], np.int32), drop=True)
-                continue
-            listening = self._listening[index]
+                self.engine.close(mine, drop=True)
+            else:
+                self._accepted(mine, self._listening[index])
+
+    def _accepted(self, slots: Slots, listening: Listening) -> None:
+        family, accept = listening.socket.endpoint.family, listening.accept
+        peers = self.engine.peers(slots, family)
+        for slot, peer in zip(slots.tolist(), peers, strict=True):
             context = listening.context.copy()
-            transport = self._add(slot, family, peers[slot], context, listening.server)
-            self.call(transport, listening.accept, transport) if not self.loop._debug else (
-                context.run(listening.accept, transport)
-            )
+            transport = self._add(slot, family, peer, context, listening.server)
+            try:
+                context.run(accept, transport)
+            except (SystemExit, KeyboardInterrupt) as error:
+                self._interrupt = self._interrupt or error
+            except BaseException as error:
+                self._report(transport, accept, (transport,), error)
 
     def _data(self, slots: Slots, data: Ragged) -> None:
         memory = data.memory.data

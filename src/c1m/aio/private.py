@@ -6,7 +6,7 @@ These names have been the same from Python 3.11 to 3.14; what differs is said he
 from __future__ import annotations
 
 import sys
-from asyncio import SelectorEventLoop, base_events, constants, futures, transports
+from asyncio import SelectorEventLoop, base_events, constants, format_helpers, futures, transports
 from typing import Any
 
 LoopBase: Any = SelectorEventLoop
@@ -18,6 +18,7 @@ FlowControl: Any = transports._FlowControlMixin  # type: ignore[attr-defined,unu
 
 set_nodelay: Any = base_events._set_nodelay  # type: ignore[attr-defined]
 set_result_unless_cancelled: Any = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
+format_callback: Any = format_helpers._format_callback_source  # type: ignore[attr-defined,unused-ignore]
 SENDFILE_FALLBACK: Any = constants._SendfileMode.FALLBACK  # type: ignore[attr-defined,unused-ignore]
 
 _ATTACH_TAKES_TRANSPORT = sys.version_info >= (3, 13)

@@ -56,11 +56,18 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
 
     __slots__ = (
         "__dict__", "__weakref__",
-        "_closing", "_conn_lost", "_context", "_error", "_family", "_fd", "_has_eof",
-        "_is_buffered", "_is_plain", "_is_strict", "_is_writable", "_kept", "_paused", "_peer",
-        "_protocol", "_protocol_connected", "_reply", "_room", "_room_first", "_server", "_slot",
-        "_streams", "_written", "_wrote_eof",
+        "_closing", "_context", "_family", "_is_buffered", "_is_plain", "_is_writable", "_paused",
+        "_peer", "_protocol", "_reply", "_room", "_room_first", "_server", "_slot", "_streams",
+        "_written",
     )  # fmt: skip
+    # What most connections never have costs them nothing.
+    _conn_lost = 0
+    _error: BaseException | None = None
+    _fd = -1  # made for who has asked for one
+    _has_eof = False  # the end of the stream came while it could not be delivered
+    _is_strict = False  # each write looks at the watermarks at once
+    _kept = b""  # came while it could not be delivered
+    _wrote_eof = False
 
     _start_tls_compatible = True
     _sendfile_compatible = SENDFILE_FALLBACK
@@ -82,26 +89,18 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._written = streams.written
         self._slot = slot
         self._family = family
-        self._fd = -1  # made for who has asked for one
         self._peer = peer
         self._context = context  # in which all callbacks are called
         self._server = server
         self._protocol: Any = None
-        self._protocol_connected = False
         self._is_buffered = False
         self._is_plain = False  # data goes to data_received as it comes
         self._is_writable = True
-        self._is_strict = False  # each write looks at the watermarks at once
         self._room_first = SMALL  # what the first write while data is taken may have,
         self._room = -1  # and what it may have now: bytes; it is then
         self._reply: bytes | None = None  # which goes out as soon as the data is taken
         self._closing = False
-        self._conn_lost = 0
-        self._wrote_eof = False
         self._paused = False
-        self._kept = b""  # came while it could not be delivered
-        self._has_eof = False  # so did the end of the stream
-        self._error: BaseException | None = None
         if server is not None:
             private.attach(server, self)
 
@@ -177,7 +176,6 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         """Call another protocol from now on."""
         self._protocol = protocol
         self._is_buffered = isinstance(protocol, BufferedProtocol)
-        self._protocol_connected = True
         self._look()
 
     def _look(self) -> None:
@@ -416,7 +414,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._conn_lost += 1
         self._kept = b""
         try:
-            if self._protocol_connected:
+            if self._protocol is not None:
                 self._protocol.connection_lost(error)
         finally:
             self._close_descriptor()
