@@ -141,6 +141,7 @@ class EpollEngine:
                 raise EngineUnavailable(*refusal("room for the epoll engine", error)) from None
             made.pop_all()
         self._acceptor = Acceptor(self._epoll)
+        self._peer_name = libc.PeerName()
         self._checks = checks.COSTLY
 
     def live(self) -> int:
@@ -317,7 +318,7 @@ class EpollEngine:
         if family == AF_UNIX:
             return [b""] * len(slots)
         states = self._states
-        return [libc.peer_address(each) if states[each] else b"" for each in slots.tolist()]
+        return [self._peer_name.of(each) if states[each] else b"" for each in slots.tolist()]
 
     def watch(self, fd: int) -> None:
         self._epoll.register(fd, IN)

@@ -225,12 +225,19 @@ def pending_error(fd: int) -> int:
     return value.value
 
 
-def peer_address(fd: int) -> bytes:
-    """The peer's struct sockaddr; b"" where there is none."""
-    address, size = ctypes.create_string_buffer(SOCKADDR_MAX), ctypes.c_uint(SOCKADDR_MAX)
-    if _getpeername(fd, ctypes.addressof(address), ctypes.addressof(size)):
-        return b""
-    return address.raw[: size.value]
+class PeerName:
+    """Asks for peers' addresses, one by one, into a memory of its own."""
+
+    def __init__(self) -> None:
+        self._memory, self._size = ctypes.create_string_buffer(SOCKADDR_MAX), ctypes.c_uint()
+        self._at = ctypes.addressof(self._memory), ctypes.addressof(self._size)
+
+    def of(self, fd: int) -> bytes:
+        """The peer's struct sockaddr; b"" where there is none."""
+        self._size.value = SOCKADDR_MAX
+        if _getpeername(fd, *self._at):
+            return b""
+        return ctypes.string_at(self._memory, self._size.value)
 
 
 def shut_writing(fd: int) -> None:
