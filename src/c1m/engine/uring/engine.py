@@ -55,6 +55,7 @@ from c1m.kernel.ring import Completions
 from c1m.kernel.uring_probe import probe
 
 NO_DATA = Ragged.empty()
+LOOK_NS = 10_000_000  # while no ring is given that could watch the caller's descriptor
 PASSES_MAX = 8  # that a cancelled accept may take to end
 
 
@@ -327,8 +328,9 @@ class UringEngine:
                 now = self._clock.now_ns()
                 timeout_ns = max(deadline - now, 0)
         batch = self._next_batch()
-        if self._rings.watched_is_ready:
-            self._rings.poll_watched(self._rings.places[0].ring)
+        if self._rings.watched_is_ready and not self._rings.watch_again():
+            timeout_ns = _sooner(timeout_ns, LOOK_NS)
+            deadline = now + timeout_ns
         if self._rings.is_low():
             self._settle_now()
             self._input.recycle()
@@ -505,8 +507,9 @@ class UringEngine:
         room = others[(ops == Op.WRITABLE) & (others[:, 2].view(np.int32) != -errno.ECANCELED)]
         for slot, tag, _, flags in room.tolist():
             self._output.writable(slot, tag, bool(flags & abi.CQE_MORE))
-        if np.count_nonzero(ops == Op.WATCH):
-            self._rings.take_watched()
+        watches = others[ops == Op.WATCH]
+        if len(watches):
+            self._rings.take_watched(watches)
         wakes = others[ops == Op.WAKE]
         if len(wakes):
             self._rings.take_wakes(wakes)

@@ -158,8 +158,7 @@ class RingSet:
         self._completions = np.zeros((COMPLETIONS_FIRST, 4), np.uint32)
         self._watching = False
         self.shortage.ends()
-        if self.watched_fd >= 0:
-            self.watch(self.watched_fd)
+        self.watch_again()
 
     def may_add(self) -> bool:
         """Whether one more ring may be asked for: there is room, and none was refused just now."""
@@ -258,29 +257,42 @@ class RingSet:
         ring.push(poll(self.kernel.wake_fd(), abi.POLLIN, pack_one(0, 0, Op.WAKE)))
 
     def watch(self, fd: int) -> None:
-        """A sleep also ends while this descriptor is readable (below 0: no more).
+        """A sleep also ends while this descriptor is readable (below 0: no more)."""
+        if fd < 0 <= self.watched_fd and self.places:
+            target = np.array([pack_one(0, 0, Op.WATCH)], np.uint64)
+            self.places[0].ring.push(cancel(target))
+        self.watched_fd, self.watched_is_ready = fd, False
+        self.watch_again()
 
-        Raises LimitError.
+    def watch_again(self) -> bool:
+        """Once for each time that it was readable: what is left then completes at once.
+
+        False where the kernel gives no ring that could watch it: then it may be readable, for all
+        that is known.
         """
-        self.watched_fd = fd
-        if fd < 0:
-            self.places[0].ring.push(cancel(np.array([pack_one(0, 0, Op.WATCH)], np.uint64)))
-        elif self.places:
+        if self.watched_fd < 0:
+            return True
+        if self.places:
             self.poll_watched(self.places[0].ring)
-        else:
+            return True
+        try:
             self.add(accepts=True)
+        except LimitError:
+            self.watched_is_ready = True
+        return bool(self.places)
 
     def poll_watched(self, ring: RingLike) -> None:
-        """Once for each time that it was readable: what is left then completes at once."""
+        """What `watch_again` asks of a ring; the first ring does so as it begins."""
         if self.watched_fd >= 0:
             self.watched_is_ready = False
             data = pack_one(0, 0, Op.WATCH)
             ring.push(poll(self.watched_fd, abi.POLLIN, data, once=True))
 
-    def take_watched(self) -> None:
-        """The completion of that poll."""
-        self.woken = True
-        self.watched_is_ready = self.watched_fd >= 0
+    def take_watched(self, watches: Completions) -> None:
+        """Completions of that poll (at least one), or of one that `watch` has cancelled."""
+        is_ready = watches[:, 2].view(np.int32) != -errno.ECANCELED
+        if is_ready.any() and self.watched_fd >= 0:
+            self.woken = self.watched_is_ready = True
 
     def take_wakes(self, wakes: Completions) -> None:
         """Completions (at least one) that say that `wake` was called."""
