@@ -199,7 +199,7 @@ class UringEngine:
 
     def limit_output(self, slot: int, low: int, high: int) -> None:
         if self.table.states[slot]:
-            self._output.outbox.limit(slot, low, high)
+            self._output.limit(slot, low, high)
 
     def end_output(self, slot: int) -> None:
         self._settle_now()
@@ -466,8 +466,11 @@ class UringEngine:
         if not len(completions):
             return completions
         ops = completions[:, 1] & OP
+        heads = completions[ops == Op.OUTBOX]
+        if len(heads):
+            self._output.heads_done(heads)
         # What is neither a send's outcome nor a command's is taken up by the next pass.
-        later = completions[(ops != Op.SEND) & (ops != Op.COMMAND)]
+        later = completions[(ops != Op.SEND) & (ops != Op.COMMAND) & (ops != Op.OUTBOX)]
         if len(later):
             self._early.append(later)
         commands: Completions = completions[ops == Op.COMMAND]
@@ -501,8 +504,7 @@ class UringEngine:
         connects = others[ops == Op.CONNECT]
         if len(connects):
             self._connected(connects, batch)
-        for slot, tag, result, _ in others[ops == Op.OUTBOX].tolist():
-            self._output.outbox_done(slot, tag, result - (1 << 32) if result >> 31 else result)
+        self._output.heads_done(others[ops == Op.OUTBOX])
         # After the sends: a poll that woke behind a refusal is what the refused one waits for.
         room = others[(ops == Op.WRITABLE) & (others[:, 2].view(np.int32) != -errno.ECANCELED)]
         for slot, tag, _, flags in room.tolist():

@@ -232,7 +232,17 @@ class Output:
                 self._statistics.unsent_bytes += int(data.lengths[i])
 
     def _append(self, slot: int, data: memoryview) -> None:
-        self.blocked.extend(self.outbox.append(slot, data))
+        for passed in self.outbox.append(slot, data):
+            if passed in self.drained:  # not reported yet: it is blocked, as its caller knows
+                self.drained.remove(passed)
+            else:
+                self.blocked.append(passed)
+
+    def limit(self, slot: int, low: int, high: int) -> None:
+        """See Engine.limit_output."""
+        self.outbox.limit(slot, low, high)
+        if self.outbox.is_over(slot) and slot in self.drained:
+            self.drained.remove(slot)
 
     # --- connections that were closed -----------------------------------------------------------
 
@@ -362,7 +372,12 @@ class Output:
         address = np.frombuffer(head, np.uint8).ctypes.data
         self._push(slot, sub.send_head(int(self._file(slot)[0]), address, len(head), data))
 
-    def outbox_done(self, slot: int, tag: int, result: int) -> None:
+    def heads_done(self, heads: Completions) -> None:
+        """Completions of outboxes' heads."""
+        for slot, tag, result, _ in heads.tolist():
+            self._outbox_done(slot, tag, result - (1 << 32) if result >> 31 else result)
+
+    def _outbox_done(self, slot: int, tag: int, result: int) -> None:
         """The kernel is done with an outbox's head."""
         self._flights.pop(slot | tag << 32, None)
         if self._table.generations[slot] != tag >> GENERATION_SHIFT:
