@@ -96,3 +96,43 @@ def test_a_refused_connection_leaves_no_cycle() -> None:
         return len(gc.get_referrers(caught))
 
     assert c1m.run(main()) == asyncio.run(main())
+
+
+def test_a_protocol_is_given_no_more_at_once_than_by_asyncio() -> None:
+    """aiohttp: who pauses reading at a limit has at most one read of asyncio's beyond it."""
+    most, size = 256 * 1024, 4 << 20
+
+    class Pausing(asyncio.Protocol):
+        """Pauses at each piece, and reads on in the next iteration."""
+
+        def __init__(self) -> None:
+            self.pieces: list[int] = []
+            self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            assert self.transport.is_reading()
+            self.pieces.append(len(data))
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_later(0.001, self.transport.resume_reading)
+            if sum(self.pieces) == size:
+                self.transport.close()
+                self.done.set_result(None)
+
+    async def main() -> list[int]:
+        made = Pausing()
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(lambda: made, "127.0.0.1", 0) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(bytes(size))
+            await writer.drain()
+            await made.done
+            writer.close()
+            await writer.wait_closed()
+        return made.pieces
+
+    pieces = c1m.run(main())
+    assert sum(pieces) == size and max(pieces) <= most

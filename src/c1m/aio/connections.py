@@ -26,7 +26,7 @@ import numpy as np
 
 from c1m.addresses import ListeningSocket
 from c1m.aio.private import format_callback
-from c1m.aio.transport import HIGH, EngineTransport
+from c1m.aio.transport import HIGH, PIECE_MAX, EngineTransport
 from c1m.clock import SystemClock
 from c1m.engine.contract import NOTHING, Engine, Slots
 from c1m.engine.ragged import Ragged
@@ -312,7 +312,9 @@ class Connections:
             for slot, at, length in columns:
                 by_slot.setdefault(slot, []).append(memory[at : at + length])
             for slot, mine in by_slot.items():
-                self._take(slot, b"".join(mine))
+                whole = b"".join(mine)
+                for at in range(0, len(whole), PIECE_MAX):
+                    self._take(slot, whole[at : at + PIECE_MAX])
             return
         pieces = ((slot, bytes(memory[at : at + length])) for slot, at, length in columns)
         if len(those) > GROUP and self._ticks.batch.is_plain and not self.loop._debug:

@@ -21,6 +21,7 @@ from c1m.aio.sockets import EngineSocket, address_of
 
 HIGH = 64 * 1024  # bytes: asyncio's own high watermark; the low one is a quarter
 SMALL = 4096  # bytes: one piece of so much a connection and iteration is not weighed
+PIECE_MAX = 256 * 1024  # bytes given to a protocol at once, as asyncio's: it may pause in between
 Buffer = bytes | bytearray | memoryview
 
 
@@ -214,7 +215,11 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
             return
         if self._kept or self._paused or self._protocol is None:
             self._kept += piece
-        elif self._is_buffered:
+        else:
+            self._hand(piece)
+
+    def _hand(self, piece: bytes | memoryview) -> None:
+        if self._is_buffered:
             self._fill(memoryview(piece))
         else:
             self._data_received(bytes(piece))
@@ -222,8 +227,8 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     def _deliver(self) -> None:
         """What was kept, then the end of the stream."""
         while self._kept and self.is_reading():
-            kept, self._kept = self._kept, b""
-            self._keep_or_take(kept)
+            piece, self._kept = self._kept[:PIECE_MAX], self._kept[PIECE_MAX:]
+            self._hand(piece)
         self._look()
         if self._has_eof and not self._kept and self.is_reading():
             self._has_eof = False
