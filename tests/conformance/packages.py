@@ -84,7 +84,7 @@ def run_suite(suite: Suite, loop: str, what: Sequence[str], turn: str = "") -> R
             "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         command = [
-            str(suite.python), "-m", "pytest", "-p", "c1m_in_place", "-p", "no:cacheprovider",
+            str(suite.python), "-P", "-m", "pytest", "-p", "c1m_in_place", "-p", "no:cacheprovider",
             "-q", f"--timeout={TEST_S}", "--timeout-method=signal", *suite.arguments,
             *(f"--deselect={name}" for name in suite.not_run), *what,
         ]  # fmt: skip
