@@ -1,0 +1,78 @@
+"""`python -m tests.conformance [SUITE ...]`: the foreign suites on c1m's loop, beside asyncio's."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Sequence
+
+from . import obtaining, tables
+from .comparing import compare
+from .runs import On
+from .suites import SUITES, CannotBeHad
+from .tables import Row
+from .verdicts import exclusions
+
+ENGINES = ("uring", "epoll")
+
+
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all")
+    parser.add_argument("--engine", choices=ENGINES, action="append", help="one only; both")
+    parser.add_argument("--quick", action="store_true", help="the sample of the default tests")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="a module, class or test, as in test_events.EPollEventLoopTests",
+    )
+    parser.add_argument("--loop", choices=("c1m", "asyncio"), default="c1m")
+    parser.add_argument("--python", default=sys.executable, help="another interpreter to run it on")
+    parser.add_argument("--lines", type=int, default=12, help="of what is said of a failure")
+    asked = parser.parse_args(words)
+    for name in asked.suites:
+        if name not in SUITES:
+            parser.error(f"no suite is called {name!r}; there are {', '.join(SUITES)}")
+    return asked
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """0 where nothing failed that passes on asyncio's own loop."""
+    asked = arguments(words)
+    version = obtaining.version_of(asked.python)
+    rows: list[Row] = []
+    for name in asked.suites or SUITES:
+        try:
+            suite = SUITES[name](asked.python)
+        except CannotBeHad as why:
+            print(f"{name} cannot be had here: {why}", file=sys.stderr)
+            return 2
+        names = asked.only or (suite.sample if asked.quick else suite.modules)
+        engines = (asked.engine or ENGINES) if asked.loop == "c1m" else ("",)
+        for engine in engines:
+            on = On(asked.python, asked.loop, engine)
+            print(f"{name} on {on} ...", file=sys.stderr, flush=True)
+            row = Row(name, str(on), version, compare(suite, names, on, exclusions()))
+            rows.append(row)
+            _report(row, asked.lines)
+    print(tables.table(rows), tables.NOTES, sep="\n\n")
+    print(f"Linux {platform.release()}, {platform.machine()}")
+    return int(any(row.count()["failed"] for row in rows))
+
+
+def _report(row: Row, lines: int) -> None:
+    for verdict in ("failed", "unsteady"):
+        text = tables.listed(row, verdict, lines)  # type: ignore[arg-type]
+        if text:
+            print(f"{row.suite} on {row.loop}, {verdict}:\n{text}\n", flush=True)
+    for verdict in ("asyncio's fails too",):
+        text = tables.listed(row, verdict)  # type: ignore[arg-type]
+        if text:
+            print(f"{row.suite} on {row.loop}, {verdict}:\n{text}\n", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

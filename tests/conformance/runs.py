@@ -1,0 +1,140 @@
+"""Runs a suite on a loop, module by module, in workers that may hang or die.
+
+A worker that says nothing for a while is in a test that hangs: that test has failed, and another
+worker goes on with the tests after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .obtaining import ROOT
+from .protocol import Job, Result, Started, read_line
+from .suites import Suite
+
+SILENCE_S = 90  # no test of the suites takes a third of that
+LOG_LINES = 60
+
+
+@dataclass(frozen=True)
+class On:
+    """What a suite is run on."""
+
+    python: str
+    loop: str
+    engine: str
+
+    def __str__(self) -> str:
+        return self.loop if self.loop == "asyncio" else f"{self.loop}, {self.engine}"
+
+
+def run(suite: Suite, names: Iterable[str], on: On) -> dict[str, Result]:
+    """Results by test, of modules, classes or tests of the suite, in order."""
+    results: dict[str, Result] = {}
+    for name in names:
+        for result in run_name(suite, name, on):
+            short = result.test.removeprefix(suite.prefix)
+            results[short] = Result(short, result.outcome, result.text, result.loops)
+    return results
+
+
+def run_name(
+    suite: Suite, name: str, on: On, only: Sequence[str] | None = None
+) -> list[Result]:
+    """Results of one module, class or test. `only` and the results have names with the prefix."""
+    results: list[Result] = []
+    while True:
+        job = Job(
+            module=suite.prefix + name,
+            loop=on.loop,
+            engine=on.engine,
+            only=None if only is None else list(only),
+            without=[result.test for result in results],
+            package_paths=[(package, str(path)) for package, path in suite.package_paths],
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            worker = _Worker(suite, job, on, Path(scratch))
+            complete = worker.watch()
+        results += worker.results
+        if complete:
+            return results
+
+
+@dataclass
+class _Worker:
+    suite: Suite
+    job: Job
+    on: On
+    scratch: Path
+    results: list[Result] = field(default_factory=list)
+    running: str | None = None
+
+    def watch(self) -> bool:
+        """Run it to its end: whether it came to the end of its tests."""
+        reading, writing = os.pipe()
+        log = self.scratch / "log"
+        work = self.scratch / "work"
+        work.mkdir()
+        with log.open("wb") as output, open(reading, "rb", buffering=0) as lines:
+            process = subprocess.Popen(
+                [self.on.python, "-m", "conformance.worker", str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=self._environment(),
+                cwd=work,
+                pass_fds=(writing,),
+                start_new_session=True,
+            )
+            os.close(writing)
+            assert process.stdin is not None
+            process.stdin.write(f"{self.job.line()}\n".encode())
+            process.stdin.close()
+            ended = self._read(lines.fileno())
+            if not ended:
+                process.send_signal(signal.SIGABRT)  # it says where it is before it dies
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            status = process.wait()
+        if ended and status == 0 and self.running is None:
+            return True
+        how = f"the worker ended with {status}" if ended else f"nothing for {SILENCE_S} seconds"
+        said = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+        if self.running is None:  # of no test's making: nothing can be said of the module
+            raise RuntimeError(f"{self.job.module} on {self.on}: {how}.\n{said}")
+        self.results.append(Result(self.running, "failed", f"{how}\n{said}"))
+        return False
+
+    def _read(self, descriptor: int) -> bool:
+        """Take what it says until it closes the pipe (True) or is silent for too long."""
+        unfinished = b""
+        while select.select([descriptor], [], [], SILENCE_S)[0]:
+            data = os.read(descriptor, 1 << 16)
+            if not data:
+                return True
+            *lines, unfinished = (unfinished + data).split(b"\n")
+            for line in lines:
+                self._take(read_line(line.decode()))
+        return False
+
+    def _take(self, message: Started | Result) -> None:
+        if isinstance(message, Started):
+            self.running = message.test
+        else:
+            self.results.append(message)
+            self.running = None
+
+    def _environment(self) -> dict[str, str]:
+        paths = [ROOT / "src", ROOT / "tests", *self.suite.paths]
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "C1M_"))}
+        return {**kept, "PYTHONPATH": os.pathsep.join(map(str, paths)), "LC_ALL": "C.UTF-8"}
