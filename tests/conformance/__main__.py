@@ -12,7 +12,7 @@ from .comparing import compare
 from .runs import On
 from .suites import SUITES, CannotBeHad
 from .tables import Row
-from .verdicts import exclusions
+from .verdicts import Judged, exclusions
 
 ENGINES = ("uring", "epoll")
 
@@ -55,23 +55,23 @@ def main(words: Sequence[str] | None = None) -> int:
         for engine in engines:
             on = On(asked.python, asked.loop, engine)
             print(f"{name} on {on} ...", file=sys.stderr, flush=True)
-            row = Row(name, str(on), version, compare(suite, names, on, exclusions()))
-            rows.append(row)
-            _report(row, asked.lines)
+            judged: list[Judged] = []
+            for one in compare(suite, names, on, exclusions()):
+                judged.append(one)
+                _report(one, asked.lines)
+            rows.append(Row(name, str(on), version, judged))
     print(tables.table(rows), tables.NOTES, sep="\n\n")
     print(f"Linux {platform.release()}, {platform.machine()}")
     return int(any(row.count()["failed"] for row in rows))
 
 
-def _report(row: Row, lines: int) -> None:
-    for verdict in ("failed", "unsteady"):
-        text = tables.listed(row, verdict, lines)  # type: ignore[arg-type]
-        if text:
-            print(f"{row.suite} on {row.loop}, {verdict}:\n{text}\n", flush=True)
-    for verdict in ("asyncio's fails too",):
-        text = tables.listed(row, verdict)  # type: ignore[arg-type]
-        if text:
-            print(f"{row.suite} on {row.loop}, {verdict}:\n{text}\n", flush=True)
+def _report(one: Judged, last_lines: int) -> None:
+    if one.verdict in ("failed", "unsteady", "asyncio's fails too"):
+        print(f"{one.verdict}: {one.test}")
+        if one.verdict != "asyncio's fails too":
+            for line in one.text.strip().splitlines()[-last_lines:]:
+                print(f"    {line}")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from . import runs
@@ -14,10 +14,9 @@ from .verdicts import Exclusion, Judged, judge
 
 def compare(
     suite: Suite, names: Sequence[str], on: On, excluded: Iterable[Exclusion]
-) -> list[Judged]:
-    """The verdict on each test of the modules, classes or tests that are named."""
+) -> Iterator[Judged]:
+    """The verdict on each test of the modules, classes or tests that are named, as they run."""
     excluded = list(excluded)
-    judged: list[Judged] = []
     for name in names:
         ours = runs.run(suite, [name], on)
         exclusion = {
@@ -28,8 +27,7 @@ def compare(
         again = _once_more(suite, name, on, failed)
         theirs = _once_more(suite, name, replace(on, loop="asyncio"), asked)
         for test, result in ours.items():
-            judged.append(judge(result, again.get(test), theirs.get(test), exclusion[test]))
-    return judged
+            yield judge(result, again.get(test), theirs.get(test), exclusion[test])
 
 
 def _once_more(suite: Suite, name: str, on: On, tests: Sequence[str]) -> dict[str, Result]:

@@ -20,7 +20,7 @@ from .obtaining import ROOT
 from .protocol import Job, Result, Started, read_line
 from .suites import Suite
 
-SILENCE_S = 90  # no test of the suites takes a third of that
+SILENCE_S = 40  # no test of the suites takes half of that
 LOG_LINES = 60
 
 

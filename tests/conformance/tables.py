@@ -1,4 +1,4 @@
-"""The table of a comparison, and the lists of what did not pass."""
+"""The table of a comparison."""
 
 from __future__ import annotations
 
@@ -44,14 +44,3 @@ def table(rows: Sequence[Row]) -> str:
         numbers = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
         text.append("  ".join(names + numbers).rstrip())
     return "\n".join(text)
-
-
-def listed(row: Row, verdict: Verdict, last_lines: int = 0) -> str:
-    """The tests with this verdict, one a line, each with the end of what there is to say."""
-    lines = []
-    for one in row.judged:
-        if one.verdict == verdict:
-            lines.append(f"  {one.test}")
-            said = one.text.strip().splitlines()[-last_lines:] if last_lines else []
-            lines += [f"      {line}" for line in said]
-    return "\n".join(lines)
