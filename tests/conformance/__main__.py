@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -42,6 +43,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """0 where nothing failed that passes on asyncio's own loop."""
     asked = arguments(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its workers end with it
     version = obtaining.version_of(asked.python)
     rows: list[Row] = []
     for name in asked.suites or SUITES:
@@ -54,11 +56,12 @@ def main(words: Sequence[str] | None = None) -> int:
         engines = (asked.engine or ENGINES) if asked.loop == "c1m" else ("",)
         for engine in engines:
             on = On(asked.python, asked.loop, engine)
-            print(f"{name} on {on} ...", file=sys.stderr, flush=True)
             judged: list[Judged] = []
-            for one in compare(suite, names, on, exclusions()):
-                judged.append(one)
-                _report(one, asked.lines)
+            for module in names:
+                print(f"{name} on {on}: {module}", file=sys.stderr, flush=True)
+                for one in compare(suite, module, on, exclusions()):
+                    judged.append(one)
+                    _report(one, asked.lines)
             rows.append(Row(name, str(on), version, judged))
     print(tables.table(rows), tables.NOTES, sep="\n\n")
     print(f"Linux {platform.release()}, {platform.machine()}")

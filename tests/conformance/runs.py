@@ -12,9 +12,10 @@ import select
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from .obtaining import ROOT
 from .protocol import Job, Result, Started, read_line
@@ -36,22 +37,14 @@ class On:
         return self.loop if self.loop == "asyncio" else f"{self.loop}, {self.engine}"
 
 
-def run(suite: Suite, names: Iterable[str], on: On) -> dict[str, Result]:
-    """Results by test, of modules, classes or tests of the suite, in order."""
-    results: dict[str, Result] = {}
-    for name in names:
-        for result in run_name(suite, name, on):
-            short = result.test.removeprefix(suite.prefix)
-            results[short] = Result(short, result.outcome, result.text, result.loops)
-    return results
+def run(suite: Suite, name: str, on: On, only: Sequence[str] | None = None) -> dict[str, Result]:
+    """Results by test of one module, class or test of the suite, in order.
 
-
-def run_name(
-    suite: Suite, name: str, on: On, only: Sequence[str] | None = None
-) -> list[Result]:
-    """Results of one module, class or test. `only` and the results have names with the prefix."""
+    `only` those tests, by their names with the suite's prefix.
+    """
     results: list[Result] = []
-    while True:
+    complete = False
+    while not complete:
         job = Job(
             module=suite.prefix + name,
             loop=on.loop,
@@ -64,8 +57,8 @@ def run_name(
             worker = _Worker(suite, job, on, Path(scratch))
             complete = worker.watch()
         results += worker.results
-        if complete:
-            return results
+    short = [replace(each, test=each.test.removeprefix(suite.prefix)) for each in results]
+    return {each.test: each for each in short}
 
 
 @dataclass
@@ -79,11 +72,23 @@ class _Worker:
 
     def watch(self) -> bool:
         """Run it to its end: whether it came to the end of its tests."""
-        reading, writing = os.pipe()
         log = self.scratch / "log"
+        with log.open("wb") as output:
+            how = self._run(output)
+        if how == "" and self.running is None:
+            return True
+        said = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+        if self.running is None:  # of no test's making: nothing can be said of the module
+            raise RuntimeError(f"{self.job.module} on {self.on}: {how}.\n{said}")
+        self.results.append(Result(self.running, "failed", f"{how or 'the worker ended'}\n{said}"))
+        return False
+
+    def _run(self, output: IO[bytes]) -> str:
+        """What went wrong with the process, or ""."""
+        reading, writing = os.pipe()
         work = self.scratch / "work"
         work.mkdir()
-        with log.open("wb") as output, open(reading, "rb", buffering=0) as lines:
+        with open(reading, "rb", buffering=0) as lines:
             process = subprocess.Popen(
                 [self.on.python, "-m", "conformance.worker", str(writing)],
                 stdin=subprocess.PIPE,
@@ -95,25 +100,21 @@ class _Worker:
                 start_new_session=True,
             )
             os.close(writing)
-            assert process.stdin is not None
-            process.stdin.write(f"{self.job.line()}\n".encode())
-            process.stdin.close()
-            ended = self._read(lines.fileno())
-            if not ended:
+            try:
+                assert process.stdin is not None
+                process.stdin.write(f"{self.job.line()}\n".encode())
+                process.stdin.close()
+                if self._read(lines.fileno()):
+                    status = process.wait(SILENCE_S)
+                    return f"the worker ended with {status}" if status else ""
                 process.send_signal(signal.SIGABRT)  # it says where it is before it dies
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(5)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            status = process.wait()
-        if ended and status == 0 and self.running is None:
-            return True
-        how = f"the worker ended with {status}" if ended else f"nothing for {SILENCE_S} seconds"
-        said = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
-        if self.running is None:  # of no test's making: nothing can be said of the module
-            raise RuntimeError(f"{self.job.module} on {self.on}: {how}.\n{said}")
-        self.results.append(Result(self.running, "failed", f"{how}\n{said}"))
-        return False
+                return f"nothing for {SILENCE_S} seconds"
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def _read(self, descriptor: int) -> bool:
         """Take what it says until it closes the pipe (True) or is silent for too long."""
