@@ -139,6 +139,15 @@ def test_listening_on_nothing_stops_accepting_and_keeps_what_is_open(world: Worl
     world.pump(lambda: peer.received == b"still here")
 
 
+def test_a_port_is_free_at_once_though_somebody_waits(world: World) -> None:
+    world.settle()
+    world.harness.peer(world.endpoint)
+    assert world.engine.listen([], 0) == []
+    late = world.harness.peer(world.endpoint)
+    world.pump(late.has_ended)
+    assert late.error == errno.ECONNREFUSED
+
+
 def test_listening_again_after_stopping(world: World) -> None:
     world.engine.listen([], 0)
     world.listen(world.endpoint)
