@@ -77,10 +77,13 @@ def test_a_life() -> None:
     assert table.is_open(slots(3)).all()
     table.linger(slots(3))
     assert not table.is_open(slots(3)).any()
-    assert table.slots_in(ConnState.LINGERING, ConnState.CONNECTING).tolist() == [3, 5]
+    assert table.slots_in(table.capacity, ConnState.LINGERING, ConnState.CONNECTING).tolist() == [
+        3,
+        5,
+    ]
     table.free(slots(3))
     assert table.describe(3) == "slot 3 (FREE, generation 1, flags 0)"
-    assert table.slots_in(ConnState.FREE).dtype == np.int32
+    assert table.slots_in(table.capacity, ConnState.FREE).dtype == np.int32
 
 
 def test_who_may_be_sent_to_is_those_open_or_half_closed() -> None:
@@ -91,7 +94,7 @@ def test_who_may_be_sent_to_is_those_open_or_half_closed() -> None:
     table.advance(slots(1, 4), ConnEvent.EOF)
     table.linger(slots(2))
     every = np.arange(8, dtype=np.int32)
-    usable = table.slots_in(ConnState.OPEN, ConnState.HALF_CLOSED)
+    usable = table.slots_in(table.capacity, ConnState.OPEN, ConnState.HALF_CLOSED)
     assert every[table.is_open(every)].tolist() == usable.tolist() == [0, 1, 4]
     table.free(slots(0, 4))
     assert every[table.is_open(every)].tolist() == [1]
@@ -101,7 +104,7 @@ def test_nothing_at_all_is_fine() -> None:
     table = ConnTable(2)
     table.open(slots(), ConnEvent.ACCEPT)
     table.free(slots())
-    assert table.slots_in(ConnState.OPEN).tolist() == []
+    assert table.slots_in(table.capacity, ConnState.OPEN).tolist() == []
 
 
 def test_a_generation_wraps_around() -> None:

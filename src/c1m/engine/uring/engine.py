@@ -300,9 +300,10 @@ class UringEngine:
             return
         self._is_shut = True
         self._acceptor.listen([], 0)
+        top = self._rings.top()
         for state in (ConnState.CONNECTING, ConnState.OPEN, ConnState.HALF_CLOSED):
-            self.close(self.table.slots_in(state), abort=False)
-        lingering = self.table.slots_in(ConnState.LINGERING)
+            self.close(self.table.slots_in(top, state), abort=False)
+        lingering = self.table.slots_in(top, ConnState.LINGERING)
         self._statistics.lingering -= len(lingering)
         self._free(lingering)
         self._rings.submit_all()

@@ -91,11 +91,11 @@ class ConnTable:
         is_open: npt.NDArray[np.bool_] = (self.flags[slots] & IS_OPEN) != 0
         return is_open
 
-    def slots_in(self, *states: ConnState) -> Slots:
-        """All slots in one of these states, ascending: a scan over the whole column."""
-        found = np.zeros(self.capacity, bool)
+    def slots_in(self, top: int, *states: ConnState) -> Slots:
+        """All slots below `top` in one of these states, ascending: a scan over that much."""
+        found = np.zeros(top, bool)
         for state in states:
-            found |= self.states == state
+            found |= self.states[:top] == state
         return np.flatnonzero(found).astype(np.int32)
 
     def describe(self, slot: int) -> str:
