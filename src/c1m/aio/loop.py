@@ -231,7 +231,13 @@ class EventLoop(LoopBase):  # type: ignore[misc]
         self, protocol_factory: Any, path: Any = None, *, sock: Any = None, **named: Any
     ) -> Any:
         """As asyncio's."""
-        if path is None or sock is not None:
+        # What is wrong with the other arguments is asyncio's to say, before anything is connected.
+        is_tls = bool(named.get("ssl"))
+        timeouts = (named.get("ssl_handshake_timeout"), named.get("ssl_shutdown_timeout"))
+        is_odd = is_tls == (named.get("server_hostname") is None) or (
+            not is_tls and timeouts != (None, None)
+        )
+        if path is None or sock is not None or is_odd:
             return await super().create_unix_connection(protocol_factory, path, sock=sock, **named)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
