@@ -125,6 +125,27 @@ class Connections:
             raise OSError(9, "This connection has ended.")
         return self.engine.descriptor(slot)
 
+    def end(self, transport: EngineTransport) -> None:
+        """connection_lost in the iteration after close or abort, where nothing is unsent.
+
+        So does asyncio, and who closes and waits for one iteration relies on it. The engine reports
+        the end later, and is not listened to.
+        """
+        slot = transport._slot
+        if slot < 0:
+            return  # it was reported meanwhile
+        if transport in self.to_drop:
+            self._drop()
+        elif not transport._conn_lost:
+            if transport in self.to_close:  # not handed over yet, in the midst of a large batch
+                self.loop.call_soon(self.end, transport, context=transport._context)
+                return
+            if self.engine.unsent(slot):
+                return
+        del self._transports[slot]
+        self._count_end(CloseReason.LOCAL)
+        transport._call_connection_lost(transport._error)
+
     # --- connections begin ----------------------------------------------------------------------
 
     def listen(self, listening: Listening) -> None:
@@ -401,14 +422,16 @@ class Connections:
             transport = self._transports.pop(slot, None)
             if transport is None:
                 continue
-            reason = reason_of(code) if code else CloseReason.LOCAL
-            self.statistics.closed[reason] += 1
-            self.statistics.live -= 1
+            self._count_end(reason_of(code) if code else CloseReason.LOCAL)
             error = transport._error
             if code and error is None:
                 error = OSError(code, os.strerror(code))
             transport._slot = -1
             self.call(transport, transport._call_connection_lost, error)
+
+    def _count_end(self, reason: CloseReason) -> None:
+        self.statistics.closed[reason] += 1
+        self.statistics.live -= 1
 
 
 def _slots_of(transports: list[EngineTransport]) -> Slots:

@@ -51,6 +51,9 @@ class Streams(Protocol):
     def descriptor(self, slot: int) -> int:
         """A new descriptor; raises OSError."""
 
+    def end(self, transport: EngineTransport) -> None:
+        """connection_lost in the iteration after close or abort, where nothing is unsent."""
+
 
 class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     """A stream over TCP or a unix socket. Used in the loop's thread only."""
@@ -377,6 +380,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
             self._is_plain = False
             self._end_writing()
             self._streams.to_close.append(self)
+            self._loop.call_soon(self._streams.end, self, context=self._context)
 
     def abort(self) -> None:
         """Close at once and drop what the kernel has not taken; also after close()."""
@@ -407,6 +411,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._error = error
         self._kept = b""
         self._streams.to_drop.append(self)
+        self._loop.call_soon(self._streams.end, self, context=self._context)
 
     def _call_connection_lost(self, error: BaseException | None) -> None:
         """The slot is no longer ours."""
