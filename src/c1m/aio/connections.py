@@ -426,6 +426,7 @@ class Connections:
             error = transport._error
             if code and error is None:
                 error = OSError(code, os.strerror(code))
+            transport.release()
             transport._slot = -1
             self.call(transport, transport._call_connection_lost, error)
 

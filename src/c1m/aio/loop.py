@@ -181,10 +181,9 @@ class EventLoop(LoopBase):  # type: ignore[misc]
         transport._known().update(extra or {})
         transport.set_protocol(protocol)
         self.call_soon(protocol.connection_made, transport, context=transport._context)
-        if transport._kept or transport._has_eof:
-            self.call_soon(transport._deliver, context=transport._context)
         if waiter is not None:
             self.call_soon(set_result_unless_cancelled, waiter, None)
+        transport.hold()
         return transport
 
     def _make_ssl_transport(

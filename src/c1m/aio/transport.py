@@ -68,6 +68,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     _conn_lost = 0
     _error: BaseException | None = None
     _fd = -1  # made for who has asked for one
+    _held = False  # who awaits this connection has not been told of it
     _has_eof = False  # the end of the stream came while it could not be delivered
     _is_strict = False  # each write looks at the watermarks at once
     _kept = b""  # came while it could not be delivered
@@ -185,7 +186,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     def _look(self) -> None:
         """Whether data goes the short way."""
         self._is_plain = not (
-            self._closing or self._paused or self._is_buffered or self._kept
+            self._closing or self._paused or self._is_buffered or self._kept or self._held
             or self._protocol is None
         )  # fmt: skip
 
@@ -216,7 +217,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         """Data of a connection that is not plain."""
         if self._closing:
             return
-        if self._kept or self._paused or self._protocol is None:
+        if self._kept or self._paused or self._held or self._protocol is None:
             self._kept += piece
         else:
             self._hand(piece)
@@ -227,8 +228,26 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         else:
             self._data_received(bytes(piece))
 
+    def hold(self) -> None:
+        """Keep what comes until the next iteration but one.
+
+        As in asyncio: who awaits a connection has it before the first data is delivered.
+        """
+        self._held = True
+        self._loop.call_soon(self._loop.call_soon, self.release)
+
+    def release(self) -> None:
+        """Deliver from now on."""
+        if self._held:
+            self._held = False
+            self._look()
+            if self._kept or self._has_eof:
+                self._context.run(self._deliver)
+
     def _deliver(self) -> None:
         """What was kept, then the end of the stream."""
+        if self._held:
+            return
         while self._kept and self.is_reading():
             piece, self._kept = self._kept[:PIECE_MAX], self._kept[PIECE_MAX:]
             self._hand(piece)
@@ -276,7 +295,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     def _eof_came(self) -> None:
         if self._closing:
             return
-        if self._kept or self._paused or self._protocol is None:
+        if self._kept or self._paused or self._held or self._protocol is None:
             self._has_eof = True
         else:
             self._end_of_input()
