@@ -70,8 +70,10 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     _fd = -1  # made for who has asked for one
     _held = False  # who awaits this connection has not been told of it
     _has_eof = False  # the end of the stream came while it could not be delivered
+    _is_close_put_off = False  # until who was told to wait may write again
     _is_strict = False  # each write looks at the watermarks at once
     _kept = b""  # came while it could not be delivered
+    _lost_writes = 0  # to a transport that takes none
     _wrote_eof = False
 
     _start_tls_compatible = True
@@ -351,9 +353,9 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         if self._is_writable:
             return True
         if len(data):
-            if self._conn_lost >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            self._lost_writes += 1
+            if self._lost_writes >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
                 logger.warning("socket.send() raised exception.")
-            self._conn_lost += 1
         return False
 
     def can_write_eof(self) -> bool:
@@ -385,6 +387,9 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     def _maybe_resume_protocol(self) -> None:
         if self._protocol_paused and not self._conn_lost:
             super()._maybe_resume_protocol()
+            # What was held back may be written behind close(), too: TLS does so.
+            if self._is_close_put_off and not self._protocol_paused and not self._conn_lost:
+                self._close_behind_output()
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -397,9 +402,15 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         if not self._closing:
             self._closing = True
             self._is_plain = False
-            self._end_writing()
-            self._streams.to_close.append(self)
-            self._loop.call_soon(self._streams.end, self, context=self._context)
+            self._is_close_put_off = self._protocol_paused
+            if not self._protocol_paused:
+                self._close_behind_output()
+
+    def _close_behind_output(self) -> None:
+        self._is_close_put_off = False
+        self._end_writing()
+        self._streams.to_close.append(self)
+        self._loop.call_soon(self._streams.end, self, context=self._context)
 
     def abort(self) -> None:
         """Close at once and drop what the kernel has not taken; also after close()."""
