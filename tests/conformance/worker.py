@@ -101,6 +101,9 @@ def main() -> None:
         if (job.only is None or test.id() in job.only) and test.id() not in (job.without or ())
     )
     suite.run(Reporter(descriptor, counter))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # a thread that a test has left may never end
 
 
 if __name__ == "__main__":
