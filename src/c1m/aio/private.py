@@ -32,3 +32,13 @@ def attach(server: Any, transport: object) -> None:
 def detach(server: Any, transport: object) -> None:
     """One less."""
     server._detach(transport) if _ATTACH_TAKES_TRANSPORT else server._detach()
+
+
+def claim(loop: Any, fd: int, transport: object) -> None:
+    """add_reader and the like refuse this descriptor: it is a transport's."""
+    loop._transports[fd] = transport
+
+
+def disclaim(loop: Any, fd: int) -> None:
+    """It is nobody's again."""
+    loop._transports.pop(fd, None)

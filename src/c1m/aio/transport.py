@@ -166,12 +166,14 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     def _fileno(self) -> int:
         if self._slot >= 0 and self._fd < 0:
             self._fd = self._descriptor()
+            private.claim(self._loop, self._fd, self)
         return self._fd if self._slot >= 0 else -1
 
     def _close_descriptor(self) -> None:
         """What `fileno` has made, if anything: the peer sees the end when it is closed, too."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
+            private.disclaim(self._loop, fd)
             os.close(fd)
 
     def get_protocol(self) -> BaseProtocol:
