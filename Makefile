@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo test lint format docs setup programs clean bench bench-asyncio bench-million bench-quick bench-peers bench-page
+.PHONY: demo test lint format docs setup programs clean conformance bench bench-asyncio bench-million bench-quick bench-peers bench-page
 
 setup:
 	@./setup.sh
@@ -9,6 +9,13 @@ demo: setup
 
 test: setup programs lint
 	.venv/bin/python -m pytest
+
+# CPython's tests of asyncio, uvloop's, and those of packages, on c1m's event loop: half an hour and
+# more. `make conformance PYTHON=python3.13 SUITES=cpython` runs one suite on another interpreter.
+CONFORMANCE = .venv/bin/python -m tests.conformance
+conformance: setup
+	$(CONFORMANCE) $(or $(SUITES),cpython uvloop) $(if $(PYTHON),--python $(PYTHON)) $(ARGS)
+	$(if $(SUITES),,$(CONFORMANCE) packages)
 
 programs:
 	@./setup.sh programs

@@ -1,4 +1,7 @@
-"""`python -m tests.conformance [SUITE ...]`: the foreign suites on c1m's loop, beside asyncio's."""
+"""`python -m tests.conformance [SUITE ...]`: the foreign suites on c1m's loop, beside asyncio's.
+
+`python -m tests.conformance packages` are other people's packages, with a command line of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import obtaining, tables
+from . import obtaining, packages, tables
 from .comparing import compare
 from .runs import On
 from .suites import SUITES, CannotBeHad
@@ -18,7 +21,7 @@ from .verdicts import Judged, exclusions
 ENGINES = ("uring", "epoll")
 
 
-def arguments(words: Sequence[str] | None) -> argparse.Namespace:
+def arguments(words: Sequence[str]) -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all")
@@ -40,8 +43,10 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return asked
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str]) -> int:
     """0 where nothing failed that passes on asyncio's own loop."""
+    if words[:1] == ["packages"]:
+        return packages.main(words[1:])
     asked = arguments(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its workers end with it
     version = obtaining.version_of(asked.python)
@@ -78,4 +83,4 @@ def _report(one: Judged, last_lines: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,6 @@ Nothing of it is part of this repository, and nothing is installed into the syst
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys

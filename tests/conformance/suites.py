@@ -75,7 +75,15 @@ def uvloop(python: str) -> Suite:
         name="uvloop",
         prefix="tests.",
         modules=_modules(link, {"test_sourcecode"}),  # flake8 and mypy of uvloop's sources
-        sample=["test_context", "test_sockets", "test_tcp", "test_unix"],
+        sample=[
+            "test_context.Test_AIO_Context",
+            "test_sockets.TestAIOSockets",
+            "test_tcp.Test_AIO_TCP",
+            "test_tcp.Test_UV_TCP.test_transport_get_extra_info",
+            "test_tcp.Test_AIO_TCPSSL",
+            "test_unix.Test_AIO_Unix",
+            "test_unix.Test_AIO_UnixSSL",
+        ],
         paths=[tests, obtaining.site(python, PACKAGES)],
     )
 

@@ -13,7 +13,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 NOTES = """\
 asyncio's fails too: it does not pass on asyncio's own loop here either. skipped: by the suite
 itself, on both loops. excluded: tests/conformance/exclusions.toml says why. unsteady: failed, and
-passed when it was run again. no loop: it passes, and makes no loop of the kind that was replaced."""
+passed when it was run again. no loop: passes, and makes no loop of the kind that was replaced."""
 
 
 @dataclass(frozen=True)
