@@ -143,7 +143,7 @@ class UringEngine:
     def live_max(self, value: int) -> None:
         self._live_max = value
         self._acceptor.is_stale = True
-        self._few.is_open = False
+        self._leave_few()
 
     @property
     def thread(self) -> int | None:
@@ -159,11 +159,11 @@ class UringEngine:
     def listen(
         self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
     ) -> list[Endpoint]:
-        self._few.is_open = False
+        self._leave_few()
         return self._acceptor.listen(endpoints, backlog)
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
-        self._few.is_open = False
+        self._leave_few()
         slots = self._rings.take_places(len(destinations))
         self.table.open(slots, ConnEvent.CONNECT)
         self._statistics.connecting += len(slots)
@@ -174,9 +174,12 @@ class UringEngine:
         assert len(slots) == len(data)
         if len(slots) == 0:
             return
-        if len(slots) <= self._few.most and self._output.send_few(slots, data):
+        few = self._few
+        if few.replies:
+            self._reply()
+        if len(slots) <= few.most and self._output.send_few(slots, data):
             return
-        self._few.is_open = False
+        few.is_open = False
         if self._output.needs_settling(slots):
             self._settle_now()
         self._output.send(slots, data)
@@ -184,9 +187,23 @@ class UringEngine:
     def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
         if not slots:
             return
-        if len(slots) <= self._few.most and BYTES_AT and self._output.send_each(slots, pieces):
+        few = self._few
+        if few.replies:
+            self._reply()
+        if len(slots) <= few.most and BYTES_AT and self._output.send_each(slots, pieces):
             return
         self.send(np.array(slots, np.int32), Ragged.of(pieces))
+
+    def _reply(self) -> None:
+        """Send what `take` has returned so far."""
+        replies, self._few.replies = self._few.replies, []
+        self.send_each([slot for slot, _ in replies], [reply for _, reply in replies])
+
+    def _leave_few(self) -> None:
+        """Something else than a few sends is asked for."""
+        self._few.is_open = False
+        if self._few.replies:
+            self._reply()
 
     def flush(self) -> None:
         self._settle_now()
@@ -207,7 +224,7 @@ class UringEngine:
             self._commands.shut(slot)
 
     def receive(self, slots: Slots, on: bool) -> None:
-        self._few.is_open = False
+        self._leave_few()
         slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
         if on:
             self._input.resume(slots)
@@ -215,7 +232,7 @@ class UringEngine:
             self._input.pause(slots)
 
     def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
-        self._few.is_open = False
+        self._leave_few()
         slots = distinct(slots)
         connecting = slots[self.table.states[slots] == ConnState.CONNECTING]
         if len(connecting):
@@ -243,7 +260,7 @@ class UringEngine:
         self._output.finish(slots, drop=drop)
 
     def adopt(self, fd: int) -> int:
-        self._few.is_open = False
+        self._leave_few()
         try:
             slots = self._rings.take_places(1)
         except LimitError:
@@ -270,7 +287,7 @@ class UringEngine:
         return self._commands.peers(slots, family)
 
     def watch(self, fd: int) -> None:
-        self._few.is_open = False
+        self._leave_few()
         self._rings.watch(fd)
 
     @property
@@ -321,6 +338,8 @@ class UringEngine:
         if few.is_open and now < self._input.next_sweep_ns:
             batch = self._batch if self._batch.is_plain else self._next_batch()
             if few.wait(batch, timeout_ns, take):
+                if few.replies:
+                    self._reply()
                 batch = batch if take is None else NOTHING
                 if self._checks:
                     self._check(batch)
@@ -461,6 +480,7 @@ class UringEngine:
 
         Returns the completions of commands.
         """
+        self._leave_few()
         completions = self._rings.submit_all()
         self._connector.submitted()
         self._output.settle(completions)

@@ -66,6 +66,7 @@ class Few:
         output: Output,
     ) -> None:
         self.is_open = False
+        self.replies: list[tuple[int, bytes]] = []  # of `take`, still to be sent
         # A queue that runs full may have left something outside: that is for the long way.
         self.most = min(rings.tuning.few, rings.tuning.cq_entries - 1)
         self._rings = rings
@@ -112,7 +113,11 @@ class Few:
         return True
 
     def _hand_over(self, rows: Rows, take: Take) -> None:
-        """Plain data to `take`, piece by piece. It is copied, so the buffers go back at once."""
+        """Plain data to `take`, piece by piece. It is copied, so the buffers go back at once.
+
+        The replies go out together behind the last piece, or before anything else that is asked
+        for meanwhile.
+        """
         memory, size = self._memory, self._rings.arena.size
         activity = self._table.activity_at
         used: list[int] = []
@@ -130,7 +135,9 @@ class Few:
         self._output.all_went()
         self._statistics.received_bytes += total
         for slot, piece in pieces:
-            take(slot, piece)
+            reply = take(slot, piece)
+            if reply:
+                self.replies.append((slot, reply))  # not always the same list
 
     def take(self, rows: Rows, batch: EventBatch) -> bool:
         """Take completions (slot, tag, result, flags) that are all data of multishot receives that
