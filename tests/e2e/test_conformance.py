@@ -1,7 +1,7 @@
 """Parts of foreign suites on c1m's event loop: CPython's tests of asyncio, and uvloop's.
 
 All of them: `make conformance`. What a failure here says is in the suite's own words; the same
-test alone, with its traceback: `python -m tests.conformance cpython --only test_streams --lines 40`.
+test alone: `python -m tests.conformance cpython --only test_streams.StreamTests --lines 40`.
 """
 
 from __future__ import annotations
