@@ -137,9 +137,8 @@ class Connections:
         if transport in self.to_drop:
             self._drop()
         elif not transport._conn_lost:
-            if transport in self.to_close:  # not handed over yet, in the midst of a large batch
-                self.loop.call_soon(self.end, transport, context=transport._context)
-                return
+            if transport in self.to_close:  # what is ready comes before the next wait
+                self.flush()
             if self.engine.unsent(slot):
                 return
         del self._transports[slot]

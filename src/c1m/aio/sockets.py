@@ -36,6 +36,11 @@ class EngineSocket:
         self.type = socket.SOCK_STREAM
         self.proto = 0
 
+    def forget(self) -> None:
+        """The connection has ended, and nothing of it is held here."""
+        self._borrow, self._fileno = _is_gone, _no_descriptor
+        self._name = self._peer = _no_name
+
     def __repr__(self) -> str:
         return (
             f"<EngineSocket family={self.family!s} type={self.type!s} "
@@ -105,6 +110,18 @@ class EngineSocket:
         """Raises ValueError for True, as asyncio does."""
         if flag:
             raise ValueError("setblocking(): transport sockets cannot be blocking")
+
+
+def _is_gone() -> int:
+    raise OSError(errno.EBADF, "This connection has ended.")
+
+
+def _no_descriptor() -> int:
+    return -1
+
+
+def _no_name() -> None:
+    return None
 
 
 def address_of(family: int, raw: bytes) -> Any:

@@ -460,7 +460,9 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
                 self._protocol.connection_lost(error)
         finally:
             self._close_descriptor()
-            self._protocol = None
+            self._protocol = self._error = None  # no cycle is left: its traceback holds us
+            if self._extra is not None and "socket" in self._extra:
+                self._extra["socket"].forget()
             server, self._server = self._server, None
             if server is not None:
                 private.detach(server, self)
