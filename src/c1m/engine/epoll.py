@@ -240,8 +240,9 @@ class EpollEngine:
                 if taken == length:
                     continue
             passed = self._outbox.append(slot, memoryview(piece)[taken:])
-            if passed:
-                self._next.blocked.update(each for each in passed if states[each] in USABLE)
+            for each in passed:
+                if states[each] in USABLE:
+                    self._next.passed(each)
             self._watch(slot)
         counts.sent_bytes += sent
 
@@ -257,6 +258,8 @@ class EpollEngine:
     def limit_output(self, slot: int, low: int, high: int) -> None:
         if self._states[slot] != FREE:
             self._outbox.limit(slot, low, high)
+            if self._outbox.is_over(slot):
+                self._next.drained.discard(slot)
 
     def end_output(self, slot: int) -> None:
         if slot in self._outbox:
@@ -273,6 +276,10 @@ class EpollEngine:
     def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
         for slot in slots.tolist():
             state = self._states[slot]
+            if state == FREE and slot in self._next.closed:  # its end is not reported yet
+                code = self._next.closed.pop(slot)
+                if self.reports_ends and not abort:
+                    self._next.ended[slot] = code
             if state == FREE or (state == LINGERING and not (abort or drop)):
                 continue
             self._next.forget(slot)

@@ -58,10 +58,22 @@ class NextBatch:
             or self.closed or self.blocked or self.drained or self.expired or self.ended
         )  # fmt: skip
 
+    def passed(self, slot: int) -> None:
+        """Its output is over the high watermark. Where it has drained and that is not reported yet,
+        it is blocked as its caller knows: `blocked` comes before `drained` in a batch.
+        """
+        if slot in self.drained:
+            self.drained.remove(slot)
+        else:
+            self.blocked.add(slot)
+
     def forget(self, slot: int) -> None:
         """The caller has closed the slot: nothing about it may follow."""
         self.failed.pop(slot, None)
         self.blocked.discard(slot)
+        self.drained.discard(slot)
+        if slot in self.eof:
+            self.eof.remove(slot)
 
     def take(self, pieces: int, nbytes: int) -> EventBatch:
         """The batch, with the first `pieces` pieces of data, `nbytes` in all; then all anew."""
