@@ -11,6 +11,7 @@ from c1m.engine.contract import EventBatch
 from contract.log import Conn
 from contract.peers import Peer
 from contract.sample import noise
+from contract.uring_harnesses import FakeHarness
 from contract.world import World
 
 BUSY_PIECES = 60  # so many messages make a connection a busy one, received from by other means
@@ -195,16 +196,23 @@ def test_all_that_may_be_asked_for_within(taking: Taking) -> None:
 # ---- the short way of a tick, which is open behind plain data
 
 
+def now_ns(world: World) -> int:
+    """The time in memory; elsewhere time goes on whatever is done."""
+    return world.harness.kernel.clock.now_ns() if isinstance(world.harness, FakeHarness) else 0
+
+
 def test_a_flush_of_a_short_send_is_reported_without_sleep(world: World) -> None:
     peer, conn = busy(world, buffers=16384)
     peer.is_reading = False
     world.send(conn.slots, [noise(4 << 20)])
     world.engine.flush()
+    before_ns = now_ns(world)
     for _ in range(3):
         world.log.add(world.engine.wait(LONG_NS))
         if conn.blocked:
             break
     assert conn.blocked == 1
+    assert now_ns(world) == before_ns, "it slept"
 
 
 def test_a_flush_of_a_failed_send_does_not_let_the_next_wait_sleep(world: World) -> None:
