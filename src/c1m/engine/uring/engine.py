@@ -486,7 +486,6 @@ class UringEngine:
         self._output.settle(completions)
         if not len(completions):
             return completions
-        self._few.is_open = False  # there may be something to report, or to be taken up first
         ops = completions[:, 1] & OP
         heads = completions[ops == Op.OUTBOX]
         if len(heads):
