@@ -12,8 +12,8 @@ resident memory from before the first connection to the most that it had, by the
 kernel's slabs, for both ends.
 
 Connections are opened no faster than the server can upgrade them, and it gives them the time that
-they need (`open_timeout=None`; 10 s are the default of `websockets`). asyncio has a descriptor for each connection, so it is asked for 15,000,
-whatever c1m is asked for.
+they need (`open_timeout=None`; 10 s are the default of `websockets`). asyncio has a descriptor for
+each connection, so it is asked for 15,000, whatever c1m is asked for.
 """
 
 from __future__ import annotations

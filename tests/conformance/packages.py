@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .ipv6 import named
 from .package_suites import BUILD, ROOT, SUITES, Suite, get
 
 PLUGIN = Path(__file__).parent / "in_place"
@@ -84,8 +85,8 @@ def run_suite(suite: Suite, loop: str, what: Sequence[str], turn: str = "") -> R
             "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         command = [
-            str(suite.python), "-P", "-m", "pytest", "-p", "c1m_in_place", "-p", "no:cacheprovider",
-            "-q", f"--timeout={TEST_S}", "--timeout-method=signal", *suite.arguments,
+            *named(BUILD), str(suite.python), "-P", "-m", "pytest",
+            "-p", "c1m_in_place", "-p", "no:cacheprovider", "-q", f"--timeout={TEST_S}", "--timeout-method=signal", *suite.arguments,
             *(f"--deselect={name}" for name in suite.not_run), *what,
         ]  # fmt: skip
         with output.open("a") as told:

@@ -32,8 +32,9 @@ async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Strea
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         try:
             yield reader, writer
-            writer.write_eof()
-            await reader.read()
+            if not writer.is_closing():
+                writer.write_eof()
+                await reader.read()
         finally:
             writer.close()
             await writer.wait_closed()
@@ -46,6 +47,22 @@ def test_the_socket_of_a_connection_that_has_ended_has_no_descriptor() -> None:
         async with connected() as (_, writer):
             raw = writer.get_extra_info("socket")
         number: int = raw.fileno()
+        return number
+
+    assert c1m.run(main()) == -1
+
+
+def test_a_connection_that_was_aborted_has_no_descriptor() -> None:
+    """anyio: after aclose_forcefully(), which gives the loop two iterations."""
+
+    async def main() -> int:
+        async with connected() as (reader, writer):
+            raw = writer.get_extra_info("socket")
+            writer.transport.abort()
+            for _ in range(2):
+                await asyncio.sleep(0)
+            number: int = raw.fileno()
+            assert await reader.read() == b""
         return number
 
     assert c1m.run(main()) == -1

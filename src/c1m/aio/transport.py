@@ -9,6 +9,7 @@ over what is there.
 from __future__ import annotations
 
 import contextvars
+import errno
 import os
 import warnings
 from asyncio import BaseProtocol, BufferedProtocol, Transport, constants
@@ -165,7 +166,12 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
 
     def _fileno(self) -> int:
         if self._slot >= 0 and self._fd < 0:
-            self._fd = self._descriptor()
+            try:
+                self._fd = self._descriptor()
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
+                return -1  # it is closed, and connection_lost is still to come
             private.claim(self._loop, self._fd, self)
         return self._fd if self._slot >= 0 else -1
 
