@@ -86,7 +86,8 @@ def run_suite(suite: Suite, loop: str, what: Sequence[str], turn: str = "") -> R
         }  # fmt: skip
         command = [
             *named(BUILD), str(suite.python), "-P", "-m", "pytest",
-            "-p", "c1m_in_place", "-p", "no:cacheprovider", "-q", f"--timeout={TEST_S}", "--timeout-method=signal", *suite.arguments,
+            "-p", "c1m_in_place", "-p", "no:cacheprovider", "-q",
+            f"--timeout={TEST_S}", "--timeout-method=signal", *suite.arguments,
             *(f"--deselect={name}" for name in suite.not_run), *what,
         ]  # fmt: skip
         with output.open("a") as told:

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import c1m
-from e2e.cli_helpers import PATIENCE_S
+from e2e.cli_helpers import PATIENCE_S, assert_complete, load
 from e2e.debian_servers import free_port, program, running
 from e2e.library_runs import eventually
 
@@ -161,6 +161,21 @@ def test_hypercorn(here: Path) -> None:
     )
     with started(here, port, "serve.py"):
         assert_serves(port)
+
+
+def test_the_load_scenario_over_websocket(here: Path) -> None:
+    """examples/load_websocket.py, as bench/websockets_held.py uses it."""
+    port = free_port()
+    command = ("-m", "uvicorn", "app:app", "--loop", "c1m:new_event_loop", "--port", port,
+               "--ws", "websockets-sansio", "--ws-ping-interval", 0, "--backlog", 2048)  # fmt: skip
+    scenario = Path(__file__).parents[2] / "examples" / "load_websocket.py"
+    with started(here, port, *command):
+        status, record, _ = load(
+            here, f"tcp://127.0.0.1:{port}", "--connections", 500, "--scenario",
+            f"{scenario}:WebSocket",
+        )  # fmt: skip
+    assert status == 0
+    assert_complete(record, 500)
 
 
 # --- libraries ----------------------------------------------------------------------------------
