@@ -11,15 +11,19 @@ is one that then fails with asyncio's. Exit status: 0, no test fails with ours a
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from .ipv6 import named
@@ -81,7 +85,7 @@ def run_suite(suite: Suite, loop: str, what: Sequence[str], turn: str = "") -> R
         skip.write_text("\n".join(run.tests))
         env = os.environ | {
             "IN_PLACE_LOOP": loop, "IN_PLACE_LOG": str(log), "IN_PLACE_SKIP": str(skip),
-            "PYTHONPATH": os.pathsep.join([str(PLUGIN), str(ROOT / "src")]),
+            "PYTHONPATH": os.pathsep.join([str(PLUGIN), str(ours())]),
             "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         command = [
@@ -105,6 +109,14 @@ def run_suite(suite: Suite, loop: str, what: Sequence[str], turn: str = "") -> R
             break
     run.seconds = time.monotonic() - begun
     return run
+
+
+@cache
+def ours() -> Path:
+    """A copy of c1m as it is now: the working tree may change while suites are run."""
+    place = Path(tempfile.mkdtemp(prefix="c1m-conformance-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return shutil.copytree(ROOT / "src" / "c1m", place / "c1m").parent
 
 
 def wait_while_it_says_something(process: subprocess.Popen[bytes], log: Path) -> None:
