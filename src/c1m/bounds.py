@@ -9,8 +9,8 @@ LINGER_NS = 30_000_000_000  # a closed connection whose peer takes no output for
 DRAIN_NS = 10_000_000_000  # how long a stop waits for output that is owed
 BACKLOG = 65535  # asked of listen(2); the kernel cuts it to net.core.somaxconn
 REPORT_NS = 1_000_000_000  # how often the live progress is shown
-BUSY_POLL_NS = 50_000  # how long a server looks for more before it sleeps: about what it costs to
-# be woken, so that at worst the looking costs as much again as sleeping would have
+BUSY_POLL_NS = 12_000  # how long a server looks for more before it sleeps: less than it costs to be
+# woken, so that a look that finds something saves time, and one in vain costs at most that
 RAMP_STEP = 1_000  # connections: the ramp is timed in steps of this many
 RAMP_STRIDE = 50_000  # and in strides of this many, for the flatness of the whole ramp
 TEXT_BYTES_MAX = 1 << 20  # of a plan, a message, a record of changes: read whole, written by hand

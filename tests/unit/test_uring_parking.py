@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from c1m.addresses import AF_INET, Endpoint
 from c1m.engine.uring.engine import UringEngine
-from c1m.engine.uring.receive import BUSY
+from c1m.engine.uring.receive import BUSY, BUSY_EARLY, EARLY_MAX
 from c1m.engine.uring.rings import Tuning
 from c1m.engine.uring.table import POLL_ARMED, RECEIVE_ARMED
 from c1m.testing.fake_kernel import FakeKernel
@@ -59,14 +61,17 @@ def test_a_connection_begins_parked_and_one_message_leaves_it_so() -> None:
     assert (bench.armed(), bench.moves()) == (POLL_ARMED, (0, 0))
 
 
-def test_many_messages_within_a_second_promote_it() -> None:
+@pytest.mark.parametrize(("armed", "enough"), [(0, BUSY_EARLY), (EARLY_MAX, BUSY)])
+def test_many_messages_within_a_second_promote_it(armed: int, enough: int) -> None:
+    """Fewer are enough while few others have been promoted."""
     bench = Bench()
-    for _ in range(BUSY - 1):
+    bench.engine._rings.places[0].receives = armed
+    for _ in range(enough - 1):
         bench.say(b"x")
     assert (bench.armed(), bench.moves()) == (POLL_ARMED, (0, 0))
     bench.say(b"y")
     bench.say(b"z")
-    assert bench.received == b"x" * (BUSY - 1) + b"yz"
+    assert bench.received == b"x" * (enough - 1) + b"yz"
     assert (bench.armed(), bench.moves()) == (RECEIVE_ARMED, (1, 0))
 
 

@@ -43,7 +43,7 @@ _OPTIONS = [
            help="Reset a closed connection whose peer takes none of its output for this long."),
     option(["--backlog"], type=COUNT, default=BACKLOG, show_default=False,
            help="Length of the accept queue.  [default: as long as net.core.somaxconn allows]"),
-    option(["--busy-poll", "busy_poll_ns"], type=DURATION.within(0, TICK_NS_MAX), default="50us",
+    option(["--busy-poll", "busy_poll_ns"], type=DURATION.within(0, TICK_NS_MAX), default="12us",
            help="The uring engine polls this long before it sleeps, while that pays: lower latency "
            "for more processor time. 0: it sleeps at once."),
     option(["--quiet"], is_flag=True, help="Show no progress."),

@@ -14,7 +14,8 @@ Facts (Linux 6.18, by the slab table)
 
 Choice: a connection is parked when it begins. What a poll announces is fetched by a single receive
 that does not wait. One that brings BUSY messages within a second or two is promoted to a multishot
-receive, and so pays for the change; one that has been quiet for three seconds is parked again. How
+receive, and so pays for the change; where few have been promoted BUSY_EARLY messages are enough.
+One that has been quiet for three seconds is parked again. How
 busy a connection is is a number that goes up by one with each message and is quartered each second.
 """
 
@@ -46,6 +47,8 @@ from c1m.kernel.ring import Completions
 
 SWEEP_NS = 1_000_000_000
 BUSY = 16  # messages, as explained above
+BUSY_EARLY = 4  # the same while a ring has less than
+EARLY_MAX = 1024  # multishot receives armed: to promote costs little memory then
 PARKED_MAX = 8192  # connections parked by one sweep: bounds its work
 MARKED_EACH = (
     64  # of larger batches only each eighth marks its connections as busy: one that brings
@@ -392,9 +395,11 @@ class Input:
         came = results > 0
         level = activity.take(slots) + came
         activity[slots] = level
-        busy = level >= BUSY
+        busy = level >= (BUSY_EARLY if self._rings.few_receive(EARLY_MAX) else BUSY)
         if np.count_nonzero(busy):
-            self._promote(slots.compress(busy & came))
+            busy &= came
+            activity[slots.compress(busy)] = BUSY
+            self._promote(slots.compress(busy))
         # Unix sockets do not say whether there is more: a full buffer does.
         more = (reads[:, 3] & abi.CQE_SOCK_NONEMPTY) != 0
         more |= (results == self._rings.arena.size) | ((state & AT_END) != 0)

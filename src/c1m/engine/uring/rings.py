@@ -79,7 +79,8 @@ class BusyPoll:
 
     To be woken costs some ten microseconds and leaves cold caches. Where the next request comes
     sooner than that it is cheaper to look for it; where it does not, looking is lost time. So each
-    look in vain doubles the number of sleeps until the next look, up to PAUSE_MAX.
+    look in vain doubles the number of sleeps until the next look, up to PAUSE_MAX, and each that
+    finds something halves it.
     """
 
     PAUSE_MAX = 64
@@ -98,7 +99,7 @@ class BusyPoll:
     def finds(self, ring: RingLike) -> bool:
         """Look; whether there is something."""
         found = self._kernel.look(ring, self._time_ns)
-        self._pause = 0 if found else min(2 * self._pause + 1, self.PAUSE_MAX)
+        self._pause = self._pause // 2 if found else min(2 * self._pause + 1, self.PAUSE_MAX)
         self._left = self._pause
         return found
 
@@ -373,6 +374,10 @@ class RingSet:
                 taken.append(files + np.int32(index * self.files_per_ring))
         assert count == 0
         return np.concatenate(taken).astype(np.int32) if taken else np.zeros(0, np.int32)
+
+    def few_receive(self, most: int) -> bool:
+        """Whether there is one ring, with less than `most` multishot receives armed."""
+        return len(self.places) == 1 and self.places[0].receives < most
 
     def count_receives(self, slots: Slots) -> None:
         """These are all that have a multishot receive armed."""
