@@ -171,13 +171,13 @@ class UringEngine:
         return slots
 
     def send(self, slots: Slots, data: Ragged) -> None:
-        assert len(slots) == len(data)
-        if len(slots) == 0:
-            return
         few = self._few
         if few.replies:
             self._reply()
-        if len(slots) <= few.most and self._output.send_few(slots, data):
+        if 0 < len(slots) <= few.most and self._output.send_few(slots, data):
+            return
+        assert len(slots) == len(data)
+        if len(slots) == 0:
             return
         few.is_open = False
         if self._output.needs_settling(slots):

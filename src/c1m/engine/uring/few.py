@@ -37,20 +37,13 @@ class _Columns:
     """A batch's columns, filled one by one, and what is made of their first rows: once each."""
 
     def __init__(self, arena: BufferArena, most: int) -> None:
-        self._arena = arena
-        self._columns = np.zeros(most, np.int32), np.zeros(most, np.int64), np.zeros(most, np.int32)
-        self.at = tuple(column.data for column in self._columns)
-        self._batches: dict[int, tuple[Slots, Ragged]] = {}
-
-    def first(self, count: int, total: int) -> tuple[Slots, Ragged]:
-        """Slots and data, `total` bytes, of the first rows: valid until they are filled again."""
-        batch = self._batches.get(count)
-        if batch is None:
-            slots, offsets, lengths = (read_only(column[:count]) for column in self._columns)
-            data = Ragged(self._arena.memory, offsets, lengths, self._arena.address)
-            batch = self._batches[count] = slots, data
-        batch[1].set_nbytes(total)
-        return batch
+        columns = np.zeros(most, np.int32), np.zeros(most, np.int64), np.zeros(most, np.int32)
+        self.at = tuple(column.data for column in columns)
+        self.first: list[tuple[Slots, Ragged]] = []  # slots and data of so many rows
+        for count in range(most + 1):
+            slots, offsets, lengths = (read_only(column[:count]) for column in columns)
+            data = Ragged(arena.memory, offsets, lengths, arena.address)
+            self.first.append((slots, data))
 
 
 class Few:
@@ -76,6 +69,7 @@ class Few:
         self._input = input_
         self._output = output
         self._memory = rings.arena.memory.data
+        self._buffer_size = rings.arena.size
         self._columns, self._others = (_Columns(rings.arena, self.most) for _ in range(2))
 
     def wait(self, batch: EventBatch, timeout_ns: int, take: Take | None = None) -> bool:
@@ -118,7 +112,7 @@ class Few:
         The replies go out together behind the last piece, or before anything else that is asked
         for meanwhile.
         """
-        memory, size = self._memory, self._rings.arena.size
+        memory, size = self._memory, self._buffer_size
         activity = self._table.activity_at
         used: list[int] = []
         pieces: list[tuple[int, bytes]] = []
@@ -145,9 +139,10 @@ class Few:
 
         No send has completed then: all of the last tick went, and nobody needs their memory.
         """
-        generations, columns = self._table.generation_at, self._others
+        table, columns = self._table, self._others
+        generations, activity = table.generation_at, table.activity_at
         slot_at, offset_at, length_at = columns.at
-        size = self._rings.arena.size
+        size = self._buffer_size
         held: list[int] = []
         count = total = 0
         for slot, tag, length, flags in rows:
@@ -157,15 +152,15 @@ class Few:
             buffer = flags >> abi.CQE_BUFFER_SHIFT
             held.append(buffer)
             slot_at[count], offset_at[count], length_at[count] = slot, buffer * size, length
+            activity[slot] = BUSY
             total += length
             count += 1
-        activity = self._table.activity_at
-        for slot, _, _, _ in rows:
-            activity[slot] = BUSY
         self._others, self._columns = self._columns, columns
         self._input.exchange(held)
         self._output.all_went()
         self._statistics.received_bytes += total
-        batch.data_slots, batch.data = columns.first(count, total)
+        slots, data = columns.first[count]
+        batch.data_slots, batch.data = slots, data
+        data.set_nbytes(total)
         batch.is_plain = True
         return True

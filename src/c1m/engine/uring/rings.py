@@ -452,6 +452,8 @@ class RingSet:
         Who does not take them sets `entered` to this, and the next `collect` has the other half.
         """
         place, busy_poll = self.places[0], self._busy_poll
+        if busy_poll is None and sleep_ns:
+            return self._drain(place, sleep_ns)
         ring = place.ring
         # Behind a large batch a wake-up is a small part, and the look would only burn time.
         if (
@@ -480,7 +482,7 @@ class RingSet:
         ring = place.ring
         place.arming = 0
         most = ring.cq_entries
-        if place.receives:
+        if place.buffers.free < most and place.receives:
             # What comes unasked takes buffers: no more of it than there are avoids ENOBUFS.
             most = min(most, max(place.buffers.free, 32))
         return ring.drain(most, 1 if sleep_ns else 0, sleep_ns)

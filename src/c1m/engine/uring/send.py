@@ -169,8 +169,6 @@ class Output:
     def _may_go(self, slots: list[int]) -> bool:
         """Whether each is open with nothing queued, and is sent to for the first time."""
         sent_to, flags = self._sent_to, self._table.flags_at
-        if not sent_to.isdisjoint(slots):
-            return False
         for slot in slots:
             if not _SENDABLE[flags[slot]]:
                 return False
@@ -179,12 +177,16 @@ class Output:
             for slot in slots:
                 if marks[slot] >= self._tick_mark:
                     return False
-        count = len(sent_to) + len(slots)
-        sent_to.update(slots)
-        if len(sent_to) == count:
+        if not sent_to:
+            sent_to = set(slots)
+            if len(sent_to) < len(slots):
+                return False
+            self._sent_to = sent_to
             return True
-        sent_to.difference_update(slots)  # one appears twice
-        return False
+        if len(set(slots)) < len(slots) or not sent_to.isdisjoint(slots):
+            return False
+        sent_to.update(slots)
+        return True
 
     def _push_few(self, rows: list[Row]) -> None:
         places = self._rings.places
@@ -325,7 +327,7 @@ class Output:
         """Nothing is left to learn of this tick's sends: none has completed, or all are settled."""
         if self._sent_few:
             self._sent_few.clear()
-            self._sent_to.clear()
+            self._sent_to = set()
         if self._sent:
             self._sent.clear()
             self._tick_mark = self._mark
