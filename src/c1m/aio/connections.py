@@ -27,10 +27,9 @@ import numpy as np
 from c1m.addresses import ListeningSocket
 from c1m.aio.private import format_callback
 from c1m.aio.transport import HIGH, PIECE_MAX, EngineTransport
-from c1m.clock import SystemClock
-from c1m.engine.contract import NOTHING, Engine, Slots
+from c1m.engine.contract import NOTHING, Engine, EventBatch, Slots
 from c1m.engine.ragged import Ragged
-from c1m.loop import Handlers, Int32s, Loop
+from c1m.loop import Int32s
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 
 NS = 1_000_000_000
@@ -71,11 +70,7 @@ class Connections:
         self._is_waiting = False  # a batch waits for its turn behind what was ready
         self._come: list[Piece] = []  # of it, what was taken one by one
         self._rest: Iterator[Piece] | None = None  # of its data, what is for the next iteration
-        handlers = Handlers(
-            ended=self._ended, opened=self._opened, data=self._data, blocked=self._blocked,
-            drained=self._drained, eof=self._eof, closed=self._ended,
-        )  # fmt: skip
-        self._ticks = Loop(engine, SystemClock(), handlers)
+        self._batch = NOTHING  # the last that came
         self._turn = events.Handle(self._dispatch, (), loop, contextvars.Context())
 
     # --- what transports ask for ----------------------------------------------------------------
@@ -188,7 +183,7 @@ class Connections:
             return engine.watched_is_ready
         if timeout is not None and timeout <= 0:
             self._hand_over()
-            self._ticks.batch = batch = engine.wait(0, self._take_later)
+            self._batch = batch = engine.wait(0, self._take_later)
             if self._come or batch.is_plain or len(batch):
                 self._has_turn()
             return engine.watched_is_ready
@@ -196,9 +191,9 @@ class Connections:
         left_ns = -1 if timeout is None else int(timeout * NS) + 1
         while True:
             self._hand_over()
-            self._ticks.batch = batch = engine.wait(left_ns, take)
+            self._batch = batch = engine.wait(left_ns, take)
             if batch is not NOTHING:
-                self._ticks.dispatch()
+                self._work_through(batch)
             if self._interrupt is not None:
                 self._raise()
             if engine.watched_is_ready:
@@ -219,15 +214,42 @@ class Connections:
 
     def _dispatch(self) -> None:
         self._is_waiting = False
-        if self._rest is not None:
-            self._go_on()
-        else:
+        if self._rest is None:
             come, self._come = self._come, []
             for slot, piece in come:
                 self._take(slot, piece)
-            self._ticks.dispatch()
+            self._work_through(self._batch)
+        else:
+            self._go_on()
+            if self._rest is None:
+                self._finish(self._batch)
         if self._interrupt is not None:
             self._raise()
+
+    def _work_through(self, batch: EventBatch) -> None:
+        """In this order: what has gone, what is new, data, and what comes behind data."""
+        if not batch.is_plain:
+            if len(batch.ended):
+                self._ended(batch.ended, batch.ended_errnos)
+            if len(batch.opened):
+                self._opened(batch.opened, batch.opened_listeners)
+        if len(batch.data_slots):
+            self._data(batch.data_slots, batch.data)
+        if self._rest is None:
+            self._finish(batch)
+
+    def _finish(self, batch: EventBatch) -> None:
+        """The part of a batch that comes behind its data."""
+        if batch.is_plain:
+            return
+        if len(batch.blocked):
+            self._blocked(batch.blocked)
+        if len(batch.drained):
+            self._drained(batch.drained)
+        if len(batch.eof):
+            self._eof(batch.eof)
+        if len(batch.closed):
+            self._ended(batch.closed, batch.closed_errnos)
 
     def _raise(self) -> None:
         error, self._interrupt = self._interrupt, None
@@ -269,7 +291,7 @@ class Connections:
     def close(self) -> None:
         """End all that is left."""
         self._hand_over()
-        self._ticks.shutdown()
+        self.engine.shutdown()
         for transport in self._transports.values():
             transport._close_descriptor()
         self._listening.clear()
@@ -327,17 +349,15 @@ class Connections:
         memory = data.memory.data
         those, starts, lengths = slots.tolist(), data.offsets.tolist(), data.lengths.tolist()
         columns = zip(those, starts, lengths, strict=True)
+        pieces: Iterator[Piece]
         if len(those) > 1 and len(set(those)) < len(those):
             by_slot: dict[int, list[memoryview]] = {}
             for slot, at, length in columns:
                 by_slot.setdefault(slot, []).append(memory[at : at + length])
-            for slot, mine in by_slot.items():
-                whole = b"".join(mine)
-                for at in range(0, len(whole), PIECE_MAX):
-                    self._take(slot, whole[at : at + PIECE_MAX])
-            return
-        pieces = ((slot, bytes(memory[at : at + length])) for slot, at, length in columns)
-        if len(those) > GROUP and self._ticks.batch.is_plain and not self.loop._debug:
+            pieces = _joined(by_slot)
+        else:
+            pieces = ((slot, bytes(memory[at : at + length])) for slot, at, length in columns)
+        if len(those) > GROUP and not self.loop._debug:
             self._rest = pieces
             self._go_on()
         else:
@@ -432,6 +452,13 @@ class Connections:
     def _count_end(self, reason: CloseReason) -> None:
         self.statistics.closed[reason] += 1
         self.statistics.live -= 1
+
+
+def _joined(by_slot: dict[int, list[memoryview]]) -> Iterator[Piece]:
+    for slot, mine in by_slot.items():
+        whole = b"".join(mine)
+        for at in range(0, len(whole), PIECE_MAX):
+            yield slot, whole[at : at + PIECE_MAX]
 
 
 def _slots_of(transports: list[EngineTransport]) -> Slots:
