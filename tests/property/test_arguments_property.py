@@ -48,7 +48,8 @@ class Quiet:
     """An engine that does nothing, so that a server costs nothing."""
 
     name, reason, capacity, live_max = "quiet", "a test", 10, 10
-    sends_in_wait = uses_descriptors = False
+    sends_in_wait = uses_descriptors = reports_ends = watched_is_ready = False
+    thread = None
     is_shut = False
 
     def listen(self, endpoints: Sequence[Any], backlog: int) -> list[Any]:
@@ -58,6 +59,8 @@ class Quiet:
     def nothing(self, *_: Any, **__: Any) -> None: ...
 
     room = connect = send = receive = close = wait = wake = statistics = nothing
+    send_each = send_one = flush = unsent = failure = limit_output = end_output = nothing
+    adopt = descriptor = peers = watch = nothing
 
     def shutdown(self) -> None:
         self.is_shut = True
