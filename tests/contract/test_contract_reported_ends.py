@@ -141,6 +141,21 @@ def test_an_abort_in_the_tick_of_the_close(world: World) -> None:
     assert end(world, conn) in (0, errno.ECONNABORTED)
 
 
+def test_no_place_is_given_again_before_its_end_is_reported(world: World) -> None:
+    """Though it is over at once; the log fails where the next one has the slot already."""
+    for _ in range(10):
+        for abort in (True, False):
+            _, conn = world.adopt()
+            world.send(conn.slots, [noise(1000)])
+            world.close(conn)
+            world.engine.close(conn.slots, abort=abort, drop=not abort)
+            _, following = world.adopt()
+            world.turn()
+            assert end(world, conn) in (0, errno.ECONNABORTED)
+            world.close(following)
+    world.pump(lambda: not world.log.ending)
+
+
 def test_a_drop_and_an_abort_leave_nothing_to_the_slots_next_connection(world: World) -> None:
     for _ in range(20):
         _, conn = stuck(world)

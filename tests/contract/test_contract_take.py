@@ -193,6 +193,26 @@ def test_all_that_may_be_asked_for_within(taking: Taking) -> None:
     assert fresh.data == b"echo"
 
 
+def test_a_connection_that_is_adopted_within_does_not_take_the_place_of_an_end(
+    taking: Taking,
+) -> None:
+    world = taking.world
+    world.report_ends()
+    peer, _ = busy(world)
+
+    def reply(slot: int, piece: bytes) -> None:
+        for _ in range(3):
+            world.adopt()
+
+    taking.reply = reply
+    for _ in range(10):
+        for conn in world.log.live()[1:]:
+            world.close(conn)
+        peer.send(b"one more")
+        world.turn()
+    world.pump(lambda: not world.log.ending)
+
+
 # ---- the short way of a tick, which is open behind plain data
 
 

@@ -300,15 +300,23 @@ class EpollEngine:
             self._release(slot)
 
     def adopt(self, fd: int) -> int:
+        taken: list[int] = []
         try:
+            while fd in self._next.ended:  # the end of the one before is not reported yet
+                taken.append(fd)
+                fd = os.dup(fd)
             if fd >= self.capacity:
                 why, remedy = refusal("further connection", errno.EMFILE)
                 raise LimitError(why, remedy)
             os.set_blocking(fd, False)
             self._epoll.register(fd, IN)
         except (OSError, LimitError):
-            os.close(fd)
+            if fd not in taken:
+                os.close(fd)
             raise
+        finally:
+            for each in taken:
+                os.close(each)
         self._states[fd] = OPEN
         self._interests[fd] = IN
         self._counts.connected += 1

@@ -131,6 +131,7 @@ class UringEngine:
         self._is_shut = False
         self.reports_ends = False
         self._ended: list[tuple[Slots, Slots]] = []  # with the errno of each
+        self._aborted: set[int] = set()  # while they lingered, and their ends are not reported
         self._batch = EventBatch.nothing()
         self._checks = checks.COSTLY
 
@@ -239,10 +240,12 @@ class UringEngine:
             self._connect_failed(connecting)
         if (abort or drop) and self._statistics.lingering:
             lingering = slots[self.table.states[slots] == ConnState.LINGERING]
-            if abort:
-                self._over(lingering, np.full(len(lingering), errno.ECONNABORTED, np.int32))
+            if abort and not self.reports_ends:
                 self._reset_lingering(lingering)
-            else:
+            else:  # their places are free when their ends are reported, not before
+                if abort and len(lingering):
+                    self._rings.push(lingering, sub.disconnect(self._rings.files(lingering)))
+                    self._aborted.update(lingering.tolist())
                 self._output.give_up(lingering)
                 self._output.finish(lingering, drop=True)
         slots = slots[(self.table.flags[slots] & IS_OPEN) != 0]
@@ -626,6 +629,7 @@ class UringEngine:
             self._output.lingerers.clear()
         if self.reports_ends and len(done):
             failed = dict(self._input.lost + self._output.broken)  # sends that failed before
+            failed |= dict.fromkeys(self._aborted, errno.ECONNABORTED)
             errnos = [failed.get(slot, 0) for slot in done.tolist()] if failed else 0
             self._over(done, np.full(len(done), errnos, np.int32))
         self._statistics.lingering -= len(done)
@@ -663,6 +667,8 @@ class UringEngine:
         if not len(slots):
             return
         self._output.drop(slots)
+        if self._aborted:
+            self._aborted.difference_update(slots.tolist())
         self._statistics.closed += len(slots)
         self._input.end(slots)
         self._close_files(slots)
