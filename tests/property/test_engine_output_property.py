@@ -62,6 +62,7 @@ class Model:
     sent_by_peer: int = 0
     limits: tuple[int, int] = (HIGH // 4, HIGH)
     is_shut: bool = False  # by us: nothing may be sent any more
+    peer_is_shut: bool = False
     is_rough: bool = False  # aborted, dropped or reset: the end of what is owed may be missing
 
     def is_over(self) -> bool:
@@ -144,12 +145,12 @@ class Machine:
             world.close(conn, abort=kind == "abort", drop=kind == "drop")
         elif kind == "peer reads":
             peer.is_reading = rest[0]
-        elif kind == "peer sends" and not peer.unsent():
+        elif kind == "peer sends" and not model.peer_is_shut:
             model.sent_by_peer += rest[0]
             peer.send(self.piece(rest[0]))
         elif kind == "peer shuts":
+            model.peer_is_shut = True
             peer.shutdown_write()
-            model.sent_by_peer = 1 << 60  # nothing more
         elif kind == "peer resets":
             model.is_rough = True
             peer.reset()
