@@ -276,10 +276,8 @@ class EpollEngine:
     def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
         for slot in slots.tolist():
             state = self._states[slot]
-            if state == FREE and slot in self._next.closed:  # its end is not reported yet
-                code = self._next.closed.pop(slot)
-                if self.reports_ends and not abort:
-                    self._next.ended[slot] = code
+            if state == FREE:
+                self._next.closed_late(slot, self.reports_ends and not abort)
             if state == FREE or (state == LINGERING and not (abort or drop)):
                 continue
             self._next.forget(slot)
@@ -317,8 +315,7 @@ class EpollEngine:
         finally:
             for each in taken:
                 os.close(each)
-        self._states[fd] = OPEN
-        self._interests[fd] = IN
+        self._states[fd], self._interests[fd] = OPEN, IN
         self._counts.connected += 1
         self._counts.live += 1
         return fd

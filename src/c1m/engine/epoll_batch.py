@@ -67,6 +67,14 @@ class NextBatch:
         else:
             self.blocked.add(slot)
 
+    def closed_late(self, slot: int, reports_end: bool) -> None:
+        """The caller has closed a slot that may have ended by an error, which is not reported yet:
+        then that is its end.
+        """
+        code = self.closed.pop(slot, -1)
+        if code >= 0 and reports_end:
+            self.ended[slot] = code
+
     def forget(self, slot: int) -> None:
         """The caller has closed the slot: nothing about it may follow."""
         self.failed.pop(slot, None)
