@@ -1,9 +1,10 @@
-"""Echo as an asyncio.Protocol, served by c1m instead of an event loop.
+"""Echo as an asyncio.Protocol, served by c1m on its own event loop.
 
-Shows   an unchanged Protocol class on a c1m server. It costs an object or two a connection, and
-        there is no event loop: no tasks, no futures. echo.py is the form for a million.
+Shows   an unchanged Protocol class on a c1m server. It costs an object or two a connection; tasks,
+        timers and streams work as on asyncio's loop. echo.py is the form with the least memory.
 Needs   nothing else.
 Try it  python examples/asyncio_echo.py 8001
+        (cd examples; c1m serve asyncio_echo:Echo --listen tcp://127.0.0.1:8001)
         nc 127.0.0.1 8001                                   (type a line)
 """
 

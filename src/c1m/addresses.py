@@ -62,6 +62,11 @@ class ListeningSocket:
     fd: int
     endpoint: Endpoint
 
+    @property
+    def family(self) -> int:
+        """Of its addresses."""
+        return self.endpoint.family
+
 
 @dataclass(frozen=True, slots=True)
 class SockAddrs:

@@ -7,8 +7,10 @@ OUTBOX_TOTAL_MAX = 1 << 28  # bytes unsent in all before nobody with unsent outp
 OUTBOX_TRIM_MIN = 1 << 24  # bytes of output that have gone before their memory is given back
 LINGER_NS = 30_000_000_000  # a closed connection whose peer takes no output for so long is reset
 DRAIN_NS = 10_000_000_000  # how long a stop waits for output that is owed
+QUIET_NS = 10_000_000  # of a drain: what was on its way has arrived by then
 BACKLOG = 65535  # asked of listen(2); the kernel cuts it to net.core.somaxconn
 REPORT_NS = 1_000_000_000  # how often the live progress is shown
+REPORT_NS_MIN = 1_000_000  # reports are no closer together
 BUSY_POLL_NS = 12_000  # how long a server looks for more before it sleeps: less than it costs to be
 # woken, so that a look that finds something saves time, and one in vain costs at most that
 RAMP_STEP = 1_000  # connections: the ramp is timed in steps of this many

@@ -163,38 +163,39 @@ class Loop:
             self.has_ended = True
         self.engine.shutdown()
 
-    @contextlib.contextmanager
-    def stopped_by_signals(self, *, exits_at_second: bool) -> Iterator[None]:
-        """The first SIGINT, SIGTERM or SIGHUP stops the loop in good order.
 
-        A second one, unless it is a SIGHUP, ends the process at once, or does what it did before
-        this. Without effect outside the main thread: only that one gets signals.
+@contextlib.contextmanager
+def stopped_by_signals(stop: Callable[[], object], *, exits_at_second: bool) -> Iterator[None]:
+    """The first SIGINT, SIGTERM or SIGHUP calls `stop`, which ends a loop in good order.
 
-        Facts. Where a terminal is closed, its shell sends SIGHUP to its jobs and the kernel sends
-        another to those in the foreground: the second is no second request. A SIGHUP that is
-        ignored (nohup) stays ignored.
-        """
-        is_main = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if is_main else ()
-        before: dict[int, Any] = {n: signal.getsignal(n) or signal.SIG_DFL for n in numbers}
-        if before.get(signal.SIGHUP) is signal.SIG_IGN:
-            del before[signal.SIGHUP]
+    A second one, unless it is a SIGHUP, ends the process at once, or does what it did before
+    this. Without effect outside the main thread: only that one gets signals.
 
-        def first(number: int, frame: FrameType | None) -> None:
-            for ending, handler in before.items():
-                again = _exit if exits_at_second else handler
-                signal.signal(ending, signal.SIG_IGN if ending == signal.SIGHUP else again)
-            self.stop()
+    Facts. Where a terminal is closed, its shell sends SIGHUP to its jobs and the kernel sends
+    another to those in the foreground: the second is no second request. A SIGHUP that is
+    ignored (nohup) stays ignored.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if is_main else ()
+    before: dict[int, Any] = {n: signal.getsignal(n) or signal.SIG_DFL for n in numbers}
+    if before.get(signal.SIGHUP) is signal.SIG_IGN:
+        del before[signal.SIGHUP]
 
-        try:
-            for number in before:
-                signal.signal(number, first)
-            yield
-        finally:
-            for ending, handler in before.items():
-                has_come = signal.getsignal(ending) is signal.SIG_IGN
-                if ending != signal.SIGHUP or not has_come:
-                    signal.signal(ending, handler)
+    def first(number: int, frame: FrameType | None) -> None:
+        for ending, handler in before.items():
+            again = _exit if exits_at_second else handler
+            signal.signal(ending, signal.SIG_IGN if ending == signal.SIGHUP else again)
+        stop()
+
+    try:
+        for number in before:
+            signal.signal(number, first)
+        yield
+    finally:
+        for ending, handler in before.items():
+            has_come = signal.getsignal(ending) is signal.SIG_IGN
+            if ending != signal.SIGHUP or not has_come:
+                signal.signal(ending, handler)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

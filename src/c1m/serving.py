@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from c1m.asyncio_protocol import ProtocolApp
+from c1m.aio.serving import ProtocolServer, check_no_loop_is_running
+from c1m.loop import stopped_by_signals
 from c1m.server.server import App, Server
 from c1m.server.statistics import ServerStatistics
 
+AnyServer = Server | ProtocolServer
+
 
 def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatistics:
-    """Serve an App, or any asyncio.Protocol class, until SIGINT, SIGTERM or SIGHUP.
+    """Serve an App, or any asyncio protocol, until SIGINT, SIGTERM or SIGHUP.
 
-    `app` is an App object, or a callable that makes asyncio.Protocol objects (a Protocol class
-    does). `options` are those of Server. A second signal, unless it is a SIGHUP, ends the process
-    at once. Returns the final counters. Outside the main thread there are no signals: use Server
-    there, and its `stop`.
+    `app` is an App object, or a callable that makes asyncio protocols (a Protocol class does); they
+    run on a c1m.EventLoop of this server. `options` are those of Server. A second signal, unless it
+    is a SIGHUP, ends the process at once. Returns the final counters. Outside the main thread there
+    are no signals: use Server or ProtocolServer there, and its `stop`. Raises UsageError inside a
+    running event loop.
     """
-    is_class = isinstance(app, type) and issubclass(app, App)
-    if callable(app) and not isinstance(app, App) and not is_class:
-        app = ProtocolApp(app)
-    server = Server(app, listen, **options)
-    with server.loop.stopped_by_signals(exits_at_second=True):
+    check_no_loop_is_running()
+    server = server_of(app, listen, **options)
+    with stopped_by_signals(server.stop, exits_at_second=True):
         server.run()
     return server.statistics
+
+
+def server_of(app: Any, listen: str | Sequence[str], **options: Any) -> AnyServer:
+    """The server of an App object or of a callable that makes protocols; it listens."""
+    is_class = isinstance(app, type) and issubclass(app, App)
+    if callable(app) and not isinstance(app, App) and not is_class:
+        return ProtocolServer(app, listen, **options)
+    return Server(app, listen, **options)

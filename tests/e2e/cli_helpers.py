@@ -108,7 +108,7 @@ def free_ports(count: int) -> int:
 
 
 class Server:
-    """`c1m serve echo` as a context manager: listening when entered, ended when left.
+    """`c1m serve APP` as a context manager: listening when entered, ended when left.
 
     `urls`: where it says it listens; `pid`; `figures()`: what --json wrote, after its end.
     """
@@ -119,13 +119,15 @@ class Server:
         *arguments: object,
         listen: Sequence[str] = (),
         before: Sequence[str] = (),
+        app: str = "echo",
+        cwd: Path | None = None,
     ) -> None:
         self.figures_path = tmp_path / "server.json"
         listens = listen or ["tcp://127.0.0.1:0"]
         flags = [word for url in listens for word in ("--listen", url)]
         self.process = start(
-            "serve", "echo", *flags, "--json", self.figures_path, *arguments, before=before
-        )
+            "serve", app, *flags, "--json", self.figures_path, *arguments, before=before, cwd=cwd
+        )  # fmt: skip
         self.pid = self.process.pid
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import c1m
-from c1m.server.server import Server
+from c1m.serving import AnyServer, server_of
 
 WAIT_S = 30  # how long a test waits for what must come: a bound for failures, not a measurement
 
@@ -21,7 +21,7 @@ WAIT_S = 30  # how long a test waits for what must come: a bound for failures, n
 class ServerThread:
     """A server that runs in a thread. `host`, `port`: its first endpoint."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: AnyServer) -> None:
         self.server = server
         self.host = server.endpoints[0].host
         self.port = server.endpoints[0].port
@@ -49,9 +49,9 @@ class ServerThread:
 
 
 @contextlib.contextmanager
-def serving(app: c1m.App, listen: Any = "tcp://127.0.0.1:0", **options: Any) -> Iterator[Any]:
+def serving(app: Any, listen: Any = "tcp://127.0.0.1:0", **options: Any) -> Iterator[Any]:
     """A ServerThread for the time of a `with`."""
-    run = ServerThread(Server(app, listen, **options))
+    run = ServerThread(server_of(app, listen, **options))
     try:
         yield run
     finally:

@@ -225,10 +225,11 @@ def test_more_than_the_room_is_refused_before_anything_is_opened(tmp_path: Path)
 HOLDS = """
 import os, sys
 from c1m.apps.echo import Echo
+from c1m.loop import stopped_by_signals
 from c1m.server.server import Server
 server = Server(Echo(), "tcp://127.0.0.1:0", engine="epoll")
 held = [os.dup(0) for _ in range(150)]
-with server.loop.stopped_by_signals(exits_at_second=True):
+with stopped_by_signals(server.stop, exits_at_second=True):
     print(server.endpoints[0].port, flush=True)
     server.run()
 print(server.statistics.refused, server.statistics.refusal)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from c1m.apps import APPS, make_app
+from c1m.apps import APPS, load_app
 from c1m.cli import serve
 from c1m.cli.commands import COMMANDS
 from c1m.limits import forecast
@@ -33,6 +33,6 @@ def test_what_is_not_known_bounds_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_every_server_of_the_table_is_an_app_and_in_the_help() -> None:
     for name, entry in APPS.items():
-        assert isinstance(make_app(name), App)
+        assert isinstance(load_app(name), App)
         assert f"{name} ({entry.help})" in " ".join(str(serve.serve.help).split())
         assert name in COMMANDS["serve"]

@@ -14,7 +14,7 @@ import pytest
 
 from c1m.engine.contract import EventBatch
 from c1m.engine.ragged import Ragged
-from c1m.loop import Handlers, Loop, frozen_heap
+from c1m.loop import Handlers, Loop, frozen_heap, stopped_by_signals
 from c1m.testing.manual_clock import ManualClock
 
 SLOTS = np.array([3], np.int32)
@@ -163,7 +163,7 @@ def test_the_first_signal_stops_the_loop_and_handlers_are_put_back(number: int) 
     before = {n: signal.signal(n, lambda n, frame: asked.append(n)) for n in (1, 2, 15)}
     try:
         loop, engine = made()
-        with loop.stopped_by_signals(exits_at_second=False):
+        with stopped_by_signals(loop.stop, exits_at_second=False):
             assert not loop.is_stopping
             os.kill(os.getpid(), number)
             assert loop.is_stopping and engine.wakes == 1 and asked == []
@@ -184,7 +184,7 @@ def test_another_thread_than_the_main_one_gets_no_signals() -> None:
     seen = []
 
     def run() -> None:
-        with loop.stopped_by_signals(exits_at_second=True):
+        with stopped_by_signals(loop.stop, exits_at_second=True):
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=run)

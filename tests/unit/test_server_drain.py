@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import c1m
 from c1m.addresses import AF_INET, Endpoint
+from c1m.bounds import QUIET_NS
 from c1m.engine.uring.engine import UringEngine
-from c1m.server.server import QUIET_NS
 from c1m.testing.fake_kernel import FakeKernel
 
 MS = 1_000_000

@@ -15,6 +15,7 @@ none is in the cache when its turn comes (uvicorn with 1,000 connections: 15 % o
 from __future__ import annotations
 
 import contextvars
+import errno
 import os
 from asyncio import events
 from collections.abc import Callable, Iterator
@@ -24,12 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from c1m.addresses import ListeningSocket
+from c1m.addresses import Endpoint, ListeningSocket
 from c1m.aio.private import format_callback
 from c1m.aio.transport import HIGH, PIECE_MAX, EngineTransport
+from c1m.clock import SystemClock
 from c1m.engine.contract import NOTHING, Engine, EventBatch, Slots
 from c1m.engine.ragged import Ragged
 from c1m.loop import Int32s
+from c1m.results.ramp import RampTimes
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 
 NS = 1_000_000_000
@@ -40,9 +43,9 @@ Piece = tuple[int, bytes]  # whose, and what
 
 @dataclass(slots=True, eq=False)
 class Listening:
-    """A listening socket, and what becomes of its connections."""
+    """What is listened on, and what becomes of its connections."""
 
-    socket: ListeningSocket
+    place: Endpoint | ListeningSocket
     accept: Callable[[EngineTransport], None]
     server: Any
     context: contextvars.Context
@@ -51,22 +54,28 @@ class Listening:
 class Connections:
     """Owns the engine until `close`."""
 
-    def __init__(self, loop: Any, engine: Engine) -> None:
+    def __init__(self, loop: Any, engine: Engine, high: int = HIGH, backlog: int = 0) -> None:
         self.loop = loop
         self.engine = engine
+        self.high = high  # what the engine was made with as `outbox_high`
+        self._backlog = backlog  # of endpoints; a socket has its own
         engine.reports_ends = True
         self.statistics = ServerStatistics()
+        self._clock = SystemClock()
+        self.ramp = RampTimes(self._clock.now_ns())  # of connections that were accepted
         self.to_close: list[EngineTransport] = []
         self.to_drop: list[EngineTransport] = []
         self._transports: dict[int, EngineTransport] = {}
         self._transport_of = self._transports.get
         self._listening: list[Listening] = []
+        self._heard_on = self._listening  # what the last batch's listeners are places in
         # What was written in this iteration, by slot; a list where it was more than one piece.
         # Always the same dict: transports put the first small piece there themselves.
         self.written: dict[int, bytes | list[bytes]] = {}
         self._has_lists = False
         self._bytes = 0
         self._interrupt: BaseException | None = None
+        self._has_ended = False
         self._is_waiting = False  # a batch waits for its turn behind what was ready
         self._come: list[Piece] = []  # of it, what was taken one by one
         self._rest: Iterator[Piece] | None = None  # of its data, what is for the next iteration
@@ -88,7 +97,7 @@ class Connections:
                 self._has_lists = True
                 written[slot] = [before, data]  # type: ignore[list-item]
         self._bytes += len(data)
-        if self._bytes > HIGH or transport._is_strict:
+        if self._bytes > self.high or transport._is_strict:
             transport._maybe_pause_protocol()
             code = self.engine.failure(slot)
             if code:  # who writes in a loop that does not wait must learn it now
@@ -114,9 +123,12 @@ class Connections:
         self._send()
         self.engine.end_output(slot)
 
+    def close_later(self, transport: EngineTransport) -> None:
+        """It is to be closed when its protocol may write again, however long that takes."""
+
     def descriptor(self, slot: int) -> int:
         """A new descriptor; raises OSError."""
-        if slot < 0:
+        if slot < 0 or self._has_ended:
             raise OSError(9, "This connection has ended.")
         return self.engine.descriptor(slot)
 
@@ -130,29 +142,43 @@ class Connections:
         if slot < 0:
             return  # it was reported meanwhile
         if transport in self.to_drop:
-            self._drop()
+            self._hand_over()  # what was written before goes out as far as the kernel takes it
         elif not transport._conn_lost:
             if transport in self.to_close:  # what is ready comes before the next wait
                 self.flush()
             if self.engine.unsent(slot):
                 return
         del self._transports[slot]
-        self._count_end(CloseReason.LOCAL)
+        self._count_end(transport.ends_as)
         transport._call_connection_lost(transport._error)
 
     # --- connections begin ----------------------------------------------------------------------
 
-    def listen(self, listening: Listening) -> None:
-        """Accept from one more socket."""
-        self._listening.append(listening)
-        self.engine.listen([each.socket for each in self._listening], 0)
+    def listen(self, *further: Listening) -> list[Endpoint]:
+        """Listen on these, too: their endpoints, ports chosen. Raises UsageError as the engine."""
+        return self._listen_on([*self._listening, *further])[-len(further) :]
 
     def stop_listening(self, fd: int) -> None:
         """Accept no more from this socket, which may be none of ours."""
-        rest = [each for each in self._listening if each.socket.fd != fd]
+        rest = [each for each in self._listening if getattr(each.place, "fd", -1) != fd]
         if len(rest) < len(self._listening):
-            self._listening = rest
-            self.engine.listen([each.socket for each in rest], 0)
+            self._listen_on(rest)
+
+    def stop_accepting(self) -> None:
+        """Listen on nothing."""
+        self._listen_on([])
+
+    def _listen_on(self, wanted: list[Listening]) -> list[Endpoint]:
+        bound = self.engine.listen([each.place for each in wanted], self._backlog)
+        for each, endpoint in zip(wanted, bound, strict=True):
+            if isinstance(each.place, Endpoint):
+                each.place = endpoint  # by which it is known from now on
+        self._listening = wanted
+        return bound
+
+    def transports(self) -> list[EngineTransport]:
+        """All that have not ended, also those that are closing."""
+        return list(self._transports.values())
 
     def adopt(self, fd: int, family: int) -> EngineTransport:
         """A transport, still without a protocol, for a socket that is connected."""
@@ -183,6 +209,7 @@ class Connections:
             return engine.watched_is_ready
         if timeout is not None and timeout <= 0:
             self._hand_over()
+            self._heard_on = self._listening
             self._batch = batch = engine.wait(0, self._take_later)
             if self._come or batch.is_plain or len(batch):
                 self._has_turn()
@@ -191,6 +218,7 @@ class Connections:
         left_ns = -1 if timeout is None else int(timeout * NS) + 1
         while True:
             self._hand_over()
+            self._heard_on = self._listening
             self._batch = batch = engine.wait(left_ns, take)
             if batch is not NOTHING:
                 self._work_through(batch)
@@ -249,7 +277,7 @@ class Connections:
         if len(batch.eof):
             self._eof(batch.eof)
         if len(batch.closed):
-            self._ended(batch.closed, batch.closed_errnos)
+            self._lost(batch.closed, batch.closed_errnos)
 
     def _raise(self) -> None:
         error, self._interrupt = self._interrupt, None
@@ -291,10 +319,13 @@ class Connections:
     def close(self) -> None:
         """End all that is left."""
         self._hand_over()
+        self._has_ended = True
         self.engine.shutdown()
         for transport in self._transports.values():
             transport._close_descriptor()
         self._listening.clear()
+        for _ in self._transports:
+            self._count_end(CloseReason.DRAIN)
         self._transports.clear()
 
     # --- what the engine brings -----------------------------------------------------------------
@@ -325,15 +356,19 @@ class Connections:
         )
 
     def _opened(self, slots: Slots, listeners: Int32s) -> None:
+        self.ramp.add(len(slots), self._clock.now_ns())
+        heard_on = self._heard_on
         for index in set(listeners.tolist()):
             mine = slots[listeners == index]
+            if index >= 0 and heard_on is not self._listening:  # changed before this had its turn
+                index = index if heard_on[index] in self._listening else -1
             if index < 0:  # its listener is closed already
                 self.engine.close(mine, drop=True)
             else:
-                self._accepted(mine, self._listening[index])
+                self._accepted(mine, heard_on[index])
 
     def _accepted(self, slots: Slots, listening: Listening) -> None:
-        family, accept = listening.socket.endpoint.family, listening.accept
+        family, accept = listening.place.family, listening.accept
         peers = self.engine.peers(slots, family)
         for slot, peer in zip(slots.tolist(), peers, strict=True):
             context = listening.context.copy()
@@ -387,6 +422,7 @@ class Connections:
             try:
                 transport._context.run(transport._protocol.data_received, piece)
             except BaseException as error:
+                transport._spill()  # what was written until then still goes out
                 self._not_taken(transport, error)
             transport._room = -1
             reply = transport._reply
@@ -430,6 +466,8 @@ class Connections:
 
     def _eof(self, slots: Slots) -> None:
         for transport in self._of(slots):
+            if not transport._closing:
+                transport.ends_as = CloseReason.PEER_EOF
             self.call(transport, transport._eof_came)
 
     def _of(self, slots: Slots) -> list[EngineTransport]:
@@ -438,16 +476,23 @@ class Connections:
 
     def _ended(self, slots: Slots, errnos: Int32s) -> None:
         for slot, code in zip(slots.tolist(), errnos.tolist(), strict=True):
-            transport = self._transports.pop(slot, None)
-            if transport is None:
-                continue
-            self._count_end(reason_of(code) if code else CloseReason.LOCAL)
-            error = transport._error
-            if code and error is None:
-                error = OSError(code, os.strerror(code))
-            transport.release()
-            transport._slot = -1
-            self.call(transport, transport._call_connection_lost, error)
+            self._end(slot, code, CloseReason.NOT_READ if code == errno.ETIMEDOUT else None)
+
+    def _lost(self, slots: Slots, errnos: Int32s) -> None:
+        for slot, code in zip(slots.tolist(), errnos.tolist(), strict=True):
+            self._end(slot, code, reason_of(code))
+
+    def _end(self, slot: int, code: int, reason: CloseReason | None) -> None:
+        transport = self._transports.pop(slot, None)
+        if transport is None:
+            return
+        self._count_end(reason or transport.ends_as)
+        error = transport._error
+        if code and error is None:
+            error = OSError(code, os.strerror(code))
+        transport.release()
+        transport._slot = -1
+        self.call(transport, transport._call_connection_lost, error)
 
     def _count_end(self, reason: CloseReason) -> None:
         self.statistics.closed[reason] += 1

@@ -75,9 +75,21 @@ class EventLoop(LoopBase):  # type: ignore[misc]
                 self._engine_name, outbox_high=HIGH, linger_ns=NEVER >> 1, few_first=True,
                 needs_descriptors=True,
             )  # fmt: skip
-            engine.watch(self._waits_in.fileno())
-            self._connections = self._waits_in.connections = Connections(self, engine)
+            self.use(Connections(self, engine))
+            self._watch()
+            assert self._connections is not None
         return self._connections
+
+    def use(self, connections: Connections) -> None:
+        """Have these for the streams, before there is any. They end with the loop."""
+        self._connections = connections
+
+    def _watch(self) -> None:
+        """From now on wait in the engine: only one thread may do that, the one that runs."""
+        if self._connections is not self._waits_in.connections:
+            assert self._connections is not None
+            self._connections.engine.watch(self._waits_in.fileno())
+            self._waits_in.connections = self._connections
 
     def run_forever(self) -> None:
         """Run until stop(); what was written goes out before this returns.
@@ -91,6 +103,7 @@ class EventLoop(LoopBase):  # type: ignore[misc]
                 "them first. Run it in that thread, or make a loop in this one."
             )
         try:
+            self._watch()
             super().run_forever()
         finally:
             if self._connections is not None and not self.is_closed():
@@ -122,20 +135,7 @@ class EventLoop(LoopBase):  # type: ignore[misc]
         timeouts = rest[1:]
 
         def accept_plain(transport: EngineTransport) -> None:
-            try:
-                protocol = protocol_factory()
-            except (SystemExit, KeyboardInterrupt):
-                transport.abort()
-                raise
-            except BaseException as error:
-                transport.abort()
-                self._accept_failed(error)
-                return
-            transport.set_protocol(protocol)
-            if self._debug:
-                self.connections.call(transport, protocol.connection_made, transport)
-            else:  # the transport's context is entered already
-                protocol.connection_made(transport)
+            self.accept(transport, protocol_factory)
 
         def accept_tls(transport: EngineTransport) -> None:
             accepted = self._accept_connection2(
@@ -146,6 +146,23 @@ class EventLoop(LoopBase):  # type: ignore[misc]
         accept = accept_tls if sslcontext else accept_plain
         given = ListeningSocket(sock.fileno(), Endpoint(sock.family))
         self.connections.listen(Listening(given, accept, server, contextvars.copy_context()))
+
+    def accept(self, transport: EngineTransport, protocol_factory: Any) -> None:
+        """Give a connection that was accepted its protocol."""
+        try:
+            protocol = protocol_factory()
+        except (SystemExit, KeyboardInterrupt):
+            transport.abort()
+            raise
+        except BaseException as error:
+            transport.abort()
+            self._accept_failed(error)
+            return
+        transport.set_protocol(protocol)
+        if self._debug:
+            self.connections.call(transport, protocol.connection_made, transport)
+        else:  # the transport's context is entered already
+            protocol.connection_made(transport)
 
     def _accept_failed(self, error: BaseException) -> None:
         if self._debug:

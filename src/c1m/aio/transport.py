@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from c1m.aio import private
 from c1m.aio.private import SENDFILE_FALLBACK, FlowControl
 from c1m.aio.sockets import EngineSocket, address_of
+from c1m.server.statistics import CloseReason
 
 HIGH = 64 * 1024  # bytes: asyncio's own high watermark; the low one is a quarter
 SMALL = 4096  # bytes: one piece of so much a connection and iteration is not weighed
@@ -31,6 +32,7 @@ class Streams(Protocol):
 
     loop: Any
     written: dict[int, Any]
+    high: int  # bytes: the high watermark where the transport has none of its own
     to_close: list[EngineTransport]
     to_drop: list[EngineTransport]
 
@@ -52,6 +54,9 @@ class Streams(Protocol):
     def descriptor(self, slot: int) -> int:
         """A new descriptor; raises OSError."""
 
+    def close_later(self, transport: EngineTransport) -> None:
+        """It is to be closed when its protocol may write again."""
+
     def end(self, transport: EngineTransport) -> None:
         """connection_lost in the iteration after close or abort, where nothing is unsent."""
 
@@ -66,6 +71,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         "_written",
     )  # fmt: skip
     # What most connections never have costs them nothing.
+    ends_as = CloseReason.LOCAL  # unless an error ends it
     _conn_lost = 0
     _error: BaseException | None = None
     _fd = -1  # made for who has asked for one
@@ -92,7 +98,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._extra: dict[str, Any] | None = None  # made when it is first needed
         self._loop = streams.loop
         self._protocol_paused = False
-        self._high_water, self._low_water = HIGH, HIGH // 4
+        self._high_water, self._low_water = streams.high, streams.high // 4
         self._streams = streams
         self._written = streams.written
         self._slot = slot
@@ -382,13 +388,15 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     def get_write_buffer_size(self) -> int:
         """Bytes that the kernel has not taken yet, also while closing."""
         self._spill()
-        return self._streams.unsent(self._slot) if self._slot >= 0 else 0
+        if self._slot < 0 or self._conn_lost:  # what was left at an abort is dropped
+            return 0
+        return self._streams.unsent(self._slot)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """When to call pause_writing and resume_writing; ValueError as asyncio raises it."""
         super().set_write_buffer_limits(high, low)
         if self._slot >= 0:
-            self._is_strict = self._high_water < HIGH
+            self._is_strict = self._high_water < self._streams.high
             self._room_first = SMALL if self._is_writable and not self._is_strict else -1
             self._streams.limit_output(self._slot, self._low_water, self._high_water)
 
@@ -413,6 +421,8 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
             self._is_close_put_off = self._protocol_paused
             if not self._protocol_paused:
                 self._close_behind_output()
+            else:
+                self._streams.close_later(self)
 
     def _close_behind_output(self) -> None:
         self._is_close_put_off = False
@@ -442,7 +452,11 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     def _force_close(self, error: BaseException | None) -> None:
         if self._conn_lost or self._slot < 0:
             return
+        if self._closing and not self._streams.unsent(self._slot):
+            return  # close() has ended it, and nothing is left to be dropped
         self._conn_lost = 1
+        if self._closing and not self._streams.unsent(self._slot):
+            return  # close() has ended it, and nothing is left to be dropped
         self._closing = True
         self._is_plain = False
         self._end_writing()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from c1m.apps import APPS, make_app
+from c1m.apps import APPS, NAMES, load_app
 from c1m.bounds import BACKLOG, REPORT_NS, TICK_NS_MAX
 from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
@@ -16,18 +16,29 @@ from c1m.kernel.procfs import process_sample
 from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
 
 if TYPE_CHECKING:
-    from c1m.server.server import Server
+    from c1m.serving import AnyServer
 
 _HELP = f"""Serve APP until SIGINT, SIGTERM or SIGHUP. APP is: \
-{"; ".join(f"{name} ({entry.help})" for name, entry in APPS.items())}.
+{"; ".join(f"{name} ({entry.help})" for name, entry in APPS.items())}; or MODULE:NAME, \
+which is a c1m.App, or a class or a factory of asyncio protocols.
 
 On a signal it stops accepting, sends its unsent output, closes every connection, prints the final
 figures and exits with status 0. A second signal ends it at once.
 """
 
 
+class AppName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """What `load_app` takes."""
+
+    name = "app"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """The names."""
+        return f"Choose from: {NAMES}"
+
+
 _OPTIONS = [
-    click.Argument(["app"], type=click.Choice(list(APPS)), metavar="APP"),
+    click.Argument(["app"], type=AppName(), metavar="APP"),
     option(["--listen"], multiple=True, required=True, metavar="URL",
            help="tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or "
            "unix:///path. May be given more than once."),
@@ -35,8 +46,9 @@ _OPTIONS = [
     option(["--connections-max"], type=COUNT,
            help="The most connections held; further ones wait in the accept queue.  [default: as "
            "many as fit]"),
-    option(["--outbox", "outbox_high"], type=SIZE, default="1M",
-           help="Stop reading from a connection while it has more than this unsent."),
+    option(["--outbox", "outbox_high"], type=SIZE,
+           help="Stop reading from a connection while it has more than this unsent.  [default: 1M; "
+           "of protocols, which are told from 64K on, never]"),
     option(["--drain", "drain_ns"], type=DURATION, default="10s",
            help="When stopping, wait at most this long for unsent output to go out."),
     option(["--linger", "linger_ns"], type=DURATION, default="30s",
@@ -59,15 +71,17 @@ def serve(
     """See _HELP."""
     from c1m.cli.live.plain import Live
     from c1m.cli.outputs import Outputs
-    from c1m.server.server import Server
+    from c1m.loop import stopped_by_signals
+    from c1m.serving import server_of
 
     outputs = Outputs({"json": json_path})
-    server = Server(make_app(app), list(listen), **options)
+    given = {name: value for name, value in options.items() if value is not None}
+    server = server_of(load_app(app), list(listen), **given)
     live = Live(outputs.stream, quiet)
     progress = Progress(server)
     is_refusal_reported = False
 
-    def report(running: Server) -> int:
+    def report(running: AnyServer) -> int:
         nonlocal is_refusal_reported
         live.show(progress.line())
         if running.statistics.refusal and not is_refusal_reported:
@@ -80,7 +94,7 @@ def serve(
             )
         return running.clock.now_ns() + REPORT_NS
 
-    with server.loop.stopped_by_signals(exits_at_second=True):
+    with stopped_by_signals(server.stop, exits_at_second=True):
         for line in _hello(app, server, options["connections_max"]):
             say(line, outputs.stream)
         server.run(report)
@@ -90,7 +104,7 @@ def serve(
         outputs.end()
 
 
-def _hello(app: str, server: Server, asked: int | None) -> list[str]:
+def _hello(app: str, server: AnyServer, asked: int | None) -> list[str]:
     """Where it listens, with what, for how many; `asked`: --connections-max."""
     names = [str(e) for e in server.endpoints]
     shown = ", ".join(names)
@@ -125,7 +139,7 @@ def _room(engine: Any) -> int:
 class Progress:
     """Makes one line from what changed since the last one."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: AnyServer) -> None:
         self._server = server
         self._then_ns = server.clock.now_ns()
         self._opened = self._messages = 0
@@ -154,7 +168,7 @@ class Progress:
         ).rstrip()
 
 
-def _final_figures(server: Server) -> dict[str, Any]:
+def _final_figures(server: AnyServer) -> dict[str, Any]:
     """The final figures as JSON values; opened = live + the sum of closed."""
     statistics = server.update_statistics()
     sample = process_sample()
@@ -168,7 +182,7 @@ def _final_figures(server: Server) -> dict[str, Any]:
     }
 
 
-def _final_text(server: Server) -> str:
+def _final_text(server: AnyServer) -> str:
     statistics = server.update_statistics()
     sample = process_sample()
     lines = [

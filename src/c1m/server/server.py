@@ -13,6 +13,7 @@ however slowly it reads.
 from __future__ import annotations
 
 import inspect
+from asyncio import BaseProtocol
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,16 +23,24 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m import arguments
-from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, INT_MAX, LINGER_NS, OUTBOX_HIGH, TICK_NS_MAX
-from c1m.clock import Clock, SystemClock
-from c1m.engine.choose import AUTO, ENGINES, choose
+from c1m.bounds import (
+    BACKLOG,
+    BUSY_POLL_NS,
+    DRAIN_NS,
+    LINGER_NS,
+    OUTBOX_HIGH,
+    QUIET_NS,
+    REPORT_NS_MIN,
+    TICK_NS_MAX,
+)
+from c1m.clock import Clock
 from c1m.engine.contract import Engine, Slots, distinct
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
-from c1m.kernel.sockets import resolve
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.ramp import RampTimes
+from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 
 Payload = Buffer | Ragged | Sequence[Buffer]
@@ -39,8 +48,6 @@ AnySlots = Slots | Sequence[int] | int
 
 CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
 TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
-REPORT_NS_MIN = 1_000_000  # reports are no closer together
-QUIET_NS = 10_000_000  # of a drain: what was on its way has arrived by then
 TOP_KEPT = 1 << 16  # slots whose columns keep their memory when nobody is connected
 PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
 
@@ -153,43 +160,23 @@ class Server:
         clock: Clock | None = None,
     ) -> None:
         _check_app(app)
-        clock = SystemClock() if clock is None else clock
-        if not isinstance(clock, Clock):
-            raise UsageError(f"{clock!r} is no clock.", "Give it a now_ns(), or leave it out.")
-        if connections_max is not None:
-            connections_max = arguments.COUNT.check("connections_max", connections_max)
-            if connections_max == 0:
-                raise UsageError("A server for 0 connections (connections_max) holds nothing.")
-        endpoints = [e for url in arguments.texts("listen", listen) for e in resolve(url)]
-        if not endpoints:
-            raise UsageError("There is nothing to listen on.", "Name at least one endpoint.")
+        options = ServerOptions(
+            listen=listen, engine=engine, connections_max=connections_max, outbox_high=outbox_high,
+            backlog=backlog, busy_poll_ns=busy_poll_ns, drain_ns=drain_ns, linger_ns=linger_ns,
+            clock=clock,
+        )  # fmt: skip
         self.app = app
-        self.clock = clock
-        self.drain_ns = arguments.integer("drain_ns", drain_ns)
-        self.outbox_high = arguments.integer("outbox_high", outbox_high)
-        backlog = arguments.integer("backlog", backlog, most=INT_MAX)
-        busy_poll_ns = arguments.integer("busy_poll_ns", busy_poll_ns)
-        linger_ns = arguments.integer("linger_ns", linger_ns)
+        self.clock: Clock = options.clock
+        self.drain_ns: int = options.drain_ns
+        self.outbox_high: int = options.outbox_high
         self.statistics = ServerStatistics()
         self.ramp = RampTimes(self.clock.now_ns())
-        if isinstance(engine, str):
-            engine = choose(
-                engine,
-                live_max=connections_max,
-                outbox_high=self.outbox_high,
-                linger_ns=linger_ns,
-                busy_poll_ns=busy_poll_ns,
-                few_first=True,
-            )
-        elif isinstance(engine, type) or not isinstance(engine, Engine):
-            names = ", ".join([AUTO, *ENGINES])
-            raise UsageError(f"{engine!r} is no engine.", f"Name one: {names}.")
-        self.engine = engine
-        self.capacity = engine.capacity
+        self.engine = options.make_engine()
+        self.capacity = self.engine.capacity
         try:
-            self.endpoints = engine.listen(endpoints, backlog)
+            self.endpoints = self.engine.listen(options.endpoints, options.backlog)
         except BaseException:
-            engine.shutdown()
+            self.engine.shutdown()
             raise
         handlers = Handlers(
             expired=self._expired,
@@ -200,7 +187,7 @@ class Server:
             eof=self._eof,
             closed=self._lost,
         )
-        self.loop = Loop(engine, clock, handlers)
+        self.loop = Loop(self.engine, self.clock, handlers)
         self._begin_afresh()
         self._has_ended = False  # the application has closed connections in this tick
         self._has_on_tick = type(app).on_tick is not App.on_tick
@@ -291,7 +278,6 @@ class Server:
             timeout_ns = min(timeout_ns, max(self._due_ns - self.clock.now_ns(), 0))
         self._has_ended = False
         count = self.loop.tick(timeout_ns)
-        self.statistics.ticks += 1
         if self._top > TOP_KEPT and self.statistics.live == 0:
             self._begin_afresh()
         if self._has_on_tick:
@@ -434,10 +420,7 @@ class Server:
 
     def update_statistics(self) -> ServerStatistics:
         """The counters, with the engine's brought up to date."""
-        engine = self.engine.statistics()
-        for name in ("received_bytes", "sent_bytes", "unsent_bytes", "refused", "refusal"):
-            setattr(self.statistics, name, getattr(engine, name))
-        return self.statistics
+        return self.statistics.updated(self.engine.statistics())
 
 
 def _check_app(app: Any) -> None:
@@ -448,6 +431,11 @@ def _check_app(app: Any) -> None:
     if isinstance(app, type) and issubclass(app, App):
         raise UsageError(f"{app.__name__} is a class.", f"Pass an object: {app.__name__}().")
     if not isinstance(app, App):
+        if isinstance(app, type) and issubclass(app, BaseProtocol):
+            raise UsageError(
+                f"{app.__name__} is a class of asyncio protocols, which need an event loop.",
+                "Use c1m.serve or c1m.ProtocolServer, which have one.",
+            )
         raise UsageError(
             f"{app!r} is neither a c1m.App nor an asyncio.Protocol class.",
             "Pass an object whose class derives from c1m.App; c1m.serve takes protocols, too.",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Self
 
+from c1m.engine.contract import EngineStatistics
+
 
 class CloseReason(IntEnum):
     """Why a connection is no longer open; `text` says it to people."""
@@ -58,3 +60,9 @@ class ServerStatistics:
     ticks: int = 0
     refused: dict[str, int] = field(default_factory=dict)  # what the kernel refused, how often
     refusal: str = ""  # the last refusal in a sentence
+
+    def updated(self, engine: EngineStatistics) -> Self:
+        """These, with what an engine counts brought up to date."""
+        for name in ("received_bytes", "sent_bytes", "unsent_bytes", "ticks", "refused", "refusal"):
+            setattr(self, name, getattr(engine, name))
+        return self

@@ -1,0 +1,325 @@
+"""A server of asyncio protocols: an event loop on the engine, and what `Server` has around it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from typing import Any
+
+import numpy as np
+
+from c1m import arguments
+from c1m.aio.connections import Connections, Listening
+from c1m.aio.loop import EventLoop
+from c1m.aio.transport import HIGH, EngineTransport
+from c1m.bounds import QUIET_NS, REPORT_NS_MIN, TICK_NS_MAX
+from c1m.clock import Clock
+from c1m.engine.contract import Slots
+from c1m.errors import UsageError
+from c1m.loop import frozen_heap
+from c1m.server.options import ServerOptions
+from c1m.server.statistics import CloseReason, ServerStatistics
+from c1m.units import NS_PER_S
+
+ENDS_S = 1.0  # how long connections that are dropped may take to say so
+
+
+class ProtocolServer:
+    """Runs asyncio protocols on an event loop of its own: `asyncio.get_running_loop()` is a
+    c1m.EventLoop in all callbacks.
+
+    `factory()` makes the protocol of a new connection. `listen` and the options are those of
+    Server. `outbox_high`, where it is given, is the high watermark of all transports, and nobody is
+    read from who has more unsent; else the watermarks are asyncio's (64 KiB), and only the protocol
+    stops the reading. Raises UsageError, with nothing left behind, for what makes no protocols, for
+    an endpoint that cannot be listened on and for invalid arguments.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], Any],
+        listen: str | Sequence[str],
+        *,
+        outbox_high: int | None = None,
+        **options: Any,
+    ) -> None:
+        check_factory(factory)
+        high = HIGH if outbox_high is None else outbox_high
+        checked = ServerOptions(listen=listen, outbox_high=high, **options)
+        self._factory = factory
+        self.clock: Clock = checked.clock
+        self.drain_ns: int = checked.drain_ns
+        self.outbox_high: int = checked.outbox_high
+        self.loop = EventLoop("auto")
+        self._bell = threading.RLock()  # for those who stop while it ends
+        self._has_ended = False
+        self._stop = asyncio.Event()
+        try:
+            self.engine = checked.make_engine(needs_descriptors=True)
+            kind = _Served if outbox_high is None else _Bounded
+            self._streams = kind(self.loop, self.engine, self.outbox_high, checked.backlog)
+            self._streams.linger_s = checked.linger_ns / NS_PER_S
+            self.loop.use(self._streams)
+            accept = functools.partial(self.loop.accept, protocol_factory=self._make)
+            self.endpoints = self._streams.listen(
+                *(Listening(each, accept, None, copy_context()) for each in checked.endpoints)
+            )
+        except BaseException:
+            self.loop.close()
+            raise
+
+    @property
+    def statistics(self) -> ServerStatistics:
+        """The counters; connections that protocols open themselves are in them."""
+        return self._streams.statistics
+
+    @property
+    def ramp(self) -> Any:
+        """When each further 1,000 connections were there."""
+        return self._streams.ramp
+
+    def update_statistics(self) -> ServerStatistics:
+        """The counters, with the engine's brought up to date."""
+        return self.statistics.updated(self.engine.statistics())
+
+    def _make(self) -> Any:
+        """A protocol. asyncio says nothing of a factory that fails; here it is logged."""
+        try:
+            protocol = self._factory()
+            if not _is_protocol(protocol):
+                if inspect.iscoroutine(protocol):
+                    protocol.close()
+                raise UsageError(
+                    f"The factory has made {protocol!r}, which is no asyncio protocol."
+                )
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            if not self.loop.get_debug():  # there the loop reports it
+                said = "The factory of protocols failed; the connection is closed."
+                self.loop.call_exception_handler({"message": said, "exception": error})
+            raise
+        return protocol
+
+    # --- its life -------------------------------------------------------------------------------
+
+    def run(self, on_report: Callable[[ProtocolServer], int] | None = None) -> None:
+        """Serve until `stop`, then drain and close everything, as `Server.run` does.
+
+        What is left of tasks then is cancelled, as by `asyncio.run`. SystemExit and
+        KeyboardInterrupt of a callback end it, too, without a drain. Raises UsageError where
+        another event loop runs in this thread, and where this server has ended.
+        """
+        arguments.function("on_report", on_report)
+        if self._has_ended:
+            raise UsageError("This server has ended.", "Make a new one.")
+        with frozen_heap():
+            try:
+                check_no_loop_is_running()
+                with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+                    runner.run(self._serve(on_report))
+            finally:
+                self.shutdown()
+
+    def stop(self) -> None:
+        """Make `run` end; may be called from a signal handler or another thread."""
+        with self._bell:
+            if not self._has_ended:
+                self.loop.call_soon_threadsafe(self._stop.set)
+
+    def wake(self) -> None:
+        """Make the loop have an iteration now; may be called from another thread."""
+        with self._bell:
+            if not self._has_ended:
+                self.loop.call_soon_threadsafe(lambda: None)
+
+    def shutdown(self) -> None:
+        """End what is left at once and release everything. May be called twice."""
+        with self._bell:
+            self._has_ended = True
+        self.loop.close()
+        self.update_statistics()
+
+    async def _serve(self, on_report: Callable[[ProtocolServer], int] | None) -> None:
+        try:
+            due_ns = 0
+            while not self._stop.is_set():
+                now_ns = self.clock.now_ns()
+                if on_report is not None and now_ns >= due_ns:
+                    due_ns = max(on_report(self), now_ns + REPORT_NS_MIN)
+                # Who lingers, and what the kernel has refused, is looked at in each tick.
+                sleep_ns = TICK_NS_MAX if on_report is None else min(due_ns - now_ns, TICK_NS_MAX)
+                await self._stops_within(sleep_ns / NS_PER_S)
+            await self._drain()
+        finally:
+            with self._bell:
+                self._has_ended = True
+
+    async def _stops_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
+
+    async def _drain(self) -> None:
+        """As Server.drain: what has come is answered, what is pending goes out, all are closed."""
+        streams, now_ns = self._streams, self.clock.now_ns
+        streams.stop_accepting()
+        deadline_ns = now_ns() + self.drain_ns
+        before = None
+        while now_ns() < deadline_ns:
+            counts = self.engine.statistics()
+            heard = (counts.accepted, counts.received_bytes, counts.sent_bytes, counts.closed)
+            if heard == before and not counts.outbox_bytes:
+                break
+            before = heard
+            await asyncio.sleep(QUIET_NS / NS_PER_S)
+        for transport in streams.transports():
+            if not transport.is_closing():
+                transport.ends_as = CloseReason.DRAIN
+                transport.close()
+        await self._ends_by(deadline_ns)
+        for transport in streams.transports():
+            transport.abort()
+        await self._ends_by(now_ns() + int(ENDS_S * NS_PER_S))
+
+    async def _ends_by(self, deadline_ns: int) -> None:
+        await asyncio.sleep(0)
+        while self._streams.transports() and self.clock.now_ns() < deadline_ns:
+            await asyncio.sleep(0.001)
+
+
+class _Served(Connections):
+    """A server ends its connections: what is left of them is no mistake of a program."""
+
+    linger_s = 0.0
+
+    def close_later(self, transport: EngineTransport) -> None:
+        """As the engine has it for all that are closed: for as long as the peer takes some."""
+        owed = self.unsent(transport._slot)
+
+        def look() -> None:
+            if not transport._is_close_put_off or transport._slot < 0:
+                return
+            if self.unsent(transport._slot) < owed:
+                self.close_later(transport)
+                return
+            slot = transport._slot
+            self.engine.close(np.array([slot], np.int32), abort=True)
+            self._end(slot, errno.ETIMEDOUT, CloseReason.NOT_READ)
+
+        self.loop.call_later(self.linger_s, look)
+
+    def close(self) -> None:
+        left = self.transports()
+        super().close()
+        for transport in left:
+            transport._slot = -1
+
+
+class _Bounded(_Served):
+    """Reads from nobody whose unsent output is over the high watermark."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._over: set[int] = set()
+
+    def receive(self, slot: int, on: bool) -> None:
+        if not on or slot not in self._over:
+            super().receive(slot, on)
+
+    def _blocked(self, slots: Slots) -> None:
+        self._over.update(slots.tolist())
+        self.engine.receive(slots, False)
+        super()._blocked(slots)
+
+    def _drained(self, slots: Slots) -> None:
+        self._over.difference_update(slots.tolist())
+        again = [each._slot for each in self._of(slots) if not each._paused]
+        self.engine.receive(np.array(again, np.int32), True)
+        super()._drained(slots)
+
+    def _end(self, slot: int, code: int, reason: CloseReason | None) -> None:
+        self._over.discard(slot)
+        super()._end(slot, code, reason)
+
+
+# --- what is no factory of protocols -----------------------------------------------------------
+
+
+def check_no_loop_is_running() -> None:
+    """Raise UsageError inside a running event loop, which a server would stop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        "An event loop runs in this thread already, and a server has one of its own.",
+        "Await loop.create_server(...) instead, or serve in another thread.",
+    )
+
+
+def check_factory(factory: Any) -> None:
+    """Raise UsageError for what makes no protocols when it is called without arguments."""
+    if not callable(factory):
+        raise UsageError(f"{factory!r} makes no protocols.", "Give a Protocol class.")
+    name = getattr(factory, "__qualname__", None) or repr(factory)
+    if isinstance(factory, type):
+        if not _is_protocol(factory):
+            raise UsageError(
+                f"{name} is no asyncio protocol: it has no data_received and no get_buffer.",
+                "Derive from asyncio.Protocol, or write a c1m.App.",
+            )
+    elif _is_asgi(factory):
+        raise UsageError(
+            f"{name} is an ASGI application, not a protocol.",
+            "Run it by a server of these on this loop: uvicorn MODULE:NAME --loop "
+            "c1m:new_event_loop.",
+        )
+    elif _is_coroutine_function(factory):
+        raise UsageError(
+            f"{name} is a coroutine function, which makes no protocols.",
+            "Use asyncio.start_server or loop.create_server in a coroutine, and run that by "
+            "c1m.run(main()).",
+        )
+    _check_needs_nothing(factory, name)
+
+
+def _is_protocol(thing: Any) -> bool:
+    takes = ("data_received", "get_buffer")
+    return hasattr(thing, "connection_made") and any(hasattr(thing, name) for name in takes)
+
+
+def _is_coroutine_function(thing: Any) -> bool:
+    while isinstance(thing, functools.partial):
+        thing = thing.func
+    call = getattr(type(thing), "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(call)
+
+
+def _is_asgi(thing: Any) -> bool:
+    if not _is_coroutine_function(thing):
+        return False
+    try:
+        names = [*inspect.signature(thing).parameters]
+    except (TypeError, ValueError):
+        return False
+    return len(names) == 3 and names[1:] == ["receive", "send"]
+
+
+def _check_needs_nothing(factory: Any, name: str) -> None:
+    try:
+        inspect.signature(factory).bind()
+    except ValueError:  # it does not say what it takes
+        return
+    except TypeError as error:
+        raise UsageError(
+            f"{name} cannot be called without arguments ({error}).",
+            f"Give a function that makes the protocol: lambda: {name}(...).",
+        ) from None

@@ -1,0 +1,63 @@
+"""What a server may be told, whether it runs an application or asyncio protocols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from c1m import arguments
+from c1m.addresses import Endpoint
+from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, INT_MAX, LINGER_NS, OUTBOX_HIGH
+from c1m.clock import Clock, SystemClock
+from c1m.engine.choose import AUTO, ENGINES, choose
+from c1m.engine.contract import Engine
+from c1m.errors import UsageError
+from c1m.kernel.sockets import resolve
+
+
+@dataclass(slots=True, kw_only=True)
+class ServerOptions:
+    """Options as `Server` describes them. Raises UsageError for what cannot be meant."""
+
+    listen: Any
+    engine: Any = AUTO
+    connections_max: Any = None
+    outbox_high: Any = OUTBOX_HIGH
+    backlog: Any = BACKLOG
+    busy_poll_ns: Any = BUSY_POLL_NS
+    drain_ns: Any = DRAIN_NS
+    linger_ns: Any = LINGER_NS
+    clock: Any = None
+    endpoints: list[Endpoint] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clock = SystemClock() if self.clock is None else self.clock
+        if not isinstance(self.clock, Clock):
+            raise UsageError(f"{self.clock!r} is no clock.", "Give it a now_ns(), or leave it out.")
+        if self.connections_max is not None:
+            self.connections_max = arguments.COUNT.check("connections_max", self.connections_max)
+            if self.connections_max == 0:
+                raise UsageError("A server for 0 connections (connections_max) holds nothing.")
+        self.endpoints = [e for url in arguments.texts("listen", self.listen) for e in resolve(url)]
+        if not self.endpoints:
+            raise UsageError("There is nothing to listen on.", "Name at least one endpoint.")
+        self.backlog = arguments.integer("backlog", self.backlog, most=INT_MAX)
+        for name in ("outbox_high", "busy_poll_ns", "drain_ns", "linger_ns"):
+            setattr(self, name, arguments.integer(name, getattr(self, name)))
+
+    def make_engine(self, *, needs_descriptors: bool = False) -> Engine:
+        """The engine that is named, or the one that is given. Raises UsageError for neither."""
+        if isinstance(self.engine, str):
+            return choose(
+                self.engine,
+                live_max=self.connections_max,
+                outbox_high=self.outbox_high,
+                linger_ns=self.linger_ns,
+                busy_poll_ns=self.busy_poll_ns,
+                few_first=True,
+                needs_descriptors=needs_descriptors,
+            )
+        if isinstance(self.engine, type) or not isinstance(self.engine, Engine):
+            names = ", ".join([AUTO, *ENGINES])
+            raise UsageError(f"{self.engine!r} is no engine.", f"Name one: {names}.")
+        return self.engine
