@@ -45,7 +45,6 @@ class Handlers:
     """
 
     expired: Callable[[Slots], object] = _ignore
-    ended: Callable[[Slots, Int32s], object] = _ignore  # with the errno of each
     opened: Callable[[Slots, Int32s], object] = _ignore  # with the listener of each
     connected: Callable[[Slots], object] = _ignore
     failed: Callable[[Slots, Int32s], object] = _ignore  # with the errno of each
@@ -98,8 +97,6 @@ class Loop:
         else:
             if len(batch.expired):
                 on.expired(batch.expired)
-            if len(batch.ended):
-                on.ended(batch.ended, batch.ended_errnos)
             if len(batch.opened):
                 on.opened(batch.opened, batch.opened_listeners)
             if len(batch.connected):
