@@ -181,3 +181,15 @@ def test_a_port_in_use_is_a_usage_error_and_leaves_nothing_half_done(
 def test_an_address_of_another_host_is_a_usage_error(world: World) -> None:
     with pytest.raises(UsageError, match=r"192\.0\.2\.77"):
         world.engine.listen([Endpoint(AF_INET, "192.0.2.77", 0)], 128)
+
+
+def test_a_renewed_listener_accepts_whoever_is_connected(world: World) -> None:
+    """Also where the first connections, which another engine of a pair had, have gone."""
+    conns = [conn for _, conn in world.open_many(4)]
+    for conn in conns[:2]:
+        world.close(conn, abort=True)
+    world.settle()
+    world.engine.listen([], 0)
+    world.listen(world.endpoint)
+    for _ in range(3):
+        world.open()

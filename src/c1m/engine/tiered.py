@@ -110,6 +110,7 @@ class TieredEngine:
             return self._few.listen(endpoints, backlog)
         finally:
             self._many.listen(self._few.listening(), 0)
+            self._few_is_next = True  # its next wait begins to accept
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
         if self._few.live() + len(destinations) <= self._few_max:
