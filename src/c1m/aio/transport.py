@@ -67,7 +67,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     __slots__ = (
         "__dict__", "__weakref__",
         "_closing", "_context", "_family", "_is_buffered", "_is_plain", "_is_writable", "_paused",
-        "_peer", "_protocol", "_reply", "_room", "_room_first", "_server", "_slot", "_streams",
+        "_peer", "_protocol", "_server", "_slot", "_streams",
         "_written",
     )  # fmt: skip
     # What most connections never have costs them nothing.
@@ -110,9 +110,6 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._is_buffered = False
         self._is_plain = False  # data goes to data_received as it comes
         self._is_writable = True
-        self._room_first = SMALL  # what the first write while data is taken may have,
-        self._room = -1  # and what it may have now: bytes; it is then
-        self._reply: bytes | None = None  # which goes out as soon as the data is taken
         self._closing = False
         self._paused = False
         if server is not None:
@@ -333,12 +330,6 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
 
     def write(self, data: Buffer) -> None:
         """Send bytes in order. Ignored on a transport that is closing."""
-        if type(data) is bytes and len(data) <= self._room:
-            self._room = -1
-            self._reply = data
-            return
-        if self._reply is not None:
-            self._spill()
         if type(data) is not bytes or not self._is_writable:
             if not self._may_write(data):
                 return
@@ -347,15 +338,6 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
             self._streams.send(self, self._slot, data)
         elif data:  # `send` without the call, for most messages
             self._written[self._slot] = data
-
-    def _end_writing(self) -> None:
-        self._is_writable = False
-        self._room = self._room_first = -1
-
-    def _spill(self) -> None:
-        """More is to be said than a reply: it takes the way of all output."""
-        if self._reply is not None:
-            self._written[self._slot], self._reply = self._reply, None
 
     def _may_write(self, data: Any) -> bool:
         if not isinstance(data, bytes | bytearray | memoryview):
@@ -381,13 +363,11 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         if self._closing or self._wrote_eof:
             return
         self._wrote_eof = True
-        self._end_writing()
-        self._spill()
+        self._is_writable = False
         self._streams.end_output(self._slot)
 
     def get_write_buffer_size(self) -> int:
         """Bytes that the kernel has not taken yet, also while closing."""
-        self._spill()
         if self._slot < 0 or self._conn_lost:  # what was left at an abort is dropped
             return 0
         return self._streams.unsent(self._slot)
@@ -397,7 +377,6 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         super().set_write_buffer_limits(high, low)
         if self._slot >= 0:
             self._is_strict = self._high_water < self._streams.high
-            self._room_first = SMALL if self._is_writable and not self._is_strict else -1
             self._streams.limit_output(self._slot, self._low_water, self._high_water)
 
     def _maybe_resume_protocol(self) -> None:
@@ -426,7 +405,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
 
     def _close_behind_output(self) -> None:
         self._is_close_put_off = False
-        self._end_writing()
+        self._is_writable = False
         self._streams.to_close.append(self)
         self._loop.call_soon(self._streams.end, self, context=self._context)
 
@@ -455,11 +434,9 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         if self._closing and not self._streams.unsent(self._slot):
             return  # close() has ended it, and nothing is left to be dropped
         self._conn_lost = 1
-        if self._closing and not self._streams.unsent(self._slot):
-            return  # close() has ended it, and nothing is left to be dropped
         self._closing = True
         self._is_plain = False
-        self._end_writing()
+        self._is_writable = False
         self._error = error
         self._kept = b""
         self._streams.to_drop.append(self)
@@ -472,7 +449,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         self._slot = -1
         self._closing = True
         self._is_plain = False
-        self._end_writing()
+        self._is_writable = False
         self._conn_lost += 1
         self._kept = b""
         try:

@@ -40,7 +40,7 @@ The rules, which `tests/contract` holds every engine to:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -52,7 +52,7 @@ from c1m.engine.ragged import Ragged
 
 Slots = npt.NDArray[np.int32]
 
-Take = Callable[[int, bytes], bytes | None]
+Pieces = list[tuple[int, bytes]]  # of data: whose, and what
 
 NO_SLOTS: Slots = np.zeros(0, np.int32)
 
@@ -195,8 +195,8 @@ class Engine(Protocol):
         """Send piece i of `data` to slots[i], in this order where a slot appears twice."""
         ...
 
-    def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
-        """`send` of Python's own lists, for callers that have no arrays."""
+    def send_each(self, slots: Collection[int], pieces: Collection[bytes]) -> None:
+        """`send` of Python's own rows, for callers that have no arrays."""
         ...
 
     def flush(self) -> None:
@@ -253,12 +253,11 @@ class Engine(Protocol):
         """`wait` also returns while this descriptor is readable (`watched_is_ready`)."""
         ...
 
-    def wait(self, timeout_ns: int, take: Take | None = None) -> EventBatch:
+    def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         """Hand what was asked for to the kernel and return what happened; see rule 1.
 
-        With `take` an engine may give data to `take(slot, piece)` as it comes, before anything
-        else of this batch is known, and leave it out of the batch. What that returns is sent to
-        the slot. It must not raise, and may call everything but `wait` and `shutdown`.
+        With `pieces` an engine may add data to that list instead of to the batch, in order: for a
+        caller who wants Python's objects. It comes before all else in the batch.
         """
         ...
 

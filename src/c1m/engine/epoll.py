@@ -42,7 +42,7 @@ import errno
 import os
 import resource
 import select
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 
 import numpy as np
@@ -52,10 +52,10 @@ from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import SystemClock
 from c1m.engine import checks
 from c1m.engine.choose import ENGINES
-from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Slots, Take
+from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Pieces, Slots
 from c1m.engine.epoll_accept import Acceptor
 from c1m.engine.epoll_batch import ARENA_SIZE, EVENTS_MAX, NextBatch
-from c1m.engine.lingering import Lingering
+from c1m.engine.lingering import NEVER, Lingering
 from c1m.engine.outbox import Outbox
 from c1m.engine.ragged import Ragged
 from c1m.engine.shortage import refusals
@@ -66,8 +66,8 @@ from c1m.kernel.limits import descriptors_left
 from c1m.kernel.refusals import refusal
 from c1m.kernel.sleeping import poll
 
-EVENTS_TAKEN = 64  # the same where each piece is taken as it comes, and calls more than its worth
 SHARE_MAX = 1 << 16  # bytes one connection may bring in one tick
+SHARES = ARENA_SIZE // SHARE_MAX  # so many may bring so much
 FLUSH_MAX = 1 << 18  # bytes of one outbox that one tick hands to the kernel
 CAPACITY_MAX = 1 << 22  # rows, where RLIMIT_NOFILE is "unlimited"
 TRIM_NS = 1_000_000_000  # memory is given back at most once in this time,
@@ -216,35 +216,45 @@ class EpollEngine:
             slots.tolist(), [memory[start : start + length] for start, length in columns]
         )
 
-    def send_each(self, slots: Sequence[int], pieces: Sequence[bytes | memoryview]) -> None:
+    def send_each(self, slots: Collection[int], pieces: Collection[bytes | memoryview]) -> None:
         """At once what the kernel takes, the rest from the outbox."""
-        states, interests, counts, write = self._states, self._interests, self._counts, os.write
+        interests, write = self._interests, os.write
         sent = 0
-        for slot, piece in zip(slots, pieces, strict=True):
-            length = len(piece)
-            interest = interests[slot]
-            if interest != IN and states[slot] not in USABLE:
-                counts.unsent_bytes += length
-                continue
+        for slot, piece in zip(slots, pieces):  # noqa: B905  a tenth of a short call's time
             taken = 0
-            if not interest & OUT:  # nothing waits in the outbox
+            if interests[slot] == IN:  # open, and nothing waits in the outbox
                 try:
                     taken = write(slot, piece)
-                except BlockingIOError:
-                    pass
-                except OSError as error:
-                    counts.unsent_bytes += length
-                    self._break(slot, error.errno or errno.EIO)
-                    continue
+                except OSError:  # `_send_rest` meets it again
+                    taken = 0
                 sent += taken
-                if taken == length:
+                if taken == len(piece):
                     continue
-            passed = self._outbox.append(slot, memoryview(piece)[taken:])
-            for each in passed:
-                if states[each] in USABLE:
-                    self._next.passed(each)
-            self._watch(slot)
-        counts.sent_bytes += sent
+            self._send_rest(slot, memoryview(piece)[taken:])
+        self._counts.sent_bytes += sent
+
+    def _send_rest(self, slot: int, piece: memoryview) -> None:
+        """The same for what is not open and empty, or full now."""
+        if self._states[slot] not in USABLE:
+            self._counts.unsent_bytes += len(piece)
+            return
+        taken = 0
+        if not self._interests[slot] & OUT:
+            try:
+                taken = os.write(slot, piece)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._counts.unsent_bytes += len(piece)
+                self._break(slot, error.errno or errno.EIO)
+                return
+            self._counts.sent_bytes += taken
+            if taken == len(piece):
+                return
+        for each in self._outbox.append(slot, piece[taken:]):
+            if self._states[each] in USABLE:
+                self._next.passed(each)
+        self._watch(slot)
 
     def flush(self) -> None:
         """Nothing to do: `send` has handed over what the kernel takes."""
@@ -360,37 +370,40 @@ class EpollEngine:
 
     # ---- the tick
 
-    def wait(self, timeout_ns: int, take: Take | None = None) -> EventBatch:
+    def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         counts, acceptor = self._counts, self._acceptor
         counts.ticks += 1
         self.watched_is_ready = False
         if (
-            self._released or self._broken or self._next.failed or len(self._lingering)
-            or acceptor.shortage.until_ns
+            self._released or self._broken or self._next.failed
+            or self._lingering.next_ns < NEVER or acceptor.shortage.until_ns
             or acceptor.is_armed != (counts.live + counts.lingering < self.live_max)
         ):  # fmt: skip
             self._prepare()
-        if self._next.has_news():
+        has_news = self._next.has_news()
+        if has_news:
             timeout_ns = 0
         if acceptor.shortage.until_ns:
             events = self._poll_while_short(timeout_ns)
+        elif timeout_ns < 0:  # `poll` without the call
+            events = self._epoll.poll(None, EVENTS_MAX)
         else:
-            events = poll(self._epoll, timeout_ns, EVENTS_MAX if take is None else EVENTS_TAKEN)
-        pieces = nbytes = 0
-        if take is not None:
-            self._serve_each(events, take)
-            if self._next.is_empty() and counts.ticks & TRIM_TICKS and not self._broken:
+            events = poll(self._epoll, timeout_ns, EVENTS_MAX)
+        count = nbytes = 0
+        if pieces is not None:
+            is_plain = self._read_each(events, pieces)
+            if is_plain and not has_news and counts.ticks & TRIM_TICKS:
                 return NOTHING
         came_ns = SystemClock.now_ns()
-        if take is None:
-            pieces, nbytes = self._serve(events)
+        if pieces is None:
+            count, nbytes = self._serve(events)
         if self._broken:
             self._settle()
         if came_ns >= self._next_trim_ns:
             self._next_trim_ns = came_ns + TRIM_NS
             if self._outbox.has_shrunk():
                 libc.trim()
-        batch = self._next.take(pieces, nbytes)
+        batch = self._next.take(count, nbytes)
         batch.came_ns = came_ns
         if self._checks and (len(batch) or not self._counts.ticks & 15):
             self._check(batch)
@@ -462,39 +475,33 @@ class EpollEngine:
         self._counts.received_bytes += at
         return pieces, at
 
-    def _serve_each(self, events: list[tuple[int, int]], take: Take) -> None:
-        """The same for a caller that takes each piece as it comes."""
-        interests, read, write = self._interests, os.read, os.write
-        received = sent = 0
+    def _read_each(self, events: list[tuple[int, int]], pieces: Pieces) -> bool:
+        """The same for a caller who wants Python's objects; whether there was nothing but data."""
+        interests, read, add = self._interests, os.read, pieces.append
+        share = SHARE_MAX if len(events) <= SHARES else ARENA_SIZE // len(events)
+        is_plain = True
+        received = 0
         for slot, mask in events:
-            if interests[slot] & mask != IN and not self._is_to_read(slot, mask):
-                continue
+            if interests[slot] & mask != IN:
+                is_plain = False
+                if not self._is_to_read(slot, mask):
+                    continue
             try:
-                piece = read(slot, SHARE_MAX)
+                piece = read(slot, share)
             except BlockingIOError:
                 continue
             except OSError as error:
+                is_plain = False
                 self._end(slot, error.errno or errno.EIO)
                 continue
-            if not piece:
+            if piece:
+                received += len(piece)
+                add((slot, piece))
+            else:
+                is_plain = False
                 self._end_of_input(slot)
-                continue
-            received += len(piece)
-            reply = take(slot, piece)
-            if not reply:
-                continue
-            if interests[slot] == IN:  # open, and nothing waits in the outbox
-                try:
-                    taken = write(slot, reply)
-                except OSError:  # `send_each` meets it again
-                    taken = 0
-                sent += taken
-                if taken == len(reply):
-                    continue
-                reply = reply[taken:]
-            self.send_each([slot], [reply])
         self._counts.received_bytes += received
-        self._counts.sent_bytes += sent
+        return is_plain
 
     def _is_to_read(self, slot: int, mask: int) -> bool:
         """Serve an event that is not plain input; True if there may be input as well."""

@@ -14,19 +14,19 @@ returns.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.clock import SystemClock
-from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Slots, Take
+from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Pieces, Slots
 from c1m.engine.epoll import EpollEngine
 from c1m.engine.lingering import NEVER
 from c1m.engine.ragged import Ragged
 from c1m.engine.uring.engine import UringEngine
 
-FEW = 256  # connections in the epoll set; measured: beyond some hundred that are busy rings win
+FEW = int(__import__("os").environ.get("FEW", "256"))
 
 
 class TieredEngine:
@@ -138,7 +138,7 @@ class TieredEngine:
                 slots, data = slots[is_many], data.take(is_many)
             self._many.send(slots - np.int32(self._base), data)
 
-    def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
+    def send_each(self, slots: Collection[int], pieces: Collection[bytes]) -> None:
         if not self._is_split:
             self._few.send_each(slots, pieces)
             return
@@ -220,10 +220,10 @@ class TieredEngine:
 
     # --- the tick ---------------------------------------------------------------------------------
 
-    def wait(self, timeout_ns: int, take: Take | None = None) -> EventBatch:
+    def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         self._ticks += 1
         if not self._is_split:
-            batch = self._few.wait(timeout_ns, take)
+            batch = self._few.wait(timeout_ns, pieces)
             self.watched_is_ready = self._few.watched_is_ready
             if batch is NOTHING or batch.is_plain:
                 return batch
@@ -234,7 +234,7 @@ class TieredEngine:
             # The epoll engine reads into memory that the rings may still be asked to send from.
             self._few_is_next = False
             self._many.flush()
-            return self._wait_few(take)
+            return self._wait_few(pieces)
         if self._few.due_ns() < NEVER:
             left_ns = max(self._few.due_ns() - SystemClock.now_ns(), 0)
             timeout_ns = left_ns if timeout_ns < 0 else min(timeout_ns, left_ns)
@@ -245,15 +245,15 @@ class TieredEngine:
             self._number(batch)
         elif self._few_is_next:
             self._few_is_next = False
-            return self._wait_few(take)
+            return self._wait_few(pieces)
         self._share()
         if not self._many.live_max and self._many.is_at_rest():
             self._is_split = False
             self._many.watch(-1)
         return batch
 
-    def _wait_few(self, take: Take | None) -> EventBatch:
-        batch = self._few.wait(0, take)
+    def _wait_few(self, pieces: Pieces | None) -> EventBatch:
+        batch = self._few.wait(0, pieces)
         self.watched_is_ready = self._few.watched_is_ready
         if batch is not NOTHING and not batch.is_plain:
             self._share()

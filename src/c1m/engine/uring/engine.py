@@ -14,7 +14,7 @@ generation goes up at that moment; whatever completes later under the old one is
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import numpy as np
@@ -29,8 +29,8 @@ from c1m.engine.contract import (
     NOTHING,
     EngineStatistics,
     EventBatch,
+    Pieces,
     Slots,
-    Take,
     distinct,
 )
 from c1m.engine.ragged import Ragged
@@ -173,8 +173,6 @@ class UringEngine:
 
     def send(self, slots: Slots, data: Ragged) -> None:
         few = self._few
-        if few.replies:
-            self._reply()
         if 0 < len(slots) <= few.most and self._output.send_few(slots, data):
             return
         assert len(slots) == len(data)
@@ -185,26 +183,18 @@ class UringEngine:
             self._settle_now()
         self._output.send(slots, data)
 
-    def send_each(self, slots: list[int], pieces: list[bytes]) -> None:
+    def send_each(self, slots: Collection[int], pieces: Collection[bytes]) -> None:
+        slots, pieces = list(slots), list(pieces)
         if not slots:
             return
         few = self._few
-        if few.replies:
-            self._reply()
         if len(slots) <= few.most and BYTES_AT and self._output.send_each(slots, pieces):
             return
         self.send(np.array(slots, np.int32), Ragged.of(pieces))
 
-    def _reply(self) -> None:
-        """Send what `take` has returned so far."""
-        replies, self._few.replies = self._few.replies, []
-        self.send_each([slot for slot, _ in replies], [reply for _, reply in replies])
-
     def _leave_few(self) -> None:
         """Something else than a few sends is asked for."""
         self._few.is_open = False
-        if self._few.replies:
-            self._reply()
 
     def flush(self) -> None:
         self._settle_now()
@@ -334,16 +324,14 @@ class UringEngine:
 
     # --- one tick -----------------------------------------------------------------------------
 
-    def wait(self, timeout_ns: int, take: Take | None = None) -> EventBatch:
+    def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         self._statistics.ticks += 1
         now, few = self._clock.now_ns(), self._few
         deadline = now + timeout_ns if timeout_ns > 0 else 0
         if few.is_open and now < self._input.next_sweep_ns:
             batch = self._batch if self._batch.is_plain else self._next_batch()
-            if few.wait(batch, timeout_ns, take):
-                if few.replies:
-                    self._reply()
-                batch = batch if take is None else NOTHING
+            if few.wait(batch, timeout_ns, pieces):
+                batch = batch if pieces is None else NOTHING
                 if self._checks:
                     self._check(batch)
                 return batch

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from c1m.clock import Clock
-from c1m.engine.contract import EngineStatistics, EventBatch, Slots, Take
+from c1m.engine.contract import EngineStatistics, EventBatch, Pieces, Slots
 from c1m.engine.ragged import Ragged, read_only
 from c1m.engine.uring.receive import BUSY, Input
 from c1m.engine.uring.rings import RingSet
@@ -59,7 +59,6 @@ class Few:
         output: Output,
     ) -> None:
         self.is_open = False
-        self.replies: list[tuple[int, bytes]] = []  # of `take`, still to be sent
         # A queue that runs full may have left something outside: that is for the long way.
         self.most = min(rings.tuning.few, rings.tuning.cq_entries - 1)
         self._rings = rings
@@ -72,16 +71,16 @@ class Few:
         self._buffer_size = rings.arena.size
         self._columns, self._others = (_Columns(rings.arena, self.most) for _ in range(2))
 
-    def wait(self, batch: EventBatch, timeout_ns: int, take: Take | None = None) -> bool:
+    def wait(self, batch: EventBatch, timeout_ns: int, pieces: Pieces | None = None) -> bool:
         """One pass: submit, sleep, take what came; False, with the way closed, where it is not
-        plain data, or nothing. With `take` the batch is left as it is.
+        plain data, or nothing. With `pieces` the batch is left as it is.
         """
         rings = self._rings
         there = rings.enter(timeout_ns)
         if 0 < there <= self.most:
             ring = rings.places[0].ring
             rows = ring.peek(there)
-            if take is None:
+            if pieces is None:
                 batch.came_ns = self._now_ns()
                 is_taken = self.take(rows, batch)
                 if is_taken:
@@ -90,7 +89,7 @@ class Few:
                 is_taken = self._are_plain(rows)
                 if is_taken:
                     ring.skip(there)
-                    self._hand_over(rows, take)
+                    self._copy(rows, pieces)
             if is_taken:
                 rings.brought = there
                 return True
@@ -106,16 +105,11 @@ class Few:
                 return False
         return True
 
-    def _hand_over(self, rows: Rows, take: Take) -> None:
-        """Plain data to `take`, piece by piece. It is copied, so the buffers go back at once.
-
-        The replies go out together behind the last piece, or before anything else that is asked
-        for meanwhile.
-        """
+    def _copy(self, rows: Rows, pieces: Pieces) -> None:
+        """Plain data as Python's objects: the buffers go back at once."""
         memory, size = self._memory, self._buffer_size
         activity = self._table.activity_at
         used: list[int] = []
-        pieces: list[tuple[int, bytes]] = []
         total = 0
         for slot, _, length, flags in rows:
             buffer = flags >> abi.CQE_BUFFER_SHIFT
@@ -128,10 +122,6 @@ class Few:
         self._rings.exchange_few(used, used)
         self._output.all_went()
         self._statistics.received_bytes += total
-        for slot, piece in pieces:
-            reply = take(slot, piece)
-            if reply:
-                self.replies.append((slot, reply))  # not always the same list
 
     def take(self, rows: Rows, batch: EventBatch) -> bool:
         """Take completions (slot, tag, result, flags) that are all data of multishot receives that

@@ -1,4 +1,4 @@
-"""The contract: `wait` with `take`, data handed over as it comes, and what is done in there."""
+"""The contract: `wait` with `pieces`, data as Python's objects, and what is answered to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from c1m.engine.contract import EventBatch
+from c1m.engine.contract import EventBatch, Pieces
 from contract.log import Conn
 from contract.peers import Peer
 from contract.sample import noise
@@ -21,36 +21,39 @@ Reply = Callable[[int, bytes], bytes | None]
 
 
 class Taking:
-    """A world whose engine hands data over as it comes; `reply` is called with each piece."""
+    """A world whose engine may give data as Python's objects; `reply` is called with each piece."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.reply: Reply = lambda slot, piece: None
-        wait = world.engine.wait
+        self._pieces: Pieces = []
+        self._wait = world.engine.wait
         engine: Any = world.engine
-        engine.wait = lambda timeout_ns: wait(timeout_ns, self.take)
-        world.app = self.take_batch
+        engine.wait = self.wait
+        world.app = self.take
 
-    def take_batch(self, batch: EventBatch) -> None:
-        """What an engine did not hand over."""
-        for slot, piece in zip(batch.data_slots.tolist(), batch.data.pieces(), strict=True):
+    def wait(self, timeout_ns: int) -> EventBatch:
+        self._pieces = []
+        batch = self._wait(timeout_ns, self._pieces)
+        for slot, piece in self._pieces:
+            conn = self.world.log.at[slot]
+            assert piece
+            conn.data += piece
+            conn.pieces += 1
+        return batch
+
+    def take(self, batch: EventBatch) -> None:
+        """Answer it all."""
+        others = zip(batch.data_slots.tolist(), batch.data.pieces(), strict=True)
+        for slot, piece in [*self._pieces, *others]:
             answer = self.reply(slot, piece) if slot in self.world.log.at else None
             if answer:
                 self.world.send_each([slot], [answer])
 
-    def take(self, slot: int, piece: bytes) -> bytes | None:
-        conn = self.world.log.at[slot]
-        assert piece
-        conn.data += piece
-        conn.pieces += 1
-        answer = self.reply(slot, piece)
-        self.world.handed_bytes += len(answer or b"")
-        return answer
-
 
 @pytest.fixture
 def taking(world: World) -> Taking:
-    """An engine that hands over."""
+    """An engine that gives pieces."""
     return Taking(world)
 
 
