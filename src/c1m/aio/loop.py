@@ -16,6 +16,7 @@ import errno
 import os
 import selectors
 import socket
+import sys
 import threading
 import weakref
 from asyncio import sslproto
@@ -72,8 +73,8 @@ class EventLoop(LoopBase):  # type: ignore[misc]
         if self._connections is None:
             self._check_closed()
             engine = choose(
-                self._engine_name, outbox_high=HIGH, linger_ns=NEVER >> 1, few_first=True,
-                needs_descriptors=True,
+                self._engine_name, outbox_high=HIGH, linger_ns=NEVER >> 1, needs_descriptors=True,
+                few_first=sys.maxsize,  # as many as the descriptors allow
             )  # fmt: skip
             self.use(Connections(self, engine))
             self._watch()

@@ -45,6 +45,11 @@ ENGINES = {
 """By name, the best first."""
 
 
+FEW = 256
+"""First connections in an epoll set where a tick's data stays in arrays: beyond some hundred that
+are busy the rings win then."""
+
+
 def check_name(name: str) -> None:
     """Raise UsageError for the name of no engine."""
     if name != AUTO and name not in ENGINES:
@@ -59,7 +64,7 @@ def choose(
     outbox_high: int = OUTBOX_HIGH,
     linger_ns: int = LINGER_NS,
     busy_poll_ns: int = 0,
-    few_first: bool = False,
+    few_first: int = 0,
     needs_descriptors: bool = False,
 ) -> Engine:
     """The engine asked for, or for `auto` the first of ENGINES that can run here.
@@ -68,9 +73,9 @@ def choose(
     with its table and buffers, after what is done with one was tried on a small one.
 
     `busy_poll_ns`: how long an engine that can looks for more before it sleeps. `few_first`: for
-    `auto` where rings can be had, the first connections are held by the epoll engine (see
-    engine/tiered.py). `needs_descriptors`: only one that can make a descriptor of a connection and
-    name its peer, as an event loop needs. Raises UsageError when the one asked for cannot run here.
+    `auto` where rings can be had, so many connections at most, the first, are held by the epoll
+    engine (see engine/tiered.py). `needs_descriptors`: only one that can make a descriptor of a
+    connection and name its peer, as an event loop needs. Raises UsageError when the one asked for cannot run here.
     """
     check_name(name)
     from c1m.kernel.limits import raise_nofile
@@ -85,7 +90,7 @@ def choose(
                 "busy_poll_ns": busy_poll_ns, "needs_descriptors": needs_descriptors,
             }  # fmt: skip
             made = ENGINES[each].make(reason=reason, **options)
-            return _tiered(made, options) if few_first and name == AUTO else made
+            return _tiered(made, options, few_first) if few_first and name == AUTO else made
         except EngineUnavailable as error:
             refused[each] = error
     last, refusal = refused.popitem()
@@ -99,7 +104,7 @@ def choose(
     raise LimitError(f"{refusal.message}{but}", refusal.remedy)
 
 
-def _tiered(engine: Engine, options: dict[str, Any]) -> Engine:
+def _tiered(engine: Engine, options: dict[str, Any], few_max: int) -> Engine:
     """Rings, with an epoll set for the first connections where that can be had."""
     if engine.uses_descriptors:
         return engine
@@ -108,7 +113,9 @@ def _tiered(engine: Engine, options: dict[str, Any]) -> Engine:
     except EngineUnavailable:
         return engine
     tiered = importlib.import_module("c1m.engine.tiered")
-    return cast("Engine", tiered.TieredEngine(few, engine, live_max=options["live_max"]))
+    return cast(
+        "Engine", tiered.TieredEngine(few, engine, live_max=options["live_max"], few_max=few_max)
+    )
 
 
 def _instead_of(refused: dict[str, EngineUnavailable]) -> str:

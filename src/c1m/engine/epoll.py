@@ -212,9 +212,7 @@ class EpollEngine:
         assert len(slots) == len(data)
         memory = data.memory.data
         columns = zip(data.offsets.tolist(), data.lengths.tolist(), strict=True)
-        self.send_each(
-            slots.tolist(), [memory[start : start + length] for start, length in columns]
-        )
+        self.send_each(slots.tolist(), [memory[at : at + length] for at, length in columns])
 
     def send_each(self, slots: Collection[int], pieces: Collection[bytes | memoryview]) -> None:
         """At once what the kernel takes, the rest from the outbox."""

@@ -1,9 +1,9 @@
 """Two engines as one: the first connections in an epoll set, the further ones in rings.
 
-With a few dozen connections the kernel's way through epoll_wait, recv and send is shorter than
-through a ring (ADR 19); with a thousand, and for every connection beyond the descriptors there are,
-the ring is ahead. So a small server is served at once by the one, and a large one by the other, of
-which the first connections are a small part.
+With few connections, and with many that say little, the kernel's way through epoll_wait, recv and
+send is shorter than through a ring (ADR 19); with many busy ones whose data stays in arrays, and
+for every connection beyond the descriptors there are, the ring is ahead. So a small server is served by
+the one alone, and a large one by the other, of which the first connections are a small part.
 
 Slots: those below `few.capacity` are the epoll engine's, the others are the rings', counted from
 there. Both are given the same listeners; `_share` says who may accept. A `wait` returns what one of
@@ -20,13 +20,14 @@ import numpy as np
 
 from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.clock import SystemClock
+from c1m.engine.choose import FEW
 from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Pieces, Slots
 from c1m.engine.epoll import EpollEngine
 from c1m.engine.lingering import NEVER
 from c1m.engine.ragged import Ragged
 from c1m.engine.uring.engine import UringEngine
 
-FEW = int(__import__("os").environ.get("FEW", "256"))
+PART = 4  # of the descriptors, one in so many may be a connection's
 
 
 class TieredEngine:
@@ -36,12 +37,19 @@ class TieredEngine:
     sends_in_wait = True
     uses_descriptors = False
 
-    def __init__(self, few: EpollEngine, many: UringEngine, *, live_max: int | None = None) -> None:
+    def __init__(
+        self,
+        few: EpollEngine,
+        many: UringEngine,
+        *,
+        live_max: int | None = None,
+        few_max: int = FEW,
+    ) -> None:
         self._few = few
         self._many = many
         self._base = few.capacity
         self.capacity = few.capacity + many.capacity
-        self._few_max = min(FEW, few.live_max)
+        self._few_max = max(min(few_max, few.capacity // PART, few.live_max), 1)
         self._live_max = self.capacity if live_max is None else live_max
         self.reason = f"{many.reason}; the first {self._few_max} connections are in an epoll set"
         self._is_split = False  # rings are, or may soon be, in use

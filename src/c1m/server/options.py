@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ from c1m import arguments
 from c1m.addresses import Endpoint
 from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, INT_MAX, LINGER_NS, OUTBOX_HIGH
 from c1m.clock import Clock, SystemClock
-from c1m.engine.choose import AUTO, ENGINES, choose
+from c1m.engine.choose import AUTO, ENGINES, FEW, choose
 from c1m.engine.contract import Engine
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
@@ -54,7 +55,7 @@ class ServerOptions:
                 outbox_high=self.outbox_high,
                 linger_ns=self.linger_ns,
                 busy_poll_ns=self.busy_poll_ns,
-                few_first=True,
+                few_first=sys.maxsize if needs_descriptors else FEW,  # an event loop's, or not
                 needs_descriptors=needs_descriptors,
             )
         if isinstance(self.engine, type) or not isinstance(self.engine, Engine):
