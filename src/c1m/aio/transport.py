@@ -247,6 +247,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
         As in asyncio: who awaits a connection has it before the first data is delivered.
         """
         self._held = True
+        self._is_plain = False
         self._loop.call_soon(self._loop.call_soon, self.release)
 
     def release(self) -> None:
