@@ -48,7 +48,8 @@ def main(words: Sequence[str]) -> int:
     if words[:1] == ["packages"]:
         return packages.main(words[1:])
     asked = arguments(words)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its workers end with it
+    # Its workers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("conformance: ended by SIGTERM"))
     version = obtaining.version_of(asked.python)
     rows: list[Row] = []
     for name in asked.suites or SUITES:
