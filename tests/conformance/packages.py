@@ -33,6 +33,7 @@ PLUGIN = Path(__file__).parent / "in_place"
 TEST_S = 60  # a test that takes longer has failed
 SILENT_S = 150  # with no test ended for so long the process is killed: its own timeout did not work
 RESUMED_MOST = 8  # times that a run whose process died goes on behind the test that it died in
+INTERNAL_ERROR = 3  # pytest's own exit status: it ended before the tests did
 AGAIN = 3  # runs that tell a failure from unsteadiness
 AGAIN_MOST = 60  # tests that are run again: more are no matter of luck
 
@@ -137,7 +138,7 @@ def read_log(log: Path, run: Run) -> bool:
         elif "test" in line:
             run.tests[line["test"]] = Outcome(line["outcome"], line["message"])
             started = ""
-        ended = "end" in line
+        ended = line.get("end", INTERNAL_ERROR) != INTERNAL_ERROR
     if ended:
         return True
     if not started or started in run.tests:

@@ -153,3 +153,36 @@ def test_a_protocol_is_given_no_more_at_once_than_by_asyncio() -> None:
 
     pieces = c1m.run(main())
     assert sum(pieces) == size and max(pieces) <= most
+
+
+def test_who_awaits_a_connection_has_it_before_its_data() -> None:
+    """asyncssh: its forwarder learns from who awaits it where to pass data on, and drops any before."""
+
+    class Greeting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(b"greeting")
+            transport.close()
+
+    class Greeted(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.is_known = False
+            self.heard: list[tuple[bool, bytes]] = []
+            self.lost = asyncio.get_running_loop().create_future()
+
+        def data_received(self, data: bytes) -> None:
+            self.heard.append((self.is_known, data))
+
+        def connection_lost(self, error: BaseException | None) -> None:
+            self.lost.set_result(None)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(Greeting, "127.0.0.1", 0) as server:
+            for _ in range(10):
+                _, made = await loop.create_connection(Greeted, *server.sockets[0].getsockname())
+                made.is_known = True
+                await made.lost
+                assert made.heard == [(True, b"greeting")]
+
+    c1m.run(main())
