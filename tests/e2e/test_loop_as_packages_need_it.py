@@ -156,7 +156,7 @@ def test_a_protocol_is_given_no_more_at_once_than_by_asyncio() -> None:
 
 
 def test_who_awaits_a_connection_has_it_before_its_data() -> None:
-    """asyncssh: its forwarder learns from who awaits it where to pass data on, and drops any before."""
+    """asyncssh: who awaits it tells its forwarder where to pass data on; any before is dropped."""
 
     class Greeting(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -184,5 +184,26 @@ def test_who_awaits_a_connection_has_it_before_its_data() -> None:
                 made.is_known = True
                 await made.lost
                 assert made.heard == [(True, b"greeting")]
+
+    c1m.run(main())
+
+
+def test_what_was_written_before_an_abort_goes_out_as_far_as_the_kernel_takes_it() -> None:
+    """asyncssh: it says why it disconnects, and aborts."""
+
+    class Refusing(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(b"because")
+            transport.abort()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(Refusing, "127.0.0.1", 0) as server:
+            for _ in range(10):
+                reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                assert await reader.read() == b"because"
+                writer.close()
+                await writer.wait_closed()
 
     c1m.run(main())

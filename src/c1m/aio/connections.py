@@ -319,6 +319,8 @@ class Connections:
         self.engine.close(_slots_of(closing))
 
     def _drop(self) -> None:
+        self._send()
+        self.engine.flush()  # what is dropped is what the kernel does not take
         dropping, self.to_drop = self.to_drop, []
         self.engine.close(_slots_of(dropping), drop=True)
 
