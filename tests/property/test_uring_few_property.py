@@ -1,7 +1,8 @@
 """Whether a batch is worked through one by one or by arrays makes no difference to anybody.
 
-Two engines on fake kernels of the same seed get the same peers and the same schedule; one does
-every batch one by one, the other none. What they report, and all counters, must be equal.
+Engines on fake kernels of the same seed get the same peers and the same schedule; one does every
+batch one by one, one does so and gives its data away as it comes, one does none. What they report,
+and all counters, must be equal.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ STEPS = st.lists(
         st.tuples(st.just("peer resets"), st.integers(0, PEERS - 1)),
         st.tuples(st.just("close"), st.integers(0, PEERS - 1)),
         st.tuples(st.just("send"), st.lists(st.integers(0, PEERS - 1)), st.integers(0, 3000)),
+        st.tuples(st.just("send each"), st.lists(st.integers(0, PEERS - 1)), st.integers(0, 3000)),
+        st.tuples(st.just("ask"), st.integers(0, PEERS - 1)),
         st.tuples(st.just("second passes")),
     ),
     max_size=25,
@@ -40,7 +43,8 @@ STEPS = st.lists(
 class Side:
     """An echoing engine with a few peers, and a log of all it reports."""
 
-    def __init__(self, few: int, seed: int, **faults: Any) -> None:
+    def __init__(self, few: int, seed: int, faults: Any, *, takes: bool = False) -> None:
+        self.takes = takes
         self.kernel = FakeKernel(seed, **faults)
         tuning = Tuning(
             capacity=64, files_per_ring=32, buffer_size=512, buffers_first=8, buffers_each=8,
@@ -55,16 +59,23 @@ class Side:
 
     def turn(self) -> None:
         """A few ticks; what comes goes back."""
+        come: list[tuple[int, bytes]] = []
+
+        def take(slot: int, piece: bytes) -> bytes:
+            come.append((slot, piece))
+            return piece
+
         for _ in range(6):
-            batch = self.engine.wait(0)
+            batch = self.engine.wait(0, take if self.takes else None)
             self.slots += batch.opened.tolist()
+            come += zip(batch.data_slots.tolist(), batch.data.pieces(), strict=True)
             self.log.append(
                 (
-                    batch.opened.tolist(), batch.data_slots.tolist(), batch.data.pieces(),
-                    batch.data.nbytes(), batch.eof.tolist(), batch.closed.tolist(),
+                    batch.opened.tolist(), come[:], batch.eof.tolist(), batch.closed.tolist(),
                     batch.closed_errnos.tolist(), batch.blocked.tolist(), batch.drained.tolist(),
                 )
             )  # fmt: skip
+            come.clear()
             assert batch.data.nbytes() == sum(map(len, batch.data.pieces()))
             if len(batch.data_slots):
                 self.engine.send(batch.data_slots, batch.data)
@@ -99,6 +110,13 @@ class Side:
                 slots = self._array(several)
                 self.engine.send(slots, Ragged.repeat(b"s" * size, len(slots)))
                 self.engine.send(slots, Ragged.repeat(b"t" * size, len(slots)))
+            case "send each", list() as several, int() as size:
+                slots = self._array(several).tolist()
+                self.engine.send_each(slots, [bytes([97 + slot % 26]) * size for slot in slots])
+                self.engine.send_each(slots[:1], [b"!"] * len(slots[:1]))
+            case "ask", int() as number:
+                slots = self._array([number]).tolist()
+                self.log += [self.engine.unsent(slot) for slot in slots]
             case _:
                 self.kernel.clock.advance(1_000_000_000)
         self.turn()
@@ -115,11 +133,14 @@ class Side:
 def test_one_by_one_and_by_arrays_are_the_same(
     steps: list[tuple[Any, ...]], seed: int, faults: dict[str, float]
 ) -> None:
-    one_by_one, by_arrays = Side(1000, seed, **faults), Side(0, seed, **faults)
+    by_arrays = Side(0, seed, faults)
+    others = Side(1000, seed, faults), Side(1000, seed, faults, takes=True)
     for step in steps:
-        one_by_one.step(step)
         by_arrays.step(step)
-        assert one_by_one.log == by_arrays.log
-    assert one_by_one.counters() == by_arrays.counters()
-    one_by_one.engine.shutdown()
+        for side in others:
+            side.step(step)
+            assert side.log == by_arrays.log
+    for side in others:
+        assert side.counters() == by_arrays.counters()
+        side.engine.shutdown()
     by_arrays.engine.shutdown()
