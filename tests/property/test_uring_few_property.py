@@ -59,14 +59,11 @@ class Side:
 
     def turn(self) -> None:
         """A few ticks; what comes goes back."""
-        come: list[tuple[int, bytes]] = []
-
-        def take(slot: int, piece: bytes) -> bytes:
-            come.append((slot, piece))
-            return piece
-
         for _ in range(6):
-            batch = self.engine.wait(0, take if self.takes else None)
+            come: list[tuple[int, bytes]] = []
+            batch = self.engine.wait(0, come if self.takes else None)
+            if come:
+                self.engine.send_each([slot for slot, _ in come], [piece for _, piece in come])
             self.slots += batch.opened.tolist()
             come += zip(batch.data_slots.tolist(), batch.data.pieces(), strict=True)
             self.log.append(
@@ -75,7 +72,6 @@ class Side:
                     batch.closed_errnos.tolist(), batch.blocked.tolist(), batch.drained.tolist(),
                 )
             )  # fmt: skip
-            come.clear()
             assert batch.data.nbytes() == sum(map(len, batch.data.pieces()))
             if len(batch.data_slots):
                 self.engine.send(batch.data_slots, batch.data)

@@ -77,8 +77,10 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
     _fd = -1  # made for who has asked for one
     _held = False  # who awaits this connection has not been told of it
     _has_eof = False  # the end of the stream came while it could not be delivered
+    _is_close_put_off = False  # until who was told to wait may write again
     _is_strict = False  # each write looks at the watermarks at once
     _kept = b""  # came while it could not be delivered
+    _lost_writes = 0  # to a transport that takes none
     _wrote_eof = False
 
     _start_tls_compatible = True

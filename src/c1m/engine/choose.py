@@ -75,7 +75,8 @@ def choose(
     `busy_poll_ns`: how long an engine that can looks for more before it sleeps. `few_first`: for
     `auto` where rings can be had, so many connections at most, the first, are held by the epoll
     engine (see engine/tiered.py). `needs_descriptors`: only one that can make a descriptor of a
-    connection and name its peer, as an event loop needs. Raises UsageError when the one asked for cannot run here.
+    connection and name its peer, as an event loop needs. Raises UsageError when the one asked for
+    cannot run here.
     """
     check_name(name)
     from c1m.kernel.limits import raise_nofile

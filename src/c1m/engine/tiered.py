@@ -2,8 +2,9 @@
 
 With few connections, and with many that say little, the kernel's way through epoll_wait, recv and
 send is shorter than through a ring (ADR 19); with many busy ones whose data stays in arrays, and
-for every connection beyond the descriptors there are, the ring is ahead. So a small server is served by
-the one alone, and a large one by the other, of which the first connections are a small part.
+for every connection beyond the descriptors there are, the ring is ahead. So a small server is
+served by the one alone, and a large one by the other, of which the first connections are a small
+part.
 
 Slots: those below `few.capacity` are the epoll engine's, the others are the rings', counted from
 there. Both are given the same listeners; `_share` says who may accept. A `wait` returns what one of
