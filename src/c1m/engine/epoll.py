@@ -237,18 +237,15 @@ class EpollEngine:
             self._counts.unsent_bytes += len(piece)
             return
         taken = 0
-        if not self._interests[slot] & OUT:
-            try:
-                taken = os.write(slot, piece)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self._counts.unsent_bytes += len(piece)
-                self._break(slot, error.errno or errno.EIO)
-                return
-            self._counts.sent_bytes += taken
-            if taken == len(piece):
-                return
+        try:
+            taken = 0 if self._interests[slot] & OUT else os.write(slot, piece)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._counts.unsent_bytes += len(piece)
+            self._break(slot, error.errno or errno.EIO)
+            return
+        self._counts.sent_bytes += taken
         for each in self._outbox.append(slot, piece[taken:]):
             if self._states[each] in USABLE:
                 self._next.passed(each)
@@ -388,10 +385,9 @@ class EpollEngine:
         else:
             events = poll(self._epoll, timeout_ns, EVENTS_MAX)
         count = nbytes = 0
-        if pieces is not None:
-            is_plain = self._read_each(events, pieces)
-            if is_plain and not has_news and counts.ticks & TRIM_TICKS:
-                return NOTHING
+        is_plain = pieces is not None and self._read_each(events, pieces)
+        if is_plain and not has_news and counts.ticks & TRIM_TICKS:
+            return NOTHING
         came_ns = SystemClock.now_ns()
         if pieces is None:
             count, nbytes = self._serve(events)
@@ -410,8 +406,7 @@ class EpollEngine:
     def _prepare(self) -> None:
         """What is to be done before the kernel is asked."""
         shortage, has_room = self._acceptor.shortage, bool(self._released)
-        if has_room:
-            self._close_released()
+        self._close_released()
         if shortage.until_ns and (has_room or not shortage.holds()):
             shortage.may_be_over()
             self._open_or_pause()
