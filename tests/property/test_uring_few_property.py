@@ -1,7 +1,7 @@
 """Whether a batch is worked through one by one or by arrays makes no difference to anybody.
 
 Engines on fake kernels of the same seed get the same peers and the same schedule; one does every
-batch one by one, one does so and gives its data away as it comes, one does none. What they report,
+batch one by one, one does so and copies its data out, one does none. What they report,
 and all counters, must be equal.
 """
 
@@ -68,7 +68,7 @@ class Side:
             come += zip(batch.data_slots.tolist(), batch.data.pieces(), strict=True)
             self.log.append(
                 (
-                    batch.opened.tolist(), come[:], batch.eof.tolist(), batch.closed.tolist(),
+                    batch.opened.tolist(), come, batch.eof.tolist(), batch.closed.tolist(),
                     batch.closed_errnos.tolist(), batch.blocked.tolist(), batch.drained.tolist(),
                 )
             )  # fmt: skip

@@ -331,6 +331,7 @@ class UringEngine:
         if few.is_open and now < self._input.next_sweep_ns:
             batch = self._batch if self._batch.is_plain else self._next_batch()
             if few.wait(batch, timeout_ns, pieces):
+                self._rings.woken = False
                 batch = batch if pieces is None else NOTHING
                 if self._checks:
                     self._check(batch)
@@ -383,7 +384,7 @@ class UringEngine:
         rings, acceptor = self._rings, self._acceptor
         return not (
             len(rings.places) != 1 or self._statistics.lingering or self._statistics.connecting
-            or acceptor.is_stale or acceptor.retry_ns or rings.watched_is_ready
+            or acceptor.is_stale or acceptor.retry_ns
             or rings.is_low() or not (batch.is_plain or len(batch) == 0) or self._has_work()
         )  # fmt: skip
 
@@ -471,12 +472,12 @@ class UringEngine:
 
         Returns the completions of commands.
         """
-        self._leave_few()
         completions = self._rings.submit_all()
         self._connector.submitted()
         self._output.settle(completions)
         if not len(completions):
             return completions
+        self._few.is_open = False
         ops = completions[:, 1] & OP
         heads = completions[ops == Op.OUTBOX]
         if len(heads):

@@ -2,8 +2,9 @@
 
 Most servers do little most of the time: a tick brings one message or a dozen. An array operation
 costs as much for one as for a hundred, so here is none: completions are looked at where the kernel
-has put them, and become numbers at once. Anything that is not plain data is left where it is, and
-the tick goes on the long way, without entering the kernel again.
+has put them, and become numbers at once. Beside data only that the caller's descriptor is readable
+is understood here. Where there is anything else all is left where it is, and the tick goes on the
+long way, without entering the kernel again.
 
 The way is open while nothing else is to be done: the last tick has left nothing behind (see
 `Engine._is_calm`), and since then nothing but a few sends was asked for. So a tick here asks
@@ -30,6 +31,7 @@ from c1m.kernel.buffer_ring import BufferArena
 
 Rows = list[tuple[int, int, int, int]]  # completions: slot, tag, result, flags
 
+_FAILED = 1 << 31  # of a result, signed or not
 _GOES_ON = abi.CQE_BUFFER | abi.CQE_MORE  # of a multishot receive: data, and more to come
 
 
@@ -76,6 +78,8 @@ class Few:
         plain data, or nothing. With `pieces` the batch is left as it is.
         """
         rings = self._rings
+        if rings.watched_is_ready:
+            rings.poll_watched(rings.places[0].ring)
         there = rings.enter(timeout_ns)
         if 0 < there <= self.most:
             ring = rings.places[0].ring
@@ -99,10 +103,15 @@ class Few:
 
     def _are_plain(self, rows: Rows) -> bool:
         generations = self._table.generation_at
-        for slot, tag, _, flags in rows:
+        is_watched = False
+        for slot, tag, result, flags in rows:
             plain = flags & _GOES_ON == _GOES_ON
             if not plain or tag != generations[slot] << GENERATION_SHIFT | Op.RECEIVE:
-                return False
+                if tag != Op.WATCH or result & _FAILED:
+                    return False
+                is_watched = True
+        if is_watched:
+            self._rings.watched_came()
         return True
 
     def _copy(self, rows: Rows, pieces: Pieces) -> None:
@@ -111,7 +120,9 @@ class Few:
         activity = self._table.activity_at
         used: list[int] = []
         total = 0
-        for slot, _, length, flags in rows:
+        for slot, tag, length, flags in rows:
+            if tag == Op.WATCH:
+                continue
             buffer = flags >> abi.CQE_BUFFER_SHIFT
             used.append(buffer)
             start = buffer * size
@@ -134,17 +145,23 @@ class Few:
         slot_at, offset_at, length_at = columns.at
         size = self._buffer_size
         held: list[int] = []
+        is_watched = False
         count = total = 0
         for slot, tag, length, flags in rows:
             plain = flags & _GOES_ON == _GOES_ON
             if not plain or tag != generations[slot] << GENERATION_SHIFT | Op.RECEIVE:
-                return False
+                if tag != Op.WATCH or length & _FAILED:
+                    return False
+                is_watched = True
+                continue
             buffer = flags >> abi.CQE_BUFFER_SHIFT
             held.append(buffer)
             slot_at[count], offset_at[count], length_at[count] = slot, buffer * size, length
             activity[slot] = BUSY
             total += length
             count += 1
+        if is_watched:
+            self._rings.watched_came()
         self._others, self._columns = self._columns, columns
         self._input.exchange(held)
         self._output.all_went()
@@ -152,5 +169,5 @@ class Few:
         slots, data = columns.first[count]
         batch.data_slots, batch.data = slots, data
         data.set_nbytes(total)
-        batch.is_plain = True
+        batch.is_plain = count > 0
         return True

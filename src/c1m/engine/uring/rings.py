@@ -286,14 +286,18 @@ class RingSet:
         """What `watch_again` asks of a ring; the first ring does so as it begins."""
         if self.watched_fd >= 0:
             self.watched_is_ready = False
-            data = pack_one(0, 0, Op.WATCH)
-            ring.push(poll(self.watched_fd, abi.POLLIN, data, once=True))
+            ring.push_few(abi.OP_POLL_ADD, abi.POLLIN, [(self.watched_fd, 0, 0, 0, Op.WATCH)])
+
+    def watched_came(self) -> None:
+        """That poll has completed."""
+        if self.watched_fd >= 0:
+            self.woken = self.watched_is_ready = True
 
     def take_watched(self, watches: Completions) -> None:
         """Completions of that poll (at least one), or of one that `watch` has cancelled."""
         is_ready = watches[:, 2].view(np.int32) != -errno.ECANCELED
-        if is_ready.any() and self.watched_fd >= 0:
-            self.woken = self.watched_is_ready = True
+        if is_ready.any():
+            self.watched_came()
 
     def take_wakes(self, wakes: Completions) -> None:
         """Completions (at least one) that say that `wake` was called."""
