@@ -191,6 +191,7 @@ def measured(server: str, loop: str, engine: str, count: int, rate: str) -> dict
         errors = [line for line in (directory / "server.log").read_text().splitlines() if line]
         log.close()
     connections = record.get("connections", {})
+    said = (load.stdout + load.stderr).strip().splitlines()
     held = int(connections.get("peak_open", 0))
     return {
         "server": server,
@@ -199,7 +200,7 @@ def measured(server: str, loop: str, engine: str, count: int, rate: str) -> dict
         "asked": count,
         "held": held,
         "complete": load.returncode == 0,
-        "said": (load.stdout + load.stderr).strip().splitlines()[:6] + errors[-3:],
+        "said": said[:1] if load.returncode == 0 else [*said[:6], *errors[-3:]],
         "descriptors": watch.most["descriptors"],
         "bytes_a_connection": watch.growth("rss_kib") * 1024 // max(held, 1),
         "slab_bytes_a_connection": watch.growth("slab_kib") * 1024 // max(held, 1),
