@@ -16,7 +16,8 @@ def compare(suite: Suite, name: str, on: On, excluded: Sequence[Exclusion]) -> I
     """The verdict on each test of the module, class or test that is named."""
     ours = runs.run(suite, name, on)
     exclusion = {
-        test: next((e for e in excluded if e.holds(suite.name, test)), None) for test in ours
+        test: next((e for e in excluded if e.holds(suite.name, on.engine, test)), None)
+        for test in ours
     }
     asked = [t for t, r in ours.items() if r.outcome != "passed" and exclusion[t] is None]
     failed = [test for test in asked if ours[test].outcome == "failed"]
