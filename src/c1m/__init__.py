@@ -4,7 +4,8 @@ From the top down; each imports what is below it, and a test holds them to that:
 
     cli         commands: parse, call, print                 report      text, HTML, comparison
     loadgen     plans, opens, checks, measures               apps        echo
-    serving     `c1m.serve`                                  server      ticks, an App's callbacks
+    serving     `c1m.serve`                                  aio         asyncio's event loop
+    server      ticks, an App's callbacks
     scenarios   what is said, and what replies are right     limits      what bounds a machine
     loop        the loop of server and loadgen               results     what a run is: the record
     engine      one contract: uring, epoll                   protocols   framing, inbox, RESP

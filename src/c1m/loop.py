@@ -4,8 +4,7 @@ A tick waits (the engine hands over what was asked for and collects what came), 
 of what came in one fixed order, then the timers that are due. One thread runs it; `wake` and `stop`
 may also be called by other threads and by signal handlers.
 
-An asyncio event loop can stand on this as it is: a callback is a timer that is due at once, and one
-from another thread is a queue and a `wake`.
+Programs of asyncio run on its own loop, which waits in an engine as well: see `aio/`.
 """
 
 from __future__ import annotations
