@@ -126,7 +126,8 @@ def run(options: argparse.Namespace) -> int:
     results = Results(
         options.name or "unnamed", started_text(), conditions.collect(used),
         {"pairs": pairs, "seconds": seconds, "server_cpu": options.server_cpu,
-         "generator_cpu": options.generator_cpu, "spin": options.spin, "nice": options.nice},
+         "generator_cpu": options.generator_cpu, "spin": options.spin, "nice": options.nice,
+         "realtime": os.sched_getscheduler(0) == os.SCHED_RR},
         skipped,
     )  # fmt: skip
     if plan:
