@@ -24,8 +24,9 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from c1m.addresses import Endpoint, ListeningSocket
+from c1m.aio.callbacks import QuickCalls
 from c1m.aio.connections import Connections, Listening
-from c1m.aio.private import LoopBase, set_nodelay, set_result_unless_cancelled
+from c1m.aio.private import set_nodelay, set_result_unless_cancelled
 from c1m.aio.transport import HIGH, EngineTransport
 from c1m.engine.choose import AUTO, check_name, choose
 from c1m.engine.lingering import NEVER
@@ -49,7 +50,7 @@ class _Selector(selectors.EpollSelector):
         return []
 
 
-class EventLoop(LoopBase):  # type: ignore[misc]
+class EventLoop(QuickCalls):
     """An event loop for any asyncio program.
 
     `engine`: "auto" (the default, or what the environment variable C1M_ENGINE says), "uring" or
