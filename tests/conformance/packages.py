@@ -174,6 +174,9 @@ def compare(suite: Suite, theirs: Run, ours: Run) -> int:
     print(f"  {ours.loop:8} {ours.summary()}", flush=True)
     count = 0
     for name, how in only_ours(suite, theirs, ours).items():
+        if name in suite.races:
+            print(f"    - {name}: {how}; {suite.races[name]}")
+            continue
         is_steady = not how.startswith("unsteady")
         count += is_steady
         print(f"    {'FAILS' if is_steady else '-'} {name}: {how}")
