@@ -118,6 +118,32 @@ def test_callbacks_come_in_asyncios_order(engine: str) -> None:
     assert ours == theirs
 
 
+def test_what_data_has_made_ready_goes_before_the_end_that_came_with_it(engine: str) -> None:
+    async def main() -> list[Any]:
+        log: list[Any] = []
+
+        class Here(Recorder):
+            def data_received(self, data: bytes) -> None:
+                super().data_received(data)
+                asyncio.get_running_loop().call_soon(log.append, "soon")
+
+        server, client = await served(lambda: Here(log))
+        for _ in range(20):  # until rings have a receive armed, which brings both at once
+            client.sendall(b"more")
+            await asyncio.sleep(0.001)
+        await until(lambda: log.count("soon") == 20)
+        log.clear()
+        client.sendall(b"last")
+        client.close()
+        time.sleep(0.05)
+        await until(lambda: ("lost", "NoneType") in log)
+        server.close()
+        return log
+
+    theirs, ours = on_both(main, engine)
+    assert ours == theirs == [b"last", "soon", "eof", ("lost", "NoneType")]
+
+
 def test_flow_control(engine: str) -> None:
     """pause_writing comes from within write, resume_writing when the low watermark is reached."""
 

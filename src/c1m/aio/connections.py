@@ -274,7 +274,10 @@ class Connections:
                 self._rest = iter(pieces)
                 self._go_on()
         if is_mixed and self._rest is None:
-            self._finish(batch)
+            if pieces and self.loop._ready and (len(batch.eof) or len(batch.closed)):
+                self._rest = iter(())  # what the data has made ready goes first, as in asyncio
+            else:
+                self._finish(batch)
 
     def _finish(self, batch: EventBatch) -> None:
         """The part of a batch that comes behind its data."""
