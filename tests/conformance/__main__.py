@@ -25,7 +25,12 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all")
-    parser.add_argument("--engine", choices=ENGINES, action="append", help="one only; both")
+    parser.add_argument(
+        "--engine",
+        choices=(*ENGINES, "auto"),
+        action="append",
+        help="one only; both, unless one is named",
+    )
     parser.add_argument("--quick", action="store_true", help="the sample of the default tests")
     parser.add_argument(
         "--only",

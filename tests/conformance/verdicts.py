@@ -30,7 +30,7 @@ class Exclusion:
     suite: str
     tests: tuple[str, ...]
     reason: str
-    engines: tuple[str, ...] = ("uring", "epoll")
+    engines: tuple[str, ...] = ("uring", "epoll", "auto")
 
     def holds(self, suite: str, engine: str, test: str) -> bool:
         """Whether it is about this test on this engine."""
