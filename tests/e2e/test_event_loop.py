@@ -173,6 +173,27 @@ def test_flow_control(engine: str) -> None:
     assert ours[1:4] == [(16384, 65536), (100, 1000), "pause"]
 
 
+def test_a_large_message_is_a_few_calls(engine: str) -> None:
+    """A reader that stops after each piece, as asyncio's streams do, goes on by the piece."""
+    sizes: list[int] = []
+
+    class Here(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            sizes.append(len(data))
+
+    async def main() -> None:
+        server, client = await served(Here)
+        await asyncio.to_thread(client.sendall, b"x" * 1_000_000)
+        await until(lambda: sum(sizes) == 1_000_000)
+        client.close()
+        server.close()
+        await asyncio.sleep(0.05)
+
+    with asyncio.Runner(loop_factory=lambda: c1m.new_event_loop(engine)) as runner:
+        runner.run(main())
+    assert len(sizes) <= 200
+
+
 @pytest.mark.parametrize("end", ["close", "abort", "close and abort"])
 def test_connection_lost_comes_when_the_output_has_gone(engine: str, end: str) -> None:
     async def main() -> list[Any]:

@@ -42,7 +42,7 @@ from c1m.engine.uring.commands import Commands
 from c1m.engine.uring.connect import Connector
 from c1m.engine.uring.few import Few
 from c1m.engine.uring.receive import Input
-from c1m.engine.uring.rings import RingSet, Tuning
+from c1m.engine.uring.rings import RingSet, Tuning, tuning_for
 from c1m.engine.uring.send import Output
 from c1m.engine.uring.submissions import OP, Op, pack
 from c1m.engine.uring.table import IS_OPEN, ConnTable
@@ -106,7 +106,7 @@ class UringEngine:
     ) -> None:
         self.reason = reason
         self._clock = clock or SystemClock()
-        tuning = tuning or Tuning(busy_poll_ns=busy_poll_ns)
+        tuning = tuning or tuning_for(streams=needs_descriptors, busy_poll_ns=busy_poll_ns)
         kernel = kernel or RealKernel(probe())
         self._rings = _first_ring(kernel, tuning, self._clock, needs_descriptors)
         self.capacity = self._rings.capacity
