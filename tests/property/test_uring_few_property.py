@@ -17,6 +17,7 @@ from c1m.addresses import AF_INET, Endpoint
 from c1m.engine import checks
 from c1m.engine.ragged import Ragged
 from c1m.engine.uring.engine import UringEngine
+from c1m.engine.uring.receive import BUSY_EARLY
 from c1m.engine.uring.rings import Tuning
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Socket
@@ -28,6 +29,8 @@ PEERS = 5
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("peers send"), st.lists(st.integers(0, PEERS - 1)), st.integers(1, 900)),
+        st.tuples(st.just("peers send"), st.lists(st.integers(0, PEERS - 1)), st.just(1)),
+        st.tuples(st.just("peers send"), st.lists(st.integers(0, PEERS - 1)), st.just(2)),
         st.tuples(st.just("peer closes"), st.integers(0, PEERS - 1)),
         st.tuples(st.just("peer resets"), st.integers(0, PEERS - 1)),
         st.tuples(st.just("close"), st.integers(0, PEERS - 1)),
@@ -39,16 +42,21 @@ STEPS = st.lists(
     max_size=25,
 )
 
+FAULTS = st.sampled_from([{}, {"short_send": 0.2, "no_buffers": 0.2}])
+
 
 class Side:
     """An echoing engine with a few peers, and a log of all it reports."""
 
-    def __init__(self, few: int, seed: int, faults: Any, *, takes: bool = False) -> None:
+    def __init__(
+        self, few: int, seed: int, faults: Any, is_busy: bool, *, takes: bool = False
+    ) -> None:
         self.takes = takes
         self.kernel = FakeKernel(seed, **faults)
         tuning = Tuning(
-            capacity=64, files_per_ring=32, buffer_size=512, buffers_first=8, buffers_each=8,
-            buffers_max=64, sq_entries=8, cq_entries=16, few=few,
+            capacity=64, files_per_ring=32, buffer_size=512, buffers_each=8,
+            buffers_first=32 if is_busy else 8, buffers_max=64, sq_entries=8, cq_entries=16,
+            few=few,
         )  # fmt: skip
         self.engine = UringEngine(kernel=self.kernel, clock=self.kernel.clock, tuning=tuning)
         (endpoint,) = self.engine.listen([Endpoint(AF_INET, "127.0.0.1", 0)], 8)
@@ -56,6 +64,8 @@ class Side:
         self.log: list[Any] = []
         self.slots: list[int] = []
         self.turn()
+        for _ in range(BUSY_EARLY + 1 if is_busy else 0):  # then they are received from, not polled
+            self.step(("peers send", [*range(PEERS)], 1))
 
     def turn(self) -> None:
         """A few ticks; what comes goes back."""
@@ -125,12 +135,17 @@ class Side:
 
 
 @settings(max_examples=60)
-@given(STEPS, st.integers(0, 3), st.sampled_from([{}, {"short_send": 0.2, "no_buffers": 0.2}]))
+@given(
+    STEPS,
+    st.integers(0, 3),
+    st.sampled_from([{}, {"short_send": 0.2, "no_buffers": 0.2}]),
+    st.booleans(),
+)
 def test_one_by_one_and_by_arrays_are_the_same(
-    steps: list[tuple[Any, ...]], seed: int, faults: dict[str, float]
+    steps: list[tuple[Any, ...]], seed: int, faults: dict[str, float], is_busy: bool
 ) -> None:
-    by_arrays = Side(0, seed, faults)
-    others = Side(1000, seed, faults), Side(1000, seed, faults, takes=True)
+    by_arrays = Side(0, seed, faults, is_busy)
+    others = Side(1000, seed, faults, is_busy), Side(1000, seed, faults, is_busy, takes=True)
     for step in steps:
         by_arrays.step(step)
         for side in others:
