@@ -48,7 +48,7 @@ _OPTIONS = [
            "many as fit]"),
     option(["--outbox", "outbox_high"], type=SIZE,
            help="Stop reading from a connection while it has more than this unsent.  [default: 1M; "
-           "of protocols, which are told from 64K on, never]"),
+           "for asyncio protocols never: they are told to pause at 64K]"),
     option(["--drain", "drain_ns"], type=DURATION, default="10s",
            help="When stopping, wait at most this long for unsent output to go out."),
     option(["--linger", "linger_ns"], type=DURATION, default="30s",
