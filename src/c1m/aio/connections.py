@@ -158,7 +158,7 @@ class Connections:
 
     def stop_listening(self, fd: int) -> None:
         """Accept no more from this socket, which may be none of ours."""
-        rest = [each for each in self._listening if getattr(each.place, "fd", -1) != fd]
+        rest = [each for each in self._listening if getattr(each.place, "fd", None) != fd]
         if len(rest) < len(self._listening):
             self._listen_on(rest)
 
@@ -439,7 +439,15 @@ class Connections:
 
     def _drained(self, slots: Slots) -> None:
         for transport in self._of(slots):
-            self.call(transport, transport._maybe_resume_protocol)
+            self.call(transport, self._fell, transport)
+
+    def _fell(self, transport: EngineTransport) -> None:
+        """Its output is down to the low watermark, or was when the engine noticed."""
+        transport._maybe_resume_protocol()
+        if transport._protocol_paused and transport._slot >= 0:  # more was written since
+            slot, low = transport._slot, transport._low_water
+            self.engine.limit_output(slot, low, low)  # over it: so this is said once more
+            self.engine.limit_output(slot, low, transport._high_water)
 
     def _eof(self, slots: Slots) -> None:
         for transport in self._of(slots):

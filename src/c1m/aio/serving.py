@@ -239,11 +239,13 @@ class _Bounded(_Served):
         self.engine.receive(slots, False)
         super()._blocked(slots)
 
-    def _drained(self, slots: Slots) -> None:
-        self._over.difference_update(slots.tolist())
-        again = [each._slot for each in self._of(slots) if not each._paused]
-        self.engine.receive(np.array(again, np.int32), True)
-        super()._drained(slots)
+    def _fell(self, transport: EngineTransport) -> None:
+        super()._fell(transport)
+        slot = transport._slot
+        if slot >= 0 and not transport._protocol_paused:
+            self._over.discard(slot)
+            if not transport._paused:
+                self.engine.receive(np.array([slot], np.int32), True)
 
     def _end(self, slot: int, code: int, reason: CloseReason | None) -> None:
         self._over.discard(slot)

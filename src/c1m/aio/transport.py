@@ -302,6 +302,7 @@ class EngineTransport(FlowControl, Transport):  # type: ignore[misc]
                 return
             if len(data) and (self._paused or protocol is not self._protocol):
                 self._kept = bytes(data) + self._kept
+                self._is_plain = False  # set_protocol did not know of it
                 if not self._paused:
                     self._loop.call_soon(self._deliver, context=self._context)
                 return

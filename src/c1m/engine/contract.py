@@ -237,6 +237,7 @@ class Engine(Protocol):
     def adopt(self, fd: int) -> int:
         """Take over a connected stream socket: its slot. The descriptor is the engine's from now.
 
+        The slot is none of those whose ends the last batch has: the caller may still be at that.
         Raises LimitError or OSError, with the descriptor closed, where it cannot be had.
         """
         ...

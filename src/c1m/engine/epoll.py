@@ -305,7 +305,7 @@ class EpollEngine:
     def adopt(self, fd: int) -> int:
         taken: list[int] = []
         try:
-            while fd in self._next.ended:  # the end of the one before is not reported yet
+            while self._next.still_ends(fd):  # the one before it
                 taken.append(fd)
                 fd = os.dup(fd)
             if fd >= self.capacity:

@@ -32,6 +32,7 @@ class NextBatch:
         )
         self.columns = tuple(column.data for column in self._columns)
         self._plain: dict[int, EventBatch] = {}  # the first n pieces of data and nothing else, by n
+        self._told: set[int] = set()  # whose ends the last batch has
         self._begin()
 
     def _begin(self) -> None:
@@ -50,6 +51,12 @@ class NextBatch:
         return bool(
             self.opened or self.blocked or self.failed or self.closed or self.expired or self.ended
         )
+
+    def still_ends(self, slot: int) -> bool:
+        """Whether its end is to be reported, or was in the last batch: the caller may still be at
+        that, and may know the slot as the old connection's.
+        """
+        return slot in self.ended or slot in self._told
 
     def is_empty(self) -> bool:
         """Whether there is nothing to say but data."""
@@ -94,6 +101,7 @@ class NextBatch:
             self._plain[pieces] = plain
         data = plain.data
         plain.data = Ragged(self._memory, data.offsets, data.lengths, data.address, nbytes)
+        self._told = {*self.ended}
         if self.is_empty():
             return plain
         void = self.closed.keys()

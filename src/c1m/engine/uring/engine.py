@@ -254,11 +254,19 @@ class UringEngine:
 
     def adopt(self, fd: int) -> int:
         self._leave_few()
+        taken: list[Slots] = []
+        told = {*self._batch.closed.tolist(), *self._batch.ended.tolist()}
         try:
             slots = self._rings.take_places(1)
+            while int(slots[0]) in told:  # the caller may still know it as the old connection's
+                taken.append(slots)
+                slots = self._rings.take_places(1)
         except LimitError:
             self._rings.kernel.close(fd)
             raise
+        finally:
+            for each in taken:
+                self._rings.give_places_back(each)
         slot = int(slots[0])
         place, file = self._rings.place_of(slot), int(self._rings.files(slots)[0])
         place.ring.submit()  # a close of this place that is queued would hit the new socket
