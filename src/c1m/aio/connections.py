@@ -385,8 +385,11 @@ class Connections:
 
     def _accepted(self, slots: Slots, listening: Listening) -> None:
         family, accept = listening.place.family, listening.accept
-        peers = self.engine.peers(slots, family)
-        for slot, peer in zip(slots.tolist(), peers, strict=True):
+        peers, known = self.engine.peers(slots, family), self._listening
+        for at, (slot, peer) in enumerate(zip(slots.tolist(), peers, strict=True)):
+            if self._listening is not known and listening not in self._listening:
+                self.engine.close(slots[at:], drop=True)  # the one before has closed the server
+                return
             context = listening.context.copy()
             transport = self._add(slot, family, peer, context, listening.server)
             try:
