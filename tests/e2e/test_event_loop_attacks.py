@@ -193,3 +193,43 @@ def test_data_that_a_buffered_protocol_leaves_to_a_plain_one_is_not_overtaken(en
 
     with asyncio.Runner(loop_factory=lambda: c1m.new_event_loop(engine)) as runner:
         assert runner.run(main()) == b"23"
+
+
+def test_the_end_of_a_unix_stream_behind_much_data_arrives(engine: str, tmp_path: Path) -> None:
+    """A multishot receive that the last data and the end wake together has missed the end."""
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        sizes = []
+        for way in ("accepted", "connected"):
+            listener = listens_at(tmp_path / str(len([*tmp_path.iterdir()])))
+            path = listener.getsockname()
+            ends: list[int] = []
+
+            async def reads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                ends.append(len(await reader.read()))  # noqa: B023
+                writer.close()
+
+            if way == "accepted":
+                server = await asyncio.start_unix_server(reads, sock=listener)
+                client = socket.socket(socket.AF_UNIX)
+                client.connect(path)
+            else:
+                streams = await asyncio.open_unix_connection(path)
+                client, _ = listener.accept()
+                task = asyncio.ensure_future(reads(*streams))
+            client.setblocking(False)
+            await loop.sock_sendall(client, bytes(70_000))
+            client.shutdown(socket.SHUT_WR)
+            await until(lambda: ends)  # noqa: B023
+            client.close()
+            if way == "accepted":
+                server.close()
+            else:
+                await task
+            listener.close()
+            sizes += ends
+        return sizes
+
+    theirs, ours = on_both(main, engine)
+    assert ours == theirs == [70_000, 70_000]

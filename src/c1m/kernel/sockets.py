@@ -230,3 +230,13 @@ def _holders(endpoint: Endpoint) -> str:
     holders = procfs.listener_holders(endpoint.port)
     names = [f"{command} (process {pid})" for pid, command in holders]
     return f" by {', '.join(names)}" if names else ""
+
+
+def is_unix(fd: int) -> bool:
+    """Whether this descriptor is a unix socket's."""
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:  # none of a socket
+        return False
+    sock.detach()
+    return bool(sock.family == AF_UNIX)

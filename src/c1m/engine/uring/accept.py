@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c1m.addresses import Endpoint, ListeningSocket
+from c1m.addresses import AF_UNIX, Endpoint, ListeningSocket
 from c1m.engine.contract import Slots
 from c1m.engine.shortage import Shortage
 from c1m.engine.uring import submissions as sub
@@ -62,6 +62,8 @@ class Acceptor:
         self._listeners: list[Armed | None] = []  # by index; None: no longer listened on
         # Our indices only grow; here is where each stands in the caller's latest list (-1: gone).
         self._positions = np.zeros(0, np.int32)
+        self._are_unix = np.zeros(0, bool)
+        self.unix = np.zeros(0, np.int32)  # of the last accepted, those over unix sockets
         self.is_stale = False  # something changed: call `arm`
         self.shortage = Shortage(rings.clock)  # of what an accept needs
         self.retry_ns = 0  # arm again then, for what was refused; 0: nothing is missing
@@ -88,6 +90,11 @@ class Acceptor:
             [-1 if armed is None else wanted.index(armed.listener) for armed in self._listeners],
             np.int32,
         )
+        self._are_unix = np.array(
+            [each is not None and each.listener.endpoint.family == AF_UNIX
+             for each in self._listeners],
+            bool,
+        )  # fmt: skip
         self.is_stale = True
         return [listener.endpoint for listener in wanted]
 
@@ -204,6 +211,7 @@ class Acceptor:
             self._rings.places[index].free -= count
             assert self._rings.places[index].free >= 0, "an accept into a full table"
         slots = rings * np.int32(self._rings.files_per_ring) + files
+        self.unix = slots[self._are_unix[done[:, 0]]]
         return slots, self._positions[done[:, 0]]
 
     def _ended(self, index: int, code: int) -> None:

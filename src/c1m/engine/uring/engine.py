@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
+from c1m.addresses import AF_UNIX, Endpoint, ListeningSocket, SockAddrs
 from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import Clock, SystemClock
 from c1m.engine import checks
@@ -52,6 +52,7 @@ from c1m.kernel.libc import BYTES_AT, trim
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Completions
+from c1m.kernel.sockets import is_unix
 from c1m.kernel.uring_probe import probe
 
 NO_DATA = Ragged.empty()
@@ -167,6 +168,8 @@ class UringEngine:
         self._leave_few()
         slots = self._rings.take_places(len(destinations))
         self.table.open(slots, ConnEvent.CONNECT)
+        if destinations.family == AF_UNIX:
+            self._input.keep_parked(slots)
         self._statistics.connecting += len(slots)
         self._connector.start(slots, sources, destinations)
         return slots
@@ -269,6 +272,7 @@ class UringEngine:
                 self._rings.give_places_back(each)
         slot = int(slots[0])
         place, file = self._rings.place_of(slot), int(self._rings.files(slots)[0])
+        stays_parked = is_unix(fd)
         place.ring.submit()  # a close of this place that is queued would hit the new socket
         try:
             self._rings.kernel.move_in(place.ring, fd, file)
@@ -276,6 +280,7 @@ class UringEngine:
             self._rings.give_places_back(slots)
             raise
         self.table.open(slots, ConnEvent.ACCEPT)
+        self._input.keep_parked(slots[:stays_parked])
         self._statistics.connected += 1
         self._statistics.live += 1
         self._input.begin(slots)
@@ -575,6 +580,7 @@ class UringEngine:
         if not len(slots):
             return
         self.table.open(slots, ConnEvent.ACCEPT)
+        self._input.keep_parked(self._acceptor.unix)
         self._statistics.accepted += len(slots)
         self._statistics.live += len(slots)
         self._input.begin(slots)

@@ -5,7 +5,7 @@ Facts (Linux 6.18, by the slab table)
   poll 96), a multishot poll 256. Of a million connections most are quiet.
 - A multishot receive brings data with one completion for each message and no submission. But when
   a reset (for unix sockets also the end of the stream) and the last data wake it together, older
-  kernels take the data and never look again. A poll reports both.
+  kernels take the data and never look again (unix sockets: 6.18 too). A poll reports both.
 - A multishot poll completes once for each wake-up and says what woke it; data that just lies there
   does not wake again. So after a poll's completion the socket is read until it is known to be
   empty.
@@ -15,7 +15,7 @@ Facts (Linux 6.18, by the slab table)
 Choice: a connection is parked when it begins. What a poll announces is fetched by a single receive
 that does not wait. One that brings BUSY messages within a second or two is promoted to a multishot
 receive, and so pays for the change; where few have been promoted BUSY_EARLY messages are enough.
-One that has been quiet for three seconds is parked again. How
+One that has been quiet for three seconds is parked again. Unix sockets stay parked. How
 busy a connection is is a number that goes up by one with each message and is quartered each second.
 """
 
@@ -39,6 +39,7 @@ from c1m.engine.uring.table import (
     READING,
     RECEIVE_ARMED,
     RECEIVE_WANTED,
+    STAYS_PARKED,
     ConnTable,
 )
 from c1m.kernel import uring_abi as abi
@@ -191,8 +192,13 @@ class Input:
         data = pack(slots, self._table.generations[slots], Op.RECEIVE)
         self._rings.push(slots, sub.receive(self._rings.files(slots), GROUP, data))
 
+    def keep_parked(self, slots: Slots) -> None:
+        """New connections over unix sockets: a multishot receive may miss the end of the stream."""
+        self._table.flags[slots] |= STAYS_PARKED
+
     def _promote(self, slots: Slots) -> None:
-        slots = slots[(self._table.flags[slots] & (_WANTED | RECEIVE_ARMED)) == _WANTED]
+        state = self._table.flags[slots] & (_WANTED | RECEIVE_ARMED | STAYS_PARKED)
+        slots = slots[state == _WANTED]
         if len(slots):
             self.promoted += len(slots)
             self._cancel(slots, POLL_ARMED, Op.POLL)

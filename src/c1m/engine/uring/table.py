@@ -21,6 +21,7 @@ IS_OPEN = 8  # the caller may send: state OPEN or HALF_CLOSED, as a bit so that 
 POLL_ARMED = 16  # parked: the kernel reports when there is something
 READING = 32  # a single receive is under way
 AT_END = 64  # the kernel has announced the end: read until it comes
+STAYS_PARKED = 128  # never a multishot receive: a unix socket
 
 SENDABLE = (np.arange(256) & (IS_OPEN | HAS_OUTBOX)) == IS_OPEN
 """bool[256], by flags: open, and nothing queued before what is sent now."""
