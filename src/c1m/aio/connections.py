@@ -479,7 +479,7 @@ class Connections:
         if code and error is None:
             error = OSError(code, os.strerror(code))
         transport.release()
-        transport._slot = -1
+        transport._slot, transport._is_writable = -1, False  # there is nowhere to write to
         self.call(transport, transport._call_connection_lost, error)
 
     def _count_end(self, reason: CloseReason) -> None:
