@@ -233,3 +233,34 @@ def test_the_end_of_a_unix_stream_behind_much_data_arrives(engine: str, tmp_path
 
     theirs, ours = on_both(main, engine)
     assert ours == theirs == [70_000, 70_000]
+
+
+def test_a_protocol_that_closes_the_server_ends_those_that_come_behind_it(engine: str) -> None:
+    """They come as one batch, and a server that is closed takes no more."""
+
+    class Closes(asyncio.Protocol):
+        made: list[Any]
+        server: asyncio.Server
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.made.append(transport)
+            self.server.close()
+
+    async def main() -> int:
+        Closes.made = []
+        loop = asyncio.get_running_loop()
+        Closes.server = server = await loop.create_server(Closes, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        clients = [socket.create_connection(address) for _ in range(20)]
+        await until(lambda: Closes.made)
+        await asyncio.sleep(0.05)
+        kept = len(Closes.made)
+        for transport in Closes.made:
+            transport.close()
+        await asyncio.sleep(0.05)
+        for client in clients:
+            client.close()
+        return kept
+
+    with asyncio.Runner(loop_factory=lambda: c1m.new_event_loop(engine)) as runner:
+        assert runner.run(main()) == 1
