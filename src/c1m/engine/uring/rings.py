@@ -27,6 +27,7 @@ from c1m.clock import Clock, SystemClock
 from c1m.engine.contract import Slots
 from c1m.engine.shortage import Shortage
 from c1m.engine.states import ConnState
+from c1m.engine.uring.busy_poll import BusyPoll
 from c1m.engine.uring.submissions import Op, Words, cancel, pack_one, poll
 from c1m.errors import LimitError
 from c1m.kernel import uring_abi as abi
@@ -84,36 +85,6 @@ class Place:
     arming: int = 0  # receives queued since the last enter: each may take a buffer at once
     receives: int = 0  # at most so many multishot receives are armed
     unused: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
-
-
-class BusyPoll:
-    """Looks at a ring for a while instead of sleeping at once, as long as that pays.
-
-    To be woken costs some ten microseconds and leaves cold caches. Where the next request comes
-    sooner than that it is cheaper to look for it; where it does not, looking is lost time. So each
-    look in vain doubles the number of sleeps until the next look, up to PAUSE_MAX, and each that
-    finds something halves it.
-    """
-
-    PAUSE_MAX = 64
-
-    def __init__(self, kernel: Kernel, time_ns: int) -> None:
-        self._kernel = kernel
-        self._time_ns = time_ns
-        self._pause = 0  # sleeps between two looks
-        self._left = 0  # until the next one
-
-    def may_start(self) -> bool:
-        """Whether to look before this sleep."""
-        self._left -= 1
-        return self._left < 0
-
-    def finds(self, ring: RingLike) -> bool:
-        """Look; whether there is something."""
-        found = self._kernel.look(ring, self._time_ns)
-        self._pause = self._pause // 2 if found else min(2 * self._pause + 1, self.PAUSE_MAX)
-        self._left = self._pause
-        return found
 
 
 class RingSet:
