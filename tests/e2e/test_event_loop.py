@@ -453,6 +453,33 @@ def test_more_connections_than_descriptors() -> None:
     assert done.stdout == "held 1000 and 1000\n", done.stderr
 
 
+def test_an_interrupt_while_the_loop_sleeps_leaves_it_whole(engine: str) -> None:
+    """Ctrl-C in a bare run_forever: the handler raises within the wait, behind submissions."""
+    loop = c1m.new_event_loop(engine)
+
+    class Echo(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(data)
+
+    server, client = loop.run_until_complete(served(Echo))
+    for _ in range(5):
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        client.sendall(b"said")
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        timer.join()
+    loop.run_until_complete(asyncio.sleep(0.05))
+    assert client.recv(100) == b"said" * 5
+    client.close()
+    server.close()
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+
+
 def test_a_loop_that_is_tied_to_a_thread_says_so() -> None:
     async def main() -> None:
         server, client = await served(asyncio.Protocol)

@@ -165,6 +165,7 @@ class Ring:
             raise
         ring = libc.view_of(self._ring_address, self._ring_bytes)
         words = ring[: self._ring_bytes // 4 * 4].cast("I")
+        self._sq_head = words[int(sq["head"]) // 4 :][:1]
         self._sq_tail = words[int(sq["tail"]) // 4 :][:1]
         self._sq_flags = words[int(sq["flags"]) // 4 :][:1]
         self._cq_head = words[int(cq["head"]) // 4 :][:1]
@@ -270,7 +271,11 @@ class Ring:
             some = timeout_ns if timeout_ns > 0 else 1 << 60
             self._ts[0], self._ts[1] = divmod(some, 1_000_000_000)
         pending = self.pending
-        result = libc.enter(self.fd, pending, 1, _SLEEP, self._arg_pointer, _ARG_SIZE)
+        try:
+            result = libc.enter(self.fd, pending, 1, _SLEEP, self._arg_pointer, _ARG_SIZE)
+        except BaseException:  # by a signal's handler: what the kernel has taken is seen in memory
+            self.pending = (self._tail - self._sq_head[0]) & WORD
+            raise
         if result == pending:
             self.pending = 0
         elif result not in (-errno.ETIME, -errno.EBUSY):
@@ -314,7 +319,7 @@ class Ring:
             return
         fd, self.fd = self.fd, -1
         # The views go before the memory they look at.
-        del self._sq_tail, self._sq_flags, self._cq_head, self._cq_tail, self._sqes, self._cqes
+        del self._sq_head, self._sq_tail, self._sq_flags, self._cq_head, self._cq_tail, self._sqes, self._cqes
         del self._sqe_bytes, self._cqe_bytes
         libc.unmap(self._ring_address, self._ring_bytes)
         libc.unmap(self._sqes_address, self._sqes_bytes)
