@@ -169,9 +169,9 @@ def format_duration(ns: float) -> str:
         return "-"
     if abs(ns) < 1_000:
         return f"{ns:.0f} ns"
-    if abs(ns) < NS_PER_MS:
+    if abs(ns) < 999.5e3:  # beyond that it is 1,000 in three digits
         return f"{ns / 1e3:.3g} us"
-    if abs(ns) < NS_PER_S:
+    if abs(ns) < 999.5e6:
         return f"{ns / 1e6:.3g} ms"
     if abs(ns) < 120 * NS_PER_S:
         return f"{ns / 1e9:.1f} s" if abs(ns) >= 10 * NS_PER_S else f"{ns / 1e9:.2f} s"

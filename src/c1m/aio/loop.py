@@ -281,6 +281,12 @@ def new_event_loop(engine: str | None = None) -> EventLoop:
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """As asyncio.run, on an EventLoop."""
+    """As asyncio.run, on an EventLoop. Raises RuntimeError inside a running event loop."""
+    if asyncio._get_running_loop() is not None:
+        if asyncio.iscoroutine(main):
+            main.close()
+        raise RuntimeError(
+            "c1m.run() cannot be called from a running event loop. Await the coroutine instead."
+        )
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)

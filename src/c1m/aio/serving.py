@@ -91,7 +91,7 @@ class ProtocolServer:
         """A protocol. asyncio says nothing of a factory that fails; here it is logged."""
         try:
             protocol = self._factory()
-            if not _is_protocol(protocol):
+            if not is_protocol(protocol):
                 if inspect.iscoroutine(protocol):
                     protocol.close()
                 raise UsageError(
@@ -269,11 +269,21 @@ def check_no_loop_is_running() -> None:
 
 def check_factory(factory: Any) -> None:
     """Raise UsageError for what makes no protocols when it is called without arguments."""
+    if inspect.iscoroutine(factory):
+        factory.close()
+        called = f"{factory.__qualname__}(...)"
+        raise UsageError(f"{called} is a coroutine.", f"Run it by c1m.run({called}).")
+    if not isinstance(factory, type) and is_protocol(factory):
+        kind = type(factory).__qualname__
+        raise UsageError(
+            f"This is one {kind} object; each connection needs its own.",
+            f"Pass the class: {kind}.",
+        )
     if not callable(factory):
         raise UsageError(f"{factory!r} makes no protocols.", "Give a Protocol class.")
     name = getattr(factory, "__qualname__", None) or repr(factory)
     if isinstance(factory, type):
-        if not _is_protocol(factory):
+        if not is_protocol(factory):
             raise UsageError(
                 f"{name} is no asyncio protocol: it has no data_received and no get_buffer.",
                 "Derive from asyncio.Protocol, or write a c1m.App.",
@@ -281,8 +291,7 @@ def check_factory(factory: Any) -> None:
     elif _is_asgi(factory):
         raise UsageError(
             f"{name} is an ASGI application, not a protocol.",
-            "Run it by a server of these on this loop: uvicorn MODULE:NAME --loop "
-            "c1m:new_event_loop.",
+            f"It needs an ASGI server: uvicorn MODULE:{name} --loop c1m:new_event_loop.",
         )
     elif _is_coroutine_function(factory):
         raise UsageError(
@@ -293,7 +302,8 @@ def check_factory(factory: Any) -> None:
     _check_needs_nothing(factory, name)
 
 
-def _is_protocol(thing: Any) -> bool:
+def is_protocol(thing: Any) -> bool:
+    """Whether it has what a stream's protocol has."""
     takes = ("data_received", "get_buffer")
     return hasattr(thing, "connection_made") and any(hasattr(thing, name) for name in takes)
 

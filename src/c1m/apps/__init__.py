@@ -34,6 +34,10 @@ def load_app(name: str) -> Any:
     if name in APPS:
         name = APPS[name].place
     module_name, _, path = name.partition(":")
+    if module_name.endswith(".py"):
+        raise UsageError(
+            f"{name!r} names a file.", f"Name the module: {module_name[:-3]}:{path or 'NAME'}."
+        )
     if not (
         path and all(part.isidentifier() for part in (*module_name.split("."), *path.split(".")))
     ):

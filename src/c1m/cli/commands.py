@@ -16,7 +16,7 @@ from c1m.kernel.refusals import address_space, refusal
 SPACE_LEAST = 100 << 20
 
 COMMANDS = {
-    "serve": f"Hold connections: a server ({', '.join(APPS)}).",
+    "serve": f"Hold connections: serve {', '.join(APPS)}, an App or asyncio protocols.",
     "load": "Open connections to a server, check and measure every one of them.",
     "doctor": "Say what a number of connections needs on this machine.",
     "demo": "Doctor, server and client together: a million connections here and now.",

@@ -52,7 +52,7 @@ class TieredEngine:
         self.capacity = few.capacity + many.capacity
         self._few_max = max(min(few_max, few.capacity // PART, few.live_max), 1)
         self._live_max = self.capacity if live_max is None else live_max
-        self.reason = f"{many.reason}; the first {self._few_max} connections are in an epoll set"
+        self.reason = f"{many.reason}; the first {self._few_max:,} connections are in an epoll set"
         self._is_split = False  # rings are, or may soon be, in use
         self._few_is_next = False  # the epoll set has something
         self.watched_is_ready = False
@@ -85,7 +85,7 @@ class TieredEngine:
 
     def room(self) -> int:
         """See Engine.room."""
-        return min(self._few_max + self._many.room(), self._live_max)
+        return min(self._few_max + self._many.places(), self._live_max)
 
     def _share(self) -> None:
         """Who may accept: the rings while the epoll set is full, else the epoll engine.

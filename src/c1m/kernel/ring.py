@@ -319,8 +319,8 @@ class Ring:
             return
         fd, self.fd = self.fd, -1
         # The views go before the memory they look at.
-        del self._sq_head, self._sq_tail, self._sq_flags, self._cq_head, self._cq_tail, self._sqes, self._cqes
-        del self._sqe_bytes, self._cqe_bytes
+        del self._sq_head, self._sq_tail, self._sq_flags, self._cq_head, self._cq_tail
+        del self._sqes, self._cqes, self._sqe_bytes, self._cqe_bytes
         libc.unmap(self._ring_address, self._ring_bytes)
         libc.unmap(self._sqes_address, self._sqes_bytes)
         os.close(fd)

@@ -154,7 +154,11 @@ class UringEngine:
 
     def room(self) -> int:
         """See Engine.room."""
-        return min(self._rings.room(), self._live_max)
+        return min(self.places(), self._live_max)
+
+    def places(self) -> int:
+        """The same whatever `live_max` is."""
+        return self._rings.room()
 
     # --- what the caller asks for -------------------------------------------------------------
 
@@ -438,9 +442,7 @@ class UringEngine:
         trim()
 
     def _next_batch(self) -> EventBatch:
-        """An empty one. The last is valid until now, so a plain one is used again: it holds
-        nothing but data.
-        """
+        """An empty one: the last, which was valid until now, where it was plain."""
         batch = self._batch
         if not batch.is_plain:
             self._batch = batch = EventBatch.nothing()
@@ -450,9 +452,7 @@ class UringEngine:
         return batch
 
     def _has_work(self) -> bool:
-        """Whether a pass should not sleep: what was closed behind a send is done with by the next
-        one, and a send that goes whole wakes nobody.
-        """
+        """Whether a pass should not sleep: sends that go whole, say, wake nobody."""
         waits = self._early or self._expired or self._ended or self._input.has_work()
         return bool(waits or self._output.has_reports())
 
