@@ -507,6 +507,25 @@ def test_a_loop_that_is_tied_to_a_thread_says_so() -> None:
     assert "Run it in that thread" in said[0]
 
 
+def test_what_is_no_server_is_said_so() -> None:
+    async def main() -> None: ...
+
+    with pytest.raises(c1m.UsageError, match=r"is a coroutine\. Run it by c1m\.run"):
+        c1m.serve(main(), "tcp://127.0.0.1:0")
+    with pytest.raises(c1m.UsageError, match=r"one Protocol object; .* Pass the class: Protocol"):
+        c1m.serve(asyncio.Protocol(), "tcp://127.0.0.1:0")
+
+
+def test_run_refuses_a_running_loop() -> None:
+    async def inner() -> None: ...
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="Await the coroutine instead"):
+            c1m.run(inner())
+
+    c1m.run(main())
+
+
 def test_a_name_of_no_engine_is_refused() -> None:
     with pytest.raises(c1m.UsageError, match="no engine 'fast'"):
         c1m.new_event_loop("fast")

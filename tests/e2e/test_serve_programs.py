@@ -203,7 +203,7 @@ def test_an_app_or_a_protocol_by_its_name(
         ("programs:Wanting", "programs:Wanting cannot be made (TypeError: "),
         ("programs:Uvicorn", "Uvicorn is no asyncio protocol"),
         ("programs:handle", "handle is a coroutine function, which makes no protocols."),
-        ("programs:application", "uvicorn MODULE:NAME --loop c1m:new_event_loop"),
+        ("programs:application", "uvicorn MODULE:application --loop c1m:new_event_loop"),
         ("broken:App", "broken cannot be imported (ZeroDivisionError: division by zero)."),
         ("needing:App", "needing cannot be imported (No module named 'nothing_of_this_name')."),
     ],

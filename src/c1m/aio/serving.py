@@ -85,7 +85,9 @@ class ProtocolServer:
 
     def update_statistics(self) -> ServerStatistics:
         """The counters, with the engine's brought up to date."""
-        return self.statistics.updated(self.engine.statistics())
+        engine = self.engine.statistics()
+        self.statistics.ticks = engine.ticks
+        return self.statistics.updated(engine)
 
     def _make(self) -> Any:
         """A protocol. asyncio says nothing of a factory that fails; here it is logged."""

@@ -278,6 +278,7 @@ class Server:
             timeout_ns = min(timeout_ns, max(self._due_ns - self.clock.now_ns(), 0))
         self._has_ended = False
         count = self.loop.tick(timeout_ns)
+        self.statistics.ticks += 1
         if self._top > TOP_KEPT and self.statistics.live == 0:
             self._begin_afresh()
         if self._has_on_tick:

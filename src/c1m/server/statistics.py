@@ -63,6 +63,6 @@ class ServerStatistics:
 
     def updated(self, engine: EngineStatistics) -> Self:
         """These, with what an engine counts brought up to date."""
-        for name in ("received_bytes", "sent_bytes", "unsent_bytes", "ticks", "refused", "refusal"):
+        for name in ("received_bytes", "sent_bytes", "unsent_bytes", "refused", "refusal"):
             setattr(self, name, getattr(engine, name))
         return self
