@@ -490,7 +490,10 @@ def test_what_is_no_protocol_is_refused(caplog: pytest.LogCaptureFixture) -> Non
     with pytest.raises(c1m.UsageError, match="makes no protocols"):
         c1m.ProtocolServer(5, endpoint)  # type: ignore[arg-type]
     with pytest.raises(c1m.UsageError, match="neither"):
-        c1m.serve(asyncio.Protocol(), endpoint)
+        c1m.serve(5, endpoint)
+    for make in (c1m.ProtocolServer, c1m.serve):
+        with pytest.raises(c1m.UsageError, match="each connection needs its own"):
+            make(asyncio.Protocol(), endpoint)  # type: ignore[arg-type]
     with pytest.raises(c1m.UsageError, match=r"App\(\)"):
         c1m.serve(c1m.App, endpoint)
     with pytest.raises(c1m.UsageError, match=r"Protocol is a class of asyncio.*Use c1m.serve"):

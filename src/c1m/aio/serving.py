@@ -293,7 +293,8 @@ def check_factory(factory: Any) -> None:
     elif _is_asgi(factory):
         raise UsageError(
             f"{name} is an ASGI application, not a protocol.",
-            f"It needs an ASGI server: uvicorn MODULE:{name} --loop c1m:new_event_loop.",
+            "It needs an ASGI server: uvicorn "
+            f"MODULE:{name if name.isidentifier() else 'NAME'} --loop c1m:new_event_loop.",
         )
     elif _is_coroutine_function(factory):
         raise UsageError(
