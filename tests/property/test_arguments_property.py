@@ -59,7 +59,7 @@ class Quiet:
     def nothing(self, *_: Any, **__: Any) -> None: ...
 
     room = connect = send = receive = close = wait = wake = statistics = nothing
-    send_each = send_one = flush = unsent = failure = limit_output = end_output = nothing
+    send_each = flush = unsent = failure = limit_output = end_output = nothing
     adopt = descriptor = peers = watch = nothing
 
     def shutdown(self) -> None:

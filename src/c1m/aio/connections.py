@@ -127,7 +127,7 @@ class Connections:
     def descriptor(self, slot: int) -> int:
         """A new descriptor; raises OSError."""
         if slot < 0 or self._has_ended:
-            raise OSError(9, "This connection has ended.")
+            raise OSError(errno.EBADF, "This connection has ended.")
         return self.engine.descriptor(slot)
 
     def end(self, transport: EngineTransport) -> None:
@@ -352,6 +352,10 @@ class Connections:
             handle = events.Handle(callback, args, self.loop, transport._context)
             self.loop._ready.append(handle)
             return
+        self._run(transport, callback, *args)
+
+    def _run(self, transport: EngineTransport, callback: Callable[..., object], *args: Any) -> None:
+        """The same at once, in debug mode too."""
         try:
             transport._context.run(callback, *args)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -392,12 +396,7 @@ class Connections:
                 return
             context = listening.context.copy()
             transport = self._add(slot, family, peer, context, listening.server)
-            try:
-                context.run(accept, transport)
-            except (SystemExit, KeyboardInterrupt) as error:
-                self._interrupt = self._interrupt or error
-            except BaseException as error:
-                self._report(transport, accept, (transport,), error)
+            self._run(transport, accept, transport)
 
     def _go_on(self) -> None:
         """As many groups of pieces as come before anything else is ready."""

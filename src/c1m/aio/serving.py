@@ -247,7 +247,7 @@ class _Bounded(_Served):
         if slot >= 0 and not transport._protocol_paused:
             self._over.discard(slot)
             if not transport._paused:
-                self.engine.receive(np.array([slot], np.int32), True)
+                super().receive(slot, True)
 
     def _end(self, slot: int, code: int, reason: CloseReason | None) -> None:
         self._over.discard(slot)

@@ -96,9 +96,7 @@ class TieredEngine:
         few = self._few.live()
         is_full = few >= self._few_max or self._few.is_short()
         if is_full or (self._is_split and few > self._few_max // 2 and self._many.live_max):
-            if not self._is_split:
-                self._is_split = True
-                self._many.watch(self._few.fileno())
+            self._split()
             self._few.live_max = 0  # it keeps those it has
             most = max(self._live_max - few, 0)
         else:
