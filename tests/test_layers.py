@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "server": {"engine", "kernel", "loop", "protocols", "results"},
     "aio": {"engine", "loop", "results", "server"},
     "serving": {"aio", "loop", "server"},
-    "apps": {"server"},
+    "kv": {"engine", "protocols"},
+    "apps": {"engine", "kv", "protocols", "server"},
     "loadgen": {"engine", "kernel", "limits", "loop", "results", "scenarios"},
     "report": {"results"},
     "cli": {
@@ -62,6 +63,7 @@ PURE = [
     "server/statistics",
     "results/*",
     "protocols/*",
+    "kv/*",
     "scenarios/*",
     "limits/catalogue", "limits/conntrack", "limits/descriptors", "limits/diagnosis",
     "limits/limit", "limits/memory", "limits/needs", "limits/ports",

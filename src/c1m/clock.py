@@ -24,3 +24,8 @@ class SystemClock:
 def wall_time_s() -> float:
     """Seconds since 1970, for the records' time stamps only."""
     return time.time()
+
+
+def unix_time_ms() -> int:
+    """Milliseconds since 1970: what keys expire by."""
+    return time.time_ns() // 1_000_000

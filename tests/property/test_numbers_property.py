@@ -34,7 +34,7 @@ from c1m.errors import UsageError
 from c1m.loadgen.arrivals import parse_spread
 from c1m.loadgen.sources import parse_sources
 from c1m.loadgen.stages import parse_stages
-from c1m.protocols.resp import reply_size
+from c1m.protocols.resp.replies import reply_size
 from c1m.results import thresholds
 from c1m.results.options import LoadOptions
 from c1m.scenarios import template

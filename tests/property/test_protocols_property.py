@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.protocols import inbox as inbox_module
-from c1m.protocols import resp
 from c1m.protocols.framing import delimited, length_prefixed, sized
 from c1m.protocols.inbox import Inbox
+from c1m.protocols.resp import replies as resp
 
 WORDS = st.lists(st.binary(min_size=1, max_size=9).map(lambda word: word.replace(b"\n", b"")))
 

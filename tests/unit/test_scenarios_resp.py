@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
-from c1m.protocols.resp import integers, reply_size
+from c1m.protocols.resp.replies import integers, reply_size
 from c1m.scenarios import resp as resp_module
 from c1m.scenarios.base import Exchange
 from c1m.scenarios.ledger import OUTCOMES, Resolved

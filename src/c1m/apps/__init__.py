@@ -21,6 +21,7 @@ class AppEntry(NamedTuple):
 
 APPS = {
     "echo": AppEntry("c1m.apps.echo:Echo", "sends every byte back"),
+    "kv": AppEntry("c1m.apps.kv.app:KeyValue", "a key-value store that Redis clients talk to"),
 }
 NAMES = f"{', '.join(APPS)}, or MODULE:NAME"
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Ragged
-from c1m.protocols.resp import bulk, command, integers, reply_size
+from c1m.protocols.resp.replies import bulk, command, integers, reply_size
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.message_rows import equal_to
 from c1m.scenarios.messages import Numbers, decimal, matches, random_letters

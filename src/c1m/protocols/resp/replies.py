@@ -1,4 +1,4 @@
-"""RESP, Redis's protocol: commands, and where a reply ends. Pure.
+"""What servers answer: how a reply is encoded, and where one ends. Pure.
 
 A reply is a line that begins with its type: `+` a text, `-` an error, `:` an integer, `$` the
 length of a bulk string that follows, `*` the count of replies that follow.
@@ -7,6 +7,7 @@ length of a bulk string that follows, `*` the count of replies that follow.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,60 @@ INTEGER_MAX = 22  # bytes of the longest: a sign, 19 digits and what is around t
 _LENGTH = re.compile(rb"-?[0-9]{1,18}")  # what int() takes beyond that is no length: --5, 1_0
 
 
-def bulk(text: bytes) -> bytes:
+OK = b"+OK\r\n"
+NIL = b"$-1\r\n"
+NULL = b"_\r\n"
+EMPTY = b"*0\r\n"
+QUEUED = b"+QUEUED\r\n"
+NULLS = (b"", b"", NIL, NULL)  # by protocol: 2 or 3
+NULL_ARRAYS = (b"", b"", b"*-1\r\n", NULL)
+
+
+def bulk(text: bytes | bytearray) -> bytes:
     """A bulk string."""
-    return b"$%d\r\n%b\r\n" % (len(text), text)
+    return b"$%d\r\n%b\r\n" % (len(text), bytes(text))
+
+
+def integer(number: int) -> bytes:
+    """An integer."""
+    return b":%d\r\n" % number
+
+
+def error(text: bytes) -> bytes:
+    """An error: its first word is what clients look at."""
+    return b"-%b\r\n" % text
+
+
+def array(replies: Sequence[bytes]) -> bytes:
+    """An array of replies that are encoded already."""
+    return b"*%d\r\n" % len(replies) + b"".join(replies)
+
+
+def bulks(texts: Collection[bytes]) -> bytes:
+    """An array of bulk strings."""
+    return b"*%d\r\n" % len(texts) + b"".join(map(bulk, texts))
+
+
+def mapping(replies: Sequence[bytes], protocol: int) -> bytes:
+    """Keys and values in turn: a map in RESP3, a flat array in RESP2."""
+    if protocol == 3:
+        return b"%%%d\r\n" % (len(replies) // 2) + b"".join(replies)
+    return array(replies)
+
+
+def set_of(replies: Sequence[bytes], protocol: int) -> bytes:
+    """A set in RESP3, an array in RESP2."""
+    return b"%b%d\r\n" % (b"~" if protocol == 3 else b"*", len(replies)) + b"".join(replies)
+
+
+def push(replies: Sequence[bytes], protocol: int) -> bytes:
+    """What comes unasked: a push in RESP3, an array in RESP2."""
+    return b"%b%d\r\n" % (b">" if protocol == 3 else b"*", len(replies)) + b"".join(replies)
+
+
+def verbatim(text: bytes, protocol: int) -> bytes:
+    """Text for people: a verbatim string in RESP3, a bulk string in RESP2."""
+    return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if protocol == 3 else bulk(text)
 
 
 def command(*words: bytes) -> bytes:

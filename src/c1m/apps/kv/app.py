@@ -1,0 +1,79 @@
+"""The server's application: commands come as data, a tick's replies go out together at its end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import c1m.kv.all_commands  # noqa: F401  (fills the table)
+from c1m.clock import unix_time_ms
+from c1m.engine.contract import Slots
+from c1m.kv.clients import Clients
+from c1m.kv.execute import execute
+from c1m.kv.store import Store
+from c1m.protocols.resp.replies import error
+from c1m.protocols.resp.requests import Requests
+from c1m.server.server import App, CloseBatch, DataBatch, OpenBatch, Server
+
+
+class KeyValue(App):
+    """A key-value server that speaks Redis's protocol."""
+
+    def on_start(self, server: Server) -> None:
+        self.store = Store(server.capacity)
+        self.clients = Clients(self.store, server.capacity)
+        self._unfinished: dict[int, Requests] = {}
+
+    def on_open(self, batch: OpenBatch, server: Server) -> None:
+        self.clients.open(batch.slots)
+
+    def on_data(self, batch: DataBatch, server: Server) -> None:
+        self.store.now_ms = unix_time_ms()
+        for slot, piece in zip(batch.slots.tolist(), batch.data.pieces(), strict=True):
+            self._piece(slot, piece)
+
+    def _piece(self, slot: int, piece: bytes) -> None:
+        """What one connection sent: run the commands that are whole now."""
+        requests = self._unfinished.pop(slot, None) or Requests()
+        client = self.clients.of(slot)
+        out = self.store.out.of(slot)
+        for args in requests.feed(piece):
+            reply = execute(client, args)
+            if reply is not None:
+                out.append(reply)
+        if requests.error is not None:
+            out.append(error(requests.error))
+            client.is_closing = True
+        if not requests.is_idle:
+            self._unfinished[slot] = requests
+        self.clients.settle(client)
+        if client.is_closing:
+            self.store.out.closing.append(slot)
+
+    def on_tick(self, now_ns: int, server: Server) -> int | None:
+        self._send(server)
+        return None
+
+    def _send(self, server: Server) -> None:
+        out = self.store.out
+        for slots, payload in out.payloads:
+            server.send(slots, payload)
+        out.payloads.clear()
+        replies = out.take()
+        said = [slot for slot, pieces in replies.items() if pieces]
+        server.engine.send_each(said, [b"".join(replies[slot]) for slot in said])
+        for abort, ended in ((False, out.closing), (True, out.killed)):
+            if ended:
+                self._forget(ended)
+                server.close(ended, abort=abort)
+                ended.clear()
+
+    def on_close(self, batch: CloseBatch, server: Server) -> None:
+        self._forget(batch.slots.tolist())
+
+    def on_eof(self, slots: Slots, server: Server) -> None:
+        self.store.out.closing += slots.tolist()
+
+    def _forget(self, slots: list[int]) -> None:
+        self.clients.forget(np.unique(slots).astype(np.int32))
+        for slot in slots:
+            self._unfinished.pop(slot, None)

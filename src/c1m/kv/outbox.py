@@ -1,0 +1,56 @@
+"""What a tick has to send: replies by connection, and one payload to many. Pure.
+
+The order of what one connection gets is that in which it was said.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.contract import Slots
+
+
+class Outbox:
+    """`replies` holds the pieces for a slot, `payloads` what goes to whole arrays of slots.
+
+    The payloads are sent before the replies: a connection that has replies waiting gets a payload
+    behind these.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.replies: dict[int, list[bytes]] = {}
+        self.payloads: list[tuple[Slots, bytes]] = []
+        self.closing: list[int] = []  # slots to close behind what they are sent
+        self.killed: list[int] = []  # slots to close at once
+        self._has_replies = np.zeros(capacity, np.bool_)
+
+    def of(self, slot: int) -> list[bytes]:
+        """The list of the pieces for a slot, to be added to."""
+        found = self.replies.get(slot)
+        if found is None:
+            found = self.replies[slot] = []
+            self._has_replies[slot] = True
+        return found
+
+    def say(self, slot: int, reply: bytes) -> None:
+        """One more piece for a slot."""
+        self.of(slot).append(reply)
+
+    def say_to_all(self, slots: Slots, payload: bytes) -> None:
+        """The same bytes to all of these: int32[n], each once."""
+        if self.replies:
+            waits: npt.NDArray[np.bool_] = self._has_replies[slots]
+            if waits.any():
+                for slot in slots[waits].tolist():
+                    self.replies[slot].append(payload)
+                slots = slots[~waits]
+        if len(slots):
+            self.payloads.append((slots, payload))
+
+    def take(self) -> dict[int, list[bytes]]:
+        """The replies, which are waiting no longer."""
+        replies, self.replies = self.replies, {}
+        for slot in replies:
+            self._has_replies[slot] = False
+        return replies
