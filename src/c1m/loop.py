@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.clock import Clock
-from c1m.engine.contract import Engine, EventBatch, Slots
+from c1m.engine.contract import NOTHING, Engine, EventBatch, Pieces, Slots
 from c1m.engine.ragged import Ragged
 
 Int32s = npt.NDArray[np.int32]
@@ -48,6 +48,7 @@ class Handlers:
     connected: Callable[[Slots], object] = _ignore
     failed: Callable[[Slots, Int32s], object] = _ignore  # with the errno of each
     data: Callable[[Slots, Ragged], object] = _ignore
+    pieces: Callable[[Pieces], object] | None = None  # data that an engine has as Python's bytes
     blocked: Callable[[Slots], object] = _ignore
     drained: Callable[[Slots], object] = _ignore
     eof: Callable[[Slots], object] = _ignore
@@ -74,6 +75,8 @@ class Loop:
         """One pass, no longer than to the next timer; returns the number of events it brought."""
         if self._timers:
             timeout_ns = min(timeout_ns, max(self._timers[0][0] - self.clock.now_ns(), 0))
+        if self._on.pieces is not None:
+            return self._tick_in_pieces(timeout_ns, self._on.pieces)
         batch = self.batch = self.engine.wait(timeout_ns)
         if batch.is_plain and not self._timers:  # the short way for most ticks of a busy server
             self._on.data(batch.data_slots, batch.data)
@@ -81,6 +84,17 @@ class Loop:
             self.woke_ns = self.clock.now_ns()
             self.dispatch()
         return len(batch)
+
+    def _tick_in_pieces(self, timeout_ns: int, take: Callable[[Pieces], object]) -> int:
+        """The same, where the engine may hand data over as Python's bytes, which come first."""
+        pieces: Pieces = []
+        batch = self.batch = self.engine.wait(timeout_ns, pieces)
+        if pieces:
+            take(pieces)
+        if batch is not NOTHING or self._timers:
+            self.woke_ns = self.clock.now_ns()
+            self.dispatch()
+        return len(pieces) + len(batch)
 
     def wait(self, timeout_ns: int) -> int:
         """The first half of a tick, which timers do not shorten."""

@@ -34,7 +34,7 @@ from c1m.bounds import (
     TICK_NS_MAX,
 )
 from c1m.clock import Clock
-from c1m.engine.contract import Engine, Slots, distinct
+from c1m.engine.contract import Engine, Pieces, Slots, distinct
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
@@ -107,6 +107,13 @@ class App:
     def on_data(self, batch: DataBatch, server: Server) -> None:
         """Bytes came."""
 
+    def on_pieces(self, pieces: Pieces, server: Server) -> None:
+        """Bytes came: (slot, bytes) in order. Where this is overridden, on_data is not called.
+
+        For an application that takes the bytes apart in Python: it spares making arrays of them
+        where the engine has none.
+        """
+
     def on_eof(self, slots: Slots, server: Server) -> None:
         """The peers of these slots will send no more. The default closes, after the output."""
         server.close(slots)
@@ -178,10 +185,12 @@ class Server:
         except BaseException:
             self.engine.shutdown()
             raise
+        takes_pieces = type(app).on_pieces is not App.on_pieces
         handlers = Handlers(
+            pieces=self._pieces if takes_pieces else None,
             expired=self._expired,
             opened=self._opened,
-            data=self._data,
+            data=self._data_in_pieces if takes_pieces else self._data,
             blocked=self._blocked,
             drained=self._drained,
             eof=self._eof,
@@ -310,6 +319,21 @@ class Server:
             is_live = self._live[slots] != CLOSED
             slots, data = slots[is_live], data.take(is_live)
         self.app.on_data(DataBatch(slots, data), self)
+
+    def _pieces(self, pieces: Pieces) -> None:
+        self.statistics.messages += len(pieces)
+        self.app.on_pieces(pieces, self)
+
+    def _data_in_pieces(self, slots: Slots, data: Ragged) -> None:
+        """The same for what the engine has in arrays."""
+        memory = data.memory.data
+        columns = zip(slots.tolist(), data.offsets.tolist(), data.lengths.tolist(), strict=True)
+        pieces = [(slot, bytes(memory[at : at + length])) for slot, at, length in columns]
+        if self._has_ended:
+            live = self._live
+            pieces = [piece for piece in pieces if live[piece[0]] != CLOSED]
+        if pieces:
+            self._pieces(pieces)
 
     def _blocked(self, slots: Slots) -> None:
         slots = self._still_live(slots)

@@ -6,13 +6,13 @@ import numpy as np
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.clock import unix_time_ms
-from c1m.engine.contract import Slots
+from c1m.engine.contract import Pieces, Slots
 from c1m.kv.clients import Clients
 from c1m.kv.execute import execute
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import error
 from c1m.protocols.resp.requests import Requests
-from c1m.server.server import App, CloseBatch, DataBatch, OpenBatch, Server
+from c1m.server.server import App, CloseBatch, OpenBatch, Server
 
 
 class KeyValue(App):
@@ -26,9 +26,9 @@ class KeyValue(App):
     def on_open(self, batch: OpenBatch, server: Server) -> None:
         self.clients.open(batch.slots)
 
-    def on_data(self, batch: DataBatch, server: Server) -> None:
+    def on_pieces(self, pieces: Pieces, server: Server) -> None:
         self.store.now_ms = unix_time_ms()
-        for slot, piece in zip(batch.slots.tolist(), batch.data.pieces(), strict=True):
+        for slot, piece in pieces:
             self._piece(slot, piece)
 
     def _piece(self, slot: int, piece: bytes) -> None:
