@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from c1m.kv.client import Client
 
 Args = list[bytes]
 Run = Callable[[Client, Args], bytes | None]  # None: no reply (yet)
+R = TypeVar("R", bound=Run)
 
 TABLE: dict[bytes, Command] = {}
 
@@ -37,10 +39,10 @@ class Command:
 
 def command(
     name: str, arity: int, flags: str, keys: tuple[int, int, int] = (0, 0, 0)
-) -> Callable[[Run], Run]:
+) -> Callable[[R], R]:
     """Put a function into the table; its module's name is its group, its docstring its summary."""
 
-    def enter(run: Run) -> Run:
+    def enter(run: R) -> R:
         group = run.__module__.rpartition(".")[2]
         summary = (run.__doc__ or "").partition("\n")[0]
         key = name.encode()
