@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
+
+import numpy as np
 
 from c1m.kv.errors import NOT_A_FLOAT, NOT_AN_INTEGER, CommandError
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
+LONG_EXPONENT_MAX = 4931  # decimal, of a long double
 
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")  # string2ll(): no sign +, no zeros in front
 _FLOAT = re.compile(rb"[+-]?(?:inf(?:inity)?|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)", re.I)
@@ -26,6 +30,25 @@ def real(text: bytes, error: bytes = NOT_A_FLOAT) -> float:
     """A float, infinities included. Raises CommandError with `error` for anything else."""
     if _FLOAT.fullmatch(text):
         number = float(text)
-        if not math.isnan(number):
+        if math.isfinite(number) or b"n" in text.lower():  # else it is out of range
             return number
     raise CommandError(error)
+
+
+def long_real(text: bytes, error: bytes = NOT_A_FLOAT) -> np.longdouble:
+    """The same as C's long double, which INCRBYFLOAT and HINCRBYFLOAT count in."""
+    if _FLOAT.fullmatch(text) and len(text) < 256:
+        exponent = Decimal(text.decode()).adjusted()
+        if -LONG_EXPONENT_MAX <= exponent <= LONG_EXPONENT_MAX:  # or it would be inf, or 0
+            return np.longdouble(text.decode())
+    raise CommandError(error)
+
+
+def sum_of_reals(text: bytes, step: bytes) -> bytes:
+    """Both added as C's long double, as text: 17 digits behind the point, no zeros at its end."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = long_real(text) + long_real(step)
+    if not np.isfinite(total):
+        raise CommandError(b"ERR increment would produce NaN or Infinity")
+    shown = np.format_float_positional(total, precision=17, unique=False, trim="-")
+    return b"0" if shown == "-0" else shown.encode()

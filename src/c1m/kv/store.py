@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from c1m.kv.database import Database, Shared
 from c1m.kv.outbox import Outbox
+from c1m.protocols.resp.requests import BULK_MAX
 
 DATABASES = 16
 
@@ -14,4 +15,5 @@ class Store(Shared):
     def __init__(self, capacity: int = 1024) -> None:
         super().__init__()
         self.out = Outbox(capacity)
+        self.value_max = BULK_MAX  # bytes of a string
         self.databases = [Database(index, self) for index in range(DATABASES)]
