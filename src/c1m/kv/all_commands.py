@@ -1,5 +1,5 @@
 """Importing this fills the table of commands."""
 
-from c1m.kv import connection, keys, strings
+from c1m.kv import bits, connection, keys, strings
 
-__all__ = ["connection", "keys", "strings"]
+__all__ = ["bits", "connection", "keys", "strings"]
