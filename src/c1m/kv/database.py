@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from c1m.kv.errors import WRONG_TYPE, CommandError
+from c1m.kv.snapshots import Snapshots
 
 Value = Any
 Listener = Callable[["Database", bytes, bytes, str], object]
@@ -25,6 +26,7 @@ class Shared:
         self.expired = 0  # keys
         self.ready: list[tuple[Database, bytes]] = []  # keys that changed and are waited for
         self.listeners: list[Listener] = []  # called for each change: see Database.changed
+        self.snapshots = Snapshots()  # what scans go through
 
 
 class Database:
