@@ -1,5 +1,8 @@
 """Importing this fills the table of commands."""
 
-from c1m.kv import bits, connection, keys, strings
-
-__all__ = ["bits", "connection", "keys", "strings"]
+from c1m.kv import bits as bits
+from c1m.kv import connection as connection
+from c1m.kv import expiring as expiring
+from c1m.kv import keys as keys
+from c1m.kv import object_info as object_info
+from c1m.kv import strings as strings

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from c1m.kv.errors import WRONG_TYPE, CommandError
+from c1m.kv.expiry import NEVER_MS, Deadlines
+from c1m.kv.garbage import LARGE, Garbage
+from c1m.kv.random_keys import RandomKeys
 from c1m.kv.snapshots import Snapshots
 
 Value = Any
@@ -24,9 +27,17 @@ class Shared:
         self.now_ms = 0  # whoever runs commands sets it
         self.changes = 0  # since the start: what INFO calls rdb_changes_since_last_save
         self.expired = 0  # keys
+        self.look_ms = NEVER_MS  # when to look which keys have expired
+        self.garbage = Garbage()  # what was removed and is too large to go at once
         self.ready: list[tuple[Database, bytes]] = []  # keys that changed and are waited for
         self.listeners: list[Listener] = []  # called for each change: see Database.changed
         self.snapshots = Snapshots()  # what scans go through
+
+    def flushed(self, db: Database) -> None:
+        """All keys of a database were removed."""
+
+    def swapped(self, one: Database, other: Database) -> None:
+        """Two databases have exchanged their contents."""
 
 
 class Database:
@@ -39,6 +50,8 @@ class Database:
         self.store = store
         self.data: dict[bytes, Value] = {}
         self.expires: dict[bytes, int] = {}
+        self.deadlines = Deadlines()
+        self.random_keys = RandomKeys()
         self.watchers: dict[bytes, set[Any]] = {}  # the clients that WATCH a key
         self.waiting: dict[bytes, Any] = {}  # a key that a blocked client waits for
 
@@ -80,10 +93,20 @@ class Database:
 
     def expire_at(self, key: bytes, when_ms: int) -> None:
         """The key expires then."""
+        before = self.expires.get(key)
         self.expires[key] = when_ms
+        if before is None or when_ms < before:
+            look_ms = self.deadlines.add(key, when_ms, self.store.now_ms)
+            if look_ms < self.store.look_ms:
+                self.store.look_ms = look_ms
+
+    def persist(self, key: bytes) -> bool:
+        """The key expires no longer; whether it was to."""
+        return self.expires.pop(key, None) is not None
 
     def expire(self, key: bytes) -> None:
         """Remove a key whose time has come."""
+        self.store.garbage.throw(self.data.get(key))
         self.remove(key)
         self.store.expired += 1
         self.changed(key, b"expired", "x")
@@ -102,3 +125,37 @@ class Database:
             self.store.ready.append((self, key))
         for listener in self.store.listeners:
             listener(self, key, event, kind)
+
+    def all_changed(self, *others: dict[bytes, Value]) -> None:
+        """Before all keys are removed, or replaced by `others`: tell those who watch one."""
+        for key, clients in self.watchers.items():
+            if any(key in data for data in (self.data, *others)):
+                for client in clients:
+                    client.is_stale = True
+
+    def flush(self) -> None:
+        """Remove all keys; their memory goes bit by bit."""
+        self.all_changed()
+        garbage = self.store.garbage
+        garbage.throw(self.data)
+        garbage.throw(self.expires)
+        if len(self.data) <= LARGE:
+            for value in self.data.values():
+                garbage.throw(value)
+        self.data, self.expires, self.deadlines = {}, {}, Deadlines()
+        self.random_keys = RandomKeys()
+        self.store.changes += 1
+        self.store.flushed(self)
+
+    def swap(self, other: Database) -> None:
+        """Exchange the contents of two databases."""
+        self.all_changed(other.data)
+        other.all_changed(self.data)
+        self.data, other.data = other.data, self.data
+        self.expires, other.expires = other.expires, self.expires
+        self.deadlines, other.deadlines = other.deadlines, self.deadlines
+        self.random_keys, other.random_keys = other.random_keys, self.random_keys
+        for db in (self, other):
+            self.store.ready += [(db, key) for key in db.waiting if key in db.data]
+        self.store.changes += 1
+        self.store.swapped(self, other)

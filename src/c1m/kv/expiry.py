@@ -1,0 +1,102 @@
+"""Keys that expire, found without a look at the others, and removed in slices. Pure.
+
+A key that is to expire is in a bucket, which is looked at when its time has come. What has expired
+then is removed; what expires later is filed again. So a key whose time is put off stays where it
+is, one that expires far in the future is in one of few wide buckets until it comes near, and an
+entry of a key that was removed or set anew costs one look. Where such stale entries are the
+majority, all buckets are looked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from c1m.kv.database import Database, Shared
+
+NEVER_MS = 1 << 62
+
+NEAR_MS = 1 << 20  # some 17 minutes: a key that expires sooner is in a bucket of
+FINE_MS = 1 << 7  # so many milliseconds, and is removed at most so late,
+COARSE_MS = 1 << 17  # and any other in one of two minutes
+STALE_MIN = 1_000  # so few are not worth a look
+
+SLICE = 250  # keys looked at in one go: about half a millisecond
+
+
+class Deadlines:
+    """When to look at which keys of one database."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, set[bytes]] = {}  # by the time to look
+        self._times: list[int] = []  # the same times, as a heap
+        self._open: deque[set[bytes]] = deque()  # buckets whose time has come
+        self._added = 0  # entries, since they were counted
+
+    @property
+    def next_ms(self) -> int:
+        """When to look; 0: at once."""
+        if self._open:
+            return 0
+        return self._times[0] if self._times else NEVER_MS
+
+    def __len__(self) -> int:
+        """Entries: each takes time, so this is not for every tick."""
+        return sum(map(len, self._buckets.values())) + sum(map(len, self._open))
+
+    def add(self, key: bytes, when_ms: int, now_ms: int) -> int:
+        """File a key that expires then; the time to look at it."""
+        if when_ms - now_ms < NEAR_MS:
+            look_ms = -(-when_ms // FINE_MS) * FINE_MS
+        else:
+            look_ms = when_ms // COARSE_MS * COARSE_MS
+        bucket = self._buckets.get(look_ms)
+        if bucket is None:
+            bucket = self._buckets[look_ms] = set()
+            heappush(self._times, look_ms)
+        bucket.add(key)
+        self._added += 1
+        return look_ms
+
+    def look(self, db: Database, count: int) -> int:
+        """Look at up to `count` keys and remove what has expired; how many it looked at."""
+        now_ms, expires = db.store.now_ms, db.expires
+        while self._times and self._times[0] <= now_ms:
+            self._open.appendleft(self._buckets.pop(heappop(self._times)))
+        looked = 0
+        while self._open and looked < count:
+            bucket = self._open[0]
+            while bucket and looked < count:
+                looked += 1
+                key = bucket.pop()
+                when_ms = expires.get(key)
+                if when_ms is None:
+                    continue
+                if when_ms <= now_ms:
+                    db.expire(key)
+                else:
+                    self.add(key, when_ms, now_ms)
+            if not bucket:
+                self._open.popleft()
+        if self._added > 2 * len(expires) + STALE_MIN and not self._open:
+            self._added = len(self)
+            if self._added > 2 * len(expires) + STALE_MIN:
+                self._look_at_all()
+        return looked
+
+    def _look_at_all(self) -> None:
+        self._open.extend(self._buckets.values())
+        self._buckets, self._times, self._added = {}, [], 0
+
+
+def expire_some(store: Shared, databases: list[Database], count: int = SLICE) -> None:
+    """Remove what has expired, looking at about `count` keys; `store.look_ms`: when to go on.
+
+    To be called when that time has come.
+    """
+    for db in databases:
+        if count > 0 and db.deadlines.next_ms <= store.now_ms:
+            count -= db.deadlines.look(db, count)
+    store.look_ms = min(db.deadlines.next_ms for db in databases)
