@@ -5,4 +5,6 @@ from c1m.kv import connection as connection
 from c1m.kv import expiring as expiring
 from c1m.kv import keys as keys
 from c1m.kv import object_info as object_info
+from c1m.kv import server_config as server_config
 from c1m.kv import strings as strings
+from c1m.kv import transactions as transactions

@@ -6,19 +6,26 @@ An idle connection has no such object: one is made when commands come, from the 
 
 from __future__ import annotations
 
+from typing import Any
+
 from c1m.kv.database import Database
 from c1m.kv.store import Store
+
+SKIPS, SILENT, TALKS_AGAIN = 1, 2, 3  # CLIENT REPLY SKIP, OFF, ON
 
 
 class Client:
     """One connection. What most have in common are the class's own attributes."""
 
-    queue: list[list[bytes]] | None = None  # of a transaction: MULTI was called
+    queue: list[tuple[Any, list[bytes]]] | None = None  # of MULTI: commands and arguments
+    watched: list[tuple[Database, bytes]] | None = None  # by WATCH
     is_stale = False  # a watched key was changed: EXEC does nothing
     is_broken = False  # a queued command was refused: EXEC is, too
     is_closing = False  # after its replies
     in_transaction = False  # EXEC runs its commands: nothing may block
     is_guest = False  # it must say AUTH first
+    is_subscriber = False  # of any channel: RESP2 then bounds what it may say
+    silence = 0  # SKIPS: no reply to the next command; SILENT: none at all
 
     def __init__(self, slot: int, store: Store, protocol: int = 2, index: int = 0) -> None:
         self.slot = slot
@@ -28,7 +35,29 @@ class Client:
 
     def is_kept(self) -> bool:
         """Something is unusual about it that its row does not hold."""
-        return self.queue is not None or self.is_closing
+        return (
+            self.queue is not None
+            or self.watched is not None
+            or self.silence != 0
+            or self.is_closing
+        )
+
+    def end_transaction(self) -> None:
+        """Forget what was queued and what is watched."""
+        self.queue = None
+        self.is_broken = False
+        self.unwatch()
+
+    def unwatch(self) -> None:
+        """Forget what is watched."""
+        self.is_stale = False
+        for database, key in self.watched or ():
+            watchers = database.watchers[key]
+            watchers.discard(self)
+            if not watchers:
+                del database.watchers[key]
+        self.watched = None
 
     def leave(self) -> None:
         """The connection has ended: whoever knows it by this object forgets it."""
+        self.end_transaction()

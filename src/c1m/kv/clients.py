@@ -12,6 +12,7 @@ from c1m.kv.store import Store
 RESP3 = 1  # HELLO 3 was said
 IS_KEPT = 2  # `kept` has an object for it
 IS_GUEST = 4  # it must say AUTH before anything else
+IS_SUBSCRIBER = 8  # of any channel
 
 
 class Clients:
@@ -39,6 +40,7 @@ class Clients:
             return self.kept[slot]
         client = Client(slot, self.store, 3 if state & RESP3 else 2, int(self.index[slot]))
         client.is_guest = bool(state & IS_GUEST)
+        client.is_subscriber = bool(state & IS_SUBSCRIBER)
         return client
 
     def settle(self, client: Client) -> None:
@@ -52,6 +54,7 @@ class Clients:
             (RESP3 if client.protocol == 3 else 0)
             | (IS_KEPT if is_kept else 0)
             | (IS_GUEST if client.is_guest else 0)
+            | (IS_SUBSCRIBER if client.is_subscriber else 0)
         )
         self.index[client.slot] = client.db.index
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from c1m.kv.client import Client
+from c1m.protocols.resp.replies import array
 
 Args = list[bytes]
 Run = Callable[[Client, Args], bytes | None]  # None: no reply (yet)
@@ -30,6 +31,8 @@ class Command:
     group: str  # of the reference: string, hash, connection, ...
     summary: str  # the first line of the function's docstring
     run: Run
+    is_slow: bool = False  # it may take long: it is timed
+    subcommands: dict[bytes, Command] | None = None  # of a container, which has no other use
 
     @property
     def is_write(self) -> bool:
@@ -40,13 +43,47 @@ class Command:
 def command(
     name: str, arity: int, flags: str, keys: tuple[int, int, int] = (0, 0, 0)
 ) -> Callable[[R], R]:
-    """Put a function into the table; its module's name is its group, its docstring its summary."""
+    """Put a function into the table; its module's name is its group, its docstring its summary.
+
+    "config|get" is a subcommand: its container comes into the table with it.
+    """
 
     def enter(run: R) -> R:
         group = run.__module__.rpartition(".")[2]
         summary = (run.__doc__ or "").partition("\n")[0]
-        key = name.encode()
-        TABLE[key] = Command(name, arity, frozenset(flags.split()), keys, group, summary, run)
+        words = frozenset(flags.split())
+        is_slow = "fast" not in words and name != "set"
+        made = Command(name, arity, words, keys, group, summary, run, is_slow)
+        container, _, subcommand = name.encode().partition(b"|")
+        if subcommand:
+            _container(container.decode(), group)[subcommand] = made
+        else:
+            TABLE[container] = made
         return run
 
     return enter
+
+
+def _container(name: str, group: str) -> dict[bytes, Command]:
+    """The subcommands of a command that has nothing else."""
+    found = TABLE.get(name.encode())
+    if found is not None and found.subcommands is not None:
+        return found.subcommands
+    subcommands: dict[bytes, Command] = {}
+
+    def say_help(client: Client, args: Args) -> bytes:
+        usage = f"{name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        lines = [usage]
+        for subcommand, row in sorted(subcommands.items()):
+            lines += [subcommand.decode().upper(), f"    {row.summary}"]
+        return array([b"+%b\r\n" % line.encode() for line in lines])
+
+    helped = "Say what the subcommands are."
+    subcommands[b"help"] = Command(
+        f"{name}|help", 2, frozenset({"loading", "stale"}), (0, 0, 0), group, helped, say_help
+    )
+    summary = f"What begins with {name.upper()}."
+    TABLE[name.encode()] = Command(
+        name, -2, frozenset(), (0, 0, 0), group, summary, say_help, subcommands=subcommands
+    )
+    return subcommands

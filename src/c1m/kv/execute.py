@@ -1,13 +1,27 @@
-"""Run one command of one client: is it there, may it run, what does it answer."""
+"""Run one command of one client: is it there, may it run, what does it answer.
+
+What speaks against a command is looked at in Redis's order. A command that is refused before it
+runs breaks the transaction that it was to be a part of.
+"""
 
 from __future__ import annotations
 
-from c1m.kv.client import Client
-from c1m.kv.commands import TABLE, Args
+import traceback
+
+from c1m.kv.client import SILENT, TALKS_AGAIN, Client
+from c1m.kv.commands import TABLE, Args, Command
 from c1m.kv.errors import CommandError, wrong_count
 from c1m.protocols.resp.replies import QUEUED, error
 
-_RUN_AT_ONCE = {b"multi", b"exec", b"discard", b"watch", b"unwatch", b"reset", b"quit"}
+NO_AUTH = b"NOAUTH Authentication required."
+OUT_OF_MEMORY = b"OOM command not allowed when used memory > 'maxmemory'."
+_NOT_QUEUED = frozenset({"multi", "exec", "discard", "watch", "reset", "quit"})
+_OF_SUBSCRIBERS = frozenset(
+    {"ping", "quit", "reset"}
+    | {kind + verb for kind in ("", "p", "s") for verb in ("subscribe", "unsubscribe")}
+)
+_SHOWN = 128  # bytes of what a client sent, in an error
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 def execute(client: Client, args: Args) -> bytes | None:
@@ -15,27 +29,124 @@ def execute(client: Client, args: Args) -> bytes | None:
 
     Raises nothing for what a client sends.
     """
-    name = args[0].lower()
-    command = TABLE.get(name)
+    if client.silence:
+        return _silently(client, args)
+    store = client.store
+    command = TABLE.get(args[0].lower())
     try:
-        if command is None:
-            raise CommandError(_unknown(args))
+        if command is None or command.subcommands is not None:
+            command = find_command(args)
         if len(args) != command.arity and (command.arity > 0 or len(args) < -command.arity):
-            raise wrong_count(name)
-        if client.queue is not None and name not in _RUN_AT_ONCE:
-            client.queue.append(args)
-            return QUEUED
+            raise wrong_count(command.name.encode())
+        if client.is_guest or client.is_subscriber or client.queue is not None or store.is_guarded:
+            check(client, command)
+            if client.queue is not None and command.name not in _NOT_QUEUED:
+                client.queue.append((command, args))
+                return QUEUED
+    except CommandError as refusal:
+        return _reject(client, args, command, refusal.text)
+    return run(client, command, args)
+
+
+def run(client: Client, command: Command, args: Args) -> bytes | None:
+    """Run a command that may run; a fault in it is the client's reply, and nobody else's end."""
+    statistics = client.store.statistics
+    statistics.calls[command.name] += 1
+    try:
+        if command.is_slow and statistics.is_timing:
+            with statistics.timed(client, command, args):
+                return command.run(client, args)
         return command.run(client, args)
     except CommandError as refusal:
-        if client.queue is not None and name != b"exec":
-            client.is_broken = True
-        return error(refusal.text)
+        statistics.failed[command.name] += 1
+        return _said(client, refusal.text)
+    except Exception:
+        statistics.failed[command.name] += 1
+        statistics.fault(f"A fault in {command.name}: {traceback.format_exc()}")
+        return _said(client, b"ERR internal error")
+
+
+def find_command(args: Args) -> Command:
+    """The command that a client names. Raises CommandError where there is none."""
+    command = TABLE.get(args[0].lower())
+    if command is None:
+        raise CommandError(_unknown(args))
+    if command.subcommands is None:
+        return command
+    if len(args) == 1:
+        raise wrong_count(command.name.encode())
+    found = command.subcommands.get(args[1].lower())
+    if found is None:
+        if command.name == "cluster":
+            return command
+        upper = command.name.upper().encode()
+        raise CommandError(b"ERR unknown subcommand '%b'. Try %b HELP." % (_shown(args[1]), upper))
+    return found
+
+
+def check(client: Client, command: Command) -> None:
+    """Raise CommandError where a client may not run a command now."""
+    store = client.store
+    if client.is_guest and "no_auth" not in command.flags:
+        raise CommandError(NO_AUTH)
+    if client.queue is not None and "no_multi" in command.flags:
+        raise CommandError(b"ERR Command not allowed inside a transaction")
+    if store.is_guarded:
+        kinds = {"denyoom", "write"} & command.flags
+        if client.queue is not None:
+            if command.name == "exec":
+                kinds = {flag for queued, _ in client.queue for flag in queued.flags}
+            elif command.name not in _NOT_QUEUED:
+                kinds.add("denyoom")
+        if store.make_room is not None and not store.make_room() and "denyoom" in kinds:
+            raise CommandError(OUT_OF_MEMORY)
+        if store.write_refusal and "write" in kinds:
+            raise CommandError(store.write_refusal)
+    if client.is_subscriber and client.protocol == 2 and command.name not in _OF_SUBSCRIBERS:
+        raise CommandError(
+            b"ERR Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET"
+            b" are allowed in this context" % command.name.encode()
+        )
+
+
+def _reject(client: Client, args: Args, command: Command | None, text: bytes) -> bytes:
+    """The reply to what does not run. EXEC's own refusal ends the transaction."""
+    if command is not None:
+        client.store.statistics.rejected[command.name] += 1
+    if command is not None and command.name == "exec":
+        client.end_transaction()
+        words = text.removeprefix(b"ERR ")
+        return _said(client, b"EXECABORT Transaction discarded because of: " + words)
+    client.is_broken = client.queue is not None
+    return _said(client, text)
+
+
+def _said(client: Client, text: bytes) -> bytes:
+    """An error reply, counted by its first word."""
+    client.store.statistics.errors[text.partition(b" ")[0]] += 1
+    return error(text.translate(_ONE_LINE))
+
+
+def _silently(client: Client, args: Args) -> bytes | None:
+    """CLIENT REPLY SKIP or OFF was said: run it, and say nothing, unless it is CLIENT REPLY ON."""
+    before, client.silence = client.silence, 0
+    reply = execute(client, args)
+    if client.silence == TALKS_AGAIN:
+        client.silence, before = 0, TALKS_AGAIN
+    elif before == SILENT and not client.silence:
+        client.silence = SILENT
+    return reply if before == TALKS_AGAIN else None
 
 
 def _unknown(args: Args) -> bytes:
     shown = b""
     for arg in args[1:]:
-        if len(shown) >= 128:
+        if len(shown) >= _SHOWN:
             break
-        shown += b"'%b' " % arg[: 128 - len(shown)]
-    return b"ERR unknown command '%b', with args beginning with: %b" % (args[0][:128], shown)
+        shown += b"'%b' " % _shown(arg, _SHOWN - len(shown))
+    return b"ERR unknown command '%b', with args beginning with: %b" % (_shown(args[0]), shown)
+
+
+def _shown(arg: bytes, most: int = _SHOWN) -> bytes:
+    """As C shows it: up to its first zero byte."""
+    return arg[:most].partition(b"\0")[0]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from c1m.kv.database import Database, Shared
 from c1m.kv.outbox import Outbox
+from c1m.kv.settings import Settings
+from c1m.kv.statistics import Statistics
 from c1m.protocols.resp.requests import BULK_MAX
 
 DATABASES = 16
@@ -17,3 +21,12 @@ class Store(Shared):
         self.out = Outbox(capacity)
         self.value_max = BULK_MAX  # bytes of a string
         self.databases = [Database(index, self) for index in range(DATABASES)]
+        self.statistics = Statistics()
+        self.settings = Settings()
+        self.make_room: Callable[[], bool] | None = None  # where memory is bounded: is there room?
+        self.write_refusal = b""  # why nothing can be written now: the text of the error reply
+        self.is_guarded = False  # one of these two is to be asked: see `guard`
+
+    def guard(self) -> None:
+        """After `make_room` or `write_refusal` was set: commands look at them from now on."""
+        self.is_guarded = self.make_room is not None or bool(self.write_refusal)
