@@ -8,3 +8,6 @@ from c1m.kv import object_info as object_info
 from c1m.kv import server_config as server_config
 from c1m.kv import strings as strings
 from c1m.kv import transactions as transactions
+from c1m.kv import bits, connection, hashes, keys, lists, strings
+
+__all__ = ["bits", "connection", "hashes", "keys", "lists", "strings"]

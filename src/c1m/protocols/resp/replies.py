@@ -27,6 +27,8 @@ QUEUED = b"+QUEUED\r\n"
 NULLS = (b"", b"", NIL, NULL)  # by protocol: 2 or 3
 NULL_ARRAYS = (b"", b"", b"*-1\r\n", NULL)
 
+_BULK_HEADS = [b"\r\n$%d\r\n" % size for size in range(1024)]
+
 
 def bulk(text: bytes | bytearray) -> bytes:
     """A bulk string."""
@@ -49,8 +51,37 @@ def array(replies: Sequence[bytes]) -> bytes:
 
 
 def bulks(texts: Collection[bytes]) -> bytes:
-    """An array of bulk strings."""
-    return b"*%d\r\n" % len(texts) + b"".join(map(bulk, texts))
+    """An array of bulk strings. The slow form: `array([bulk(text) for text in texts])`."""
+    return _run_of(b"*%d", len(texts), texts)
+
+
+def mapping_of(texts: Collection[bytes], protocol: int) -> bytes:
+    """Keys and values in turn, all bulk strings: a map in RESP3, a flat array in RESP2."""
+    if protocol == 3:
+        return _run_of(b"%%%d", len(texts) // 2, texts)
+    return _run_of(b"*%d", len(texts), texts)
+
+
+def _run_of(head: bytes, count: int, texts: Collection[bytes]) -> bytes:
+    """Bulk strings, each behind the line end of what is before it: one join for all of them."""
+    sizes = list(map(len, texts))
+    if not sizes:
+        return head % count + b"\r\n"
+    if sizes.count(sizes[0]) == len(sizes):
+        between = b"\r\n$%d\r\n" % sizes[0]
+        return b"%b%b%b\r\n" % (head % count, between, between.join(texts))
+    parts: list[bytes] = [b""] * (2 * len(sizes))
+    if max(sizes) < len(_BULK_HEADS):
+        parts[::2] = map(_BULK_HEADS.__getitem__, sizes)
+    else:
+        parts[::2] = [b"\r\n$%d\r\n" % size for size in sizes]
+    parts[1::2] = texts
+    return b"%b%b\r\n" % (head % count, b"".join(parts))
+
+
+def nullable(text: bytes | None, protocol: int) -> bytes:
+    """A bulk string, or the null of the protocol."""
+    return NULLS[protocol] if text is None else b"$%d\r\n%b\r\n" % (len(text), text)
 
 
 def mapping(replies: Sequence[bytes], protocol: int) -> bytes:

@@ -1,0 +1,107 @@
+"""Commands on hashes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kv_session import Session
+
+NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+
+@pytest.fixture
+def session() -> Session:
+    session = Session()
+    session("HSET", "h", "a", 1, "b", "two")
+    session("SET", "s", "text")
+    return session
+
+
+@pytest.mark.parametrize(
+    ("line", "reply"),
+    [
+        ("HSET h a 2 c 3 c 4", 1),
+        ("HMSET h a 2", "OK"),
+        ("HSETNX h a 2", 0),
+        ("HSETNX h c 2", 1),
+        ("HGET h a", b"1"),
+        ("HGET h none", None),
+        ("HGET none a", None),
+        ("HMGET h a none b", [b"1", None, b"two"]),
+        ("HMGET none a", [None]),
+        ("HGETALL h", [b"a", b"1", b"b", b"two"]),
+        ("HGETALL none", []),
+        ("HKEYS h", [b"a", b"b"]),
+        ("HVALS h", [b"1", b"two"]),
+        ("HLEN h", 2),
+        ("HSTRLEN h b", 3),
+        ("HSTRLEN h none", 0),
+        ("HEXISTS h a", 1),
+        ("HEXISTS none a", 0),
+        ("HDEL h a a none", 1),
+        ("HDEL none a", 0),
+        ("HINCRBY h a -3", -2),
+        ("HINCRBY h new 5", 5),
+        ("HINCRBYFLOAT h a 0.1", b"1.1"),
+        ("HINCRBYFLOAT h new 3.0e2", b"300"),
+        ("HINCRBYFLOAT h b 1", "ERR hash value is not a float"),
+        ("HINCRBYFLOAT s a x", "ERR value is not a valid float"),
+        ("HINCRBYFLOAT s a inf", "ERR value is NaN or Infinity"),
+        ("HRANDFIELD none", None),
+        ("HRANDFIELD none 5", []),
+        ("HRANDFIELD h 0", []),
+        ("HRANDFIELD h 3 WITHVALUES", [b"a", b"1", b"b", b"two"]),
+        ("HSET h a", "ERR wrong number of arguments for 'hset' command"),
+        ("HMSET h a 1 b", "ERR wrong number of arguments for 'hmset' command"),
+        ("HINCRBY s a x", NOT_AN_INTEGER),
+        ("HINCRBY h b 1", "ERR hash value is not an integer"),
+        ("HINCRBY h a 9223372036854775807", "ERR increment or decrement would overflow"),
+        ("HRANDFIELD s x", NOT_AN_INTEGER),
+        ("HRANDFIELD h 1 WITH", "ERR syntax error"),
+        ("HRANDFIELD h 1 WITHVALUES x", "ERR syntax error"),
+        ("HRANDFIELD h 9223372036854775807 WITHVALUES", "ERR value is out of range"),
+        (
+            "HRANDFIELD h -9223372036854775808",
+            "ERR value is out of range, value must between -9223372036854775807 and"
+            " 9223372036854775807",
+        ),
+        ("HGET s a", WRONG_TYPE),
+        ("HSET s a 1", WRONG_TYPE),
+        ("HDEL s a", WRONG_TYPE),
+    ],
+)
+def test_replies(session: Session, line: str, reply: Any) -> None:
+    assert session(*line.split()) == reply
+
+
+def test_resp3_has_maps_and_pairs() -> None:
+    session = Session(protocol=3)
+    session("HSET", "h", "a", 1, "b", 2)
+    assert session("HGETALL", "h") == {b"a": b"1", b"b": b"2"}
+    assert session.raw("HGETALL", "none") == b"%0\r\n"
+    assert session("HRANDFIELD", "h", 2, "WITHVALUES") == [[b"a", b"1"], [b"b", b"2"]]
+    assert session.raw("HGET", "h", "none") == b"_\r\n"
+
+
+def test_random_fields(session: Session) -> None:
+    session("HSET", "h", *[word for at in range(50) for word in (f"f{at}", at)])
+    held = set(session("HKEYS", "h"))
+    some = session("HRANDFIELD", "h", 20)
+    assert len(some) == len(set(some)) == 20 and set(some) <= held
+    many = session("HRANDFIELD", "h", -200)
+    assert len(many) == 200 and set(many) <= held
+    assert len({session("HRANDFIELD", "h") for _ in range(100)}) > 10
+    pairs = session("HRANDFIELD", "h", -5, "WITHVALUES")
+    assert [session("HGET", "h", field) for field in pairs[::2]] == pairs[1::2]
+
+
+def test_what_listeners_hear(session: Session) -> None:
+    heard: list[str] = []
+    session.store.listeners.append(lambda db, key, event, kind: heard.append(f"{event!r} {kind}"))
+    for line in ("HSET h a 1", "HSETNX h a 1", "HINCRBY h a 1", "HDEL h none", "HDEL h a b"):
+        session(*line.split())
+    assert heard == ["b'hset' h", "b'hincrby' h", "b'hdel' h", "b'del' g"]
+    assert session("DEL", "h") == 0
