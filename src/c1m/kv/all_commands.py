@@ -3,11 +3,11 @@
 from c1m.kv import bits as bits
 from c1m.kv import connection as connection
 from c1m.kv import expiring as expiring
+from c1m.kv import hashes as hashes
 from c1m.kv import keys as keys
+from c1m.kv import lists as lists
 from c1m.kv import object_info as object_info
+from c1m.kv import pubsub as pubsub
 from c1m.kv import server_config as server_config
 from c1m.kv import strings as strings
 from c1m.kv import transactions as transactions
-from c1m.kv import bits, connection, hashes, keys, lists, strings
-
-__all__ = ["bits", "connection", "hashes", "keys", "lists", "strings"]

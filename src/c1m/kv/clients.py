@@ -23,7 +23,7 @@ class Clients:
 
     def __init__(self, store: Store, capacity: int) -> None:
         self.store = store
-        self.state: npt.NDArray[np.uint8] = np.zeros(capacity, np.uint8)
+        self.state = store.subscriptions.states  # messages go by it, too
         self.index: npt.NDArray[np.uint8] = np.zeros(capacity, np.uint8)
         self.kept: dict[int, Client] = {}
         self.first_state = 0  # of a new connection: IS_GUEST where a password is asked for
@@ -61,6 +61,9 @@ class Clients:
     def forget(self, slots: Slots) -> None:
         """Connections that have ended: int32[n], each once."""
         state = self.state[slots]
+        subscribers = slots[(state & IS_SUBSCRIBER) != 0]
+        if len(subscribers):
+            self.store.subscriptions.forget(subscribers)
         for slot in slots[(state & IS_KEPT) != 0].tolist():
             self.kept.pop(slot).leave()
         self.state[slots] = 0

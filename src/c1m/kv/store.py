@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from c1m.kv.channels import Subscriptions
 from c1m.kv.database import Database, Shared
 from c1m.kv.outbox import Outbox
 from c1m.kv.settings import Settings
@@ -20,6 +21,7 @@ class Store(Shared):
         super().__init__()
         self.out = Outbox(capacity)
         self.value_max = BULK_MAX  # bytes of a string
+        self.subscriptions = Subscriptions(capacity)
         self.databases = [Database(index, self) for index in range(DATABASES)]
         self.statistics = Statistics()
         self.settings = Settings()
