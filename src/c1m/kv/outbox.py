@@ -5,6 +5,8 @@ The order of what one connection gets is that in which it was said.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +25,7 @@ class Outbox:
         self.payloads: list[tuple[Slots, bytes]] = []
         self.closing: list[int] = []  # slots to close behind what they are sent
         self.killed: list[int] = []  # slots to close at once
+        self.dropped: Counter[str] = Counter()  # connections that did not read, by the limit passed
         self._has_replies = np.zeros(capacity, np.bool_)
 
     def of(self, slot: int) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
+from c1m.apps.kv.output_limits import LOOK_BYTES, OutputLimits
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots
 from c1m.kv.clients import Clients
@@ -21,6 +22,7 @@ class KeyValue(App):
     def on_start(self, server: Server) -> None:
         self.store = Store(server.capacity)
         self.clients = Clients(self.store, server.capacity)
+        self.limits = OutputLimits(self.store.out, server.engine.unsent, self.clients.state)
         self._unfinished: dict[int, Requests] = {}
 
     def on_open(self, batch: OpenBatch, server: Server) -> None:
@@ -50,22 +52,45 @@ class KeyValue(App):
             self.store.out.closing.append(slot)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
+        self.limits.enforce(now_ns)
         self._send(server)
         return None
 
     def _send(self, server: Server) -> None:
         out = self.store.out
-        for slots, payload in out.payloads:
-            server.send(slots, payload)
-        out.payloads.clear()
+        if out.killed:
+            self._end(out.killed, server, abort=True)
+        self._send_payloads(server)
         replies = out.take()
         said = [slot for slot, pieces in replies.items() if pieces]
         server.engine.send_each(said, [b"".join(replies[slot]) for slot in said])
-        for abort, ended in ((False, out.closing), (True, out.killed)):
-            if ended:
-                self._forget(ended)
-                server.close(ended, abort=abort)
-                ended.clear()
+        if out.closing:
+            self._end(out.closing, server)
+
+    def _send_payloads(self, server: Server) -> None:
+        """What goes to many; who does not read is dropped where too much is unsent in all."""
+        out, size = self.store.out, 0
+        for slots, payload in out.payloads:
+            server.send(slots, payload)
+            size += len(slots) * len(payload)
+            if size >= LOOK_BYTES:
+                size = 0
+                if server.engine.statistics().outbox_bytes > self.limits.total_max:
+                    server.engine.flush()  # what is unsent of this payload is known
+                    self.limits.relieve(slots, server.clock.now_ns())
+                    self._end(out.killed, server, abort=True)
+        out.payloads.clear()
+
+    def _end(self, slots: list[int], server: Server, *, abort: bool = False) -> None:
+        self._forget(slots)
+        server.close(slots, abort=abort)
+        slots.clear()
+
+    def on_blocked(self, slots: Slots, server: Server) -> None:
+        self.limits.blocked(slots.tolist())
+
+    def on_drained(self, slots: Slots, server: Server) -> None:
+        self.limits.forget(slots.tolist())
 
     def on_close(self, batch: CloseBatch, server: Server) -> None:
         self._forget(batch.slots.tolist())
@@ -75,5 +100,6 @@ class KeyValue(App):
 
     def _forget(self, slots: list[int]) -> None:
         self.clients.forget(np.unique(slots).astype(np.int32))
+        self.limits.forget(slots)
         for slot in slots:
             self._unfinished.pop(slot, None)

@@ -1,0 +1,110 @@
+"""Which connections that do not read are dropped, and why; with made-up amounts and times."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from c1m.apps.kv.output_limits import DEFAULT, LOOK_NS, NS_PER_S, Limit, OutputLimits, limits_of
+from c1m.kv.clients import IS_SUBSCRIBER
+from c1m.kv.outbox import Outbox
+
+MB = 1 << 20
+
+
+class Made:
+    """Limits over ten connections; those from 5 on are subscribers."""
+
+    def __init__(self, total_max: int = 1000 * MB) -> None:
+        self.out = Outbox(10)
+        self.owed = dict.fromkeys(range(10), 0)
+        states = np.zeros(10, np.uint8)
+        states[5:] = IS_SUBSCRIBER
+        self.asked: list[int] = []
+        self.limits = OutputLimits(self.out, self.unsent, states, total_max)
+
+    def unsent(self, slot: int) -> int:
+        self.asked.append(slot)
+        return self.owed[slot]
+
+
+def test_limits_are_read_from_their_setting() -> None:
+    limits = limits_of(DEFAULT)
+    assert limits["normal"] == Limit(0, 0, 0)
+    assert limits["pubsub"] == Limit(32 * MB, 8 * MB, 60 * NS_PER_S)
+
+
+def test_only_those_reported_are_asked_about() -> None:
+    made = Made()
+    made.owed[7] = 100 * MB
+    made.limits.enforce(0)
+    made.limits.blocked([5, 6])
+    made.limits.forget([6, 9])
+    made.limits.enforce(1)
+    assert (made.asked, made.out.killed) == ([5], [])
+    made.limits.enforce(2)  # too soon
+    assert made.asked == [5]
+
+
+def test_hard_limit_of_subscribers() -> None:
+    made = Made()
+    made.limits.blocked([0, 5, 6])
+    made.owed |= {0: 500 * MB, 5: 32 * MB, 6: 32 * MB + 1}
+    made.limits.enforce(1)
+    assert made.out.killed == [6]  # a usual client is not read from, which is enough
+    assert made.out.dropped == {"hard": 1}
+    made.limits.enforce(1 + LOOK_NS)
+    assert made.out.killed == [6]
+
+
+def test_soft_limit_counts_the_time_over_it() -> None:
+    made = Made()
+    made.limits.blocked([5, 6])
+    made.owed |= {5: 9 * MB, 6: 9 * MB}
+    made.limits.enforce(1)
+    made.owed[6] = 8 * MB  # once below it, the time begins anew
+    made.limits.enforce(30 * NS_PER_S)
+    made.owed[6] = 9 * MB
+    made.limits.enforce(60 * NS_PER_S)
+    assert made.out.killed == []
+    made.limits.enforce(61 * NS_PER_S)
+    assert (made.out.killed, made.out.dropped) == ([5], {"soft": 1})
+    made.limits.enforce(121 * NS_PER_S)
+    assert (made.out.killed, made.out.dropped) == ([5, 6], {"soft": 2})
+
+
+def test_other_limits() -> None:
+    made = Made()
+    made.limits.set("normal 1000 0 0 slave 0 0 0 pubsub 0 0 0")
+    made.limits.blocked([0, 5])
+    made.owed |= {0: 1001, 5: 900 * MB}
+    made.limits.enforce(1)
+    assert made.out.killed == [0]
+
+
+def test_all_subscribers_together() -> None:
+    made = Made(total_max=40 * MB)
+    made.limits.blocked([0, 5, 6, 7])
+    made.owed |= {0: 900 * MB, 5: 10 * MB, 6: 14 * MB, 7: 16 * MB}
+    made.limits.enforce(1)
+    assert made.out.killed == []
+    made.owed[5] += 1
+    made.limits.enforce(1 + LOOK_NS)
+    assert (made.out.killed, made.out.dropped) == ([7], {"total": 1})
+
+
+def test_in_the_middle_of_a_tick_nobody_has_been_reported() -> None:
+    made = Made(total_max=40 * MB)
+    made.owed |= {5: 1, 6: 20 * MB, 7: 21 * MB}
+    made.limits.relieve(np.arange(5, 10, dtype=np.int32), 1)
+    assert made.out.killed == [7]
+
+
+def test_where_others_hold_it_all_one_look_is_enough() -> None:
+    made = Made(total_max=40 * MB)
+    slots = np.arange(5, 10, dtype=np.int32)
+    made.limits.relieve(slots, 1)
+    count = len(made.asked)
+    made.limits.relieve(slots, LOOK_NS)
+    assert len(made.asked) == count
+    made.limits.relieve(slots, 1 + LOOK_NS)
+    assert len(made.asked) > count
