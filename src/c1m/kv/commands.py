@@ -22,6 +22,7 @@ class Command:
 
     `keys` says which arguments are keys: the first, the last (negative: from the end), the step;
     (0, 0, 0): none, or they move (`flags` has movablekeys). All as COMMAND INFO says them.
+    `counted_keys` is the index of the argument that says how many more keys follow it; 0: none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Command:
     run: Run
     is_slow: bool = False  # it may take long: it is timed
     subcommands: dict[bytes, Command] | None = None  # of a container, which has no other use
+    counted_keys: int = 0
 
     @property
     def is_write(self) -> bool:
@@ -41,7 +43,12 @@ class Command:
 
 
 def command(
-    name: str, arity: int, flags: str, keys: tuple[int, int, int] = (0, 0, 0)
+    name: str,
+    arity: int,
+    flags: str,
+    keys: tuple[int, int, int] = (0, 0, 0),
+    *,
+    counted_keys: int = 0,
 ) -> Callable[[R], R]:
     """Put a function into the table; its module's name is its group, its docstring its summary.
 
@@ -53,7 +60,9 @@ def command(
         summary = (run.__doc__ or "").partition("\n")[0]
         words = frozenset(flags.split())
         is_slow = "fast" not in words and name != "set"
-        made = Command(name, arity, words, keys, group, summary, run, is_slow)
+        made = Command(
+            name, arity, words, keys, group, summary, run, is_slow, counted_keys=counted_keys
+        )
         container, _, subcommand = name.encode().partition(b"|")
         if subcommand:
             _container(container.decode(), group)[subcommand] = made

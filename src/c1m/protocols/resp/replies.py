@@ -40,6 +40,12 @@ def integer(number: int) -> bytes:
     return b":%d\r\n" % number
 
 
+def double(number: float, protocol: int) -> bytes:
+    """A float with 17 significant digits: a double in RESP3, a bulk string in RESP2."""
+    text = b"%.17g" % number
+    return b",%b\r\n" % text if protocol == 3 else b"$%d\r\n%b\r\n" % (len(text), text)
+
+
 def error(text: bytes) -> bytes:
     """An error: its first word is what clients look at."""
     return b"-%b\r\n" % text
