@@ -13,6 +13,7 @@ RESP3 = 1  # HELLO 3 was said
 IS_KEPT = 2  # `kept` has an object for it
 IS_GUEST = 4  # it must say AUTH before anything else
 IS_SUBSCRIBER = 8  # of any channel
+IS_ELSEWHERE = 16  # its database is not the first
 
 
 class Clients:
@@ -24,6 +25,7 @@ class Clients:
     def __init__(self, store: Store, capacity: int) -> None:
         self.store = store
         self.state = store.subscriptions.states  # messages go by it, too
+        self.states = self.state.data  # the same memory, an element of which costs less
         self.index: npt.NDArray[np.uint8] = np.zeros(capacity, np.uint8)
         self.kept: dict[int, Client] = {}
         self.first_state = 0  # of a new connection: IS_GUEST where a password is asked for
@@ -55,6 +57,7 @@ class Clients:
             | (IS_KEPT if is_kept else 0)
             | (IS_GUEST if client.is_guest else 0)
             | (IS_SUBSCRIBER if client.is_subscriber else 0)
+            | (IS_ELSEWHERE if client.db.index else 0)
         )
         self.index[client.slot] = client.db.index
 

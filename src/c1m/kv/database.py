@@ -15,6 +15,7 @@ from c1m.kv.expiry import NEVER_MS, Deadlines
 from c1m.kv.garbage import LARGE, Garbage
 from c1m.kv.random_keys import RandomKeys
 from c1m.kv.snapshots import Snapshots
+from c1m.protocols.resp.requests import BULK_MAX
 
 Value = Any
 Listener = Callable[["Database", bytes, bytes, str], object]
@@ -25,6 +26,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.now_ms = 0  # whoever runs commands sets it
+        self.value_max = BULK_MAX  # bytes of a string
         self.changes = 0  # since the start: what INFO calls rdb_changes_since_last_save
         self.expired = 0  # keys
         self.look_ms = NEVER_MS  # when to look which keys have expired

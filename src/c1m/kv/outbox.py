@@ -6,6 +6,7 @@ The order of what one connection gets is that in which it was said.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +15,17 @@ from c1m.engine.contract import Slots
 
 
 class Outbox:
-    """`replies` holds the pieces for a slot, `payloads` what goes to whole arrays of slots.
+    """`replies` holds the pieces for a slot, `payloads` what goes to whole arrays of slots, and
+    `batches` one piece for each of many.
 
-    The payloads are sent before the replies: a connection that has replies waiting gets a payload
-    behind these.
+    Batches are sent first, then payloads, then replies: what would be out of order so is added to
+    the replies.
     """
 
     def __init__(self, capacity: int) -> None:
         self.replies: dict[int, list[bytes]] = {}
         self.payloads: list[tuple[Slots, bytes]] = []
+        self.batches: list[tuple[Sequence[int], list[bytes]]] = []
         self.closing: list[int] = []  # slots to close behind what they are sent
         self.killed: list[int] = []  # slots to close at once
         self.dropped: Counter[str] = Counter()  # connections that did not read, by the limit passed
@@ -39,6 +42,14 @@ class Outbox:
     def say(self, slot: int, reply: bytes) -> None:
         """One more piece for a slot."""
         self.of(slot).append(reply)
+
+    def say_each(self, slots: Sequence[int], pieces: list[bytes]) -> None:
+        """Piece i for slots[i]."""
+        if not self.replies and not self.payloads:
+            self.batches.append((slots, pieces))
+            return
+        for slot, piece in zip(slots, pieces, strict=True):
+            self.of(slot).append(piece)
 
     def say_to_all(self, slots: Slots, payload: bytes) -> None:
         """The same bytes to all of these: int32[n], each once."""

@@ -9,7 +9,6 @@ from c1m.kv.database import Database, Shared
 from c1m.kv.outbox import Outbox
 from c1m.kv.settings import Settings
 from c1m.kv.statistics import Statistics
-from c1m.protocols.resp.requests import BULK_MAX
 
 DATABASES = 16
 
@@ -20,7 +19,6 @@ class Store(Shared):
     def __init__(self, capacity: int = 1024) -> None:
         super().__init__()
         self.out = Outbox(capacity)
-        self.value_max = BULK_MAX  # bytes of a string
         self.subscriptions = Subscriptions(capacity)
         self.databases = [Database(index, self) for index in range(DATABASES)]
         self.statistics = Statistics()

@@ -9,10 +9,8 @@ from c1m.apps.kv.output_limits import LOOK_BYTES, OutputLimits
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots
 from c1m.kv.clients import Clients
-from c1m.kv.execute import execute
+from c1m.kv.intake import Intake
 from c1m.kv.store import Store
-from c1m.protocols.resp.replies import error
-from c1m.protocols.resp.requests import Requests
 from c1m.server.server import App, CloseBatch, OpenBatch, Server
 
 
@@ -23,33 +21,14 @@ class KeyValue(App):
         self.store = Store(server.capacity)
         self.clients = Clients(self.store, server.capacity)
         self.limits = OutputLimits(self.store.out, server.engine.unsent, self.clients.state)
-        self._unfinished: dict[int, Requests] = {}
+        self.intake = Intake(self.clients)
 
     def on_open(self, batch: OpenBatch, server: Server) -> None:
         self.clients.open(batch.slots)
 
     def on_pieces(self, pieces: Pieces, server: Server) -> None:
         self.store.now_ms = unix_time_ms()
-        for slot, piece in pieces:
-            self._piece(slot, piece)
-
-    def _piece(self, slot: int, piece: bytes) -> None:
-        """What one connection sent: run the commands that are whole now."""
-        requests = self._unfinished.pop(slot, None) or Requests()
-        client = self.clients.of(slot)
-        out = self.store.out.of(slot)
-        for args in requests.feed(piece):
-            reply = execute(client, args)
-            if reply is not None:
-                out.append(reply)
-        if requests.error is not None:
-            out.append(error(requests.error))
-            client.is_closing = True
-        if not requests.is_idle:
-            self._unfinished[slot] = requests
-        self.clients.settle(client)
-        if client.is_closing:
-            self.store.out.closing.append(slot)
+        self.intake.take(pieces)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         self.limits.enforce(now_ns)
@@ -60,6 +39,9 @@ class KeyValue(App):
         out = self.store.out
         if out.killed:
             self._end(out.killed, server, abort=True)
+        for slots, pieces in out.batches:
+            server.engine.send_each(slots, pieces)
+        out.batches.clear()
         self._send_payloads(server)
         replies = out.take()
         said = [slot for slot, pieces in replies.items() if pieces]
@@ -101,5 +83,4 @@ class KeyValue(App):
     def _forget(self, slots: list[int]) -> None:
         self.clients.forget(np.unique(slots).astype(np.int32))
         self.limits.forget(slots)
-        for slot in slots:
-            self._unfinished.pop(slot, None)
+        self.intake.forget(slots)
