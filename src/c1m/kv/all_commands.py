@@ -11,3 +11,6 @@ from c1m.kv import pubsub as pubsub
 from c1m.kv import server_config as server_config
 from c1m.kv import strings as strings
 from c1m.kv import transactions as transactions
+from c1m.kv import connection, keys, sets, strings
+
+__all__ = ["connection", "keys", "sets", "strings"]
