@@ -14,3 +14,22 @@ from c1m.kv import transactions as transactions
 from c1m.kv import connection, keys, sets, strings
 
 __all__ = ["connection", "keys", "sets", "strings"]
+from c1m.kv import (
+    connection,
+    keys,
+    sets,
+    sorted_sets,
+    sorted_sets_combined,
+    sorted_sets_ranges,
+    strings,
+)
+
+__all__ = [
+    "connection",
+    "keys",
+    "sets",
+    "sorted_sets",
+    "sorted_sets_combined",
+    "sorted_sets_ranges",
+    "strings",
+]
