@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.kv.client import Client
 from c1m.kv.execute import execute
@@ -35,6 +37,7 @@ class Session:
     def __init__(self, clients: int = 2, protocol: int = 2) -> None:
         self.store = Store(capacity=max(clients, 1))
         self.store.now_ms = START_MS
+        self.store.rows.open(np.arange(clients, dtype=np.int32), START_MS)
         self.clients = [Client(slot, self.store, protocol) for slot in range(clients)]
 
     def __call__(self, *words: object, client: int = 0) -> Any:

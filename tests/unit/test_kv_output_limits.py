@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from c1m.apps.kv.output_limits import DEFAULT, LOOK_NS, NS_PER_S, Limit, OutputLimits, limits_of
-from c1m.kv.clients import IS_SUBSCRIBER
 from c1m.kv.outbox import Outbox
+from c1m.kv.rows import IS_SUBSCRIBER
 
 MB = 1 << 20
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c1m.kv.clients import IS_SUBSCRIBER, RESP3, Clients
+from c1m.kv.clients import Clients
 from c1m.kv.pubsub import FEW, leave, publish, subscribe_all
+from c1m.kv.rows import IS_SUBSCRIBER, RESP3
 from kv_session import Push, Session, decode_all
 
 
@@ -105,7 +106,7 @@ def test_who_has_replies_waiting_hears_it_behind_them() -> None:
 
 def test_rows_hold_what_an_idle_subscriber_needs() -> None:
     session = Session(clients=3)
-    clients = Clients(session.store, 3)
+    clients = Clients(session.store)
     session.clients[1] = clients.of(1)
     session("SUBSCRIBE", "a", client=1)
     clients.settle(session.clients[1])

@@ -2,6 +2,7 @@
 
 from c1m.kv import bits as bits
 from c1m.kv import connection as connection
+from c1m.kv import connection_client as connection_client
 from c1m.kv import expiring as expiring
 from c1m.kv import hashes as hashes
 from c1m.kv import keys as keys
@@ -9,27 +10,9 @@ from c1m.kv import lists as lists
 from c1m.kv import object_info as object_info
 from c1m.kv import pubsub as pubsub
 from c1m.kv import server_config as server_config
+from c1m.kv import sets as sets
+from c1m.kv import sorted_sets as sorted_sets
+from c1m.kv import sorted_sets_combined as sorted_sets_combined
+from c1m.kv import sorted_sets_ranges as sorted_sets_ranges
 from c1m.kv import strings as strings
 from c1m.kv import transactions as transactions
-from c1m.kv import connection, keys, sets, strings
-
-__all__ = ["connection", "keys", "sets", "strings"]
-from c1m.kv import (
-    connection,
-    keys,
-    sets,
-    sorted_sets,
-    sorted_sets_combined,
-    sorted_sets_ranges,
-    strings,
-)
-
-__all__ = [
-    "connection",
-    "keys",
-    "sets",
-    "sorted_sets",
-    "sorted_sets_combined",
-    "sorted_sets_ranges",
-    "strings",
-]

@@ -7,9 +7,10 @@ from operator import itemgetter
 
 from c1m.engine.contract import Pieces
 from c1m.kv.client import Client
-from c1m.kv.clients import RESP3, Clients
+from c1m.kv.clients import Clients
 from c1m.kv.execute import execute
 from c1m.kv.quick import FORMS
+from c1m.kv.rows import RESP3
 from c1m.protocols.resp.batch import uniform
 from c1m.protocols.resp.replies import error
 from c1m.protocols.resp.requests import Requests
@@ -58,6 +59,7 @@ class Intake:
         if found.counts is not None:
             ends = accumulate(found.counts, initial=0)
             replies = [b"".join(replies[start:end]) for start, end in pairwise(ends)]
+        self.clients.heard(slots)
         self.store.out.say_each(slots, replies)
         return True
 

@@ -13,9 +13,9 @@ import numpy as np
 from c1m.engine.contract import Slots
 from c1m.kv.channels import Channels, Subscriptions
 from c1m.kv.client import Client
-from c1m.kv.clients import IS_SUBSCRIBER, RESP3
 from c1m.kv.commands import Args, command
 from c1m.kv.glob import matcher
+from c1m.kv.rows import IS_SUBSCRIBER, RESP3
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import NULLS, array, bulk, bulks, integer, push
 

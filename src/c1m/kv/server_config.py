@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
-
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.errors import CommandError, wrong_count
+from c1m.kv.glob import matcher
 from c1m.protocols.resp.replies import OK, bulk, mapping
 
 _FLAGS = "admin noscript loading stale"
@@ -16,10 +15,10 @@ _FLAGS = "admin noscript loading stale"
 def config_get(client: Client, args: Args) -> bytes:
     """The settings whose names match one of these patterns."""
     settings = client.store.settings
-    patterns = {pattern.decode("latin-1").lower() for pattern in args[2:]}
+    patterns = [matcher(pattern.lower()) for pattern in args[2:]]
     replies = []
     for name in settings.names():
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+        if any(matches(name.encode()) for matches in patterns):
             replies += [bulk(name.encode()), bulk(settings.text(name).encode("latin-1"))]
     return mapping(replies, client.protocol)
 

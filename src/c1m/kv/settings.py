@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from c1m.kv.arguments import INT64_MAX
 from c1m.kv.errors import CommandError
+from c1m.kv.rows import IDLE_MAX_S
 from c1m.protocols.resp.requests import BULK_MAX, REQUEST_MAX
 
 INT32_MAX = (1 << 31) - 1
@@ -141,7 +142,7 @@ TABLE = {
     "maxmemory": Setting(0, size()),
     "maxmemory-policy": Setting("noeviction", word(*POLICIES)),
     "maxclients": Setting(10_000, number(1, UINT32_MAX)),
-    "timeout": Setting(0, number(0, INT32_MAX)),
+    "timeout": Setting(0, number(0, IDLE_MAX_S)),
     "requirepass": Setting("", words),
     "notify-keyspace-events": Setting("", events),
     "proto-max-bulk-len": Setting(BULK_MAX, size(1 << 20)),

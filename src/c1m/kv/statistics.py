@@ -16,6 +16,7 @@ class Statistics:
         self.log: Callable[[str], object] = lambda text: None  # where faults are said
         self.is_timing = False  # commands that may be slow are timed
         self.faults = 0  # commands that ended by an exception of ours
+        self.connections = 0  # since the start, those that were refused included
         self.reset()
 
     def reset(self) -> None:
@@ -23,6 +24,7 @@ class Statistics:
         self.calls: dict[str, int] = defaultdict(int)  # by command
         self.failed: dict[str, int] = defaultdict(int)  # its reply was an error
         self.rejected: dict[str, int] = defaultdict(int)  # it did not run
+        self.connections_refused = 0  # by maxclients
         self.errors: dict[bytes, int] = defaultdict(int)  # by an error's first word
 
     def fault(self, what: str) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from c1m.engine.contract import Slots
 from c1m.kv.channels import Subscriptions
 from c1m.kv.database import Database, Shared
 from c1m.kv.outbox import Outbox
+from c1m.kv.rows import IS_GUEST, Rows
 from c1m.kv.settings import Settings
 from c1m.kv.statistics import Statistics
 
 DATABASES = 16
+
+
+def unknown_addresses(slots: Slots) -> list[tuple[str, str]]:
+    """The peer's and the server's address of each connection, where nobody knows them."""
+    return [("?:0", "?:0")] * len(slots)
 
 
 class Store(Shared):
@@ -19,14 +26,25 @@ class Store(Shared):
     def __init__(self, capacity: int = 1024) -> None:
         super().__init__()
         self.out = Outbox(capacity)
+        self.rows = Rows(capacity)
+        self.addresses: Callable[[Slots], list[tuple[str, str]]] = unknown_addresses
         self.subscriptions = Subscriptions(capacity)
+        self.subscriptions.states = self.rows.state
         self.databases = [Database(index, self) for index in range(DATABASES)]
         self.statistics = Statistics()
         self.settings = Settings()
         self.make_room: Callable[[], bool] | None = None  # where memory is bounded: is there room?
         self.write_refusal = b""  # why nothing can be written now: the text of the error reply
         self.is_guarded = False  # one of these two is to be asked: see `guard`
+        self.settings.effects["requirepass"] = self._ask_for_password
+        self.settings.effects["proto-max-bulk-len"] = self._bound_values
 
     def guard(self) -> None:
         """After `make_room` or `write_refusal` was set: commands look at them from now on."""
         self.is_guarded = self.make_room is not None or bool(self.write_refusal)
+
+    def _ask_for_password(self, password: str) -> None:
+        self.rows.first_state = IS_GUEST if password else 0
+
+    def _bound_values(self, size: int) -> None:
+        self.value_max = size

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
+from c1m.apps.kv.connections import Addresses, IdleConnections
 from c1m.apps.kv.output_limits import LOOK_BYTES, OutputLimits
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots
-from c1m.kv.clients import Clients
+from c1m.kv.clients import TOO_MANY, Clients
 from c1m.kv.intake import Intake
 from c1m.kv.store import Store
 from c1m.server.server import App, CloseBatch, OpenBatch, Server
@@ -19,19 +20,29 @@ class KeyValue(App):
 
     def on_start(self, server: Server) -> None:
         self.store = Store(server.capacity)
-        self.clients = Clients(self.store, server.capacity)
+        self.clients = Clients(self.store)
         self.limits = OutputLimits(self.store.out, server.engine.unsent, self.clients.state)
         self.intake = Intake(self.clients)
+        self.idle = IdleConnections(self.store)
+        self.store.addresses = Addresses(server)
+        self.store.statistics.now_ns = server.clock.now_ns
 
     def on_open(self, batch: OpenBatch, server: Server) -> None:
-        self.clients.open(batch.slots)
+        self.store.now_ms = unix_time_ms()
+        refused = self.clients.open(batch.slots)
+        if len(refused):
+            server.send(refused, TOO_MANY)
+            server.close(refused)
 
     def on_pieces(self, pieces: Pieces, server: Server) -> None:
         self.store.now_ms = unix_time_ms()
+        self.store.rows.look_at(self.store.now_ms)
         self.intake.take(pieces)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
+        self.store.now_ms = unix_time_ms()
         self.limits.enforce(now_ns)
+        self.idle.enforce(now_ns)
         self._send(server)
         return None
 

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from c1m.bounds import OUTBOX_TOTAL_MAX
 from c1m.engine.contract import Slots
-from c1m.kv.clients import IS_SUBSCRIBER
 from c1m.kv.outbox import Outbox
+from c1m.kv.rows import IS_SUBSCRIBER
 
 DEFAULT = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
 LOOK_BYTES = 1 << 20  # sent to many before it is asked how much is unsent in all

@@ -1,0 +1,260 @@
+"""CLIENT: what a connection is called, and the list of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from c1m.kv.arguments import integer
+from c1m.kv.client import SILENT, SKIPS, TALKS_AGAIN, Client
+from c1m.kv.commands import Args, command
+from c1m.kv.connection import client_name
+from c1m.kv.errors import SYNTAX, CommandError
+from c1m.kv.rows import DATABASE_SHIFT, IS_SUBSCRIBER, RESP3
+from c1m.kv.store import Store
+from c1m.protocols.resp.replies import EMPTY, NULLS, OK, bulk, mapping, set_of, verbatim
+from c1m.protocols.resp.replies import integer as number
+
+_FLAGS = "noscript loading stale"
+_ADMIN = "admin " + _FLAGS
+TYPES = (b"normal", b"master", b"replica", b"pubsub")
+
+
+@command("client|id", 2, _FLAGS)
+def client_id(client: Client, args: Args) -> bytes:
+    """The connection's id, which is never given again."""
+    return number(client.store.rows.id_of(client.slot))
+
+
+@command("client|getname", 2, _FLAGS)
+def client_getname(client: Client, args: Args) -> bytes:
+    """The connection's name."""
+    name = client.store.rows.label(client.slot).name
+    return bulk(name) if name else NULLS[client.protocol]
+
+
+@command("client|setname", 3, _FLAGS)
+def client_setname(client: Client, args: Args) -> bytes:
+    """Name the connection."""
+    rows = client.store.rows
+    rows.set_label(client.slot, rows.label(client.slot)._replace(name=client_name(args[2])))
+    return OK
+
+
+@command("client|setinfo", 4, _FLAGS)
+def client_setinfo(client: Client, args: Args) -> bytes:
+    """Say which library the client is: LIB-NAME or LIB-VER."""
+    kind = args[2].lower()
+    if kind not in (b"lib-name", b"lib-ver"):
+        raise CommandError(b"ERR Unrecognized option '%b'" % args[2])
+    if not all(33 <= byte <= 126 for byte in args[3]):
+        raise CommandError(b"ERR %b cannot contain spaces, newlines or special characters." % kind)
+    rows = client.store.rows
+    label = rows.label(client.slot)
+    is_name = kind == b"lib-name"
+    label = label._replace(library=args[3]) if is_name else label._replace(version=args[3])
+    rows.set_label(client.slot, label)
+    return OK
+
+
+# --- the list ---------------------------------------------------------------------------------
+
+
+def kind_of(store: Store, slot: int) -> bytes:
+    """Normal or pubsub."""
+    return b"pubsub" if int(store.rows.state[slot]) & IS_SUBSCRIBER else b"normal"
+
+
+def described(asking: Client, slots: Iterable[int], shown: bytes) -> bytes:
+    """Lines of CLIENT LIST; `shown` is the command that the asking client runs."""
+    store = asking.store
+    rows, now_ms = store.rows, store.now_ms
+    numbers = np.fromiter(slots, np.int32)
+    lines = []
+    for slot, (address, local) in zip(numbers.tolist(), store.addresses(numbers), strict=True):
+        state, label = int(rows.state[slot]), rows.label(slot)
+        kept = asking if slot == asking.slot else rows.kept.get(slot)
+        queue = kept.queue if kept is not None else None
+        protocol, index = 3 if state & RESP3 else 2, state >> DATABASE_SHIFT
+        is_subscriber = bool(state & IS_SUBSCRIBER)
+        if kept is not None:
+            protocol, index = kept.protocol, kept.db.index
+            is_subscriber = kept.is_subscriber
+        heard = store.subscriptions
+        marks = "P" * is_subscriber + "x" * (queue is not None)
+        if kept is not None:
+            marks += (
+                "b" * (getattr(kept, "waiter", None) is not None)
+                + "d" * kept.is_stale
+                + "c" * kept.is_closing
+            )
+        lines.append(
+            f"id={rows.id_of(slot)} addr={address} laddr={local} fd={slot} "
+            f"name={label.name.decode()} age={rows.age_s(slot, now_ms)} "
+            f"idle={0 if slot == asking.slot else rows.idle_s(slot, now_ms)} "
+            f"flags={marks or 'N'} db={index} sub={heard.channels.count(slot)} "
+            f"psub={heard.patterns.count(slot)} ssub={heard.shards.count(slot)} "
+            f"multi={-1 if queue is None else len(queue)} qbuf=0 qbuf-free=0 argv-mem=0 "
+            f"multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r "
+            f"cmd={shown.decode() if slot == asking.slot else 'NULL'} user=default redir=-1 "
+            f"resp={protocol} lib-name={label.library.decode()} lib-ver={label.version.decode()}\n"
+        )
+    return "".join(lines).encode()
+
+
+@command("client|info", 2, _FLAGS)
+def client_info(client: Client, args: Args) -> bytes:
+    """The line of CLIENT LIST for this connection."""
+    return verbatim(described(client, [client.slot], b"client|info"), client.protocol)
+
+
+@command("client|list", -2, _ADMIN)
+def client_list(client: Client, args: Args) -> bytes:
+    """All connections, a line for each; of one TYPE, or those with some IDs."""
+    store = client.store
+    option = args[2].lower() if len(args) > 2 else b""
+    slots: Iterable[int]
+    if not option:
+        slots = store.rows.slots().tolist()
+    elif option == b"type" and len(args) == 4:
+        kind = _type(args[3])
+        slots = [slot for slot in store.rows.slots().tolist() if kind_of(store, slot) == kind]
+    elif option == b"id" and len(args) > 3:
+        numbers = [integer(text, b"ERR Invalid client ID") for text in args[3:]]
+        found = [store.rows.find(each) for each in numbers]
+        slots = [slot for slot in found if slot is not None]
+    else:
+        raise CommandError(SYNTAX)
+    return verbatim(described(client, slots, b"client|list"), client.protocol)
+
+
+def _type(text: bytes) -> bytes:
+    kind = text.lower().replace(b"slave", b"replica")
+    if kind not in TYPES:
+        raise CommandError(b"ERR Unknown client type '%b'" % text)
+    return kind
+
+
+# --- ending others' waiting and connections ---------------------------------------------------
+
+
+@command("client|kill", -3, _ADMIN)
+def client_kill(client: Client, args: Args) -> bytes:
+    """End connections: by address, or by ID, TYPE, USER, ADDR, LADDR and SKIPME."""
+    if len(args) == 3:
+        peer = args[2].decode("latin-1")
+        if not _kill(client, lambda slot, address, local: address == peer, skips_me=False):
+            raise CommandError(b"ERR No such client")
+        return OK
+    if len(args) % 2:
+        raise CommandError(SYNTAX)
+    store, skips_me = client.store, True
+    wanted: dict[str, object] = {}
+    for option, value in zip(args[2::2], args[3::2], strict=True):
+        option = option.lower()
+        if option == b"id":
+            wrong = b"ERR client-id should be greater than 0"
+            if integer(value, wrong) <= 0:
+                raise CommandError(wrong)
+            wanted["slot"] = store.rows.find(integer(value))
+        elif option == b"type":
+            wanted["type"] = _type(value)
+        elif option in (b"addr", b"laddr"):
+            wanted[option.decode()] = value.decode("latin-1")
+        elif option == b"user":
+            if value != b"default":
+                raise CommandError(b"ERR No such user '%b'" % value)
+        elif option == b"skipme" and value.lower() in (b"yes", b"no"):
+            skips_me = value.lower() == b"yes"
+        else:
+            raise CommandError(SYNTAX)
+
+    def fits(slot: int, address: str, local: str) -> bool:
+        said = {"slot": slot, "type": kind_of(store, slot), "addr": address, "laddr": local}
+        return all(said[what] == value for what, value in wanted.items())
+
+    return number(_kill(client, fits, skips_me=skips_me))
+
+
+def _kill(client: Client, fits: Callable[[int, str, str], bool], *, skips_me: bool) -> int:
+    """End those that fit; how many."""
+    store, count = client.store, 0
+    slots = store.rows.slots()
+    for slot, (address, local) in zip(slots.tolist(), store.addresses(slots), strict=True):
+        if fits(slot, address, local):
+            if slot == client.slot:
+                if skips_me:
+                    continue
+                client.is_closing = True
+            else:
+                store.out.killed.append(slot)
+            count += 1
+    return count
+
+
+# --- the rest ---------------------------------------------------------------------------------
+
+
+@command("client|reply", 3, _FLAGS)
+def client_reply(client: Client, args: Args) -> bytes | None:
+    """Whether replies are sent: ON, OFF, or SKIP the next one."""
+    mode = args[2].lower()
+    if mode == b"on":
+        client.silence = TALKS_AGAIN
+        return OK
+    if mode not in (b"off", b"skip"):
+        raise CommandError(SYNTAX)
+    if client.silence != SILENT:
+        client.silence = SILENT if mode == b"off" else SKIPS
+    return None
+
+
+def _on_or_off(text: bytes) -> bytes:
+    if text.lower() not in (b"on", b"off"):
+        raise CommandError(SYNTAX)
+    return OK
+
+
+@command("client|no-evict", 3, _ADMIN)
+def client_no_evict(client: Client, args: Args) -> bytes:
+    """Accepted: connections are not dropped for memory here."""
+    return _on_or_off(args[2])
+
+
+@command("client|no-touch", 3, _FLAGS)
+def client_no_touch(client: Client, args: Args) -> bytes:
+    """Accepted, and without effect."""
+    return _on_or_off(args[2])
+
+
+@command("client|getredir", 2, _FLAGS)
+def client_getredir(client: Client, args: Args) -> bytes:
+    """Always -1: there is no tracking."""
+    return number(-1)
+
+
+@command("client|tracking", -3, _FLAGS)
+def client_tracking(client: Client, args: Args) -> bytes:
+    """Client-side caching: it can be switched off only."""
+    mode = args[2].lower()
+    if mode == b"on":
+        raise CommandError(b"ERR Client tracking is not supported by this server")
+    return _on_or_off(mode)
+
+
+@command("client|caching", 3, _FLAGS)
+def client_caching(client: Client, args: Args) -> bytes:
+    """Refused: there is no tracking."""
+    raise CommandError(
+        b"ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or"
+        b" OPTOUT mode enabled"
+    )
+
+
+@command("client|trackinginfo", 2, _FLAGS)
+def client_trackinginfo(client: Client, args: Args) -> bytes:
+    """That there is no tracking."""
+    off = set_of([bulk(b"off")], client.protocol)
+    pairs = [bulk(b"flags"), off, bulk(b"redirect"), number(-1), bulk(b"prefixes"), EMPTY]
+    return mapping(pairs, client.protocol)
