@@ -51,6 +51,10 @@ class Members(set[bytes]):
             self._order = None
         return before - len(self)
 
+    def copy(self) -> Members:
+        """Another one of the same members (a set's own would be a plain set)."""
+        return Members(self)
+
     def pop_random(self) -> bytes:
         """Remove one of the members, of which there are some, each as likely as any other."""
         at = self._draw()
