@@ -140,6 +140,9 @@ class App:
     def on_stop(self, server: Server) -> None:
         """The server is stopping: connections are still open, and closed next."""
 
+    def on_end(self, server: Server) -> None:
+        """Last of all: the server has ended, and there are no connections any more."""
+
 
 class Server:
     """Holds connections for an application.
@@ -442,6 +445,7 @@ class Server:
             self._end(self.live_slots(), CloseReason.DRAIN, abort=False)
             self.loop.shutdown()
             self.update_statistics()
+            self.app.on_end(self)
 
     def update_statistics(self) -> ServerStatistics:
         """The counters, with the engine's brought up to date."""
