@@ -7,7 +7,7 @@ set is no value: the command that empties one removes its key.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from c1m.kv.errors import WRONG_TYPE, CommandError
@@ -41,6 +41,9 @@ class Shared:
     def swapped(self, one: Database, other: Database) -> None:
         """Two databases have exchanged their contents."""
 
+    def wrote(self, db: Database, keys: Iterable[bytes]) -> None:
+        """Keys of a database were changed by quick forms of commands, without `changed`."""
+
 
 class Database:
     """`data` and `expires` (Unix time in milliseconds) are read by everybody, written only here
@@ -49,6 +52,7 @@ class Database:
 
     def __init__(self, index: int, store: Shared) -> None:
         self.index = index
+        self.place = index  # where its keys are kept on disk: SWAPDB exchanges these
         self.store = store
         self.data: dict[bytes, Value] = {}
         self.expires: dict[bytes, int] = {}

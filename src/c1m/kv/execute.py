@@ -11,6 +11,7 @@ import traceback
 from c1m.kv.client import SILENT, TALKS_AGAIN, Client
 from c1m.kv.commands import TABLE, Args, Command
 from c1m.kv.errors import CommandError, wrong_count
+from c1m.kv.store import Store
 from c1m.protocols.resp.replies import QUEUED, error
 
 NO_AUTH = b"NOAUTH Authentication required."
@@ -50,13 +51,14 @@ def execute(client: Client, args: Args) -> bytes | None:
 
 def run(client: Client, command: Command, args: Args) -> bytes | None:
     """Run a command that may run; a fault in it is the client's reply, and nobody else's end."""
-    statistics = client.store.statistics
+    store = client.store
+    statistics = store.statistics
     statistics.calls[command.name] += 1
     try:
         if command.is_slow and statistics.is_timing:
             with statistics.timed(client, command, args):
-                return command.run(client, args)
-        return command.run(client, args)
+                return _run(store, client, command, args)
+        return _run(store, client, command, args)
     except CommandError as refusal:
         statistics.failed[command.name] += 1
         return _said(client, refusal.text)
@@ -64,6 +66,13 @@ def run(client: Client, command: Command, args: Args) -> bytes | None:
         statistics.failed[command.name] += 1
         statistics.fault(f"A fault in {command.name}: {traceback.format_exc()}")
         return _said(client, b"ERR internal error")
+
+
+def _run(store: Store, client: Client, command: Command, args: Args) -> bytes | None:
+    if store.journal is not None and command.is_write:
+        reply: bytes | None = store.journal.run(client, command, args)
+        return reply
+    return command.run(client, args)
 
 
 def find_command(args: Args) -> Command:

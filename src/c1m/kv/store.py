@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from c1m.engine.contract import Slots
 from c1m.kv.channels import Subscriptions
@@ -35,9 +36,32 @@ class Store(Shared):
         self.settings = Settings()
         self.make_room: Callable[[], bool] | None = None  # where memory is bounded: is there room?
         self.write_refusal = b""  # why nothing can be written now: the text of the error reply
+        self.journal: Any = None  # the Journal, where the data is kept
         self.is_guarded = False  # one of these two is to be asked: see `guard`
         self.settings.effects["requirepass"] = self._ask_for_password
         self.settings.effects["proto-max-bulk-len"] = self._bound_values
+
+    def adopt(self, other: Store) -> None:
+        """Take over the databases of a store that is no longer used."""
+        self.databases = other.databases
+        for db in self.databases:
+            db.store = self
+        self.look_ms = other.look_ms
+
+    def flushed(self, db: Database) -> None:
+        """See Shared."""
+        if self.journal is not None:
+            self.journal.flushed(db)
+
+    def swapped(self, one: Database, other: Database) -> None:
+        """See Shared."""
+        if self.journal is not None:
+            self.journal.swapped(one, other)
+
+    def wrote(self, db: Database, keys: Iterable[bytes]) -> None:
+        """See Shared."""
+        if self.journal is not None:
+            self.journal.wrote(db, keys)
 
     def guard(self) -> None:
         """After `make_room` or `write_refusal` was set: commands look at them from now on."""
