@@ -67,11 +67,13 @@ class Intake:
         """What one connection sent: run the commands that are whole now."""
         requests = self.unfinished.pop(slot, None) or Requests()
         client = self.clients.of(slot)
-        out = self.store.out.of(slot)
+        out, journal = self.store.out.of(slot), self.store.journal
         for args in requests.feed(piece):
             reply = execute(client, args)
             if reply is not None:
                 out.append(reply)
+                if journal is not None and journal.has_written:
+                    journal.mark(slot)
         if requests.error is not None:
             out.append(error(requests.error))
             client.is_closing = True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.apps.kv.connections import Addresses, IdleConnections
 from c1m.apps.kv.output_limits import LOOK_BYTES, OutputLimits
+from c1m.apps.kv.persistence import Persistence
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots
 from c1m.kv.clients import TOO_MANY, Clients
@@ -16,10 +19,31 @@ from c1m.server.server import App, CloseBatch, OpenBatch, Server
 
 
 class KeyValue(App):
-    """A key-value server that speaks Redis's protocol."""
+    """A key-value server that speaks Redis's protocol.
+
+    `data` is a directory that keeps the data, `durability` when it does so (`Persistence`). It is
+    read at once, so that a server made of this listens when all is there; `say` is called with a
+    line a second meanwhile. Raises UsageError for a directory that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        data: str | None = None,
+        durability: str = "everysec",
+        say: Callable[[str], object] = lambda line: None,
+    ) -> None:
+        self.persistence: Persistence | None = None
+        self._loaded = Store()
+        if data is not None:
+            self.persistence = Persistence(data, durability)
+            self.persistence.load(self._loaded, say)
 
     def on_start(self, server: Server) -> None:
         self.store = Store(server.capacity)
+        self.store.adopt(self._loaded)
+        if self.persistence is not None:
+            self.persistence.start(self.store)
         self.clients = Clients(self.store)
         self.limits = OutputLimits(self.store.out, server.engine.unsent, self.clients.state)
         self.intake = Intake(self.clients)
@@ -40,11 +64,18 @@ class KeyValue(App):
         self.intake.take(pieces)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
+        due_ns = None
         self.store.now_ms = unix_time_ms()
         self.limits.enforce(now_ns)
         self.idle.enforce(now_ns)
+        if self.persistence is not None:  # what changed is kept before anybody is told of it
+            due_ns = self.persistence.commit(now_ns)
         self._send(server)
-        return None
+        return due_ns
+
+    def on_end(self, server: Server) -> None:
+        if self.persistence is not None:
+            self.persistence.close()
 
     def _send(self, server: Server) -> None:
         out = self.store.out
