@@ -1,6 +1,7 @@
 """Importing this fills the table of commands."""
 
 from c1m.kv import bits as bits
+from c1m.kv import blocking as blocking
 from c1m.kv import connection as connection
 from c1m.kv import connection_client as connection_client
 from c1m.kv import expiring as expiring

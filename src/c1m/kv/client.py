@@ -6,6 +6,7 @@ An idle connection has no such object: one is made when commands come, from the 
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from c1m.kv.database import Database
@@ -25,6 +26,9 @@ class Client:
     in_transaction = False  # EXEC runs its commands: nothing may block
     is_guest = False  # it must say AUTH first
     is_subscriber = False  # of any channel: RESP2 then bounds what it may say
+    waiter: Any = None  # a command waits for a key: a c1m.kv.waiting.Waiter
+    later: deque[list[bytes]] | None = None  # commands that came behind the one that waits
+    later_size = 0  # bytes that came with them
     silence = 0  # SKIPS: no reply to the next command; SILENT: none at all
 
     def __init__(self, slot: int, store: Store, protocol: int = 2, index: int = 0) -> None:
@@ -38,6 +42,7 @@ class Client:
         return (
             self.queue is not None
             or self.watched is not None
+            or self.later is not None
             or self.silence != 0
             or self.is_closing
         )
@@ -61,3 +66,10 @@ class Client:
     def leave(self) -> None:
         """The connection has ended: whoever knows it by this object forgets it."""
         self.end_transaction()
+        if self.waiter is not None:
+            self.store.waiting.remove(self.waiter)
+
+    def say(self, reply: bytes) -> None:
+        """A reply that comes later than its command."""
+        if self.silence != SILENT:
+            self.store.out.say(self.slot, reply)

@@ -31,7 +31,7 @@ class Shared:
         self.expired = 0  # keys
         self.look_ms = NEVER_MS  # when to look which keys have expired
         self.garbage = Garbage()  # what was removed and is too large to go at once
-        self.ready: list[tuple[Database, bytes]] = []  # keys that changed and are waited for
+        self.ready: list[tuple[Database, bytes]] = []  # keys that came and are waited for
         self.listeners: list[Listener] = []  # called for each change: see Database.changed
         self.snapshots = Snapshots()  # what scans go through
 
@@ -89,6 +89,8 @@ class Database:
     def put(self, key: bytes, value: Value, *, keep_ttl: bool = False) -> None:
         """Set a key, which expires no longer unless `keep_ttl`."""
         self.data[key] = value
+        if self.waiting and key in self.waiting:
+            self.store.ready.append((self, key))
         if not keep_ttl:
             self.expires.pop(key, None)
 
@@ -118,7 +120,7 @@ class Database:
         self.changed(key, b"expired", "x")
 
     def changed(self, key: bytes, event: bytes, kind: str) -> None:
-        """A key was changed: tell those who watch it, who wait for it, and who keep or count it.
+        """A key was changed: tell those who watch it, and those who keep or count it.
 
         `event` and `kind` (a letter of notify-keyspace-events) are those of Redis's keyspace
         notifications, https://redis.io/docs/latest/develop/use/keyspace-notifications/.
@@ -127,8 +129,6 @@ class Database:
         if self.watchers and key in self.watchers:
             for client in self.watchers[key]:
                 client.is_stale = True
-        if self.waiting and key in self.waiting:
-            self.store.ready.append((self, key))
         for listener in self.store.listeners:
             listener(self, key, event, kind)
 

@@ -46,7 +46,10 @@ def execute(client: Client, args: Args) -> bytes | None:
                 return QUEUED
     except CommandError as refusal:
         return _reject(client, args, command, refusal.text)
-    return run(client, command, args)
+    reply = run(client, command, args)
+    if store.ready:
+        store.waiting.serve(store)
+    return reply
 
 
 def run(client: Client, command: Command, args: Args) -> bytes | None:

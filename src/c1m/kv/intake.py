@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import accumulate, pairwise
 from operator import itemgetter
 
@@ -13,10 +14,11 @@ from c1m.kv.quick import FORMS
 from c1m.kv.rows import RESP3
 from c1m.protocols.resp.batch import uniform
 from c1m.protocols.resp.replies import error
-from c1m.protocols.resp.requests import Requests
+from c1m.protocols.resp.requests import Args, Requests
 
 ALIKE_MIN = 4  # pieces, or bytes of one piece as below, from which on the quick forms pay
 LONG = 256  # bytes: a pipeline, probably
+LATER_MAX = 16 << 10  # bytes that come behind a command that waits, until reading stops
 
 _slot_of, _text_of = itemgetter(0), itemgetter(1)
 
@@ -28,6 +30,8 @@ class Intake:
         self.clients = clients
         self.store = clients.store
         self.unfinished: dict[int, Requests] = {}  # by slot, where a command is not whole yet
+        self.paused: list[int] = []  # slots to read no longer from
+        self.resumed: list[int] = []  # and to read from again
         self._plain = Client(-1, self.store)  # stands for one connection after the other
 
     def take(self, pieces: Pieces) -> None:
@@ -67,21 +71,54 @@ class Intake:
         """What one connection sent: run the commands that are whole now."""
         requests = self.unfinished.pop(slot, None) or Requests()
         client = self.clients.of(slot)
+        commands = requests.feed(piece)
+        if not requests.is_idle:
+            self.unfinished[slot] = requests
+        if client.later is None:
+            self._run(client, commands)
+            return
+        client.later += commands
+        client.later_size += len(piece)
+        if client.later_size > LATER_MAX:
+            self.paused.append(slot)
+
+    def _run(self, client: Client, commands: Iterable[Args]) -> None:
+        """Run commands of a client, until one waits."""
+        slot = client.slot
         out, journal = self.store.out.of(slot), self.store.journal
-        for args in requests.feed(piece):
+        left = iter(commands)
+        for args in left:
             reply = execute(client, args)
             if reply is not None:
                 out.append(reply)
                 if journal is not None and journal.has_written:
                     journal.mark(slot)
-        if requests.error is not None:
+            elif client.later is not None:
+                client.later.extend(left)
+        requests = self.unfinished.get(slot)
+        if requests is not None and requests.error is not None and client.later is None:
             out.append(error(requests.error))
             client.is_closing = True
-        if not requests.is_idle:
-            self.unfinished[slot] = requests
         self.clients.settle(client)
         if client.is_closing:
             self.store.out.closing.append(slot)
+
+    def go_on(self) -> int | None:
+        """Clients whose wait has ended go on. When (in Unix time) the next wait ends by itself."""
+        waiting = self.store.waiting
+        waiting.expire(self.store.now_ms)
+        while waiting.unblocked:
+            unblocked, waiting.unblocked = waiting.unblocked, []
+            for client in unblocked:
+                kept = self.clients.kept.get(client.slot)
+                if kept is None or kept is not client:
+                    continue  # its connection has ended
+                later, kept.later = kept.later, None
+                if kept.later_size > LATER_MAX:
+                    self.resumed.append(kept.slot)
+                kept.later_size = 0
+                self._run(kept, later or ())
+        return waiting.next_ms()
 
     def forget(self, slots: list[int]) -> None:
         """These connections have ended."""

@@ -122,7 +122,7 @@ def _gone(db: Database, key: bytes) -> None:
     db.changed(key, b"del", "g")
 
 
-@command("lmpop", -4, "write movablekeys")
+@command("lmpop", -4, "write movablekeys", counted_keys=1)
 def lmpop(client: Client, args: Args) -> bytes:
     """Take items off the first of some lists that has any."""
     keys, is_left, count = popping(args, 1)

@@ -48,7 +48,7 @@ def has_expired(db: Database, keys: Column) -> bool:
 
 def wrote(db: Database, keys: Column, event: bytes, kind: str) -> None:
     """These keys were changed, one after the other: see `Database.changed`."""
-    if db.watchers or db.waiting or db.store.listeners:
+    if db.watchers or db.store.listeners:
         for key in keys:
             db.changed(key, event, kind)
     else:

@@ -12,6 +12,8 @@ from c1m.kv.outbox import Outbox
 from c1m.kv.rows import IS_GUEST, Rows
 from c1m.kv.settings import Settings
 from c1m.kv.statistics import Statistics
+from c1m.kv.waiting import Waiting
+from c1m.protocols.resp.requests import BULK_MAX
 
 DATABASES = 16
 
@@ -29,6 +31,8 @@ class Store(Shared):
         self.out = Outbox(capacity)
         self.rows = Rows(capacity)
         self.addresses: Callable[[Slots], list[tuple[str, str]]] = unknown_addresses
+        self.waiting = Waiting()
+        self.value_max = BULK_MAX  # bytes of a string
         self.subscriptions = Subscriptions(capacity)
         self.subscriptions.states = self.rows.state
         self.databases = [Database(index, self) for index in range(DATABASES)]

@@ -16,6 +16,9 @@ from c1m.kv.clients import TOO_MANY, Clients
 from c1m.kv.intake import Intake
 from c1m.kv.store import Store
 from c1m.server.server import App, CloseBatch, OpenBatch, Server
+from c1m.units import NS_PER_MS
+
+NEVER_NS = 1 << 62
 
 
 class KeyValue(App):
@@ -64,12 +67,16 @@ class KeyValue(App):
         self.intake.take(pieces)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
-        due_ns = None
         self.store.now_ms = unix_time_ms()
         self.limits.enforce(now_ns)
         self.idle.enforce(now_ns)
+        waiting, due_ns = self.store.waiting, NEVER_NS
+        if waiting.unblocked or waiting.has_times:
+            due_ms = self.intake.go_on()
+            if due_ms is not None:
+                due_ns = now_ns + (due_ms - self.store.now_ms) * NS_PER_MS
         if self.persistence is not None:  # what changed is kept before anybody is told of it
-            due_ns = self.persistence.commit(now_ns)
+            due_ns = min(due_ns, self.persistence.commit(now_ns) or NEVER_NS)
         self._send(server)
         return due_ns
 
@@ -78,7 +85,7 @@ class KeyValue(App):
             self.persistence.close()
 
     def _send(self, server: Server) -> None:
-        out = self.store.out
+        out, intake = self.store.out, self.intake
         if out.killed:
             self._end(out.killed, server, abort=True)
         for slots, pieces in out.batches:
@@ -88,6 +95,10 @@ class KeyValue(App):
         replies = out.take()
         said = [slot for slot, pieces in replies.items() if pieces]
         server.engine.send_each(said, [b"".join(replies[slot]) for slot in said])
+        for change, slots in ((server.pause, intake.paused), (server.resume, intake.resumed)):
+            if slots:
+                change(slots)
+                slots.clear()
         if out.closing:
             self._end(out.closing, server)
 
