@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from c1m.kv.client import Client
@@ -33,7 +33,7 @@ class Command:
     summary: str  # the first line of the function's docstring
     run: Run
     is_slow: bool = False  # it may take long: it is timed
-    subcommands: dict[bytes, Command] | None = None  # of a container, which has no other use
+    subcommands: dict[bytes, Command] | None = None  # of a container
     counted_keys: int = 0
 
     @property
@@ -74,7 +74,7 @@ def command(
 
 
 def _container(name: str, group: str) -> dict[bytes, Command]:
-    """The subcommands of a command that has nothing else."""
+    """The subcommands of a command, most of which have no other use."""
     found = TABLE.get(name.encode())
     if found is not None and found.subcommands is not None:
         return found.subcommands
@@ -92,7 +92,6 @@ def _container(name: str, group: str) -> dict[bytes, Command]:
         f"{name}|help", 2, frozenset({"loading", "stale"}), (0, 0, 0), group, helped, say_help
     )
     summary = f"What begins with {name.upper()}."
-    TABLE[name.encode()] = Command(
-        name, -2, frozenset(), (0, 0, 0), group, summary, say_help, subcommands=subcommands
-    )
+    row = found or Command(name, -2, frozenset(), (0, 0, 0), group, summary, say_help)
+    TABLE[name.encode()] = replace(row, subcommands=subcommands)
     return subcommands

@@ -29,7 +29,7 @@ def ping(client: Client, args: Args) -> bytes:
     return bulk(args[1]) if len(args) == 2 else b"+PONG\r\n"
 
 
-@command("echo", 2, "fast")
+@command("echo", 2, "loading stale fast")
 def echo(client: Client, args: Args) -> bytes:
     """Answer what was given."""
     return bulk(args[1])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import traceback
 
+import numpy as np
+
 from c1m.kv.client import SILENT, TALKS_AGAIN, Client
 from c1m.kv.commands import TABLE, Args, Command
 from c1m.kv.errors import CommandError, wrong_count
@@ -21,6 +23,7 @@ _OF_SUBSCRIBERS = frozenset(
     {"ping", "quit", "reset"}
     | {kind + verb for kind in ("", "p", "s") for verb in ("subscribe", "unsubscribe")}
 )
+_REDACTED = b"(redacted)"
 _SHOWN = 128  # bytes of what a client sent, in an error
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
@@ -58,9 +61,8 @@ def run(client: Client, command: Command, args: Args) -> bytes | None:
     statistics = store.statistics
     statistics.calls[command.name] += 1
     try:
-        if command.is_slow and statistics.is_timing:
-            with statistics.timed(client, command, args):
-                return _run(store, client, command, args)
+        if statistics.is_timing and (command.is_slow or statistics.is_timing_all):
+            return _timed(client, command, args)
         return _run(store, client, command, args)
     except CommandError as refusal:
         statistics.failed[command.name] += 1
@@ -78,6 +80,43 @@ def _run(store: Store, client: Client, command: Command, args: Args) -> bytes | 
     return command.run(client, args)
 
 
+def _timed(client: Client, command: Command, args: Args) -> bytes | None:
+    statistics = client.store.statistics
+    began_ns = statistics.now_ns()
+    try:
+        return _run(client.store, client, command, args)
+    finally:
+        took_ns = statistics.now_ns() - began_ns
+        statistics.took_ns[command.name] += took_ns
+        if statistics.is_noteworthy(took_ns) and "skip_slowlog" not in command.flags:
+            event = b"command" if command.is_slow else b"fast-command"
+            second = client.store.now_ms // 1000
+            statistics.note(took_ns, event, second, without_secrets(args), who(client))
+
+
+def who(client: Client) -> tuple[str, bytes]:
+    """A client's address and name."""
+    store = client.store
+    ((address, _),) = store.addresses(np.array([client.slot], np.int32))
+    return address, store.rows.label(client.slot).name
+
+
+def without_secrets(args: Args) -> Args:
+    """A command as others may see it: without passwords."""
+    words = [arg.lower() for arg in args]
+    shown = list(args)
+    if words[0] == b"auth":
+        shown[1:] = [_REDACTED] * len(args[1:])
+    elif words[0] == b"hello" and b"auth" in words:
+        at = words.index(b"auth")
+        shown[at + 1 : at + 3] = [_REDACTED] * len(args[at + 1 : at + 3])
+    elif words[:2] == [b"config", b"set"]:
+        for at in range(3, len(args), 2):
+            if words[at - 1] == b"requirepass":
+                shown[at] = _REDACTED
+    return shown
+
+
 def find_command(args: Args) -> Command:
     """The command that a client names. Raises CommandError where there is none."""
     command = TABLE.get(args[0].lower())
@@ -86,11 +125,11 @@ def find_command(args: Args) -> Command:
     if command.subcommands is None:
         return command
     if len(args) == 1:
-        raise wrong_count(command.name.encode())
+        if command.arity != -1:  # all but COMMAND
+            raise wrong_count(command.name.encode())
+        return command
     found = command.subcommands.get(args[1].lower())
     if found is None:
-        if command.name == "cluster":
-            return command
         upper = command.name.upper().encode()
         raise CommandError(b"ERR unknown subcommand '%b'. Try %b HELP." % (_shown(args[1]), upper))
     return found

@@ -8,6 +8,7 @@ from typing import Any
 from c1m.engine.contract import Slots
 from c1m.kv.channels import Subscriptions
 from c1m.kv.database import Database, Shared
+from c1m.kv.host import Host
 from c1m.kv.outbox import Outbox
 from c1m.kv.rows import IS_GUEST, Rows
 from c1m.kv.settings import Settings
@@ -42,8 +43,12 @@ class Store(Shared):
         self.write_refusal = b""  # why nothing can be written now: the text of the error reply
         self.journal: Any = None  # the Journal, where the data is kept
         self.is_guarded = False  # one of these two is to be asked: see `guard`
+        self.host = Host()
         self.settings.effects["requirepass"] = self._ask_for_password
         self.settings.effects["proto-max-bulk-len"] = self._bound_values
+        self.settings.effects["slowlog-max-len"] = self.statistics.keep_slow
+        self.settings.effects["slowlog-log-slower-than"] = self._time_from
+        self.settings.effects["latency-monitor-threshold"] = self._late_from
 
     def adopt(self, other: Store) -> None:
         """Take over the databases of a store that is no longer used."""
@@ -76,3 +81,9 @@ class Store(Shared):
 
     def _bound_values(self, size: int) -> None:
         self.value_max = size
+
+    def _time_from(self, slow_us: int) -> None:
+        self.statistics.time_from(slow_us, self.settings["latency-monitor-threshold"])
+
+    def _late_from(self, late_ms: int) -> None:
+        self.statistics.time_from(self.settings["slowlog-log-slower-than"], late_ms)

@@ -1,0 +1,193 @@
+"""COMMAND: the table of commands, as clients read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from c1m.kv.arguments import integer
+from c1m.kv.client import Client
+from c1m.kv.commands import TABLE, Args, Command, command
+from c1m.kv.errors import SYNTAX, CommandError
+from c1m.kv.execute import find_command
+from c1m.kv.glob import matcher
+from c1m.protocols.resp.replies import EMPTY, NULL_ARRAYS, array, bulk, bulks, mapping, set_of
+from c1m.protocols.resp.replies import integer as number
+
+GROUPS = {
+    "bits": "bitmap", "blocking": "list", "command": "server", "connection": "connection",
+    "hashes": "hash", "information": "server", "lists": "list", "pubsub": "pubsub",
+    "server": "server", "sets": "set", "sorted": "sorted-set", "strings": "string",
+    "transactions": "transactions",
+}  # fmt: skip
+_CATEGORIES = {
+    "bitmap": "bitmap", "connection": "connection", "generic": "keyspace", "hash": "hash",
+    "list": "list", "pubsub": "pubsub", "set": "set", "sorted-set": "sortedset",
+    "string": "string", "transactions": "transaction",
+}  # fmt: skip
+ALL_CATEGORIES = (
+    "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap",
+    "hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous",
+    "connection", "transaction", "scripting",
+)  # fmt: skip
+_DANGEROUS = {"flushall", "flushdb", "info", "keys", "role", "swapdb", "sort"}
+_FLAGS = "loading stale"
+
+
+def group_of(row: Command) -> str:
+    """The group of Redis's reference that a command is in."""
+    if row.name.startswith("bz"):
+        return "sorted-set"
+    return GROUPS.get(row.group.partition("_")[0], "generic")
+
+
+def categories(row: Command) -> list[str]:
+    """The categories of access control, in Redis's order."""
+    found = {_CATEGORIES.get(group_of(row), "")}
+    found |= {"read"} if "readonly" in row.flags else set()
+    found |= row.flags & {"write", "admin", "pubsub", "blocking"}
+    found.add("fast" if "fast" in row.flags else "slow")
+    if "admin" in row.flags or row.name in _DANGEROUS:
+        found.add("dangerous")
+    if row.name in ("flushall", "flushdb", "keys", "swapdb"):
+        found.add("keyspace")
+    return [category for category in ALL_CATEGORIES if category in found]
+
+
+def rows(container: dict[bytes, Command] | None = None) -> Iterable[Command]:
+    """All commands, each container's subcommands behind it."""
+    for row in (TABLE if container is None else container).values():
+        yield row
+        if row.subcommands is not None:
+            yield from rows(row.subcommands)
+
+
+def _described(row: Command, protocol: int) -> bytes:
+    flags = [b"+%b\r\n" % flag.encode() for flag in sorted(row.flags)]
+    said = [b"+@%b\r\n" % category.encode() for category in categories(row)]
+    below = [_described(each, protocol) for each in (row.subcommands or {}).values()]
+    return array(
+        [
+            bulk(row.name.encode()),
+            number(row.arity),
+            set_of(flags, protocol),
+            *map(number, row.keys),
+            set_of(said, protocol),
+            EMPTY,  # tips
+            EMPTY,  # key specifications: what the three numbers above do not say
+            array(below),
+        ]
+    )
+
+
+@command("command", -1, _FLAGS)
+def command_(client: Client, args: Args) -> bytes:
+    """All commands: names, arities, flags, keys."""
+    return array([_described(row, client.protocol) for row in TABLE.values()])
+
+
+@command("command|count", 2, _FLAGS)
+def command_count(client: Client, args: Args) -> bytes:
+    """How many commands there are."""
+    return number(len(TABLE))
+
+
+@command("command|info", -2, _FLAGS)
+def command_info(client: Client, args: Args) -> bytes:
+    """The same as COMMAND, of some commands."""
+    found = [_named(name) for name in args[2:]] if len(args) > 2 else list(TABLE.values())
+    nothing = NULL_ARRAYS[client.protocol]
+    return array([_described(row, client.protocol) if row else nothing for row in found])
+
+
+def _named(name: bytes) -> Command | None:
+    container, _, subcommand = name.lower().partition(b"|")
+    row = TABLE.get(container)
+    if row is None or not subcommand:
+        return row
+    return (row.subcommands or {}).get(subcommand)
+
+
+@command("command|docs", -2, _FLAGS)
+def command_docs(client: Client, args: Args) -> bytes:
+    """Summaries and groups of commands."""
+    found = [_named(name) for name in args[2:]] if len(args) > 2 else list(TABLE.values())
+    pairs = []
+    for row in found:
+        if row is not None:
+            pairs += [bulk(row.name.encode()), _documented(row, client.protocol)]
+    return mapping(pairs, client.protocol)
+
+
+def _documented(row: Command, protocol: int) -> bytes:
+    pairs = [
+        bulk(b"summary"), bulk(row.summary.encode()),
+        bulk(b"group"), bulk(group_of(row).encode()),
+    ]  # fmt: skip
+    if row.subcommands is not None:
+        below = []
+        for each in row.subcommands.values():
+            below += [bulk(each.name.encode()), _documented(each, protocol)]
+        pairs += [bulk(b"subcommands"), mapping(below, protocol)]
+    return mapping(pairs, protocol)
+
+
+@command("command|list", -2, _FLAGS)
+def command_list(client: Client, args: Args) -> bytes:
+    """Names: all, or FILTERBY MODULE, ACLCAT or PATTERN."""
+    fits: Callable[[Command], object] = bool
+    if len(args) > 2:
+        if len(args) != 5 or args[2].lower() != b"filterby":
+            raise CommandError(SYNTAX)
+        kind, wanted = args[3].lower(), args[4]
+        if kind == b"pattern":
+            matches = matcher(wanted.lower())
+            fits = lambda row: matches(row.name.encode())  # noqa: E731
+        elif kind == b"aclcat":
+            category = wanted.decode("latin-1").lower()
+            fits = lambda row: category in categories(row)  # noqa: E731
+        elif kind == b"module":
+            fits = lambda row: False  # noqa: E731
+        else:
+            raise CommandError(SYNTAX)
+    return set_of([bulk(row.name.encode()) for row in rows() if fits(row)], client.protocol)
+
+
+# --- the keys of a command --------------------------------------------------------------------
+
+
+def keys_of(args: Args) -> list[bytes]:
+    """The keys among a command's arguments. Raises CommandError where there are none."""
+    try:
+        row = find_command(args)
+    except CommandError:
+        raise CommandError(b"ERR Invalid command specified") from None
+    if row.keys == (0, 0, 0) and not row.counted_keys:
+        raise CommandError(b"ERR The command has no key arguments")
+    if len(args) != row.arity and (row.arity > 0 or len(args) < -row.arity):
+        raise CommandError(b"ERR Invalid number of arguments specified for command")
+    first, last, step = row.keys
+    end = (last if last >= 0 else len(args) + last) + 1
+    keys = args[first:end:step] if first else []
+    if row.counted_keys:
+        at = row.counted_keys
+        count = integer(args[at], b"ERR Invalid arguments specified for command")
+        if not 0 < count < len(args) - at:
+            raise CommandError(b"ERR Invalid arguments specified for command")
+        keys += args[at + 1 : at + 1 + count]
+    return keys
+
+
+@command("command|getkeys", -3, _FLAGS)
+def command_getkeys(client: Client, args: Args) -> bytes:
+    """The keys among the arguments of a command."""
+    return bulks(keys_of(args[2:]))
+
+
+@command("command|getkeysandflags", -3, _FLAGS)
+def command_getkeysandflags(client: Client, args: Args) -> bytes:
+    """The same, and whether they are read (RO) or written (RW)."""
+    keys = keys_of(args[2:])
+    is_write = find_command(args[2:]).is_write
+    words = (b"+RW\r\n", b"+update\r\n") if is_write else (b"+RO\r\n", b"+access\r\n")
+    flags = set_of(words, client.protocol)
+    return array([array([bulk(key), flags]) for key in keys])
