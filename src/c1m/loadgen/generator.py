@@ -116,7 +116,8 @@ class Generator:
         self.watch = Watch(self.start_ns)
         scenario = plan.scenario
         self._hears = scenario.reads and not scenario.wants_end  # replies, before the end
-        self._greets = self._hears and not scenario.is_silent and scenario.speakers is None
+        greets = scenario.speakers is None or scenario.greets
+        self._greets = self._hears and not scenario.is_silent and greets
         self.closing = Closing(self.connections, self.traffic, clock, self.rng, self._hears)
         self._stages_begun = 0
         self._has_raised = False  # the scenario

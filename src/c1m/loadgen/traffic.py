@@ -256,7 +256,8 @@ class Traffic:
     def greet(self, numbers: Numbers) -> None:
         """Send the first request on connections that have just opened; publishers wait."""
         self.exchange.opened(numbers)
-        if self.exchange.scenario.speakers is None:
+        scenario = self.exchange.scenario
+        if scenario.speakers is None or scenario.greets:
             self.recorder.first.requests.due += len(numbers)
             self._send(numbers, None, self.recorder.first)
 
@@ -334,10 +335,11 @@ class Traffic:
         """Copies of publications that came: from the publication to each, and to the last."""
         sent = self._sent.take(self._at(pushes.numbers, pushes.seqs))
         self.recorder.pushes["push"].record(np.repeat(now_ns - sent, pushes.counts))
-        last = now_ns - self._sent[self._at(resolved.numbers, resolved.seqs)]
+        at = self._at(resolved.numbers, resolved.seqs)
+        is_whole = self._groups[at] != FIRST  # first requests are no publications
         if resolved.outcomes is not None:
-            last = last[resolved.outcomes == RIGHT]
-        self.recorder.pushes["push_last"].record(last)
+            is_whole &= resolved.outcomes == RIGHT
+        self.recorder.pushes["push_last"].record(now_ns - self._sent[at[is_whole]])
 
     def gone(self, numbers: Numbers, now_ns: int, *, by_peer: bool = False) -> None:
         """Connections that were closed, or that the peer ended."""

@@ -46,6 +46,7 @@ class Scenario:
     reads = True  # False: nothing is read before the end of the last stage (a slow reader)
     wants_end = False  # the server is expected to end the connections (half-open peers)
     speakers: int | None = None  # only connections 0 .. speakers - 1 say anything; None: all do
+    greets = False  # the others say a first request, too, when they open
     takes_turns = False  # has at most one request in flight on a connection
     pipeline = 1  # requests in flight on a connection, unless more are asked for
     # What a plan without stages and without a load does; see docs/reference/stages.md.

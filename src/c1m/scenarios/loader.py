@@ -26,12 +26,14 @@ from c1m.scenarios.conversation import Conversation, Talking
 from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.mistakes import described, guard
 from c1m.scenarios.publish import Publish
+from c1m.scenarios.redis_subscribe import RedisSubscribe
 from c1m.scenarios.resp import Resp
 from c1m.scenarios.templates import Echo, LengthPrefixed, Lines, Ping, ReconnectStorm, SlowReader
 from c1m.scenarios.unanswered import HalfOpen, Hold
 
 BUILT_IN = (
-    Echo, Ping, Lines, LengthPrefixed, Resp, Publish, Hold, SlowReader, HalfOpen, ReconnectStorm,
+    Echo, Ping, Lines, LengthPrefixed, Resp, Publish, RedisSubscribe, Hold, SlowReader, HalfOpen,
+    ReconnectStorm,
 )  # fmt: skip
 SCENARIOS: dict[str, type[Scenario]] = {kind.name: kind for kind in BUILT_IN}
 

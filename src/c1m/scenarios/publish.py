@@ -109,7 +109,7 @@ class Publish(Scenario):
         if fan is None:
             return None
         return FanOut(
-            published=int(fan.ledger.sent.sum()), expected=fan.expected, received=fan.received,
+            published=fan.published, expected=fan.expected, received=fan.received,
             doubled=fan.ledger.extras["doubled"], garbled=fan.garbled,
         )  # fmt: skip
 
@@ -132,7 +132,7 @@ class FanOutExchange(Exchange):
 
     def __init__(self, publish: Publish, count: int, depth: int) -> None:
         super().__init__(publish, count, depth)
-        self.expected = self.received = self.garbled = 0
+        self.published = self.expected = self.received = self.garbled = 0
         self._copies = publish.copies
         self._publishers = publish.speakers
         self._inbox = Inbox()
@@ -153,6 +153,7 @@ class FanOutExchange(Exchange):
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
         said, seqs = super().requests(numbers)
+        self.published += len(numbers)
         for number, seq in zip(numbers.tolist(), seqs.tolist(), strict=True):
             states = self._is_open.astype(np.uint8)  # AWAITED is 1
             states[number] = OPTIONAL
