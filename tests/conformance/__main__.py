@@ -1,6 +1,7 @@
 """`python -m tests.conformance [SUITE ...]`: the foreign suites on c1m's loop, beside asyncio's.
 
-`python -m tests.conformance packages` are other people's packages, with a command line of its own.
+`python -m tests.conformance packages` are other people's packages, and `redis-differential` holds
+`c1m serve kv` against redis-server, each with a command line of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 
 from . import obtaining, packages, tables
 from .comparing import compare
+from .differential import run as differential_run
 from .runs import On
 from .suites import SUITES, CannotBeHad
 from .tables import Row
@@ -52,6 +54,8 @@ def main(words: Sequence[str]) -> int:
     """0 where nothing failed that passes on asyncio's own loop."""
     if words[:1] == ["packages"]:
         return packages.main(words[1:])
+    if words[:1] == ["redis-differential"]:
+        return differential_run.main(words[1:])
     asked = arguments(words)
     # Its workers end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("conformance: ended by SIGTERM"))

@@ -1,0 +1,107 @@
+"""The command line of the differential test."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..obtaining import CannotBeHad
+from .playing import Difference, Player, _text
+from .sequences import Generator, Unit, shapes
+from .servers import Connection, servers
+from .shapes import BLOCKING, SCANNING, SHAPES, SUBSCRIBING, TIMED
+from .shrinking import shrunk
+
+SEQUENCE_SIZE = 1000  # commands
+
+
+def main(words: Sequence[str]) -> int:
+    """0 where every reply was the same."""
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance redis-differential")
+    parser.add_argument("--commands", type=int, default=1_000_000)
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--first", type=int, default=0, help="the sequence to begin with")
+    parser.add_argument("--size", type=int, default=SEQUENCE_SIZE, help="commands of a sequence")
+    parser.add_argument(
+        "--differences", type=int, default=1, help="of different commands: stop then"
+    )
+    asked = parser.parse_args(words)
+    with tempfile.TemporaryDirectory(prefix="c1m-differential-") as directory:
+        try:
+            with servers(Path(directory)) as paths:
+                return _run(asked, *paths)
+        except CannotBeHad as why:
+            print(f"redis-differential cannot be had here: {why}", file=sys.stderr)
+            return 2
+
+
+def _run(asked: argparse.Namespace, their_path: Path, our_path: Path) -> int:
+    missing = missing_commands(our_path)
+    if missing:
+        print("c1m does not have:", ", ".join(" ".join(head) for head in sorted(missing)))
+    generator, player = Generator(missing), Player(their_path, our_path)
+    began = told = time.monotonic()
+    number, seen = asked.first, set()
+    while player.commands < asked.commands and len(seen) < asked.differences:
+        units = generator.sequence(f"{asked.seed}/{number}", asked.size)
+        difference = player.play(units)
+        if difference is not None and difference.kind() not in seen:
+            seen.add(difference.kind())
+            _tell(player, units, difference, f"--seed {asked.seed} --first {number}")
+        number += 1
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            print(f"{player.commands:,} commands, {len(seen)} differences", file=sys.stderr)
+    taken = time.monotonic() - began
+    print(
+        f"{player.commands:,} commands in {number - asked.first:,} sequences, {taken:.0f} s: ",
+        end="",
+    )
+    print(f"{len(seen)} differences" if seen else "0 differences")
+    return int(bool(seen))
+
+
+def _tell(player: Player, units: list[Unit], found: Difference, seed: str) -> None:
+    """The difference, in as few commands as show it."""
+    counted = player.commands
+
+    def differs(trial: Sequence[Unit]) -> bool:
+        other = player.play(trial)
+        return other is not None and other.kind() == found.kind()
+
+    left = shrunk(units[: found.after], differs)
+    again = player.play(left)
+    player.commands = counted
+    if again is None:
+        print(f"Seen once, not when it was played again ({seed}):")
+        left = list(units[max(found.after - 5, 0) : found.after])
+    else:
+        found = again
+        print(f"A difference ({seed}):")
+    for unit in left:
+        for command in unit.commands:
+            print(f"    {unit.connection}> {_text(command)}")
+    print(
+        f"  {_text(found.command)}\n    redis: {found.theirs}\n    c1m:   {found.ours}", flush=True
+    )
+
+
+def missing_commands(path: Path) -> set[tuple[str, ...]]:
+    """Those that c1m's server does not know."""
+    connection = Connection(path)
+    texts = [*SHAPES.values(), BLOCKING, TIMED, SUBSCRIBING, SCANNING]
+    heads = {head for text in texts for shape in shapes(text) for head in shape.heads()}
+    heads |= {("MULTI",), ("PSUBSCRIBE",)}
+    unknown = set()
+    for head in heads:
+        if "NOSUCH" in " ".join(head) or head == ("RESET",):
+            continue
+        said = connection.ask(*(word.encode() for word in head))
+        if b"unknown command" in said or b"unknown subcommand" in said:
+            unknown.add(head)
+    connection.close()
+    return unknown
