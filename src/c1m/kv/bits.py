@@ -148,7 +148,7 @@ def bitop(client: Client, args: Args) -> bytes:
         )
     client.db.find(target)
     if size:
-        client.db.put(target, total.to_bytes(size))
+        client.db.put(target, bytearray(total.to_bytes(size)))
         client.db.changed(target, b"set", "$")
     elif client.db.remove(target):
         client.db.changed(target, b"del", "g")

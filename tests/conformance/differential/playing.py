@@ -1,4 +1,4 @@
-"""Plays a sequence to both servers, in the same order, and holds what they say against each other."""
+"""Plays a sequence to both servers, in the same order, and compares what they say."""
 
 from __future__ import annotations
 
@@ -158,14 +158,10 @@ class Player:
             if pair is speaker:
                 continue
             theirs, ours = self._arrived(pair)
-            if theirs != ours:
-                if sorted(_texts(theirs)) != sorted(_texts(ours)) or b"pmessage" not in theirs:
-                    what = f"connection {number} (its {_text(pair.last)})"
-                    raise _Found(
-                        Difference(
-                            *where, command, f"{what}: {_all(theirs)}", f"{what}: {_all(ours)}"
-                        )
-                    )
+            if theirs != ours and not _are_shuffled(theirs, ours):
+                what = f"connection {number}, which said {text(pair.last)}, heard "
+                said = what + _all(theirs), what + _all(ours)
+                raise _Found(Difference(*where, command, *said))
             if pair.is_blocked and any(reply[0] != ">" for reply in parse(ours)):
                 pair.is_blocked = False
 
@@ -263,5 +259,11 @@ def _all(stream: bytes) -> str:
     return " ".join(_texts(stream)) or "nothing"
 
 
-def _text(args: Args) -> str:
+def _are_shuffled(theirs: bytes, ours: bytes) -> bool:
+    """The same messages by several patterns: Redis keeps no order among these."""
+    return b"pmessage" in theirs and sorted(_texts(theirs)) == sorted(_texts(ours))
+
+
+def text(args: Args) -> str:
+    """A command on one line."""
     return " ".join(repr(arg)[2:-1] if arg else "''" for arg in args)

@@ -137,6 +137,11 @@ def _are_lists(said: Said) -> bool:
     return all(isinstance(content, list) for content in _contents(said))
 
 
+def _encoding(said: Said) -> bool:
+    """What INCRBYFLOAT makes is never an int in Redis: c1m looks at the value only."""
+    return said.theirs[1] == b"embstr" and said.ours[1] == b"int"
+
+
 RULES: dict[bytes, Callable[[Said], bool]] = {
     **dict.fromkeys([b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF", b"KEYS", b"HKEYS"], _unordered),
     **dict.fromkeys([b"HVALS", b"PUBSUB CHANNELS", b"PUBSUB SHARDCHANNELS"], _unordered),
@@ -148,5 +153,6 @@ RULES: dict[bytes, Callable[[Said], bool]] = {
     **dict.fromkeys(
         [b"OBJECT IDLETIME", b"OBJECT REFCOUNT", b"MEMORY USAGE", b"CLIENT ID"], _always
     ),
+    b"OBJECT ENCODING": _encoding,
     **dict.fromkeys([b"TIME", b"HELLO"], _always),
 }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..obtaining import CannotBeHad
-from .playing import Difference, Player, _text
+from .playing import Difference, Player, text
 from .sequences import Generator, Unit, shapes
 from .servers import Connection, servers
 from .shapes import BLOCKING, SCANNING, SHAPES, SUBSCRIBING, TIMED
@@ -45,7 +45,8 @@ def _run(asked: argparse.Namespace, their_path: Path, our_path: Path) -> int:
         print("c1m does not have:", ", ".join(" ".join(head) for head in sorted(missing)))
     generator, player = Generator(missing), Player(their_path, our_path)
     began = told = time.monotonic()
-    number, seen = asked.first, set()
+    number = asked.first
+    seen: set[str] = set()
     while player.commands < asked.commands and len(seen) < asked.differences:
         units = generator.sequence(f"{asked.seed}/{number}", asked.size)
         difference = player.play(units)
@@ -84,9 +85,9 @@ def _tell(player: Player, units: list[Unit], found: Difference, seed: str) -> No
         print(f"A difference ({seed}):")
     for unit in left:
         for command in unit.commands:
-            print(f"    {unit.connection}> {_text(command)}")
+            print(f"    {unit.connection}> {text(command)}")
     print(
-        f"  {_text(found.command)}\n    redis: {found.theirs}\n    c1m:   {found.ours}", flush=True
+        f"  {text(found.command)}\n    redis: {found.theirs}\n    c1m:   {found.ours}", flush=True
     )
 
 
@@ -95,13 +96,13 @@ def missing_commands(path: Path) -> set[tuple[str, ...]]:
     connection = Connection(path)
     texts = [*SHAPES.values(), BLOCKING, TIMED, SUBSCRIBING, SCANNING]
     heads = {head for text in texts for shape in shapes(text) for head in shape.heads()}
-    heads |= {("MULTI",), ("PSUBSCRIBE",)}
+    heads |= {("MULTI", "x"), ("PSUBSCRIBE",), ("HELLO",), ("CONFIG", "SET")}
     unknown = set()
     for head in heads:
-        if "NOSUCH" in " ".join(head) or head == ("RESET",):
+        if "NOSUCH" in " ".join(head):
             continue
         said = connection.ask(*(word.encode() for word in head))
         if b"unknown command" in said or b"unknown subcommand" in said:
-            unknown.add(head)
+            unknown.add(head[:1] if head == ("MULTI", "x") else head)
     connection.close()
     return unknown

@@ -95,7 +95,11 @@ class Generator:
         """About `size` commands."""
         draw = Random(seed)
         made = _Sequence(draw, self._of_groups(draw), draw.randint(1, 4))
-        made.begin(listens=draw.random() < 0.4 and ("PSUBSCRIBE",) not in self._missing)
+        made.begin(
+            chooses=("HELLO",) not in self._missing,
+            listens=draw.random() < 0.4
+            and not self._missing & {("PSUBSCRIBE",), ("CONFIG", "SET")},
+        )
         has_turns = draw.random() < 0.5 and made.connections > 1
         made.chance_of_transaction = draw.choice([0, 0, 0.02, 0.1])
         if ("MULTI",) in self._missing:
@@ -142,10 +146,10 @@ class _Sequence:
     def say(self, connection: int, words: str) -> None:
         self.add(Unit(connection, (tuple(words.encode().split()),)))
 
-    def begin(self, *, listens: bool) -> None:
+    def begin(self, *, chooses: bool, listens: bool) -> None:
         """Protocols are chosen; one connection may hear of every change."""
         for connection in (*range(self.connections), 5, LISTENER):
-            if self.draw.random() < 0.5:
+            if chooses and self.draw.random() < 0.5:
                 self.say(connection, "HELLO 3")
         if listens:
             self.say(0, "CONFIG SET notify-keyspace-events KEA")

@@ -53,14 +53,12 @@ class Connection:
     def now(self) -> bytes:
         """What has come."""
         got = bytearray()
-        while True:
-            try:
-                piece = self._sock.recv(1 << 18, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return bytes(got)
-            if not piece:
-                return bytes(got)
-            got += piece
+        self._sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while piece := self._sock.recv(1 << 18):
+                got += piece
+        self._sock.settimeout(PATIENCE_S)
+        return bytes(got)
 
     def ask(self, *words: bytes) -> bytes:
         """One command on a connection that answers at once, and its reply."""
@@ -88,7 +86,10 @@ def servers(where: Path) -> Iterator[tuple[Path, Path]]:
     theirs, ours = where / "redis.sock", where / "c1m.sock"
     redis = [REDIS, "--port", "0", "--unixsocket", str(theirs), "--save", "", "--dir", str(where)]
     redis += ["--appendonly", "no", "--enable-debug-command", "yes"]
-    with _running(redis, theirs, where), _running([*C1M, "--listen", f"unix:{ours}"], ours, where):
+    with (
+        _running(redis, theirs, where),
+        _running([*C1M, "--listen", f"unix://{ours}"], ours, where),
+    ):
         yield theirs, ours
 
 

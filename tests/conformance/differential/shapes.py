@@ -1,7 +1,8 @@
 """The shapes of all commands that are compared, by group; `grammar` says how one is read.
 
 Lines of one group that are joined by `;` stay together: a command whose reply is drawn follows one
-that shows what there was to draw from, and a key that then differs is removed. {=t} is one key of that type for all of a line.
+that shows what there was to draw from, and a key that then differs is removed. {=t} is one key of
+that type for all of a line.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ SHAPES: dict[str, str] = {
         BITPOS {s} {bit} [{index} [{index} [BYTE|BIT]]]
         BITOP <AND|OR|XOR> {s} ({s})+
         BITOP NOT {s} {s}
-        BITFIELD {s} (GET {field}|SET {field} {int}|INCRBY {field} {int}|OVERFLOW SAT|OVERFLOW FAIL)+
+        BITFIELD {s} (GET {field}|SET {field} {int}|INCRBY {field} {int}|OVERFLOW <SAT|FAIL>)+
         BITFIELD_RO {s} (GET {field})+
     """,
     "keys": """
