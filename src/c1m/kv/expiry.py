@@ -10,11 +10,8 @@ majority, all buckets are looked at.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from c1m.kv.database import Database, Shared
 
 NEVER_MS = 1 << 62
 
@@ -22,8 +19,6 @@ NEAR_MS = 1 << 20  # some 17 minutes: a key that expires sooner is in a bucket o
 FINE_MS = 1 << 7  # so many milliseconds, and is removed at most so late,
 COARSE_MS = 1 << 17  # and any other in one of two minutes
 STALE_MIN = 1_000  # so few are not worth a look
-
-SLICE = 250  # keys looked at in one go: about half a millisecond
 
 
 class Deadlines:
@@ -33,7 +28,8 @@ class Deadlines:
         self._buckets: dict[int, set[bytes]] = {}  # by the time to look
         self._times: list[int] = []  # the same times, as a heap
         self._open: deque[set[bytes]] = deque()  # buckets whose time has come
-        self._added = 0  # entries, since they were counted
+        self._added = 0  # entries when they were counted, and since
+        self._many = STALE_MIN  # so many are counted anew
 
     @property
     def next_ms(self) -> int:
@@ -47,7 +43,7 @@ class Deadlines:
         return sum(map(len, self._buckets.values())) + sum(map(len, self._open))
 
     def add(self, key: bytes, when_ms: int, now_ms: int) -> int:
-        """File a key that expires then; the time to look at it."""
+        """File a key that expires then; when to look at the latest."""
         if when_ms - now_ms < NEAR_MS:
             look_ms = -(-when_ms // FINE_MS) * FINE_MS
         else:
@@ -56,13 +52,20 @@ class Deadlines:
         if bucket is None:
             bucket = self._buckets[look_ms] = set()
             heappush(self._times, look_ms)
+            if self._added > self._many:
+                look_ms = now_ms  # to count
         bucket.add(key)
         self._added += 1
         return look_ms
 
-    def look(self, db: Database, count: int) -> int:
-        """Look at up to `count` keys and remove what has expired; how many it looked at."""
-        now_ms, expires = db.store.now_ms, db.expires
+    def look(
+        self,
+        expires: Mapping[bytes, int],
+        expire: Callable[[bytes], object],
+        now_ms: int,
+        count: int,
+    ) -> int:
+        """Look at up to `count` keys, call `expire` for what has; how many it looked at."""
         while self._times and self._times[0] <= now_ms:
             self._open.appendleft(self._buckets.pop(heappop(self._times)))
         looked = 0
@@ -75,28 +78,14 @@ class Deadlines:
                 if when_ms is None:
                     continue
                 if when_ms <= now_ms:
-                    db.expire(key)
+                    expire(key)
                 else:
                     self.add(key, when_ms, now_ms)
             if not bucket:
                 self._open.popleft()
-        if self._added > 2 * len(expires) + STALE_MIN and not self._open:
-            self._added = len(self)
-            if self._added > 2 * len(expires) + STALE_MIN:
-                self._look_at_all()
+        if self._added > self._many and not self._open:
+            self._added, self._many = len(self), 2 * len(expires) + STALE_MIN
+            if self._added > self._many:  # most are stale
+                self._open.extend(self._buckets.values())
+                self._buckets, self._times, self._added = {}, [], 0
         return looked
-
-    def _look_at_all(self) -> None:
-        self._open.extend(self._buckets.values())
-        self._buckets, self._times, self._added = {}, [], 0
-
-
-def expire_some(store: Shared, databases: list[Database], count: int = SLICE) -> None:
-    """Remove what has expired, looking at about `count` keys; `store.look_ms`: when to go on.
-
-    To be called when that time has come.
-    """
-    for db in databases:
-        if count > 0 and db.deadlines.next_ms <= store.now_ms:
-            count -= db.deadlines.look(db, count)
-    store.look_ms = min(db.deadlines.next_ms for db in databases)

@@ -50,8 +50,18 @@ def database_of(client: Client, text: bytes, error: bytes = NOT_AN_INTEGER) -> D
 @command("del", -2, "write", (1, -1, 1))
 def del_(client: Client, args: Args) -> bytes:
     """Remove keys."""
-    db, count = client.db, 0
-    for key in args[1:]:
+    return _remove(client.db, args[1:])
+
+
+@command("unlink", -2, "write fast", (1, -1, 1))
+def unlink(client: Client, args: Args) -> bytes:
+    """Remove keys: the same as DEL, which lets go of large values bit by bit, too."""
+    return _remove(client.db, args[1:])
+
+
+def _remove(db: Database, names: list[bytes]) -> bytes:
+    count = 0
+    for key in names:
         value = db.find(key)
         if value is not None:
             db.remove(key)
@@ -61,23 +71,20 @@ def del_(client: Client, args: Args) -> bytes:
     return number(count)
 
 
-@command("unlink", -2, "write fast", (1, -1, 1))
-def unlink(client: Client, args: Args) -> bytes:
-    """Remove keys; large values are let go bit by bit, as with DEL."""
-    return del_(client, args)
-
-
 @command("exists", -2, "readonly fast", (1, -1, 1))
 def exists(client: Client, args: Args) -> bytes:
     """How many of the keys there are; one that is named twice counts twice."""
-    find = client.db.find
-    return number(sum(find(key) is not None for key in args[1:]))
+    return _count(client.db, args[1:])
 
 
 @command("touch", -2, "readonly fast", (1, -1, 1))
 def touch(client: Client, args: Args) -> bytes:
     """How many of the keys there are; they count as used."""
-    return exists(client, args)
+    return _count(client.db, args[1:])
+
+
+def _count(db: Database, names: list[bytes]) -> bytes:
+    return number(sum(db.find(key) is not None for key in names))
 
 
 @command("type", 2, "readonly fast", (1, 1, 1))

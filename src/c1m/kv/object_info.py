@@ -49,7 +49,8 @@ def is_compact(store: Store, value: Any) -> bool:
     if len(value) > settings[f"{kind}-max-listpack-entries"]:
         return False
     texts = [*value, *value.values()] if isinstance(value, dict) else value.scores
-    return max(map(len, texts), default=0) <= settings[f"{kind}-max-listpack-value"]
+    longest: int = settings[f"{kind}-max-listpack-value"]
+    return max(map(len, texts), default=0) <= longest
 
 
 def _is_integer(text: bytes) -> bool:
