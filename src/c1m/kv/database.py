@@ -15,6 +15,7 @@ from c1m.kv.expiry import NEVER_MS, Deadlines
 from c1m.kv.garbage import LARGE, Garbage
 from c1m.kv.random_keys import RandomKeys
 from c1m.kv.snapshots import Snapshots
+from c1m.kv.weights import Weights
 from c1m.protocols.resp.requests import BULK_MAX
 
 Value = Any
@@ -27,6 +28,7 @@ class Shared:
     def __init__(self) -> None:
         self.now_ms = 0  # whoever runs commands sets it
         self.value_max = BULK_MAX  # bytes of a string
+        self._now_s = 0
         self.changes = 0  # since the start: what INFO calls rdb_changes_since_last_save
         self.expired = 0  # keys
         self.look_ms = NEVER_MS  # when to look which keys have expired
@@ -34,6 +36,13 @@ class Shared:
         self.ready: list[tuple[Database, bytes]] = []  # keys that came and are waited for
         self.listeners: list[Listener] = []  # called for each change: see Database.changed
         self.snapshots = Snapshots()  # what scans go through
+
+    @property
+    def now_s(self) -> int:
+        """Unix time in seconds: the same object for all of a second."""
+        if self.now_ms // 1000 != self._now_s:
+            self._now_s = self.now_ms // 1000
+        return self._now_s
 
     def flushed(self, db: Database) -> None:
         """All keys of a database were removed."""
@@ -58,6 +67,7 @@ class Database:
         self.expires: dict[bytes, int] = {}
         self.deadlines = Deadlines()
         self.random_keys = RandomKeys()
+        self.weights: Weights | None = None  # where memory is bounded
         self.watchers: dict[bytes, set[Any]] = {}  # the clients that WATCH a key
         self.waiting: dict[bytes, Any] = {}  # a key that a blocked client waits for
 
@@ -68,7 +78,14 @@ class Database:
         if key in self.expires and self.expires[key] <= self.store.now_ms:
             self.expire(key)
             return None
+        if self.weights is not None and self.weights.used is not None:
+            self.note_use(key)
         return self.data.get(key)
+
+    def note_use(self, key: bytes) -> None:
+        """The key is used now, where that is to be known."""
+        if self.weights is not None and self.weights.used is not None and key in self.data:
+            self.weights.used[key] = self.store.now_s
 
     def find_of(self, key: bytes, kind: type) -> Any:
         """The same, of one type. Raises CommandError (WRONGTYPE) for a value of another one."""
@@ -150,6 +167,10 @@ class Database:
                 garbage.throw(value)
         self.data, self.expires, self.deadlines = {}, {}, Deadlines()
         self.random_keys = RandomKeys()
+        if self.weights is not None:
+            garbage.throw(self.weights.of)
+            garbage.throw(self.weights.used)
+            self.weights = self.weights.leave()
         self.store.changes += 1
         self.store.flushed(self)
 
@@ -161,6 +182,7 @@ class Database:
         self.expires, other.expires = other.expires, self.expires
         self.deadlines, other.deadlines = other.deadlines, self.deadlines
         self.random_keys, other.random_keys = other.random_keys, self.random_keys
+        self.weights, other.weights = other.weights, self.weights
         for db in (self, other):
             self.store.ready += [(db, key) for key in db.waiting if key in db.data]
         self.store.changes += 1

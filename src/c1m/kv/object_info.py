@@ -79,9 +79,11 @@ def object_refcount(client: Client, args: Args) -> bytes:
 @command("object|idletime", 3, "readonly", (2, 2, 1))
 def object_idletime(client: Client, args: Args) -> bytes:
     """Seconds since a key was used; 0 where no policy of evicting keys asks for it."""
-    if client.db.data.get(args[2]) is None:
+    db = client.db
+    if args[2] not in db.data:  # `find` would use it
         return NULLS[client.protocol]
-    return number(0)
+    times = None if db.weights is None else db.weights.used
+    return number(client.store.now_s - times[args[2]] if times and args[2] in times else 0)
 
 
 @command("object|freq", 3, "readonly", (2, 2, 1))

@@ -9,6 +9,7 @@ from c1m.engine.contract import Slots
 from c1m.kv.channels import Subscriptions
 from c1m.kv.database import Database, Shared
 from c1m.kv.host import Host
+from c1m.kv.memory import Memory
 from c1m.kv.outbox import Outbox
 from c1m.kv.rows import IS_GUEST, Rows
 from c1m.kv.settings import Settings
@@ -37,6 +38,7 @@ class Store(Shared):
         self.subscriptions = Subscriptions(capacity)
         self.subscriptions.states = self.rows.state
         self.databases = [Database(index, self) for index in range(DATABASES)]
+        self.memory = Memory(self, self.databases)
         self.statistics = Statistics()
         self.settings = Settings()
         self.make_room: Callable[[], bool] | None = None  # where memory is bounded: is there room?
@@ -71,6 +73,14 @@ class Store(Shared):
         """See Shared."""
         if self.journal is not None:
             self.journal.wrote(db, keys)
+        self.settings.effects["maxmemory"] = self._bound_memory
+        self.settings.effects["maxmemory-policy"] = self.memory.set_policy
+        self.settings.effects["maxmemory-samples"] = self.memory.set_samples
+
+    def _bound_memory(self, limit: int) -> None:
+        self.memory.set_limit(limit)
+        self.make_room = self.memory.make_room if limit else None
+        self.guard()
 
     def guard(self) -> None:
         """After `make_room` or `write_refusal` was set: commands look at them from now on."""

@@ -1,4 +1,4 @@
-"""What is to be done between commands, a slice at a time: expired keys, garbage. Pure."""
+"""What is to be done between commands, a slice at a time: expired keys, eviction, garbage. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ def upkeep(store: Store) -> int | None:
     """
     if store.now_ms >= store.look_ms:
         expire_some(store)
+    is_waiting = store.memory.is_over and store.memory.make_room() and store.memory.is_over
     if store.garbage:
         store.garbage.sweep()
+        is_waiting = is_waiting or bool(store.garbage)
+    if is_waiting:
         return 0
     if store.look_ms >= NEVER_MS:
         return None

@@ -15,6 +15,7 @@ from c1m.engine.contract import Pieces, Slots
 from c1m.kv.clients import TOO_MANY, Clients
 from c1m.kv.intake import Intake
 from c1m.kv.store import Store
+from c1m.kv.upkeep import upkeep
 from c1m.server.server import App, CloseBatch, OpenBatch, Server
 from c1m.units import NS_PER_MS
 
@@ -75,6 +76,9 @@ class KeyValue(App):
             due_ms = self.intake.go_on()
             if due_ms is not None:
                 due_ns = now_ns + (due_ms - self.store.now_ms) * NS_PER_MS
+        wait_ms = upkeep(self.store)
+        if wait_ms is not None:
+            due_ns = min(due_ns, now_ns + wait_ms * NS_PER_MS)
         if self.persistence is not None:  # what changed is kept before anybody is told of it
             due_ns = min(due_ns, self.persistence.commit(now_ns) or NEVER_NS)
         self._send(server)

@@ -1,0 +1,76 @@
+"""What keys take in memory, estimated, and when they were used. Pure.
+
+A value of many members is weighed by a few of them: the time does not depend on its size.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+from sys import getsizeof
+from typing import Any
+
+ENTRY = 100  # bytes of a key's place in the table of keys and in that of weights, and the weight
+EXPIRY = 130  # the same of a key that expires: in the table of times and in a bucket, the time
+SAMPLES = 5  # members of a value that are looked at
+SORTED_MEMBER = 16 + 24  # bytes of a sorted set's member in a block, and its score
+
+
+def value_weight(value: Any, samples: int = SAMPLES) -> int:
+    """Bytes of a value; 0 samples: all of its members are looked at."""
+    if isinstance(value, bytes | bytearray):
+        return getsizeof(value)
+    if isinstance(value, dict):
+        most = len(value) if samples == 0 else samples
+        pairs = list(islice(value.items(), most))
+        return getsizeof(value) + _mean(value, [getsizeof(k) + getsizeof(v) for k, v in pairs])
+    if isinstance(value, set | deque):
+        return getsizeof(value) + _members_weight(value, value, samples)
+    scores = value.scores
+    own = getsizeof(scores) + SORTED_MEMBER * len(scores)
+    return own + _members_weight(scores, scores, samples)
+
+
+def _members_weight(value: Any, members: Iterable[bytes], samples: int) -> int:
+    most = len(value) if samples == 0 else samples
+    return _mean(value, list(map(getsizeof, islice(members, most))))
+
+
+def _mean(value: Any, sizes: list[int]) -> int:
+    """The sizes of all, from those of some."""
+    return len(value) * sum(sizes) // len(sizes) if sizes else 0
+
+
+class Sum:
+    """The weight of all databases' keys."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class Weights:
+    """Those of one database's keys."""
+
+    def __init__(self, sum_: Sum, *, has_times: bool = False) -> None:
+        self.sum = sum_
+        self.total = 0  # of this database
+        self.of: dict[bytes, int] = {}
+        self.used: dict[bytes, int] | None = {} if has_times else None  # when: Unix time, seconds
+
+    def weigh(self, key: bytes, value: Any, *, expires: bool) -> None:
+        """A key has changed (None: it is not there)."""
+        before = self.of.pop(key, 0)
+        now = 0
+        if value is not None:
+            now = ENTRY + getsizeof(key) + value_weight(value) + (EXPIRY if expires else 0)
+            self.of[key] = now
+        elif self.used is not None:
+            self.used.pop(key, None)
+        self.total += now - before
+        self.sum.bytes += now - before
+
+    def leave(self) -> Weights:
+        """All keys have gone: the weights of none."""
+        self.sum.bytes -= self.total
+        return Weights(self.sum, has_times=self.used is not None)
