@@ -85,6 +85,7 @@ IMPURE_WITH_REASON = {
     ("limits/reasons", "os"): "os.strerror, a table of texts",
     ("results/record", "pathlib"): "read and written where a path says",
     ("scenarios/loader", "os"): "a user's scenario is a file",
+    ("protocols/resp/requests", "io"): "BytesIO is memory only",
     ("scenarios/loader", "sys"): "what stands beside it can be imported",
 }
 

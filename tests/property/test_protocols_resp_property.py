@@ -1,4 +1,4 @@
-"""Requests in the batch form against the plain form, which reads one piece after the other."""
+"""Requests: the batch form against the plain form, and that, however cut, against a slow one."""
 
 from __future__ import annotations
 
@@ -9,18 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from c1m.protocols.resp import batch
+from c1m.protocols.resp import batch, requests
 from c1m.protocols.resp.batch import Uniform, uniform
 from c1m.protocols.resp.replies import command
-from c1m.protocols.resp.requests import Args, Requests
+from c1m.protocols.resp.requests import SHORT_MAX, Args, RequestBounds, Requests, whole
+from resp_streams import BOUNDS, NAME, STREAM, WORD, read_slowly
 
-# Words that look like what stands around them, and some of one length.
-WORD = st.one_of(
-    st.text("\r\n$*10", max_size=6).map(str.encode),
-    st.binary(min_size=2, max_size=2),
-    st.binary(max_size=12).map(lambda word: word.replace(b"\r\n", b"")),
-)
-NAME = st.sampled_from([b"GET", b"SET", b"get", b"*1", b"", b"\r\n"])
 EDGES = st.sampled_from([b"\r\n", b"\n", b"*2", b"$1\r\n", b"*1\r\n$4\r\nPING\r\n", b"$-1\r\n"])
 
 
@@ -35,9 +29,9 @@ def plain(pieces: list[bytes]) -> list[list[Args]] | None:
     """The commands of each piece; None where one is not whole or no request."""
     found = []
     for piece in pieces:
-        requests = Requests()
-        found.append(requests.feed(piece))
-        if not requests.is_idle:
+        reader = Requests()
+        found.append(reader.feed(piece))
+        if not reader.is_idle:
             return None
     return found
 
@@ -104,8 +98,8 @@ def test_whole_commands_of_one_kind_are_uniform(parts: list[list[list[bytes]]]) 
         b"*01\r\n$4\r\nPING\r\n",
         b"*1\r\n$04\r\nPING\r\n",
         b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPI",
-        b"*2\r\n$3\r\nGET\r\n\r\n" + b"x" * (batch.SHORT_MAX + 1) + b"\r\n",
-        command(b"GET", b"x" * (batch.SHORT_MAX + 1)),
+        b"*2\r\n$3\r\nGET\r\n\r\n" + b"x" * (SHORT_MAX + 1) + b"\r\n",
+        command(b"GET", b"x" * (SHORT_MAX + 1)),
         command(b"GET", b"x") + command(b"get", b"x"),
         command(b"GET", b"x") + command(b"GET", b"x", b"y"),
     ],
@@ -116,5 +110,40 @@ def test_what_is_not_uniform(piece: bytes, count: int) -> None:
 
 
 def test_arguments_as_long_as_may_be() -> None:
-    word = b"x" * batch.SHORT_MAX
+    word = b"x" * SHORT_MAX
     assert uniform([command(b"GET", word)]) == Uniform(b"GET", [[word]], None)
+
+
+# --- the plain form -----------------------------------------------------------------------------
+
+
+def cut(stream: bytes, places: list[int]) -> list[bytes]:
+    ends = [0, *sorted(places), len(stream)]
+    return [stream[i:j] for i, j in pairwise(ends)]
+
+
+@given(STREAM, st.lists(st.integers(0, 200), max_size=6), BOUNDS, st.booleans())
+@example(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n" * 2, [30], RequestBounds(), True)
+@example(b"x" * 24 + b"\r\n", [25], RequestBounds(inline=24), True)
+@example(b"*" + b"1" * 23 + b"\r\n", [25], RequestBounds(inline=24), True)
+def test_a_stream_is_read_alike_however_it_is_cut(
+    stream: bytes, places: list[int], bounds: RequestBounds, is_quick: bool
+) -> None:
+    wanted = read_slowly(stream, bounds)
+    with pytest.MonkeyPatch.context() as patch:
+        if not is_quick or bounds != RequestBounds():  # these bounds are below the quick way's
+            patch.setattr(requests, "whole", lambda piece: ([], 0))
+        for pieces in (cut(stream, places), cut(stream, list(range(len(stream))))):
+            reader = Requests(bounds)
+            commands = [args for piece in pieces for args in reader.feed(piece)]
+            assert (commands, reader.error, reader.is_idle) == wanted
+
+
+@given(STREAM, st.lists(st.integers(0, 200), max_size=6))
+def test_the_quick_way_reads_the_same(stream: bytes, places: list[int]) -> None:
+    wanted = read_slowly(stream, RequestBounds())
+    reader = Requests()
+    commands = [args for piece in cut(stream, places) for args in reader.feed(piece)]
+    assert (commands, reader.error, reader.is_idle) == wanted
+    quick, size = whole(stream)
+    assert read_slowly(stream[:size], RequestBounds()) == (quick, None, True)

@@ -7,18 +7,15 @@ not so is for the plain form (`requests`); a property test holds the two equal.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-SHORT_MAX = 4096  # bytes of an argument here: below any bound, and what is cheap to copy
-ARRAYS_MIN = 24  # commands from which on arrays are quicker than lists
+from c1m.protocols.resp.requests import LINES, SIZES
 
-_SIZES = [b"$%d" % size for size in range(SHORT_MAX + 1)]
-_COUNT = re.compile(rb"\*([1-9][0-9]{0,2})\r\n")
+ARRAYS_MIN = 24  # commands from which on arrays are quicker than lists
 
 Column = list[bytes]
 
@@ -38,16 +35,15 @@ def uniform(pieces: list[bytes]) -> Uniform | None:
     None of the pieces may be empty or follow on something unfinished. A name in another case is
     another kind, and so is an argument longer than SHORT_MAX: no bound needs to be looked at.
     """
-    match = _COUNT.match(pieces[0])
-    if match is None:
+    step = LINES.get(pieces[0].partition(b"\r\n")[0])
+    if step is None:
         return None
-    step = 2 * int(match[1]) + 1  # lines of a command
     words = pieces[0].split(b"\r\n", step)
     if len(words) <= step or not pieces[-1].startswith(b"\r\n".join(words[:3])):
         return None
     try:
         return _alike(pieces, words[:step]) or _by_lines(pieces, step)
-    except IndexError:  # of _SIZES
+    except IndexError:  # of SIZES
         return None
 
 
@@ -59,7 +55,7 @@ def _alike(pieces: list[bytes], words: list[bytes]) -> Uniform | None:
     size = sum(map(len, words)) + 2 * len(words)
     sizes = list(map(len, pieces))
     count, rest = divmod(sum(sizes), size)
-    if rest or count < ARRAYS_MIN or any(_SIZES[len(w)] != s for s, w in _pairs(words)):
+    if rest or count < ARRAYS_MIN or any(SIZES[len(w)] != s for s, w in _pairs(words)):
         return None
     counts = None
     if sizes.count(size) != len(sizes):
@@ -98,13 +94,13 @@ def _by_lines(pieces: list[bytes], step: int) -> Uniform | None:
     lines = b"".join(pieces).split(b"\r\n")
     last = lines.pop()
     count, rest = divmod(len(lines), step)
-    if last or rest or lines[1] != _SIZES[len(lines[2])]:
+    if last or rest or lines[1] != SIZES[len(lines[2])]:
         return None
     if any(lines[i::step].count(lines[i]) != count for i in range(3)):
         return None
     columns = [lines[i::step] for i in range(4, step, 2)]
     for i, column in enumerate(columns):
-        if list(map(_SIZES.__getitem__, map(len, column))) != lines[3 + 2 * i :: step]:
+        if list(map(SIZES.__getitem__, map(len, column))) != lines[3 + 2 * i :: step]:
             return None
     ends = [piece.count(b"\r\n") for piece in pieces]
     if any(count % step for count in ends) or not all(piece[-1] == 10 for piece in pieces):
