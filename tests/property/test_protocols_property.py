@@ -78,6 +78,57 @@ def test_what_does_not_end_is_returned_at_a_bound(
     assert came == [b"x" * 110] and len(inbox) == 0
 
 
+LINES = st.sampled_from(
+    [
+        b"+OK",
+        b"-ERR x",
+        b":1",
+        b"_",
+        b"#t",
+        b",1.5",
+        b",inf",
+        b"(12",
+        b"$-1",
+        b"*-1",
+        b"?",
+        b"",
+        b"$x",
+    ]
+)
+VALUES = st.recursive(
+    LINES.map(lambda line: line + b"\r\n")
+    | st.tuples(st.sampled_from([b"$", b"!", b"="]), st.binary(max_size=9)).map(
+        lambda each: b"%b%d\r\n%b\r\n" % (each[0], len(each[1]), each[1])
+    ),
+    lambda values: st.tuples(st.sampled_from([b"*", b"~", b">", b"%", b"|"]), st.lists(values)).map(
+        lambda each: aggregate(*each)
+    ),
+    max_leaves=8,
+)
+
+
+def aggregate(kind: bytes, parts: list[bytes]) -> bytes:
+    """Replies as one; for a map as many as there are pairs, and attributes before a reply."""
+    if kind in b"%|":
+        parts = parts[: len(parts) // 2 * 2]
+        text = b"%b%d\r\n" % (kind, len(parts) // 2) + b"".join(parts)
+        return text + b"+behind\r\n" if kind == b"|" else text
+    return b"%b%d\r\n" % (kind, len(parts)) + b"".join(parts)
+
+
+@given(VALUES)
+def test_where_a_reply_of_any_type_ends(reply: bytes) -> None:
+    assert resp.reply_size(reply) == resp.reply_size(reply + b":1\r\n") == len(reply)
+    assert not any(resp.reply_size(reply[:at]) for at in range(len(reply)))
+
+
+def test_deep_replies_and_long_counts() -> None:
+    deep = b"*1\r\n" * 100_000
+    assert resp.reply_size(deep) == 0 and resp.reply_size(deep + b":1\r\n") == len(deep) + 4
+    assert resp.reply_size(b"*9999999999\r\n:1\r\n") == 0
+    assert resp.reply_size(b"*99999999999\r\n:1\r\n") == 14
+
+
 @given(st.lists(st.binary(max_size=20), min_size=1))
 def test_a_command_is_an_array_of_bulk_strings(words: list[bytes]) -> None:
     command = resp.command(*words)

@@ -1,7 +1,10 @@
 """What servers answer: how a reply is encoded, and where one ends. Pure.
 
-A reply is a line that begins with its type: `+` a text, `-` an error, `:` an integer, `$` the
-length of a bulk string that follows, `*` the count of replies that follow.
+A reply is a line that begins with its type. RESP2: `+` a text, `-` an error, `:` an integer, `$`
+the length of a bulk string that follows, `*` the count of replies that follow. RESP3 adds `_` null,
+`#` a boolean, `,` a double, `(` a big number; of lengths `!` an error and `=` a verbatim string; of
+counts `~` a set, `>` a push, `%` a map and `|` attributes, which stand before the reply proper.
+Redis sends no streamed types, and they are not known here.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from c1m.engine.ragged import Ragged
 
 INTEGER_MAX = 22  # bytes of the longest: a sign, 19 digits and what is around them
 
-_LENGTH = re.compile(rb"-?[0-9]{1,18}")  # what int() takes beyond that is no length: --5, 1_0
-
+# What int() takes beyond this is no length: --5, 1_0; and no reply has more than ten digits' worth.
+_LENGTH = re.compile(rb"-?[0-9]{1,10}")
+_REPLIES_PER_COUNT = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}
 
 OK = b"+OK\r\n"
 NIL = b"$-1\r\n"
@@ -44,6 +48,18 @@ def double(number: float, protocol: int) -> bytes:
     """A float with 17 significant digits: a double in RESP3, a bulk string in RESP2."""
     text = b"%.17g" % number
     return b",%b\r\n" % text if protocol == 3 else b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+def boolean(is_true: object, protocol: int) -> bytes:
+    """Yes or no: a boolean in RESP3, 1 or 0 in RESP2."""
+    if protocol == 3:
+        return b"#t\r\n" if is_true else b"#f\r\n"
+    return b":1\r\n" if is_true else b":0\r\n"
+
+
+def big_number(number: int, protocol: int) -> bytes:
+    """An integer of any size: a big number in RESP3, a bulk string in RESP2."""
+    return b"(%d\r\n" % number if protocol == 3 else bulk(b"%d" % number)
 
 
 def error(text: bytes) -> bytes:
@@ -118,10 +134,11 @@ def command(*words: bytes) -> bytes:
 
 
 def reply_size(stream: bytes) -> int:
-    """Bytes of the first whole RESP2 reply that `stream` begins with; 0: more must come.
+    """Bytes of the first whole reply that `stream` begins with; 0: more must come.
 
-    Nested arrays are followed without recursion. A line of an unknown type is a reply of its own,
-    and so is a length that is no number: what is garbled ends somewhere, too.
+    Attributes belong to the reply behind them. Nested replies are followed without recursion. A
+    line of an unknown type is a reply of its own, and so is a length that is no number: what is
+    garbled ends somewhere, too.
     """
     at, due = 0, 1
     while due:
@@ -130,15 +147,16 @@ def reply_size(stream: bytes) -> int:
             return 0
         kind, text = stream[at : at + 1], stream[at + 1 : end]
         at, due = end + 2, due - 1
-        if kind not in b"$*" or not _LENGTH.fullmatch(text):
+        if kind in b":+-" or not _LENGTH.fullmatch(text):
             continue
-        size = int(text)
-        if kind == b"*":
-            due += max(size, 0)
-        elif size >= 0:
-            at += size + 2
-            if at > len(stream):
-                return 0
+        if kind in b"$!=":
+            size = int(text)
+            if size >= 0:
+                at += size + 2
+                if at > len(stream):
+                    return 0
+        elif kind in _REPLIES_PER_COUNT:
+            due += max(int(text), 0) * _REPLIES_PER_COUNT[kind] + (kind == b"|")
     return at
 
 
