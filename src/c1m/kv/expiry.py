@@ -13,6 +13,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 
+# The keys in the order in which they came: what was made together goes together, and its memory
+# with it. In the order of a set, 1,000,000 keys keep all of it up to the last, which takes 10 ms.
+Bucket = dict[bytes, None]
+
 NEVER_MS = 1 << 62
 
 NEAR_MS = 1 << 20  # some 17 minutes: a key that expires sooner is in a bucket of
@@ -25,9 +29,9 @@ class Deadlines:
     """When to look at which keys of one database."""
 
     def __init__(self) -> None:
-        self._buckets: dict[int, set[bytes]] = {}  # by the time to look
+        self._buckets: dict[int, Bucket] = {}  # by the time to look
         self._times: list[int] = []  # the same times, as a heap
-        self._open: deque[set[bytes]] = deque()  # buckets whose time has come
+        self._open: deque[Bucket] = deque()  # buckets whose time has come
         self._added = 0  # entries when they were counted, and since
         self._many = STALE_MIN  # so many are counted anew
 
@@ -50,11 +54,11 @@ class Deadlines:
             look_ms = when_ms // COARSE_MS * COARSE_MS
         bucket = self._buckets.get(look_ms)
         if bucket is None:
-            bucket = self._buckets[look_ms] = set()
+            bucket = self._buckets[look_ms] = {}
             heappush(self._times, look_ms)
             if self._added > self._many:
                 look_ms = now_ms  # to count
-        bucket.add(key)
+        bucket[key] = None
         self._added += 1
         return look_ms
 
@@ -73,7 +77,7 @@ class Deadlines:
             bucket = self._open[0]
             while bucket and looked < count:
                 looked += 1
-                key = bucket.pop()
+                key = bucket.popitem()[0]
                 when_ms = expires.get(key)
                 if when_ms is None:
                     continue

@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any
 
 LARGE = 1_000  # members of what is not let go at once
-SLICE = 4_000  # members let go in one go: about half a millisecond
+SLICE = 1_000  # members let go in one go: about half a millisecond
 
 
 class Garbage:

@@ -6,9 +6,8 @@ A value of many members is weighed by a few of them: the time does not depend on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import islice
-from sys import getsizeof
 from typing import Any
 
 ENTRY = 100  # bytes of a key's place in the table of keys and in that of weights, and the weight
@@ -17,27 +16,35 @@ SAMPLES = 5  # members of a value that are looked at
 SORTED_MEMBER = 16 + 24  # bytes of a sorted set's member in a block, and its score
 
 
+def key_weight(key: bytes, value: Any, *, expires: bool, samples: int = SAMPLES) -> int:
+    """Bytes of a key and its value."""
+    own: int = ENTRY + key.__sizeof__() + (EXPIRY if expires else 0)
+    return own + value_weight(value, samples)
+
+
 def value_weight(value: Any, samples: int = SAMPLES) -> int:
     """Bytes of a value; 0 samples: all of its members are looked at."""
+    own: int = value.__sizeof__()
     if isinstance(value, bytes | bytearray):
-        return getsizeof(value)
+        return own
     if isinstance(value, dict):
-        most = len(value) if samples == 0 else samples
+        most = samples or len(value)
         pairs = list(islice(value.items(), most))
-        return getsizeof(value) + _mean(value, [getsizeof(k) + getsizeof(v) for k, v in pairs])
+        sizes = [key.__sizeof__() + text.__sizeof__() for key, text in pairs]
+        return own + _mean(value, sizes)
     if isinstance(value, set | deque):
-        return getsizeof(value) + _members_weight(value, value, samples)
-    scores = value.scores
-    own = getsizeof(scores) + SORTED_MEMBER * len(scores)
-    return own + _members_weight(scores, scores, samples)
+        return own + _members_weight(value, samples)
+    scores: dict[bytes, float] = value.scores
+    own = scores.__sizeof__() + SORTED_MEMBER * len(scores)
+    return own + _members_weight(scores, samples)
 
 
-def _members_weight(value: Any, members: Iterable[bytes], samples: int) -> int:
-    most = len(value) if samples == 0 else samples
-    return _mean(value, list(map(getsizeof, islice(members, most))))
+def _members_weight(members: Collection[bytes], samples: int) -> int:
+    most = samples or len(members)
+    return _mean(members, [member.__sizeof__() for member in islice(members, most)])
 
 
-def _mean(value: Any, sizes: list[int]) -> int:
+def _mean(value: Collection[bytes], sizes: list[int]) -> int:
     """The sizes of all, from those of some."""
     return len(value) * sum(sizes) // len(sizes) if sizes else 0
 
@@ -63,7 +70,7 @@ class Weights:
         before = self.of.pop(key, 0)
         now = 0
         if value is not None:
-            now = ENTRY + getsizeof(key) + value_weight(value) + (EXPIRY if expires else 0)
+            now = key_weight(key, value, expires=expires)
             self.of[key] = now
         elif self.used is not None:
             self.used.pop(key, None)
