@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -114,3 +115,37 @@ def _number(line: bytes) -> int | None:
     if not re.fullmatch(rb"0|-?[1-9][0-9]*", text) or not -(1 << 63) <= int(text) < 1 << 63:
         return None
     return int(text)
+
+
+class Watched(bytes):
+    """Bytes that count how many of them were looked at or copied."""
+
+    seen = 0
+
+    def find(self, what: bytes, at: int = 0) -> int:  # type: ignore[override]
+        found = super().find(what, at)
+        Watched.seen += (len(self) if found < 0 else found) - at
+        return found
+
+    def split(self, mark: bytes) -> list[bytes]:  # type: ignore[override]
+        Watched.seen += len(self)
+        return super().split(mark)
+
+    def __contains__(self, what: object) -> bool:
+        Watched.seen += len(self)
+        return super().__contains__(what)  # type: ignore[operator]
+
+    def __getitem__(self, where: object) -> bytes:  # type: ignore[override]
+        part = super().__getitem__(where)  # type: ignore[call-overload]
+        if isinstance(part, int):
+            return part  # type: ignore[return-value]
+        Watched.seen += len(part)
+        return part if where == slice(0, None, None) else Watched(part)
+
+    def __radd__(self, before: Any) -> Any:
+        Watched.seen += len(self)
+        if isinstance(before, bytearray):
+            before.extend(self)
+            return before
+        Watched.seen += len(before)
+        return Watched(before + bytes(self))

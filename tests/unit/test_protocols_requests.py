@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from c1m.protocols.resp.replies import command
@@ -15,6 +13,7 @@ from c1m.protocols.resp.requests import (
     Requests,
     whole,
 )
+from resp_streams import Watched
 
 ERROR = b"ERR Protocol error: "
 GUEST = RequestBounds(is_guest=True)
@@ -145,40 +144,6 @@ def test_what_is_whole_is_cut_at_once() -> None:
     assert whole(ping + b"PING\r\n") == ([[b"PING"]], len(ping))
     assert whole(ping + command(b"SET", b"k", b"\r\n")) == ([], 0)
     assert whole(b"") == whole(b"P") == whole(b"PING\r\n") == ([], 0)
-
-
-class Watched(bytes):
-    """Bytes that count how many of them were looked at or copied."""
-
-    seen = 0
-
-    def find(self, what: bytes, at: int = 0) -> int:  # type: ignore[override]
-        found = super().find(what, at)
-        Watched.seen += (len(self) if found < 0 else found) - at
-        return found
-
-    def split(self, mark: bytes) -> list[bytes]:  # type: ignore[override]
-        Watched.seen += len(self)
-        return super().split(mark)
-
-    def __contains__(self, what: object) -> bool:
-        Watched.seen += len(self)
-        return super().__contains__(what)  # type: ignore[operator]
-
-    def __getitem__(self, where: object) -> bytes:  # type: ignore[override]
-        part = super().__getitem__(where)  # type: ignore[call-overload]
-        if isinstance(part, int):
-            return part  # type: ignore[return-value]
-        Watched.seen += len(part)
-        return part if where == slice(0, None, None) else Watched(part)
-
-    def __radd__(self, before: Any) -> Any:
-        Watched.seen += len(self)
-        if isinstance(before, bytearray):
-            before.extend(self)
-            return before
-        Watched.seen += len(before)
-        return Watched(before + bytes(self))
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])

@@ -1,0 +1,1 @@
+"""Long runs of random input: `python -m tests.fuzz resp --seconds 60`."""
