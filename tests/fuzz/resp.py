@@ -7,18 +7,18 @@ Replies: where one ends is where hiredis, if it is installed, says that it does.
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 from c1m.protocols.resp.batch import uniform
 from c1m.protocols.resp.replies import command, reply_size
 from c1m.protocols.resp.requests import Args, RequestBounds, Requests, whole
 from resp_streams import Watched, read_slowly
 
-try:
-    import hiredis
-except ImportError:
-    hiredis = None  # type: ignore[assignment]
+hiredis: Any = import_module("hiredis") if find_spec("hiredis") else None
 
 WIDE = RequestBounds()
 NARROW = (
