@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "aio": {"engine", "loop", "results", "server"},
     "serving": {"aio", "loop", "server"},
     "kv": {"engine", "protocols"},
-    "apps": {"engine", "kv", "protocols", "server"},
+    "apps": {"engine", "kernel", "kv", "protocols", "server"},
     "loadgen": {"engine", "kernel", "limits", "loop", "results", "scenarios"},
     "report": {"results"},
     "cli": {

@@ -29,3 +29,8 @@ def wall_time_s() -> float:
 def unix_time_ms() -> int:
     """Milliseconds since 1970: what keys expire by."""
     return time.time_ns() // 1_000_000
+
+
+def unix_time_us() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1_000

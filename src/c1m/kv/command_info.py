@@ -29,6 +29,18 @@ ALL_CATEGORIES = (
     "hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous",
     "connection", "transaction", "scripting",
 )  # fmt: skip
+_GROUP_OF = {
+    "asking": "cluster", "cluster": "cluster", "dbsize": "server", "flushall": "server",
+    "flushdb": "server", "function": "scripting", "readonly": "cluster", "readwrite": "cluster",
+    "script": "scripting", "select": "connection", "swapdb": "server", "wait": "generic",
+}  # fmt: skip
+_OTHERS = {
+    "asking": {"connection"}, "command": {"connection"}, "dbsize": {"keyspace"},
+    "flushall": {"keyspace"},
+    "flushdb": {"keyspace"}, "function": {"scripting"}, "lastsave": {"admin", "dangerous"},
+    "readonly": {"connection"}, "readwrite": {"connection"}, "role": {"admin"},
+    "script": {"scripting"}, "swapdb": {"keyspace"}, "wait": {"connection"},
+}  # fmt: skip
 _DANGEROUS = {"flushall", "flushdb", "info", "keys", "role", "swapdb", "sort"}
 _FLAGS = "loading stale"
 
@@ -37,19 +49,23 @@ def group_of(row: Command) -> str:
     """The group of Redis's reference that a command is in."""
     if row.name.startswith("bz"):
         return "sorted-set"
-    return GROUPS.get(row.group.partition("_")[0], "generic")
+    found = _GROUP_OF.get(row.name.partition("|")[0])
+    return found or GROUPS.get(row.group.partition("_")[0], "generic")
 
 
 def categories(row: Command) -> list[str]:
     """The categories of access control, in Redis's order."""
-    found = {_CATEGORIES.get(group_of(row), "")}
+    container, _, subcommand = row.name.partition("|")
+    if row.subcommands is not None and container != "command":
+        return ["slow"]
+    found = set(_OTHERS.get(container, ()))
+    if row.name not in ("wait", "pubsub|help"):
+        found.add(_CATEGORIES.get(group_of(row), ""))
     found |= {"read"} if "readonly" in row.flags else set()
     found |= row.flags & {"write", "admin", "pubsub", "blocking"}
     found.add("fast" if "fast" in row.flags else "slow")
     if "admin" in row.flags or row.name in _DANGEROUS:
         found.add("dangerous")
-    if row.name in ("flushall", "flushdb", "keys", "swapdb"):
-        found.add("keyspace")
     return [category for category in ALL_CATEGORIES if category in found]
 
 
@@ -177,13 +193,13 @@ def keys_of(args: Args) -> list[bytes]:
     return keys
 
 
-@command("command|getkeys", -3, _FLAGS)
+@command("command|getkeys", -4, _FLAGS)
 def command_getkeys(client: Client, args: Args) -> bytes:
     """The keys among the arguments of a command."""
     return bulks(keys_of(args[2:]))
 
 
-@command("command|getkeysandflags", -3, _FLAGS)
+@command("command|getkeysandflags", -4, _FLAGS)
 def command_getkeysandflags(client: Client, args: Args) -> bytes:
     """The same, and whether they are read (RO) or written (RW)."""
     keys = keys_of(args[2:])

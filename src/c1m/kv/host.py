@@ -20,6 +20,16 @@ class Usage:
 
 
 @dataclass(slots=True)
+class Kept:
+    """What the disk has of the data."""
+
+    is_failing: bool
+    unsaved: int  # changes that may not be on the disk yet
+    saved_ms: int  # Unix time: what was written before is on the disk
+    durability: str
+
+
+@dataclass(slots=True)
 class Host:
     """Facts are set at the start; the functions are called when somebody asks."""
 
@@ -35,5 +45,6 @@ class Host:
     usage: Callable[[], Usage] = field(default=Usage)
     used: Callable[[], int] | None = None  # bytes that count against maxmemory, where counted
     now_us: Callable[[], int] | None = None  # Unix time, finer than the tick's
+    kept: Callable[[], Kept] | None = None  # None: nothing is kept
     save: Callable[[], None] | None = None  # until all is on disk; None: nothing is kept
     stop: Callable[[], None] | None = None  # ends the server

@@ -27,7 +27,7 @@ def info(client: Client, args: Args) -> bytes:
     for name, section in SECTIONS.items():
         if name in wanted:
             lines = "".join(f"{key}:{value}\r\n" for key, value in section(client.store))
-            texts.append(f"# {name.capitalize()}\r\n{lines}")
+            texts.append(f"# {_TITLES.get(name) or name.capitalize()}\r\n{lines}")
     return verbatim("\r\n".join(texts).encode("latin-1"), client.protocol)
 
 
@@ -112,30 +112,30 @@ def _memory(store: Store) -> Lines:
 
 
 def _persistence(store: Store) -> Lines:
-    journal = getattr(store, "journal", None)
-    is_failing = journal is not None and journal.failure
+    kept = store.host.kept() if store.host.kept is not None else None
+    status = "err" if kept is not None and kept.is_failing else "ok"
     return {
         "loading": 0,
-        "rdb_changes_since_last_save": store.changes if journal is None else journal.unsaved,
+        "rdb_changes_since_last_save": store.changes if kept is None else kept.unsaved,
         "rdb_bgsave_in_progress": 0,
         "rdb_last_save_time": last_save_ms(store) // 1000,
-        "rdb_last_bgsave_status": "err" if is_failing else "ok",
+        "rdb_last_bgsave_status": status,
         "rdb_last_bgsave_time_sec": -1,
         "rdb_current_bgsave_time_sec": -1,
-        "aof_enabled": int(journal is not None),
+        "aof_enabled": int(kept is not None),
         "aof_rewrite_in_progress": 0,
         "aof_rewrite_scheduled": 0,
         "aof_last_rewrite_time_sec": -1,
         "aof_current_rewrite_time_sec": -1,
         "aof_last_bgrewrite_status": "ok",
-        "aof_last_write_status": "err" if is_failing else "ok",
+        "aof_last_write_status": status,
+        "c1m_durability": "none" if kept is None else kept.durability,
     }.items()
 
 
 def last_save_ms(store: Store) -> int:
     """When all was on disk last; the start where nothing is kept."""
-    journal = getattr(store, "journal", None)
-    return store.host.started_ms if journal is None else int(journal.last_sync_ms)
+    return store.host.started_ms if store.host.kept is None else store.host.kept().saved_ms
 
 
 def _stats(store: Store) -> Lines:
@@ -224,4 +224,5 @@ SECTIONS: dict[str, Callable[[Store], Lines]] = {
     "cluster": lambda store: [("cluster_enabled", 0)],
     "keyspace": _keyspace,
 }
+_TITLES = {"cpu": "CPU"}
 _ONLY_WHEN_ASKED = {"commandstats", "latencystats"}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 
-from c1m.kv.arguments import integer
 from c1m.kv.client import Client
 from c1m.kv.command_info import ALL_CATEGORIES, categories, rows
 from c1m.kv.commands import Args, command
@@ -69,15 +67,3 @@ def acl_cat(client: Client, args: Args) -> bytes:
         raise CommandError(b"ERR Unknown category '%b'" % args[2])
     found = [row.name.encode() for row in rows() if category in categories(row)]
     return array([bulk(name) for name in found])
-
-
-@command("acl|genpass", -2, _FLAGS)
-def acl_genpass(client: Client, args: Args) -> bytes:
-    """A random password of so many bits, in hexadecimal digits."""
-    wrong = b"ERR ACL GENPASS argument must be the number of bits for the output password, a "
-    wrong += b"positive number up to 4096"
-    bits = integer(args[2]) if len(args) > 2 else 256
-    if not 0 < bits <= 4096:
-        raise CommandError(wrong)
-    digits = (bits + 3) // 4
-    return bulk(secrets.token_hex((digits + 1) // 2)[:digits].encode())

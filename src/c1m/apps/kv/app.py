@@ -8,16 +8,18 @@ import numpy as np
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.apps.kv.connections import Addresses, IdleConnections
+from c1m.apps.kv.hosting import host_of
 from c1m.apps.kv.output_limits import LOOK_BYTES, OutputLimits
 from c1m.apps.kv.persistence import Persistence
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots
 from c1m.kv.clients import TOO_MANY, Clients
 from c1m.kv.intake import Intake
+from c1m.kv.notifications import Notifications
 from c1m.kv.store import Store
 from c1m.kv.upkeep import upkeep
 from c1m.server.server import App, CloseBatch, OpenBatch, Server
-from c1m.units import NS_PER_MS
+from c1m.units import NS_PER_MS, NS_PER_S
 
 NEVER_NS = 1 << 62
 
@@ -52,8 +54,12 @@ class KeyValue(App):
         self.limits = OutputLimits(self.store.out, server.engine.unsent, self.clients.state)
         self.intake = Intake(self.clients)
         self.idle = IdleConnections(self.store)
+        self.store.settings["maxclients"] = server.capacity
         self.store.addresses = Addresses(server)
+        self.store.host = host_of(server, self.persistence)
         self.store.statistics.now_ns = server.clock.now_ns
+        self.notifications = Notifications(self.store)
+        self._sampled_ns = 0
 
     def on_open(self, batch: OpenBatch, server: Server) -> None:
         self.store.now_ms = unix_time_ms()
@@ -71,6 +77,10 @@ class KeyValue(App):
         self.store.now_ms = unix_time_ms()
         self.limits.enforce(now_ns)
         self.idle.enforce(now_ns)
+        if now_ns - self._sampled_ns >= NS_PER_S:
+            self._sampled_ns = now_ns
+            network = server.engine.statistics()
+            self.store.statistics.sample(now_ns, network.received_bytes, network.sent_bytes)
         waiting, due_ns = self.store.waiting, NEVER_NS
         if waiting.unblocked or waiting.has_times:
             due_ms = self.intake.go_on()

@@ -45,8 +45,11 @@ class Flusher(threading.Thread):
     def round(self) -> None:
         """Flush once, where it is time to."""
         is_long = self._log_bytes() > LOG_BYTES_MAX
-        if not (is_long or self._is_each_second):
-            return
+        if is_long or self._is_each_second:
+            self.flush(is_long)
+
+    def flush(self, is_long: bool = False) -> None:
+        """Flush what is written; may be called by the thread that writes, too."""
         begun_ns, changes = self._clock.now_ns(), self._store.changes
         try:
             self._flush(is_long)

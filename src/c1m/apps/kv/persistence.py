@@ -21,6 +21,7 @@ from c1m.clock import Clock, SystemClock
 from c1m.errors import C1mError, UsageError
 from c1m.kv.database import Database
 from c1m.kv.encoding import NEVER, entry_of, seal
+from c1m.kv.errors import CommandError
 from c1m.kv.journal import Journal
 from c1m.kv.store import DATABASES, Store
 from c1m.protocols.resp.replies import error
@@ -119,6 +120,19 @@ class Persistence:
         if len(self.journal):
             return self._retry_ns
         return now_ns if self._fold_end else None
+
+    def now_ns(self) -> int:
+        """The time that `flusher.flushed_ns` is of."""
+        return self._clock.now_ns()
+
+    def save(self) -> None:
+        """Keep what was written so far, and flush it. Raises CommandError where that fails."""
+        self._try(self._clock.now_ns())
+        if self.flusher is not None:
+            self.flusher.flush()
+        self._say_failure()
+        if self._store.write_refusal:
+            raise CommandError(self._store.write_refusal)
 
     def _try(self, now_ns: int) -> None:
         try:
