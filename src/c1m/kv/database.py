@@ -35,6 +35,7 @@ class Shared:
         self.garbage = Garbage()  # what was removed and is too large to go at once
         self.ready: list[tuple[Database, bytes]] = []  # keys that came and are waited for
         self.listeners: list[Listener] = []  # called for each change: see Database.changed
+        self.journal: Any = None  # where the data is kept: the Journal
         self.snapshots = Snapshots()  # what scans go through
 
     @property
@@ -148,6 +149,8 @@ class Database:
                 client.is_stale = True
         for listener in self.store.listeners:
             listener(self, key, event, kind)
+        if self.store.journal is not None:
+            self.store.journal.changed(self, key, event)
 
     def all_changed(self, *others: dict[bytes, Value]) -> None:
         """Before all keys are removed, or replaced by `others`: tell those who watch one."""

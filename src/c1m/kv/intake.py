@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise, repeat
 from operator import itemgetter
 
 from c1m.engine.contract import Pieces
@@ -60,6 +60,15 @@ class Intake:
         if replies is None:
             return False
         self.store.statistics.calls[found.name.decode().lower()] += len(replies)
+        journal = self.store.journal
+        if journal is not None and journal.has_written:
+            if found.counts is not None:
+                slots = list(chain.from_iterable(map(repeat, slots, found.counts)))
+            for slot, reply in zip(slots, replies, strict=True):
+                self.store.out.say(slot, reply)
+                journal.mark(slot)
+            journal.has_written = False
+            return True
         if found.counts is not None:
             ends = accumulate(found.counts, initial=0)
             replies = [b"".join(replies[start:end]) for start, end in pairwise(ends)]
@@ -93,6 +102,7 @@ class Intake:
                 out.append(reply)
                 if journal is not None and journal.has_written:
                     journal.mark(slot)
+                    journal.has_written = False
             elif client.later is not None:
                 client.later.extend(left)
         requests = self.unfinished.get(slot)

@@ -40,34 +40,27 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.is_strict = False  # a reply leaves only after its write is on disk
-        self.has_written = False  # the command that ran last: whoever looks resets it
+        self.has_written = False  # the command that ran last, if `is_strict`: who marks resets it
         self.written: list[tuple[list[bytes], int]] = []  # replies of writes: pieces, and which
         self.are_places_new = False  # databases were swapped
         self.changes = [Changes() for _ in range(DATABASES)]
         self.keys: list[dict[bytes, None]] = [{} for _ in range(DATABASES)]
         self._touched: list[tuple[int, bytes]] | None = None  # by the command that runs
-        store.listeners.append(self.changed)
         store.journal = self
-
-    @property
-    def allows_quick(self) -> bool:
-        """Writes may take the quick path, which says `wrote` afterwards."""
-        return not (self.is_strict or self.store.write_refusal)
 
     def mark(self, slot: int) -> None:
         """A connection's last reply is of a command that wrote: should that not be kept, the reply
         is not to say so.
         """
-        self.has_written = False
-        if self.is_strict:
-            pieces = self.store.out.of(slot)
+        pieces = self.store.out.of(slot)
+        if pieces:  # a client may have asked for silence
             self.written.append((pieces, len(pieces) - 1))
 
     # --- what happens -------------------------------------------------------------------------
 
-    def changed(self, db: Database, key: bytes, event: bytes, kind: str) -> None:
-        """A listener of the store."""
-        self.has_written = True
+    def changed(self, db: Database, key: bytes, event: bytes) -> None:
+        """A key was changed."""
+        self.has_written = self.is_strict
         if self._touched is None or event == b"expired":
             self.changes[db.place].whole[key] = None
         else:
@@ -75,18 +68,20 @@ class Journal:
 
     def wrote(self, db: Database, keys: Iterable[bytes]) -> None:
         """Keys were changed without `changed`."""
+        self.has_written = self.is_strict
         self.changes[db.place].whole.update(dict.fromkeys(keys))
 
     def flushed(self, db: Database) -> None:
         """All keys of a database are gone."""
-        self.has_written = True
+        self.has_written = self.is_strict
         changes = self.changes[db.place] = Changes()
         changes.is_flushed = True
 
     def swapped(self, one: Database, other: Database) -> None:
         """Two databases have each other's keys now."""
         one.place, other.place = other.place, one.place
-        self.are_places_new = self.has_written = True
+        self.are_places_new = True
+        self.has_written = self.is_strict
 
     def run(self, client: Client, command: Command, args: Args) -> bytes | None:
         """Run a command that may write. Raises CommandError."""

@@ -53,6 +53,7 @@ def wrote(db: Database, keys: Column, event: bytes, kind: str) -> None:
             db.changed(key, event, kind)
     else:
         db.store.changes += len(keys)
+        db.store.wrote(db, keys)
 
 
 def number(value: int) -> bytes:
@@ -126,7 +127,7 @@ def _aggregates(db: Database, keys: Column, kind: type) -> bool:
     """Whether all these keys hold values of this type now, and nobody wants to know how they change
     (who keeps them keeps the commands, see `execute`).
     """
-    if db.store.listeners:
+    if db.store.listeners or db.store.journal is not None:
         return False
     return not has_expired(db, keys) and set(map(type, map(db.data.get, keys))) == {kind}
 

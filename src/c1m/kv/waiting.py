@@ -123,3 +123,5 @@ class Waiting:
                     except CommandError as refusal:
                         reply = error(refusal.text)
                     self._end(waiter, reply)
+                    if shared.journal is not None and shared.journal.has_written:
+                        shared.journal.mark(waiter.client.slot)
