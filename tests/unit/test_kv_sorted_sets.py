@@ -314,3 +314,35 @@ def test_changes_are_told() -> None:
         told.clear()
         _run(session, words)
         assert told == events, words
+
+
+def test_pops_that_wait() -> None:
+    session = _session(3)
+    assert _run(session, "BZPOPMIN none z 0") == [b"z", b"a", 1.0]
+    assert _run(session, "BZPOPMAX z 0") == [b"z", b"d", 3.0]
+    assert _run(session, "BZMPOP 0 2 none z MAX COUNT 9") == [b"z", [[b"c", 3.0], [b"b", 2.0]]]
+    session = Session(clients=3)
+    assert session.raw("BZPOPMIN", "y", "z", 0) is None
+    assert session.raw("BZMPOP", 0, 1, "z", "MAX", "COUNT", 2, client=1) is None
+    assert _run(session, "RPUSH y text") == 1  # another type: nobody is served
+    assert session("ZADD", "z", 1, "a", 2, "b", 3, "c", client=2) == 3
+    assert session.heard(0) == [[b"z", b"a", b"1"]]
+    assert session.heard(1) == [[b"z", [[b"c", b"3"], [b"b", b"2"]]]]
+    assert session.store.databases[0].data.keys() == {b"y"}
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("BZPOPMIN z x", "ERR timeout is not a float or out of range"),
+        ("BZPOPMAX z -1", "ERR timeout is negative"),
+        ("BZMPOP x 0 z MIN", "ERR numkeys should be greater than 0"),
+        ("BZMPOP x 1 z MIN", "ERR timeout is not a float or out of range"),
+        ("BZMPOP 0 1 z MIN COUNT 0", "ERR count should be greater than 0"),
+        ("BZPOPMIN none text 0", WRONG_TYPE),
+    ],
+)
+def test_pops_that_are_refused(words: str, error: str) -> None:
+    session = _session()
+    session("SET", "text", "x")
+    assert _run(session, words) == Refused(error)

@@ -20,6 +20,7 @@ from c1m.kv import server_times as server_times
 from c1m.kv import sets as sets
 from c1m.kv import sorted_sets as sorted_sets
 from c1m.kv import sorted_sets_combined as sorted_sets_combined
+from c1m.kv import sorted_sets_pops as sorted_sets_pops
 from c1m.kv import sorted_sets_ranges as sorted_sets_ranges
 from c1m.kv import strings as strings
 from c1m.kv import transactions as transactions

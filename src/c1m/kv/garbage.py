@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from c1m.kv.sorted_set import SortedSet
+
 LARGE = 1_000  # members of what is not let go at once
 SLICE = 1_000  # members let go in one go: about half a millisecond
 
@@ -24,6 +26,8 @@ class Garbage:
 
     def throw(self, value: Any) -> None:
         """Let go of a value that is in nobody's hands now."""
+        if isinstance(value, SortedSet):
+            value = value.scores  # its blocks are lists of the same objects
         if isinstance(value, dict | set | deque) and len(value) > LARGE:
             self._waiting.append(value)
 

@@ -10,6 +10,7 @@ from c1m.kv.commands import Args, command
 from c1m.kv.database import Database
 from c1m.kv.errors import SYNTAX, WRONG_TYPE, CommandError
 from c1m.kv.members import Members
+from c1m.kv.object_info import is_compact
 from c1m.kv.scan import EMPTY_SCAN, cursor_of, scan_options, scan_reply, scan_step
 from c1m.protocols.resp.replies import EMPTY, NULLS, array, bulk, bulks, set_of
 from c1m.protocols.resp.replies import integer as number
@@ -21,8 +22,6 @@ NOT_IN_RANGE = (
 TOO_FEW_KEYS = b"ERR numkeys should be greater than 0"
 TOO_MANY_KEYS = b"ERR Number of keys can't be greater than number of args"
 NEGATIVE_LIMIT = b"ERR LIMIT can't be negative"
-
-INTSET_MAX = 512  # members of a set of integers that SSCAN returns whole: set-max-intset-entries
 
 ZERO, ONE = b":0\r\n", b":1\r\n"
 Combine = Callable[[list[set[bytes]]], set[bytes]]
@@ -275,15 +274,6 @@ def sscan(client: Client, args: Args) -> bytes:
     if members is None:
         return EMPTY_SCAN
     options = scan_options(args, 3)
-    small = INTSET_MAX if len(members) <= INTSET_MAX and _is_intset(members) else 0
+    small = len(members) if is_compact(client.store, members) else 0
     following, found = scan_step(client, args[1], cursor, options, members, small)
     return scan_reply(following, list(map(bulk, found)))
-
-
-def _is_intset(members: Members) -> bool:
-    for member in members:
-        try:
-            integer(member)
-        except CommandError:
-            return False
-    return True

@@ -10,6 +10,7 @@ from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.database import Database
 from c1m.kv.errors import SYNTAX, CommandError
+from c1m.kv.object_info import is_compact
 from c1m.kv.scan import EMPTY_SCAN, cursor_of, scan_options, scan_reply, scan_step
 from c1m.kv.scores import score_of
 from c1m.kv.sets import NOT_POSITIVE, ZERO, random_count
@@ -22,9 +23,6 @@ NX_AND_XX = b"ERR XX and NX options at the same time are not compatible"
 GT_AND_LT = b"ERR GT, LT, and/or NX options at the same time are not compatible"
 ONE_PAIR = b"ERR INCR option supports a single increment-element pair"
 TOO_MANY = b"ERR value is out of range"
-
-LISTPACK_MAX = 128  # members of a set that ZSCAN returns whole: zset-max-listpack-entries
-LISTPACK_VALUE_MAX = 64  # bytes of each of them: zset-max-listpack-value
 
 _FLAGS = {b"nx", b"xx", b"gt", b"lt", b"ch", b"incr"}
 
@@ -170,10 +168,9 @@ def zrevrank(client: Client, args: Args) -> bytes:
     return number(len(members) - 1 - members.rank(args[2]))
 
 
-def pop(
-    db: Database, key: bytes, members: SortedSet, count: int, *, highest: bool
-) -> list[tuple[bytes, float]]:
-    """Remove up to so many members from one end, the outermost first."""
+def pop(db: Database, key: bytes, count: int, *, highest: bool) -> list[tuple[bytes, float]]:
+    """Remove up to so many members from one end of a sorted set that is there, outermost first."""
+    members: SortedSet = db.data[key]
     size = len(members)
     count = min(count, size)
     start, stop = (size - count, size) if highest else (0, count)
@@ -210,7 +207,7 @@ def _pop(client: Client, args: Args, *, highest: bool) -> bytes:
     if members is None or not count:
         return EMPTY
     protocol = client.protocol
-    pairs = pop(client.db, args[1], members, count, highest=highest)
+    pairs = pop(client.db, args[1], count, highest=highest)
     replies = [reply for m, score in pairs for reply in (bulk(m), double(score, protocol))]
     if protocol == 3 and len(args) > 2:
         return array([array(replies[at : at + 2]) for at in range(0, len(replies), 2)])
@@ -254,11 +251,12 @@ def zscan(client: Client, args: Args) -> bytes:
         return EMPTY_SCAN
     options = scan_options(args, 3)
     scores = members.scores
-    is_small = len(scores) <= LISTPACK_MAX and max(map(len, scores)) <= LISTPACK_VALUE_MAX
-    small = LISTPACK_MAX if is_small else 0
+    is_small = is_compact(client.store, members)
     # A small one is returned in order, as Redis does.
     container = dict.fromkeys(members.members()) if is_small else scores
-    following, found = scan_step(client, args[1], cursor, options, container, small)
+    following, found = scan_step(
+        client, args[1], cursor, options, container, len(scores) if is_small else 0
+    )
     shown = _compact if is_small else _plain
     return scan_reply(following, [r for m in found for r in (bulk(m), bulk(shown(scores[m])))])
 

@@ -1,4 +1,4 @@
-"""Commands on several sorted sets: unions, intersections, differences, and ZMPOP.
+"""Commands on several sorted sets: unions, intersections, differences.
 
 A set takes part as a sorted set whose scores are all 1.
 """
@@ -15,16 +15,15 @@ from c1m.kv.commands import Args, command
 from c1m.kv.errors import SYNTAX, WRONG_TYPE, CommandError
 from c1m.kv.members import Members
 from c1m.kv.scores import score_of
-from c1m.kv.sets import TOO_FEW_KEYS, card_limit
+from c1m.kv.sets import card_limit
 from c1m.kv.sorted_set import SortedSet
-from c1m.kv.sorted_sets import entries, pop
+from c1m.kv.sorted_sets import entries
 from c1m.kv.sorted_sets_ranges import store
-from c1m.protocols.resp.replies import NULL_ARRAYS, array, bulk, bulks, double
+from c1m.protocols.resp.replies import array, bulks
 from c1m.protocols.resp.replies import integer as number
 
 NO_KEYS = b"ERR at least 1 input key is needed for '%b' command"
 NO_WEIGHT = b"ERR weight value is not a float"
-NO_COUNT = b"ERR count should be greater than 0"
 
 Scores = dict[bytes, float]
 Aggregate = Callable[[float, float], float]
@@ -186,60 +185,3 @@ def zintercard(client: Client, args: Args) -> bytes:
     limit = card_limit(args, count + 2)
     size = len(set(smallest).intersection(*others))
     return number(min(size, limit) if limit else size)
-
-
-# --- popping from the first that is not empty ----------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Pop:
-    """What ZMPOP and BZMPOP ask for."""
-
-    keys: list[bytes]
-    highest: bool
-    count: int = 1
-
-
-def read_pop(args: Args, at: int) -> Pop:
-    """The count of keys at args[at], the keys, MIN or MAX, COUNT. Raises CommandError."""
-    keys = integer(args[at], TOO_FEW_KEYS)
-    if keys < 1:
-        raise CommandError(TOO_FEW_KEYS)
-    end = at + 1 + keys
-    if end >= len(args) or args[end].lower() not in (b"min", b"max"):
-        raise CommandError(SYNTAX)
-    count = 1
-    if len(args) > end + 1:
-        if len(args) != end + 3 or args[end + 1].lower() != b"count":
-            # Redis reads a first COUNT before it finds that something is behind it.
-            if len(args) > end + 2 and args[end + 1].lower() == b"count":
-                _pop_count(args[end + 2])
-            raise CommandError(SYNTAX)
-        count = _pop_count(args[end + 2])
-    return Pop(args[at + 1 : end], args[end].lower() == b"max", count)
-
-
-def _pop_count(text: bytes) -> int:
-    count = integer(text, NO_COUNT)
-    if count < 1:
-        raise CommandError(NO_COUNT)
-    return count
-
-
-@command("zmpop", -4, "write movablekeys", counted_keys=1)
-def zmpop(client: Client, args: Args) -> bytes:
-    """Remove members from one end of the first sorted set that is there, and return them."""
-    asked = read_pop(args, 1)
-    for key in asked.keys:
-        members = client.db.find_of(key, SortedSet)
-        if members is not None:
-            return popped(client, key, members, asked)
-    return NULL_ARRAYS[client.protocol]
-
-
-def popped(client: Client, key: bytes, members: SortedSet, asked: Pop) -> bytes:
-    """Remove what was asked for and say so."""
-    pairs = pop(client.db, key, members, asked.count, highest=asked.highest)
-    protocol = client.protocol
-    found = [array([bulk(member), double(score, protocol)]) for member, score in pairs]
-    return array([bulk(key), array(found)])
