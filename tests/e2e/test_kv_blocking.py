@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from c1m.apps.kv.app import LATER_MAX, KeyValue
+from c1m.apps.kv.app import KeyValue
+from c1m.kv.intake import LATER_MAX
 from c1m.protocols.resp.replies import command
 from e2e.library_runs import WAIT_S, ServerThread, eventually, serving
 
@@ -140,3 +141,23 @@ def test_a_connection_that_ends_takes_nothing(app: tuple[KeyValue, ServerThread]
         assert other.lrange("list", 0, -1) == [b"y"]
     raws[2].sock.close()
     eventually(lambda: not kv.clients.kept, "nothing is kept of them")
+
+
+def test_a_wait_is_ended_by_another_client(app: tuple[KeyValue, ServerThread]) -> None:
+    kv, run = app
+    raw = Raw(run)
+    with client(run) as other:
+        for line, reply in (("TIMEOUT", b"*-1\r\n"), ("ERROR", b"-UNBLOCKED client unblocked")):
+            raw.send("CLIENT ID", "BLPOP list 0")
+            wait_for(kv, 1)
+            (waits,) = [each for each in other.client_list() if "b" in each["flags"]]
+            raw.hears(b":%d\r\n" % int(waits["id"]))
+            assert other.execute_command("CLIENT UNBLOCK", waits["id"], line) == 1
+            assert other.execute_command("CLIENT UNBLOCK", waits["id"], line) == 0
+            raw.hears(reply)
+        raw.hears(b" via CLIENT UNBLOCK\r\n")
+        raw.send("BLPOP list 0")
+        wait_for(kv, 1)
+        assert other.execute_command("CLIENT KILL ID", waits["id"]) == 1
+        wait_for(kv, 0)
+    raw.sock.close()

@@ -50,6 +50,12 @@ def session() -> Session:
         ("HINCRBYFLOAT h b 1", "ERR hash value is not a float"),
         ("HINCRBYFLOAT s a x", "ERR value is not a valid float"),
         ("HINCRBYFLOAT s a inf", "ERR value is NaN or Infinity"),
+        ("HSCAN h 0", [b"0", [b"a", b"1", b"b", b"two"]]),
+        ("HSCAN h 0 MATCH b* COUNT 1", [b"0", [b"b", b"two"]]),
+        ("HSCAN none 0 COUNT", [b"0", []]),
+        ("HSCAN h 0 TYPE hash", "ERR syntax error"),
+        ("HSCAN s x", "ERR invalid cursor"),
+        ("HSCAN s 0", WRONG_TYPE),
         ("HRANDFIELD none", None),
         ("HRANDFIELD none 5", []),
         ("HRANDFIELD h 0", []),
@@ -105,3 +111,17 @@ def test_what_listeners_hear(session: Session) -> None:
         session(*line.split())
     assert heard == ["b'hset' h", "b'hincrby' h", "b'hdel' h", "b'del' g"]
     assert session("DEL", "h") == 0
+
+
+def test_a_scan_of_a_large_hash_finds_what_stays(session: Session) -> None:
+    session("HSET", "h", *[word for at in range(2000) for word in (f"f{at}", at)])
+    found: dict[bytes, bytes] = {}
+    cursor, steps = b"0", 0
+    while cursor != b"0" or not steps:
+        cursor, pairs = session("HSCAN", "h", cursor, "COUNT", 50)
+        found.update(zip(pairs[::2], pairs[1::2], strict=True))
+        session("HDEL", "h", f"f{steps}", f"f{1999 - steps}")
+        session("HSET", "h", f"new{steps}", steps)
+        steps += 1
+    assert steps > 10
+    assert all(found[b"f%d" % at] == b"%d" % at for at in range(steps, 1999 - steps))

@@ -193,6 +193,23 @@ def _kill(client: Client, fits: Callable[[int, str, str], bool], *, skips_me: bo
     return count
 
 
+@command("client|unblock", -3, _ADMIN)
+def client_unblock(client: Client, args: Args) -> bytes:
+    """End a connection's wait for a key: as by its TIMEOUT, or with an ERROR."""
+    if len(args) > 4:
+        raise CommandError(
+            b"ERR unknown subcommand or wrong number of arguments for '%b'. Try CLIENT HELP."
+            % args[1]
+        )
+    reason = args[3].lower() if len(args) == 4 else b"timeout"
+    if reason not in (b"timeout", b"error"):
+        raise CommandError(b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+    slot = client.store.rows.find(integer(args[2]))
+    found = None if slot is None else client.store.rows.kept.get(slot)
+    waiting = client.store.waiting
+    return number(found is not None and waiting.unblock(found, is_error=reason == b"error"))
+
+
 # --- the rest ---------------------------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ from c1m.kv.arguments import INT64_MAX, INT64_MIN, integer, long_real, sum_of_re
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.errors import SYNTAX, CommandError, wrong_count
+from c1m.kv.object_info import is_compact
+from c1m.kv.scan import EMPTY_SCAN, cursor_of, scan_options, scan_reply, scan_step
 from c1m.protocols.resp.replies import (
     EMPTY,
     NULLS,
@@ -196,3 +198,16 @@ def hrandfield(client: Client, args: Args) -> bytes:
     if client.protocol == 3:
         return array([bulks((field, fields[field])) for field in chosen])
     return bulks([part for field in chosen for part in (field, fields[field])])
+
+
+@command("hscan", -3, "readonly", _KEY)
+def hscan(client: Client, args: Args) -> bytes:
+    """Go through the fields and values, a few at a time."""
+    cursor = cursor_of(args[2])
+    fields = _find(client, args[1])
+    if not fields:
+        return EMPTY_SCAN
+    options = scan_options(args, 3)
+    small = len(fields) if is_compact(client.store, fields) else 0
+    following, found = scan_step(client, args[1], cursor, options, fields, small)
+    return scan_reply(following, [bulk(part) for field in found for part in (field, fields[field])])
