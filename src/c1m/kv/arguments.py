@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
 
 import numpy as np
 
@@ -38,8 +37,8 @@ def real(text: bytes, error: bytes = NOT_A_FLOAT) -> float:
 def long_real(text: bytes, error: bytes = NOT_A_FLOAT) -> np.longdouble:
     """The same as C's long double, which INCRBYFLOAT and HINCRBYFLOAT count in."""
     if _FLOAT.fullmatch(text) and len(text) < 256:
-        exponent = Decimal(text.decode()).adjusted()
-        if -LONG_EXPONENT_MAX <= exponent <= LONG_EXPONENT_MAX:  # or it would be inf, or 0
+        exponent = text.lower().partition(b"e")[2]
+        if abs(int(exponent or b"0")) + len(text) <= LONG_EXPONENT_MAX:  # or it would be inf, or 0
             return np.longdouble(text.decode())
     raise CommandError(error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from c1m.kv.arguments import integer
+from c1m.kv.arguments import INT64_MAX, integer
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.errors import SYNTAX, CommandError
@@ -191,7 +191,9 @@ class _Field:
             return (total - least) % (1 << self.bits) + least
         if self.overflow == b"FAIL":
             return None
-        return most if total > most else least
+        # Redis's own difference overflows where a SET is farther below than 64 bits can say.
+        is_above = total > most or (self.is_signed and most - total > INT64_MAX)
+        return most if is_above else least
 
 
 @command("bitfield", -2, "write denyoom", (1, 1, 1))
