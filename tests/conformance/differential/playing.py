@@ -32,7 +32,12 @@ class Difference:
 
     def kind(self) -> str:
         """What is the same for all differences that have probably one cause."""
-        return f"{self.command[0].decode('latin-1').upper()}"
+        if self.theirs.startswith("connection "):
+            return "what others hear"
+        errors = [
+            said[:24] if said.startswith("-") else said[:1] for said in (self.theirs, self.ours)
+        ]
+        return " ".join([self.command[0].decode("latin-1").upper(), *errors])
 
 
 @dataclass

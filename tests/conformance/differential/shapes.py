@@ -211,7 +211,7 @@ SHAPES: dict[str, str] = {
         PUBSUB NUMPAT
         PUBSUB CHANNELS [{pattern}]
         RESET
-        NOSUCHCOMMAND ({v})+
+        NOSUCHCOMMAND ({m})+
         CLIENT NOSUCH
         OBJECT NOSUCH {k}
         CONFIG NOSUCH
