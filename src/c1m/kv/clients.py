@@ -20,6 +20,7 @@ class Clients:
         self.state = store.rows.state
         self.states = self.state.data  # the same memory, an element of which costs less
         self.kept: dict[int, Client] = store.rows.kept
+        self._plain = Client(-1, store)  # stands for each that has nothing unusual, in turn
 
     def open(self, slots: Slots) -> Slots:
         """New connections: int32[n]. Returns those that are too many, which have no row."""
@@ -33,8 +34,12 @@ class Clients:
         return refused
 
     def of(self, slot: int) -> Client:
-        """The object of a connection whose commands are to run; `settle` follows."""
-        state = int(self.state[slot])
+        """The object of a connection whose commands are to run; `settle` follows before the next."""
+        state = self.states[slot]
+        if not state & ~RESP3:
+            client = self._plain
+            client.slot, client.protocol = slot, 3 if state else 2
+            return client
         if state & IS_KEPT:
             return self.kept[slot]
         client = Client(slot, self.store, 3 if state & RESP3 else 2, state >> DATABASE_SHIFT)
@@ -51,19 +56,23 @@ class Clients:
 
     def settle(self, client: Client) -> None:
         """Its commands have run: what is unusual about it is kept, all else is in its row."""
-        self._active[client.slot] = self.rows.second
-        is_kept = client.is_kept()
-        if is_kept:
-            self.kept[client.slot] = client
-        else:
-            self.kept.pop(client.slot, None)
-        self.state[client.slot] = (
-            (RESP3 if client.protocol == 3 else 0)
-            | (IS_KEPT if is_kept else 0)
-            | (IS_GUEST if client.is_guest else 0)
-            | (IS_SUBSCRIBER if client.is_subscriber else 0)
-            | client.db.index << DATABASE_SHIFT
-        )
+        slot = client.slot
+        self._active[slot] = self.rows.second
+        state = RESP3 if client.protocol == 3 else 0
+        if client.is_kept():
+            self.kept[slot] = client
+            state |= IS_KEPT
+        elif self.states[slot] & IS_KEPT:
+            del self.kept[slot]
+        if client.is_guest:
+            state |= IS_GUEST
+        if client.is_subscriber:
+            state |= IS_SUBSCRIBER
+        if client.db.index:
+            state |= client.db.index << DATABASE_SHIFT
+        self.states[slot] = state
+        if state & ~RESP3 and client is self._plain:
+            self._plain = Client(-1, self.store)
 
     def forget(self, slots: Slots) -> None:
         """Connections that have ended: int32[n], each once."""

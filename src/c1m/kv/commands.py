@@ -14,6 +14,7 @@ Run = Callable[[Client, Args], bytes | None]  # None: no reply (yet)
 R = TypeVar("R", bound=Run)
 
 TABLE: dict[bytes, Command] = {}
+SPELLED: dict[bytes, Command] = {}  # those without subcommands, in the two usual spellings
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def command(
         if subcommand:
             _container(container.decode(), group)[subcommand] = made
         else:
-            TABLE[container] = made
+            TABLE[container] = SPELLED[container] = SPELLED[container.upper()] = made
         return run
 
     return enter
@@ -94,4 +95,6 @@ def _container(name: str, group: str) -> dict[bytes, Command]:
     summary = f"What begins with {name.upper()}."
     row = found or Command(name, -2, frozenset(), (0, 0, 0), group, summary, say_help)
     TABLE[name.encode()] = replace(row, subcommands=subcommands)
+    for spelled in (name, name.upper()):
+        SPELLED.pop(spelled.encode(), None)
     return subcommands

@@ -11,7 +11,7 @@ import traceback
 import numpy as np
 
 from c1m.kv.client import SILENT, TALKS_AGAIN, Client
-from c1m.kv.commands import TABLE, Args, Command
+from c1m.kv.commands import SPELLED, TABLE, Args, Command
 from c1m.kv.errors import CommandError, wrong_count
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import QUEUED, error
@@ -33,6 +33,22 @@ def execute(client: Client, args: Args) -> bytes | None:
 
     Raises nothing for what a client sends.
     """
+    store = client.store
+    command = SPELLED.get(args[0])
+    if (
+        command is None or store.is_guarded
+        or (len(args) != command.arity and (command.arity > 0 or len(args) < -command.arity))
+        or client.queue is not None or client.is_guest or client.is_subscriber or client.silence
+    ):  # fmt: skip
+        return _execute_with_care(client, args)
+    reply = run(client, command, args)
+    if store.ready:
+        store.waiting.serve(store)
+    return reply
+
+
+def _execute_with_care(client: Client, args: Args) -> bytes | None:
+    """The same where something may speak against the command."""
     if client.silence:
         return _silently(client, args)
     store = client.store
@@ -63,6 +79,8 @@ def run(client: Client, command: Command, args: Args) -> bytes | None:
     try:
         if statistics.is_timing and (command.is_slow or statistics.is_timing_all):
             return _timed(client, command, args)
+        if store.journal is None:
+            return command.run(client, args)
         return _run(store, client, command, args)
     except CommandError as refusal:
         statistics.failed[command.name] += 1

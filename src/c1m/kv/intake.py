@@ -14,13 +14,26 @@ from c1m.kv.quick import FORMS
 from c1m.kv.rows import RESP3
 from c1m.protocols.resp.batch import uniform
 from c1m.protocols.resp.replies import error
-from c1m.protocols.resp.requests import Args, Requests
+from c1m.protocols.resp.requests import Args, RequestBounds, Requests, whole
 
 ALIKE_MIN = 4  # pieces, or bytes of one piece as below, from which on the quick forms pay
 LONG = 256  # bytes: a pipeline, probably
+HEAD = 12  # bytes of a piece: its number of arguments and the command's name
 LATER_MAX = 16 << 10  # bytes that come behind a command that waits, until reading stops
 
 _slot_of, _text_of = itemgetter(0), itemgetter(1)
+
+
+def _alike(pieces: Pieces) -> Iterable[Pieces]:
+    """Pieces by how they begin; [] where that is of no use, or two are of one connection, whose
+    pieces must stay in order.
+    """
+    if len(pieces[0][1]) >= LONG or len(set(map(_slot_of, pieces))) < len(pieces):
+        return []
+    groups: dict[bytes, Pieces] = {}
+    for item in pieces:
+        groups.setdefault(item[1][:HEAD], []).append(item)
+    return groups.values() if len(groups) > 1 else []
 
 
 class Intake:
@@ -30,14 +43,20 @@ class Intake:
         self.clients = clients
         self.store = clients.store
         self.unfinished: dict[int, Requests] = {}  # by slot, where a command is not whole yet
+        self.bounds = RequestBounds()
         self.paused: list[int] = []  # slots to read no longer from
         self.resumed: list[int] = []  # and to read from again
-        self._plain = Client(-1, self.store)  # stands for one connection after the other
 
     def take(self, pieces: Pieces) -> None:
         """Pieces of data, (slot, bytes), in order."""
-        if (len(pieces) >= ALIKE_MIN or len(pieces[0][1]) >= LONG) and self._take_alike(pieces):
-            return
+        if len(pieces) < ALIKE_MIN and len(pieces[0][1]) < LONG:
+            self._take_each(pieces)
+        elif not self._take_alike(pieces):
+            for group in _alike(pieces) or [pieces]:
+                if group is pieces or len(group) < ALIKE_MIN or not self._take_alike(group):
+                    self._take_each(group)
+
+    def _take_each(self, pieces: Pieces) -> None:
         for slot, piece in pieces:
             self.take_one(slot, piece)
 
@@ -78,10 +97,17 @@ class Intake:
 
     def take_one(self, slot: int, piece: bytes) -> None:
         """What one connection sent: run the commands that are whole now."""
-        requests = self.unfinished.pop(slot, None) or Requests()
         client = self.clients.of(slot)
-        commands = requests.feed(piece)
-        if not requests.is_idle:
+        requests = self.unfinished.pop(slot, None) if self.unfinished else None
+        if requests is None and not client.is_guest:
+            commands, size = whole(piece)
+            if size < len(piece):
+                requests = Requests(self.bounds)
+                commands += requests.feed(piece[size:])
+        else:
+            requests = requests or Requests(self.bounds)
+            commands = requests.feed(piece)
+        if requests is not None and not requests.is_idle:
             self.unfinished[slot] = requests
         if client.later is None:
             self._run(client, commands)

@@ -39,8 +39,11 @@ def uniform(pieces: list[bytes]) -> Uniform | None:
     if step is None:
         return None
     words = pieces[0].split(b"\r\n", step)
-    if len(words) <= step or not pieces[-1].startswith(b"\r\n".join(words[:3])):
+    head = b"\r\n".join(words[:3])
+    if len(words) <= step or not pieces[-1].startswith(head):
         return None
+    if words[step] and pieces[0].count(b"\r\n") != step * pieces[0].count(head):
+        return None  # a pipeline of several kinds: seen before all the others are looked at
     try:
         return _alike(pieces, words[:step]) or _by_lines(pieces, step)
     except IndexError:  # of SIZES
