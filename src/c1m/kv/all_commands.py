@@ -5,6 +5,7 @@ from c1m.kv import blocking as blocking
 from c1m.kv import command_info as command_info
 from c1m.kv import connection as connection
 from c1m.kv import connection_client as connection_client
+from c1m.kv import dump as dump
 from c1m.kv import expiring as expiring
 from c1m.kv import hashes as hashes
 from c1m.kv import information as information
