@@ -96,6 +96,42 @@ def test_a_value_of_another_connection_is_crossed() -> None:
     assert outcomes(exchange.take(both, Ragged.of(replies[::-1]))) == ["crossed"] * 2
 
 
+def test_a_key_that_has_anothers_value_is_crossed_and_the_other_is_right() -> None:
+    """Each request has had its reply, so nothing is missing, doubled or late."""
+    _, exchange = begun(3)
+    store, everyone = Store(), np.arange(3)
+    exchange.take(everyone, Ragged.of(answered(exchange, store, everyone)))
+    values = answered(exchange, store, everyone)
+    for numbers, replies in (([2], [values[2]]), ([0, 1], [values[2], values[1]])):
+        came = exchange.take(np.array(numbers), Ragged.of(replies))
+        assert sorted(outcomes(came)) == sorted(["crossed"] * (numbers == [0, 1]) + ["right"])
+    for turn in ("INCR", "SET", "GET"):
+        replies = answered(exchange, store, everyone)
+        assert outcomes(exchange.take(everyone, Ragged.of(replies))) == ["right"] * 3, turn
+    ledger = exchange.ledger
+    assert [fault.kind for fault in ledger.faults] == ["crossed"] and not ledger.extras
+    assert ledger.faults[0].expected == values[0] and ledger.faults[0].received == values[2]
+
+
+def test_a_value_of_before_is_stale_but_for_another_kind_of_request_a_double() -> None:
+    _, exchange = begun(1)
+    store, one = Store(), np.arange(1)
+    said = []
+    for _ in range(4):
+        said += answered(exchange, store, one)
+        assert outcomes(exchange.take(one, Ragged.of(said[-1:]))) == ["right"]
+    answered(exchange, store, one)
+    assert outcomes(exchange.take(one, Ragged.of([said[1]]))) == ["stale"]
+    reply = answered(exchange, store, one)[0]
+    assert outcomes(exchange.take(one, Ragged.of([said[1] + reply]))) == ["right"]
+    assert exchange.ledger.extras == {"doubled": 1}
+    made_up = b"$38\r\n0000000000-0000000000-" + b"x" * 16 + b"\r\n"
+    for _ in range(2):
+        reply = answered(exchange, store, one)[0]
+        came = exchange.take(one, Ragged.of([made_up if reply[:1] == b"$" else reply]))
+    assert outcomes(came) == ["garbled"]
+
+
 @pytest.mark.parametrize(
     ("turn", "reply"),
     [

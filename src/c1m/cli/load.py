@@ -23,7 +23,8 @@ from c1m.results.options import OPTIONS, LoadOptions
 
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
 
-TARGET is tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST or unix:///path, or several of them.
+TARGET is tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST or unix:///path, or several of them;
+redis://HOST:PORT is the same with the scenario of Redis's protocol and a load of its own.
 
 \b
 How many and how fast:
@@ -33,6 +34,7 @@ How many and how fast:
   c1m load TARGET --stage 'ramp 0..1M in 60s' --stage 'hold 1M for 5m at 50k/s'
   c1m load TARGET --stage 'steps 10k..50k by 10k every 30s at 5k/s'
   c1m load TARGET --plan checkout.toml
+  c1m load redis://HOST --connections 10k                        whether a Redis answers right
 
 Latencies are counted from when a request was due, and beside it from when it was sent. Exit status:
 0 all as asked, 1 something was short, 2 bad usage; with --require only the thresholds decide: 0 all

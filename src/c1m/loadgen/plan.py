@@ -13,6 +13,7 @@ from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
 from c1m.loadgen.arrivals import parse_spread
 from c1m.loadgen.connections import Window
+from c1m.loadgen.schemes import with_schemes
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
@@ -42,6 +43,7 @@ class LoadPlan:
 
 def make_plan(options: LoadOptions) -> LoadPlan:
     """Raises UsageError, or LimitError where this machine cannot hold so many."""
+    options = with_schemes(options)
     for text in options.targets:
         parse_url(text)  # before all else: what is no target is not mended by further options
     parse_spread(options.spread)

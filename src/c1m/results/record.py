@@ -31,12 +31,13 @@ LAG_SAID = "p99 of its lag"  # in the sentence of a generator that was the limit
 # The ways in which a connect can end without a connection.
 NOT_OPENED = ("refused", "reset", "timed_out", "unreachable", "failed_otherwise", "unfinished")
 
-# What can be wrong with a reply, by name. The first three are requests that were answered wrongly
+# What can be wrong with a reply, by name. The first are requests that were answered wrongly
 # (together `wrong`); the others are replies beyond those that were due.
 WRONG_KINDS = {
     "garbled": "bytes that are not the reply",
     "crossed": "the reply came on another connection",
     "reordered": "the reply came after that of a later request",
+    "stale": "a reply that was right for an earlier request",
 }
 EXTRA_KINDS = {
     "doubled": "a reply that had come already",

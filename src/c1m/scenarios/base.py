@@ -135,6 +135,14 @@ class Scenario:
         """
         return None
 
+    def mix_up(self, number: int, seq: int, reply: bytes) -> int | None:
+        """Where a wrong reply can be no other request's than this one, whose turn it is: what it
+        is, CROSSED (it says what another connection should hear) or STALE (what was right before).
+
+        None: it is the reply of whom `identify` names, wherever it came.
+        """
+        return None
+
     def notes(self) -> list[str]:
         """At the end: sentences about what does not add up over all connections; [] if all does."""
         return []

@@ -197,11 +197,13 @@ class Matching(Exchange):
             outcome = REORDERED if ledger.is_overtaken(number) else RIGHT
             self._belongs(number, seq, outcome, number, reply)
             return
-        owner = self._owner_of(number, reply)
+        wrong = self.scenario.mix_up(number, seq, reply) if waits else None
+        owner = self._owner_of(number, reply) if wrong is None else None
         if owner is None and waits:
-            ledger.fault("garbled", number, number, seq, reply)
+            wrong = GARBLED if wrong is None else wrong
+            ledger.fault(OUTCOMES[wrong], number, number, seq, reply)
             self._forget(number, seq)
-            ledger.resolve(number, seq, GARBLED)
+            ledger.resolve(number, seq, wrong)
         elif owner is None:
             ledger.unasked(number, reply)
         elif not ledger.is_waiting(*owner):

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from c1m.engine.ragged import Bytes, Ragged
 from c1m.protocols.resp.replies import bulk, command, integers, reply_size
 from c1m.scenarios.base import Scenario
+from c1m.scenarios.ledger import CROSSED, STALE
 from c1m.scenarios.message_rows import equal_to
 from c1m.scenarios.messages import Numbers, decimal, matches, random_letters
 
@@ -137,6 +138,18 @@ class Resp(Scenario):
     def identify(self, reply: bytes) -> tuple[int, int | None] | None:
         match = _VALUE.fullmatch(reply)
         return None if match is None else (int(match[1]), 3 * int(match[2]) + GET)
+
+    def mix_up(self, number: int, seq: int, reply: bytes) -> int | None:
+        """A value in the place of another one. Redis answers in order: it is no other's reply."""
+        match = _VALUE.fullmatch(reply)
+        if match is None or seq % 3 != GET:
+            return None
+        whose, asked = int(match[1]), int(match[2])
+        if reply != self.reply(whose, 3 * asked + GET):
+            return None
+        if whose != number:
+            return CROSSED
+        return STALE if asked < seq // 3 else None
 
     def notes(self) -> list[str]:
         values = self.values

@@ -1,0 +1,76 @@
+"""Targets whose scheme says what their servers speak: redis://HOST[:PORT]. Pure.
+
+Such a target needs no further options: the scheme names the scenario, and where no load is asked
+for, every connection keeps asking for a while.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from c1m.errors import UsageError
+from c1m.results.options import LoadOptions
+
+HOLD_NS = 10_000_000_000  # where it is not said how long
+
+_PLACE = re.compile(
+    r"(?P<login>.*@)?(?P<host>\[[^\]]*\]|[^:/@]*)(?P<ports>[^/@]+)?(?P<path>/.*)?", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What is meant by it: a scenario, and a port where none is named."""
+
+    scenario: str
+    port: int
+
+
+SCHEMES = {"redis": Scheme("resp", 6379)}
+WITH_TLS = {"rediss": "redis"}
+
+
+def with_schemes(options: LoadOptions) -> LoadOptions:
+    """The same with targets that are tcp or unix, and what their scheme stands for.
+
+    Raises UsageError for what cannot be done, and for targets that speak different things.
+    """
+    names = [text.partition("://")[0].lower() for text in options.targets]
+    for name, text in zip(names, options.targets, strict=True):
+        if name in WITH_TLS:
+            raise UsageError(
+                f"{text!r} asks for TLS, which c1m does not speak.",
+                f"Use {WITH_TLS[name]}:// and a port without TLS.",
+            )
+    scheme = SCHEMES.get(names[0]) if names else None
+    if any(SCHEMES.get(name) is not scheme for name in names):
+        raise UsageError(
+            "The targets speak different things.",
+            f"Give all of them as {options.targets[0].partition('://')[0]}://, or none.",
+        )
+    if scheme is None:
+        return options
+    has_load = (options.rate_per_s, options.think_ns, options.churn_per_s) != (None, None, None)
+    if not has_load and not options.stages:
+        options = replace(options, think_ns=0, hold_ns=options.hold_ns or HOLD_NS)
+    return replace(
+        options,
+        targets=[_place(text, scheme) for text in options.targets],
+        scenario=scheme.scenario if options.scenario == "echo" else options.scenario,
+    )
+
+
+def _place(text: str, scheme: Scheme) -> str:
+    match = _PLACE.fullmatch(text.partition("://")[2])
+    assert match is not None  # what is wrong with a host and a port is said by parse_url
+    if match["login"]:
+        raise UsageError(
+            "The target has a user or a password, and connections do not log in.",
+            "Test a server that asks for none, on a port that only you reach.",
+        )
+    if (match["path"] or "/") not in ("/", "/0"):
+        raise UsageError(
+            f"{text!r} names a database, and connections stay in database 0.", "Leave it out."
+        )
+    return f"tcp://{match['host']}{match['ports'] or f':{scheme.port}'}"

@@ -1,0 +1,63 @@
+"""Targets whose scheme says what their servers speak."""
+
+from __future__ import annotations
+
+import pytest
+
+from c1m.errors import UsageError
+from c1m.loadgen.schemes import HOLD_NS, with_schemes
+from c1m.results.options import LoadOptions
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("redis://127.0.0.1", "tcp://127.0.0.1:6379"),
+        ("Redis://localhost:7000/", "tcp://localhost:7000"),
+        ("redis://[::1]/0", "tcp://[::1]:6379"),
+        ("redis://[::1]:7000-7003", "tcp://[::1]:7000-7003"),
+        ("redis://", "tcp://:6379"),  # what is wrong with these parse_url says
+        ("redis://[::1", "tcp://[::1"),
+    ],
+)
+def test_where_to_connect(text: str, wanted: str) -> None:
+    options = with_schemes(LoadOptions(targets=[text, text]))
+    assert options.targets == [wanted, wanted] and options.scenario == "resp"
+    assert (options.think_ns, options.hold_ns) == (0, HOLD_NS)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("rediss://127.0.0.1", "asks for TLS"),
+        ("redis://:secret@127.0.0.1", "a user or a password"),
+        ("redis://me:a/b@127.0.0.1:1/0", "a user or a password"),
+        ("redis://127.0.0.1/1", "names a database"),
+    ],
+)
+def test_what_is_refused(text: str, what: str) -> None:
+    with pytest.raises(UsageError, match=what) as error:
+        with_schemes(LoadOptions(targets=[text]))
+    assert "secret" not in str(error.value)
+
+
+def test_targets_that_speak_different_things() -> None:
+    for targets in (["redis://a", "tcp://a:1"], ["a:1", "redis://a"]):
+        with pytest.raises(UsageError, match="speak different things"):
+            with_schemes(LoadOptions(targets=targets))
+
+
+def test_what_is_asked_for_stays() -> None:
+    plain = LoadOptions(targets=["127.0.0.1:1", "unix:///x"], hold_ns=5)
+    assert with_schemes(plain) is plain
+    asked = LoadOptions(targets=["redis://a:1"], scenario="lines", hold_ns=5)
+    options = with_schemes(asked)
+    assert (options.scenario, options.think_ns, options.hold_ns) == ("lines", 0, 5)
+    for load in (
+        {"rate_per_s": 5.0},
+        {"think_ns": 7},
+        {"churn_per_s": 5.0},
+        {"stages": ["ramp 5"]},
+    ):
+        options = with_schemes(LoadOptions(targets=["redis://a"], **load))
+        assert options.hold_ns == 0 and options.think_ns == load.get("think_ns")
