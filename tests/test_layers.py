@@ -98,6 +98,7 @@ KERNEL_ELSEWHERE = {
     "aio/loop": {"socket"},  # asyncio makes and takes Python's sockets
     "aio/sockets": {"socket"},
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
+    "apps/kv/connections": {"socket"},  # shows addresses; asks a descriptor for its own
     "cli/demo": {"socket"},  # looks for a free port
     "cli/live/observer": {"socket"},  # a pair of them, to its other process
     "testing/fake_kernel": {"mmap"},  # a type

@@ -43,7 +43,6 @@ class Host:
     memory_bytes: int = 0  # of the machine
     started_ms: int = 0  # Unix time
     usage: Callable[[], Usage] = field(default=Usage)
-    used: Callable[[], int] | None = None  # bytes that count against maxmemory, where counted
     now_us: Callable[[], int] | None = None  # Unix time, finer than the tick's
     kept: Callable[[], Kept] | None = None  # None: nothing is kept
     save: Callable[[], None] | None = None  # until all is on disk; None: nothing is kept

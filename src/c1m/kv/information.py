@@ -45,7 +45,7 @@ def human(size: int) -> str:
 
 def used_memory(store: Store) -> int:
     """What is counted against maxmemory, where it is counted; else what the process has."""
-    return store.host.used() if store.host.used is not None else store.host.usage().rss_bytes
+    return store.memory.used if store.memory.limit else store.host.usage().rss_bytes
 
 
 def _server(store: Store) -> Lines:
@@ -87,7 +87,7 @@ def _clients(store: Store) -> Lines:
 
 def _memory(store: Store) -> Lines:
     usage, used, most = store.host.usage(), used_memory(store), store.settings["maxmemory"]
-    peak = max(used, usage.rss_peak_bytes if store.host.used is None else used)
+    peak = max(used, 0 if most else usage.rss_peak_bytes)
     total = store.host.memory_bytes
     return {
         "used_memory": used,
@@ -152,7 +152,7 @@ def _stats(store: Store) -> Lines:
         "rejected_connections": statistics.connections_refused,
         "sync_full": 0,
         "expired_keys": store.expired,
-        "evicted_keys": getattr(store, "evicted", 0),
+        "evicted_keys": store.memory.evicted,
         "pubsub_channels": len(heard.channels),
         "pubsub_patterns": len(heard.patterns),
         "pubsubshard_channels": len(heard.shards),

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from sys import getsizeof
-from typing import Any
-
 from c1m.kv.arguments import integer
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.errors import SYNTAX, CommandError
 from c1m.kv.information import used_memory
+from c1m.kv.weights import ENTRY, EXPIRY, SAMPLES, value_weight
 from c1m.protocols.resp.replies import NULLS, OK, bulk, double, mapping, verbatim
 from c1m.protocols.resp.replies import integer as number
-
-SAMPLES = 5  # parts of a value that are looked at
-
-
-def size_of(key: bytes, value: Any) -> int:
-    """About how many bytes a key and its value take."""
-    size = getsizeof(key) + getsizeof(value)
-    if isinstance(value, bytes | bytearray):
-        return size
-    parts = value.items() if isinstance(value, dict) else ((part,) for part in value)
-    looked_at = list(islice(parts, SAMPLES))
-    sampled = sum(getsizeof(part) for each in looked_at for part in each)
-    return size + sampled * len(value) // max(len(looked_at), 1)
 
 
 @command("memory|usage", -3, "readonly", (2, 2, 1))
 def memory_usage(client: Client, args: Args) -> bytes:
-    """About how many bytes a key and its value take; SAMPLES is accepted."""
+    """About how many bytes a key and its value take; SAMPLES: members looked at, 0: all."""
+    samples = SAMPLES
     if len(args) > 3:
         if len(args) != 5 or args[3].lower() != b"samples":
             raise CommandError(SYNTAX)
-        if integer(args[4]) < 0:
+        samples = integer(args[4])
+        if samples < 0:
             raise CommandError(SYNTAX)
-    value = client.db.find(args[2])
+    key = args[2]
+    value = client.db.find(key)
     if value is None:
         return NULLS[client.protocol]
-    return number(size_of(args[2], value))
+    size = ENTRY + len(key) + value_weight(value, samples)
+    return number(size + EXPIRY * (key in client.db.expires))
 
 
 @command("memory|stats", 2, "")

@@ -43,16 +43,22 @@ class Store(Shared):
         self.make_room: Callable[[], bool] | None = None  # where memory is bounded: is there room?
         self.write_refusal = b""  # why nothing can be written now: the text of the error reply
         self.is_guarded = False  # one of these two is to be asked: see `guard`
+        self.journal: Any = None  # the Journal, where the data is kept
+        self.monitors: list[int] = []  # slots of those who see all commands
+        self.is_guarded = False  # nothing may take a short way: see `guard`
         self.host = Host()
         self.settings.effects["requirepass"] = self._ask_for_password
         self.settings.effects["proto-max-bulk-len"] = self._bound_values
+        self.settings.effects["maxmemory"] = self._bound_memory
+        self.settings.effects["maxmemory-policy"] = self.memory.set_policy
+        self.settings.effects["maxmemory-samples"] = self.memory.set_samples
         self.settings.effects["slowlog-max-len"] = self.statistics.keep_slow
         self.settings.effects["slowlog-log-slower-than"] = self._time_from
         self.settings.effects["latency-monitor-threshold"] = self._late_from
 
     def adopt(self, other: Store) -> None:
         """Take over the databases of a store that is no longer used."""
-        self.databases = other.databases
+        self.databases = self.memory.databases = other.databases
         for db in self.databases:
             db.store = self
         self.look_ms = other.look_ms
@@ -71,9 +77,6 @@ class Store(Shared):
         """See Shared."""
         if self.journal is not None:
             self.journal.wrote(db, keys)
-        self.settings.effects["maxmemory"] = self._bound_memory
-        self.settings.effects["maxmemory-policy"] = self.memory.set_policy
-        self.settings.effects["maxmemory-samples"] = self.memory.set_samples
 
     def _bound_memory(self, limit: int) -> None:
         self.memory.set_limit(limit)
