@@ -55,7 +55,7 @@ def group_of(row: Command) -> str:
 
 def categories(row: Command) -> list[str]:
     """The categories of access control, in Redis's order."""
-    container, _, subcommand = row.name.partition("|")
+    container = row.name.partition("|")[0]
     if row.subcommands is not None and container != "command":
         return ["slow"]
     found = set(_OTHERS.get(container, ()))
