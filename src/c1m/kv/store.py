@@ -55,10 +55,14 @@ class Store(Shared):
         self.settings.effects["slowlog-max-len"] = self.statistics.keep_slow
         self.settings.effects["slowlog-log-slower-than"] = self._time_from
         self.settings.effects["latency-monitor-threshold"] = self._late_from
+        self.settings.effects["maxmemory"] = self._bound_memory
+        self.settings.effects["maxmemory-policy"] = self.memory.set_policy
+        self.settings.effects["maxmemory-samples"] = self.memory.set_samples
 
     def adopt(self, other: Store) -> None:
         """Take over the databases of a store that is no longer used."""
         self.databases = self.memory.databases = other.databases
+        self.databases[:] = other.databases
         for db in self.databases:
             db.store = self
         self.look_ms = other.look_ms
