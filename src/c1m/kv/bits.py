@@ -181,19 +181,19 @@ class _Field:
         others = int.from_bytes(value[where]) & ~(mask << shift)
         value[where] = (others | (to & mask) << shift).to_bytes(where.stop - where.start)
 
-    def fitted(self, total: int) -> int | None:
-        """What a number that may be out of range becomes; None: nothing is done."""
+    def fitted(self, number: int, step: int) -> int | None:
+        """What a sum that may be out of range becomes; None: nothing is done."""
         least = -(1 << self.bits - 1) if self.is_signed else 0
         most = least + (1 << self.bits) - 1
+        total = number + step
         if least <= total <= most:
             return total
         if self.overflow == b"WRAP":
             return (total - least) % (1 << self.bits) + least
         if self.overflow == b"FAIL":
             return None
-        # Redis's own difference overflows where a SET is farther below than 64 bits can say.
-        is_above = total > most or (self.is_signed and most - total > INT64_MAX)
-        return most if is_above else least
+        # Redis says above, too, where a SET is farther below than 64 bits can say.
+        return most if total > most or self.is_signed and most - number > INT64_MAX else least
 
 
 @command("bitfield", -2, "write denyoom", (1, 1, 1))
@@ -223,7 +223,8 @@ def _bitfield(client: Client, args: Args, fields: list[_Field]) -> bytes:
         reply: int | None = was
         if field.action != b"GET":
             assert isinstance(value, bytearray)
-            new = field.fitted(field.operand + (was if field.action == b"INCRBY" else 0))
+            is_sum = field.action == b"INCRBY"
+            new = field.fitted(was, field.operand) if is_sum else field.fitted(field.operand, 0)
             if new is None or field.action == b"INCRBY":
                 reply = new
             if new is not None:
