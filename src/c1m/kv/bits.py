@@ -193,7 +193,7 @@ class _Field:
         if self.overflow == b"FAIL":
             return None
         # Redis says above, too, where a SET is farther below than 64 bits can say.
-        return most if total > most or self.is_signed and most - number > INT64_MAX else least
+        return most if total > most or (self.is_signed and most - number > INT64_MAX) else least
 
 
 @command("bitfield", -2, "write denyoom", (1, 1, 1))

@@ -11,6 +11,8 @@ from c1m.protocols.resp.replies import array
 
 Args = list[bytes]
 Run = Callable[[Client, Args], bytes | None]  # None: no reply (yet)
+_DATA = {"bits", "expiring", "hashes", "keys", "lists", "sets", "sorted", "strings"}  # modules
+
 R = TypeVar("R", bound=Run)
 
 TABLE: dict[bytes, Command] = {}
@@ -36,6 +38,19 @@ class Command:
     is_slow: bool = False  # it may take long: it is timed
     subcommands: dict[bytes, Command] | None = None  # of a container
     counted_keys: int = 0
+
+    @property
+    def is_of_data(self) -> bool:
+        """It concerns nothing but the data, and is answered at once."""
+        return self.group.partition("_")[0] in _DATA and "blocking" not in self.flags
+
+    @property
+    def is_repeatable(self) -> bool:
+        """It takes its time, and says the same until something is written."""
+        return (
+            self.is_slow and "readonly" in self.flags
+            and not any(part in self.name for part in ("rand", "scan"))
+        )  # fmt: skip
 
     @property
     def is_write(self) -> bool:

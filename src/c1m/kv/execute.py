@@ -7,6 +7,7 @@ runs breaks the transaction that it was to be a part of.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -89,6 +90,27 @@ def run(client: Client, command: Command, args: Args) -> bytes | None:
         statistics.failed[command.name] += 1
         statistics.fault(f"A fault in {command.name}: {traceback.format_exc()}")
         return _said(client, b"ERR internal error")
+
+
+def run_rows(client: Client, command: Command, rows: Iterable[tuple[bytes, ...]]) -> list[bytes]:
+    """Replies to the same command with one row of arguments after the other, for clients that have
+    nothing unusual about them; it is one that concerns the data only (`Command.is_of_data`).
+
+    What is only looked at and asked for several times is looked at once.
+    """
+    store = client.store
+    answered: dict[tuple[bytes, ...], bytes] | None = {} if command.is_repeatable else None
+    replies = []
+    for row in rows:
+        reply = answered.get(row) if answered is not None else None
+        if reply is None:
+            reply = run(client, command, list(row)) or b""
+            if store.ready:
+                store.waiting.serve(store)
+            if answered is not None:
+                answered[row] = reply
+        replies.append(reply)
+    return replies
 
 
 def _run(store: Store, client: Client, command: Command, args: Args) -> bytes | None:

@@ -9,10 +9,11 @@ from operator import itemgetter
 from c1m.engine.contract import Pieces
 from c1m.kv.client import Client
 from c1m.kv.clients import Clients
-from c1m.kv.execute import execute
+from c1m.kv.commands import SPELLED
+from c1m.kv.execute import execute, run_rows
 from c1m.kv.quick import FORMS
 from c1m.kv.rows import RESP3
-from c1m.protocols.resp.batch import uniform
+from c1m.protocols.resp.batch import Uniform, uniform
 from c1m.protocols.resp.replies import error
 from c1m.protocols.resp.requests import Args, RequestBounds, Requests, whole
 
@@ -44,6 +45,7 @@ class Intake:
         self.store = clients.store
         self.unfinished: dict[int, Requests] = {}  # by slot, where a command is not whole yet
         self.bounds = RequestBounds()
+        self._anyone = Client(-1, self.store)  # who asks for what all may ask for
         self.paused: list[int] = []  # slots to read no longer from
         self.resumed: list[int] = []  # and to read from again
 
@@ -72,13 +74,17 @@ class Intake:
         found = uniform(list(map(_text_of, pieces)))
         if found is None:
             return False
-        count, run = FORMS.get(found.name, (-1, None))
-        if run is None or count != len(found.columns):
-            return False
-        replies = run(self.store.databases[0], 3 if state else 2, found.columns)
+        protocol = 3 if state else 2
+        count, form = FORMS.get(found.name, (-1, None))
+        replies = None
+        if form is not None and count == len(found.columns):
+            replies = form(self.store.databases[0], protocol, found.columns)
         if replies is None:
-            return False
-        self.store.statistics.calls[found.name.decode().lower()] += len(replies)
+            replies = self._in_rows(found, protocol)
+            if replies is None:
+                return False
+        else:
+            self.store.statistics.calls[found.name.decode().lower()] += len(replies)
         journal = self.store.journal
         if journal is not None and journal.has_written:
             if found.counts is not None:
@@ -94,6 +100,18 @@ class Intake:
         self.clients.heard(slots)
         self.store.out.say_each(slots, replies)
         return True
+
+    def _in_rows(self, found: Uniform, protocol: int) -> list[bytes] | None:
+        """Replies to a command that has no quick form, if it concerns the data only."""
+        command, count = SPELLED.get(found.name), 1 + len(found.columns)
+        if (
+            command is None or not command.is_of_data
+            or (count != command.arity and (command.arity > 0 or count < -command.arity))
+            or (self.store.journal is not None and command.is_write)
+        ):  # fmt: skip
+            return None
+        self._anyone.protocol = protocol
+        return run_rows(self._anyone, command, zip(repeat(found.name), *found.columns))
 
     def take_one(self, slot: int, piece: bytes) -> None:
         """What one connection sent: run the commands that are whole now."""

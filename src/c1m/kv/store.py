@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from c1m.engine.contract import Slots
 from c1m.kv.channels import Subscriptions
@@ -55,14 +56,10 @@ class Store(Shared):
         self.settings.effects["slowlog-max-len"] = self.statistics.keep_slow
         self.settings.effects["slowlog-log-slower-than"] = self._time_from
         self.settings.effects["latency-monitor-threshold"] = self._late_from
-        self.settings.effects["maxmemory"] = self._bound_memory
-        self.settings.effects["maxmemory-policy"] = self.memory.set_policy
-        self.settings.effects["maxmemory-samples"] = self.memory.set_samples
 
     def adopt(self, other: Store) -> None:
         """Take over the databases of a store that is no longer used."""
         self.databases = self.memory.databases = other.databases
-        self.databases[:] = other.databases
         for db in self.databases:
             db.store = self
         self.look_ms = other.look_ms
@@ -88,8 +85,12 @@ class Store(Shared):
         self.guard()
 
     def guard(self) -> None:
-        """After `make_room` or `write_refusal` was set: commands look at them from now on."""
-        self.is_guarded = self.make_room is not None or bool(self.write_refusal)
+        """After `make_room`, `write_refusal`, `monitors` or what is timed has changed."""
+        self.is_guarded = (
+            self.make_room is not None
+            or bool(self.write_refusal or self.monitors)
+            or self.statistics.is_timing_all
+        )
 
     def _ask_for_password(self, password: str) -> None:
         self.rows.first_state = IS_GUEST if password else 0
@@ -99,6 +100,7 @@ class Store(Shared):
 
     def _time_from(self, slow_us: int) -> None:
         self.statistics.time_from(slow_us, self.settings["latency-monitor-threshold"])
+        self.guard()
 
     def _late_from(self, late_ms: int) -> None:
         self.statistics.time_from(self.settings["slowlog-log-slower-than"], late_ms)
