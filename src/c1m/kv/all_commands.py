@@ -23,5 +23,6 @@ from c1m.kv import sorted_sets as sorted_sets
 from c1m.kv import sorted_sets_combined as sorted_sets_combined
 from c1m.kv import sorted_sets_pops as sorted_sets_pops
 from c1m.kv import sorted_sets_ranges as sorted_sets_ranges
+from c1m.kv import sorting as sorting
 from c1m.kv import strings as strings
 from c1m.kv import transactions as transactions
