@@ -91,7 +91,7 @@ def test_what_was_drawn_or_moved_is_written_as_what_it_did(session: Noted) -> No
     drawn = session("SPOP", "set")
     two = session("SPOP", "set", 2)
     session("LMOVE", "list", "there", "LEFT", "RIGHT")
-    session("RPOP", "list")
+    session("BRPOP", "nothing", "list", 0)
     session("PEXPIRE", "there", 5000)
     when = b"%d" % (session.store.now_ms + 5000)
     words = [e[3] for e in session.took()]
@@ -99,7 +99,7 @@ def test_what_was_drawn_or_moved_is_written_as_what_it_did(session: Noted) -> No
     assert words[1] is not None and sorted(words[1][2:]) == sorted(two)
     assert words[2:] == [
         [b"lpop", b"list"],
-        [b"RPOP", b"list"],
+        [b"rpop", b"list"],
         [b"rpush", b"there", b"m0"],
         [b"pexpireat", b"there", when],
     ]

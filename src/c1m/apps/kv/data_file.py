@@ -21,7 +21,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 PART_BYTES = 1 << 28
-WHOLE, MORE = b"\0", b"\1"  # before a row's bytes: it ends here; the next row goes on
+WHOLE = b"\0"  # before a row's bytes; else these two, or both:
+MORE, CONTINUED = 1, 2  # the next row goes on; it goes on with what the row before began
 APPLICATION = 0x63316B76  # "c1kv"; where SQLite's header names whose file it is
 AUTOMATIC_PAGES = 1000  # of the write-ahead log, which a strict commit brings into the file itself
 PLACES = "places"
@@ -52,6 +53,7 @@ class Row(NamedTuple):
 
     seq: int
     body: bytes
+    is_long: bool = False  # it had several parts
 
 
 def make_file(path: str, version: int) -> None:
@@ -77,8 +79,9 @@ class DataFile:
     """
 
     def __init__(self, path: str, *, is_strict: bool) -> None:
-        self.seq = 0  # of the log's last row; who opens it says
-        self._long: set[tuple[int, bytes]] = set()  # keys whose bases have several parts
+        # Who opens it has read it, and says these:
+        self.seq = 0  # of the log's last row
+        self.long: set[tuple[int, bytes]] = set()  # keys whose bases have several parts
         self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         self._run = self._connection.execute
         self._run("PRAGMA secure_delete = OFF")  # Debian's default writes zeros over what goes
@@ -123,15 +126,15 @@ class DataFile:
 
     def _put(self, base: Base, seq: int) -> None:
         place, key, body = base
-        if body is None or (place, key) in self._long:
+        if body is None or (place, key) in self.long:
             self._run("DELETE FROM bases WHERE place = ? AND key = ?", (place, key))
-            self._long.discard((place, key))
+            self.long.discard((place, key))
         if body is None:
             return
         if len(body) < PART_BYTES:
             self._run(_PUT_BASE, (place, key, 0, seq, WHOLE + body))
             return
-        self._long.add((place, key))
+        self.long.add((place, key))
         for part, piece in enumerate(_parts(body)):
             self._run(_PUT_BASE, (place, key, part, seq, piece))
 
@@ -191,20 +194,21 @@ class SavedFile:
 def _parts(body: bytes) -> Iterator[bytes]:
     """Marked pieces of a long row."""
     for at in range(0, len(body), PART_BYTES):
-        is_last = at + PART_BYTES >= len(body)
-        yield (WHOLE if is_last else MORE) + body[at : at + PART_BYTES]
+        mark = (MORE if at + PART_BYTES < len(body) else 0) | (CONTINUED if at else 0)
+        yield bytes([mark]) + body[at : at + PART_BYTES]
 
 
 def _joined(rows: Iterable[tuple[int, bytes]]) -> Iterator[Row]:
     before: list[bytes] = []
     for seq, body in rows:
-        if not before and body[:1] == WHOLE:
+        mark = body[0] if body else 0
+        if not mark:
             yield Row(seq, body[1:])
-            continue
-        before.append(body[1:])
-        if body[:1] == WHOLE:
-            yield Row(seq, b"".join(before))
-            before.clear()
+        elif before or not mark & CONTINUED:  # the log may have forgotten where one began
+            before.append(body[1:])
+            if not mark & MORE:
+                yield Row(seq, b"".join(before), True)
+                before.clear()
 
 
 def _quoted(path: str) -> str:

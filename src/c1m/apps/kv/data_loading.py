@@ -39,6 +39,7 @@ class Loaded:
     first: int  # of the log's rows
     seq: int  # of the last one
     log_bytes: int = 0
+    long: set[tuple[int, bytes]] = field(default_factory=set)  # keys whose bases have several parts
     keys: list[dict[bytes, None]] = field(  # by place: those that the log has something of
         default_factory=lambda: [{} for _ in range(DATABASES)]
     )
@@ -89,16 +90,18 @@ class _Loader:
 
     def read_bases(self) -> None:
         """Keys with their values."""
-        for seq, body in self._file.bases():
+        for seq, body, is_long in self._file.bases():
             for entry in entries(unseal(body)):
                 self._put(entry)
+                if is_long:
+                    self.loaded.long.add((entry.place, entry.key))
                 if seq >= self.loaded.first:
                     self._newer[entry.place][entry.key] = seq
             self._progress(len(body))
 
     def read_log(self) -> None:
         """What became of keys since."""
-        for seq, body in self._file.log():
+        for seq, body, _ in self._file.log():
             for entry in entries(unseal(body)):
                 self._again(entry, seq)
             self.loaded.log_bytes += len(body)

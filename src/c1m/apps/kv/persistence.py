@@ -81,7 +81,8 @@ class Persistence:
                 "Give --data a directory that this user may write to, with room on its disk.",
             ) from why
         self._store = store
-        self._file.seq, self.log_bytes = self._loaded.seq, self._loaded.log_bytes
+        self._file.seq, self._file.long = self._loaded.seq, self._loaded.long
+        self.log_bytes = self._loaded.log_bytes
         self._first = self._loaded.first  # of the log's rows
         self.journal = Journal(store)
         self.journal.is_strict = is_strict
