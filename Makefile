@@ -16,6 +16,7 @@ CONFORMANCE = .venv/bin/python -m tests.conformance
 conformance: setup
 	$(CONFORMANCE) $(or $(SUITES),cpython uvloop) $(if $(PYTHON),--python $(PYTHON)) $(ARGS)
 	$(if $(SUITES),,$(CONFORMANCE) packages)
+	$(if $(SUITES),,$(CONFORMANCE) kv-crash)
 
 programs:
 	@./setup.sh programs
