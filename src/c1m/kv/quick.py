@@ -123,7 +123,7 @@ def incr(db: Database, protocol: int, columns: list[Column]) -> Replies | None:
     return replies
 
 
-def _aggregates(db: Database, keys: Column, kind: type) -> bool:
+def aggregates(db: Database, keys: Column, kind: type) -> bool:
     """Whether all these keys hold values of this type now, and nobody wants to know how they change
     (who keeps them keeps the commands, see `execute`).
     """
@@ -136,7 +136,7 @@ def _push(is_left: bool, event: bytes) -> Form:
     def push(db: Database, protocol: int, columns: list[Column]) -> Replies | None:
         """One item each, onto lists that are there."""
         keys, items = columns
-        if not _aggregates(db, keys, deque):
+        if not aggregates(db, keys, deque):
             return None
         data, replies = db.data, []
         for key, item in zip(keys, items, strict=True):
@@ -156,7 +156,7 @@ def _pop(is_left: bool, event: bytes) -> Form:
     def pop(db: Database, protocol: int, columns: list[Column]) -> Replies | None:
         """One item each, from lists that hold more than are taken."""
         keys, data = columns[0], db.data
-        if not _aggregates(db, keys, deque):
+        if not aggregates(db, keys, deque):
             return None
         if min(len(data[key]) for key in set(keys)) <= len(keys):
             return None
@@ -180,7 +180,7 @@ form("rpop", 1)(_pop(False, b"rpop"))
 def hset(db: Database, protocol: int, columns: list[Column]) -> Replies | None:
     """One field each, of hashes that are there."""
     keys, fields, values = columns
-    if not _aggregates(db, keys, dict) or max(map(len, values)) > db.store.value_max:
+    if not aggregates(db, keys, dict) or max(map(len, values)) > db.store.value_max:
         return None
     data, replies = db.data, []
     for key, field, value in zip(keys, fields, values, strict=True):
@@ -196,7 +196,7 @@ def hset(db: Database, protocol: int, columns: list[Column]) -> Replies | None:
 def hget(db: Database, protocol: int, columns: list[Column]) -> Replies | None:
     """One field each, of hashes that are there."""
     keys, fields = columns
-    if not _aggregates(db, keys, dict):
+    if not aggregates(db, keys, dict):
         return None
     nil, data = NULLS[protocol], db.data
     values = [data[key].get(field) for key, field in zip(keys, fields, strict=True)]
