@@ -16,8 +16,8 @@ from random import Random
 Words = list[bytes]
 Maker = Callable[[Random, Words], None]
 
-KEYS = {kind: [f"{kind}{number}".encode() for number in range(4)] for kind in "shltz"}
-ANY_KEY = [key for keys in KEYS.values() for key in keys]
+KEYS = {kind: [f"{kind}{number}".encode() for number in range(4)] for kind in "shltzx"}
+ANY_KEY = [key for kind in "shltz" for key in KEYS[kind]]
 NEVER_WRITTEN = b"none"
 
 _TOKEN = re.compile(r"\)\+|[\[\]()<>|]|\{[^}]*\}|[^\s\[\]()<>|{}]+")
@@ -130,6 +130,8 @@ def _counted(kind: str) -> Maker:
 
 def key_of(kind: str, draw: Random) -> bytes:
     """A key that has mostly values of this type: s(tring), h(ash), l(ist), t(a set), z."""
+    if kind == "x":
+        return draw.choice(KEYS[kind])
     return draw.choice(KEYS[kind] if draw.random() < 0.93 else ANY_KEY)
 
 
@@ -197,7 +199,7 @@ def _text(draw: Random) -> bytes:
 
 NOW_S = 1_900_000_000  # a time to come
 DRAWN: dict[str, Callable[[Random], bytes]] = {
-    **{kind: partial(key_of, kind) for kind in "shltz"},
+    **{kind: partial(key_of, kind) for kind in "shltzx"},
     "k": _one_of(ANY_KEY),
     "none": _one_of([NEVER_WRITTEN]),
     "v": _text,

@@ -51,7 +51,9 @@ class Shape:
             flat = [word for words in commands for word in words]
             fixed_keys(draw, flat)
             commands = [[flat.pop(0) for _ in words] for words in commands]
-        elif len(commands) == 1 and kind == "run" and draw.random() < 0.04:
+        elif (
+            "{x}" not in self.text and len(commands) == 1 and kind == "run" and draw.random() < 0.04
+        ):
             _spoil(draw, commands[0])
         return Unit(connection, tuple(map(tuple, commands)), kind)
 

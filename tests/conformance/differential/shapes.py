@@ -2,7 +2,8 @@
 
 Lines of one group that are joined by `;` stay together: a command whose reply is drawn follows one
 that shows what there was to draw from, and a key that then differs is removed. {=t} is one key of
-that type for all of a line.
+that type for all of a line. {x} is a sorted set with one score only: of others, Redis's answers to
+lexical ranges hang on the levels that its skip list has drawn.
 """
 
 from __future__ import annotations
@@ -156,7 +157,6 @@ SHAPES: dict[str, str] = {
         ZREM {z} ({m})+
         ZCARD {z}
         ZCOUNT {z} {bound} {bound}
-        ZLEXCOUNT {z} {lex} {lex}
         ZSCORE {z} {m}
         ZMSCORE {z} ({m})+
         ZRANK {z} {m}
@@ -164,18 +164,13 @@ SHAPES: dict[str, str] = {
         ZRANGE {z} {index} {index} [REV] [WITHSCORES]
         ZRANGE {z} 0 -1 WITHSCORES
         ZRANGE {z} {bound} {bound} BYSCORE [REV] [LIMIT {index} {index}] [WITHSCORES]
-        ZRANGE {z} {lex} {lex} BYLEX [REV] [LIMIT {index} {index}]
         ZREVRANGE {z} {index} {index} [WITHSCORES]
         ZRANGEBYSCORE {z} {bound} {bound} [WITHSCORES] [LIMIT {index} {index}]
         ZREVRANGEBYSCORE {z} {bound} {bound} [WITHSCORES] [LIMIT {index} {index}]
-        ZRANGEBYLEX {z} {lex} {lex} [LIMIT {index} {index}]
-        ZREVRANGEBYLEX {z} {lex} {lex} [LIMIT {index} {index}]
         ZRANGESTORE {z} {z} {index} {index} [REV]
         ZRANGESTORE {z} {z} {bound} {bound} BYSCORE [REV] [LIMIT {index} {index}]
-        ZRANGESTORE {z} {z} {lex} {lex} BYLEX [REV] [LIMIT {index} {index}]
         ZREMRANGEBYRANK {z} {index} {index}
         ZREMRANGEBYSCORE {z} {bound} {bound}
-        ZREMRANGEBYLEX {z} {lex} {lex}
         ZPOPMIN {z} [{count}]
         ZPOPMAX {z} [{count}]
         ZMPOP {keys:z} <MIN|MAX> [COUNT {count}]
@@ -191,6 +186,19 @@ SHAPES: dict[str, str] = {
         ZRANGE {=z} 0 -1 WITHSCORES ; ZRANDMEMBER {=z} [{count} [WITHSCORES]]
         ZRANGE {=z} 0 -1 WITHSCORES ; ZRANDMEMBER {=z} -{count} [WITHSCORES]
         OBJECT ENCODING {z}
+    """,
+    "lexical": """
+        ZADD {x} (0 {m})+
+        ZADD {x} (0 {m})+
+        ZREM {x} ({m})+
+        ZRANGE {x} {index} {index} WITHSCORES
+        ZLEXCOUNT {x} {lex} {lex}
+        ZRANGE {x} {lex} {lex} BYLEX [REV] [LIMIT {index} {index}]
+        ZRANGEBYLEX {x} {lex} {lex} [LIMIT {index} {index}]
+        ZREVRANGEBYLEX {x} {lex} {lex} [LIMIT {index} {index}]
+        ZRANGESTORE {x} {x} {lex} {lex} BYLEX [REV] [LIMIT {index} {index}]
+        ZREMRANGEBYLEX {x} {lex} {lex}
+        OBJECT ENCODING {x}
     """,
     "server": """
         PING [{v}]
