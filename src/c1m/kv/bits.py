@@ -193,7 +193,8 @@ class _Field:
         if self.overflow == b"FAIL":
             return None
         # Redis says above, too, where a SET is farther below than 64 bits can say.
-        return most if total > most or (self.is_signed and most - number > INT64_MAX) else least
+        is_above = total > most or (self.is_signed and most - number > INT64_MAX)
+        return most if is_above else least
 
 
 @command("bitfield", -2, "write denyoom", (1, 1, 1))
@@ -214,9 +215,9 @@ def bitfield_ro(client: Client, args: Args) -> bytes:
 def _bitfield(client: Client, args: Args, fields: list[_Field]) -> bytes:
     written = [field.offset + field.bits for field in fields if field.action != b"GET"]
     value: bytes | bytearray = client.db.string(args[1]) or b""
-    is_changed = False
+    has_grown = is_changed = False
     if written:
-        value, is_changed = _grown(client, args[1], max(written) - 1)
+        value, has_grown = _grown(client, args[1], max(written) - 1)
     replies: list[bytes] = []
     for field in fields:
         was = field.read(value)
@@ -229,7 +230,7 @@ def _bitfield(client: Client, args: Args, fields: list[_Field]) -> bytes:
                 reply = new
             if new is not None:
                 field.write(value, new)
-                is_changed = is_changed or new != was
+                is_changed = is_changed or has_grown or new != was
         replies.append(NULLS[client.protocol] if reply is None else number(reply))
     if is_changed:
         client.db.changed(args[1], b"setbit", "$")
