@@ -17,17 +17,24 @@ class AppEntry(NamedTuple):
 
     place: str
     help: str
+    options: str = ""  # the module of its OPTIONS, and of LISTEN, where it listens if not told
 
 
 APPS = {
     "echo": AppEntry("c1m.apps.echo:Echo", "sends every byte back"),
-    "kv": AppEntry("c1m.apps.kv.app:KeyValue", "a key-value store that Redis clients talk to"),
+    "kv": AppEntry(
+        "c1m.apps.kv.app:KeyValue",
+        "a key-value store that Redis clients talk to",
+        "c1m.apps.kv.options",
+    ),
 }
 NAMES = f"{', '.join(APPS)}, or MODULE:NAME"
 
 
-def load_app(name: str) -> Any:
+def load_app(name: str, **options: Any) -> Any:
     """The server of this name, or what "module:name" says: an App, or what makes protocols.
+
+    `options` are what it is made with.
 
     Its module is imported only now, also from the current directory. A class of applications is
     made. Raises UsageError for what is not there.
@@ -56,7 +63,7 @@ def load_app(name: str) -> Any:
                 f"{module_name} has no {path!r}.",
                 f"Did you mean {near[0]!r}?" if near else "Check its spelling.",
             )
-    return _made(found, name)
+    return _made(found, name, options)
 
 
 def _module(name: str) -> Any:
@@ -77,14 +84,16 @@ def _module(name: str) -> Any:
     raise UsageError(f"{name} cannot be imported ({said}).", "Correct it.")
 
 
-def _made(found: Any, name: str) -> Any:
+def _made(found: Any, name: str, options: dict[str, Any]) -> Any:
     """The object of an application's class; else what was found."""
     from c1m.server.server import App
 
     if not (inspect.isclass(found) and issubclass(found, App)):
         return found
     try:
-        return found()
+        return found(**options)
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(
             f"{name} cannot be made ({type(error).__name__}: {error}).",

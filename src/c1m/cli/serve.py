@@ -10,8 +10,16 @@ import click
 
 from c1m.apps import APPS, NAMES, load_app
 from c1m.bounds import BACKLOG, REPORT_NS, TICK_NS_MAX
+from c1m.cli.app_options import (
+    APP_OPTIONS,
+    DEFAULT_LISTEN,
+    OPTIONS_OF,
+    ServeCommand,
+    own_options,
+)
 from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
+from c1m.errors import UsageError
 from c1m.kernel.procfs import process_sample
 from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
 
@@ -39,9 +47,10 @@ class AppName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 _OPTIONS = [
     click.Argument(["app"], type=AppName(), metavar="APP"),
-    option(["--listen"], multiple=True, required=True, metavar="URL",
+    option(["--listen"], multiple=True, metavar="URL",
            help="tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or "
-           "unix:///path. May be given more than once."),
+           "unix:///path. May be given more than once." + "".join(
+               f"  [default of {name}: {listen}]" for name, listen in DEFAULT_LISTEN.items())),
     ENGINE,
     option(["--connections-max"], type=COUNT,
            help="The most connections held; further ones wait in the accept queue.  [default: as "
@@ -64,7 +73,7 @@ _OPTIONS = [
 ]  # fmt: skip
 
 
-@click.command(help=_HELP, params=_OPTIONS)
+@click.command(cls=ServeCommand, help=_HELP, params=[*_OPTIONS, *APP_OPTIONS])
 def serve(
     app: str, listen: tuple[str, ...], quiet: bool, json_path: str | None, **options: Any
 ) -> None:
@@ -74,9 +83,14 @@ def serve(
     from c1m.loop import stopped_by_signals
     from c1m.serving import server_of
 
+    if not listen and app not in DEFAULT_LISTEN:
+        raise UsageError("There is nothing to listen on.", "Give --listen URL.")
     outputs = Outputs({"json": json_path})
+    own = own_options(app, options)
+    if app in OPTIONS_OF:
+        own["say"] = lambda line: say(line, outputs.stream)
     given = {name: value for name, value in options.items() if value is not None}
-    server = server_of(load_app(app), list(listen), **given)
+    server = server_of(load_app(app, **own), list(listen) or [DEFAULT_LISTEN[app]], **given)
     live = Live(outputs.stream, quiet)
     progress = Progress(server)
     is_refusal_reported = False
@@ -122,6 +136,8 @@ def _hello(app: str, server: AnyServer, asked: int | None) -> list[str]:
             f"{engine.name} needs a descriptor for each connection: RLIMIT_NOFILE "
             f"({engine.capacity:,}) is the limit here"
         )
+    notes = getattr(getattr(server, "app", None), "notes", None)
+    lines += notes(server) if notes is not None else []
     return lines
 
 

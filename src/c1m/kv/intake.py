@@ -48,6 +48,13 @@ class Intake:
         self._anyone = Client(-1, self.store)  # who asks for what all may ask for
         self.paused: list[int] = []  # slots to read no longer from
         self.resumed: list[int] = []  # and to read from again
+        self._guests = RequestBounds(is_guest=True)
+        self.store.settings.effects["proto-max-bulk-len"] = self._bound
+
+    def _bound(self, size: int) -> None:
+        """The longest argument, and the longest string."""
+        self.store.value_max = size
+        self.bounds = RequestBounds(bulk=size)
 
     def take(self, pieces: Pieces) -> None:
         """Pieces of data, (slot, bytes), in order."""
@@ -123,7 +130,8 @@ class Intake:
                 requests = Requests(self.bounds)
                 commands += requests.feed(piece[size:])
         else:
-            requests = requests or Requests(self.bounds)
+            requests = requests or Requests()
+            requests.bounds = self._guests if client.is_guest else self.bounds
             commands = requests.feed(piece)
         if requests is not None and not requests.is_idle:
             self.unfinished[slot] = requests

@@ -250,14 +250,15 @@ class Settings:
         before = {name: self._values[name] for name in changes}
         for name, value in changes.items():
             try:
-                self._apply(name, value)
+                self.apply(name, value)
             except ValueError as reason:
                 for done in changes:
                     if self._values[done] != before[done]:
-                        self._apply(done, before[done])
+                        self.apply(done, before[done])
                 raise _failed(name.encode(), str(reason)) from None
 
-    def _apply(self, name: str, value: Any) -> None:
+    def apply(self, name: str, value: Any) -> None:
+        """A new value has its effects. Raises ValueError for one that is refused."""
         if name == "client-output-buffer-limit":
             value = _merged(self._values[name], value)
         if name in self.effects:

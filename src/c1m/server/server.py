@@ -98,6 +98,10 @@ class App:
     memory only where they are touched.
     """
 
+    def notes(self, server: Server) -> list[str]:
+        """Lines for people that `c1m serve` shows when the server listens."""
+        return []
+
     def on_start(self, server: Server) -> None:
         """The server listens; nothing has come yet."""
 

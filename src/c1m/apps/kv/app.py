@@ -3,47 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.apps.kv.connections import Addresses, IdleConnections
-from c1m.apps.kv.hosting import host_of
+from c1m.apps.kv.hosting import host_of, is_private
+from c1m.apps.kv.options import KeyValueOptions
 from c1m.apps.kv.output_limits import LOOK_BYTES, OutputLimits
 from c1m.apps.kv.persistence import Persistence
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots
+from c1m.errors import UsageError
 from c1m.kv.clients import TOO_MANY, Clients
 from c1m.kv.intake import Intake
 from c1m.kv.notifications import Notifications
 from c1m.kv.store import Store
 from c1m.kv.upkeep import upkeep
 from c1m.server.server import App, CloseBatch, OpenBatch, Server
-from c1m.units import NS_PER_MS, NS_PER_S
+from c1m.units import NS_PER_MS, NS_PER_S, format_bytes, format_number_of
 
 NEVER_NS = 1 << 62
+MEMORY_TOLERANCE = 1.1  # what is loaded is weighed anew, with another result
 
 
 class KeyValue(App):
     """A key-value server that speaks Redis's protocol.
 
-    `data` is a directory that keeps the data, `durability` when it does so (`Persistence`). It is
-    read at once, so that a server made of this listens when all is there; `say` is called with a
-    line a second meanwhile. Raises UsageError for a directory that cannot be used.
+    `options` are those of `c1m serve kv`, as KeyValueOptions has them: data="DIR",
+    max_memory="1G". What is kept is read at once, so that a server made of this listens when all
+    is there; `say` is called with a line a second meanwhile, and with what goes wrong later.
+    Raises UsageError for options that cannot be meant, and for a directory that cannot be used.
     """
 
-    def __init__(
-        self,
-        *,
-        data: str | None = None,
-        durability: str = "everysec",
-        say: Callable[[str], object] = lambda line: None,
-    ) -> None:
+    def __init__(self, *, say: Callable[[str], object] = lambda line: None, **options: Any) -> None:
+        self.options = KeyValueOptions(**options)
         self.persistence: Persistence | None = None
+        self._say = say
         self._loaded = Store()
-        if data is not None:
-            self.persistence = Persistence(data, durability)
+        if self.options.data is not None:
+            durability = self.options.durability or "everysec"
+            self.persistence = Persistence(self.options.data, durability)
             self.persistence.load(self._loaded, say)
+            self._check_memory()
 
     def on_start(self, server: Server) -> None:
         self.store = Store(server.capacity)
@@ -54,12 +57,64 @@ class KeyValue(App):
         self.limits = OutputLimits(self.store.out, server.engine.unsent, self.clients.state)
         self.intake = Intake(self.clients)
         self.idle = IdleConnections(self.store)
-        self.store.settings["maxclients"] = server.capacity
+        self._apply_options(server)
         self.store.addresses = Addresses(server)
         self.store.host = host_of(server, self.persistence)
         self.store.statistics.now_ns = server.clock.now_ns
         self.notifications = Notifications(self.store)
         self._sampled_ns = 0
+
+    def _check_memory(self) -> None:
+        """Raise UsageError where much more is stored than may be, and nothing may be evicted."""
+        limit = self.options.max_memory
+        if not limit or self.options.max_memory_policy not in (None, "noeviction"):
+            return
+        self._loaded.memory.set_limit(limit)
+        used = self._loaded.memory.used
+        self._loaded.memory.set_limit(0)
+        if used > limit * MEMORY_TOLERANCE:
+            assert self.persistence is not None
+            self.persistence.close()
+            raise UsageError(
+                f"What {self.options.data} holds takes {format_bytes(used)} of memory, and "
+                f"--max-memory allows {format_bytes(limit)}.",
+                "Allow more, or let keys go: --max-memory-policy allkeys-lru.",
+            )
+
+    def _apply_options(self, server: Server) -> None:
+        """The options are settings, which CONFIG shows."""
+        options, settings = self.options, self.store.settings
+        settings["maxclients"] = min(options.max_clients or server.capacity, server.capacity)
+        for name, value in (
+            ("requirepass", options.password),
+            ("timeout", -(-(options.idle_timeout or 0) // NS_PER_S)),
+            ("maxmemory-policy", options.max_memory_policy),
+            ("maxmemory", options.max_memory),
+            ("proto-max-bulk-len", options.max_value),
+        ):
+            if value:
+                settings.apply(name, value)
+        self.store.statistics.log = self._say
+        if self.persistence is not None:
+            settings["appendonly"] = "yes"
+            settings["appendfsync"] = self.persistence.durability
+            settings["dir"] = options.data
+
+    def notes(self, server: Server) -> list[str]:
+        """What `c1m serve kv` says when it listens."""
+        lines = []
+        if self.persistence is not None:
+            keys = sum(len(db.data) for db in self._loaded.databases)
+            lines.append(
+                f"data in {self.options.data} (durability {self.persistence.durability}), "
+                f"{format_number_of(keys, 'key')}"
+            )
+        if self.options.password is None and not all(map(is_private, server.endpoints)):
+            lines.append(
+                "no password: whoever reaches this can read and change everything "
+                "(--password-file FILE)"
+            )
+        return lines
 
     def on_open(self, batch: OpenBatch, server: Server) -> None:
         self.store.now_ms = unix_time_ms()

@@ -8,7 +8,7 @@ import secrets
 import sys
 from importlib import metadata as packages
 
-from c1m.addresses import AF_UNIX
+from c1m.addresses import AF_UNIX, Endpoint
 from c1m.apps.kv.persistence import Persistence
 from c1m.clock import unix_time_ms, unix_time_us
 from c1m.kernel.procfs import meminfo, process_sample
@@ -70,3 +70,9 @@ def kept_by(persistence: Persistence) -> Kept:
         saved_ms=unix_time_ms() - age_ns // 1_000_000,
         durability=persistence.durability,
     )
+
+
+def is_private(endpoint: Endpoint) -> bool:
+    """Only this machine reaches it."""
+    host = endpoint.host
+    return endpoint.family == AF_UNIX or host.startswith("127.") or host in ("::1", "localhost")

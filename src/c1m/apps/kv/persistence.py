@@ -17,6 +17,7 @@ from c1m.apps.kv.data_directory import DATA, claim
 from c1m.apps.kv.data_file import Base, DataFile
 from c1m.apps.kv.data_flusher import Flusher
 from c1m.apps.kv.data_loading import load
+from c1m.apps.kv.options import DURABILITIES
 from c1m.clock import Clock, SystemClock
 from c1m.errors import C1mError, UsageError
 from c1m.kv.database import Database
@@ -26,7 +27,6 @@ from c1m.kv.journal import Journal
 from c1m.kv.store import DATABASES, Store
 from c1m.protocols.resp.replies import error
 
-DURABILITIES = ("always", "everysec", "no")
 FOLD_LOG_BYTES = 16 << 20  # the log is folded when it has more,
 FOLD_LOG_SHARE = 3  # and more than this part of all that is stored
 FOLD_KEYS, FOLD_BYTES = 64, 1 << 18  # in a slice: about a millisecond

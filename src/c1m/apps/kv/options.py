@@ -1,0 +1,103 @@
+"""What the key-value server may be told."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, fields
+from typing import Any
+
+from c1m.apps.options import AppOption
+from c1m.arguments import COUNT, DURATION, SIZE, TEXT, Choice
+from c1m.errors import UsageError
+from c1m.files import read_bytes
+from c1m.units import NS_PER_S
+
+DURABILITIES = ("always", "everysec", "no")
+POLICIES = (
+    "noeviction", "allkeys-lru", "allkeys-random", "volatile-lru", "volatile-random",
+    "volatile-ttl",
+)  # fmt: skip
+IDLE_MAX_NS = 12 * 3600 * NS_PER_S  # what a connection's row can tell
+PASSWORD_BYTES_MAX = 4096
+LISTEN = "tcp://127.0.0.1:6379"
+
+OPTIONS = (
+    AppOption("data", TEXT, "Keep the data in this directory, which is made if it is not there. "
+              "[default: in memory only]", "DIR"),
+    AppOption("durability", Choice(DURABILITIES),
+              "When it is on the disk: always before a reply, every second, or when it suits the "
+              "system.  [default: everysec]"),
+    AppOption("password", TEXT, "Clients must say it first. Everybody on this machine can see it "
+              "in the list of processes: better is", "TEXT"),
+    AppOption("password_file", TEXT, "The password is the first line of this file, which nobody "
+              "else may read.", "FILE"),
+    AppOption("max_clients", COUNT.within(1, 1 << 31),
+              "Further ones are told so, and closed.  [default: as many as fit]"),
+    AppOption("idle_timeout", DURATION.within(0, IDLE_MAX_NS),
+              "Close connections that send nothing for so long, subscribers apart.  "
+              "[default: never]"),
+    AppOption("max_memory", SIZE, "Bytes of all data, estimated.  [default: no bound]"),
+    AppOption("max_memory_policy", Choice(POLICIES),
+              "Which keys go when that is reached; noeviction: commands that need memory are "
+              "refused.  [default: noeviction]"),
+    AppOption("max_value", SIZE.within(4 << 10, 512 << 20),
+              "Bytes of one argument, and of a string.  [default: 512M]"),
+)  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class KeyValueOptions:
+    """Options as OPTIONS describes them. Raises UsageError for what cannot be meant together."""
+
+    data: Any = None
+    durability: Any = None
+    password: Any = None
+    password_file: Any = None
+    max_clients: Any = None
+    idle_timeout: Any = None  # seconds or "30s"; an int of nanoseconds once it is checked
+    max_memory: Any = None
+    max_memory_policy: Any = None
+    max_value: Any = None
+
+    def __post_init__(self) -> None:
+        by_name = {option.name: option for option in OPTIONS}
+        for field in fields(self):
+            setattr(self, field.name, by_name[field.name].check(getattr(self, field.name)))
+        if self.durability is not None and self.data is None:
+            raise UsageError(
+                "A durability without a data directory means nothing: all is in memory only.",
+                "Give a directory, too (--data DIR), or leave it out.",
+            )
+        if self.max_memory_policy is not None and not self.max_memory:
+            raise UsageError(
+                "A policy of what to evict means nothing without a bound of memory.",
+                "Give one, too (--max-memory SIZE), or leave it out.",
+            )
+        if self.password is not None and self.password_file is not None:
+            raise UsageError("A password and a file of it are given.", "Give one of the two.")
+        if self.password_file is not None:
+            self.password = password_in(self.password_file)
+        if self.password == "":
+            raise UsageError("The password is empty.", "Give one, or leave it out.")
+        if self.idle_timeout is not None and 0 < self.idle_timeout < NS_PER_S:
+            raise UsageError("The idle timeout is below a second.", "Give 1s or more, or 0.")
+
+
+def password_in(path: str) -> str:
+    """The first line of a file. Raises UsageError where others may read it."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        mode = 0  # reading it says why
+    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        others = "everybody" if mode & stat.S_IROTH else "its group"
+        raise UsageError(
+            f"{path} has a password in it, and {others} may read it.",
+            f"Make it yours alone: chmod 600 {path}",
+        )
+    lines = read_bytes(path, PASSWORD_BYTES_MAX).splitlines()
+    password = lines[0].decode("latin-1") if lines else ""
+    if not password:
+        raise UsageError(f"{path} has no password in its first line.", "Write one there.")
+    return password

@@ -1,0 +1,90 @@
+"""Options that servers bring along (`c1m serve kv`): shown with their server, refused with others."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from c1m.apps import APPS
+from c1m.apps.options import AppOption
+from c1m.arguments import Choice
+from c1m.errors import UsageError
+
+_MODULES = {
+    name: importlib.import_module(entry.options) for name, entry in APPS.items() if entry.options
+}
+OPTIONS_OF: dict[str, Sequence[AppOption]] = {n: m.OPTIONS for n, m in _MODULES.items()}
+DEFAULT_LISTEN: dict[str, str] = {n: m.LISTEN for n, m in _MODULES.items()}
+
+
+class Checked(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A text that its option takes; the server reads it."""
+
+    def __init__(self, option: AppOption) -> None:
+        self.option = option
+        self.name = option.kind.name.replace("duration", "time")  # as help shows it, in capitals
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        self.option.check(value, self.option.flag)
+        return value
+
+
+class OwnOption(click.Option):
+    """An option of one server: not among those of all."""
+
+    def __init__(self, option: AppOption) -> None:
+        metavar = option.metavar or None
+        if isinstance(option.kind, Choice):
+            metavar = f"[{'|'.join(option.kind.words)}]"
+        super().__init__(
+            [option.flag, option.name], type=Checked(option), metavar=metavar, help=option.help
+        )
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        return None
+
+    def own_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """What help shows with its server."""
+        return super().get_help_record(ctx)
+
+
+class ServeCommand(click.Command):
+    """`c1m serve`, whose help is also about the server that is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["app"] = next((arg for arg in args if arg in OPTIONS_OF), "")
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        app = ctx.meta.get("app", "")
+        names = {option.name for option in OPTIONS_OF.get(app, ())}
+        own = [p for p in self.get_params(ctx) if isinstance(p, OwnOption) and p.name in names]
+        records = [record for each in own if (record := each.own_help_record(ctx))]
+        if records:
+            with formatter.section(f"Options of {app}"):
+                formatter.write_dl(records)
+        elif not app:
+            formatter.write_paragraph()
+            for name in OPTIONS_OF:
+                formatter.write_text(f"{name} has further options: c1m serve {name} --help")
+
+
+APP_OPTIONS = [OwnOption(option) for options in OPTIONS_OF.values() for option in options]
+
+
+def own_options(app: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Take a server's own options out of all. Raises UsageError for those of other servers."""
+    own = {}
+    for name, server_options in OPTIONS_OF.items():
+        for option in server_options:
+            value = options.pop(option.name)
+            if value is None:
+                continue
+            if name != app:
+                raise UsageError(f"{option.flag} is an option of {name}, not of {app}.")
+            own[option.name] = value
+    return own
