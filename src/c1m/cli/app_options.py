@@ -1,4 +1,4 @@
-"""Options that servers bring along (`c1m serve kv`): shown with their server, refused with others."""
+"""Options that servers bring along (`c1m serve kv`): shown with them, refused with others."""
 
 from __future__ import annotations
 

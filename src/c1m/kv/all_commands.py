@@ -13,7 +13,6 @@ from c1m.kv import keys as keys
 from c1m.kv import lists as lists
 from c1m.kv import object_info as object_info
 from c1m.kv import pubsub as pubsub
-from c1m.kv import quick_sets as quick_sets
 from c1m.kv import server as server
 from c1m.kv import server_acl as server_acl
 from c1m.kv import server_config as server_config

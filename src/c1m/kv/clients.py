@@ -34,7 +34,7 @@ class Clients:
         return refused
 
     def of(self, slot: int) -> Client:
-        """The object of a connection whose commands are to run; `settle` follows before the next."""
+        """The object of a connection whose commands are to run; `settle` follows at once."""
         state = self.states[slot]
         if not state & ~RESP3:
             client = self._plain

@@ -41,8 +41,9 @@ class Command:
 
     @property
     def is_of_data(self) -> bool:
-        """It concerns nothing but the data, and is answered at once."""
-        return self.group.partition("_")[0] in _DATA and "blocking" not in self.flags
+        """It concerns nothing but the data, and is answered at once; or PING."""
+        is_it = self.group.partition("_")[0] in _DATA and "blocking" not in self.flags
+        return is_it or self.name == "ping"
 
     @property
     def is_repeatable(self) -> bool:

@@ -7,7 +7,7 @@ set is no value: the command that empties one removes its key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from c1m.kv.errors import WRONG_TYPE, CommandError
@@ -151,6 +151,23 @@ class Database:
             listener(self, key, event, kind)
         if self.store.journal is not None:
             self.store.journal.changed(self, key, event)
+
+    def changed_all(self, keys: Sequence[bytes], event: bytes, kind: str) -> None:
+        """These keys were changed, one after the other."""
+        if self.watchers or self.store.listeners:
+            for key in keys:
+                self.changed(key, event, kind)
+        else:
+            self.store.changes += len(keys)
+            self.store.wrote(self, keys)
+
+    def set_strings(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Set keys to strings, in order; says that they are changed."""
+        self.data.update(zip(keys, values, strict=True))
+        if self.expires:
+            for key in keys:
+                self.expires.pop(key, None)
+        self.changed_all(keys, b"set", "$")
 
     def all_changed(self, *others: dict[bytes, Value]) -> None:
         """Before all keys are removed, or replaced by `others`: tell those who watch one."""

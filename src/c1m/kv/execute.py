@@ -83,33 +83,48 @@ def run(client: Client, command: Command, args: Args) -> bytes | None:
         if store.journal is None:
             return command.run(client, args)
         return _run(store, client, command, args)
-    except CommandError as refusal:
-        statistics.failed[command.name] += 1
-        return _said(client, refusal.text)
-    except Exception:
-        statistics.failed[command.name] += 1
-        statistics.fault(f"A fault in {command.name}: {traceback.format_exc()}")
-        return _said(client, b"ERR internal error")
+    except Exception as error:
+        return _failed(client, command, error)
+
+
+def _failed(client: Client, command: Command, error: Exception) -> bytes:
+    """The reply to a command that was refused as it ran, or that ended by a fault of ours."""
+    statistics = client.store.statistics
+    statistics.failed[command.name] += 1
+    if isinstance(error, CommandError):
+        return _said(client, error.text)
+    lines = "".join(traceback.format_exception(error))
+    statistics.fault(f"A fault in {command.name}: {lines}")
+    return _said(client, b"ERR internal error")
 
 
 def run_rows(client: Client, command: Command, rows: Iterable[tuple[bytes, ...]]) -> list[bytes]:
     """Replies to the same command with one row of arguments after the other, for clients that have
     nothing unusual about them; it is one that concerns the data only (`Command.is_of_data`).
 
-    What is only looked at and asked for several times is looked at once.
+    What is only looked at, takes its time and is asked for several times is looked at once.
     """
-    store = client.store
-    answered: dict[tuple[bytes, ...], bytes] | None = {} if command.is_repeatable else None
-    replies = []
+    store, function, replies = client.store, command.run, list[bytes]()
+    if command.is_slow:
+        answered: dict[tuple[bytes, ...], bytes] = {}
+        for row in rows:
+            reply = answered.get(row)
+            if reply is None:
+                reply = run(client, command, list(row)) or b""
+                if store.ready:
+                    store.waiting.serve(store)
+                if command.is_repeatable:
+                    answered[row] = reply
+            replies.append(reply)
+        return replies
     for row in rows:
-        reply = answered.get(row) if answered is not None else None
-        if reply is None:
-            reply = run(client, command, list(row)) or b""
-            if store.ready:
-                store.waiting.serve(store)
-            if answered is not None:
-                answered[row] = reply
-        replies.append(reply)
+        try:
+            replies.append(function(client, list(row)) or b"")
+        except Exception as error:
+            replies.append(_failed(client, command, error))
+        if store.ready:
+            store.waiting.serve(store)
+    store.statistics.calls[command.name] += len(replies)
     return replies
 
 

@@ -118,7 +118,8 @@ class Intake:
         ):  # fmt: skip
             return None
         self._anyone.protocol = protocol
-        return run_rows(self._anyone, command, zip(repeat(found.name), *found.columns))
+        rows = zip(repeat(found.name, found.total), *found.columns, strict=True)
+        return run_rows(self._anyone, command, rows)
 
     def take_one(self, slot: int, piece: bytes) -> None:
         """What one connection sent: run the commands that are whole now."""

@@ -13,7 +13,7 @@ from c1m.kv.errors import SYNTAX, CommandError
 from c1m.kv.object_info import is_compact
 from c1m.kv.scan import EMPTY_SCAN, cursor_of, scan_options, scan_reply, scan_step
 from c1m.kv.scores import score_of
-from c1m.kv.sets import NOT_POSITIVE, ZERO, random_count
+from c1m.kv.sets import NOT_POSITIVE, ONE, ZERO, random_count
 from c1m.kv.sorted_set import SortedSet
 from c1m.protocols.resp.replies import EMPTY, NULLS, array, bulk, double
 from c1m.protocols.resp.replies import integer as number
@@ -46,6 +46,8 @@ def has_lost(db: Database, key: bytes, members: SortedSet, event: bytes) -> None
 @command("zadd", -4, "write denyoom fast", (1, 1, 1))
 def zadd(client: Client, args: Args) -> bytes:
     """Add members to a sorted set, or give them other scores."""
+    if len(args) == 4 and args[2].lower() not in _FLAGS:
+        return _add_one(client, args[1], args[2], args[3])
     at = 2
     while at < len(args) and args[at].lower() in _FLAGS:
         at += 1
@@ -60,10 +62,27 @@ def zadd(client: Client, args: Args) -> bytes:
             raise CommandError(GT_AND_LT)
         if b"incr" in flags and len(texts) > 1:
             raise CommandError(ONE_PAIR)
-    scores = [score_of(text) for text in texts]
     if b"incr" in flags:
-        return _increase(client, args[1], members[0], scores[0], flags)
-    db, key = client.db, args[1]
+        return _increase(client, args[1], members[0], score_of(texts[0]), flags)
+    return _add(client, args[1], texts, members, flags)
+
+
+def _add_one(client: Client, key: bytes, text: bytes, member: bytes) -> bytes:
+    db, score = client.db, score_of(text)
+    found = db.find_of(key, SortedSet)
+    if found is None:
+        found = SortedSet()
+        db.put(key, found)
+    old = found.scores.get(member)
+    if score != old:
+        found.put(member, score)
+        db.changed(key, b"zadd", "z")
+    return ZERO if old is not None else ONE
+
+
+def _add(client: Client, key: bytes, texts: Args, members: Args, flags: set[bytes]) -> bytes:
+    scores = [score_of(text) for text in texts]
+    db = client.db
     found = db.find_of(key, SortedSet)
     if found is None:
         if b"xx" in flags:

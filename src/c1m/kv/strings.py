@@ -162,8 +162,12 @@ def mset(client: Client, args: Args) -> bytes:
     """Set keys to strings."""
     if len(args) % 2 == 0:
         raise wrong_count(b"mset")
-    for key, value in zip(args[1::2], args[2::2], strict=True):
-        _set(client, key, value)
+    db, keys, values = client.db, args[1::2], args[2::2]
+    if db.expires or db.waiting:
+        for key, value in zip(keys, values, strict=True):
+            _set(client, key, value)
+    else:
+        db.set_strings(keys, values)
     return OK
 
 

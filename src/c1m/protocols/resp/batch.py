@@ -27,6 +27,7 @@ class Uniform:
     name: bytes  # as it was sent
     columns: list[Column]  # one for each argument behind the name, with its value in each command
     counts: list[int] | None  # commands of each piece; None: one each
+    total: int  # commands in all
 
 
 def uniform(pieces: list[bytes]) -> Uniform | None:
@@ -37,7 +38,7 @@ def uniform(pieces: list[bytes]) -> Uniform | None:
     """
     step = LINES.get(pieces[0].partition(b"\r\n")[0])
     if step is None:
-        return None
+        return _inline(pieces)
     words = pieces[0].split(b"\r\n", step)
     head = b"\r\n".join(words[:3])
     if len(words) <= step or not pieces[-1].startswith(head):
@@ -48,6 +49,19 @@ def uniform(pieces: list[bytes]) -> Uniform | None:
         return _alike(pieces, words[:step]) or _by_lines(pieces, step)
     except IndexError:  # of SIZES
         return None
+
+
+def _inline(pieces: list[bytes]) -> Uniform | None:
+    """Where each line is the same single word."""
+    line, end, _ = pieces[0].partition(b"\n")
+    word, size = line.removesuffix(b"\r"), len(line) + 1
+    if not (end and word.isalpha()):
+        return None
+    count, rest = divmod(sum(map(len, pieces)), size)
+    counts = [len(piece) // size for piece in pieces]
+    if rest or sum(counts) != count or b"".join(pieces) != (line + end) * count:
+        return None
+    return Uniform(word, [], counts, count)
 
 
 def _alike(pieces: list[bytes], words: list[bytes]) -> Uniform | None:
@@ -76,7 +90,7 @@ def _alike(pieces: list[bytes], words: list[bytes]) -> Uniform | None:
         at += len(word) + 2
     if differs.any():
         return None
-    return Uniform(words[2], [_column(part) for part in parts], counts)
+    return Uniform(words[2], [_column(part) for part in parts], counts, count)
 
 
 def _pairs(words: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -109,4 +123,4 @@ def _by_lines(pieces: list[bytes], step: int) -> Uniform | None:
     if any(count % step for count in ends) or not all(piece[-1] == 10 for piece in pieces):
         return None  # a piece ends within a command, whose lines are not whole there
     counts = None if ends.count(step) == len(ends) else [count // step for count in ends]
-    return Uniform(lines[2], columns, counts)
+    return Uniform(lines[2], columns, counts, count)
