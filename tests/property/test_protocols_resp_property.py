@@ -92,7 +92,8 @@ def test_whole_commands_of_one_kind_are_uniform(parts: list[list[list[bytes]]]) 
 @pytest.mark.parametrize(
     "piece",
     [
-        b"PING\r\n",
+        b"PING x\r\n",
+        b"PING\r\nP",
         b"*0\r\n",
         b"*-1\r\n",
         b"*01\r\n$4\r\nPING\r\n",
@@ -109,9 +110,13 @@ def test_what_is_not_uniform(piece: bytes, count: int) -> None:
     assert uniform([piece] * count) is None
 
 
+def test_a_line_of_one_word() -> None:
+    assert uniform([b"PING\r\n" * 2, b"PING\r\n"]) == Uniform(b"PING", [], [2, 1], 3)
+
+
 def test_arguments_as_long_as_may_be() -> None:
     word = b"x" * SHORT_MAX
-    assert uniform([command(b"GET", word)]) == Uniform(b"GET", [[word]], None)
+    assert uniform([command(b"GET", word)]) == Uniform(b"GET", [[word]], None, 1)
 
 
 # --- the plain form -----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ class Client:
     is_closing = False  # after its replies
     in_transaction = False  # EXEC runs its commands: nothing may block
     is_guest = False  # it must say AUTH first
+    is_monitor = False  # it sees all commands
     is_subscriber = False  # of any channel: RESP2 then bounds what it may say
     waiter: Any = None  # a command waits for a key: a c1m.kv.waiting.Waiter
     later: deque[list[bytes]] | None = None  # commands that came behind the one that waits
@@ -44,6 +45,7 @@ class Client:
             or self.watched is not None
             or self.later is not None
             or self.silence != 0
+            or self.is_monitor
             or self.is_closing
         )
 
@@ -63,9 +65,17 @@ class Client:
                 del database.watchers[key]
         self.watched = None
 
+    def end_monitor(self) -> None:
+        """It sees other clients' commands no longer."""
+        if self.is_monitor:
+            self.is_monitor = False
+            self.store.monitors.remove(self.slot)
+            self.store.guard()
+
     def leave(self) -> None:
         """The connection has ended: whoever knows it by this object forgets it."""
         self.end_transaction()
+        self.end_monitor()
         if self.waiter is not None:
             self.store.waiting.remove(self.waiter)
 

@@ -114,6 +114,7 @@ def reset(client: Client, args: Args) -> bytes:
     store = client.store
     client.end_transaction()
     leave(client)
+    client.end_monitor()
     client.db = store.databases[0]
     client.protocol = 2
     client.silence = 0

@@ -84,11 +84,8 @@ def described(asking: Client, slots: Iterable[int], shown: bytes) -> bytes:
         heard = store.subscriptions
         marks = "P" * is_subscriber + "x" * (queue is not None)
         if kept is not None:
-            marks += (
-                "b" * (getattr(kept, "waiter", None) is not None)
-                + "d" * kept.is_stale
-                + "c" * kept.is_closing
-            )
+            marks += "b" * (kept.waiter is not None) + "d" * kept.is_stale
+            marks += "O" * kept.is_monitor + "c" * kept.is_closing
         lines.append(
             f"id={rows.id_of(slot)} addr={address} laddr={local} fd={slot} "
             f"name={label.name.decode()} age={rows.age_s(slot, now_ms)} "

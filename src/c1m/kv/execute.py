@@ -9,11 +9,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable
 
-import numpy as np
-
 from c1m.kv.client import SILENT, TALKS_AGAIN, Client
 from c1m.kv.commands import SPELLED, TABLE, Args, Command
 from c1m.kv.errors import CommandError, wrong_count
+from c1m.kv.monitoring import show, who, without_secrets
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import QUEUED, error
 
@@ -24,7 +23,6 @@ _OF_SUBSCRIBERS = frozenset(
     {"ping", "quit", "reset"}
     | {kind + verb for kind in ("", "p", "s") for verb in ("subscribe", "unsubscribe")}
 )
-_REDACTED = b"(redacted)"
 _SHOWN = 128  # bytes of what a client sent, in an error
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
@@ -66,6 +64,8 @@ def _execute_with_care(client: Client, args: Args) -> bytes | None:
                 return QUEUED
     except CommandError as refusal:
         return _reject(client, args, command, refusal.text)
+    if store.monitors:
+        show(client, command, args)
     reply = run(client, command, args)
     if store.ready:
         store.waiting.serve(store)
@@ -147,29 +147,6 @@ def _timed(client: Client, command: Command, args: Args) -> bytes | None:
             event = b"command" if command.is_slow else b"fast-command"
             second = client.store.now_ms // 1000
             statistics.note(took_ns, event, second, without_secrets(args), who(client))
-
-
-def who(client: Client) -> tuple[str, bytes]:
-    """A client's address and name."""
-    store = client.store
-    ((address, _),) = store.addresses(np.array([client.slot], np.int32))
-    return address, store.rows.label(client.slot).name
-
-
-def without_secrets(args: Args) -> Args:
-    """A command as others may see it: without passwords."""
-    words = [arg.lower() for arg in args]
-    shown = list(args)
-    if words[0] == b"auth":
-        shown[1:] = [_REDACTED] * len(args[1:])
-    elif words[0] == b"hello" and b"auth" in words:
-        at = words.index(b"auth")
-        shown[at + 1 : at + 3] = [_REDACTED] * len(args[at + 1 : at + 3])
-    elif words[:2] == [b"config", b"set"]:
-        for at in range(3, len(args), 2):
-            if words[at - 1] == b"requirepass":
-                shown[at] = _REDACTED
-    return shown
 
 
 def find_command(args: Args) -> Command:

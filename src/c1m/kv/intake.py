@@ -156,6 +156,8 @@ class Intake:
                 if journal is not None and journal.has_written:
                     journal.mark(slot)
                     journal.has_written = False
+                if client.is_closing:
+                    break
             elif client.later is not None:
                 client.later.extend(left)
         requests = self.unfinished.get(slot)

@@ -57,6 +57,18 @@ def lolwut(client: Client, args: Args) -> bytes:
     return bulk(b"c1m ver. %b\n" % client.store.host.version.encode())
 
 
+@command("monitor", 1, "admin noscript loading stale")
+def monitor(client: Client, args: Args) -> bytes:
+    """See the commands of all clients as they run."""
+    if client.in_transaction:
+        raise CommandError(b"ERR MONITOR isn't allowed for DENY BLOCKING client")
+    if not client.is_monitor:
+        client.is_monitor = True
+        client.store.monitors.append(client.slot)
+        client.store.guard()
+    return OK
+
+
 # --- keeping the data -------------------------------------------------------------------------
 
 

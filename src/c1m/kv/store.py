@@ -43,7 +43,6 @@ class Store(Shared):
         self.settings = Settings()
         self.make_room: Callable[[], bool] | None = None  # where memory is bounded: is there room?
         self.write_refusal = b""  # why nothing can be written now: the text of the error reply
-        self.is_guarded = False  # one of these two is to be asked: see `guard`
         self.journal: Any = None  # the Journal, where the data is kept
         self.monitors: list[int] = []  # slots of those who see all commands
         self.is_guarded = False  # nothing may take a short way: see `guard`

@@ -6,6 +6,7 @@ from c1m.kv.client import Client
 from c1m.kv.commands import Args, Command, command
 from c1m.kv.errors import CommandError
 from c1m.kv.execute import run
+from c1m.kv.monitoring import show
 from c1m.protocols.resp.replies import NIL, NULL_ARRAYS, OK, array
 
 _FLAGS = "noscript loading stale fast allow_busy"
@@ -53,6 +54,8 @@ def exec_(client: Client, args: Args) -> bytes:
 def _run(client: Client, queued: Command, words: Args) -> bytes:
     """One reply, of which what the command has said to its client itself is a part."""
     pieces = client.store.out.of(client.slot)
+    if client.store.monitors:
+        show(client, queued, words)
     before = len(pieces)
     reply = run(client, queued, words)
     said = b"".join(pieces[before:])

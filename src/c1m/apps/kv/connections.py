@@ -87,5 +87,5 @@ class IdleConnections:
         self._next = last = min(first + rows.top // SLICES + 1, rows.top)
         for slot in rows.idle(first, last, limit_s, store.now_ms).tolist():
             kept = rows.kept.get(slot)
-            if getattr(kept, "waiter", None) is None:
+            if kept is None or not (kept.waiter is not None or kept.is_monitor):
                 store.out.closing.append(slot)
