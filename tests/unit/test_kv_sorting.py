@@ -69,3 +69,11 @@ def test_refusals(run: Session) -> None:
     ]:
         assert run("SORT", *words.split()) == Refused(text)
     assert run("SORT_RO", "list", "STORE", "x") == Refused("ERR syntax error")
+
+
+def test_the_key_where_it_stores_is_a_key_of_the_command(run: Session) -> None:
+    assert run("COMMAND", "GETKEYS", "SORT", "list", "STORE", "x", "BY", "STORE", "STORE", "y") == [
+        b"list",
+        b"y",
+    ]
+    assert run("COMMAND", "GETKEYS", "SORT", "list", "LIMIT", 0, "STORE") == [b"list"]

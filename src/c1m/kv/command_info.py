@@ -10,6 +10,7 @@ from c1m.kv.commands import TABLE, Args, Command, command
 from c1m.kv.errors import SYNTAX, CommandError
 from c1m.kv.execute import find_command
 from c1m.kv.glob import matcher
+from c1m.kv.sorting import store_target
 from c1m.protocols.resp.replies import EMPTY, NULL_ARRAYS, array, bulk, bulks, mapping, set_of
 from c1m.protocols.resp.replies import integer as number
 
@@ -190,6 +191,8 @@ def keys_of(args: Args) -> list[bytes]:
         if not 0 < count < len(args) - at:
             raise CommandError(b"ERR Invalid arguments specified for command")
         keys += args[at + 1 : at + 1 + count]
+    if row.name == "sort":
+        keys += store_target(args)
     return keys
 
 
