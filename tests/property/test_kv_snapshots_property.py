@@ -27,6 +27,10 @@ class World:
         self.containers[which][b"%d" % member] = None
         self.changes += 1
 
+    def wait(self, ms: int) -> None:
+        self.now_ms += ms
+        self.snapshots.drop_idle(self.now_ms)
+
     def remove(self, which: int, member: int) -> None:
         self.containers[which].pop(b"%d" % member, None)
         self.changes += 1
@@ -96,7 +100,7 @@ def act(world: World, action: str, which: int, number: int) -> None:
         "begin": lambda: world.scans.append(Scan(world, which, 1 + number % 4)),
         "step": lambda: number < len(world.scans) and world.scans[number].step(),
         "leave": lambda: world.scans[number:] and world.scans.pop(number),
-        "wait": lambda: setattr(world, "now_ms", world.now_ms + number * 50_000),
+        "wait": lambda: world.wait(number * 50_000),
     }
     actions[action]()
     for scan in [scan for scan in world.scans if scan.is_over]:

@@ -96,18 +96,21 @@ class Snapshots:
         self._kept[name] = Snapshot(owner, members, changes, now_ms, 1)
         self._newest[owner] = name
         self._members += len(members)
-        self._make_room(name, now_ms)
+        self._make_room(name)
         return name
 
-    def _make_room(self, newest: int, now_ms: int) -> None:
-        """Drop those that are too many, too large or too old, longest unused first."""
-        for name, snapshot in list(self._kept.items()):
-            is_needed = (
-                len(self._kept) <= KEPT_MAX
-                and self._members - len(self._kept[newest].members) <= MEMBERS_MAX
-                and now_ms - snapshot.used_ms <= IDLE_MS
-            )
-            if is_needed or name == newest:
+    def drop_idle(self, now_ms: int) -> None:
+        """Drop the one that was unused for longest, if that is too long."""
+        for name, snapshot in self._kept.items():
+            if now_ms - snapshot.used_ms > IDLE_MS:
+                self._forget(name, self._kept.pop(name))
+            return
+
+    def _make_room(self, newest: int) -> None:
+        """Drop those that are too many or too large, longest unused first."""
+        for name in list(self._kept):
+            others = self._members - len(self._kept[newest].members)
+            if name == newest or (len(self._kept) <= KEPT_MAX and others <= MEMBERS_MAX):
                 return
             self._forget(name, self._kept.pop(name))
 

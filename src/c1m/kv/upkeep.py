@@ -15,6 +15,7 @@ def upkeep(store: Store) -> int | None:
     """
     if store.now_ms >= store.look_ms:
         expire_some(store)
+    store.snapshots.drop_idle(store.now_ms)
     is_waiting = store.memory.is_over and store.memory.make_room() and store.memory.is_over
     if store.garbage:
         store.garbage.sweep()
