@@ -32,15 +32,15 @@ CONNECTIONS = 6
 AT_ONCE = 8  # commands of a connection that are on their way, at most
 LOAD_S = 0.4  # of load, at most, before it is killed
 START_S = 60
-# The log is folded all the time, so that it happens at that moment, too.
+# What lives is written again all the time, so that it happens at that moment, too.
 SERVER = """
 import sys
 from c1m.apps.kv import persistence
 from c1m.apps.kv.app import KeyValue
 from c1m.serving import serve
-if sys.argv[3] == "folds":
-    persistence.FOLD_LOG_BYTES, persistence.FOLD_LOG_SHARE = 20_000, 1_000
-    persistence.FOLD_KEYS, persistence.FORGET_BYTES = 4, 2_000
+if sys.argv[3] == "again":
+    persistence.LOG_BYTES, persistence.LOG_TIMES = 20_000, 1
+    persistence.SLICE_KEYS, persistence.FORGET_BYTES = 4, 2_000
 serve(KeyValue(data=sys.argv[1], durability="always"), sys.argv[2])
 """
 Command = list[object]
@@ -163,8 +163,8 @@ class Crashes:
     def life(self) -> None:
         """Start, write, kill, check. Raises Lost, or UsageError for a store that does not open."""
         path = str(self.directory / f"{self.kills}.sock")
-        folds = self.draw.choice(["folds", "as it is"])
-        arguments = [str(self.directory / "data"), f"unix://{path}", folds]
+        how = self.draw.choice(["again", "as it is"])
+        arguments = [str(self.directory / "data"), f"unix://{path}", how]
         server = subprocess.Popen([sys.executable, "-c", SERVER, *arguments])
         threads = [threading.Thread(target=w.load, args=(path,)) for w in self.writers]
         try:

@@ -21,7 +21,7 @@ class Noted(Session):
 
     def took(self) -> list[tuple[int, int, bytes, list[bytes] | None]]:
         """What is to be written: kind, place, key, and of commands their words."""
-        data, _ = self.journal.take()
+        data = self.journal.take()
         self.journal.done()
         return [
             (e.kind, e.place, e.key, unpack(e.body) if e.kind == CHANGED else None)

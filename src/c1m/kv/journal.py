@@ -14,9 +14,9 @@ from typing import Any
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, Command
 from c1m.kv.database import Database
-from c1m.kv.deltas import DELTAS, Delta
+from c1m.kv.deltas import DELTAS
 from c1m.kv.encoding import CHANGED, FLUSHED, NEVER, REMOVED, entry, entry_of, pack
-from c1m.kv.store import DATABASES, Store
+from c1m.kv.store import Store
 
 SMALL_ITEMS = 16  # an aggregate of so many is written whole
 SMALL_BYTES = 1024  # and a string that commands change in place, of so many
@@ -32,10 +32,7 @@ class Changes:
 
 
 class Journal:
-    """A store's changes, by the places in which its databases are kept (`Database.place`).
-
-    `keys` are all that have changed since it was last replaced, and are kept.
-    """
+    """A store's changes, by the places in which its databases are kept (`Database.place`)."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -43,8 +40,7 @@ class Journal:
         self.has_written = False  # the command that ran last, if `is_strict`: who marks resets it
         self.written: list[tuple[list[bytes], int]] = []  # replies of writes: pieces, and which
         self.are_places_new = False  # databases were swapped
-        self.changes = [Changes() for _ in range(DATABASES)]
-        self.keys: list[dict[bytes, None]] = [{} for _ in range(DATABASES)]
+        self.changes: dict[int, Changes] = {}  # by place
         self._touched: list[tuple[int, bytes]] | None = None  # by the command that runs
         store.journal = self
 
@@ -62,14 +58,14 @@ class Journal:
         """A key was changed."""
         self.has_written = self.is_strict
         if self._touched is None or event == b"expired":
-            self.changes[db.place].whole[key] = None
+            self._of(db.place).whole[key] = None
         else:
             self._touched.append((db.place, key))
 
     def wrote(self, db: Database, keys: Iterable[bytes]) -> None:
         """Keys were changed without `changed`."""
         self.has_written = self.is_strict
-        self.changes[db.place].whole.update(dict.fromkeys(keys))
+        self._of(db.place).whole.update(dict.fromkeys(keys))
 
     def flushed(self, db: Database) -> None:
         """All keys of a database are gone."""
@@ -89,6 +85,7 @@ class Journal:
         if delta is None:
             return command.run(client, args)
         touched: list[tuple[int, bytes]] = []
+        there = {word for word in args[1:] if word in client.db.data}
         reply = None
         self._touched = touched
         try:
@@ -96,72 +93,76 @@ class Journal:
         finally:
             self._touched = None
             if touched:
-                self._note(client.db, args, touched, reply, delta)
+                deltas = delta(client.db, args, reply, touched[0][1]) if reply else []
+                self._note(client.db.place, touched, deltas, there)
         return reply
 
     def _note(
-        self,
-        db: Database,
-        args: Args,
-        touched: list[tuple[int, bytes]],
-        reply: bytes | None,
-        delta: Delta,
+        self, place: int, touched: list[tuple[int, bytes]], deltas: list[Args], there: set[bytes]
     ) -> None:
-        """What a command did: deltas of the keys that it touched, if these explain all."""
-        deltas = [] if reply is None else delta(db, args, reply, touched[0][1])
-        changes = self.changes[db.place]
+        """What a command did: deltas of the keys that it touched, if these explain all.
+
+        A key that was not `there` is written whole, so that a delta always has a value before it.
+        """
+        changes = self._of(place)
         if {key for _, key in touched} <= {delta[1] for delta in deltas}:
-            for made in deltas:
-                if made[1] not in changes.whole:
-                    changes.deltas.setdefault(made[1], []).append(made)
+            for delta in deltas:
+                if delta[1] not in there:
+                    changes.whole[delta[1]] = None
+                elif delta[1] not in changes.whole:
+                    changes.deltas.setdefault(delta[1], []).append(delta)
         else:
-            for place, key in touched:
-                self.changes[place].whole[key] = None
+            for other, key in touched:
+                self._of(other).whole[key] = None
+
+    def _of(self, place: int) -> Changes:
+        changes = self.changes.get(place)
+        if changes is None:
+            changes = self.changes[place] = Changes()
+        return changes
 
     # --- what is written ----------------------------------------------------------------------
+
+    @property
+    def has_changes(self) -> bool:
+        """There is something to be written."""
+        return bool(self.changes) or self.are_places_new
 
     def __len__(self) -> int:
         """How many keys and databases are to be written."""
         count = int(self.are_places_new)
-        for changes in self.changes:
+        for changes in self.changes.values():
             count += len(changes.whole) + len(changes.deltas) + changes.is_flushed
         return count
 
-    def take(self) -> tuple[bytes, list[int]]:
-        """The entries of all changes, and the places that are flushed first. `done` follows once
-        they are kept.
-        """
+    def take(self) -> bytes:
+        """The entries of all changes. `done` follows once they are kept."""
         parts: list[bytes] = []
-        emptied: list[int] = []
-        for db in self.store.databases:
-            changes, place = self.changes[db.place], db.place
+        for db in self.store.databases if self.changes else ():
+            changes = self.changes.get(db.place)
+            if changes is None:
+                continue
             if changes.is_flushed:
-                emptied.append(place)
-                parts.append(entry(FLUSHED, place, b"", b""))
+                parts.append(entry(FLUSHED, db.place, b"", b""))
             for key in changes.whole:
-                parts.append(_whole(db, key))
+                parts.append(whole(db, key))
             for key, commands in changes.deltas.items():
                 if key in changes.whole:
                     continue
                 if _is_small(db.data.get(key), len(commands)):
-                    parts.append(_whole(db, key))
+                    parts.append(whole(db, key))
                 else:
-                    parts += [entry(CHANGED, place, key, pack(args)) for args in commands]
-        return b"".join(parts), emptied
+                    parts += [entry(CHANGED, db.place, key, pack(args)) for args in commands]
+        return b"".join(parts)
 
     def done(self) -> None:
         """What `take` gave is kept."""
-        for place, changes in enumerate(self.changes):
-            if changes.is_flushed:
-                self.keys[place] = {}
-            if changes.whole or changes.deltas or changes.is_flushed:
-                self.keys[place].update(changes.whole)
-                self.keys[place].update(dict.fromkeys(changes.deltas))
-                self.changes[place] = Changes()
+        self.changes.clear()
         self.are_places_new = False
 
 
-def _whole(db: Database, key: bytes) -> bytes:
+def whole(db: Database, key: bytes) -> bytes:
+    """The entry of a key as it is now."""
     value = db.data.get(key)
     if value is None:
         return entry(REMOVED, db.place, key, b"")

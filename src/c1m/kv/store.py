@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from c1m.engine.contract import Slots
 from c1m.kv.channels import Subscriptions
@@ -43,7 +42,6 @@ class Store(Shared):
         self.settings = Settings()
         self.make_room: Callable[[], bool] | None = None  # where memory is bounded: is there room?
         self.write_refusal = b""  # why nothing can be written now: the text of the error reply
-        self.journal: Any = None  # the Journal, where the data is kept
         self.monitors: list[int] = []  # slots of those who see all commands
         self.is_guarded = False  # nothing may take a short way: see `guard`
         self.host = Host()

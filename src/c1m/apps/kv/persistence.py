@@ -14,22 +14,21 @@ import sqlite3
 from collections.abc import Callable
 
 from c1m.apps.kv.data_directory import DATA, claim
-from c1m.apps.kv.data_file import Base, DataFile
+from c1m.apps.kv.data_file import DataFile
 from c1m.apps.kv.data_flusher import Flusher
-from c1m.apps.kv.data_loading import load
+from c1m.apps.kv.data_loading import LIVE, PLACES, load
 from c1m.apps.kv.options import DURABILITIES
 from c1m.clock import Clock, SystemClock
 from c1m.errors import C1mError, UsageError
-from c1m.kv.database import Database
-from c1m.kv.encoding import NEVER, entry_of, seal
+from c1m.kv.encoding import seal
 from c1m.kv.errors import CommandError
-from c1m.kv.journal import Journal
-from c1m.kv.store import DATABASES, Store
+from c1m.kv.journal import Journal, whole
+from c1m.kv.store import Store
 from c1m.protocols.resp.replies import error
 
-FOLD_LOG_BYTES = 16 << 20  # the log is folded when it has more,
-FOLD_LOG_SHARE = 3  # and more than this part of all that is stored
-FOLD_KEYS, FOLD_BYTES = 64, 1 << 18  # in a slice: about a millisecond
+# What lives is written again when the log has more bytes, and so many times those that live.
+LOG_BYTES, LOG_TIMES = 16 << 20, 2
+SLICE_KEYS, SLICE_BYTES = 64, 1 << 16  # written again with a tick that wrote little
 FORGET_BYTES = 1 << 20  # of the log's rows that go at once
 RETRY_NS_MIN, RETRY_NS_MAX = 50_000_000, 2_000_000_000
 BUSY_NS = 1_000_000  # the flusher has the file: the next try
@@ -55,11 +54,10 @@ class Persistence:
         self.path = os.path.join(directory, DATA)
         self.failure = ""  # why the last commit failed; empty: it did not
         self.commits = self.failures = 0
-        self.log_bytes = 0  # of rows that are not folded
+        self.log_bytes = 0
+        self.rewrites = 0  # of all that lives
         self._clock: Clock = clock or SystemClock()
-        self._folding: list[dict[bytes, None]] = []  # by place: keys that are being folded
-        self._fold_first = self._fold_end = 0  # rows of the log that go then
-        self._fold_bytes = 0
+        self._rewrite: Rewrite | None = None
         self._retry_ns, self._wait_ns = 0, RETRY_NS_MIN
         self._lock = claim(directory)
 
@@ -74,19 +72,17 @@ class Persistence:
         """Keep what changes in the store that was loaded from now on."""
         is_strict = self.durability == "always"
         try:
-            self._file = DataFile(self.path, is_strict=is_strict)
+            self._file = DataFile(self.path, self._loaded.last, is_strict=is_strict)
         except sqlite3.Error as why:
             raise UsageError(
                 f"{self.path} cannot be written: {why}.",
                 "Give --data a directory that this user may write to, with room on its disk.",
             ) from why
         self._store = store
-        self._file.seq, self._file.long = self._loaded.seq, self._loaded.long
-        self.log_bytes = self._loaded.log_bytes
         self._first = self._loaded.first  # of the log's rows
+        self.log_bytes, self._live_bytes = self._loaded.log_bytes, self._loaded.live_bytes
         self.journal = Journal(store)
         self.journal.is_strict = is_strict
-        self.journal.keys = self._loaded.keys
         self.flusher: Flusher | None = None
         if not is_strict:
             self.flusher = Flusher(
@@ -107,20 +103,19 @@ class Persistence:
         """The end of a tick: keep what it wrote, before its replies go. When to be called again
         at the latest.
         """
-        is_due = len(self.journal) > 0 or self._fold_end > 0
-        if is_due and now_ns >= self._retry_ns:
+        journal = self.journal
+        if (journal.has_changes or self._rewrite is not None) and now_ns >= self._retry_ns:
             self._try(now_ns)
         self._say_failure()
-        written = self.journal.written
-        if written:
-            if len(self.journal):
+        if journal.written:
+            if journal.has_changes:
                 refusal = error(MISCONF + self.failure.encode())
-                for pieces, at in written:
+                for pieces, at in journal.written:
                     pieces[at] = refusal
-            written.clear()
-        if len(self.journal):
+            journal.written.clear()
+        if journal.has_changes:
             return self._retry_ns
-        return now_ns if self._fold_end else None
+        return now_ns if self._rewrite is not None else None
 
     def now_ns(self) -> int:
         """The time that `flusher.flushed_ns` is of."""
@@ -159,71 +154,43 @@ class Persistence:
             self._store.guard()
 
     def _write(self) -> None:
-        journal, file = self.journal, self._file
-        count = len(journal)
-        entries, flushed = journal.take()
-        sealed = seal(entries) if entries else b""
-        places = None
+        journal, rewrite = self.journal, self._rewrite
+        entries, about, forgotten = journal.take(), {}, 0
         if journal.are_places_new:
-            places = bytes(db.place for db in self._store.databases)
-        keys, forgotten = self._fold_slice(max(FOLD_KEYS, 2 * count)), 0
-        if self._fold_end and not keys:
-            forgotten = self._forget_slice()
-        bases = [self._base(place, key) for place, key in keys]
+            about[PLACES] = bytes(db.place for db in self._store.databases)
+        if rewrite is not None:
+            if rewrite.has_keys:
+                # Behind the tick's own entries: it has what they say, too.
+                entries += rewrite.slice(max(SLICE_KEYS, 2 * len(journal)), 2 * len(entries))
+            else:
+                forgotten = rewrite.next_first(self._first)
+                about[LIVE] = rewrite.bytes.to_bytes(8, "little")
+        sealed = seal(entries) if entries else b""
         try:
-            file.write(sealed, flushed, places, bases, forgotten)
+            self._file.write(sealed, about, forgotten)
         except BaseException:
-            for place, key in keys:
-                self._folding[place][key] = None
+            if rewrite is not None:
+                rewrite.again()
             raise
         self.commits += 1
         self.log_bytes += len(sealed)
         journal.done()
+        if rewrite is not None:
+            rewrite.done()
         if forgotten:
-            self._first = forgotten
-            if forgotten >= min(self._fold_end + 1, file.seq):
-                self._fold_end = 0
-        elif not self._fold_end and self.log_bytes > FOLD_LOG_BYTES:
-            self._begin_fold()
+            self._forgot(forgotten)
+        elif rewrite is None and self.log_bytes > max(LOG_BYTES, LOG_TIMES * self._live_bytes):
+            self._rewrite = Rewrite(self._store, self._first, self._file.seq, self.log_bytes)
 
-    # --- folding: the log's keys go to the bases, a slice with each tick ----------------------
-
-    def _begin_fold(self) -> None:
-        if self.log_bytes * FOLD_LOG_SHARE > self._file.bytes_stored():
-            self._folding, self.journal.keys = self.journal.keys, [{} for _ in range(DATABASES)]
-            self._fold_first, self._fold_end = self._first, self._file.seq
-            self._fold_bytes, self.log_bytes = self.log_bytes, 0
-
-    def _fold_slice(self, count: int) -> list[tuple[int, bytes]]:
-        """The next keys; those that are large make the slice short."""
-        keys: list[tuple[int, bytes]] = []
-        size = 0
-        for place, those in enumerate(self._folding):
-            data = self._database(place).data
-            while those and len(keys) < count and size < FOLD_BYTES:
-                key, _ = those.popitem()
-                keys.append((place, key))
-                value = data.get(key)
-                size += len(value) * (1 if isinstance(value, bytes) else 64) if value else 0
-        return keys
-
-    def _base(self, place: int, key: bytes) -> Base:
-        db = self._database(place)
-        value = db.data.get(key)
-        if value is None:
-            return Base(place, key, None)
-        return Base(place, key, seal(entry_of(place, key, value, db.expires.get(key, NEVER))))
-
-    def _database(self, place: int) -> Database:
-        return next(db for db in self._store.databases if db.place == place)
-
-    def _forget_slice(self) -> int:
-        """The first row of the log that stays; its newest row always does, so that no base is
-        newer than the log.
-        """
-        rows = self._fold_end - self._fold_first + 1
-        count = max(1, rows * FORGET_BYTES // max(self._fold_bytes, 1))
-        return min(self._first + count, self._fold_end + 1, self._file.seq)
+    def _forgot(self, first: int) -> None:
+        """The log begins with this row now."""
+        assert self._rewrite is not None
+        self._first = first
+        if first > self._rewrite.last:
+            self.rewrites += 1
+            self._live_bytes = self._rewrite.bytes
+            self.log_bytes -= self._rewrite.old_bytes
+            self._rewrite = None
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -232,7 +199,7 @@ class Persistence:
         try:
             if self.flusher is not None:
                 self.flusher.end()
-            if len(self.journal):
+            if self.journal.has_changes:
                 self._write()
             self._file.close()
         except sqlite3.Error as why:
@@ -248,6 +215,58 @@ class Persistence:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+class Rewrite:
+    """All that lives is written to the log again, slice by slice; then the rows go that were there.
+
+    A key that changes meanwhile may be written before or after: the log is read in order.
+    """
+
+    def __init__(self, store: Store, first: int, last: int, old_bytes: int) -> None:
+        self.last = last  # of the rows that go
+        self.old_bytes = old_bytes  # of these
+        self.bytes = 0  # written again
+        self._store = store
+        self._rows = max(1, (last - first + 1) * FORGET_BYTES // max(old_bytes, 1))  # to go at once
+        # By place, since databases may be swapped. A list of 1,000,000 keys takes 10 ms.
+        self._keys = [(db.place, list(db.data)) for db in store.databases if db.data]
+        self._at = self._next = (len(self._keys) - 1, 0)
+        self._size = 0
+
+    @property
+    def has_keys(self) -> bool:
+        """There is more to be written."""
+        return self._at[0] >= 0
+
+    def slice(self, keys: int, size: int) -> bytes:
+        """The next entries: so many keys, or bytes, and at least a few."""
+        number, at = self._at
+        place, names = self._keys[number]
+        db = next(db for db in self._store.databases if db.place == place)
+        parts, size = [], max(size, SLICE_BYTES)
+        while at < len(names) and keys > 0 and size > 0:
+            key = names[at]
+            if key in db.data:
+                parts.append(whole(db, key))
+                size -= len(parts[-1])
+            at += 1
+            keys -= 1
+        self._next = (number, at) if at < len(names) else (number - 1, 0)
+        self._size = self.bytes + sum(map(len, parts))
+        return b"".join(parts)
+
+    def next_first(self, first: int) -> int:
+        """The first row that stays when some more go."""
+        return min(first + self._rows, self.last + 1)
+
+    def done(self) -> None:
+        """The slice is kept."""
+        self._at, self.bytes = self._next, self._size
+
+    def again(self) -> None:
+        """It is not."""
+        self._next, self._size = self._at, self.bytes
 
 
 def _is_busy(why: sqlite3.Error) -> bool:
