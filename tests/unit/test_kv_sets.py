@@ -175,3 +175,21 @@ def test_changes_are_told() -> None:
         told.clear()
         session(*words.split())
         assert told == events, words
+
+
+def test_a_set_never_becomes_an_intset_again() -> None:
+    session = Session()
+    session("SADD", "s", 1, 2)
+    assert session("OBJECT", "ENCODING", "s") == b"intset"
+    session("SREM", "s", 2, "x")
+    assert session("OBJECT", "ENCODING", "s") == b"intset"
+    session("SADD", "s", "x")
+    session("SREM", "s", "x")
+    session("COPY", "s", "t")
+    for key in "st":
+        assert session("OBJECT", "ENCODING", key) == b"hashtable"
+    session("SADD", "many", *range(513))
+    session("SPOP", "many")
+    assert session("OBJECT", "ENCODING", "many") == b"hashtable"
+    session("SPOP", "many", 500)  # Redis makes a new one
+    assert session("OBJECT", "ENCODING", "many") == b"intset"

@@ -346,3 +346,16 @@ def test_pops_that_are_refused(words: str, error: str) -> None:
     session = _session()
     session("SET", "text", "x")
     assert _run(session, words) == Refused(error)
+
+
+def test_a_sorted_set_never_becomes_a_listpack_again() -> None:
+    session = _session()
+    session("ZPOPMIN", "z")
+    assert session("OBJECT", "ENCODING", "z") == b"listpack"
+    session("ZADD", "z", 1, "x" * 65)
+    session("ZPOPMIN", "z")
+    session("COPY", "z", "y")
+    for key in "zy":
+        assert session("OBJECT", "ENCODING", key) == b"skiplist"
+    assert _run(session, "ZUNIONSTORE z 1 z") == 3
+    assert session("OBJECT", "ENCODING", "z") == b"listpack"

@@ -25,6 +25,11 @@ def integer(text: bytes, error: bytes = NOT_AN_INTEGER) -> int:
     raise CommandError(error)
 
 
+def is_integer(text: bytes) -> bool:
+    """Whether `integer` takes it."""
+    return _INTEGER.fullmatch(text) is not None and INT64_MIN <= int(text) <= INT64_MAX
+
+
 def real(text: bytes, error: bytes = NOT_A_FLOAT) -> float:
     """A float, infinities included. Raises CommandError with `error` for anything else."""
     if _FLOAT.fullmatch(text):

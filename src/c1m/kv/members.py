@@ -13,12 +13,17 @@ every member once, and draws are uniform. With more stale entries than members i
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from c1m.kv.arguments import is_integer
+
+INTSET_MAX = 512  # members of an intset, by default: set-max-intset-entries
 
 
 class Members(set[bytes]):
     """Read it as the set that it is; change it by `put`, `take` and `pop_random` only."""
 
+    was_large = False  # it was no intset once, and Redis never makes one of it again
     _order: list[bytes] | None = None  # the members and the stale ones, each once
     _stale: set[bytes]
 
@@ -37,9 +42,11 @@ class Members(set[bytes]):
                     self._order.append(member)
         return len(self) - before
 
-    def take(self, members: Iterable[bytes]) -> int:
+    def take(self, members: Collection[bytes]) -> int:
         """Remove members; how many of them there were."""
         before = len(self)
+        if not self.was_large:
+            self._goes(members)
         if self._order is None:
             self.difference_update(members)
             return before - len(self)
@@ -53,13 +60,17 @@ class Members(set[bytes]):
 
     def copy(self) -> Members:
         """Another one of the same members (a set's own would be a plain set)."""
-        return Members(self)
+        copied = Members(self)
+        copied.was_large = self.was_large
+        return copied
 
     def pop_random(self) -> bytes:
         """Remove one of the members, of which there are some, each as likely as any other."""
         at = self._draw()
         assert self._order is not None
         member = _replace_by_last(self._order, at)
+        if not self.was_large:
+            self._goes((member,))
         self.remove(member)
         return member
 
@@ -79,6 +90,13 @@ class Members(set[bytes]):
         while len(drawn) < count:
             drawn.add(self.choose())
         return list(drawn)
+
+    def _goes(self, members: Collection[bytes]) -> None:
+        """Members are to go, after which nothing tells that it was no intset."""
+        if len(self) > INTSET_MAX:
+            self.was_large = True
+        else:
+            self.was_large = any(m in self and not is_integer(m) for m in members)
 
     def _draw(self) -> int:
         """Where in the list a random member is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from c1m.kv.arguments import integer
+from c1m.kv.arguments import is_integer
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.errors import CommandError
@@ -30,7 +30,7 @@ def encoding(store: Store, value: Any) -> bytes:
     if isinstance(value, bytearray):
         return b"raw"
     if isinstance(value, bytes):
-        if _is_integer(value):
+        if is_integer(value):
             return b"int"
         return b"embstr" if len(value) <= EMBEDDED_MAX else b"raw"
     kind = type_name(value)
@@ -41,26 +41,18 @@ def encoding(store: Store, value: Any) -> bytes:
 
 def is_compact(store: Store, value: Any) -> bool:
     """A hash, set or sorted set that Redis would keep in one piece: a scan returns it whole."""
+    if getattr(value, "was_large", False):
+        return False
     settings = store.settings
     kind = type_name(value).decode()
     if kind == "set":
         most = settings["set-max-intset-entries"]
-        return len(value) <= most and all(map(_is_integer, value))
+        return len(value) <= most and all(map(is_integer, value))
     if len(value) > settings[f"{kind}-max-listpack-entries"]:
         return False
     texts = [*value, *value.values()] if isinstance(value, dict) else value.scores
     longest: int = settings[f"{kind}-max-listpack-value"]
     return max(map(len, texts), default=0) <= longest
-
-
-def _is_integer(text: bytes) -> bool:
-    if len(text) > 20:
-        return False
-    try:
-        integer(text)
-    except CommandError:
-        return False
-    return True
 
 
 @command("object|encoding", 3, "readonly", (2, 2, 1))

@@ -119,6 +119,8 @@ def spop(client: Client, args: Args) -> bytes:
         members.clear()
     else:
         popped = [members.pop_random() for _ in range(count)]
+        if len(members) * 5 <= count:  # Redis makes a new set of the few that are left
+            members.was_large = False
     _has_lost(db, key, members, b"spop")
     return _set(client, popped)
 

@@ -13,21 +13,32 @@ removing, ranks and finding a rank all take O(log n).
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Collection
 from typing import TypeVar
 
 T = TypeVar("T")
 
 BLOCK_MAX = 1024  # entries: one more and a block is split
+LISTPACK_MAX, LISTPACK_VALUE_MAX = 128, 64  # zset-max-listpack-entries and -value, by default
 BLOCK_MIN = 128  # one less and a block is joined to the one beside it
 
 
 class SortedSet:
     """`scores` is read by everybody and written only here. A score is never NaN or -0.0."""
 
-    __slots__ = ("_last_members", "_last_scores", "_members", "_scores", "_tree", "scores")
+    __slots__ = (
+        "_last_members",
+        "_last_scores",
+        "_members",
+        "_scores",
+        "_tree",
+        "scores",
+        "was_large",
+    )
 
     def __init__(self, scores: dict[bytes, float] | None = None) -> None:
         self.scores: dict[bytes, float] = scores or {}
+        self.was_large = False  # it was no listpack once, and Redis never makes one of it again
         order = sorted((score, member) for member, score in self.scores.items())
         size = BLOCK_MAX // 2
         blocks = [order[at : at + size] for at in range(0, len(order), size)]
@@ -42,7 +53,9 @@ class SortedSet:
 
     def copy(self) -> SortedSet:
         """Another one of the same members."""
-        return SortedSet(self.scores.copy())
+        copied = SortedSet(self.scores.copy())
+        copied.was_large = self.was_large
+        return copied
 
     # --- changing -----------------------------------------------------------------------------
 
@@ -76,9 +89,11 @@ class SortedSet:
 
     def remove(self, member: bytes) -> bool:
         """Remove a member; whether it was there."""
-        score = self.scores.pop(member, None)
+        score = self.scores.get(member)
         if score is None:
             return False
+        self._goes((member,))
+        del self.scores[member]
         self._take_out(score, member)
         return True
 
@@ -87,10 +102,16 @@ class SortedSet:
         while start < stop:
             block, at = self._find(start)
             gone = self._members[block][at : at + stop - start]
+            self._goes(gone)
             for member in gone:
                 del self.scores[member]
             stop -= len(gone)
             self._cut(block, at, len(gone))
+
+    def _goes(self, members: Collection[bytes]) -> None:
+        """Members are to go, after which nothing tells that it was no listpack."""
+        if len(self.scores) > LISTPACK_MAX or max(map(len, members)) > LISTPACK_VALUE_MAX:
+            self.was_large = True
 
     def _take_out(self, score: float, member: bytes) -> None:
         block, at = self._place(score, member)
