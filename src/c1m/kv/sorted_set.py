@@ -12,6 +12,7 @@ removing, ranks and finding a rank all take O(log n).
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection
 from typing import TypeVar
@@ -24,7 +25,7 @@ BLOCK_MIN = 128  # one less and a block is joined to the one beside it
 
 
 class SortedSet:
-    """`scores` is read by everybody and written only here. A score is never NaN or -0.0."""
+    """`scores` is read by everybody and written only here. A score is never NaN."""
 
     __slots__ = (
         "_last_members",
@@ -61,10 +62,11 @@ class SortedSet:
 
     def put(self, member: bytes, score: float) -> None:
         """Add a member, or give it another score."""
-        score += 0.0  # -0.0 becomes 0.0
         old = self.scores.get(member)
         if old == score:
             return
+        if not score and math.copysign(1.0, score) < 0 and self._is_listpack(member):
+            score = 0.0  # which knows no -0.0
         if old is not None:
             self._take_out(old, member)
         self.scores[member] = score
@@ -107,6 +109,12 @@ class SortedSet:
                 del self.scores[member]
             stop -= len(gone)
             self._cut(block, at, len(gone))
+
+    def _is_listpack(self, member: bytes) -> bool:
+        """Whether Redis would keep it as a listpack, together with this member."""
+        if self.was_large or len(self.scores) >= LISTPACK_MAX:
+            return False
+        return max(map(len, [member, *self.scores])) <= LISTPACK_VALUE_MAX
 
     def _goes(self, members: Collection[bytes]) -> None:
         """Members are to go, after which nothing tells that it was no listpack."""

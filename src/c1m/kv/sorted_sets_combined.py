@@ -116,9 +116,10 @@ def _intersection(asked: Combination) -> Scores:
     totals = asked.weighted(0)
     totals = {member: totals[member] for member in keys}
     for at in range(1, len(asked.sources)):
-        scores = asked.weighted(at)
+        # Here Redis lets 0 * inf be NaN: the sum becomes 0.
+        scores, weight = asked.sources[at], asked.weights[at] if asked.weights else 1.0
         for member in keys:
-            totals[member] = asked.aggregate(totals[member], scores[member])
+            totals[member] = asked.aggregate(totals[member], scores[member] * weight)
     return totals
 
 

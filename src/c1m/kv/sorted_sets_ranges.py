@@ -13,7 +13,7 @@ from c1m.kv.commands import Args, command
 from c1m.kv.errors import SYNTAX, CommandError
 from c1m.kv.scores import lex_bound, ranks_by_index, ranks_by_lex, ranks_by_score, score_bound
 from c1m.kv.sets import ZERO
-from c1m.kv.sorted_set import SortedSet
+from c1m.kv.sorted_set import LISTPACK_MAX, LISTPACK_VALUE_MAX, SortedSet
 from c1m.kv.sorted_sets import entries, has_lost
 from c1m.protocols.resp.replies import EMPTY, array, bulks
 from c1m.protocols.resp.replies import integer as number
@@ -163,7 +163,9 @@ def store(client: Client, key: bytes, scores: dict[bytes, float], event: bytes) 
     """Put a sorted set of these members in place of what a key had; none: the key is removed."""
     db = client.db
     if scores:
-        db.put(key, SortedSet({member: score + 0.0 for member, score in scores.items()}))
+        if len(scores) <= LISTPACK_MAX and max(map(len, scores)) <= LISTPACK_VALUE_MAX:
+            scores = {member: score + 0.0 for member, score in scores.items()}  # knows no -0.0
+        db.put(key, SortedSet(scores))
         db.changed(key, event, "z")
     elif db.find(key) is not None:
         db.remove(key)
