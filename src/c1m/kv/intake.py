@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, chain, pairwise, repeat
 from operator import itemgetter
 
@@ -125,14 +125,18 @@ class Intake:
         """What one connection sent: run the commands that are whole now."""
         client = self.clients.of(slot)
         requests = self.unfinished.pop(slot, None) if self.unfinished else None
-        if requests is None and not client.is_guest:
+        if client.is_closing:
+            return
+        if client.is_guest:
+            self._run(client, self._from_guest(client, requests or Requests(), piece))
+            return
+        if requests is None:
             commands, size = whole(piece)
             if size < len(piece):
                 requests = Requests(self.bounds)
                 commands += requests.feed(piece[size:])
         else:
-            requests = requests or Requests()
-            requests.bounds = self._guests if client.is_guest else self.bounds
+            requests.bounds = self.bounds
             commands = requests.feed(piece)
         if requests is not None and not requests.is_idle:
             self.unfinished[slot] = requests
@@ -143,6 +147,15 @@ class Intake:
         client.later_size += len(piece)
         if client.later_size > LATER_MAX:
             self.paused.append(slot)
+
+    def _from_guest(self, client: Client, requests: Requests, piece: bytes) -> Iterator[Args]:
+        """The commands of one who has not said who it is, and is not a guest from when it does."""
+        requests.bounds = self._guests
+        for args in requests.read(piece):
+            yield args
+            requests.bounds = self._guests if client.is_guest else self.bounds
+        if not requests.is_idle:
+            self.unfinished[client.slot] = requests
 
     def _run(self, client: Client, commands: Iterable[Args]) -> None:
         """Run commands of a client, until one waits."""
@@ -160,6 +173,8 @@ class Intake:
                     break
             elif client.later is not None:
                 client.later.extend(left)
+            if client.is_closing:
+                break
         requests = self.unfinished.get(slot)
         if requests is not None and requests.error is not None and client.later is None:
             out.append(error(requests.error))

@@ -1,0 +1,57 @@
+"""From pieces to replies: clients that have not said who they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import c1m.kv.all_commands  # noqa: F401  (fills the table)
+from c1m.kv.clients import Clients
+from c1m.kv.intake import Intake
+from c1m.kv.store import Store
+from c1m.protocols.resp.replies import command
+
+AUTH = command(b"AUTH", b"secret")
+MANY = command(b"DEL", *[b"k"] * 20)
+TOO_MANY = b"-ERR Protocol error: unauthenticated multibulk length\r\n"
+
+
+@pytest.fixture
+def intake() -> Intake:
+    """Of a store with a password, and four clients."""
+    store = Store(4)
+    store.settings["requirepass"] = "secret"
+    store.rows.first_state = 0
+    store.settings.effects["requirepass"]("secret")
+    clients = Clients(store)
+    clients.open(np.arange(4, dtype=np.int32))
+    return Intake(clients)
+
+
+def heard(intake: Intake, slot: int) -> bytes:
+    return b"".join(intake.store.out.take().get(slot, []))
+
+
+@pytest.mark.parametrize("cuts", [[], [3], [len(AUTH)], list(range(1, len(AUTH + MANY)))])
+def test_who_says_who_it_is_may_say_more_in_the_same_piece(intake: Intake, cuts: list[int]) -> None:
+    stream, said = AUTH + MANY + b"PING\r\n", b""
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        intake.take([(1, stream[start:end])])
+        said += heard(intake, 1)
+    assert said == b"+OK\r\n:0\r\n+PONG\r\n"
+    assert intake.unfinished == {}
+
+
+def test_who_does_not_may_not(intake: Intake) -> None:
+    ping = command(b"PING")
+    intake.take([(1, ping + MANY + ping), (2, ping), (3, ping), (0, AUTH), (1, ping)])
+    assert heard(intake, 1) == b"-NOAUTH Authentication required.\r\n" + TOO_MANY
+    assert intake.store.out.closing == [1]
+
+
+@pytest.mark.parametrize("last", [b"QUIT\r\n", b"*x\r\n"])
+def test_nothing_is_done_behind_the_end(intake: Intake, last: bytes) -> None:
+    stream = AUTH + last + b"SET k v\r\n"
+    intake.take([(1, stream), (1, b"SET k v\r\n")])
+    assert heard(intake, 1).count(b"\r\n") == 2
+    assert intake.store.databases[0].data == {} and intake.store.out.closing == [1]
