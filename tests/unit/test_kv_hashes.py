@@ -125,3 +125,26 @@ def test_a_scan_of_a_large_hash_finds_what_stays(session: Session) -> None:
         steps += 1
     assert steps > 10
     assert all(found[b"f%d" % at] == b"%d" % at for at in range(steps, 1999 - steps))
+
+
+@pytest.mark.parametrize("line", ["HSET h long {}", "HSET h {} 1", "HMSET h a 1 b {}"])
+def test_a_hash_that_was_large_stays_so(session: Session, line: str) -> None:
+    assert session("OBJECT", "ENCODING", "h") == b"listpack"
+    words = line.format("x" * 65).split()
+    session(*words)
+    assert session("OBJECT", "ENCODING", "h") == b"hashtable"
+    session("HSET", "h", words[2], "short")
+    session("HDEL", "h", "x" * 65)
+    session("COPY", "h", "other")
+    assert session("OBJECT", "ENCODING", "h") == b"hashtable"
+    assert session("OBJECT", "ENCODING", "other") == b"hashtable"
+    assert session("TYPE", "h") == "hash"
+
+
+def test_a_hash_of_many_fields_is_large(session: Session) -> None:
+    session("CONFIG", "SET", "hash-max-listpack-entries", 4)
+    session("HSET", "h", "c", 3, "d", 4)
+    assert session("OBJECT", "ENCODING", "h") == b"listpack"
+    session("HINCRBY", "h", "e", 4)
+    session("HDEL", "h", "e", "d")
+    assert session("OBJECT", "ENCODING", "h") == b"hashtable"

@@ -6,7 +6,6 @@ An idle connection has no such object: one is made when commands come, from the 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from c1m.kv.database import Database
@@ -28,7 +27,7 @@ class Client:
     is_monitor = False  # it sees all commands
     is_subscriber = False  # of any channel: RESP2 then bounds what it may say
     waiter: Any = None  # a command waits for a key: a c1m.kv.waiting.Waiter
-    later: deque[list[bytes]] | None = None  # commands that came behind the one that waits
+    later: list[list[bytes]] | None = None  # commands that came behind the one that waits
     later_size = 0  # bytes that came with them
     silence = 0  # SKIPS: no reply to the next command; SILENT: none at all
 

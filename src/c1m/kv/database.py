@@ -13,6 +13,7 @@ from typing import Any
 from c1m.kv.errors import WRONG_TYPE, CommandError
 from c1m.kv.expiry import NEVER_MS, Deadlines
 from c1m.kv.garbage import LARGE, Garbage
+from c1m.kv.large_hash import SMALL
 from c1m.kv.random_keys import RandomKeys
 from c1m.kv.snapshots import Snapshots
 from c1m.kv.weights import Weights
@@ -36,6 +37,7 @@ class Shared:
         self.ready: list[tuple[Database, bytes]] = []  # keys that came and are waited for
         self.listeners: list[Listener] = []  # called for each change: see Database.changed
         self.journal: Any = None  # where the data is kept: the Journal
+        self.small_hash = SMALL  # what Redis keeps in one piece
         self.snapshots = Snapshots()  # what scans go through
 
     @property
@@ -106,9 +108,9 @@ class Database:
 
     def put(self, key: bytes, value: Value, *, keep_ttl: bool = False) -> None:
         """Set a key, which expires no longer unless `keep_ttl`."""
-        self.data[key] = value
-        if self.waiting and key in self.waiting:
+        if self.waiting and key in self.waiting and key not in self.data:
             self.store.ready.append((self, key))
+        self.data[key] = value
         if not keep_ttl:
             self.expires.pop(key, None)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from c1m.kv.large_hash import SMALL, LargeHash
 from c1m.kv.members import Members
 from c1m.kv.sorted_set import SortedSet
 
@@ -114,7 +115,8 @@ def decode(kind: int, body: bytes) -> Any:
         raise CorruptData("a value is cut off") from None
     if kind == HASH and len(items) % 2 == 0:
         half = len(items) // 2
-        return dict(zip(items[:half], items[half:], strict=True))
+        pairs = zip(items[:half], items[half:], strict=True)
+        return LargeHash(pairs) if half > SMALL[0] else dict(pairs)
     if kind == LIST:
         return deque(items)
     if kind == SET:

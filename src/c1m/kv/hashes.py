@@ -11,6 +11,7 @@ from c1m.kv.arguments import INT64_MAX, INT64_MIN, integer, long_real, sum_of_re
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.errors import SYNTAX, CommandError, wrong_count
+from c1m.kv.large_hash import LargeHash
 from c1m.kv.object_info import is_compact
 from c1m.kv.scan import EMPTY_SCAN, cursor_of, scan_options, scan_reply, scan_step
 from c1m.protocols.resp.replies import (
@@ -36,13 +37,23 @@ def _find(client: Client, key: bytes) -> Fields:
     return {} if found is None else found
 
 
-def _make(client: Client, key: bytes) -> Fields:
-    """The same, to be written to."""
-    fields: Fields | None = client.db.find_of(key, dict)
+def _write(client: Client, args: Args) -> int:
+    """Set what args[2:] says, fields and values in turn; how many fields are new."""
+    db, key = client.db, args[1]
+    fields: Fields | None = db.find_of(key, dict)
     if fields is None:
         fields = {}
-        client.db.put(key, fields)
-    return fields
+        db.put(key, fields)
+    before = len(fields)
+    if len(args) == 4:
+        fields[args[2]] = args[3]
+    else:
+        fields.update(zip(args[2::2], args[3::2], strict=True))
+    if type(fields) is dict:
+        most, longest = client.store.small_hash
+        if len(fields) > most or max(map(len, args[2:])) > longest:
+            db.put(key, LargeHash(fields), keep_ttl=True)
+    return len(fields) - before
 
 
 @command("hset", -4, "write denyoom fast", _KEY)
@@ -50,14 +61,9 @@ def hset(client: Client, args: Args) -> bytes:
     """Set fields of a hash; answers how many are new."""
     if len(args) % 2:
         raise wrong_count(args[0].lower())
-    fields = _make(client, args[1])
-    before = len(fields)
-    if len(args) == 4:
-        fields[args[2]] = args[3]
-    else:
-        fields.update(zip(args[2::2], args[3::2], strict=True))
+    added = _write(client, args)
     client.db.changed(args[1], b"hset", "h")
-    return number(len(fields) - before)
+    return number(added)
 
 
 @command("hmset", -4, "write denyoom fast", _KEY)
@@ -72,7 +78,7 @@ def hsetnx(client: Client, args: Args) -> bytes:
     """Set a field of a hash if it is not there."""
     if args[2] in _find(client, args[1]):
         return number(0)
-    _make(client, args[1])[args[2]] = args[3]
+    _write(client, args)
     client.db.changed(args[1], b"hset", "h")
     return number(1)
 
@@ -149,7 +155,7 @@ def hincrby(client: Client, args: Args) -> bytes:
     total = integer(held, b"ERR hash value is not an integer") + step
     if not INT64_MIN <= total <= INT64_MAX:
         raise CommandError(b"ERR increment or decrement would overflow")
-    _make(client, args[1])[args[2]] = b"%d" % total
+    _write(client, [*args[:3], b"%d" % total])
     client.db.changed(args[1], b"hincrby", "h")
     return number(total)
 
@@ -162,7 +168,7 @@ def hincrbyfloat(client: Client, args: Args) -> bytes:
     held = _find(client, args[1]).get(args[2], b"0")
     long_real(held, b"ERR hash value is not a float")
     total = sum_of_reals(held, args[3])
-    _make(client, args[1])[args[2]] = total
+    _write(client, [*args[:3], total])
     client.db.changed(args[1], b"hincrbyfloat", "h")
     return bulk(total)
 

@@ -11,6 +11,7 @@ from c1m.kv.commands import Args, command
 from c1m.kv.database import Database
 from c1m.kv.errors import NO_SUCH_KEY, NOT_AN_INTEGER, SYNTAX, CommandError
 from c1m.kv.glob import matcher
+from c1m.kv.large_hash import LargeHash
 from c1m.kv.scan import cursor_of, scan_options, scan_reply, scan_step
 from c1m.protocols.resp.replies import NULLS, OK, bulk, bulks
 from c1m.protocols.resp.replies import integer as number
@@ -19,6 +20,7 @@ TYPES: dict[type, bytes] = {
     bytes: b"string",
     bytearray: b"string",
     dict: b"hash",
+    LargeHash: b"hash",
     deque: b"list",
 }
 SAME_OBJECT = b"ERR source and destination objects are the same"
@@ -133,6 +135,7 @@ def _move(
     value, when_ms = db.data[key], db.expires.get(key)
     target.store.garbage.throw(target.find(name))
     db.remove(key)
+    target.remove(name)
     target.put(name, value)
     if when_ms is not None:
         target.expire_at(name, when_ms)
@@ -159,6 +162,7 @@ def copy(client: Client, args: Args) -> bytes:
     if value is None or (before is not None and not is_replacing):
         return number(0)
     target.store.garbage.throw(before)
+    target.remove(args[2])
     target.put(args[2], copy_of(value))
     if args[1] in client.db.expires:
         target.expire_at(args[2], client.db.expires[args[1]])

@@ -140,13 +140,14 @@ def popping(args: Args, at: int) -> tuple[list[bytes], bool, int]:
     if end >= len(args):
         raise CommandError(SYNTAX)
     is_left = side(args[end])
-    rest = args[end + 1 :]
-    if not rest:
-        return args[at + 1 : end], is_left, 1
-    if len(rest) != 2 or rest[0].lower() != b"count":
-        raise CommandError(SYNTAX)
-    wrong = b"ERR count should be greater than 0"
-    return args[at + 1 : end], is_left, at_least(rest[1], 1, wrong)
+    rest, count = args[end + 1 :], 1
+    if rest:
+        if rest[0].lower() != b"count" or len(rest) == 1:
+            raise CommandError(SYNTAX)
+        count = at_least(rest[1], 1, b"ERR count should be greater than 0")
+        if len(rest) > 2:
+            raise CommandError(SYNTAX)
+    return args[at + 1 : end], is_left, count
 
 
 def taken_off(db: Database, key: bytes, items: Items, count: int, *, is_left: bool) -> bytes:

@@ -9,6 +9,7 @@ from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.errors import CommandError
 from c1m.kv.keys import type_name
+from c1m.kv.large_hash import LargeHash
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import NULLS, bulk
 from c1m.protocols.resp.replies import integer as number
@@ -48,7 +49,7 @@ def is_compact(store: Store, value: Any) -> bool:
     if kind == "set":
         most = settings["set-max-intset-entries"]
         return len(value) <= most and all(map(is_integer, value))
-    if len(value) > settings[f"{kind}-max-listpack-entries"]:
+    if type(value) is LargeHash or len(value) > settings[f"{kind}-max-listpack-entries"]:
         return False
     texts = [*value, *value.values()] if isinstance(value, dict) else value.scores
     longest: int = settings[f"{kind}-max-listpack-value"]

@@ -47,6 +47,8 @@ class Store(Shared):
         self.host = Host()
         self.settings.effects["requirepass"] = self._ask_for_password
         self.settings.effects["proto-max-bulk-len"] = self._bound_values
+        self.settings.effects["hash-max-listpack-entries"] = self._bound_hashes
+        self.settings.effects["hash-max-listpack-value"] = self._bound_hash_parts
         self.settings.effects["maxmemory"] = self._bound_memory
         self.settings.effects["maxmemory-policy"] = self.memory.set_policy
         self.settings.effects["maxmemory-samples"] = self.memory.set_samples
@@ -101,3 +103,9 @@ class Store(Shared):
 
     def _late_from(self, late_ms: int) -> None:
         self.statistics.time_from(self.settings["slowlog-log-slower-than"], late_ms)
+
+    def _bound_hashes(self, entries: int) -> None:
+        self.small_hash = entries, self.small_hash[1]
+
+    def _bound_hash_parts(self, size: int) -> None:
+        self.small_hash = self.small_hash[0], size

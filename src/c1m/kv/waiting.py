@@ -8,7 +8,7 @@ command or a transaction. The times at which waits end are in a heap: waiting co
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +56,7 @@ class Waiting:
         """The client is served no sooner than all who came before, at each of the keys."""
         self.count += 1
         waiter.client.waiter = waiter
-        waiter.client.later = deque()
+        waiter.client.later = []
         for key in waiter.keys:
             waiter.db.waiting.setdefault(key, OrderedDict())[waiter] = None
         if waiter.until_ms:
