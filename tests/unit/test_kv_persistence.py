@@ -16,7 +16,8 @@ import pytest
 
 from c1m.apps.kv import data_file, persistence
 from c1m.apps.kv.data_directory import DATA, LOCK
-from c1m.apps.kv.persistence import DURABILITIES, RETRY_NS_MAX, Persistence
+from c1m.apps.kv.options import DURABILITIES
+from c1m.apps.kv.persistence import RETRY_NS_MAX, Persistence
 from c1m.errors import C1mError, UsageError
 from kv_kept import Kept
 from kv_session import Refused
