@@ -16,7 +16,7 @@ from harness.peers import Peer
 from harness.results import Results
 from harness.tables import table_of
 from harness.workloads import WARM_UP_S, Workload, from_name
-from million import figures, lives, namespace
+from million import figures, lives, namespace, subscribers
 
 from c1m.errors import UsageError
 from c1m.loadgen.metadata import started_text
@@ -69,6 +69,10 @@ def parse() -> argparse.Namespace:
         "--largest", metavar="A,B", nargs="?", type=_counts, const=lives.LARGEST, default=(),
         help="open so many, then so many, or as many as it goes  [2.5M,3M]",
     )  # fmt: skip
+    parser.add_argument(
+        "--subscribers", metavar="COUNT", nargs="?", type=_count, const=figures.MILLION, default=0,
+        help="so many subscribers of the key-value server, some of whom do not read  [1M]",
+    )  # fmt: skip
     parser.add_argument("--server-cpu", type=int, default=0)
     parser.add_argument("--generator-cpu", type=int, default=1)
     parser.add_argument(
@@ -106,7 +110,7 @@ def kinds() -> list[str]:
 
 def run(options: argparse.Namespace) -> int:
     """Measure what was asked, print each table when it is there, write the results."""
-    with_million = bool(options.million or options.largest)
+    with_million = bool(options.million or options.largest or options.subscribers)
     is_alone = with_million and not (
         options.targets or options.only or options.workloads or options.connections
     )
@@ -235,6 +239,8 @@ def measure_million(machine: Machine, options: argparse.Namespace, results: Resu
     """What needs a million connections; last, because this process leaves the network it is in."""
     results.conditions["network_namespace"] = namespace.enter()
     lives.measure(machine, options.million, options.largest, results.million, tell)
+    if options.subscribers:
+        subscribers.measure(machine, options.subscribers, results.million, tell)
     for table in figures.tables(results.million):
         print(table.text(), flush=True)
 

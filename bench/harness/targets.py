@@ -100,6 +100,11 @@ def _quiet(order: str) -> Callable[[Results], Ratio | None]:
     )
 
 
+def _with_deaf(results: Results) -> Ratio | None:
+    found = [each for each in results.million if each.get("connections") == MILLION]
+    return ratio(figures.deaf_pairs(found), figures.last_seconds)
+
+
 def _largest(results: Results) -> float | None:
     found = figures.of_kind(results.million, "largest")
     return max((each["total_echoed"] for each in found if not figures.failures(each)), default=None)
@@ -140,6 +145,10 @@ MILLIONS = (
            _at_a_million("ramp", figures.given_back)),
     Target("broadcast of 64 B to 1,000,000: deliveries/s", 300_000, True,
            _at_a_million("broadcast", figures.deliveries)),
+    Target("user memory an idle subscriber, of 1,000,000", 40, False,
+           _at_a_million("subscribed", figures.user_bytes), " B"),
+    Target("PUBLISH to 1,000,000 until the last has it, 1 % do not read / all read", 1.1, False,
+           _with_deaf),
     Target("the largest run: connections open at once, each echoed once", 2_500_000, True,
            _largest),
 )  # fmt: skip

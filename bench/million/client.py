@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from harness.accounts import account, growth
@@ -96,6 +96,9 @@ class Measured:
             **{f"server_{name}": value for name, value in server.items()},
             "own_cpu_ns": own["cpu_ns"], "own_waited_ns": own["waited_ns"], **more,
         }  # fmt: skip
+
+
+AnyClient = TypeVar("AnyClient", bound="Client")
 
 
 class Client:
@@ -261,6 +264,7 @@ class Client:
     def _opened(self, slots: Slots) -> Numbers:
         numbers = self.numbers[slots].astype(np.int64)
         self.is_open[numbers] = True
+        self.echoes.opened(numbers)
         return numbers
 
     def _request(self, numbers: Numbers) -> None:
@@ -288,7 +292,12 @@ class Client:
             is_right = resolved.outcomes == RIGHT
             self.wrong += len(done) - int(np.count_nonzero(is_right))
             done = done[is_right]
-        self.latency.record(now_ns - self.since_ns[done])
+        pushes = resolved.pushes
+        if pushes is None:
+            self.latency.record(now_ns - self.since_ns[done])
+        else:  # copies of what one of them published
+            waited = now_ns - self.since_ns[pushes.numbers]
+            self.latency.record(np.repeat(waited, pushes.counts))
         return done
 
     def _lost(self, slots: Slots) -> None:
@@ -325,15 +334,24 @@ class Client:
         return (time.monotonic_ns() - begin) / 1e9
 
 
-def main() -> None:
-    """Run by the command line."""
+def client_of(kind: type[AnyClient]) -> AnyClient:
+    """One, by the command line."""
     port, engine_name = int(sys.argv[1]), sys.argv[2]
     most, payload, server_pid = map(int, sys.argv[3:])
-    client = Client(choose(engine_name, live_max=most), port, most, payload, server_pid)
-    commands: dict[str, Callable[..., dict[str, Any]]] = {
+    return kind(choose(engine_name, live_max=most), port, most, payload, server_pid)
+
+
+def main() -> None:
+    """Run by the command line."""
+    client = client_of(Client)
+    follow({
         "open": client.open, "turns": client.take_turns, "broadcast": client.broadcast,
         "idle": client.idle, "keep": client.keep,
-    }  # fmt: skip
+    })  # fmt: skip
+
+
+def follow(commands: dict[str, Callable[..., dict[str, Any]]]) -> None:
+    """Do what standard input says, to its end."""
     gc.collect()
     gc.freeze()
     print("{}", flush=True)

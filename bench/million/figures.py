@@ -7,6 +7,7 @@ the `life` of the server that it is from.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -130,6 +131,20 @@ def quiet_pairs(
     return pairs
 
 
+def last_seconds(run: Measurement) -> float:
+    """From a message to the last of those who read: the median of its rounds."""
+    return float(median(run["round_seconds"]))
+
+
+def deaf_pairs(measurements: Sequence[Measurement]) -> list[Pair]:
+    """Runs in which all read, each with the one after it, in which some did not."""
+    runs = of_kind(measurements, "published")
+    return [
+        (all_read, some) for all_read, some in itertools.pairwise(runs)
+        if some["deaf"] and not all_read["deaf"] and some["life"] == all_read["life"]
+    ]  # fmt: skip
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
@@ -138,7 +153,8 @@ def tables(measurements: Sequence[Measurement]) -> list[Table]:
     by_life = lives([dict(each) for each in measurements]).values()
     made = [
         _ramp_table(measurements), _memory_table(measurements), *map(_turns_table, by_life),
-        _broadcast_table(measurements), _largest_table(measurements), _failed_table(measurements),
+        _broadcast_table(measurements), _subscribers_table(measurements),
+        _unread_table(measurements), _largest_table(measurements), _failed_table(measurements),
     ]  # fmt: skip
     return [table for table in made if table.rows]
 
@@ -247,6 +263,40 @@ def _broadcast_table(measurements: Sequence[Measurement]) -> Table:
         what = f"64 B to {run['connections']:,}, {len(run['round_seconds'])} rounds"
         rows.append([what, *_figures([run], [])])
     return Table("Broadcast to all that are open", ("deliveries", *FIGURES), rows, _rough(runs))
+
+
+def _subscribers_table(measurements: Sequence[Measurement]) -> Table:
+    rows, runs = [], of_kind(measurements, "published")
+    for deaf in sorted({run["deaf"] for run in runs}):
+        some = [run for run in runs if run["deaf"] == deaf]
+        readers = f"{deaf:,} do not read" if deaf else "all read"
+        what = f"64 B to {some[0]['connections']:,}, {readers}"
+        last = median(last_seconds(run) for run in some)
+        rows.append(
+            [what, f"{last:.2f} s", *_figures(some, deaf_pairs(measurements) if deaf else [])]
+        )
+    notes = _rough(runs)
+    for each in of_kind(measurements, "subscribed"):
+        memory = f"{user_bytes(each):.1f} B of the server's memory an idle subscriber"
+        notes.append(f"{each['opened']:,} subscribed in {each['seconds']:.1f} s; {memory}.")
+    return Table(
+        "PUBLISH to subscribers of one channel", ("message", "until the last has it", *FIGURES),
+        rows, notes,
+    )  # fmt: skip
+
+
+def _unread_table(measurements: Sequence[Measurement]) -> Table:
+    rows = []
+    for run in of_kind(measurements, "unread"):
+        rounds = run["round_seconds"]
+        rows.append([
+            f"{len(rounds)} of {run['payload']:,} B to {run['connections']:,}",
+            f"{run['deaf']:,}", f"{run['lost']:,}", f"{median(rounds):.3f} s",
+            f"{run['server_peak_bytes'] / 2**20:.0f} MiB", str(failed(run)),
+        ])  # fmt: skip
+    names = ("messages", "do not read", "dropped", "until the last has it", "server's memory",
+             "failed")  # fmt: skip
+    return Table("Subscribers that do not read", names, rows)
 
 
 def _largest_table(measurements: Sequence[Measurement]) -> Table:

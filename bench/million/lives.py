@@ -77,15 +77,21 @@ def stride(connections: int) -> int:
 class Life:
     """A server on one core, the client on the other, from start to stop."""
 
-    def __init__(self, machine: Machine, most: int) -> None:
+    def __init__(
+        self, machine: Machine, most: int, payload: int = PAYLOAD, *, is_redis: bool = False
+    ) -> None:
         port = machine.next_port()
         script = str(BENCH / "peers" / "c1m_million.py")
         command = [sys.executable, script, str(port), ENGINE]
+        if is_redis:
+            listen = f"tcp://127.0.0.1:{port}"
+            command = [sys.executable, "-m", "c1m", "serve", "kv", "--listen", listen]
         self.server = Server(command, port, machine.server_cpu)
         try:
-            numbers = (port, ENGINE, most, PAYLOAD, self.server.pid)
+            numbers = (port, ENGINE, most, payload, self.server.pid)
+            module = "million.subscriber" if is_redis else "million.client"
             self.client = start(
-                [sys.executable, "-m", "million.client", *map(str, numbers)],
+                [sys.executable, "-m", module, *map(str, numbers)],
                 machine.generator_cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=BENCH,
             )  # fmt: skip
         except BaseException:
@@ -137,9 +143,9 @@ class Life:
 
 
 @contextmanager
-def a_life(machine: Machine, most: int) -> Iterator[Life]:
+def a_life(machine: Machine, most: int, **options: Any) -> Iterator[Life]:
     """One that is stopped however it went."""
-    life = Life(machine, most)
+    life = Life(machine, most, **options)
     try:
         life.answer()  # it is ready
         yield life

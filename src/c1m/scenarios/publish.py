@@ -147,6 +147,10 @@ class FanOutExchange(Exchange):
         """See Exchange: they are receivers of what is published from now on."""
         self._is_open[numbers] = True
 
+    def listen(self, numbers: Numbers, on: bool) -> None:
+        """From the next publication on, these open connections are waited for, or are not."""
+        self._is_open[numbers] = on
+
     def is_free(self, numbers: Numbers) -> Where:
         """See Exchange: publishers that may publish again."""
         return super().is_free(numbers) & (numbers < self._publishers)

@@ -123,7 +123,10 @@ class SubscribedExchange(FanOutExchange):
         return both
 
     def _take_piece(self, number: int, piece: bytes) -> None:
-        for reply in self._inbox.messages(number, piece, reply_size):
+        expected = 0  # bytes of a copy, where one is due: a long one is looked at when it is there
+        if self._under_way and number >= self._publishers and not self._greets[number]:
+            expected = len(self._under_way[0].copy)
+        for reply in self._inbox.messages(number, piece, reply_size, expected=expected):
             if self._greets[number]:
                 self._greeted(number, reply)
             elif number >= self._publishers:
