@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from c1m.apps.kv.output_limits import DEFAULT, LOOK_NS, NS_PER_S, Limit, OutputLimits, limits_of
+from c1m.apps.kv.output_limits import LOOK_NS, NS_PER_S, SETTING, Limit, OutputLimits, limits_of
 from c1m.kv.outbox import Outbox
 from c1m.kv.rows import IS_SUBSCRIBER
+from c1m.kv.settings import Settings
 
 MB = 1 << 20
 
@@ -20,7 +21,8 @@ class Made:
         states = np.zeros(10, np.uint8)
         states[5:] = IS_SUBSCRIBER
         self.asked: list[int] = []
-        self.limits = OutputLimits(self.out, self.unsent, states, total_max)
+        self.settings = Settings()
+        self.limits = OutputLimits(self.out, self.unsent, states, self.settings, total_max)
 
     def unsent(self, slot: int) -> int:
         self.asked.append(slot)
@@ -28,7 +30,7 @@ class Made:
 
 
 def test_limits_are_read_from_their_setting() -> None:
-    limits = limits_of(DEFAULT)
+    limits = limits_of(Settings()[SETTING])
     assert limits["normal"] == Limit(0, 0, 0)
     assert limits["pubsub"] == Limit(32 * MB, 8 * MB, 60 * NS_PER_S)
 
@@ -74,7 +76,7 @@ def test_soft_limit_counts_the_time_over_it() -> None:
 
 def test_other_limits() -> None:
     made = Made()
-    made.limits.set("normal 1000 0 0 slave 0 0 0 pubsub 0 0 0")
+    made.settings.change([(SETTING.encode(), b"normal 1000 0 0 pubsub 0 0 0")])
     made.limits.blocked([0, 5])
     made.owed |= {0: 1001, 5: 900 * MB}
     made.limits.enforce(1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from c1m.kv.clients import Clients
+from c1m.kv.intake import Intake
 from c1m.kv.pubsub import FEW, leave, publish, subscribe_all
 from c1m.kv.rows import IS_SUBSCRIBER, RESP3
 from kv_session import Push, Session, decode_all
@@ -126,3 +127,19 @@ def test_leaving_without_a_word() -> None:
     assert not session.clients[0].is_subscriber
     assert publish(session.store, b"a", b"x") == 0
     session.store.subscriptions.channels.check()
+
+
+def test_subscribes_of_a_tick_are_taken_together() -> None:
+    session = Session(clients=40)
+    intake = Intake(Clients(session.store))
+    asked = b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n"
+    intake.take([(slot, asked) for slot in range(30)])
+    assert len(session.store.out.payloads) == 1
+    assert not session.store.out.replies
+    intake.take([(slot, asked) for slot in range(20, 40)])  # some have it already
+    assert [session.heard(slot) for slot in (3, 25, 35)] == [
+        [[b"subscribe", b"a", 1]],
+        [[b"subscribe", b"a", 1], [b"subscribe", b"a", 1]],
+        [[b"subscribe", b"a", 1]],
+    ]
+    assert session.store.subscriptions.channels.size(b"a") == 40

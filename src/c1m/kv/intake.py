@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, chain, pairwise, repeat
 from operator import itemgetter
 
+import numpy as np
+
 from c1m.engine.contract import Pieces
 from c1m.kv.client import Client
 from c1m.kv.clients import Clients
 from c1m.kv.commands import SPELLED
 from c1m.kv.execute import execute, run_rows
+from c1m.kv.pubsub import subscribe_all
 from c1m.kv.quick import FORMS
 from c1m.kv.rows import RESP3
 from c1m.protocols.resp.batch import Uniform, uniform
@@ -20,6 +23,7 @@ from c1m.protocols.resp.requests import Args, RequestBounds, Requests, whole
 ALIKE_MIN = 4  # pieces, or bytes of one piece as below, from which on the quick forms pay
 LONG = 256  # bytes: a pipeline, probably
 HEAD = 12  # bytes of a piece: its number of arguments and the command's name
+SUBSCRIBE = {b"SUBSCRIBE", b"subscribe"}
 LATER_MAX = 16 << 10  # bytes that come behind a command that waits, until reading stops
 
 _slot_of, _text_of = itemgetter(0), itemgetter(1)
@@ -81,6 +85,8 @@ class Intake:
         found = uniform(list(map(_text_of, pieces)))
         if found is None:
             return False
+        if found.name in SUBSCRIBE and self._subscribe(slots, found):
+            return True
         protocol = 3 if state else 2
         count, form = FORMS.get(found.name, (-1, None))
         replies = None
@@ -106,6 +112,18 @@ class Intake:
             replies = [b"".join(replies[start:end]) for start, end in pairwise(ends)]
         self.clients.heard(slots)
         self.store.out.say_each(slots, replies)
+        return True
+
+    def _subscribe(self, slots: list[int], found: Uniform) -> bool:
+        """SUBSCRIBE of one channel by many who are subscribed to nothing, as arrays."""
+        if len(found.columns) > 1 or found.counts is not None or len(set(slots)) < len(slots):
+            return False
+        names = found.columns[0]
+        if names.count(names[0]) < len(names):
+            return False
+        subscribe_all(self.store, np.array(slots, np.int32), names[0])
+        self.store.statistics.calls["subscribe"] += len(slots)
+        self.clients.heard(slots)
         return True
 
     def _in_rows(self, found: Uniform, protocol: int) -> list[bytes] | None:

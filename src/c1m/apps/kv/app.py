@@ -54,7 +54,9 @@ class KeyValue(App):
         if self.persistence is not None:
             self.persistence.start(self.store)
         self.clients = Clients(self.store)
-        self.limits = OutputLimits(self.store.out, server.engine.unsent, self.clients.state)
+        self.limits = OutputLimits(
+            self.store.out, server.engine.unsent, self.clients.state, self.store.settings
+        )
         self.intake = Intake(self.clients)
         self.idle = IdleConnections(self.store)
         self._apply_options(server)

@@ -4,7 +4,8 @@ What the kernel's socket buffers take (some megabytes a connection) is not count
 does not take waits in the engine, which says whose output passed its high watermark. Only of those
 is asked how much it is, a few times a second:
 
-hard   more than so many bytes: the connection is dropped
+hard   more than so many bytes: the connection is dropped. A limit below the watermark (--outbox)
+       counts from there on
 soft   more than so many bytes for longer than so many seconds: it is dropped
 total  all subscribers together more than OUTBOX_TOTAL_MAX: those who are owed most are dropped,
        until three quarters of that are left
@@ -24,8 +25,9 @@ from c1m.bounds import OUTBOX_TOTAL_MAX
 from c1m.engine.contract import Slots
 from c1m.kv.outbox import Outbox
 from c1m.kv.rows import IS_SUBSCRIBER
+from c1m.kv.settings import Settings
 
-DEFAULT = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
+SETTING = "client-output-buffer-limit"
 LOOK_BYTES = 1 << 20  # sent to many before it is asked how much is unsent in all
 LOOK_NS = 100_000_000  # how often those that are over the watermark are asked about
 NS_PER_S = 1_000_000_000
@@ -60,6 +62,7 @@ class OutputLimits:
         out: Outbox,
         unsent: Callable[[int], int],
         states: npt.NDArray[np.uint8],
+        settings: Settings,
         total_max: int = OUTBOX_TOTAL_MAX,
     ) -> None:
         self.total_max = total_max
@@ -69,7 +72,8 @@ class OutputLimits:
         self._blocked: dict[int, int] = {}  # slot -> since when it is over its soft limit (ns)
         self._due_ns = 0
         self._free_ns = 0  # until then `relieve` need not look
-        self.set(DEFAULT)
+        self.set(settings[SETTING])
+        settings.effects[SETTING] = self.set
 
     def set(self, text: str) -> None:
         """Other limits from now on."""
