@@ -114,7 +114,8 @@ class Rows:
         """The slot of the connection with this id."""
         if number <= 0:
             return None
-        for slot in np.flatnonzero(self._ids[: self.top] == number & 0xFFFFFFFF).tolist():
+        low = max(number & 0xFFFFFFFF, 1)
+        for slot in np.flatnonzero(self._ids[: self.top] == low).tolist():
             if self.id_of(slot) == number:
                 return int(slot)
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from c1m.addresses import AF_INET6, AF_UNIX
+from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, SOCKADDR_IN6
 from c1m.engine.contract import Slots
 from c1m.kv.store import Store
 from c1m.server.server import Server
@@ -20,10 +20,10 @@ def shown_address(raw: bytes) -> str:
     """A struct sockaddr as CLIENT LIST shows it: 127.0.0.1:6379, [::1]:6379; "" for another one."""
     family = int.from_bytes(raw[:2], "little")
     port = int.from_bytes(raw[2:4], "big")
-    if family == socket.AF_INET:
-        return f"{socket.inet_ntop(family, raw[4:8])}:{port}"
-    if family == socket.AF_INET6:
-        return f"[{socket.inet_ntop(family, raw[8:24])}]:{port}"
+    if family == AF_INET:
+        return f"{socket.inet_ntop(socket.AF_INET, raw[4:8])}:{port}"
+    if family == AF_INET6:
+        return f"[{socket.inet_ntop(socket.AF_INET6, raw[8:24])}]:{port}"
     return ""
 
 
@@ -42,12 +42,24 @@ class Addresses:
     def __call__(self, slots: Slots) -> list[tuple[str, str]]:
         """The peer's and the server's address of each: int32[n]."""
         found = []
-        peers = self._server.engine.peers(slots, AF_INET6)
-        for slot, raw in zip(slots.tolist(), peers, strict=True):
+        for slot, raw in zip(slots.tolist(), self._peers(slots), strict=True):
             peer = shown_address(raw)
             local = (self._local or self._local_of(slot)) if peer else self._path
             found.append((peer or self._path, local))
         return found
+
+    def _peers(self, slots: Slots) -> list[bytes]:
+        """As struct sockaddr.
+
+        Facts. Asked for more bytes than an address has, the kernel refuses; asked for fewer, it
+        gives that much of it: its family at least.
+        """
+        engine = self._server.engine
+        names = engine.peers(slots, AF_INET)
+        for at, raw in enumerate(names):
+            if int.from_bytes(raw[:2], "little") == AF_INET6 and len(raw) < SOCKADDR_IN6.itemsize:
+                names[at] = engine.peers(slots[at : at + 1], AF_INET6)[0]
+        return names
 
     def _local_of(self, slot: int) -> str:
         try:
