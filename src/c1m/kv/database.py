@@ -78,7 +78,7 @@ class Database:
 
     def find(self, key: bytes) -> Value | None:
         """The value of a key that has not expired."""
-        if key in self.expires and self.expires[key] <= self.store.now_ms:
+        if self.expires and self.expires.get(key, NEVER_MS) <= self.store.now_ms:
             self.expire(key)
             return None
         if self.weights is not None and self.weights.used is not None:
@@ -92,14 +92,16 @@ class Database:
 
     def find_of(self, key: bytes, kind: type) -> Any:
         """The same, of one type. Raises CommandError (WRONGTYPE) for a value of another one."""
-        value = self.find(key)
+        has_care = self.expires or self.weights is not None
+        value = self.find(key) if has_care else self.data.get(key)
         if value is None or isinstance(value, kind):
             return value
         raise CommandError(WRONG_TYPE)
 
     def string(self, key: bytes) -> bytes | bytearray | None:
         """A string's bytes. Raises CommandError (WRONGTYPE) for a value of another type."""
-        value = self.find(key)
+        has_care = self.expires or self.weights is not None
+        value = self.find(key) if has_care else self.data.get(key)
         if value is None or isinstance(value, bytes | bytearray):
             return value
         raise CommandError(WRONG_TYPE)

@@ -46,12 +46,15 @@ def _write(client: Client, args: Args) -> int:
         db.put(key, fields)
     before = len(fields)
     if len(args) == 4:
-        fields[args[2]] = args[3]
+        _, _, field, value = args
+        fields[field] = value
+        size = max(len(field), len(value))
     else:
         fields.update(zip(args[2::2], args[3::2], strict=True))
+        size = max(map(len, args[2:]))
     if type(fields) is dict:
         most, longest = client.store.small_hash
-        if len(fields) > most or max(map(len, args[2:])) > longest:
+        if size > longest or len(fields) > most:
             db.put(key, LargeHash(fields), keep_ttl=True)
     return len(fields) - before
 
