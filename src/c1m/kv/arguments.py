@@ -10,17 +10,23 @@ import numpy as np
 from c1m.kv.errors import NOT_A_FLOAT, NOT_AN_INTEGER, CommandError
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
+INTEGER_MAX = 20  # characters of the longest
 LONG_EXPONENT_MAX = 4931  # decimal, of a long double
 
-_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")  # string2ll(): no sign +, no zeros in front
 _FLOAT = re.compile(rb"[+-]?(?:inf(?:inity)?|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)", re.I)
 
 
 def integer(text: bytes, error: bytes = NOT_AN_INTEGER) -> int:
-    """A signed 64-bit integer. Raises CommandError with `error` for anything else."""
-    if _INTEGER.fullmatch(text):
-        number = int(text)
-        if INT64_MIN <= number <= INT64_MAX:
+    """A signed 64-bit integer, as it would be shown: without a sign + and without zeros in front.
+
+    Raises CommandError with `error` for anything else.
+    """
+    if len(text) <= INTEGER_MAX:
+        try:
+            number = int(text)
+        except ValueError:
+            raise CommandError(error) from None
+        if INT64_MIN <= number <= INT64_MAX and b"%d" % number == text:
             return number
     raise CommandError(error)
 

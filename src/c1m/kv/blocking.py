@@ -63,7 +63,7 @@ def brpop(client: Client, args: Args) -> bytes | None:
 
 def _pop(client: Client, args: Args, *, is_left: bool) -> bytes | None:
     def serve(key: bytes) -> bytes:
-        return bulks((key, take(client.db, key, _items(client, key), is_left=is_left)))
+        return bulks((key, take(client.db, key, _items(client, key), is_left)))
 
     return first_or_wait(client, args[1:-1], deque, serve, timeout_ms(args[-1]))
 

@@ -92,8 +92,10 @@ class Database:
 
     def find_of(self, key: bytes, kind: type) -> Any:
         """The same, of one type. Raises CommandError (WRONGTYPE) for a value of another one."""
-        has_care = self.expires or self.weights is not None
-        value = self.find(key) if has_care else self.data.get(key)
+        if self.expires or self.weights is not None:
+            value = self.find(key)
+        else:
+            value = self.data.get(key)
         if value is None or isinstance(value, kind):
             return value
         raise CommandError(WRONG_TYPE)
@@ -147,14 +149,16 @@ class Database:
         `event` and `kind` (a letter of notify-keyspace-events) are those of Redis's keyspace
         notifications, https://redis.io/docs/latest/develop/use/keyspace-notifications/.
         """
-        self.store.changes += 1
+        store = self.store
+        store.changes += 1
         if self.watchers and key in self.watchers:
             for client in self.watchers[key]:
                 client.is_stale = True
-        for listener in self.store.listeners:
-            listener(self, key, event, kind)
-        if self.store.journal is not None:
-            self.store.journal.changed(self, key, event)
+        if store.listeners:
+            for listener in store.listeners:
+                listener(self, key, event, kind)
+        if store.journal is not None:
+            store.journal.changed(self, key, event)
 
     def changed_all(self, keys: Sequence[bytes], event: bytes, kind: str) -> None:
         """These keys were changed, one after the other."""

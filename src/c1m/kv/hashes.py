@@ -45,17 +45,15 @@ def _write(client: Client, args: Args) -> int:
         fields = {}
         db.put(key, fields)
     before = len(fields)
+    most, longest = db.store.small_hash
     if len(args) == 4:
-        _, _, field, value = args
-        fields[field] = value
-        size = max(len(field), len(value))
+        fields[args[2]] = args[3]
+        is_large = len(args[2]) > longest or len(args[3]) > longest
     else:
         fields.update(zip(args[2::2], args[3::2], strict=True))
-        size = max(map(len, args[2:]))
-    if type(fields) is dict:
-        most, longest = client.store.small_hash
-        if size > longest or len(fields) > most:
-            db.put(key, LargeHash(fields), keep_ttl=True)
+        is_large = max(map(len, args[2:])) > longest
+    if (is_large or len(fields) > most) and type(fields) is dict:
+        db.put(key, LargeHash(fields), keep_ttl=True)
     return len(fields) - before
 
 
@@ -89,7 +87,9 @@ def hsetnx(client: Client, args: Args) -> bytes:
 @command("hget", 3, "readonly fast", _KEY)
 def hget(client: Client, args: Args) -> bytes:
     """The value of a field."""
-    return nullable(_find(client, args[1]).get(args[2]), client.protocol)
+    fields = client.db.find_of(args[1], dict)
+    value = None if fields is None else fields.get(args[2])
+    return NULLS[client.protocol] if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
 
 
 @command("hmget", -3, "readonly fast", _KEY)

@@ -44,7 +44,10 @@ def lpush(client: Client, args: Args) -> bytes:
     if items is None:
         items = deque()
         db.put(key, items)
-    items.extendleft(args[2:])
+    if len(args) == 3:
+        items.appendleft(args[2])
+    else:
+        items.extendleft(args[2:])
     db.changed(key, b"lpush", "l")
     return b":%d\r\n" % len(items)
 
@@ -57,7 +60,10 @@ def rpush(client: Client, args: Args) -> bytes:
     if items is None:
         items = deque()
         db.put(key, items)
-    items.extend(args[2:])
+    if len(args) == 3:
+        items.append(args[2])
+    else:
+        items.extend(args[2:])
     db.changed(key, b"rpush", "l")
     return b":%d\r\n" % len(items)
 
@@ -77,28 +83,33 @@ def rpushx(client: Client, args: Args) -> bytes:
 @command("lpop", -2, "write fast", _KEY)
 def lpop(client: Client, args: Args) -> bytes:
     """Take the first item, or the first so many."""
-    return _pop(client, args, b"lpop", is_left=True)
+    return _pop(client, args, b"lpop", True)
 
 
 @command("rpop", -2, "write fast", _KEY)
 def rpop(client: Client, args: Args) -> bytes:
     """Take the last item, or the last so many."""
-    return _pop(client, args, b"rpop", is_left=False)
+    return _pop(client, args, b"rpop", False)
 
 
-def _pop(client: Client, args: Args, name: bytes, *, is_left: bool) -> bytes:
+def _pop(client: Client, args: Args, name: bytes, is_left: bool) -> bytes:
+    db, key = client.db, args[1]
+    if len(args) == 2:
+        items = db.find_of(key, deque)
+        if items is None:
+            return NULLS[client.protocol]
+        item = take(db, key, items, is_left)
+        return b"$%d\r\n%b\r\n" % (len(item), item)
     if len(args) > 3:
         raise wrong_count(name)
-    count = at_least(args[2], 0, _NOT_POSITIVE) if len(args) == 3 else None
-    items = find(client, args[1])
+    count = at_least(args[2], 0, _NOT_POSITIVE)
+    items = find(client, key)
     if items is None:
-        return (NULLS if count is None else NULL_ARRAYS)[client.protocol]
-    if count is None:
-        return bulk(take(client.db, args[1], items, is_left=is_left))
-    return bulks(take_some(client.db, args[1], items, count, is_left=is_left)) if count else EMPTY
+        return NULL_ARRAYS[client.protocol]
+    return bulks(take_some(db, key, items, count, is_left=is_left)) if count else EMPTY
 
 
-def take(db: Database, key: bytes, items: Items, *, is_left: bool) -> bytes:
+def take(db: Database, key: bytes, items: Items, is_left: bool) -> bytes:
     """Pop an item off a key's list; an empty list goes."""
     item = items.popleft() if is_left else items.pop()
     db.changed(key, b"lpop" if is_left else b"rpop", "l")
