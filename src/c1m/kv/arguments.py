@@ -33,7 +33,11 @@ def integer(text: bytes, error: bytes = NOT_AN_INTEGER) -> int:
 
 def is_integer(text: bytes) -> bool:
     """Whether `integer` takes it."""
-    return _INTEGER.fullmatch(text) is not None and INT64_MIN <= int(text) <= INT64_MAX
+    try:
+        integer(text)
+    except CommandError:
+        return False
+    return True
 
 
 def real(text: bytes, error: bytes = NOT_A_FLOAT) -> float:
