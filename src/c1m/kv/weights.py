@@ -1,6 +1,7 @@
 """What keys take in memory, estimated, and when they were used. Pure.
 
-A value of many members is weighed by a few of them: the time does not depend on its size.
+A value of many members is weighed by a few of them: the time does not depend on its size. The
+estimates were held against the memory of a process with 700,000 keys or members: 0.9 to 1.0 of it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
-ENTRY = 100  # bytes of a key's place in the table of keys and in that of weights, and the weight
-EXPIRY = 130  # the same of a key that expires: in the table of times and in a bucket, the time
+ENTRY = 135  # bytes of a key's place in the table of keys and in that of weights, and the weight
+EXPIRY = 190  # the same of a key that expires: in the table of times and in a bucket, the time
 SAMPLES = 5  # members of a value that are looked at
-SORTED_MEMBER = 16 + 24  # bytes of a sorted set's member in a block, and its score
+SORTED_MEMBER = 60  # bytes of a sorted set's member in a block, and its score
+TIME = 60  # bytes of a key's place in the table of when each was used
 
 
 def key_weight(key: bytes, value: Any, *, expires: bool, samples: int = SAMPLES) -> int:
@@ -71,6 +73,8 @@ class Weights:
         now = 0
         if value is not None:
             now = key_weight(key, value, expires=expires)
+            if self.used is not None:
+                now += TIME
             self.of[key] = now
         elif self.used is not None:
             self.used.pop(key, None)
