@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo test lint format docs setup programs clean conformance bench bench-asyncio bench-million bench-quick bench-peers bench-page
+.PHONY: demo test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-million bench-quick bench-peers bench-page
 
 setup:
 	@./setup.sh
@@ -40,7 +40,8 @@ docs: setup
 # More: bench/README.md.
 bench: setup bench-peers
 	.venv/bin/python bench/run.py --name $(or $(NAME),all) $(ARGS)
-	.venv/bin/python bench/run.py --million --largest --name $(or $(NAME),all)-million
+	.venv/bin/python bench/run.py --million --largest --subscribers --name $(or $(NAME),all)-million
+	$(MAKE) bench-kv
 
 # What needs a million connections and more, alone: about fifteen minutes.
 bench-million: setup
@@ -50,6 +51,10 @@ bench-million: setup
 # HTTP is measured where wrk is installed (apt-get install wrk).
 bench-asyncio: setup bench-peers
 	.venv/bin/python bench/run.py --asyncio --name $(or $(NAME),asyncio) $(ARGS)
+
+# The key-value server against redis-server (apt-get install redis): about ten minutes.
+bench-kv: setup
+	.venv/bin/python bench/key_values.py --idle --json bench/results/$(shell date +%F)-key-values.json $(ARGS)
 
 bench-quick: setup bench-peers
 	.venv/bin/python bench/run.py --quick $(ARGS)

@@ -78,18 +78,27 @@ class Life:
     """A server on one core, the client on the other, from start to stop."""
 
     def __init__(
-        self, machine: Machine, most: int, payload: int = PAYLOAD, *, is_redis: bool = False
+        self,
+        machine: Machine,
+        most: int,
+        payload: int = PAYLOAD,
+        *,
+        is_redis: bool = False,
+        server: Sequence[str] = (),  # a Redis server, with its port: clients are silent
+        port: int = 0,
     ) -> None:
-        port = machine.next_port()
+        port = port or machine.next_port()
         script = str(BENCH / "peers" / "c1m_million.py")
         command = [sys.executable, script, str(port), ENGINE]
         if is_redis:
             listen = f"tcp://127.0.0.1:{port}"
             command = [sys.executable, "-m", "c1m", "serve", "kv", "--listen", listen]
-        self.server = Server(command, port, machine.server_cpu)
+        self.server = Server(server or command, port, machine.server_cpu)
         try:
             numbers = (port, ENGINE, most, payload, self.server.pid)
             module = "million.subscriber" if is_redis else "million.client"
+            if server:
+                module = "million.silent"
             self.client = start(
                 [sys.executable, "-m", module, *map(str, numbers)],
                 machine.generator_cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=BENCH,
