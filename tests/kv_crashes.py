@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -176,7 +175,7 @@ class Crashes:
                     thread.start()
                 time.sleep(self.draw.random() * LOAD_S)
         finally:
-            os.kill(server.pid, signal.SIGKILL)
+            server.kill()
             server.wait()
         for thread in threads:
             if thread.ident is not None:

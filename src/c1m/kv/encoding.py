@@ -49,6 +49,11 @@ def entry(kind: int, place: int, key: bytes, body: bytes, expires: int = NEVER) 
     return b"".join((_HEAD.pack(kind, place, expires, len(key), len(body)), key, body))
 
 
+def string_entry(place: int, key: bytes, value: bytes, expires: int) -> tuple[bytes, ...]:
+    """The parts of a string's entry: of most keys, and so without a call more."""
+    return _HEAD.pack(STRING, place, expires, len(key), len(value)), key, value
+
+
 def entry_of(place: int, key: bytes, value: Any, expires: int = NEVER) -> bytes:
     """The entry of a key with its whole value."""
     kind, body = encode(value)

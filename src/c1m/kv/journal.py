@@ -15,7 +15,7 @@ from c1m.kv.client import Client
 from c1m.kv.commands import Args, Command
 from c1m.kv.database import Database
 from c1m.kv.deltas import DELTAS
-from c1m.kv.encoding import CHANGED, FLUSHED, NEVER, REMOVED, entry, entry_of, pack
+from c1m.kv.encoding import CHANGED, FLUSHED, NEVER, REMOVED, entry, entry_of, pack, string_entry
 from c1m.kv.store import Store
 
 SMALL_ITEMS = 16  # an aggregate of so many is written whole
@@ -142,17 +142,22 @@ class Journal:
             changes = self.changes.get(db.place)
             if changes is None:
                 continue
+            place, data, expires = db.place, db.data, db.expires
             if changes.is_flushed:
-                parts.append(entry(FLUSHED, db.place, b"", b""))
+                parts.append(entry(FLUSHED, place, b"", b""))
             for key in changes.whole:
-                parts.append(whole(db, key))
+                value = data.get(key)
+                if type(value) is bytes:
+                    parts += string_entry(place, key, value, expires.get(key, NEVER))
+                else:
+                    parts.append(whole(db, key))
             for key, commands in changes.deltas.items():
                 if key in changes.whole:
                     continue
-                if _is_small(db.data.get(key), len(commands)):
+                if _is_small(data.get(key), len(commands)):
                     parts.append(whole(db, key))
                 else:
-                    parts += [entry(CHANGED, db.place, key, pack(args)) for args in commands]
+                    parts += [entry(CHANGED, place, key, pack(args)) for args in commands]
         return b"".join(parts)
 
     def done(self) -> None:
