@@ -19,6 +19,7 @@ from c1m.apps.kv.data_directory import DATA, LOCK
 from c1m.apps.kv.options import DURABILITIES
 from c1m.apps.kv.persistence import RETRY_NS_MAX, Persistence
 from c1m.errors import C1mError, UsageError
+from c1m.kv.store import Store
 from kv_kept import Kept
 from kv_session import Refused
 
@@ -371,7 +372,7 @@ def test_another_version(directory: Path) -> None:
 
 def test_another_process_has_it(directory: Path) -> None:
     code = (
-        "import sys; from c1m.apps.kv.persistence import Persistence; Persistence(sys.argv[1]);"
+        "import sys; from c1m.apps.kv.data_directory import make; make(sys.argv[1]);"
         "print('locked', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(directory)]
@@ -380,7 +381,19 @@ def test_another_process_has_it(directory: Path) -> None:
         other.stdout.readline()
         assert f"is in use by another process (pid {other.pid})" in refusal(directory)
         other.stdin.close()
+    Kept(directory).close()
+
+
+def test_nothing_is_made_before_the_server_runs(directory: Path) -> None:
     Persistence(str(directory)).release()
+    assert not directory.exists()
+    directory.mkdir()
+    first, second = Persistence(str(directory)), Persistence(str(directory))
+    assert os.listdir(directory) == []
+    first.start(Store())
+    with pytest.raises(UsageError, match=r"is in use by another process|has data now"):
+        second.start(Store())
+    first.close()
 
 
 @pytest.mark.parametrize("is_killed", [True, False])
@@ -433,9 +446,9 @@ def test_what_was_not_made_to_the_end_is_made_again(directory: Path) -> None:
 
 def test_places_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "cannot be" in refusal(tmp_path / "file")
-    assert "cannot be made: no such file or directory" in refusal(tmp_path / "no" / "where")
-    assert "cannot be made: file name too long" in refusal(tmp_path / ("x" * 300))
+    assert "cannot be used: not a directory" in refusal(tmp_path / "file")
+    assert "cannot be used: no such file or directory" in refusal(tmp_path / "no" / "where")
+    assert "cannot be used: file name too long" in refusal(tmp_path / ("x" * 300))
     assert "There is no durability 'often'" in refusal(tmp_path / "d", durability="often")
     assert sorted(os.listdir(tmp_path)) == ["file"]
 

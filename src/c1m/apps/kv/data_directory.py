@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sqlite3
 import struct
+from collections.abc import Iterator
 
 from c1m.apps.kv.data_file import APPLICATION, NEW, make_file
 from c1m.errors import UsageError
@@ -18,30 +21,60 @@ _SQLITE = b"SQLite format 3\0"
 _VERSION_AT, _APPLICATION_AT, _HEADER_BYTES = 60, 68, 100
 
 
-def claim(directory: str) -> int:
-    """Make sure that a directory is there, is ours or empty, and is used by nobody else.
+def claim(directory: str) -> int | None:
+    """Make sure that a directory is ours, or empty or not there yet, and used by nobody else.
 
-    Returns the lock's descriptor: it is locked until that is closed. Raises UsageError, with
-    nothing changed.
+    Returns the lock's descriptor: it is locked until that is closed; None where nothing is kept
+    there yet, `make` follows then. Raises UsageError. Nothing is changed.
     """
-    is_new = not os.path.isdir(directory)
-    try:
-        if is_new:
+    with _sentences(directory):
+        is_there = os.path.isdir(directory)
+        if is_there and _has_data(directory):
+            descriptor = _locked(directory)
+            try:
+                os.close(os.open(os.path.join(directory, DATA), os.O_RDWR | os.O_CLOEXEC))
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return descriptor
+        if not is_there and os.path.lexists(directory):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        above = directory if is_there else os.path.dirname(os.path.abspath(directory))
+        os.stat(above)
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    return None
+
+
+def make(directory: str) -> int:
+    """Begin to keep data where `claim` found none; returns the lock. Raises UsageError."""
+    with _sentences(directory):
+        if not os.path.isdir(directory):
             os.mkdir(directory)
-        _check_contents(directory)
-        descriptor = _locked(os.path.join(directory, LOCK))
+        descriptor = _locked(directory)
         try:
-            _make_or_check(directory)
+            if _has_data(directory):
+                raise UsageError(
+                    f"The data directory {directory} was empty, and has data now.", "Start again."
+                )
+            for name in _UNFINISHED & set(os.listdir(directory)):  # we were killed on the way
+                os.unlink(os.path.join(directory, name))
+            make_file(os.path.join(directory, DATA), VERSION)
         except BaseException:
             os.close(descriptor)
             raise
         return descriptor
-    except OSError as error:
-        done = "made" if is_new else "used"
-        why = (error.strerror or str(error)).lower()
+
+
+@contextlib.contextmanager
+def _sentences(directory: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else None
         raise UsageError(
-            f"The data directory {directory} cannot be {done}: {why}.",
-            "Give --data a directory that this user may write to.",
+            f"The data directory {directory} cannot be used: {(why or str(error)).lower()}.",
+            "Give --data a directory that this user may write to, on a disk that has room.",
         ) from error
 
 
@@ -52,17 +85,19 @@ def corrupted(path: str, why: object) -> UsageError:
     )
 
 
-def _check_contents(directory: str) -> None:
+def _has_data(directory: str) -> bool:
     names = set(os.listdir(directory)) - IGNORED
     path = os.path.join(directory, DATA)
     foreign = sorted(names - OURS - _UNFINISHED)
     if DATA in names:
         _check_header(path)
-    elif foreign:
+        return True
+    if foreign:
         raise UsageError(
             f"The directory {directory} has files of another program ({foreign[0]}).",
             "Give --data an empty directory, or one that is not there yet.",
         )
+    return False
 
 
 def _check_header(path: str) -> None:
@@ -84,7 +119,8 @@ def _check_header(path: str) -> None:
         )
 
 
-def _locked(path: str) -> int:
+def _locked(directory: str) -> int:
+    path = os.path.join(directory, LOCK)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         os.lockf(descriptor, os.F_TLOCK, 0)
@@ -92,25 +128,10 @@ def _locked(path: str) -> int:
         owner = os.read(descriptor, 20).decode("ascii", "replace").strip()
         os.close(descriptor)
         raise UsageError(
-            f"The data directory {os.path.dirname(path)} is in use by another process"
+            f"The data directory {directory} is in use by another process"
             f"{f' (pid {owner})' if owner.isdigit() else ''}.",
             "Stop that one, or give --data another directory.",
         ) from None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, b"%d\n" % os.getpid())
     return descriptor
-
-
-def _make_or_check(directory: str) -> None:
-    for name in _UNFINISHED & set(os.listdir(directory)):  # we were killed while we made it
-        os.unlink(os.path.join(directory, name))
-    path = os.path.join(directory, DATA)
-    if os.path.exists(path):
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-        return
-    try:
-        make_file(path, VERSION)
-    except sqlite3.Error as why:
-        raise UsageError(
-            f"{path} cannot be made: {why}.", "Give --data a directory on a disk that has room."
-        ) from why

@@ -38,10 +38,10 @@ PLACES, LIVE = "places", "live"  # facts that the file has: where databases are;
 class Loaded:
     """What the file has besides the data."""
 
-    first: int  # of the log's rows
-    last: int
-    log_bytes: int
-    live_bytes: int  # of the log, when all that lives was last written again
+    first: int = 1  # of the log's rows
+    last: int = 0
+    log_bytes: int = 0
+    live_bytes: int = 0  # of the log, when all that lives was last written again
 
 
 def load(path: str, store: Store, say: Callable[[str], object], clock: Clock) -> Loaded:

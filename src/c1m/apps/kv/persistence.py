@@ -13,10 +13,10 @@ import os
 import sqlite3
 from collections.abc import Callable
 
-from c1m.apps.kv.data_directory import DATA, claim
+from c1m.apps.kv.data_directory import DATA, claim, make
 from c1m.apps.kv.data_file import DataFile
 from c1m.apps.kv.data_flusher import Flusher
-from c1m.apps.kv.data_loading import LIVE, PLACES, load
+from c1m.apps.kv.data_loading import LIVE, PLACES, Loaded, load
 from c1m.apps.kv.options import DURABILITIES
 from c1m.clock import Clock, SystemClock
 from c1m.errors import C1mError, UsageError
@@ -38,8 +38,9 @@ MISCONF = b"MISCONF Errors writing to the data store: "
 class Persistence:
     """Keeps one store in one directory.
 
-    Made, it has locked the directory; `load` fills a store; `start` begins to keep it; `commit` is
-    called at the end of each tick. Raises UsageError for a directory that cannot be used.
+    Made, it has locked a directory that has data; `load` fills a store; `start` begins to keep it;
+    `commit` is called at the end of each tick. Raises UsageError for a directory that cannot be
+    used.
     """
 
     def __init__(
@@ -57,8 +58,11 @@ class Persistence:
         self.log_bytes = 0
         self.rewrites = 0  # of all that lives
         self._clock: Clock = clock or SystemClock()
+        self._file: DataFile | None = None
+        self._loaded = Loaded()
         self._rewrite: Rewrite | None = None
         self._retry_ns, self._wait_ns = 0, RETRY_NS_MIN
+        self._directory = directory
         self._lock = claim(directory)
 
     def load(self, store: Store, say: Callable[[str], object] = lambda line: None) -> None:
@@ -66,11 +70,14 @@ class Persistence:
 
         Raises UsageError for data that cannot be read.
         """
-        self._loaded = load(self.path, store, say, self._clock)
+        if self._lock is not None:
+            self._loaded = load(self.path, store, say, self._clock)
 
     def start(self, store: Store) -> None:
         """Keep what changes in the store that was loaded from now on."""
         is_strict = self.durability == "always"
+        if self._lock is None:
+            self._lock = make(self._directory)
         try:
             self._file = DataFile(self.path, self._loaded.last, is_strict=is_strict)
         except sqlite3.Error as why:
@@ -212,9 +219,9 @@ class Persistence:
 
     def release(self) -> None:
         """Let others use the directory."""
-        if self._lock >= 0:
+        if self._lock is not None:
             os.close(self._lock)
-            self._lock = -1
+            self._lock = None
 
 
 class Rewrite:
