@@ -141,6 +141,23 @@ def test_keyspace_notifications(app: Running) -> None:
         assert (message["channel"], message["data"]) == (b"__keyspace@0__:k", b"expired")
 
 
+@pytest.mark.parametrize("for_ms", [20, 600_000])
+def test_a_pause_ends_by_itself_or_by_a_word(app: Running, for_ms: int) -> None:
+    kv, run = app
+    with client(run) as one, raw(run) as held:
+        assert one.client_pause(for_ms, all=False)
+        held.sendall(command(b"SET", b"k", b"1") + command(b"GET", b"k"))
+        if for_ms > 1000:
+            eventually(lambda: kv.store.pause.held, "a client waits")
+            assert one.get("k") is None
+            one.client_unpause()
+        expected, said = b"+OK\r\n$1\r\n1\r\n", b""
+        while len(said) < len(expected):
+            said += held.recv(100)
+        assert said == expected
+    eventually(lambda: not kv.clients.kept, "nothing is kept of them")
+
+
 def test_shutdown_ends_the_server(app: Running) -> None:
     _, run = app
     with client(run) as one:

@@ -196,6 +196,47 @@ def test_what_is_refused_or_without_effect() -> None:
     assert session("client", "trackinginfo")[:2] == [b"flags", [b"off"]]
 
 
+def test_a_pause_holds_what_changes_data() -> None:
+    session = Session(clients=3)
+    pause = session.store.pause
+    session("multi", client=2)
+    session("set", "k", 1, client=2)
+    assert session("client", "pause", 1000, "write") == "OK"
+    assert pause.until_ms == START_MS + 1000
+    assert session("get", "k", client=1) is None
+    assert session("set", "k") == Refused("ERR wrong number of arguments for 'set' command")
+    for client, words in enumerate([("set", "k", 2), ("publish", "a", "x"), ("exec",)]):
+        assert session.raw(*words, client=client) is None
+        assert session.clients[client].later is not None
+        assert session.clients[client].is_kept()
+    assert pause.held == session.clients
+    session.store.end_pause()
+    assert session.store.waiting.unblocked == session.clients
+    assert (pause.held, pause.until_ms, session.store.is_guarded) == ([], 0, False)
+
+
+def test_the_longer_and_stricter_pause_holds() -> None:
+    session = Session()
+    session("client", "pause", 1000, "write")
+    session("client", "pause", 10)
+    assert (session.store.pause.until_ms, session.store.pause.is_all) == (START_MS + 1000, True)
+    assert session.raw("ping") is None
+    assert session("client", "pause", -1, client=1) is None  # it waits, too
+    assert session.clients[1].later is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["x"], "ERR timeout is not an integer or out of range"),
+        ([-1], "ERR timeout is negative"),
+        ([1, "x"], "ERR CLIENT PAUSE mode must be WRITE or ALL"),
+    ],
+)
+def test_no_pause(words: list[object], text: str) -> None:
+    assert Session()("client", "pause", *words) == Refused(text)
+
+
 # --- rows ---------------------------------------------------------------------------------------
 
 

@@ -272,3 +272,25 @@ def client_trackinginfo(client: Client, args: Args) -> bytes:
     off = set_of([bulk(b"off")], client.protocol)
     pairs = [bulk(b"flags"), off, bulk(b"redirect"), number(-1), bulk(b"prefixes"), EMPTY]
     return mapping(pairs, client.protocol)
+
+
+@command("client|pause", -3, _ADMIN)
+def client_pause(client: Client, args: Args) -> bytes:
+    """Let all clients' commands wait for so many milliseconds; WRITE: what changes data only."""
+    mode = args[3].lower() if len(args) == 4 else b"all"
+    if len(args) > 4 or mode not in (b"write", b"all"):
+        raise CommandError(b"ERR CLIENT PAUSE mode must be WRITE or ALL")
+    for_ms = integer(args[2], b"ERR timeout is not an integer or out of range")
+    if for_ms < 0:
+        raise CommandError(b"ERR timeout is negative")
+    store = client.store
+    store.pause.begin(store.now_ms + for_ms, is_all=mode == b"all")
+    store.guard()
+    return OK
+
+
+@command("client|unpause", 2, _ADMIN)
+def client_unpause(client: Client, args: Args) -> bytes:
+    """Let those who wait because of CLIENT PAUSE go on."""
+    client.store.end_pause()
+    return OK

@@ -59,6 +59,8 @@ def _execute_with_care(client: Client, args: Args) -> bytes | None:
             raise wrong_count(command.name.encode())
         if client.is_guest or client.is_subscriber or client.queue is not None or store.is_guarded:
             check(client, command)
+            if store.pause.until_ms and store.pause.holds(client, command, args):
+                return None
             if client.queue is not None and command.name not in _NOT_QUEUED:
                 client.queue.append((command, args))
                 return QUEUED

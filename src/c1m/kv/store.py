@@ -10,6 +10,7 @@ from c1m.kv.database import Database, Shared
 from c1m.kv.host import Host
 from c1m.kv.memory import Memory
 from c1m.kv.outbox import Outbox
+from c1m.kv.pausing import Pause
 from c1m.kv.rows import IS_GUEST, Rows
 from c1m.kv.settings import Settings
 from c1m.kv.statistics import Statistics
@@ -42,6 +43,7 @@ class Store(Shared):
         self.settings = Settings()
         self.make_room: Callable[[], bool] | None = None  # where memory is bounded: is there room?
         self.write_refusal = b""  # why nothing can be written now: the text of the error reply
+        self.pause = Pause()
         self.monitors: list[int] = []  # slots of those who see all commands
         self.is_guarded = False  # nothing may take a short way: see `guard`
         self.host = Host()
@@ -84,12 +86,17 @@ class Store(Shared):
         self.guard()
 
     def guard(self) -> None:
-        """After `make_room`, `write_refusal`, `monitors` or what is timed has changed."""
+        """After `make_room`, `write_refusal`, `monitors`, `pause` or what is timed has changed."""
         self.is_guarded = (
             self.make_room is not None
-            or bool(self.write_refusal or self.monitors)
+            or bool(self.write_refusal or self.monitors or self.pause.until_ms)
             or self.statistics.is_timing_all
         )
+
+    def end_pause(self) -> None:
+        """Those who waited go on."""
+        self.waiting.unblocked += self.pause.end()
+        self.guard()
 
     def _ask_for_password(self, password: str) -> None:
         self.rows.first_state = IS_GUEST if password else 0

@@ -138,11 +138,16 @@ class KeyValue(App):
             self._sampled_ns = now_ns
             network = server.engine.statistics()
             self.store.statistics.sample(now_ns, network.received_bytes, network.sent_bytes)
-        waiting, due_ns = self.store.waiting, NEVER_NS
+        waiting, due_ns, pause_ms = self.store.waiting, NEVER_NS, self.store.pause.until_ms
+        if pause_ms:
+            due_ns = now_ns + (pause_ms - self.store.now_ms) * NS_PER_MS
+            if due_ns <= now_ns:
+                self.store.end_pause()
+                due_ns = NEVER_NS
         if waiting.unblocked or waiting.has_times:
             due_ms = self.intake.go_on()
             if due_ms is not None:
-                due_ns = now_ns + (due_ms - self.store.now_ms) * NS_PER_MS
+                due_ns = min(due_ns, now_ns + (due_ms - self.store.now_ms) * NS_PER_MS)
         wait_ms = upkeep(self.store)
         if wait_ms is not None:
             due_ns = min(due_ns, now_ns + wait_ms * NS_PER_MS)
