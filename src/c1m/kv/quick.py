@@ -8,10 +8,12 @@ and the commands run one by one. A test holds both forms equal.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import repeat
 from typing import Any
 
 from c1m.kv.arguments import INT64_MAX
+from c1m.kv.commands import SPELLED, TABLE, Run
 from c1m.kv.database import Database
 from c1m.kv.expiry import NEVER_MS
 from c1m.protocols.resp.batch import Column
@@ -36,6 +38,15 @@ def form(name: str, columns: int) -> Callable[[Form], Form]:
         return run
 
     return enter
+
+
+def override(name: str, run: Run) -> None:
+    """Another function does what a command did, also where many of it come at once."""
+    lower = name.encode()
+    TABLE[lower] = replace(TABLE[lower], run=run)
+    for spelled in (lower, lower.upper()):
+        SPELLED[spelled] = TABLE[lower]
+        FORMS.pop(spelled, None)
 
 
 def has_expired(db: Database, keys: Column) -> bool:
