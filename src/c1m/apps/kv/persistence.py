@@ -161,6 +161,7 @@ class Persistence:
             self._store.guard()
 
     def _write(self) -> None:
+        assert self._file is not None
         journal, rewrite = self.journal, self._rewrite
         entries, about, forgotten = journal.take(), {}, 0
         if journal.are_places_new:
@@ -204,11 +205,12 @@ class Persistence:
     def close(self) -> None:
         """Write what is left and leave all of it in one file. Raises C1mError if that fails."""
         try:
-            if self.flusher is not None:
-                self.flusher.end()
-            if self.journal.has_changes:
-                self._write()
-            self._file.close()
+            if self._file is not None:
+                if self.flusher is not None:
+                    self.flusher.end()
+                if self.journal.has_changes:
+                    self._write()
+                self._file.close()
         except sqlite3.Error as why:
             raise C1mError(
                 f"The last changes could not be written to {self.path} ({why}).",
