@@ -10,7 +10,7 @@ from c1m.kv.arguments import integer
 from c1m.kv.client import SILENT, SKIPS, TALKS_AGAIN, Client
 from c1m.kv.commands import Args, command
 from c1m.kv.connection import client_name
-from c1m.kv.errors import SYNTAX, CommandError
+from c1m.kv.errors import SYNTAX, CommandError, wrong_subcommand
 from c1m.kv.rows import DATABASE_SHIFT, IS_SUBSCRIBER, RESP3
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import EMPTY, NULLS, OK, bulk, mapping, set_of, verbatim
@@ -194,10 +194,7 @@ def _kill(client: Client, fits: Callable[[int, str, str], bool], *, skips_me: bo
 def client_unblock(client: Client, args: Args) -> bytes:
     """End a connection's wait for a key: as by its TIMEOUT, or with an ERROR."""
     if len(args) > 4:
-        raise CommandError(
-            b"ERR unknown subcommand or wrong number of arguments for '%b'. Try CLIENT HELP."
-            % args[1]
-        )
+        raise wrong_subcommand(args)
     reason = args[3].lower() if len(args) == 4 else b"timeout"
     if reason not in (b"timeout", b"error"):
         raise CommandError(b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")

@@ -22,3 +22,11 @@ OUT_OF_RANGE = b"ERR index out of range"
 def wrong_count(name: bytes) -> CommandError:
     """A command with too many or too few arguments; `name` in lower case."""
     return CommandError(b"ERR wrong number of arguments for '%b' command" % name)
+
+
+def wrong_subcommand(args: list[bytes]) -> CommandError:
+    """A subcommand that itself finds that it has too many arguments."""
+    return CommandError(
+        b"ERR unknown subcommand or wrong number of arguments for '%b'. Try %b HELP."
+        % (args[1], args[0].upper())
+    )

@@ -9,7 +9,7 @@ from c1m.kv.arguments import integer
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.database import Database
-from c1m.kv.errors import NO_SUCH_KEY, NOT_AN_INTEGER, SYNTAX, CommandError
+from c1m.kv.errors import NO_SUCH_KEY, SYNTAX, CommandError
 from c1m.kv.glob import matcher
 from c1m.kv.large_hash import LargeHash
 from c1m.kv.scan import cursor_of, scan_options, scan_reply, scan_step
@@ -36,11 +36,13 @@ def copy_of(value: Any) -> Any:
     return value if isinstance(value, bytes) else value.copy()
 
 
-def database_of(client: Client, text: bytes, error: bytes = NOT_AN_INTEGER) -> Database:
+def database_of(client: Client, text: bytes) -> Database:
     """A database by its index, as given. Raises CommandError where there is none."""
-    index = integer(text, error)
+    index = integer(text)
     if not -(1 << 31) <= index < 1 << 31:
-        raise CommandError(error)
+        raise CommandError(
+            b"ERR value is out of range, value must between -2147483648 and 2147483647"
+        )
     if not 0 <= index < len(client.store.databases):
         raise CommandError(b"ERR DB index is out of range")
     return client.store.databases[index]

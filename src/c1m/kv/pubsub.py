@@ -14,6 +14,7 @@ from c1m.engine.contract import Slots
 from c1m.kv.channels import Channels, Subscriptions
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
+from c1m.kv.errors import wrong_subcommand
 from c1m.kv.glob import matcher
 from c1m.kv.rows import IS_SUBSCRIBER, RESP3
 from c1m.kv.store import Store
@@ -170,9 +171,11 @@ def spublish(client: Client, args: Args) -> bytes:
 
 def _matching(kind: Channels, args: Args) -> bytes:
     """The names that match a pattern, if one is given."""
-    if not args:
+    if len(args) > 3:
+        raise wrong_subcommand(args)
+    if len(args) == 2:
         return bulks(list(kind.names()))
-    matches = matcher(args[0])
+    matches = matcher(args[2])
     return bulks([name for name in kind.names() if matches(name)])
 
 
@@ -184,7 +187,7 @@ def _sizes(kind: Channels, names: Args) -> bytes:
 @command("pubsub|channels", -2, "pubsub loading stale")
 def pubsub_channels(client: Client, args: Args) -> bytes:
     """The channels that have subscribers, those of a pattern if one is given."""
-    return _matching(_of(client).channels, args[2:])
+    return _matching(_of(client).channels, args)
 
 
 @command("pubsub|numsub", -2, "pubsub loading stale")
@@ -202,7 +205,7 @@ def pubsub_numpat(client: Client, args: Args) -> bytes:
 @command("pubsub|shardchannels", -2, "pubsub loading stale")
 def pubsub_shardchannels(client: Client, args: Args) -> bytes:
     """The shard channels that have subscribers, those of a pattern if one is given."""
-    return _matching(_of(client).shards, args[2:])
+    return _matching(_of(client).shards, args)
 
 
 @command("pubsub|shardnumsub", -2, "pubsub loading stale")

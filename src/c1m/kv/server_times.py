@@ -5,7 +5,7 @@ from __future__ import annotations
 from c1m.kv.arguments import integer
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
-from c1m.kv.errors import CommandError
+from c1m.kv.errors import CommandError, wrong_subcommand
 from c1m.protocols.resp.replies import OK, array, bulk, bulks, mapping, verbatim
 from c1m.protocols.resp.replies import integer as number
 
@@ -17,9 +17,7 @@ _LATENCY = "admin noscript loading stale"
 def slowlog_get(client: Client, args: Args) -> bytes:
     """The latest commands that took long: 10, or as many as wanted; -1: all."""
     if len(args) > 3:
-        raise CommandError(
-            b"ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP."
-        )
+        raise wrong_subcommand(args)
     count = 10
     if len(args) == 3:
         wrong = b"ERR count should be greater than or equal to -1"
