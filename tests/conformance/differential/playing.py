@@ -17,6 +17,7 @@ Args = tuple[bytes, ...]
 NOT_QUEUED = {b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"RESET", b"QUIT"}
 SUBSCRIBING = {b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE",
                b"SUNSUBSCRIBE"}  # fmt: skip
+PONG = b"*2\r\n$4\r\npong\r\n"  # what is before the mark where RESP2 subscribes
 NONE: Reply = ("_", b"")
 
 
@@ -133,7 +134,8 @@ class Player:
             pair.is_blocked = kind == "block" and pair.queue is None and not any(said)
         else:
             end = b"$%d\r\n%b\r\n" % (len(mark), mark)
-            said = pair.theirs.until(end), pair.ours.until(end)
+            theirs, ours = pair.theirs.until(end), pair.ours.until(end)
+            said = theirs.removesuffix(PONG), ours.removesuffix(PONG)
         where = (after, group[0].connection)
         if said[0] != said[1]:
             self._compare(commands, runs, said, where)

@@ -14,6 +14,8 @@ Kind = Literal["run", "block", "timed", "scan"]
 
 CONTAINERS = {"OBJECT", "CLIENT", "MEMORY", "COMMAND", "PUBSUB", "CONFIG"}
 RARE = {b"FLUSHDB", b"SWAPDB", b"RESET", b"MOVE"}  # or there would be nothing left to look at
+# The order of what UNSUBSCRIBE ends is drawn, and GETKEYS takes numbers that no command takes.
+UNSPOILT = ("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "COMMAND GETKEYS")
 LISTENER = 9  # the connection that hears of changes to keys
 
 
@@ -41,6 +43,15 @@ class Shape:
             words = command.split()
             yield tuple(words[:2] if words[0] in CONTAINERS else words[:1])
 
+    def may_be_spoilt(self, kind: Kind) -> bool:
+        """Whether a wrong argument may do no more than to be refused."""
+        return (
+            kind == "run"
+            and len(self.makers) == 1
+            and not self.text.startswith(UNSPOILT)
+            and ("{x}" not in self.text)
+        )
+
     def unit(self, draw: Random, connection: int, kind: Kind = "run") -> Unit:
         """One of these."""
         commands: list[Words] = []
@@ -51,9 +62,7 @@ class Shape:
             flat = [word for words in commands for word in words]
             fixed_keys(draw, flat)
             commands = [[flat.pop(0) for _ in words] for words in commands]
-        elif (
-            "{x}" not in self.text and len(commands) == 1 and kind == "run" and draw.random() < 0.04
-        ):
+        elif self.may_be_spoilt(kind) and draw.random() < 0.04:
             _spoil(draw, commands[0])
         return Unit(connection, tuple(map(tuple, commands)), kind)
 
