@@ -43,9 +43,9 @@ bench: setup bench-peers
 	.venv/bin/python bench/run.py --million --largest --subscribers --name $(or $(NAME),all)-million
 	$(MAKE) bench-kv
 
-# What needs a million connections and more, alone: about fifteen minutes.
+# What needs a million connections and more, alone: about twenty minutes.
 bench-million: setup
-	.venv/bin/python bench/run.py --million --largest --name $(or $(NAME),million) $(ARGS)
+	.venv/bin/python bench/run.py --million --largest --subscribers --name $(or $(NAME),million) $(ARGS)
 
 # The asyncio event loop against uvloop, and under light load the C loop: about ten minutes.
 # HTTP is measured where wrk is installed (apt-get install wrk).

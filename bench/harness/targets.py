@@ -145,8 +145,6 @@ MILLIONS = (
            _at_a_million("ramp", figures.given_back)),
     Target("broadcast of 64 B to 1,000,000: deliveries/s", 300_000, True,
            _at_a_million("broadcast", figures.deliveries)),
-    Target("user memory an idle subscriber, of 1,000,000", 40, False,
-           _at_a_million("subscribed", figures.user_bytes), " B"),
     Target("PUBLISH to 1,000,000 until the last has it, 1 % do not read / all read", 1.1, False,
            _with_deaf),
     Target("the largest run: connections open at once, each echoed once", 2_500_000, True,

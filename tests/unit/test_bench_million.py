@@ -129,6 +129,16 @@ def a_largest(asked: int, echoed: int, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def a_publication(seconds: float, deaf: int = 0, **more: Any) -> dict[str, Any]:
+    return {
+        "kind": "published", "life": "subscribers", "connections": N, "deaf": deaf, "payload": 64,
+        "round_seconds": [seconds], "requests": N, "seconds": seconds, "rps": N / seconds,
+        "p50_us": 1.0, "p99_us": 2.0, "server_cpu_ns": 1, "own_cpu_ns": 1, "server_user_ticks": 0,
+        "server_system_ticks": 0, "server_waited_ns": 0, "own_waited_ns": 0,
+        "errors": 0, "mismatches": 0, "unanswered": 0, **more,
+    }  # fmt: skip
+
+
 def a_document(*million: dict[str, Any]) -> results.Results:
     return results.Results("t", "2026-11-23T12:00:00Z", {}, {}, {}, million=list(million))
 
@@ -185,6 +195,20 @@ def test_the_targets_at_a_million_are_judged() -> None:
     ]  # fmt: skip
     largest = found["the largest run: connections open at once, each echoed once"]
     assert largest == [">= 2,500,000", "2,700,000", "reached"]
+
+
+def test_publications_are_compared_with_the_one_before_of_the_same_life() -> None:
+    runs = [a_publication(4.0), a_publication(4.2, 10_000), a_publication(5.0)]
+    runs += [a_publication(5.0, 10_000, life="another"), a_publication(5.5, 10_000)]
+    assert figures.deaf_pairs(runs) == [(runs[0], runs[1])]
+    what = "PUBLISH to 1,000,000 until the last has it, 1 % do not read / all read"
+    assert verdicts(a_document(*runs))[what][1:] == ["1.05 (1.05..1.05)", "reached"]
+    assert verdicts(a_document(*(run | {"connections": 20_000} for run in runs)))[what][1] == "-"
+    [table] = figures.tables(runs)
+    assert [row[:2] for row in table.rows] == [
+        ["64 B to 1,000,000, all read", "4.50 s"],
+        ["64 B to 1,000,000, 10,000 do not read", "5.00 s"],
+    ]
 
 
 def test_what_went_wrong_is_no_figure() -> None:
