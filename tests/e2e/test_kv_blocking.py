@@ -101,7 +101,8 @@ def test_what_comes_behind_is_bounded(app: tuple[KeyValue, ServerThread]) -> Non
         while sent < 1 << 30:
             sent += raw.sock.send(line)
     (waiting,) = kv.clients.kept.values()
-    assert LATER_MAX < waiting.later_size < LATER_MAX + (1 << 20)
+    on_its_way = 8 << 20  # what the engine's buffers hold until reading stops
+    assert LATER_MAX < waiting.later_size < LATER_MAX + on_its_way
     raw.sock.settimeout(WAIT_S)
     with client(run) as other:
         assert other.get("a") is None
