@@ -30,7 +30,7 @@ from kv_session import Refused, Session, decode_at, encoded
 CONNECTIONS = 6
 AT_ONCE = 8  # commands of a connection that are on their way, at most
 LOAD_S = 0.4  # of load, at most, before it is killed
-START_S = 60
+START_S = 180
 # What lives is written again all the time, so that it happens at that moment, too.
 SERVER = """
 import sys
