@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import struct
 from collections import deque
 from typing import Any
 
@@ -11,7 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.kv.encoding import (
+    HASH,
     NEVER,
+    SET,
+    SORTED_SET,
     CorruptData,
     Entry,
     decode,
@@ -95,6 +100,13 @@ def test_bytes_of_any_kind_are_entries_or_refused(data: bytes) -> None:
 @given(st.lists(small))
 def test_packed_items_come_back(items: list[bytes]) -> None:
     assert unpack(pack(items)) == items
+
+
+def test_what_is_no_value_is_refused() -> None:
+    nan = struct.pack("<Id", 1, math.nan) + pack([b"a"])
+    for kind, body in ((HASH, pack([])), (SET, pack([])), (SORTED_SET, nan), (HASH, pack([b"a"]))):
+        with pytest.raises(CorruptData):
+            decode(kind, body)
 
 
 def test_an_entry_is_what_was_said_of_it() -> None:

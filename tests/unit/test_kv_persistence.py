@@ -224,6 +224,17 @@ def test_a_failing_disk(kept: Kept) -> None:
     kept.kill()
 
 
+def test_a_key_that_expires_while_the_disk_fails_is_no_write(kept: Kept) -> None:
+    kept("SET", "k", 1, "PX", 10)
+    kept.tick()
+    Disk(kept).why = FULL
+    kept.wait(20)
+    told(kept, "GET", "k")
+    kept.tick()
+    assert kept.heard() == [None]
+    kept.kill()
+
+
 def test_what_failed_at_the_end_is_there_when_it_works_again(directory: Path) -> None:
     kept = Kept(directory)
     disk = Disk(kept)

@@ -118,6 +118,8 @@ def decode(kind: int, body: bytes) -> Any:
         items = unpack(body)
     except struct.error:
         raise CorruptData("a value is cut off") from None
+    if not items:
+        raise CorruptData("a value is empty")
     if kind == HASH and len(items) % 2 == 0:
         half = len(items) // 2
         pairs = zip(items[:half], items[half:], strict=True)
@@ -133,8 +135,10 @@ def _decode_sorted_set(body: bytes) -> SortedSet:
     (count,) = _COUNT.unpack_from(body)
     scores = struct.unpack_from(f"<{count}d", body, 4)
     members = unpack(body, 4 + 8 * count)
-    if len(members) != count:
+    if len(members) != count or not count:
         raise CorruptData("a sorted set has other scores than members")
+    if any(score != score for score in scores):
+        raise CorruptData("a score is no number")
     return SortedSet(dict(zip(members, scores, strict=True)))
 
 

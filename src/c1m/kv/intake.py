@@ -106,6 +106,7 @@ class Intake:
                 self.store.out.say(slot, reply)
                 journal.mark(slot)
             journal.has_written = False
+            self.clients.heard(slots)
             return True
         if found.counts is not None:
             ends = accumulate(found.counts, initial=0)

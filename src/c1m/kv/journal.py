@@ -20,6 +20,7 @@ from c1m.kv.store import Store
 
 SMALL_ITEMS = 16  # an aggregate of so many is written whole
 SMALL_BYTES = 1024  # and a string that commands change in place, of so many
+_BY_NOBODY = {b"expired", b"evicted"}  # no command did it, so no reply is to say so
 
 
 class Changes:
@@ -56,7 +57,8 @@ class Journal:
 
     def changed(self, db: Database, key: bytes, event: bytes) -> None:
         """A key was changed."""
-        self.has_written = self.is_strict
+        if event not in _BY_NOBODY:
+            self.has_written = self.is_strict
         if self._touched is None or event == b"expired":
             self._of(db.place).whole[key] = None
         else:
