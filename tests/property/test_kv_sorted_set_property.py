@@ -23,6 +23,7 @@ STEPS = st.lists(
         st.tuples(st.just("put"), MEMBER, SCORE),
         st.tuples(st.just("put"), MEMBER, st.floats(allow_nan=False)),
         st.tuples(st.just("remove"), MEMBER, st.just(0.0)),
+        st.tuples(st.just("pop"), st.booleans(), st.just(0.0)),
         st.tuples(st.just("cut"), st.integers(0, 30), st.integers(0, 12)),
     ),
     max_size=150,
@@ -69,6 +70,11 @@ def test_like_a_list_that_is_sorted_again(
             scores[first] = second
         elif step == "remove":
             assert members.remove(first) == (scores.pop(first, None) is not None)
+        elif step == "pop":
+            if scores:
+                score, member = _order(scores)[-1 if first else 0]
+                assert members.pop(highest=bool(first)) == (member, score)
+                del scores[member]
         else:
             start = min(int(first), len(scores))
             stop = min(start + int(second), len(scores))

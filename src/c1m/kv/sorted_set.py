@@ -99,6 +99,16 @@ class SortedSet:
         self._take_out(score, member)
         return True
 
+    def pop(self, *, highest: bool) -> tuple[bytes, float]:
+        """Remove the first or the last member, of which there are some; with its score."""
+        block = len(self._scores) - 1 if highest else 0
+        at = len(self._scores[block]) - 1 if highest else 0
+        member, score = self._members[block][at], self._scores[block][at]
+        self._goes((member,))
+        del self.scores[member]
+        self._cut(block, at, 1)
+        return member, score
+
     def remove_range(self, start: int, stop: int) -> None:
         """Remove the members of ranks from `start` to before `stop`."""
         while start < stop:
@@ -118,8 +128,10 @@ class SortedSet:
 
     def _goes(self, members: Collection[bytes]) -> None:
         """Members are to go, after which nothing tells that it was no listpack."""
-        if len(self.scores) > LISTPACK_MAX or max(map(len, members)) > LISTPACK_VALUE_MAX:
-            self.was_large = True
+        if not self.was_large:
+            self.was_large = (
+                len(self.scores) > LISTPACK_MAX or max(map(len, members)) > LISTPACK_VALUE_MAX
+            )
 
     def _take_out(self, score: float, member: bytes) -> None:
         block, at = self._place(score, member)

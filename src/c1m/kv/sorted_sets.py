@@ -190,14 +190,16 @@ def zrevrank(client: Client, args: Args) -> bytes:
 def pop(db: Database, key: bytes, count: int, *, highest: bool) -> list[tuple[bytes, float]]:
     """Remove up to so many members from one end of a sorted set that is there, outermost first."""
     members: SortedSet = db.data[key]
-    size = len(members)
-    count = min(count, size)
-    start, stop = (size - count, size) if highest else (0, count)
-    popped = members.members(start, stop)
-    if highest:
-        popped.reverse()
-    pairs = [(member, members.scores[member]) for member in popped]
-    members.remove_range(start, stop)
+    if count == 1:
+        pairs = [members.pop(highest=highest)]
+    else:
+        size = len(members)
+        count = min(count, size)
+        start, stop = (size - count, size) if highest else (0, count)
+        pairs = [(member, members.scores[member]) for member in members.members(start, stop)]
+        if highest:
+            pairs.reverse()
+        members.remove_range(start, stop)
     has_lost(db, key, members, b"zpopmax" if highest else b"zpopmin")
     return pairs
 
