@@ -139,7 +139,7 @@ def _are_lists(said: Said) -> bool:
 
 def _encoding(said: Said) -> bool:
     """What INCRBYFLOAT makes is never an int in Redis: c1m looks at the value only."""
-    return said.theirs[1] == b"embstr" and said.ours[1] == b"int"
+    return (said.theirs[1], said.ours[1]) == (b"embstr", b"int")
 
 
 RULES: dict[bytes, Callable[[Said], bool]] = {

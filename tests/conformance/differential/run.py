@@ -29,6 +29,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--differences", type=int, default=1, help="of different commands: stop then"
     )
+    parser.add_argument("--without", action="append", default=[], metavar="COMMAND")
     asked = parser.parse_args(words)
     with tempfile.TemporaryDirectory(prefix="c1m-differential-") as directory:
         try:
@@ -43,6 +44,7 @@ def _run(asked: argparse.Namespace, their_path: Path, our_path: Path) -> int:
     missing = missing_commands(our_path)
     if missing:
         print("c1m does not have:", ", ".join(" ".join(head) for head in sorted(missing)))
+    missing |= {tuple(name.upper().split()) for name in asked.without}
     generator, player = Generator(missing), Player(their_path, our_path)
     began = told = time.monotonic()
     number = asked.first
