@@ -34,9 +34,9 @@ def directory_of(python: str, package: str) -> Path | None:
     return Path(done.stdout.strip()) if done.returncode == 0 else None
 
 
-def site(python: str, packages: Sequence[str]) -> Path:
+def site(python: str, packages: Sequence[str], name: str = "site") -> Path:
     """A directory for PYTHONPATH with these packages of PyPI, as wheels for the interpreter."""
-    where = BUILD / f"site-{version_of(python)}"
+    where = BUILD / f"{name}-{version_of(python)}"
     stamp = where / ".installed"
     wanted = "\n".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -82,6 +82,39 @@ def debian_files(package: str, of_version: str) -> Path:
             raise CannotBeHad(f"apt-get could not download {package}; try: apt-get update")
         subprocess.run(["dpkg", "-x", str(archives[0]), str(where)], check=True)
     return where
+
+
+def debian_source(package: str) -> Path:
+    """A Debian source package as its authors wrote it, unpacked.
+
+    apt's lists and files stay below `build`: what the system knows is not changed.
+    """
+    where = BUILD / "debian-source" / package
+    if not list(where.glob("*.orig.tar.*")):
+        sources = Path("/etc/apt/sources.list.d/debian.sources")
+        if shutil.which("apt-get") is None or not sources.exists():
+            raise CannotBeHad(f"{package}'s source is needed: no apt-get, or no {sources}.")
+        shutil.rmtree(where, ignore_errors=True)
+        for directory in ("lists/partial", "cache/archives/partial"):
+            (where / directory).mkdir(parents=True)
+        listed = sources.read_text().replace("Types: deb\n", "Types: deb-src\n")
+        (where / "own.sources").write_text(listed)
+        options = {
+            "Dir::Etc::sourcelist": where / "own.sources",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::State::lists": where / "lists",
+            "Dir::Cache": where / "cache",
+        }
+        apt = ["apt-get", "-q", *(word for k, v in options.items() for word in ("-o", f"{k}={v}"))]
+        for words in (["update"], ["source", "--download-only", package]):
+            done = subprocess.run([*apt, *words], cwd=where, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise CannotBeHad(f"apt-get {words[0]} failed: {done.stderr.strip()[-500:]}")
+        (archive,) = where.glob("*.orig.tar.*")
+        with tarfile.open(archive) as tar:
+            tar.extractall(where / "unpacked", filter="data")
+    (unpacked,) = (where / "unpacked").glob("*/")
+    return unpacked
 
 
 def _pip(python: str, *words: str) -> None:

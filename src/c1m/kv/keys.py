@@ -233,7 +233,8 @@ def select(client: Client, args: Args) -> bytes:
 def swapdb(client: Client, args: Args) -> bytes:
     """Exchange the contents of two databases."""
     for text, which in ((args[1], b"first"), (args[2], b"second")):
-        integer(text, b"ERR invalid %b DB index" % which)
+        if abs(integer(text, b"ERR invalid %b DB index" % which)) >> 31:
+            raise CommandError(b"ERR invalid %b DB index" % which)
     one, other = database_of(client, args[1]), database_of(client, args[2])
     if one is not other:
         one.swap(other)

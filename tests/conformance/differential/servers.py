@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..obtaining import CannotBeHad
+from ..kv_servers import c1m, redis
 
 PATIENCE_S = 20
 ARRIVAL_S = 2  # what is on its way arrives within
-
-REDIS = "redis-server"
-C1M = [sys.executable, "-m", "c1m", "serve", "kv"]
 
 
 class Unanswered(Exception):
@@ -81,30 +74,5 @@ def encoded(commands: Sequence[Sequence[bytes]]) -> bytes:
 @contextlib.contextmanager
 def servers(where: Path) -> Iterator[tuple[Path, Path]]:
     """The sockets of a redis-server and of c1m's."""
-    if shutil.which(REDIS) is None:
-        raise CannotBeHad("redis-server is not installed; try: apt-get install redis-server")
-    theirs, ours = where / "redis.sock", where / "c1m.sock"
-    redis = [REDIS, "--port", "0", "--unixsocket", str(theirs), "--save", "", "--dir", str(where)]
-    redis += ["--appendonly", "no", "--enable-debug-command", "yes"]
-    with (
-        _running(redis, theirs, where),
-        _running([*C1M, "--listen", f"unix://{ours}"], ours, where),
-    ):
-        yield theirs, ours
-
-
-@contextlib.contextmanager
-def _running(command: Sequence[str], path: Path, where: Path) -> Iterator[None]:
-    log = where / f"{path.stem}.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not path.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise CannotBeHad(f"{command[0]} did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.02)
-        yield
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
+    with redis(where, "--port", "0"), c1m(where):
+        yield where / "redis.sock", where / "c1m.sock"

@@ -1,0 +1,72 @@
+"""A redis-server and a `c1m serve kv` with nothing in them, for the time of a `with`."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from .obtaining import CannotBeHad
+
+PATIENCE_S = 20
+
+
+@contextlib.contextmanager
+def redis(where: Path, *options: str) -> Iterator[None]:
+    """Debian's, by a unix socket in `where` or by `--port`."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise CannotBeHad("redis-server is not installed; try: apt-get install redis-server")
+    path = where / "redis.sock"
+    command = [program, "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
+    with _running([*command, "--dir", str(where), *options], where, path.exists):
+        yield
+
+
+@contextlib.contextmanager
+def c1m(where: Path, port: int = 0) -> Iterator[None]:
+    """Ours, by a unix socket in `where`, or by a port."""
+    path = where / "c1m.sock"
+    endpoint = f"tcp://127.0.0.1:{port}" if port else f"unix://{path}"
+    command = [sys.executable, "-m", "c1m", "serve", "kv", "--listen", endpoint]
+    with _running(command, where, lambda: _takes_connections(port) if port else path.exists()):
+        yield
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str], where: Path, is_there: Callable[[], bool]) -> Iterator[None]:
+    log = where / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_there():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise CannotBeHad(f"{command[0]} did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.02)
+        yield
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE_S)
+        process.kill()
+        process.wait()
+
+
+def _takes_connections(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+        return True
+    return False
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and nobody on the 64 that follow will be asked to."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

@@ -1,0 +1,83 @@
+"""redis-py's own tests, from its source distribution: one file after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from . import obtaining
+from .protocol import Outcome, Result
+
+_BOTH = "commands pubsub pipeline lock encoding connect connection connection_pool client hash"
+FILES = [
+    *(f"tests/test_{name}.py" for name in _BOTH.split()),
+    *(f"tests/test_asyncio/test_{name}.py" for name in _BOTH.split() if name != "client"),
+    "tests/test_keyspace_notifications.py",
+    "tests/test_multiprocessing.py",
+    "tests/test_monitor.py",
+]
+# What its tests import, as far as it is there as wheels.
+NEEDS = ("pytest>=9", "pytest-asyncio", "pytest-timeout", "numpy", "xxhash", "PyJWT", "pybreaker",
+         "aiohttp", "cryptography", "opentelemetry-api", "opentelemetry-sdk")  # fmt: skip
+WITHOUT = "not onlycluster and not redismod and not ssl"  # marks: what needs other servers
+TEST_S = 30
+PATIENCE_S = 1800
+
+
+class RedisPy:
+    """The suite."""
+
+    name = "redis-py"
+    parts: Sequence[str] = FILES
+
+    def __init__(self) -> None:
+        # Not this environment's: what it has installed would come first.
+        self._python = getattr(sys, "_base_executable", "") or sys.executable
+        self._site = obtaining.site(self._python, NEEDS, "site-redis-py")
+        self._source = obtaining.sdist(self._python, "redis")
+
+    def run(self, file: str, port: int, without: Sequence[str]) -> dict[str, Result]:
+        """The results of a file's tests; those that `without` matches are not run."""
+        here = Path(__file__).parent / "in_place"
+        paths = os.pathsep.join(map(str, (self._site, self._source, here)))
+        with tempfile.TemporaryDirectory(prefix="c1m-redis-py-") as directory:
+            report = Path(directory) / "report.xml"
+            command = [self._python, "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
+            command += ["-p", "left_out", "-m", WITHOUT, "--timeout", str(TEST_S)]
+            command += ["--redis-url", f"redis://127.0.0.1:{port}/9", f"--junitxml={report}"]
+            done = subprocess.run(
+                command,
+                cwd=self._source,
+                env={**os.environ, "PYTHONPATH": paths, "LEFT_OUT": json.dumps(list(without))},
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+            if not report.exists():
+                return {file: Result(file, "failed", done.stdout[-2000:] + done.stderr[-2000:])}
+            return results(file, ElementTree.parse(report).getroot())
+
+
+def results(file: str, root: ElementTree.Element) -> dict[str, Result]:
+    """What pytest's report says of each test."""
+    found: dict[str, Result] = {}
+    for case in root.iter("testcase"):
+        classes = case.get("classname", "").split(".")
+        name = "::".join([file, *classes[file.count("/") + 1 :], case.get("name", "")])
+        outcome: Outcome = "passed"
+        text = ""
+        for said in case:
+            if said.tag in ("failure", "error"):
+                outcome, text = "failed", f"{said.get('message')}\n{said.text}"
+            elif said.tag == "skipped" and outcome == "passed":
+                outcome, text = "skipped", said.get("message", "")
+        if name not in found or found[name].outcome != "failed":
+            found[name] = Result(name, outcome, text)
+    return found
