@@ -64,6 +64,10 @@ class RedisPy:
                 return {file: Result(file, "failed", done.stdout[-2000:] + done.stderr[-2000:])}
             return results(file, ElementTree.parse(report).getroot())
 
+    def came_to_its_end(self, results: dict[str, Result]) -> bool:
+        """pytest lists all tests."""
+        return False
+
 
 def results(file: str, root: ElementTree.Element) -> dict[str, Result]:
     """What pytest's report says of each test."""

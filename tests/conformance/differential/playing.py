@@ -52,6 +52,11 @@ class Pair:
     is_told: bool = False  # it subscribed: something may come at any time
     last: Args = (b"",)
 
+    def close(self) -> None:
+        """Both end."""
+        self.theirs.close()
+        self.ours.close()
+
     def follow(self, args: Args) -> list[Args] | None:
         """Note what a command changes; for an EXEC the commands that it runs."""
         name = args[0].upper()
@@ -83,6 +88,10 @@ class Player:
     def _pair(self) -> Pair:
         return Pair(Connection(self.their_path), Connection(self.our_path))
 
+    def close(self) -> None:
+        """No more is asked."""
+        self._control.close()
+
     def play(self, units: Sequence[Unit]) -> Difference | None:
         """The first difference; None where there is none."""
         for side in (self._control.theirs, self._control.ours):
@@ -104,8 +113,7 @@ class Player:
             return found.difference
         finally:
             for pair in self._pairs.values():
-                pair.theirs.close()
-                pair.ours.close()
+                pair.close()
             self._pairs.clear()
             self._settle()
         return None

@@ -59,6 +59,7 @@ def _run(asked: argparse.Namespace, their_path: Path, our_path: Path) -> int:
         if time.monotonic() - told > 10:
             told = time.monotonic()
             print(f"{player.commands:,} commands, {len(seen)} differences", file=sys.stderr)
+    player.close()
     taken = time.monotonic() - began
     print(
         f"{player.commands:,} commands in {number - asked.first:,} sequences, {taken:.0f} s: ",
