@@ -160,6 +160,15 @@ def test_replies_can_be_left_out() -> None:
     assert not session.clients[0].is_kept()
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_what_subscribers_hear_is_no_reply(protocol: int) -> None:
+    session = Session(protocol=protocol)
+    session.raw("client", "reply", "off")
+    assert session("subscribe", "a") == [b"subscribe", b"a", 1]
+    assert session.raw("subscribe") is None  # an error
+    assert session("unsubscribe") == [b"unsubscribe", b"a", 0]
+
+
 def test_calls_and_errors_are_counted() -> None:
     session = Session()
     session("get", "k")
@@ -189,8 +198,8 @@ def test_a_monitor_sees_commands_without_passwords() -> None:
         at + r'"set" "k" "a\"\x00\n"',
         at + '"auth" "(redacted)" "(redacted)"',
         at + '"multi"',
-        at + '"exec"',
         at + '"get" "k"',
+        at + '"exec"',
     ]
     assert session("reset", client=1) == "RESET"
     session("get", "k")

@@ -14,6 +14,7 @@ from c1m.kv.errors import SYNTAX, CommandError, wrong_subcommand
 from c1m.kv.rows import DATABASE_SHIFT, IS_SUBSCRIBER, RESP3
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import EMPTY, NULLS, OK, bulk, mapping, set_of, verbatim
+from c1m.protocols.resp.replies import command as request
 from c1m.protocols.resp.replies import integer as number
 
 _FLAGS = "noscript loading stale"
@@ -66,9 +67,10 @@ def kind_of(store: Store, slot: int) -> bytes:
     return b"pubsub" if int(store.rows.state[slot]) & IS_SUBSCRIBER else b"normal"
 
 
-def described(asking: Client, slots: Iterable[int], shown: bytes) -> bytes:
-    """Lines of CLIENT LIST; `shown` is the command that the asking client runs."""
+def described(asking: Client, slots: Iterable[int], args: Args) -> bytes:
+    """Lines of CLIENT LIST; `args`: what the asking client runs."""
     store = asking.store
+    shown, query = b"|".join(args[:2]).lower(), request(*args)
     rows, now_ms = store.rows, store.now_ms
     numbers = np.fromiter(slots, np.int32)
     lines = []
@@ -84,7 +86,7 @@ def described(asking: Client, slots: Iterable[int], shown: bytes) -> bytes:
         heard = store.subscriptions
         marks = "P" * is_subscriber + "x" * (queue is not None)
         if kept is not None:
-            marks += "b" * (kept.waiter is not None) + "d" * kept.is_stale
+            marks += "b" * (kept.later is not None) + "d" * kept.is_stale
             marks += "O" * kept.is_monitor + "c" * kept.is_closing
         lines.append(
             f"id={rows.id_of(slot)} addr={address} laddr={local} fd={slot} "
@@ -92,7 +94,8 @@ def described(asking: Client, slots: Iterable[int], shown: bytes) -> bytes:
             f"idle={0 if slot == asking.slot else rows.idle_s(slot, now_ms)} "
             f"flags={marks or 'N'} db={index} sub={heard.channels.count(slot)} "
             f"psub={heard.patterns.count(slot)} ssub={heard.shards.count(slot)} "
-            f"multi={-1 if queue is None else len(queue)} qbuf=0 qbuf-free=0 argv-mem=0 "
+            f"multi={-1 if queue is None else len(queue)} "
+            f"qbuf={len(query) if slot == asking.slot else 0} qbuf-free=0 argv-mem=0 "
             f"multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r "
             f"cmd={shown.decode() if slot == asking.slot else 'NULL'} user=default redir=-1 "
             f"resp={protocol} lib-name={label.library.decode()} lib-ver={label.version.decode()}\n"
@@ -103,7 +106,7 @@ def described(asking: Client, slots: Iterable[int], shown: bytes) -> bytes:
 @command("client|info", 2, _FLAGS)
 def client_info(client: Client, args: Args) -> bytes:
     """The line of CLIENT LIST for this connection."""
-    return verbatim(described(client, [client.slot], b"client|info"), client.protocol)
+    return verbatim(described(client, [client.slot], args), client.protocol)
 
 
 @command("client|list", -2, _ADMIN)
@@ -123,7 +126,7 @@ def client_list(client: Client, args: Args) -> bytes:
         slots = [slot for slot in found if slot is not None]
     else:
         raise CommandError(SYNTAX)
-    return verbatim(described(client, slots, b"client|list"), client.protocol)
+    return verbatim(described(client, slots, args), client.protocol)
 
 
 def _type(text: bytes) -> bytes:

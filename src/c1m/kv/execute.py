@@ -23,6 +23,7 @@ _OF_SUBSCRIBERS = frozenset(
     {"ping", "quit", "reset"}
     | {kind + verb for kind in ("", "p", "s") for verb in ("subscribe", "unsubscribe")}
 )
+_PUSHED = {name.encode() for name in _OF_SUBSCRIBERS if name.endswith("subscribe")}
 _SHOWN = 128  # bytes of what a client sent, in an error
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
@@ -66,7 +67,7 @@ def _execute_with_care(client: Client, args: Args) -> bytes | None:
                 return QUEUED
     except CommandError as refusal:
         return _reject(client, args, command, refusal.text)
-    if store.monitors:
+    if store.monitors and command.name != "exec":  # which is shown behind what it runs
         show(client, command, args)
     reply = run(client, command, args)
     if store.ready:
@@ -200,6 +201,8 @@ def _reject(client: Client, args: Args, command: Command | None, text: bytes) ->
         client.store.statistics.rejected[command.name] += 1
     if command is not None and command.name == "exec":
         client.end_transaction()
+        if client.store.monitors:
+            show(client, command, args)
         words = text.removeprefix(b"ERR ")
         return _said(client, b"EXECABORT Transaction discarded because of: " + words)
     client.is_broken = client.queue is not None
@@ -220,7 +223,8 @@ def _silently(client: Client, args: Args) -> bytes | None:
         client.silence, before = 0, TALKS_AGAIN
     elif before == SILENT and not client.silence:
         client.silence = SILENT
-    return reply if before == TALKS_AGAIN else None
+    is_push = args[0].lower() in _PUSHED and reply is not None and reply[:1] in b"*>"
+    return reply if is_push or before == TALKS_AGAIN else None
 
 
 def _unknown(args: Args) -> bytes:

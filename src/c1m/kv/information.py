@@ -79,7 +79,7 @@ def _clients(store: Store) -> Lines:
         "connected_clients": rows.count,
         "cluster_connections": 0,
         "maxclients": store.settings["maxclients"],
-        "blocked_clients": store.waiting.count,
+        "blocked_clients": store.waiting.count + len(store.pause.held),
         "tracking_clients": 0,
         "pubsub_clients": subscribers,
     }.items()

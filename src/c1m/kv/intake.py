@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import accumulate, chain, pairwise, repeat
 from operator import itemgetter
 
@@ -54,11 +55,16 @@ class Intake:
         self.resumed: list[int] = []  # and to read from again
         self._guests = RequestBounds(is_guest=True)
         self.store.settings.effects["proto-max-bulk-len"] = self._bound
+        self.store.settings.effects["client-query-buffer-limit"] = self._bound_request
 
     def _bound(self, size: int) -> None:
         """The longest argument, and the longest string."""
         self.store.value_max = size
-        self.bounds = RequestBounds(bulk=size)
+        self.bounds = replace(self.bounds, bulk=size)
+
+    def _bound_request(self, size: int) -> None:
+        """The longest command."""
+        self.bounds = replace(self.bounds, request=size)
 
     def take(self, pieces: Pieces) -> None:
         """Pieces of data, (slot, bytes), in order."""

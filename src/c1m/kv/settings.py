@@ -100,6 +100,15 @@ def events(text: bytes) -> str:
     return "".join(letter for letter in "A" + EVENT_LETTERS if letter in given)
 
 
+def size_or_share(text: bytes) -> str:
+    """Bytes, or a part of maxmemory as 10%."""
+    if text.endswith(b"%") and text[:-1].isdigit():
+        if int(text[:-1]) > 100:
+            raise ValueError("percentage argument must be less or equal to 100")
+        return text.decode()
+    return str(size()(text))
+
+
 def save_points(text: bytes) -> str:
     """Seconds and changes in turn."""
     parts = text.split()
@@ -146,6 +155,7 @@ TABLE = {
     "requirepass": Setting("", words),
     "notify-keyspace-events": Setting("", events),
     "proto-max-bulk-len": Setting(BULK_MAX, size(1 << 20)),
+    "client-query-buffer-limit": Setting(REQUEST_MAX, size(2 << 20)),
     "slowlog-log-slower-than": Setting(10_000, number(-1)),
     "slowlog-max-len": Setting(128, number()),
     "latency-monitor-threshold": Setting(0, number()),
@@ -163,8 +173,8 @@ TABLE = {
     "appendfsync": Setting("everysec"),
     "appendonly": Setting("no"),
     "bind": Setting(""),
-    "client-query-buffer-limit": Setting(REQUEST_MAX),
     "cluster-enabled": Setting("no"),
+    "daemonize": Setting("no"),
     "databases": Setting(16),
     "dir": Setting(""),
     "enable-debug-command": Setting("no"),
@@ -192,7 +202,7 @@ TABLE = {
     "lfu-log-factor": Setting(10, number(0, INT32_MAX)),
     "list-compress-depth": Setting(0, number(0, INT32_MAX)),
     "loglevel": Setting("notice", word("debug", "verbose", "notice", "warning")),
-    "maxmemory-clients": Setting("0", words),
+    "maxmemory-clients": Setting("0", size_or_share),
     "maxmemory-samples": Setting(5, number(1, INT32_MAX)),
     "min-replicas-to-write": Setting(0, number(0, INT32_MAX)),
     "rdbcompression": Setting(True, flag),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from c1m.kv.client import Client
-from c1m.kv.commands import Args, Command, command
+from c1m.kv.commands import TABLE, Args, Command, command
 from c1m.kv.errors import CommandError
 from c1m.kv.execute import run
 from c1m.kv.monitoring import show
@@ -36,19 +36,20 @@ def exec_(client: Client, args: Args) -> bytes:
     queue = client.queue
     if queue is None:
         raise CommandError(b"ERR EXEC without MULTI")
-    is_broken = client.is_broken
     for database, key in client.watched or ():
         database.find(key)  # what has expired meanwhile has changed
-    is_stale = client.is_stale
+    is_broken, is_stale = client.is_broken, client.is_stale
     client.end_transaction()
+    replies = []
+    if not (is_broken or is_stale):
+        client.in_transaction = True
+        replies = [_run(client, queued, words) for queued, words in queue]
+        client.in_transaction = False
+    if client.store.monitors:
+        show(client, TABLE[b"exec"], args)
     if is_broken:
         raise CommandError(b"EXECABORT Transaction discarded because of previous errors.")
-    if is_stale:
-        return NULL_ARRAYS[client.protocol]
-    client.in_transaction = True
-    replies = [_run(client, queued, words) for queued, words in queue]
-    client.in_transaction = False
-    return array(replies)
+    return NULL_ARRAYS[client.protocol] if is_stale else array(replies)
 
 
 def _run(client: Client, queued: Command, words: Args) -> bytes:
