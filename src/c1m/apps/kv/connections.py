@@ -79,7 +79,7 @@ class Addresses:
 class IdleConnections:
     """Ends connections that sent nothing for longer than the setting `timeout`.
 
-    All are looked at once a second, a tenth at a time: 0.2 ms for each 100,000. Subscribers and
+    All are looked at once a second, a tenth at a time: 0.04 ms for each 100,000. Subscribers and
     those who wait for a key may be idle.
     """
 
