@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from c1m.protocols.resp import batch, requests
 from c1m.protocols.resp.batch import Uniform, uniform
 from c1m.protocols.resp.replies import command
-from c1m.protocols.resp.requests import SHORT_MAX, Args, RequestBounds, Requests, whole
+from c1m.protocols.resp.requests import INLINE_MAX, SHORT_MAX, Args, RequestBounds, Requests, whole
 from resp_streams import BOUNDS, NAME, STREAM, WORD, read_slowly
 
 EDGES = st.sampled_from([b"\r\n", b"\n", b"*2", b"$1\r\n", b"*1\r\n$4\r\nPING\r\n", b"$-1\r\n"])
@@ -152,3 +152,23 @@ def test_the_quick_way_reads_the_same(stream: bytes, places: list[int]) -> None:
     assert (commands, reader.error, reader.is_idle) == wanted
     quick, size = whole(stream)
     assert read_slowly(stream[:size], RequestBounds()) == (quick, None, True)
+
+
+@given(
+    st.sampled_from([b"PING\r\n", b"ping\n", b"PING \r\n", b"\r\n", b"P\r\r\n", b"*\n", b"a1\n"]),
+    st.lists(st.integers(1, 3), min_size=1),
+    st.lists(st.integers(0, 40), max_size=2),
+)
+def test_lines_of_one_word_are_uniform(line: bytes, counts: list[int], cuts: list[int]) -> None:
+    pieces = [line * count for count in counts]
+    got = uniform(pieces)
+    assert (got is not None) == (line in (b"PING\r\n", b"ping\n"))
+    for some in (pieces, [piece for piece in cut(b"".join(pieces), cuts) if piece]):
+        got = uniform(some)
+        if got is not None:
+            check(some, got)
+            assert got.total == sum(counts)
+
+
+def test_a_line_of_one_word_has_a_bound() -> None:
+    assert uniform([b"x" * (INLINE_MAX + 1) + b"\n"]) is None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from c1m.protocols.resp.requests import LINES, SIZES
+from c1m.protocols.resp.requests import LINES, SHORT_MAX, SIZES
 
 ARRAYS_MIN = 24  # commands from which on arrays are quicker than lists
 
@@ -55,13 +55,13 @@ def _inline(pieces: list[bytes]) -> Uniform | None:
     """Where each line is the same single word."""
     line, end, _ = pieces[0].partition(b"\n")
     word, size = line.removesuffix(b"\r"), len(line) + 1
-    if not (end and word.isalpha()):
+    if not (end and word.isalpha() and size <= SHORT_MAX):
         return None
     count, rest = divmod(sum(map(len, pieces)), size)
     counts = [len(piece) // size for piece in pieces]
     if rest or sum(counts) != count or b"".join(pieces) != (line + end) * count:
         return None
-    return Uniform(word, [], counts, count)
+    return Uniform(word, [], None if len(counts) == count else counts, count)
 
 
 def _alike(pieces: list[bytes], words: list[bytes]) -> Uniform | None:

@@ -35,6 +35,7 @@ SIZES = [b"$%d" % size for size in range(SHORT_MAX + 1)]  # the line before an a
 LINES = {b"*%d" % count: 2 * count + 1 for count in range(1, FEW_MAX + 1)}  # of a whole command
 
 _size_line = SIZES.__getitem__
+_NONE = BytesIO()  # nothing of an argument: nobody writes to it
 _STAR, _DOLLAR = b"*$"
 _COUNT = re.compile(rb"\*(0|-?[1-9][0-9]{0,18})\r.", re.DOTALL)
 _LENGTH = re.compile(rb"\$(0|[1-9][0-9]{0,18})\r.", re.DOTALL)
@@ -79,7 +80,7 @@ class Requests:
     _args: Args = field(default_factory=list)  # of a command that is not whole
     _due: int = 0  # arguments that it lacks
     _cost: int = 0  # bytes of those that it has
-    _part: BytesIO = field(default_factory=BytesIO)  # of the argument that is being read
+    _part: BytesIO = _NONE  # of the argument that is being read
     _lacks: int = 0  # bytes of it that are to come, with the two behind it
 
     @property
@@ -107,7 +108,7 @@ class Requests:
             yield from self._commands(piece)
         except ProtocolError as error:
             self.error = b"ERR Protocol error: " + error.args[0]
-            self._line, self._args, self._due, self._part = bytearray(), [], 0, BytesIO()
+            self._line, self._args, self._due, self._part = bytearray(), [], 0, _NONE
 
     def _commands(self, piece: bytes) -> Iterator[Args]:
         at, end, is_quick = 0, len(piece), True
@@ -212,7 +213,7 @@ class Requests:
         self._lacks -= end - at
         if not self._lacks:
             self._args.append(self._part.getvalue())
-            self._part = BytesIO()
+            self._part = _NONE
             self._due -= 1
         return end
 
