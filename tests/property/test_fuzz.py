@@ -1,0 +1,11 @@
+"""A short run of each target of `python -m tests.fuzz`."""
+
+from __future__ import annotations
+
+from random import Random
+
+import fuzz.resp
+
+
+def test_streams_of_requests_and_replies() -> None:
+    assert sum(fuzz.resp.run(Random(seed)) for seed in range(300)) > 0
