@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from c1m.apps.kv.app import KeyValue
 from e2e.cli_helpers import load
-from e2e.library_runs import process
+from e2e.library_runs import process, serving
 from e2e.test_examples import EXAMPLES, connect, free_port, interrupted
 
 EVERY = 200
@@ -45,3 +46,13 @@ def test_each_fault_is_named_and_counted(tmp_path: Path, kind: str) -> None:
         faults -= calls % EVERY == 0  # nobody came after the last one to hear its number again
         assert f"INCR: {faults:,} of {calls:,} replies said a number that another" in note
         assert note in " ".join(said.split())
+
+
+def test_one_that_is_right_is_found_right(tmp_path: Path) -> None:
+    with serving(KeyValue()) as run:
+        status, record, said = load(
+            tmp_path, f"redis://127.0.0.1:{run.port}", "--connections", 2000, "--hold", "1s",
+        )  # fmt: skip
+    assert status == 0 and record.verdict.complete, said
+    assert record.asked.scenario == "resp" and record.notes == [] and record.faults == []
+    assert record.all_requests.right == record.all_requests.sent > 2000

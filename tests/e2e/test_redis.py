@@ -87,6 +87,16 @@ def test_ten_thousand_connections(tmp_path: Path, engine: str, port: int) -> Non
         assert counted == int(redis("GET", f"{RUN}:counter"))
 
 
+def test_its_scheme_says_all_that_is_needed(tmp_path: Path, port: int) -> None:
+    status, record, said = load(
+        tmp_path, f"redis://127.0.0.1:{port}", "--connections", 1000, "--hold", "1s"
+    )
+    assert status == 0 and record.verdict.complete, said
+    assert record.notes == [] and record.faults == []
+    with Client(port) as redis:
+        assert redis("DBSIZE") == b"1001"
+
+
 def test_a_second_client_that_writes_to_a_key_is_found(
     tmp_path: Path, engine: str, port: int
 ) -> None:
