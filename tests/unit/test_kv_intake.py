@@ -49,6 +49,13 @@ def test_who_does_not_may_not(intake: Intake) -> None:
     assert intake.store.out.closing == [1]
 
 
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\nHost: a.com\r\n", b"POST / HTTP/1.1\r\n"])
+def test_nothing_is_done_for_a_browser(intake: Intake, first: bytes) -> None:
+    intake.take([(1, AUTH + first + b"\r\nSET k v\r\n")])
+    assert heard(intake, 1).count(b"\r\n") == 1 + first.startswith(b"GET")
+    assert intake.store.databases[0].data == {} and intake.store.out.closing == [1]
+
+
 @pytest.mark.parametrize("last", [b"QUIT\r\n", b"*x\r\n"])
 def test_nothing_is_done_behind_the_end(intake: Intake, last: bytes) -> None:
     stream = AUTH + last + b"SET k v\r\n"

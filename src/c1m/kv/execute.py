@@ -18,6 +18,8 @@ from c1m.protocols.resp.replies import QUEUED, error
 
 NO_AUTH = b"NOAUTH Authentication required."
 OUT_OF_MEMORY = b"OOM command not allowed when used memory > 'maxmemory'."
+# A page that makes a browser send HTTP here must not get its body run as commands.
+_OF_BROWSERS = frozenset({b"post", b"host:"})
 _NOT_QUEUED = frozenset({"multi", "exec", "discard", "watch", "reset", "quit"})
 _OF_SUBSCRIBERS = frozenset(
     {"ping", "quit", "reset"}
@@ -53,6 +55,9 @@ def _execute_with_care(client: Client, args: Args) -> bytes | None:
         return _silently(client, args)
     store = client.store
     command = TABLE.get(args[0].lower())
+    if command is None and args[0].lower() in _OF_BROWSERS:
+        client.is_closing = True
+        return None
     try:
         if command is None or command.subcommands is not None:
             command = find_command(args)
