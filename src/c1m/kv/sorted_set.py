@@ -8,6 +8,11 @@ bytes, and tuples are compared at half the speed of floats.
 Ranges of any kind become ranges of ranks. How many entries stand before a block is kept in a
 Fenwick tree, which is made when first it is asked for and forgotten when blocks come or go: adding,
 removing, ranks and finding a rank all take O(log n).
+
+Beside a dict and a SortedList (package sortedcontainers 2.4) of tuples, at 1,000,000 members, in
+microseconds: add 4.4 and 6.5, another score 11.7 and 17.5, remove 8.1 and 11.3, rank of a member
+6.2 and 9.4, of a score 2.8 and 7.9, 10 members by rank 2.1 and 9.1; bytes a member 101 and 127
+without its text (bench/sorted_set.py).
 """
 
 from __future__ import annotations
