@@ -199,6 +199,7 @@ def test_infinities_that_cancel_are_zero() -> None:
         ("ZADD z INCR 1 a 2 b", "ERR INCR option supports a single increment-element pair"),
         ("ZADD z NX 1", SYNTAX),
         ("ZINCRBY i -inf a", "ERR resulting score is not a number (NaN)"),
+        ("ZINCRBY z NX a", SYNTAX),
         ("ZCOUNT z a b", "ERR min or max is not a float"),
         ("ZLEXCOUNT z a [b", "ERR min or max not valid string range item"),
         ("ZRANGE z a 1", "ERR value is not an integer or out of range"),

@@ -131,6 +131,8 @@ def _increase(client: Client, key: bytes, member: bytes, step: float, flags: set
 @command("zincrby", 4, "write denyoom fast", (1, 1, 1))
 def zincrby(client: Client, args: Args) -> bytes:
     """Add to a member's score."""
+    if args[2].lower() in _FLAGS:  # Redis reads it as ZADD's
+        raise CommandError(SYNTAX)
     return _increase(client, args[1], args[3], score_of(args[2]), set())
 
 
