@@ -143,3 +143,27 @@ def test_subscribes_of_a_tick_are_taken_together() -> None:
         [[b"subscribe", b"a", 1]],
     ]
     assert session.store.subscriptions.channels.size(b"a") == 40
+
+
+def test_who_wants_no_replies_is_subscribed_and_told_so() -> None:
+    session = Session(protocol=3)
+    session("CLIENT", "REPLY", "OFF")
+    assert session("SUBSCRIBE", "a") == Push([b"subscribe", b"a", 1])
+    assert session("PUBLISH", "a", "x", client=1) == 1
+    assert session.heard() == [Push([b"message", b"a", b"x"])]
+    assert session("SUBSCRIBE") is None  # an error
+    assert session("UNSUBSCRIBE") == Push([b"unsubscribe", b"a", 0])
+
+
+def test_client_list_shows_subscribers() -> None:
+    session = Session(clients=3)
+    clients = Clients(session.store)
+    clients.open(np.arange(3, dtype=np.int32))
+    session("SUBSCRIBE", "a", client=1)
+    session("PSUBSCRIBE", "a*", client=2)
+    lines = session("CLIENT", "LIST").split(b"\n")
+    assert [line.split(b" cmd=")[1].split()[0] for line in lines if line] == [
+        b"client|list",
+        b"subscribe",
+        b"psubscribe",
+    ]

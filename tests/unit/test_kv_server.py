@@ -295,3 +295,16 @@ def test_some_kinds(told: Session) -> None:
     assert not told.store.listeners
     told("config", "set", "notify-keyspace-events", "A")  # neither K nor E
     assert not told.store.listeners
+
+
+def test_keys_that_are_new(told: Session) -> None:
+    told("config", "set", "notify-keyspace-events", "En")
+    told("set", "k", 1)
+    told("set", "k", 2)
+    told("hset", "h", "f", 1)
+    told("hset", "h", "g", 1)
+    told.store.databases[0].set_strings([b"k", b"q", b"q"], [b"1", b"2", b"3"])
+    assert heard(told) == [(b"__keyevent@0__:new", key) for key in (b"k", b"h", b"q")]
+    told("config", "set", "notify-keyspace-events", "EA")
+    told("set", "another", 1)
+    assert heard(told) == [(b"__keyevent@0__:set", b"another")]

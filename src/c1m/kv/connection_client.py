@@ -83,7 +83,11 @@ def described(asking: Client, slots: Iterable[int], args: Args) -> bytes:
         if kept is not None:
             protocol, index = kept.protocol, kept.db.index
             is_subscriber = kept.is_subscriber
-        heard = store.subscriptions
+        heard, ran = store.subscriptions, "NULL"  # of others it is not kept what they ran last
+        if slot == asking.slot:
+            ran = shown.decode()
+        elif is_subscriber:
+            ran = "subscribe" if heard.channels.count(slot) else "psubscribe"
         marks = "P" * is_subscriber + "x" * (queue is not None)
         if kept is not None:
             marks += "b" * (kept.later is not None) + "d" * kept.is_stale
@@ -97,7 +101,7 @@ def described(asking: Client, slots: Iterable[int], args: Args) -> bytes:
             f"multi={-1 if queue is None else len(queue)} "
             f"qbuf={len(query) if slot == asking.slot else 0} qbuf-free=0 argv-mem=0 "
             f"multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r "
-            f"cmd={shown.decode() if slot == asking.slot else 'NULL'} user=default redir=-1 "
+            f"cmd={ran} user=default redir=-1 "
             f"resp={protocol} lib-name={label.library.decode()} lib-ver={label.version.decode()}\n"
         )
     return "".join(lines).encode()

@@ -36,6 +36,7 @@ class Shared:
         self.garbage = Garbage()  # what was removed and is too large to go at once
         self.ready: list[tuple[Database, bytes]] = []  # keys that came and are waited for
         self.listeners: list[Listener] = []  # called for each change: see Database.changed
+        self.new_key: Callable[[Database, bytes], object] | None = None  # called before it is there
         self.journal: Any = None  # where the data is kept: the Journal
         self.small_hash = SMALL  # what Redis keeps in one piece
         self.snapshots = Snapshots()  # what scans go through
@@ -114,6 +115,8 @@ class Database:
         """Set a key, which expires no longer unless `keep_ttl`."""
         if self.waiting and key in self.waiting and key not in self.data:
             self.store.ready.append((self, key))
+        if self.store.new_key is not None and key not in self.data:
+            self.store.new_key(self, key)
         self.data[key] = value
         if not keep_ttl:
             self.expires.pop(key, None)
@@ -171,6 +174,11 @@ class Database:
 
     def set_strings(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Set keys to strings, in order; says that they are changed."""
+        if self.store.new_key is not None:
+            for key, value in zip(keys, values, strict=True):
+                self.put(key, value)
+                self.changed(key, b"set", "$")
+            return
         self.data.update(zip(keys, values, strict=True))
         if self.expires:
             for key in keys:

@@ -1,7 +1,7 @@
 """Keyspace notifications: what changes is published, where the settings ask for it. Pure.
 
-Nothing is called for a change while notify-keyspace-events is empty. The events m (a key is not
-there) and n (a key is new) are accepted and never come.
+Nothing is called for a change while notify-keyspace-events is empty. The event m (a key is not
+there) is accepted and never comes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ class Notifications:
         self._letters = frozenset(letters.replace("A", EVENTS_OF_A))
         if self._letters & {"K", "E"}:
             listeners.append(self.hear)
+        self._store.new_key = self.hear_of_new if "n" in self._letters else None
+
+    def hear_of_new(self, db: Database, key: bytes) -> None:
+        """A key comes that is not there."""
+        self.hear(db, key, b"new", "n")
 
     def hear(self, db: Database, key: bytes, event: bytes, kind: str) -> None:
         """A key has changed."""
