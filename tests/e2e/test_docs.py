@@ -175,7 +175,8 @@ def script_of(page: Page, ports: dict[str, str]) -> str:
 
 def missing_for(page: Page) -> str:
     """Why a page cannot be run here; "" if it can."""
-    words = {word for _, command, _ in page.steps for word in re.findall(r"\b(curl|ip|redis-cli)\b", command)}
+    commands = " ".join(command for _, command, _ in page.steps)
+    words = set(re.findall(r"\b(curl|ip|redis-cli)\b", commands))
     absent = [word for word in sorted(words) if shutil.which(word) is None]
     if absent:
         return f"{', '.join(absent)} is not installed"
