@@ -121,8 +121,12 @@ def test_a_slow_observer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.M
     observer.close()
     lines = path.read_bytes().splitlines()
     taken = [codec.decode(Snapshot, json.loads(line)) for line in lines]
-    assert observer.dropped == 301 - len(taken) + 1  # the last was dropped, then sent after all
-    assert taken[:-1] == [wide(i) for i in range(len(taken) - 1)]
+    again = observer.dropped - (301 - len(taken))
+    assert again in (0, 1)  # 1: the last was dropped, then sent after all
+    assert observer.dropped > 0
+    came = [int(one.elapsed_s) for one in taken[:-1]]
+    assert taken[:-1] == [wide(i) for i in came]
+    assert came == sorted(set(came))
     assert taken[-1].is_last
 
 
