@@ -72,9 +72,9 @@ def _execute_with_care(client: Client, args: Args) -> bytes | None:
                 return QUEUED
     except CommandError as refusal:
         return _reject(client, args, command, refusal.text)
-    if store.monitors and command.name != "exec":  # which is shown behind what it runs
-        show(client, command, args)
     reply = run(client, command, args)
+    if store.monitors and command.name != "exec":  # which shows itself, and its commands before
+        show(client, command, args)
     if store.ready:
         store.waiting.serve(store)
     return reply

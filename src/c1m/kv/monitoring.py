@@ -39,7 +39,7 @@ def without_secrets(args: Args) -> Args:
 
 
 def show(client: Client, command: Command, args: Args) -> None:
-    """Tell those who said MONITOR what a client is about to do."""
+    """Tell those who said MONITOR what a client has done."""
     if "skip_monitor" in command.flags or "admin" in command.flags:
         return
     store = client.store

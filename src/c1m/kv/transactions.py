@@ -55,12 +55,12 @@ def exec_(client: Client, args: Args) -> bytes:
 def _run(client: Client, queued: Command, words: Args) -> bytes:
     """One reply, of which what the command has said to its client itself is a part."""
     pieces = client.store.out.of(client.slot)
-    if client.store.monitors:
-        show(client, queued, words)
     before = len(pieces)
     reply = run(client, queued, words)
     said = b"".join(pieces[before:])
     del pieces[before:]
+    if client.store.monitors:
+        show(client, queued, words)
     return said + (reply or b"") or NIL
 
 
