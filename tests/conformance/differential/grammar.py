@@ -65,6 +65,8 @@ def _item(tokens: list[str]) -> Maker:
         return _counted(argument)
     if token == "{field}":
         return _field
+    if token == "{weights}":
+        return _weights
     if token[0] == "{" and name[0] != "=":
         return _drawn(DRAWN[name])
     literal = token.encode()  # {=t}, too: see `fixed_keys`
@@ -102,6 +104,13 @@ def _field(draw: Random, words: Words) -> None:
     """A type and an offset of BITFIELD."""
     words.append(draw.choice([b"i", b"u"]) + b"%d" % draw.choice([1, 4, 8, 16, 31, 32, 33, 63, 64]))
     words.append(draw.choice([b"", b"", b"#"]) + b"%d" % draw.randrange(70))
+
+
+def _weights(draw: Random, words: Words) -> None:
+    """A weight for each key, whose count comes before the keys; now and then one too many."""
+    counts = [at for at, word in enumerate(words) if word in (b"1", b"2", b"3", b"0", b"4")]
+    keys = len(words) - 1 - max(counts, default=0) + draw.choice([0] * 20 + [1])
+    words += [b"WEIGHTS", *(draw.choice(REALS) for _ in range(keys))]
 
 
 def fixed_keys(draw: Random, words: Words) -> None:
@@ -210,6 +219,7 @@ DRAWN: dict[str, Callable[[Random], bytes]] = {
     "step": _number(-100, 100),
     "index": _number(-8, 8),
     "count": _number(0, 6),
+    "minus": _number(-6, -1),
     "some": _number(1, 6),
     "offset": _number(0, 40),
     "bit": _number(0, 1),

@@ -13,7 +13,15 @@ from .shapes import BLOCKING, SCANNING, SHAPES, SUBSCRIBING, TIMED
 Kind = Literal["run", "block", "timed", "scan"]
 
 CONTAINERS = {"OBJECT", "CLIENT", "MEMORY", "COMMAND", "PUBSUB", "CONFIG"}
-RARE = {b"FLUSHDB", b"SWAPDB", b"RESET", b"MOVE"}  # or there would be nothing left to look at
+# How many of these are kept: or there would be nothing left to look at.
+RARE = {
+    **dict.fromkeys([b"FLUSHDB", b"SWAPDB", b"RESET"], 0.05),
+    **dict.fromkeys([b"DEL", b"UNLINK", b"MOVE", b"SELECT", b"RENAME", b"RENAMENX", b"LTRIM"], 0.2),
+    **dict.fromkeys([b"ZRANGESTORE", b"ZREMRANGEBYRANK", b"ZREMRANGEBYSCORE"], 0.3),
+    **dict.fromkeys([b"ZREMRANGEBYLEX", b"SDIFFSTORE", b"SINTERSTORE", b"ZINTERSTORE"], 0.3),
+    **dict.fromkeys([b"ZDIFFSTORE", b"ZMPOP", b"LMPOP", b"GETDEL", b"CLIENT", b"CONFIG"], 0.3),
+    **dict.fromkeys([b"PERSIST", b"EXPIRE", b"PEXPIREAT"], 0.5),
+}
 # The order of what UNSUBSCRIBE ends is drawn, and GETKEYS takes numbers that no command takes.
 UNSPOILT = ("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "COMMAND GETKEYS")
 LISTENER = 9  # the connection that hears of changes to keys
@@ -84,9 +92,10 @@ def shapes(text: str, missing: Collection[tuple[str, ...]] = ()) -> list[Shape]:
     """The shapes of these lines of whose commands none is missing."""
     found = []
     for line in map(str.strip, text.strip().splitlines()):
+        times, line = line[1:].split(" ", 1) if line[0] == "*" else ("1", line)
         shape = Shape(line, tuple(map(compiled, line.split(" ; "))))
         if not set(shape.heads()) & set(missing):
-            found.append(shape)
+            found += [shape] * int(times)
     return found
 
 
@@ -134,7 +143,7 @@ class Generator:
         if draw.random() < 0.5:
             first = self._groups[draw.choice(names)]
             others = [s for name in ("keys", "server") for s in self._groups.get(name, [])]
-            return first * 3 + others[:: draw.choice([1, 3, 9])]
+            return first * 6 + others[:: draw.choice([1, 3, 9])]
         return [shape for name in names for shape in self._groups[name]]
 
 
@@ -173,7 +182,7 @@ class _Sequence:
                 self._step_of_transaction(connection)
             shape = self.draw.choice(self._shapes)
             unit = shape.unit(self.draw, connection)
-            if unit.commands[0][0] in RARE and self.draw.random() < 0.9:
+            if self.draw.random() >= RARE.get(unit.commands[-1][0], 1):
                 continue
             self.add(unit)
 

@@ -3,7 +3,7 @@
 Lines of one group that are joined by `;` stay together: a command whose reply is drawn follows one
 that shows what there was to draw from, and a key that then differs is removed. {=t} is one key of
 that type for all of a line. {x} is a sorted set with one score only: of others, Redis's answers to
-lexical ranges hang on the levels that its skip list has drawn.
+lexical ranges hang on the levels that its skip list has drawn. *3 in front: as likely as three.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ SHAPES: dict[str, str] = {
         DECRBY {s} {int}
         INCRBYFLOAT {s} {real}
         SET {=s} {real} ; INCRBYFLOAT {=s} {real}
+        SET {=s} {int} ; INCRBY {=s} {int} ; DECRBY {=s} {int} ; INCR {=s} ; DECR {=s}
     """,
     "bits": """
         SETBIT {s} {bits} {bit}
@@ -86,7 +87,7 @@ SHAPES: dict[str, str] = {
         FLUSHDB [ASYNC|SYNC]
     """,
     "hashes": """
-        HSET {h} ({f} {v})+
+        *3 HSET {h} ({f} {v})+
         HMSET {h} ({f} {v})+
         HSETNX {h} {f} {v}
         HGET {h} {f}
@@ -102,12 +103,12 @@ SHAPES: dict[str, str] = {
         HINCRBYFLOAT {h} {f} {real}
         HSET {=h} f1 {real} ; HINCRBYFLOAT {=h} f1 {real}
         HGETALL {=h} ; HRANDFIELD {=h} [{count} [WITHVALUES]]
-        HGETALL {=h} ; HRANDFIELD {=h} -{count} [WITHVALUES]
+        HGETALL {=h} ; HRANDFIELD {=h} {minus} [WITHVALUES]
         OBJECT ENCODING {h}
     """,
     "lists": """
-        LPUSH {l} ({e})+
-        RPUSH {l} ({e})+
+        *4 LPUSH {l} ({e})+
+        *4 RPUSH {l} ({e})+
         RPUSH {l} ({v})+
         LPUSHX {l} ({e})+
         RPUSHX {l} ({e})+
@@ -128,8 +129,8 @@ SHAPES: dict[str, str] = {
         OBJECT ENCODING {l}
     """,
     "sets": """
-        SADD {t} ({m})+
-        SADD {t} ({step})+
+        *8 SADD {t} ({m})+
+        *3 SADD {t} ({step})+
         SREM {t} ({m})+
         SCARD {t}
         SMEMBERS {t}
@@ -144,13 +145,12 @@ SHAPES: dict[str, str] = {
         SDIFFSTORE {t} ({t})+
         SINTERCARD {keys:t} [LIMIT {count}]
         SMEMBERS {=t} ; SRANDMEMBER {=t} [{count}]
-        SMEMBERS {=t} ; SRANDMEMBER {=t} -{count}
+        SMEMBERS {=t} ; SRANDMEMBER {=t} {minus}
         SMEMBERS {=t} ; SPOP {=t} [{count}] ; DEL {=t}
         OBJECT ENCODING {t}
     """,
     "sorted_sets": """
-        ZADD {z} ({score} {m})+
-        ZADD {z} ({score} {m})+
+        *12 ZADD {z} ({score} {m})+
         ZADD {z} [NX|XX] [GT|LT] [CH] [INCR] {score} {m}
         ZADD {z} [NX|XX] [GT|LT] [CH] ({score} {m})+
         ZINCRBY {z} {score} {m}
@@ -174,22 +174,21 @@ SHAPES: dict[str, str] = {
         ZPOPMIN {z} [{count}]
         ZPOPMAX {z} [{count}]
         ZMPOP {keys:z} <MIN|MAX> [COUNT {count}]
-        ZUNION {keys:z} [WEIGHTS ({real})+] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]
-        ZINTER {keys:z} [WEIGHTS ({real})+] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]
+        ZUNION {keys:z} [{weights}] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]
+        ZINTER {keys:z} [{weights}] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]
         ZDIFF {keys:z} [WITHSCORES]
-        ZUNIONSTORE {z} {keys:z} [WEIGHTS ({real})+] [AGGREGATE SUM|MIN|MAX]
-        ZINTERSTORE {z} {keys:z} [WEIGHTS ({real})+] [AGGREGATE SUM|MIN|MAX]
+        ZUNIONSTORE {z} {keys:z} [{weights}] [AGGREGATE SUM|MIN|MAX]
+        ZINTERSTORE {z} {keys:z} [{weights}] [AGGREGATE SUM|MIN|MAX]
         ZUNIONSTORE {z} 2 {t} {z} WEIGHTS {real} {real}
         ZINTERSTORE {z} 2 {t} {z}
         ZDIFFSTORE {z} {keys:z}
         ZINTERCARD {keys:z} [LIMIT {count}]
         ZRANGE {=z} 0 -1 WITHSCORES ; ZRANDMEMBER {=z} [{count} [WITHSCORES]]
-        ZRANGE {=z} 0 -1 WITHSCORES ; ZRANDMEMBER {=z} -{count} [WITHSCORES]
+        ZRANGE {=z} 0 -1 WITHSCORES ; ZRANDMEMBER {=z} {minus} [WITHSCORES]
         OBJECT ENCODING {z}
     """,
     "lexical": """
-        ZADD {x} (0 {m})+
-        ZADD {x} (0 {m})+
+        *5 ZADD {x} (0 {m})+
         ZREM {x} ({m})+
         ZRANGE {x} {index} {index} WITHSCORES
         ZLEXCOUNT {x} {lex} {lex}
