@@ -133,6 +133,11 @@ def test_fields(session: Session) -> None:
         255,
     ]
     assert session("GET", "k") == b"\xff\xff"
+    lowest = -(1 << 63)
+    assert session("BITFIELD", "s", "OVERFLOW", "SAT", "SET", "i63", 0, lowest, "GET", "i63", 0,
+                   "SET", "i64", 64, -1, "INCRBY", "i64", 64, lowest) == [
+        0, (1 << 62) - 1, 0, lowest,
+    ]  # fmt: skip
     assert session("BITFIELD_RO", "none", "GET", "u63", 4) == [0]
     assert session("GET", "none") is None
     for words, error in (

@@ -193,7 +193,8 @@ class _Field:
         if self.overflow == b"FAIL":
             return None
         # Redis says above, too, where a SET is farther below than 64 bits can say.
-        is_above = total > most or (self.is_signed and most - number > INT64_MAX)
+        wraps = self.is_signed and self.bits < 64 and most - number > INT64_MAX
+        is_above = total > most or wraps
         return most if is_above else least
 
 
