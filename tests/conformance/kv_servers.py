@@ -29,11 +29,11 @@ def redis(where: Path, *options: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def c1m(where: Path, port: int = 0) -> Iterator[None]:
+def c1m(where: Path, port: int = 0, *options: str) -> Iterator[None]:
     """Ours, by a unix socket in `where`, or by a port."""
     path = where / "c1m.sock"
     endpoint = f"tcp://127.0.0.1:{port}" if port else f"unix://{path}"
-    command = [sys.executable, "-m", "c1m", "serve", "kv", "--listen", endpoint]
+    command = [sys.executable, "-m", "c1m", "serve", "kv", "--listen", endpoint, *options]
     with _running(command, where, lambda: _takes_connections(port) if port else path.exists()):
         yield
 

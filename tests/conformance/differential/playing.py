@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from .replies import AGGREGATES, Reply, Said, is_same, parse, shown
-from .sequences import Unit
+from .sequences import DEFAULTS, Unit
 from .servers import ARRIVAL_S, Connection, Unanswered, encoded
 
 Args = tuple[bytes, ...]
@@ -95,7 +95,8 @@ class Player:
     def play(self, units: Sequence[Unit]) -> Difference | None:
         """The first difference; None where there is none."""
         for side in (self._control.theirs, self._control.ours):
-            side.ask(b"CONFIG", b"SET", b"notify-keyspace-events", b"")
+            settings = " ".join(f"{name} {value}" for name, value in DEFAULTS.items())
+            side.ask(b"CONFIG", b"SET", b"notify-keyspace-events", b"", *settings.encode().split())
             side.ask(b"FLUSHALL")
         after = 0
         try:

@@ -29,11 +29,16 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--differences", type=int, default=1, help="of different commands: stop then"
     )
+    parser.add_argument("--data", action="store_true", help="c1m keeps its data in a directory")
+    parser.add_argument("--engine", default="auto", help="of c1m's server")
     parser.add_argument("--without", action="append", default=[], metavar="COMMAND")
     asked = parser.parse_args(words)
     with tempfile.TemporaryDirectory(prefix="c1m-differential-") as directory:
         try:
-            with servers(Path(directory)) as paths:
+            options = ["--engine", asked.engine]
+            if asked.data:
+                options += ["--data", str(Path(directory) / "data")]
+            with servers(Path(directory), *options) as paths:
                 return _run(asked, *paths)
         except CannotBeHad as why:
             print(f"redis-differential cannot be had here: {why}", file=sys.stderr)

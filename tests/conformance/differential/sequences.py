@@ -24,6 +24,14 @@ RARE = {
 }
 # The order of what UNSUBSCRIBE ends is drawn, and GETKEYS takes numbers that no command takes.
 UNSPOILT = ("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "COMMAND GETKEYS")
+# Settings that sequences change, and what each begins with.
+DEFAULTS = {
+    "hash-max-listpack-entries": "512",
+    "hash-max-listpack-value": "64",
+    "set-max-intset-entries": "512",
+    "zset-max-listpack-entries": "128",
+    "zset-max-listpack-value": "64",
+}
 LISTENER = 9  # the connection that hears of changes to keys
 
 
@@ -171,6 +179,9 @@ class _Sequence:
         for connection in (*range(self.connections), 5, LISTENER):
             if chooses and self.draw.random() < 0.5:
                 self.say(connection, "HELLO 3")
+        for name in DEFAULTS:
+            if chooses and self.draw.random() < 0.1:
+                self.say(0, f"CONFIG SET {name} {self.draw.choice([0, 1, 4, 20, 1000])}")
         if listens:
             self.say(0, "CONFIG SET notify-keyspace-events KEA")
             self.say(LISTENER, "PSUBSCRIBE __key*__:*")

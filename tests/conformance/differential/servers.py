@@ -72,7 +72,7 @@ def encoded(commands: Sequence[Sequence[bytes]]) -> bytes:
 
 
 @contextlib.contextmanager
-def servers(where: Path) -> Iterator[tuple[Path, Path]]:
-    """The sockets of a redis-server and of c1m's."""
-    with redis(where, "--port", "0"), c1m(where):
+def servers(where: Path, *options: str) -> Iterator[tuple[Path, Path]]:
+    """The sockets of a redis-server and of c1m's, which gets these options."""
+    with redis(where, "--port", "0"), c1m(where, 0, *options):
         yield where / "redis.sock", where / "c1m.sock"
