@@ -60,7 +60,12 @@ class Kept(Session):
 
 
 def comparable(value: Any) -> Any:
-    """A value's type and contents, in their order where that counts."""
+    """A value's type and contents, in their order where that counts.
+
+    A string may be `bytes` or `bytearray`: SETBIT that changes nothing makes one of the other.
+    """
+    if isinstance(value, bytes | bytearray):
+        return "string", bytes(value)
     name = type(value).__name__
     if hasattr(value, "scores"):
         return name, value.scores

@@ -47,7 +47,9 @@ keys = st.tuples(st.integers(0, 15), small, values, st.none() | st.integers(0, 2
 
 @given(values)
 def test_a_value_comes_back(value: Any) -> None:
-    assert comparable(decode(*encode(value))) == comparable(value)
+    back = decode(*encode(value))
+    assert type(back) is type(value)
+    assert comparable(back) == comparable(value)
 
 
 @given(st.lists(keys, max_size=5))

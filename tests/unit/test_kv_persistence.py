@@ -269,7 +269,7 @@ def test_with_everysec_what_was_confirmed_stays_so(directory: Path) -> None:
     assert str(kept("SET", "k", 2)).startswith("MISCONF")
     disk.why = None
     kept.close()
-    assert Kept(directory).contents()[0] == {b"k": (("bytes", b"1"), None)}
+    assert Kept(directory).contents()[0] == {b"k": (("string", b"1"), None)}
 
 
 def test_a_flusher_that_fails_refuses_writes(directory: Path) -> None:
