@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from c1m.kv.command_info import categories, group_of, rows
+from c1m.kv.command_keys import USES
 from c1m.kv.commands import TABLE
 from c1m.kv.errors import CommandError
 from c1m.kv.host import Host, Kept, Usage
@@ -207,10 +208,30 @@ def test_keys_of_commands(words: list[object], keys: object) -> None:
     assert Session()("command", "getkeys", *words) == keys
 
 
-def test_keys_with_flags() -> None:
-    session = Session()
-    assert session("command", "getkeysandflags", "get", "a") == [[b"a", ["RO", "access"]]]
-    assert session("command", "getkeysandflags", "set", "a", 1) == [[b"a", ["RW", "update"]]]
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        (["get", "a"], [[b"a", ["RO", "access"]]]),
+        (["set", "a", 1], [[b"a", ["OW", "update"]]]),
+        (["set", "a", 1, "get"], [[b"a", ["RW", "access", "update"]]]),
+        (["lmove", "a", "b", "left", "right"],
+         [[b"a", ["RW", "access", "delete"]], [b"b", ["RW", "insert"]]]),
+        (["sort", "a", "by", "store", "get", "#", "store", "d"],
+         [[b"a", ["RO", "access"]], [b"d", ["OW", "update"]]]),
+        (["zunionstore", "d", 2, "a", "b"],
+         [[b"d", ["OW", "update"]], [b"a", ["RO", "access"]], [b"b", ["RO", "access"]]]),
+    ],
+)  # fmt: skip
+def test_keys_with_flags(words: list[object], flags: object) -> None:
+    assert Session()("command", "getkeysandflags", *words) == flags
+
+
+def test_what_is_done_to_keys_is_said_of_commands_that_are_there() -> None:
+    names = {row.name for row in rows()}
+    assert USES.keys() <= names
+    for row in rows():  # what writes does not only read
+        if row.is_write and (row.keys != (0, 0, 0) or row.counted_keys):
+            assert row.name in USES, row.name
 
 
 # --- MEMORY and ACL -------------------------------------------------------------------------------

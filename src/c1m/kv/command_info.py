@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from c1m.kv.arguments import integer
 from c1m.kv.client import Client
+from c1m.kv.command_keys import keys_of, uses_of
 from c1m.kv.commands import TABLE, Args, Command, command
 from c1m.kv.errors import SYNTAX, CommandError
-from c1m.kv.execute import find_command
 from c1m.kv.glob import matcher
-from c1m.kv.sorting import store_target
 from c1m.protocols.resp.replies import EMPTY, NULL_ARRAYS, array, bulk, bulks, mapping, set_of
 from c1m.protocols.resp.replies import integer as number
 
@@ -40,9 +38,10 @@ _OTHERS = {
     "flushall": {"keyspace"},
     "flushdb": {"keyspace"}, "function": {"scripting"}, "lastsave": {"admin", "dangerous"},
     "readonly": {"connection"}, "readwrite": {"connection"}, "role": {"admin"},
-    "script": {"scripting"}, "swapdb": {"keyspace"}, "wait": {"connection"},
+    "script": {"scripting"}, "sort": {"set", "sortedset", "list"},
+    "sort_ro": {"set", "sortedset", "list"}, "swapdb": {"keyspace"}, "wait": {"connection"},
 }  # fmt: skip
-_DANGEROUS = {"flushall", "flushdb", "info", "keys", "role", "swapdb", "sort"}
+_DANGEROUS = {"flushall", "flushdb", "info", "keys", "role", "swapdb", "sort", "sort_ro", "restore"}
 _FLAGS = "loading stale"
 
 
@@ -60,7 +59,7 @@ def categories(row: Command) -> list[str]:
     if row.subcommands is not None and container != "command":
         return ["slow"]
     found = set(_OTHERS.get(container, ()))
-    if row.name not in ("wait", "pubsub|help"):
+    if row.name not in ("wait", "pubsub|help", "sort", "sort_ro"):
         found.add(_CATEGORIES.get(group_of(row), ""))
     found |= {"read"} if "readonly" in row.flags else set()
     found |= row.flags & {"write", "admin", "pubsub", "blocking"}
@@ -172,41 +171,18 @@ def command_list(client: Client, args: Args) -> bytes:
 # --- the keys of a command --------------------------------------------------------------------
 
 
-def keys_of(args: Args) -> list[bytes]:
-    """The keys among a command's arguments. Raises CommandError where there are none."""
-    try:
-        row = find_command(args)
-    except CommandError:
-        raise CommandError(b"ERR Invalid command specified") from None
-    if row.keys == (0, 0, 0) and not row.counted_keys:
-        raise CommandError(b"ERR The command has no key arguments")
-    if len(args) != row.arity and (row.arity > 0 or len(args) < -row.arity):
-        raise CommandError(b"ERR Invalid number of arguments specified for command")
-    first, last, step = row.keys
-    end = (last if last >= 0 else len(args) + last) + 1
-    keys = args[first:end:step] if first else []
-    if row.counted_keys:
-        at = row.counted_keys
-        count = integer(args[at], b"ERR Invalid arguments specified for command")
-        if not 0 < count < len(args) - at:
-            raise CommandError(b"ERR Invalid arguments specified for command")
-        keys += args[at + 1 : at + 1 + count]
-    if row.name == "sort":
-        keys += store_target(args)
-    return keys
-
-
 @command("command|getkeys", -4, _FLAGS)
 def command_getkeys(client: Client, args: Args) -> bytes:
     """The keys among the arguments of a command."""
-    return bulks(keys_of(args[2:]))
+    return bulks(keys_of(args[2:])[1])
 
 
 @command("command|getkeysandflags", -4, _FLAGS)
 def command_getkeysandflags(client: Client, args: Args) -> bytes:
-    """The same, and whether they are read (RO) or written (RW)."""
-    keys = keys_of(args[2:])
-    is_write = find_command(args[2:]).is_write
-    words = (b"+RW\r\n", b"+update\r\n") if is_write else (b"+RO\r\n", b"+access\r\n")
-    flags = set_of(words, client.protocol)
-    return array([array([bulk(key), flags]) for key in keys])
+    """The same, and what is done to each: RO, RW, OW or RM, and access, update, insert, delete."""
+    row, keys = keys_of(args[2:])
+    said = []
+    for key, words in zip(keys, uses_of(row, args[2:], len(keys)), strict=True):
+        flags = set_of([b"+%b\r\n" % word.encode() for word in words], client.protocol)
+        said.append(array([bulk(key), flags]))
+    return array(said)
