@@ -157,6 +157,7 @@ def _stats(store: Store) -> Lines:
         "pubsub_patterns": len(heard.patterns),
         "pubsubshard_channels": len(heard.shards),
         "latest_fork_usec": 0,
+        "migrate_cached_sockets": 0,
         "client_output_buffer_limit_disconnections": sum(store.out.dropped.values()),
         "total_error_replies": sum(statistics.errors.values()),
         "unexpected_error_replies": statistics.faults,
