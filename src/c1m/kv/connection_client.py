@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
+from c1m.engine.contract import Slots
 from c1m.kv.arguments import integer
 from c1m.kv.client import SILENT, SKIPS, TALKS_AGAIN, Client
 from c1m.kv.commands import Args, command
@@ -62,9 +63,13 @@ def client_setinfo(client: Client, args: Args) -> bytes:
 # --- the list ---------------------------------------------------------------------------------
 
 
-def kind_of(store: Store, slot: int) -> bytes:
-    """Normal or pubsub."""
-    return b"pubsub" if int(store.rows.state[slot]) & IS_SUBSCRIBER else b"normal"
+def of_type(store: Store, slots: Slots, kind: object) -> Slots:
+    """Those of some connections that are normal or pubsub ones; there are no others."""
+    is_subscriber = (store.rows.state[slots] & IS_SUBSCRIBER) != 0
+    if kind not in (b"normal", b"pubsub"):
+        return slots[:0]
+    found: Slots = slots[is_subscriber == (kind == b"pubsub")]
+    return found
 
 
 def described(asking: Client, slots: Iterable[int], args: Args) -> bytes:
@@ -123,7 +128,7 @@ def client_list(client: Client, args: Args) -> bytes:
         slots = store.rows.slots().tolist()
     elif option == b"type" and len(args) == 4:
         kind = _type(args[3])
-        slots = [slot for slot in store.rows.slots().tolist() if kind_of(store, slot) == kind]
+        slots = of_type(store, store.rows.slots(), kind).tolist()
     elif option == b"id" and len(args) > 3:
         numbers = [integer(text, b"ERR Invalid client ID") for text in args[3:]]
         found = [store.rows.find(each) for each in numbers]
@@ -147,8 +152,7 @@ def _type(text: bytes) -> bytes:
 def client_kill(client: Client, args: Args) -> bytes:
     """End connections: by address, or by ID, TYPE, USER, ADDR, LADDR and SKIPME."""
     if len(args) == 3:
-        peer = args[2].decode("latin-1")
-        if not _kill(client, lambda slot, address, local: address == peer, skips_me=False):
+        if not _kill(client, {"addr": args[2].decode("latin-1")}, skips_me=False):
             raise CommandError(b"ERR No such client")
         return OK
     if len(args) % 2:
@@ -174,27 +178,30 @@ def client_kill(client: Client, args: Args) -> bytes:
         else:
             raise CommandError(SYNTAX)
 
-    def fits(slot: int, address: str, local: str) -> bool:
-        said = {"slot": slot, "type": kind_of(store, slot), "addr": address, "laddr": local}
-        return all(said[what] == value for what, value in wanted.items())
-
-    return number(_kill(client, fits, skips_me=skips_me))
+    return number(_kill(client, wanted, skips_me=skips_me))
 
 
-def _kill(client: Client, fits: Callable[[int, str, str], bool], *, skips_me: bool) -> int:
-    """End those that fit; how many."""
-    store, count = client.store, 0
-    slots = store.rows.slots()
-    for slot, (address, local) in zip(slots.tolist(), store.addresses(slots), strict=True):
-        if fits(slot, address, local):
-            if slot == client.slot:
-                if skips_me:
-                    continue
-                client.is_closing = True
-            else:
-                store.out.killed.append(slot)
-            count += 1
-    return count
+def _kill(client: Client, wanted: dict[str, object], *, skips_me: bool) -> int:
+    """End those of whom all that is wanted is true; how many."""
+    store = client.store
+    if "slot" in wanted:
+        slots = np.array([wanted["slot"]] if wanted["slot"] is not None else [], np.int32)
+    else:
+        slots = store.rows.slots()
+    if skips_me:
+        slots = slots[slots != client.slot]
+    if "type" in wanted:
+        slots = of_type(store, slots, wanted["type"])
+    for place, name in enumerate(("addr", "laddr")):
+        if name in wanted:
+            is_there = [each[place] == wanted[name] for each in store.addresses(slots)]
+            slots = slots[np.array(is_there, np.bool_)]
+    for slot in slots.tolist():
+        if slot == client.slot:
+            client.is_closing = True
+        else:
+            store.out.killed.append(slot)
+    return len(slots)
 
 
 @command("client|unblock", -3, _ADMIN)

@@ -103,7 +103,9 @@ class Rows:
     def slots(self) -> Slots:
         """All connections, by id: int32[count]."""
         found = np.flatnonzero(self._ids[: self.top]).astype(np.int32)
-        ids = np.array([self.id_of(slot) for slot in found.tolist()], np.int64)
+        ids = self._ids[found].astype(np.int64)
+        if self._large_ids:
+            ids = np.array([self.id_of(slot) for slot in found.tolist()], np.int64)
         return found[np.argsort(ids)]
 
     def id_of(self, slot: int) -> int:
