@@ -1,4 +1,4 @@
-"""What the reference pages have of the catalogue: written by `make docs`, held by a test.
+"""What the reference pages have of tables in the code: written by `make docs`, held by a test.
 
 python tests/reference_tables.py     writes the tables between the marks `<!-- table: NAME -->` and
                                      `<!-- end of table -->`, and the record's JSON schema
@@ -10,7 +10,13 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import c1m.kv.all_commands  # noqa: F401  (fills the table)
+from c1m.apps.kv.options import OPTIONS
+from c1m.arguments import Choice
 from c1m.cli.live import prometheus
+from c1m.kv import settings
+from c1m.kv.command_info import group_of, rows
+from c1m.kv.commands import Command
 from c1m.results import catalogue, schema
 from c1m.results.record import Connections, FanOut, Requests
 from c1m.results.snapshot import LIVE_FIGURES
@@ -38,6 +44,50 @@ def _laws() -> Iterator[Sequence[str]]:
         yield from ((f"`{where}`", f"`{law}`") for law in part.LAWS)
 
 
+def _commands() -> dict[str, str]:
+    """A table for each group of commands: commands_string, commands_sorted_set, ..."""
+    groups: dict[str, list[Command]] = {}
+    for row in rows():
+        is_container = row.subcommands is not None and row.arity == -2
+        if not (is_container or row.name.endswith("|help")):
+            groups.setdefault(group_of(row).replace("-", "_"), []).append(row)
+    head = ("command", "arguments", "what it does")
+    return {
+        f"commands_{group}": _table(
+            head,
+            (
+                (f"`{row.name.upper().replace('|', ' ')}`", _arguments(row), row.summary)
+                for row in sorted(members, key=lambda row: row.name)
+            ),
+        )
+        for group, members in groups.items()
+    }
+
+
+def _arguments(row: Command) -> str:
+    """How many follow the name."""
+    count = abs(row.arity) - 1 - ("|" in row.name)
+    return str(count) if row.arity > 0 else f"{count} or more"
+
+
+def _options() -> Iterator[Sequence[str]]:
+    """Those of `c1m serve kv`, as its help has them."""
+    for option in OPTIONS:
+        kind = option.kind
+        value = "\\|".join(kind.words) if isinstance(kind, Choice) else option.metavar
+        name = f"`{option.flag} {value or kind.name.replace('duration', 'time').upper()}`"
+        text, _, default = option.help.partition("[default: ")
+        yield name, text.strip(), default.removesuffix("]")
+
+
+def _settings(kind: dict[str, settings.Setting]) -> str:
+    values = settings.Settings()
+    return _table(
+        ("setting", "default"),
+        ((f"`{name}`", f"`{text}`" if (text := values.text(name)) else "") for name in kind),
+    )
+
+
 TABLES = {
     "distributions": _table(
         ("distribution", "latencies of"),
@@ -52,6 +102,12 @@ TABLES = {
     ),
     "laws": _table(("part", "law"), _laws()),
     "families": _table(("name", "kind", "labels", "what it is"), _families()),
+    "options_of_kv": _table(("option", "what it does", "default"), _options()),
+    "settings_in_force": _settings(settings.IN_FORCE),
+    "settings_encodings": _settings(settings.ENCODINGS),
+    "settings_fixed": _settings(settings.FIXED),
+    "settings_without_effect": _settings(settings.WITHOUT_EFFECT),
+    **_commands(),
 }
 
 

@@ -8,6 +8,11 @@ import reference_tables
 def test_the_pages_are_as_they_are_written() -> None:
     """After a change of the record or of the catalogue: python tests/reference_tables.py"""
     written = reference_tables.written()
-    assert [path.name for path in written] == ["metrics.md", "record.md", "record.schema.json"]
+    assert [path.name for path in written] == [
+        "key-value-server.md",
+        "metrics.md",
+        "record.md",
+        "record.schema.json",
+    ]
     for path, text in written.items():
         assert path.read_text() == text, path.name

@@ -146,10 +146,10 @@ ALIASES = {
     "list-max-ziplist-size": "list-max-listpack-size",
     "lua-time-limit": "busy-reply-threshold",
 }
-TABLE = {
-    # What counts here, too.
+IN_FORCE = {  # what counts here, too
     "maxmemory": Setting(0, size()),
     "maxmemory-policy": Setting("noeviction", word(*POLICIES)),
+    "maxmemory-samples": Setting(5, number(1, INT32_MAX)),
     "maxclients": Setting(10_000, number(1, UINT32_MAX)),
     "timeout": Setting(0, number(0, IDLE_MAX_S)),
     "requirepass": Setting("", words),
@@ -162,14 +162,16 @@ TABLE = {
     "client-output-buffer-limit": Setting(
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", output_limits
     ),
-    # OBJECT ENCODING and the guarantees of SCAN on small values follow these.
+}
+ENCODINGS = {  # what OBJECT ENCODING says, and what a scan returns whole
     "hash-max-listpack-entries": Setting(512, number()),
     "hash-max-listpack-value": Setting(64, number()),
     "list-max-listpack-size": Setting(-2, number(-INT32_MAX, INT32_MAX)),
     "set-max-intset-entries": Setting(512, number()),
     "zset-max-listpack-entries": Setting(128, number()),
     "zset-max-listpack-value": Setting(64, number()),
-    # What is so.
+}
+FIXED = {  # what is so: it is shown, and cannot be set
     "appendfsync": Setting("everysec"),
     "appendonly": Setting("no"),
     "bind": Setting(""),
@@ -184,7 +186,8 @@ TABLE = {
     "slaveof": Setting(""),
     "tls-port": Setting(0),
     "unixsocket": Setting(""),
-    # What clients set, and what changes nothing here.
+}
+WITHOUT_EFFECT = {  # what clients set, and what changes nothing here
     "active-expire-effort": Setting(1, number(1, 10)),
     "activedefrag": Setting("no", word("no")),
     "activerehashing": Setting(True, flag),
@@ -203,7 +206,6 @@ TABLE = {
     "list-compress-depth": Setting(0, number(0, INT32_MAX)),
     "loglevel": Setting("notice", word("debug", "verbose", "notice", "warning")),
     "maxmemory-clients": Setting("0", size_or_share),
-    "maxmemory-samples": Setting(5, number(1, INT32_MAX)),
     "min-replicas-to-write": Setting(0, number(0, INT32_MAX)),
     "rdbcompression": Setting(True, flag),
     "save": Setting("", save_points),
@@ -212,6 +214,7 @@ TABLE = {
     "stream-node-max-entries": Setting(100, number()),
     "tcp-keepalive": Setting(300, number(0, INT32_MAX)),
 }
+TABLE = IN_FORCE | ENCODINGS | FIXED | WITHOUT_EFFECT
 
 
 class Settings:

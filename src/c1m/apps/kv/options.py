@@ -23,13 +23,13 @@ PASSWORD_BYTES_MAX = 4096
 LISTEN = "tcp://127.0.0.1:6379"
 
 OPTIONS = (
-    AppOption("data", TEXT, "Keep the data in this directory, which is made if it is not there. "
+    AppOption("data", TEXT, "Keep the data in this directory, which is made if it is not there.  "
               "[default: in memory only]", "DIR"),
     AppOption("durability", Choice(DURABILITIES),
               "When it is on the disk: always before a reply, every second, or when it suits the "
               "system.  [default: everysec]"),
     AppOption("password", TEXT, "Clients must say it first. Everybody on this machine can see it "
-              "in the list of processes: better is", "TEXT"),
+              "in the list of processes: a file of it is better.", "TEXT"),
     AppOption("password_file", TEXT, "The password is the first line of this file, which nobody "
               "else may read.", "FILE"),
     AppOption("max_clients", COUNT.within(1, 1 << 31),
