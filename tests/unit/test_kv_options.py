@@ -94,3 +94,17 @@ def test_a_server_that_has_no_place_of_its_own_is_told_one() -> None:
     assert "Give --listen URL" in str(said)
     refused = CliRunner().invoke(serve, ["kv", "--max-memory", "1x"]).exception
     assert str(refused).startswith("--max-memory: '1x' is not a size.")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["kv", "--port", "6379"], "There is no --port. Write --listen tcp://127.0.0.1:PORT."),
+        (["kv", "-p", "6379"], "There is no -p. Write --listen tcp://127.0.0.1:PORT."),
+        (["redis"], "There is no server 'redis'."),
+    ],
+)
+def test_what_those_write_who_know_redis_server(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(serve, words)
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).startswith(said)

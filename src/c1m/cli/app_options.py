@@ -56,7 +56,14 @@ class ServeCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["app"] = next((arg for arg in args if arg in OPTIONS_OF), "")
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name not in ("--port", "-p", "--bind"):
+                raise
+            raise UsageError(
+                f"There is no {error.option_name}.", "Write --listen tcp://127.0.0.1:PORT."
+            ) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)

@@ -84,6 +84,8 @@ def serve(
     from c1m.serving import server_of
 
     if not listen and app not in DEFAULT_LISTEN:
+        if ":" not in app:
+            load_app(app)  # which says so if there is none
         raise UsageError("There is nothing to listen on.", "Give --listen URL.")
     outputs = Outputs({"json": json_path})
     own = own_options(app, options)
