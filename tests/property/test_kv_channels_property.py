@@ -7,12 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from c1m.kv.channels import Channels
+from c1m.kv.channels import Patterns
+from c1m.kv.glob import matcher
 
 CAPACITY = 40
 a_slot = st.integers(0, CAPACITY - 1)
 some_slots = st.lists(a_slot, unique=True).map(lambda slots: np.array(slots, np.int32))
-a_name = st.sampled_from([b"", b"a", b"b", b"news"])
+a_name = st.sampled_from([b"", b"a", b"b", b"news", b"a*", b"?b", b"n*s", b"n" * 40 + b"*"])
 
 
 class AgainstDict(RuleBasedStateMachine):
@@ -20,7 +21,7 @@ class AgainstDict(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.channels = Channels(CAPACITY)
+        self.channels: Patterns = Patterns(CAPACITY)
         self.said: dict[int, set[bytes]] = {slot: set() for slot in range(CAPACITY)}
         self.lent: list[tuple[np.ndarray, bytes]] = []
 
@@ -45,6 +46,11 @@ class AgainstDict(RuleBasedStateMachine):
         self.channels.forget(slots)
         for slot in slots.tolist():
             self.said[slot].clear()
+
+    @rule(name=st.sampled_from([b"", b"a", b"ab", b"news", b"n" * 41]))
+    def matching(self, name: bytes) -> None:
+        found = self.channels.matching(name)
+        assert sorted(found) == sorted(p for p in self.channels.names() if matcher(p)(name))
 
     @rule(name=a_name)
     def slots(self, name: bytes) -> None:

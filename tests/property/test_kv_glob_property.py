@@ -1,4 +1,4 @@
-"""Glob patterns: the regular expressions against a slow form that goes character by character."""
+"""Glob patterns: their three forms against a slow one that goes character by character."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.kv.glob import matcher
+from c1m.kv.glob import _compiled, _matches, matcher, plain_start
 
 
 def slow(pattern: bytes, text: bytes) -> bool:
@@ -54,7 +54,12 @@ texts = st.lists(st.sampled_from([bytes([c]) for c in b"abc*]\n\xff"]), max_size
 
 @given(patterns, texts)
 def test_a_pattern_matches_as_its_slow_form(pattern: bytes, text: bytes) -> None:
-    assert bool(matcher(pattern)(text)) == expected(pattern, text)
+    matches = expected(pattern, text)
+    assert bool(matcher(pattern)(text)) == matches
+    assert _matches(pattern, {}, text) == matches or not text
+    assert bool(_compiled(pattern)(text)) == matches or not text
+    if matches:
+        assert text.startswith(plain_start(pattern, 3))
 
 
 @pytest.mark.parametrize(
@@ -80,3 +85,18 @@ def test_corners(pattern: bytes, text: bytes, matches: bool) -> None:
 
 def test_many_stars_end() -> None:
     assert not matcher(b"a*" * 50 + b"b")(b"a" * 20_000)
+
+
+@pytest.mark.parametrize("unit", [b"a", b"*a", b"?", b"[a]", b"\\a", b"[^b]", b"[b", b"*"])
+def test_a_pattern_of_a_megabyte_holds_nobody_up(unit: bytes) -> None:
+    pattern = unit * ((1 << 20) // len(unit))
+    matches = matcher(pattern)
+    assert bool(matches(b"a")) == (unit == b"*")
+    assert not matches(b"")
+    for text in (b"%d" % number for number in range(1000)):
+        assert bool(matches(text)) == (unit == b"*")
+
+
+def test_long_patterns_are_not_remembered() -> None:
+    first, second = (matcher(b"?" * 10_000) for _ in range(2))
+    assert first is not second

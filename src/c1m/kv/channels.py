@@ -8,16 +8,19 @@ and closing cost what the batch is, not what the channel is.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.contract import NO_SLOTS, Slots
+from c1m.kv.glob import matcher, plain_start
 
 Int32s = npt.NDArray[np.int32]
 
 HOLE = -1
+START_MAX = 32  # bytes of a pattern's start by which it is found
 ROOM_MIN = 4  # slots that a channel has room for at first
 
 
@@ -65,6 +68,12 @@ class Channels:
         self._numbers: dict[bytes, int] = {}
         self._channels: list[Channel | None] = [None]  # by number
         self._free: list[int] = []  # numbers that may be used again
+
+    def _came(self, name: bytes) -> None:
+        """A channel has its first subscriber."""
+
+    def _went(self, name: bytes) -> None:
+        """A channel has no subscriber any more."""
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -202,6 +211,7 @@ class Channels:
             number = len(self._channels)
             self._channels.append(channel)
         self._numbers[name] = number
+        self._came(name)
         return number
 
     def _settle(self, number: int) -> None:
@@ -211,6 +221,7 @@ class Channels:
             del self._numbers[channel.name]
             self._channels[number] = None
             self._free.append(number)
+            self._went(channel.name)
         elif 4 * channel.holes >= channel.used:
             self._compact(number, channel)
 
@@ -244,12 +255,47 @@ class Channels:
         assert all(others and self._first[slot] for slot, others in self._others.items())
 
 
+class Patterns(Channels):
+    """Channels whose names are patterns, found by what the names that match begin with."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self._by_start: dict[bytes, dict[bytes, None]] = {}
+        self._sizes: Counter[int] = Counter()  # of these starts
+
+    def _came(self, name: bytes) -> None:
+        start = plain_start(name, START_MAX)
+        if start not in self._by_start:
+            self._by_start[start] = {}
+            self._sizes[len(start)] += 1
+        self._by_start[start][name] = None
+
+    def _went(self, name: bytes) -> None:
+        start = plain_start(name, START_MAX)
+        del self._by_start[start][name]
+        if not self._by_start[start]:
+            del self._by_start[start]
+            self._sizes[len(start)] -= 1
+            if not self._sizes[len(start)]:
+                del self._sizes[len(start)]
+
+    def matching(self, name: bytes) -> list[bytes]:
+        """The patterns that a name matches."""
+        return [
+            pattern
+            for size in self._sizes
+            if size <= len(name)
+            for pattern in self._by_start.get(name[:size], ())
+            if matcher(pattern)(name)
+        ]
+
+
 class Subscriptions:
     """What all connections are subscribed to: channels, patterns, and shard channels apart."""
 
     def __init__(self, capacity: int) -> None:
         self.channels = Channels(capacity)
-        self.patterns = Channels(capacity)
+        self.patterns = Patterns(capacity)
         self.shards = Channels(capacity)
         self.states: npt.NDArray[np.uint8] = np.zeros(capacity, np.uint8)  # those of Clients
 

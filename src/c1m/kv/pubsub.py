@@ -30,10 +30,9 @@ def publish(store: Store, name: bytes, message: bytes) -> int:
     words = [bulk(name), bulk(message)]
     subscriptions = store.subscriptions
     count = _say(store, subscriptions.channels.slots(name), [bulk(b"message"), *words])
-    for pattern in subscriptions.patterns.names():
-        if matcher(pattern)(name):
-            slots = subscriptions.patterns.slots(pattern)
-            count += _say(store, slots, [bulk(b"pmessage"), bulk(pattern), *words])
+    for pattern in subscriptions.patterns.matching(name):
+        slots = subscriptions.patterns.slots(pattern)
+        count += _say(store, slots, [bulk(b"pmessage"), bulk(pattern), *words])
     return count
 
 
