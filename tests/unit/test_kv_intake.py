@@ -62,3 +62,40 @@ def test_nothing_is_done_behind_the_end(intake: Intake, last: bytes) -> None:
     intake.take([(1, stream), (1, b"SET k v\r\n")])
     assert heard(intake, 1).count(b"\r\n") == 2
     assert intake.store.databases[0].data == {} and intake.store.out.closing == [1]
+
+
+@pytest.fixture
+def open_intake(intake: Intake) -> Intake:
+    """The same, of four clients who have said AUTH."""
+    intake.take([(slot, AUTH) for slot in range(4)])
+    intake.store.out.take()
+    return intake
+
+
+def test_who_is_killed_gets_nothing_any_more(open_intake: Intake) -> None:
+    intake = open_intake
+    store, ids = intake.store, intake.store.rows.id_of
+    intake.take([(1, b"BLPOP q 0\r\n")])
+    intake.take([(2, b"SUBSCRIBE news\r\n")])
+    intake.take([(3, b"PING\r\n")])
+    killing = b"".join(b"CLIENT KILL ID %d\r\n" % ids(slot) for slot in (1, 2, 3, 3))
+    intake.store.out.take()
+    for piece in (0, killing + b"LPUSH q x\r\nPUBLISH news x\r\nLLEN q\r\n"), (3, b"SET k v\r\n"):
+        intake.take([piece])
+    assert heard(intake, 0) == b":1\r\n:1\r\n:1\r\n:0\r\n" + b":1\r\n:0\r\n:1\r\n"
+    assert store.out.killed == [1, 2, 3]
+    assert b"k" not in store.databases[0].data
+    intake.clients.forget(np.array([1, 2, 3], np.int32))
+    assert not intake.clients.kept
+    assert not store.waiting.count
+    assert store.rows.count == 1
+    assert intake.go_on() is None
+
+
+def test_who_is_killed_while_it_goes_on_does_nothing_more(open_intake: Intake) -> None:
+    intake = open_intake
+    intake.take([(1, b"BLPOP q 0\r\nSET k v\r\n")])
+    killing = b"CLIENT KILL ID %d\r\n" % intake.store.rows.id_of(1)
+    intake.take([(0, b"LPUSH q item\r\n" + killing)])
+    intake.go_on()
+    assert b"k" not in intake.store.databases[0].data

@@ -12,7 +12,7 @@ from c1m.kv.client import SILENT, SKIPS, TALKS_AGAIN, Client
 from c1m.kv.commands import Args, command
 from c1m.kv.connection import client_name
 from c1m.kv.errors import SYNTAX, CommandError, wrong_subcommand
-from c1m.kv.rows import DATABASE_SHIFT, IS_SUBSCRIBER, RESP3
+from c1m.kv.rows import DATABASE_SHIFT, IS_KEPT, IS_SUBSCRIBER, RESP3
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import EMPTY, NULLS, OK, bulk, mapping, set_of, verbatim
 from c1m.protocols.resp.replies import command as request
@@ -20,6 +20,7 @@ from c1m.protocols.resp.replies import integer as number
 
 _FLAGS = "noscript loading stale"
 _ADMIN = "admin " + _FLAGS
+Ends = tuple[str, str]  # a connection's addresses: the peer's, the server's
 TYPES = (b"normal", b"master", b"replica", b"pubsub")
 
 
@@ -196,12 +197,30 @@ def _kill(client: Client, wanted: dict[str, object], *, skips_me: bool) -> int:
         if name in wanted:
             is_there = [each[place] == wanted[name] for each in store.addresses(slots)]
             slots = slots[np.array(is_there, np.bool_)]
+    count = 0
     for slot in slots.tolist():
         if slot == client.slot:
             client.is_closing = True
+            count += 1
         else:
-            store.out.killed.append(slot)
-    return len(slots)
+            count += _end(store, slot)
+    return count
+
+
+def _end(store: Store, slot: int) -> bool:
+    """End another connection: what comes behind this command finds it no longer. False: it ends
+    already.
+    """
+    client = store.rows.kept.get(slot) or Client(slot, store)
+    if client.is_closing:
+        return False
+    client.leave()
+    store.subscriptions.forget(np.array([slot], np.int32))
+    client.is_closing = True  # so what it has sent in this tick is not run
+    store.rows.kept[slot] = client
+    store.rows.state[slot] = IS_KEPT
+    store.out.killed.append(slot)
+    return True
 
 
 @command("client|unblock", -3, _ADMIN)

@@ -216,7 +216,7 @@ class Intake:
             unblocked, waiting.unblocked = waiting.unblocked, []
             for client in unblocked:
                 kept = self.clients.kept.get(client.slot)
-                if kept is None or kept is not client:
+                if kept is None or kept is not client or kept.is_closing:
                     continue  # its connection has ended
                 later, kept.later = kept.later, None
                 if kept.later_size > LATER_MAX:
