@@ -22,7 +22,10 @@ class Made:
         states[5:] = IS_SUBSCRIBER
         self.asked: list[int] = []
         self.settings = Settings()
-        self.limits = OutputLimits(self.out, self.unsent, states, self.settings, total_max)
+        self.monitors: list[int] = []
+        self.limits = OutputLimits(
+            self.out, self.unsent, states, self.settings, total_max, self.monitors
+        )
 
     def unsent(self, slot: int) -> int:
         self.asked.append(slot)
@@ -45,6 +48,15 @@ def test_only_those_reported_are_asked_about() -> None:
     assert (made.asked, made.out.killed) == ([5], [])
     made.limits.enforce(2)  # too soon
     assert made.asked == [5]
+
+
+def test_who_said_monitor_is_bounded_as_a_subscriber() -> None:
+    made = Made()
+    made.monitors.append(0)
+    made.limits.blocked([0, 1])
+    made.owed |= {0: 32 * MB + 1, 1: 500 * MB}
+    made.limits.enforce(1)
+    assert made.out.killed == [0]
 
 
 def test_hard_limit_of_subscribers() -> None:

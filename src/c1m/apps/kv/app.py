@@ -55,7 +55,11 @@ class KeyValue(App):
             self.persistence.start(self.store)
         self.clients = Clients(self.store)
         self.limits = OutputLimits(
-            self.store.out, server.engine.unsent, self.clients.state, self.store.settings
+            self.store.out,
+            server.engine.unsent,
+            self.clients.state,
+            self.store.settings,
+            monitors=self.store.monitors,
         )
         self.intake = Intake(self.clients)
         self.idle = IdleConnections(self.store)

@@ -10,12 +10,13 @@ soft   more than so many bytes for longer than so many seconds: it is dropped
 total  all subscribers together more than OUTBOX_TOTAL_MAX: those who are owed most are dropped,
        until three quarters of that are left
 
-No message is left out for anybody who stays. Who is dropped is counted, by the reason.
+Who said MONITOR is bounded as a subscriber is. No message is left out for anybody who stays. Who
+is dropped is counted, by the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ def limits_of(text: str) -> dict[str, Limit]:
 class OutputLimits:
     """Looks after the connections whose output the engine reported as blocked.
 
-    `unsent` is the engine's; `states` are the rows of Clients.
+    `unsent` is the engine's; `states` are the rows of Clients; `monitors` those who said MONITOR.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class OutputLimits:
         states: npt.NDArray[np.uint8],
         settings: Settings,
         total_max: int = OUTBOX_TOTAL_MAX,
+        monitors: Sequence[int] = (),
     ) -> None:
         self.total_max = total_max
+        self._monitors = monitors
         self._out = out
         self._unsent = unsent
         self._states = states
@@ -136,7 +139,7 @@ class OutputLimits:
                 self._drop(slot, "total")
 
     def _is_subscriber(self, slot: int) -> bool:
-        return bool(self._states[slot] & IS_SUBSCRIBER)
+        return bool(self._states[slot] & IS_SUBSCRIBER) or slot in self._monitors
 
     def _drop(self, slot: int, reason: str) -> None:
         self._out.killed.append(slot)
