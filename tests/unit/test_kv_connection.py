@@ -295,6 +295,17 @@ def test_idle_ones_are_found_in_slices() -> None:
     assert rows.idle_s(2, 60_000) == 10
 
 
+def test_a_clock_that_goes_back_ends_nobody() -> None:
+    rows = Rows(10)
+    rows.open(np.arange(10, dtype=np.int32), 1_000_000_000)
+    for back_s in (1, 10, 3600, 4 * 3600):
+        now_ms = 1_000_000_000 - back_s * 1000
+        assert rows.idle_s(0, now_ms) == 0
+        assert rows.idle(0, 5, 60, now_ms).tolist() == []
+        assert rows.idle(0, 5, 60, now_ms + 61_000).tolist() == [0, 1, 2, 3, 4]
+        rows.active[:] = 1_000_000_000 // 1000 & 0xFFFF
+
+
 def test_idle_for_days_stays_idle() -> None:
     rows = Rows(10)
     rows.open(slots(0), 0)

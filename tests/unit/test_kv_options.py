@@ -68,7 +68,12 @@ def test_a_password_in_a_file(tmp_path: Path) -> None:
         KeyValue(password_file=str(path))
     path.chmod(0o600)
     assert KeyValue(password_file=str(path)).options.password == "secret "
-    path.write_text("\n")
+    for text in ("g\u00e9", "\u043f\u0430\u0440\u043e\u043b\u044c", "\udcff"):
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        said = KeyValue(password_file=str(path)).options.password
+        assert said == KeyValue(password=text).options.password
+        said.encode("latin-1")  # as AUTH compares it
+    path.write_bytes(b"\n")
     with pytest.raises(UsageError, match="no password in its first line"):
         password_in(str(path))
 

@@ -22,6 +22,7 @@ DATABASE_SHIFT = 4  # the rest is the number of its database
 
 IDLE_MAX_S = 12 * 3600  # of an idle timeout: `active` counts seconds modulo 2^16
 _SATURATED_S = 13 * 3600
+_AHEAD_S = 14 * 3600  # nobody is idle for so long: the clock went back, by up to four hours
 _LABELS_MAX = 255
 _TIMES_MAX = 4096  # entries in the table of ages
 
@@ -129,7 +130,8 @@ class Rows:
 
     def idle_s(self, slot: int, now_ms: int) -> int:
         """Seconds since it sent something."""
-        return (now_ms // 1000 - int(self.active[slot])) & 0xFFFF
+        idle = (now_ms // 1000 - int(self.active[slot])) & 0xFFFF
+        return idle if idle <= _AHEAD_S else 0
 
     # --- who is idle --------------------------------------------------------------------------
 
@@ -140,6 +142,9 @@ class Rows:
         """
         active, now_s = self.active[first:last], now_ms // 1000
         idle = np.uint16(now_s & 0xFFFF) - active
+        is_ahead = idle > _AHEAD_S
+        active[is_ahead] = now_s & 0xFFFF
+        idle[is_ahead] = 0
         active[idle > _SATURATED_S] = (now_s - _SATURATED_S) & 0xFFFF
         if not limit_s:
             return np.zeros(0, np.int32)

@@ -76,6 +76,8 @@ class KeyValueOptions:
             )
         if self.password is not None and self.password_file is not None:
             raise UsageError("A password and a file of it are given.", "Give one of the two.")
+        if self.password is not None:  # its bytes, as what a file has
+            self.password = self.password.encode("utf-8", "surrogateescape").decode("latin-1")
         if self.password_file is not None:
             self.password = password_in(self.password_file)
         if self.password == "":
