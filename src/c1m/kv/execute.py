@@ -121,8 +121,10 @@ def run_rows(client: Client, command: Command, rows: Iterable[tuple[bytes, ...]]
                 reply = run(client, command, list(row)) or b""
                 if store.ready:
                     store.waiting.serve(store)
-                if command.is_repeatable:
+                if command.is_repeatable and not reply.startswith(b"-"):
                     answered[row] = reply
+            else:
+                store.statistics.calls[command.name] += 1
             replies.append(reply)
         return replies
     for row in rows:
