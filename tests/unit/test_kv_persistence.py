@@ -160,6 +160,42 @@ def command(draw: random.Random) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+def test_a_single_item_goes_round(directory: Path) -> None:
+    kept = Kept(directory, "always")
+    kept("RPUSH", "list", *range(100))
+    kept("EXPIRE", "list", 1000)
+    for move in (
+        ("LMOVE", "list", "list", "LEFT", "RIGHT"), ("RPOPLPUSH", "list", "list"),
+        ("BLMOVE", "list", "list", "right", "left", 0), ("BRPOPLPUSH", "list", "list", 0),
+    ):  # fmt: skip
+        kept.tick()
+        kept("LTRIM", "list", 0, 0)
+        kept(*move)
+        kept("RPUSH", "list", *range(1, 100))
+        kept(*move)
+    kept.tick()
+    before = kept.contents()
+    kept.close()
+    again = Kept(directory)
+    assert again.contents() == before
+    again.close()
+
+
+def test_a_value_beyond_what_is_allowed_now_comes_back(directory: Path) -> None:
+    kept = Kept(directory, "always")
+    kept("SET", "k", "x" * 5000)
+    kept.tick()
+    kept("APPEND", "k", "x" * 5000)
+    kept.tick()
+    kept.close()
+    store = Store()
+    store.value_max = 6000
+    persistence = Persistence(str(directory), "always")
+    persistence.load(store)
+    persistence.release()
+    assert len(store.databases[0].data[b"k"]) == 10_000 and store.value_max == 6000
+
+
 def test_a_large_value_costs_what_changes(kept: Kept) -> None:
     kept("SADD", "set", *range(100_000))
     kept.tick()

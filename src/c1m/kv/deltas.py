@@ -37,32 +37,36 @@ def _popped(name: bytes) -> Delta:
 
 
 def _drawn(db: Database, args: Args, reply: bytes, key: bytes) -> list[Args]:
-    return [[b"srem", key, *_strings(reply)]]
+    return _with(b"srem", key, reply)
 
 
-def _moved(take: bytes, put: bytes) -> Delta:
-    """The reply went from the first key to the second."""
-
-    def delta(db: Database, args: Args, reply: bytes, key: bytes) -> list[Args]:
-        return [[take, args[1]], [put, args[2], *_strings(reply)]]
-
-    return delta
+def _last_moved(db: Database, args: Args, reply: bytes, key: bytes) -> list[Args]:
+    return _moved(args, b"right", b"left", reply)
 
 
 def _moved_as_said(db: Database, args: Args, reply: bytes, key: bytes) -> list[Args]:
-    take = b"lpop" if args[3].lower() == b"left" else b"rpop"
-    put = b"lpush" if args[4].lower() == b"left" else b"rpush"
-    return _moved(take, put)(db, args, reply, key)
+    return _moved(args, args[3].lower(), args[4].lower(), reply)
+
+
+def _moved(args: Args, source: bytes, target: bytes, reply: bytes) -> list[Args]:
+    """The reply went from the first key to the second."""
+    if args[1] == args[2]:  # taken off and put back one by one, a single item would be no list
+        return [[b"lmove", args[1], args[1], source, target]]
+    take = b"lpop" if source == b"left" else b"rpop"
+    put = b"lpush" if target == b"left" else b"rpush"
+    return [[take, args[1]], *_with(put, args[2], reply)]
 
 
 def _member_moved(db: Database, args: Args, reply: bytes, key: bytes) -> list[Args]:
     return [[b"srem", args[1], args[3]], [b"sadd", args[2], args[3]]]
 
 
-def _strings(reply: bytes) -> list[bytes]:
-    """The bulk strings of a reply: one, an array or a set of them."""
+def _with(name: bytes, key: bytes, reply: bytes) -> list[Args]:
+    """A command with the strings of a reply: one, an array or a set of them. None where they are
+    beyond what is read in one piece: then the key is written whole.
+    """
     array = b"*1\r\n" + reply if reply.startswith(b"$") else b"*" + reply[1:]
-    return next(iter(Requests().feed(array)), [])
+    return [[name, key, *strings] for strings in Requests().feed(array)]
 
 
 _SAME_AGAIN = [
@@ -82,8 +86,8 @@ DELTAS: dict[str, Delta] = {
     "bzpopmin": _popped(b"zpopmin"),
     "bzpopmax": _popped(b"zpopmax"),
     "spop": _drawn,
-    "rpoplpush": _moved(b"rpop", b"lpush"),
-    "brpoplpush": _moved(b"rpop", b"lpush"),
+    "rpoplpush": _last_moved,
+    "brpoplpush": _last_moved,
     "lmove": _moved_as_said,
     "blmove": _moved_as_said,
     "smove": _member_moved,

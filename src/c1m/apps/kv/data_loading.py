@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from c1m.apps.kv.data_directory import corrupted
 from c1m.apps.kv.data_file import SavedFile
 from c1m.clock import Clock
+from c1m.kv.arguments import INT64_MAX
 from c1m.kv.client import Client
 from c1m.kv.commands import TABLE
 from c1m.kv.database import Database
@@ -49,7 +50,8 @@ def load(path: str, store: Store, say: Callable[[str], object], clock: Clock) ->
 
     Raises UsageError for a file that is corrupted; it is not changed.
     """
-    is_collecting = gc.isenabled()
+    is_collecting, value_max = gc.isenabled(), store.value_max
+    store.value_max = INT64_MAX  # what could be written once can be read
     gc.disable()  # it would look at all that is there again and again, and find nothing
     try:
         file = SavedFile(path)
@@ -63,6 +65,7 @@ def load(path: str, store: Store, say: Callable[[str], object], clock: Clock) ->
     except (sqlite3.Error, CorruptData) as why:
         raise corrupted(path, why) from why
     finally:
+        store.value_max = value_max
         if is_collecting:
             gc.enable()
 
