@@ -123,7 +123,7 @@ def test_at_once_and_one_by_one(
         tick = [(s, piece) for s, piece in zip(slots, pieces, strict=True) if s not in ended]
         if not tick:
             continue
-        order = _order(tick)
+        order = _order(tick, quick.clients.states)
         quick.take(tick)
         _one_by_one(plain, order)
         assert _said(quick) == _said(plain)
@@ -134,8 +134,9 @@ def test_at_once_and_one_by_one(
         assert calls[0] == calls[1]
 
 
-def _order(tick: Pieces) -> Pieces:
-    """The order in which pieces are answered: by how they begin, where there are several kinds.
+def _order(tick: Pieces, states: Sequence[int]) -> Pieces:
+    """The order in which pieces are answered: by their clients' states and how they begin, where
+    there are several kinds.
 
     What different connections say in one tick has no order of its own.
     """
@@ -144,6 +145,7 @@ def _order(tick: Pieces) -> Pieces:
 
     if len(tick) < ALIKE_MIN and len(tick[0][1]) < LONG:
         return tick
-    if uniform([piece for _, piece in tick]) is not None:
+    is_one_kind = len({states[slot] for slot, _ in tick}) == 1
+    if is_one_kind and uniform([piece for _, piece in tick]) is not None:
         return tick
-    return [item for group in _alike(tick) or [tick] for item in group]
+    return [item for group in _alike(tick, states) or [tick] for item in group]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, chain, pairwise, repeat
 from operator import itemgetter
@@ -30,15 +30,15 @@ LATER_MAX = 16 << 10  # bytes that come behind a command that waits, until readi
 _slot_of, _text_of = itemgetter(0), itemgetter(1)
 
 
-def _alike(pieces: Pieces) -> Iterable[Pieces]:
-    """Pieces by how they begin; [] where that is of no use, or two are of one connection, whose
-    pieces must stay in order.
+def _alike(pieces: Pieces, states: Sequence[int]) -> Iterable[Pieces]:
+    """Pieces by their connections' states, and how they begin; [] where that is of no use, or two
+    are of one connection, whose pieces must stay in order.
     """
     if len(pieces[0][1]) >= LONG or len(set(map(_slot_of, pieces))) < len(pieces):
         return []
-    groups: dict[bytes, Pieces] = {}
+    groups: dict[tuple[int, bytes], Pieces] = {}
     for item in pieces:
-        groups.setdefault(item[1][:HEAD], []).append(item)
+        groups.setdefault((states[item[0]], item[1][:HEAD]), []).append(item)
     return groups.values() if len(groups) > 1 else []
 
 
@@ -71,7 +71,7 @@ class Intake:
         if len(pieces) < ALIKE_MIN and len(pieces[0][1]) < LONG:
             self._take_each(pieces)
         elif not self._take_alike(pieces):
-            for group in _alike(pieces) or [pieces]:
+            for group in _alike(pieces, self.clients.states) or [pieces]:
                 if group is pieces or len(group) < ALIKE_MIN or not self._take_alike(group):
                     self._take_each(group)
 
