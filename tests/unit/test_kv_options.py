@@ -41,6 +41,7 @@ def test_texts_and_numbers() -> None:
         ({"max_memory": 1, "max_memory_policy": "lru"}, "max_memory_policy is 'lru'"),
         ({"password": "x", "password_file": "y"}, "A password and a file of it are given"),
         ({"password": ""}, "The password is empty"),
+        ({"data": ""}, "The data directory has no name"),
         ({"idle_timeout": "10ms"}, "The idle timeout is below a second"),
         ({"idle_timeout": "13h"}, "too large for idle_timeout"),
         ({"max_value": 100}, "too small for max_value"),

@@ -80,6 +80,8 @@ class KeyValueOptions:
             self.password = self.password.encode("utf-8", "surrogateescape").decode("latin-1")
         if self.password_file is not None:
             self.password = password_in(self.password_file)
+        if self.data == "":
+            raise UsageError("The data directory has no name.", "Give one, or leave it out.")
         if self.password == "":
             raise UsageError("The password is empty.", "Give one, or leave it out.")
         if self.idle_timeout is not None and 0 < self.idle_timeout < NS_PER_S:
