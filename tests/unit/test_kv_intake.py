@@ -72,6 +72,12 @@ def open_intake(intake: Intake) -> Intake:
     return intake
 
 
+@pytest.mark.parametrize("rest", [b"*x\r\n", b'ECHO "\r\n', b"*1\r\n$x\r\n"])
+def test_what_follows_quit_is_not_refused(intake: Intake, rest: bytes) -> None:
+    intake.take([(1, AUTH), (1, b"PING\r\nQUIT\r\n" + rest)])
+    assert heard(intake, 1) == b"+OK\r\n+PONG\r\n+OK\r\n"
+
+
 def test_who_is_killed_gets_nothing_any_more(open_intake: Intake) -> None:
     intake = open_intake
     store, ids = intake.store, intake.store.rows.id_of

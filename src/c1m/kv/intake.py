@@ -201,7 +201,8 @@ class Intake:
             if client.is_closing:
                 break
         requests = self.unfinished.get(slot)
-        if requests is not None and requests.error is not None and client.later is None:
+        is_open = client.later is None and not client.is_closing
+        if is_open and requests is not None and requests.error is not None:
             out.append(error(requests.error))
             client.is_closing = True
         self.clients.settle(client)
