@@ -26,7 +26,7 @@ TESTS_LEAST = 20
 @pytest.mark.timeout(300)
 def test_twenty_thousand_commands(capsys: pytest.CaptureFixture[str]) -> None:
     program("redis-server", "redis-server")
-    status = run.main(["--commands", "20000", "--seed", "sample"])
+    status = run.main(["--commands", "20000", "--streams", "2000", "--seed", "sample"])
     said = capsys.readouterr().out
     assert status == 0, said
     assert "0 differences" in said

@@ -83,9 +83,10 @@ class Player:
     _marks: int = 0
 
     def __post_init__(self) -> None:
-        self._control = self._pair()
+        self._control = self.pair()
 
-    def _pair(self) -> Pair:
+    def pair(self) -> Pair:
+        """A new connection to each."""
         return Pair(Connection(self.their_path), Connection(self.our_path))
 
     def close(self) -> None:
@@ -104,7 +105,7 @@ class Player:
                 after += len(group)
                 pair = self._pairs.get(group[0].connection)
                 if pair is None:
-                    pair = self._pairs[group[0].connection] = self._pair()
+                    pair = self._pairs[group[0].connection] = self.pair()
                 try:
                     self._group(pair, group, after)
                 except Unanswered as why:
@@ -116,7 +117,7 @@ class Player:
             for pair in self._pairs.values():
                 pair.close()
             self._pairs.clear()
-            self._settle()
+            self.settle()
         return None
 
     def _group(self, pair: Pair, group: Sequence[Unit], after: int) -> None:
@@ -138,7 +139,7 @@ class Player:
         pair.ours.send(data)
         said: tuple[bytes, bytes]
         if is_open:
-            self._settle()
+            self.settle()
             said = self._arrived(pair)
             pair.is_blocked = kind == "block" and pair.queue is None and not any(said)
         else:
@@ -150,7 +151,7 @@ class Player:
             self._compare(commands, runs, said, where)
         self._hear_others(pair, where, commands[-1])
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """All that was sent before this has been carried out, and its replies are on their way."""
         for side in (self._control.theirs, self._control.ours):
             side.ask(b"PING")
@@ -169,7 +170,7 @@ class Player:
         others = [(n, p) for n, p in self._pairs.items() if p.is_blocked or p.is_told]
         if not others:
             return
-        self._settle()
+        self.settle()
         for number, pair in others:
             if pair is speaker:
                 continue

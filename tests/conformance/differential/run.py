@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 from ..obtaining import CannotBeHad
 from .playing import Difference, Player, text
@@ -15,6 +16,7 @@ from .sequences import Generator, Unit, shapes
 from .servers import Connection, servers
 from .shapes import BLOCKING, SCANNING, SHAPES, SUBSCRIBING, TIMED
 from .shrinking import shrunk
+from .streams import differing, stream
 
 SEQUENCE_SIZE = 1000  # commands
 
@@ -29,6 +31,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--differences", type=int, default=1, help="of different commands: stop then"
     )
+    parser.add_argument("--streams", type=int, default=20_000, help="that break the protocol")
     parser.add_argument("--data", action="store_true", help="c1m keeps its data in a directory")
     parser.add_argument("--engine", default="auto", help="of c1m's server")
     parser.add_argument("--without", action="append", default=[], metavar="COMMAND")
@@ -64,14 +67,30 @@ def _run(asked: argparse.Namespace, their_path: Path, our_path: Path) -> int:
         if time.monotonic() - told > 10:
             told = time.monotonic()
             print(f"{player.commands:,} commands, {len(seen)} differences", file=sys.stderr)
-    player.close()
     taken = time.monotonic() - began
+    seen |= _streams(player, asked.seed, asked.streams)
+    player.close()
     print(
         f"{player.commands:,} commands in {number - asked.first:,} sequences, {taken:.0f} s: ",
         end="",
     )
     print(f"{len(seen)} differences" if seen else "0 differences")
     return int(bool(seen))
+
+
+def _streams(player: Player, seed: str, count: int) -> set[str]:
+    """Streams that break the protocol: those that are not answered the same."""
+    draw, found = Random(seed), set[str]()
+    for _ in range(count):
+        said = stream(draw)
+        if difference := differing(player, said, draw.randrange(len(said) + 1)):
+            print(f"A stream: {said!r}\n    redis: {difference[0]}\n    c1m:   {difference[1]}")
+            found.add(repr(said))
+            if len(found) == 10:
+                break
+    print(f"{count:,} streams: ", end="")
+    print(f"{len(found)} differences")
+    return found
 
 
 def _tell(player: Player, units: list[Unit], found: Difference, seed: str) -> None:

@@ -21,6 +21,7 @@ class Connection:
     """A stream to a server: what is said goes at once, what comes is taken as bytes."""
 
     def __init__(self, path: Path) -> None:
+        self.has_ended = False  # as far as `now` has seen
         self._sock = socket.socket(socket.AF_UNIX)
         self._sock.settimeout(PATIENCE_S)
         self._sock.connect(str(path))
@@ -48,8 +49,12 @@ class Connection:
         got = bytearray()
         self._sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
-            while piece := self._sock.recv(1 << 18):
-                got += piece
+            try:
+                while piece := self._sock.recv(1 << 18):
+                    got += piece
+                self.has_ended = True
+            except ConnectionResetError:
+                self.has_ended = True
         self._sock.settimeout(PATIENCE_S)
         return bytes(got)
 
