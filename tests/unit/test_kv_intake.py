@@ -7,7 +7,7 @@ import pytest
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.kv.clients import Clients
-from c1m.kv.intake import Intake
+from c1m.kv.intake import REPLIES_MAX, Intake
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import command
 
@@ -105,3 +105,40 @@ def test_who_is_killed_while_it_goes_on_does_nothing_more(open_intake: Intake) -
     intake.take([(0, b"LPUSH q item\r\n" + killing)])
     intake.go_on()
     assert b"k" not in intake.store.databases[0].data
+
+
+@pytest.mark.parametrize("mixed", [b"", b"PING\r\n"])
+@pytest.mark.parametrize("name", [b"GET", b"get", b"Get", b"LRANGE"])
+def test_who_asks_for_much_goes_on_when_it_has_taken_it(
+    open_intake: Intake, mixed: bytes, name: bytes
+) -> None:
+    intake, store = open_intake, open_intake.store
+    intake.take([(0, command(b"SET", b"k", b"x" * 1_000_000))])
+    intake.take([(0, command(b"RPUSH", b"list", *[b"x" * 999] * 1000))])
+    store.out.take()
+    asks = command(name, b"list", b"0", b"-1") if name == b"LRANGE" else command(name, b"k")
+    intake.take([(1, mixed + asks * 100), (1, b"PING\r\n")])
+    sizes, is_ready = [len(heard(intake, 1))], False
+    assert sizes[0] > REPLIES_MAX
+    for _ in range(40):
+        intake.look_at_owed(lambda slot: is_ready)  # noqa: B023
+        intake.go_on()
+        is_ready = not is_ready
+        sizes.append(len(heard(intake, 1)))
+        if sum(sizes) > 50_000_000 and not store.out.closing:
+            intake.end([1, 2])
+    assert max(sizes) < REPLIES_MAX + 1_100_000
+    one = 1_000_012 if name != b"LRANGE" else 7 + 1000 * 1007
+    assert sum(sizes) == 100 * one + 7 + (7 if mixed else 0)
+    assert store.out.closing == [2, 1]
+    assert not intake.owed and not store.waiting.unblocked
+
+
+def test_who_is_owed_much_and_leaves_is_forgotten(open_intake: Intake) -> None:
+    intake = open_intake
+    intake.take([(0, command(b"SET", b"k", b"x" * 1_000_000))])
+    intake.take([(1, command(b"GET", b"k") * 100)])
+    intake.clients.forget(np.array([1], np.int32))
+    intake.forget([1])
+    intake.look_at_owed(lambda slot: True)
+    assert not intake.owed and not intake.store.waiting.unblocked and not intake.clients.kept

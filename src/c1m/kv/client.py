@@ -22,6 +22,7 @@ class Client:
     is_stale = False  # a watched key was changed: EXEC does nothing
     is_broken = False  # a queued command was refused: EXEC is, too
     is_closing = False  # after its replies
+    has_ended = False  # it sends no more: it is closed when it has got its replies
     in_transaction = False  # EXEC runs its commands: nothing may block
     is_guest = False  # it must say AUTH first
     is_monitor = False  # it sees all commands

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, chain, pairwise, repeat
 from operator import itemgetter
@@ -26,6 +26,9 @@ LONG = 256  # bytes: a pipeline, probably
 HEAD = 12  # bytes of a piece: its number of arguments and the command's name
 SUBSCRIBE = {b"SUBSCRIBE", b"subscribe"}
 LATER_MAX = 16 << 10  # bytes that come behind a command that waits, until reading stops
+LARGE_REPLY = 4096  # bytes: smaller ones to what a piece asks for are no danger
+REPLIES_MAX = 8 << 20  # bytes of larger ones: then a client waits until it has taken them
+ROWS_MAX = 64  # commands of one connection whose replies are all made before they are looked at
 
 _slot_of, _text_of = itemgetter(0), itemgetter(1)
 
@@ -53,6 +56,7 @@ class Intake:
         self._anyone = Client(-1, self.store)  # who asks for what all may ask for
         self.paused: list[int] = []  # slots to read no longer from
         self.resumed: list[int] = []  # and to read from again
+        self.owed: list[Client] = []  # they go on when they have taken their replies
         self._guests = RequestBounds(is_guest=True)
         self.store.settings.effects["proto-max-bulk-len"] = self._bound
         self.store.settings.effects["client-query-buffer-limit"] = self._bound_request
@@ -140,6 +144,7 @@ class Intake:
             command is None or not command.is_of_data
             or (count != command.arity and (command.arity > 0 or count < -command.arity))
             or (self.store.journal is not None and command.is_write)
+            or (not command.is_write and max(found.counts or (1,)) > ROWS_MAX)
         ):  # fmt: skip
             return None
         self._anyone.protocol = protocol
@@ -183,8 +188,8 @@ class Intake:
             self.unfinished[client.slot] = requests
 
     def _run(self, client: Client, commands: Iterable[Args]) -> None:
-        """Run commands of a client, until one waits."""
-        slot = client.slot
+        """Run commands of a client, until one waits, or until there is much for it to take."""
+        slot, size = client.slot, 0
         out, journal = self.store.out.of(slot), self.store.journal
         left = iter(commands)
         for args in left:
@@ -196,6 +201,12 @@ class Intake:
                     journal.has_written = False
                 if client.is_closing:
                     break
+                if len(reply) > LARGE_REPLY:
+                    size += len(reply)
+                    if size > REPLIES_MAX:
+                        client.later = list(left)
+                        self.owed.append(client)
+                        break
             elif client.later is not None:
                 client.later.extend(left)
             if client.is_closing:
@@ -208,6 +219,23 @@ class Intake:
         self.clients.settle(client)
         if client.is_closing:
             self.store.out.closing.append(slot)
+
+    def look_at_owed(self, has_room: Callable[[int], bool]) -> None:
+        """Those who have taken their replies go on with the next `go_on`."""
+        owed, self.owed = self.owed, []
+        for client in owed:
+            if self.clients.kept.get(client.slot) is client:  # else it has ended
+                ready = self.store.waiting.unblocked if has_room(client.slot) else self.owed
+                ready.append(client)
+
+    def end(self, slots: list[int]) -> None:
+        """These send no more: they are closed behind their replies."""
+        owed = {client.slot: client for client in self.owed}
+        for slot in slots:
+            if slot in owed:
+                owed[slot].has_ended = True
+            else:
+                self.store.out.closing.append(slot)
 
     def go_on(self) -> int | None:
         """Clients whose wait has ended go on. When (in Unix time) the next wait ends by itself."""
@@ -224,6 +252,8 @@ class Intake:
                     self.resumed.append(kept.slot)
                 kept.later_size = 0
                 self._run(kept, later or ())
+                if kept.has_ended and kept.later is None:
+                    self.store.out.closing.append(kept.slot)
         return waiting.next_ms()
 
     def forget(self, slots: list[int]) -> None:

@@ -22,6 +22,7 @@ from c1m.protocols.resp.replies import NULLS, OK, bulk
 Replies = list[bytes]  # one for each command
 Form = Callable[[Database, int, list[Column]], "Replies | None"]
 
+SUM_MAX = 8 << 20  # bytes of values that are not copied all at once
 _SHORT = 1024  # bytes: values whose replies' heads are made already
 _HEADS = [b"$%d\r\n" % size for size in range(_SHORT)]
 _STRINGS = {bytes}
@@ -63,12 +64,12 @@ def get(db: Database, protocol: int, columns: list[Column]) -> Replies | None:
         return None
     values: list[Any] = list(map(db.data.get, keys))
     kinds = set(map(type, values))
-    if kinds == _STRINGS:
-        if max(map(len, values)) < _SHORT:
-            return [_HEADS[len(value)] + value + b"\r\n" for value in values]
-        return list(map(bulk, values))
+    if kinds == _STRINGS and max(map(len, values)) < _SHORT:
+        return [_HEADS[len(value)] + value + b"\r\n" for value in values]
     nil = NULLS[protocol]
     if kinds <= {bytes, bytearray, type(None)}:
+        if sum(len(value) for value in values if value is not None) > SUM_MAX:
+            return None
         return [nil if value is None else bulk(value) for value in values]
     return None
 

@@ -25,6 +25,7 @@ from c1m.server.server import App, CloseBatch, OpenBatch, Server
 from c1m.units import NS_PER_MS, NS_PER_S, format_bytes, format_number_of
 
 NEVER_NS = 1 << 62
+OWED_NS = 5 * NS_PER_MS  # how often those are looked at who have much to take
 MEMORY_TOLERANCE = 1.1  # what is loaded is weighed anew, with another result
 
 
@@ -148,6 +149,10 @@ class KeyValue(App):
             if due_ns <= now_ns:
                 self.store.end_pause()
                 due_ns = NEVER_NS
+        if self.intake.owed:
+            unsent = server.engine.unsent
+            self.intake.look_at_owed(lambda slot: unsent(slot) < server.outbox_high)
+            due_ns = min(due_ns, now_ns + OWED_NS)
         if waiting.unblocked or waiting.has_times:
             due_ms = self.intake.go_on()
             if due_ms is not None:
@@ -211,7 +216,7 @@ class KeyValue(App):
         self._forget(batch.slots.tolist())
 
     def on_eof(self, slots: Slots, server: Server) -> None:
-        self.store.out.closing += slots.tolist()
+        self.intake.end(slots.tolist())
 
     def _forget(self, slots: list[int]) -> None:
         self.clients.forget(np.unique(slots).astype(np.int32))
