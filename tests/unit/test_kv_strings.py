@@ -130,6 +130,7 @@ def test_counting(session: Session) -> None:
         ("123456789012345678901234567890", "0.5", "123456789012345678899921813504"),
         ("1.", "+1", "2"),
         (".5", "-.5e0", "0"),
+        ("0x10", "-0x1.8p-1", "15.25"),
     ],
 )
 def test_counting_in_long_doubles(session: Session, start: str, step: str, total: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 import numpy as np
@@ -13,7 +12,10 @@ INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 INTEGER_MAX = 20  # characters of the longest
 LONG_EXPONENT_MAX = 4931  # decimal, of a long double
 
-_FLOAT = re.compile(rb"[+-]?(?:inf(?:inity)?|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)", re.I)
+DECIMAL = re.compile(
+    rb"[+-]?(?:inf(?:inity)?|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e([+-]?[0-9]+))?)", re.I
+)
+HEX = re.compile(rb"[+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p([+-]?[0-9]+))?", re.I)
 
 
 def integer(text: bytes, error: bytes = NOT_AN_INTEGER) -> int:
@@ -40,20 +42,12 @@ def is_integer(text: bytes) -> bool:
     return True
 
 
-def real(text: bytes, error: bytes = NOT_A_FLOAT) -> float:
-    """A float, infinities included. Raises CommandError with `error` for anything else."""
-    if _FLOAT.fullmatch(text):
-        number = float(text)
-        if math.isfinite(number) or b"n" in text.lower():  # else it is out of range
-            return number
-    raise CommandError(error)
-
-
 def long_real(text: bytes, error: bytes = NOT_A_FLOAT) -> np.longdouble:
     """The same as C's long double, which INCRBYFLOAT and HINCRBYFLOAT count in."""
-    if _FLOAT.fullmatch(text) and len(text) < 256:
-        exponent = text.lower().partition(b"e")[2]
-        if abs(int(exponent or b"0")) + len(text) <= LONG_EXPONENT_MAX:  # or it would be inf, or 0
+    match = DECIMAL.fullmatch(text) or HEX.fullmatch(text)
+    if match and len(text) < 256:
+        exponent = abs(int(match[1] or b"0"))
+        if exponent + len(text) <= LONG_EXPONENT_MAX:  # or it would be inf, or 0
             return np.longdouble(text.decode())
     raise CommandError(error)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 import re
 
+from c1m.kv.arguments import DECIMAL, HEX
 from c1m.kv.errors import NOT_A_FLOAT, CommandError
 from c1m.kv.sorted_set import SortedSet
 
 NO_SCORE_BOUND = b"ERR min or max is not a float"
 NO_LEX_BOUND = b"ERR min or max not valid string range item"
 
-_DECIMAL = re.compile(
-    rb"[+-]?(?:inf(?:inity)?|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)", re.I
-)
-_HEX = re.compile(rb"[+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p[+-]?[0-9]+)?", re.I)
 _HAS_DIGIT = re.compile(rb"[^e]*[1-9]", re.I)  # other than 0, in front of the exponent
 
 ScoreBound = tuple[float, bool]  # the bool: it is outside itself
@@ -56,9 +53,9 @@ def lex_bound(text: bytes) -> LexBound:
 
 def _number(text: bytes) -> float | None:
     """None: it is none."""
-    if _DECIMAL.fullmatch(text):
+    if DECIMAL.fullmatch(text):
         return float(text)
-    if _HEX.fullmatch(text):
+    if HEX.fullmatch(text):
         try:
             return float.fromhex(text.decode())
         except OverflowError:

@@ -6,12 +6,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from itertools import islice
 
-from c1m.kv.arguments import integer, real
+from c1m.kv.arguments import integer
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.database import Database
 from c1m.kv.errors import SYNTAX, WRONG_TYPE, CommandError
 from c1m.kv.members import Members
+from c1m.kv.scores import score_of
 from c1m.kv.sorted_set import SortedSet
 from c1m.protocols.resp.replies import NULLS, array, bulk
 from c1m.protocols.resp.replies import integer as number
@@ -112,6 +113,8 @@ def _in_order(db: Database, key: bytes, options: SortOptions) -> list[bytes]:
         return []
     if not isinstance(value, deque | Members | SortedSet):
         raise CommandError(WRONG_TYPE)
+    if isinstance(value, SortedSet):
+        value.was_large = True  # Redis converts it for this
     by, is_alpha = options.by, options.is_alpha
     members = value.members() if isinstance(value, SortedSet) else list(value)
     if options.is_kept:
@@ -120,12 +123,18 @@ def _in_order(db: Database, key: bytes, options: SortOptions) -> list[bytes]:
         by, is_alpha = None, True  # a set has no order: what is stored gets one
     weights = members if by is None else [_look_up(db, by, member) for member in members]
     if not is_alpha:
-        scores = [0.0 if not text else real(text.lstrip(), NOT_A_SCORE) for text in weights]
+        scores = [_score(text) for text in weights]
         order = sorted(zip(scores, members, strict=True), reverse=options.descends)
         return [member for _, member in order]
     ranks = [(text is not None, text or b"") for text in weights]
     places = sorted(range(len(members)), key=ranks.__getitem__, reverse=options.descends)
     return [members[place] for place in places]
+
+
+def _score(text: bytes | None) -> float:
+    """As C reads it: up to a zero byte, behind blanks; what is not there is 0."""
+    said = (text or b"").partition(b"\0")[0].lstrip()
+    return score_of(said, NOT_A_SCORE) if said else 0.0
 
 
 def _look_up(db: Database, pattern: bytes, member: bytes) -> bytes | None:
