@@ -24,7 +24,9 @@ def redis(where: Path, *options: str) -> Iterator[None]:
         raise CannotBeHad("redis-server is not installed; try: apt-get install redis-server")
     path = where / "redis.sock"
     command = [program, "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
-    with _running([*command, "--dir", str(where), *options], where, path.exists):
+    # SORT ALPHA would go by the language's order.
+    command = ["env", "LC_ALL=C", *command, "--dir", str(where), *options]
+    with _running(command, where, path.exists):
         yield
 
 

@@ -20,7 +20,7 @@ KEYS = {kind: [f"{kind}{number}".encode() for number in range(4)] for kind in "s
 ANY_KEY = [key for kind in "shltz" for key in KEYS[kind]]
 NEVER_WRITTEN = b"none"
 
-_TOKEN = re.compile(r"\)\+|[\[\]()<>|]|\{[^}]*\}|[^\s\[\]()<>|{}]+")
+_TOKEN = re.compile(r"\)\+|[\[\]()<>|]|\{[^}]*\}|(?:->|[^\s\[\]()<>|{}])+")
 
 
 def compiled(shape: str) -> Maker:
@@ -144,14 +144,14 @@ def key_of(kind: str, draw: Random) -> bytes:
     return draw.choice(KEYS[kind] if draw.random() < 0.93 else ANY_KEY)
 
 
-TEXTS = [b"", b"a", b"b", b"abc", b"Hello World", b"\x00\xff\r\n\x80", b"3.0", b"10", b"-7", b"0",
+TEXTS = [b"", b"a", b"b", b"abc", b"Hello World", b"v\x00\xff\r\n\x80", b"3.0", b"10", b"-7", b"0",
          b"9223372036854775807", b"-9223372036854775808", b"1e3", b"3.5", b"007", b" 1",
          b"12345678901234567890", b"\xc3\xa9", b"x" * 44, b"y" * 45, b"z" * 64, b"w" * 65,
          b"2"]  # fmt: skip
 NUMBERS = [b"0", b"1", b"2", b"-1", b"3", b"10", b"-5", b"100", b"9223372036854775807",
            b"-9223372036854775808", b"9223372036854775806", b"1000000007"]  # fmt: skip
 REALS = [b"0", b"1", b"-1", b"1.5", b"0.1", b"-0.25", b"1e3", b"3.14159265358979", b"1e-7",
-         b"5e20", b"-0", b"100000000000000000000", b"1e16", b"123456789.123",
+         b"5e20", b"100000000000000000000", b"1e16", b"123456789.123",
          b"0.30000000000000004"]  # fmt: skip
 SCORES = [*REALS[:9], b"2", b"3", b"4", b"5", b"10", b"inf", b"-inf", b"+inf", b"1e16", b"1e17",
           b"2.5", b"1.7976931348623157e308", b"4.9e-300", b"9007199254740993"]  # fmt: skip
@@ -202,7 +202,7 @@ def _one_of(choices: list[bytes]) -> Callable[[Random], bytes]:
 
 def _text(draw: Random) -> bytes:
     if draw.random() < 0.02:
-        return draw.randbytes(draw.choice([100, 1000, 9000]))
+        return b"r" + draw.randbytes(draw.choice([100, 1000, 9000]))
     return draw.choice(TEXTS)
 
 
@@ -219,6 +219,7 @@ DRAWN: dict[str, Callable[[Random], bytes]] = {
     "step": _number(-100, 100),
     "index": _number(-8, 8),
     "count": _number(0, 6),
+    "number": _number(0, 4),
     "minus": _number(-6, -1),
     "some": _number(1, 6),
     "offset": _number(0, 40),

@@ -24,14 +24,9 @@ RARE = {
 }
 # The order of what UNSUBSCRIBE ends is drawn, and GETKEYS takes numbers that no command takes.
 UNSPOILT = ("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "COMMAND GETKEYS")
-# Settings that sequences change, and what each begins with.
-DEFAULTS = {
-    "hash-max-listpack-entries": "512",
-    "hash-max-listpack-value": "64",
-    "set-max-intset-entries": "512",
-    "zset-max-listpack-entries": "128",
-    "zset-max-listpack-value": "64",
-}
+# Settings that sequences change, and what each begins with. Not those of sets and sorted sets: of
+# these, c1m remembers under the settings of a start only that they were large once.
+DEFAULTS = {"hash-max-listpack-entries": "512", "hash-max-listpack-value": "64"}
 LISTENER = 9  # the connection that hears of changes to keys
 
 

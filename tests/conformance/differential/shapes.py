@@ -187,6 +187,21 @@ SHAPES: dict[str, str] = {
         ZRANGE {=z} 0 -1 WITHSCORES ; ZRANDMEMBER {=z} {minus} [WITHSCORES]
         OBJECT ENCODING {z}
     """,
+    "sorting": """
+        *3 RPUSH {l} ({number})+
+        RPUSH {l} ({e})+
+        SET {s} {number}
+        HSET {h} f1 {number}
+        SADD {t} ({number})+
+        ZADD {z} ({score} {number})+
+        SORT {l} [LIMIT {index} {index}] [ASC|DESC] [STORE {l}]
+        SORT <{l}|{t}|{z}> [LIMIT {index} {index}] [ASC|DESC] ALPHA [STORE {l}]
+        SORT <{l}|{t}|{z}> BY <s*|h*->f1|z*|none*> [LIMIT {count} {count}] [GET #] [DESC]
+        SORT {l} BY s* [GET #] [GET s*] [GET h*->f1] [STORE {l}]
+        SORT {x} BY nosort [LIMIT {count} {count}] [GET #] [GET s*] [DESC]
+        SORT_RO {l} [BY s*] [LIMIT {index} {index}] [ASC|DESC]
+        LRANGE {l} 0 -1
+    """,
     "lexical": """
         *5 ZADD {x} (0 {m})+
         ZREM {x} ({m})+
