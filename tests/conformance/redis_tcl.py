@@ -18,9 +18,9 @@ from .protocol import Outcome, Result
 
 _TYPES = "string incr hash list list-2 list-3 set zset"
 _OTHERS = """
-keyspace expire scan multi sort dump bitops bitfield pubsub pubsubshard protocol querybuf auth quit info
-info-command introspection introspection-2 slowlog latency-monitor maxmemory limits networking other
-wait
+keyspace expire scan sort dump multi bitops bitfield pubsub pubsubshard protocol querybuf auth quit
+info info-command introspection introspection-2 slowlog latency-monitor maxmemory limits networking
+other wait
 """
 UNITS = [
     *(f"unit/type/{name}" for name in _TYPES.split()),
