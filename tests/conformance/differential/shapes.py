@@ -253,7 +253,7 @@ BLOCKING = """
     BZMPOP 0 {keys:z} <MIN|MAX> [COUNT {count}]
     BLPOP {k} -1
     BRPOP {l} x
-    BZPOPMIN {z} 1e400
+    BZPOPMIN {z} 1e300
     BLPOP ({l})+ 1000
     BZPOPMAX ({z})+ 1000.5
 """
