@@ -148,3 +148,13 @@ def test_large_values_are_weighed_by_a_few_members() -> None:
     assert value_weight(value) == value_weight(value, 0)
     assert value_weight(b"x" * 1_000) == 1_033
     assert ENTRY > 0
+
+
+def test_any_number_of_samples_holds_nobody_up() -> None:
+    session = Session()
+    for name, value in (("samples", (1 << 31) - 1), ("policy", "allkeys-lru")):
+        assert session("CONFIG", "SET", f"maxmemory-{name}", value) == "OK"
+    assert session("CONFIG", "SET", "maxmemory", 1) == "OK"
+    assert session("SET", "k", "v") == "OK"
+    session("GET", "k")
+    assert session("DBSIZE") == 0

@@ -13,6 +13,7 @@ from c1m.kv.weights import Sum, Weights
 
 SLICE = 100  # keys evicted in one go: about half a millisecond
 SAMPLES = 5  # keys of which one is evicted: Redis's maxmemory-samples
+SAMPLES_MAX = 64  # more make the choice no better, and take their time at each eviction
 POLICIES = (
     "noeviction", "allkeys-lru", "allkeys-random", "volatile-lru", "volatile-random",
     "volatile-ttl",
@@ -68,7 +69,7 @@ class Memory:
 
     def set_samples(self, samples: int) -> None:
         """How many keys are drawn to evict one of them."""
-        self.samples = samples
+        self.samples = min(samples, SAMPLES_MAX)
 
     def _note(self, db: Database, key: bytes, event: bytes, kind: str) -> None:
         """A listener of changes."""
