@@ -77,3 +77,17 @@ def test_the_key_where_it_stores_is_a_key_of_the_command(run: Session) -> None:
         b"y",
     ]
     assert run("COMMAND", "GETKEYS", "SORT", "list", "LIMIT", 0, "STORE") == [b"list"]
+
+
+def test_weights_are_read_as_c_reads_them() -> None:
+    """Up to a zero byte, behind blanks, in any form of strtod(); nothing is 0."""
+    session = Session()
+    session("RPUSH", "l", "a", "b", "c", "d")
+    session("MSET", "w_a", " 0x10", "w_b", "\0no number", "w_c", "2\0", "w_d", "-1e1")
+    assert session("SORT", "l", "BY", "w_*") == [b"d", b"b", b"c", b"a"]
+    session("SET", "w_a", " ")
+    refused = Refused("ERR One or more scores can't be converted into double")
+    assert session("SORT", "l", "BY", "w_*") == refused
+    session("ZADD", "z", 1, "a")
+    session("SORT", "z", "ALPHA")
+    assert session("OBJECT", "ENCODING", "z") == b"skiplist"

@@ -133,8 +133,8 @@ def _in_order(db: Database, key: bytes, options: SortOptions) -> list[bytes]:
 
 def _score(text: bytes | None) -> float:
     """As C reads it: up to a zero byte, behind blanks; what is not there is 0."""
-    said = (text or b"").partition(b"\0")[0].lstrip()
-    return score_of(said, NOT_A_SCORE) if said else 0.0
+    said = (text or b"").partition(b"\0")[0]
+    return score_of(said.lstrip(), NOT_A_SCORE) if said else 0.0  # blanks alone are refused
 
 
 def _look_up(db: Database, pattern: bytes, member: bytes) -> bytes | None:
