@@ -22,8 +22,9 @@ RARE = {
     **dict.fromkeys([b"ZDIFFSTORE", b"ZMPOP", b"LMPOP", b"GETDEL", b"CLIENT", b"CONFIG"], 0.3),
     **dict.fromkeys([b"PERSIST", b"EXPIRE", b"PEXPIREAT"], 0.5),
 }
-# The order of what UNSUBSCRIBE ends is drawn, and GETKEYS takes numbers that no command takes.
-UNSPOILT = ("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "COMMAND GETKEYS")
+# The order of what UNSUBSCRIBE ends is drawn, GETKEYS takes numbers that no command takes, and SORT
+# of a set by what is no pattern leaves it in an order of the server's own.
+UNSPOILT = ("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "COMMAND GETKEYS", "SORT")
 # Settings that sequences change, and what each begins with. Not those of sets and sorted sets: of
 # these, c1m remembers under the settings of a start only that they were large once.
 DEFAULTS = {"hash-max-listpack-entries": "512", "hash-max-listpack-value": "64"}
