@@ -290,4 +290,4 @@ def _plain(score: float) -> bytes:
 
 def _compact(score: float) -> bytes:
     """As Redis keeps it in a listpack: integers with all their digits."""
-    return b"%d" % score if abs(score) < 1 << 62 and score.is_integer() else _plain(score)
+    return b"%d" % score if abs(score) <= 1 << 62 and score.is_integer() else _plain(score)
