@@ -58,7 +58,7 @@ def stream(draw: Random) -> bytes:
     """A few pieces, in every second of which some bytes are wrong."""
     made = bytearray().join(draw.choices(PIECES, k=draw.randint(1, 5)))
     for _ in range(draw.randint(1, 3) if draw.random() < 0.5 else 0):
-        at = draw.randrange(len(made))
+        at = draw.randrange(len(made) + 1)
         made[at : at + draw.randint(0, 1)] = bytes(draw.choices(MARKS, k=draw.randint(0, 1)))
     return bytes(made)
 
