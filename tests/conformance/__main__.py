@@ -53,6 +53,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def main(words: Sequence[str]) -> int:
     """0 where nothing failed that passes on asyncio's own loop."""
+    # Its workers and servers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("conformance: ended by SIGTERM"))
     if words[:1] == ["packages"]:
         return packages.main(words[1:])
     if words[:1] == ["redis-differential"]:
@@ -62,8 +64,6 @@ def main(words: Sequence[str]) -> int:
     if words[:1] == ["kv-crash"]:
         return kv_crash.main(words[1:])
     asked = arguments(words)
-    # Its workers end with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("conformance: ended by SIGTERM"))
     version = obtaining.version_of(asked.python)
     rows: list[Row] = []
     for name in asked.suites or SUITES:
