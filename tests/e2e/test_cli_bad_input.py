@@ -122,7 +122,7 @@ def test_bad_input(tmp_path: Path, arguments: tuple[str, ...], said: str) -> Non
         (("serve", "echo"), "--listen"),
         (("bogus",), "bogus"),
         (("report",), "RECORD"),
-        (("serve",), "Choose from: echo, or MODULE:NAME. Try"),
+        (("serve",), "Choose from: echo, kv, or MODULE:NAME. Try"),
         (("report", "a", "b"), "unexpected extra argument (b). Try"),
     ],
 )

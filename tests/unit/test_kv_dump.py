@@ -25,7 +25,10 @@ def test_values_come_back(words: tuple[object, ...]) -> None:
     assert run("RESTORE", "new", 500, dumped) == "OK"
     found = run.clients[0].db.find(b"new")
     assert (type(found), run("TYPE", "new")) == (type(value), run("TYPE", "k"))
-    assert run("DUMP", "new") == dumped
+    if isinstance(value, set):  # whose order is not kept
+        assert found == value
+    else:
+        assert run("DUMP", "new") == dumped
     assert run("PTTL", "new") == 500
     assert run("RESTORE", "k", 1, dumped, "REPLACE", "ABSTTL") == "OK"  # long ago
     assert run("EXISTS", "k") == 0

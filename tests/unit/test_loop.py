@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c1m.engine.contract import EventBatch
+from c1m.engine.contract import NOTHING, EventBatch, Pieces
 from c1m.engine.ragged import Ragged
 from c1m.loop import Handlers, Loop, frozen_heap, stopped_by_signals
 from c1m.testing.manual_clock import ManualClock
@@ -31,10 +31,13 @@ class Engine:
     def __init__(self, clock: ManualClock, *batches: EventBatch) -> None:
         self.clock, self.batches = clock, list(batches)
         self.waits: list[int] = []
+        self.pieces: Pieces = []  # what it has as Python's bytes
         self.wakes = self.ends = 0
 
-    def wait(self, timeout_ns: int) -> EventBatch:
+    def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         self.waits.append(timeout_ns)
+        if pieces is not None:
+            pieces += self.pieces
         if self.batches:
             return self.batches.pop(0)
         self.clock.advance(timeout_ns)
@@ -55,7 +58,7 @@ def made(*batches: EventBatch, handlers: Handlers | None = None) -> tuple[Loop, 
 
 def test_each_kind_goes_to_its_handler_in_the_order_in_which_they_are_listed() -> None:
     called: list[tuple[str, int]] = []
-    names = [field.name for field in fields(Handlers)]
+    names = [field.name for field in fields(Handlers) if field.name != "pieces"]
 
     def handler(name: str) -> Any:
         return lambda *arguments: called.append((name, len(arguments)))
@@ -66,6 +69,21 @@ def test_each_kind_goes_to_its_handler_in_the_order_in_which_they_are_listed() -
     with_more = {"opened", "failed", "data", "closed"}
     expected = [(name, 2 if name in with_more else 1) for name in names]
     assert called == [*expected, ("timer", 1)]
+
+
+def test_pieces_come_before_all_else() -> None:
+    called: list[Any] = []
+    handlers = Handlers(
+        pieces=lambda pieces: called.append(list(pieces)),
+        data=lambda slots, data: called.append(data.pieces()),
+    )
+    batch = EventBatch(data_slots=SLOTS, data=Ragged.of([b"x"]), is_plain=True)
+    loop, engine = made(NOTHING, batch, handlers=handlers)
+    engine.pieces = [(3, b"a"), (5, b"b")]
+    assert loop.tick(0) == 2
+    assert called == [engine.pieces]
+    assert loop.tick(0) == 3
+    assert called[1:] == [engine.pieces, [b"x"]]
 
 
 def test_events_without_a_handler_are_passed_over() -> None:
