@@ -41,6 +41,7 @@ SNAPSHOT_NS = 250_000_000
 SERIES_NS = 1_000_000_000
 AWAKE_NS = 300_000  # before a request is due: a wake-up and a request out of cold caches take it
 GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
+DOUBT_NS = 100_000_000  # behind a silence, for replies that an engine brings later than others
 INTERRUPTED_NS = 1_000_000_000  # what is in flight is waited for so long when a run is interrupted
 # What follows the stages of a plan.
 SETTLE, CLOSE = Stage("settle", "settle", 0, 0), Stage("close", "close", 0, 0)
@@ -368,8 +369,9 @@ class Generator:
             now = self.clock.now_ns()
         watch = self.watch
         is_waiting = bool(ledger.in_flight) or watch.gave_up
-        if phase.stage is SETTLE and is_waiting and now - watch.heard_ns > STILL_NS:
-            self._keep_gap(False, watch.heard_ns, now, ledger.in_flight)
+        heard_ns = max(watch.heard_ns, watch.broken_ns)
+        if phase.stage is SETTLE and is_waiting and now - heard_ns > STILL_NS:
+            self._keep_gap(False, heard_ns, now, ledger.in_flight)
         self.traffic.give_up_older_than(now + 1, now)
 
     def _close_all(self, phase: Phase) -> None:
@@ -396,10 +398,10 @@ class Generator:
         now = self.loop.woke_ns
         if now - watch.ticked_ns > timeout_ns + STILL_NS:
             self._keep_gap(True, watch.ticked_ns, now)
-            watch.heard_ns = now  # it could not hear
+            watch.hear(now)  # it could not
         watch.ticked_ns = now
         if not has_come and not (self._hears and (self.traffic.ledger.in_flight or watch.gave_up)):
-            watch.heard_ns = now  # nothing is waited for
+            watch.hear(now)  # nothing is waited for
         # What the engine made of it since then is not the server's doing.
         self._came_ns = self.loop.batch.came_ns or now
         self.loop.dispatch()
@@ -422,11 +424,13 @@ class Generator:
 
     def _data(self, slots: Slots, data: Ragged) -> None:
         numbers, watch, now = self.connections.numbers_of(slots), self.watch, self._came_ns
+        if watch.broken_ns and now - watch.broken_ns > DOUBT_NS:
+            watch.hear(watch.broken_ns)
         if now - watch.heard_ns > STILL_NS:
             self._break_silence(numbers, data, now)
         elif self.traffic.take(numbers, data, now):
-            watch.heard_ns = watch.moved_ns = now
-            watch.gave_up = False
+            watch.hear(now)
+            watch.moved_ns, watch.gave_up = now, False
 
     def _eof(self, slots: Slots) -> None:
         self.engine.close(slots)  # first: a scenario may raise over what was lost
@@ -443,19 +447,25 @@ class Generator:
 
     def _break_silence(self, numbers: Numbers, data: Ragged, now: int) -> None:
         """Something comes after a long time of nothing: the server stood still where it answers
-        what it had all the time, and not where it left out a few replies and nothing was asked."""
+        what it had all the time, and not where it left out a few replies and nothing was asked.
+
+        What it had all the time may come a little later: those connections were quiet, and an
+        engine may take longer to read from such ones.
+        """
         watch, traffic, extras = self.watch, self.traffic, self.traffic.ledger.extras
         waiting, late, sent_ns = (
             traffic.ledger.in_flight, extras["late"], traffic.oldest_sent(numbers),
         )  # fmt: skip
+        end_ns = watch.broken_ns or now
         is_whole = traffic.take(numbers, data, now)
         is_late = extras["late"] > late
-        if is_late or (is_whole and sent_ns <= (watch.heard_ns + now) // 2):
-            self._keep_gap(False, watch.heard_ns, now, waiting)
+        if is_late or (is_whole and sent_ns <= (watch.heard_ns + end_ns) // 2):
+            self._keep_gap(False, watch.heard_ns, end_ns, waiting)
+            watch.hear(now)
+        elif is_whole:
+            watch.broken_ns = end_ns
         if is_whole:
             watch.moved_ns, watch.gave_up = now, False
-        if is_whole or is_late:
-            watch.heard_ns = now
 
     def _keep_gap(self, is_ours: bool, start_ns: int, end_ns: int, waiting: int = 0) -> None:
         self.watch.keep(is_ours, start_ns, end_ns, waiting)

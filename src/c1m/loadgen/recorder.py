@@ -202,6 +202,7 @@ class Watch:
         self._start_ns = start_ns
         self.begin(start_ns)
         self.heard_ns = start_ns  # last whole reply, or when the first was waited for since
+        self.broken_ns = 0  # when a long silence ended of which it is not clear whose it was
         self.ticked_ns = start_ns  # when the generator was last awake
         self.gave_up = False  # something since the last reply
 
@@ -209,6 +210,10 @@ class Watch:
         """A stage begins to wait: for connects, or for replies."""
         self.moved_ns = now_ns  # its last progress
         self.is_still = False
+
+    def hear(self, now_ns: int) -> None:
+        """A reply came, or nothing is waited for."""
+        self.heard_ns, self.broken_ns = now_ns, 0
 
     def given_up(self, limit_ns: int) -> None:
         """What was begun before `limit_ns` has come to no end."""
