@@ -139,6 +139,13 @@ def test_counting_in_long_doubles(session: Session, start: str, step: str, total
     assert session("GET", "k") == total.encode()
 
 
+def test_counting_goes_on_where_the_number_is_long(session: Session) -> None:
+    session("SET", "k", "1e310")
+    first = session("INCRBYFLOAT", "k", 1)
+    assert len(first) == 311
+    assert session("INCRBYFLOAT", "k", 1) == first  # too little to be seen
+
+
 def test_what_is_no_number(session: Session) -> None:
     invalid = Refused("ERR value is not a valid float")
     for text in ("", " 1", "1 ", "x", "1e5000", "nan", "1_0"):

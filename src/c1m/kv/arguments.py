@@ -10,6 +10,7 @@ from c1m.kv.errors import NOT_A_FLOAT, NOT_AN_INTEGER, CommandError
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 INTEGER_MAX = 20  # characters of the longest
+LONG_MAX = 5 << 10  # characters, and one more, of a long double: Redis's MAX_LONG_DOUBLE_CHARS
 LONG_EXPONENT_MAX = 4931  # decimal, of a long double
 
 DECIMAL = re.compile(
@@ -45,7 +46,7 @@ def is_integer(text: bytes) -> bool:
 def long_real(text: bytes, error: bytes = NOT_A_FLOAT) -> np.longdouble:
     """The same as C's long double, which INCRBYFLOAT and HINCRBYFLOAT count in."""
     match = DECIMAL.fullmatch(text) or HEX.fullmatch(text)
-    if match and len(text) < 256:
+    if match and len(text) < LONG_MAX:
         exponent = abs(int(match[1] or b"0"))
         if exponent + len(text) <= LONG_EXPONENT_MAX:  # or it would be inf, or 0
             return np.longdouble(text.decode())
