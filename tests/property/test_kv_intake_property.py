@@ -149,3 +149,12 @@ def _order(tick: Pieces, states: Sequence[int]) -> Pieces:
     if is_one_kind and uniform([piece for _, piece in tick]) is not None:
         return tick
     return [item for group in _alike(tick, states) or [tick] for item in group]
+
+
+def test_many_who_name_no_channel() -> None:
+    for piece in (b"SUBSCRIBE\r\n", b"*1\r\n$9\r\nSUBSCRIBE\r\n"):
+        quick, plain = _intake([]), _intake([])
+        tick = [(slot, piece) for slot in range(CLIENTS)]
+        quick.take(tick)
+        _one_by_one(plain, tick)
+        assert _said(quick) == _said(plain)

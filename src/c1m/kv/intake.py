@@ -127,7 +127,7 @@ class Intake:
 
     def _subscribe(self, slots: list[int], found: Uniform) -> bool:
         """SUBSCRIBE of one channel by many who are subscribed to nothing, as arrays."""
-        if len(found.columns) > 1 or found.counts is not None or len(set(slots)) < len(slots):
+        if len(found.columns) != 1 or found.counts is not None or len(set(slots)) < len(slots):
             return False
         names = found.columns[0]
         if names.count(names[0]) < len(names):
