@@ -78,7 +78,7 @@ def get(db: Database, protocol: int, columns: list[Column]) -> Replies | None:
 def set_(db: Database, protocol: int, columns: list[Column]) -> Replies | None:
     """Values go into the dict; no key expires any longer."""
     keys, values = columns
-    if max(map(len, values)) > db.store.value_max:
+    if has_expired(db, keys) or max(map(len, values)) > db.store.value_max:
         return None
     db.set_strings(keys, values)
     return [OK] * len(keys)
