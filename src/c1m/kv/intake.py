@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import accumulate, chain, pairwise, repeat
 from operator import itemgetter
 
@@ -52,23 +51,11 @@ class Intake:
         self.clients = clients
         self.store = clients.store
         self.unfinished: dict[int, Requests] = {}  # by slot, where a command is not whole yet
-        self.bounds = RequestBounds()
         self._anyone = Client(-1, self.store)  # who asks for what all may ask for
         self.paused: list[int] = []  # slots to read no longer from
         self.resumed: list[int] = []  # and to read from again
         self.owed: list[Client] = []  # they go on when they have taken their replies
         self._guests = RequestBounds(is_guest=True)
-        self.store.settings.effects["proto-max-bulk-len"] = self._bound
-        self.store.settings.effects["client-query-buffer-limit"] = self._bound_request
-
-    def _bound(self, size: int) -> None:
-        """The longest argument, and the longest string."""
-        self.store.value_max = size
-        self.bounds = replace(self.bounds, bulk=size)
-
-    def _bound_request(self, size: int) -> None:
-        """The longest command."""
-        self.bounds = replace(self.bounds, request=size)
 
     def take(self, pieces: Pieces) -> None:
         """Pieces of data, (slot, bytes), in order."""
@@ -163,10 +150,10 @@ class Intake:
         if requests is None:
             commands, size = whole(piece)
             if size < len(piece):
-                requests = Requests(self.bounds)
+                requests = Requests(self.store.bounds)
                 commands += requests.feed(piece[size:])
         else:
-            requests.bounds = self.bounds
+            requests.bounds = self.store.bounds
             commands = requests.feed(piece)
         if requests is not None and not requests.is_idle:
             self.unfinished[slot] = requests
@@ -183,7 +170,7 @@ class Intake:
         requests.bounds = self._guests
         for args in requests.read(piece):
             yield args
-            requests.bounds = self._guests if client.is_guest else self.bounds
+            requests.bounds = self._guests if client.is_guest else self.store.bounds
         if not requests.is_idle:
             self.unfinished[client.slot] = requests
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import islice
 
 from c1m.kv.arguments import integer
 from c1m.kv.client import Client
@@ -17,7 +16,6 @@ from c1m.kv.sorted_set import SortedSet
 from c1m.protocols.resp.replies import NULLS, array, bulk
 from c1m.protocols.resp.replies import integer as number
 
-_TAKES = {b"limit": 2, b"by": 1, b"get": 1}  # arguments of options
 NOT_A_SCORE = b"ERR One or more scores can't be converted into double"
 
 
@@ -72,18 +70,6 @@ def _options(args: Args, *, may_store: bool) -> SortOptions:
     except StopIteration:
         raise CommandError(SYNTAX) from None
     return options
-
-
-def store_target(args: Args) -> list[bytes]:
-    """The key where SORT stores: a second key of this command. The last STORE counts."""
-    found: list[bytes] = []
-    words = iter(args[2:])
-    for word in words:
-        if word.lower() == b"store":
-            found = list(islice(words, 1)) or found
-        else:
-            list(islice(words, _TAKES.get(word.lower(), 0)))  # passed over
-    return found
 
 
 def _sort(client: Client, key: bytes, options: SortOptions) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from c1m.engine.contract import Slots
 from c1m.kv.channels import Subscriptions
@@ -15,7 +16,7 @@ from c1m.kv.rows import IS_GUEST, Rows
 from c1m.kv.settings import Settings
 from c1m.kv.statistics import Statistics
 from c1m.kv.waiting import Waiting
-from c1m.protocols.resp.requests import BULK_MAX
+from c1m.protocols.resp.requests import RequestBounds
 
 DATABASES = 16
 
@@ -34,7 +35,7 @@ class Store(Shared):
         self.rows = Rows(capacity)
         self.addresses: Callable[[Slots], list[tuple[str, str]]] = unknown_addresses
         self.waiting = Waiting()
-        self.value_max = BULK_MAX  # bytes of a string
+        self.bounds = RequestBounds()  # of what clients may have unfinished
         self.subscriptions = Subscriptions(capacity)
         self.subscriptions.states = self.rows.state
         self.databases = [Database(index, self) for index in range(DATABASES)]
@@ -49,6 +50,7 @@ class Store(Shared):
         self.host = Host()
         self.settings.effects["requirepass"] = self._ask_for_password
         self.settings.effects["proto-max-bulk-len"] = self._bound_values
+        self.settings.effects["client-query-buffer-limit"] = self._bound_requests
         self.settings.effects["hash-max-listpack-entries"] = self._bound_hashes
         self.settings.effects["hash-max-listpack-value"] = self._bound_hash_parts
         self.settings.effects["maxmemory"] = self._bound_memory
@@ -103,6 +105,10 @@ class Store(Shared):
 
     def _bound_values(self, size: int) -> None:
         self.value_max = size
+        self.bounds = replace(self.bounds, bulk=size)
+
+    def _bound_requests(self, size: int) -> None:
+        self.bounds = replace(self.bounds, request=size)
 
     def _time_from(self, slow_us: int) -> None:
         self.statistics.time_from(slow_us, self.settings["latency-monitor-threshold"])

@@ -57,11 +57,6 @@ def boolean(is_true: object, protocol: int) -> bytes:
     return b":1\r\n" if is_true else b":0\r\n"
 
 
-def big_number(number: int, protocol: int) -> bytes:
-    """An integer of any size: a big number in RESP3, a bulk string in RESP2."""
-    return b"(%d\r\n" % number if protocol == 3 else bulk(b"%d" % number)
-
-
 def error(text: bytes) -> bytes:
     """An error: its first word is what clients look at."""
     return b"-%b\r\n" % text
