@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     from c1m.server.server import Server as Server
     from c1m.server.statistics import CloseReason as CloseReason
     from c1m.serving import serve as serve
+    from c1m.web.app import GoneBatch as GoneBatch
+    from c1m.web.app import MessageBatch as MessageBatch
+    from c1m.web.websocket_app import ConnectBatch as ConnectBatch
+    from c1m.web.websocket_app import WebSocketApp as WebSocketApp
+    from c1m.web.websocket_app import WebSocketServer as WebSocketServer
 
 _NAMES = {  # the public ones, by their modules
     "c1m.aio.loop": ["EventLoop", "new_event_loop", "run"],
@@ -68,6 +73,8 @@ _NAMES = {  # the public ones, by their modules
     "c1m.server.server": ["App", "CloseBatch", "DataBatch", "OpenBatch", "Server"],
     "c1m.server.statistics": ["CloseReason"],
     "c1m.serving": ["serve"],
+    "c1m.web.app": ["GoneBatch", "MessageBatch"],
+    "c1m.web.websocket_app": ["ConnectBatch", "WebSocketApp", "WebSocketServer"],
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 

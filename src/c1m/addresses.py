@@ -108,7 +108,7 @@ def parse_url(text: str) -> tuple[str, str, int, int]:
                 "Use a shorter path.",
             )
         return "unix", path, 0, 0
-    if scheme != "tcp":
+    if scheme not in ("tcp", "http"):  # what is spoken there is the server's affair
         raise UsageError(f"The scheme of {text!r} is unknown.", _FORMS)
     match = _TCP.fullmatch(place)
     if match is None:

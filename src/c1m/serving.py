@@ -8,7 +8,7 @@ from typing import Any
 
 from c1m.aio.serving import ProtocolServer, check_no_loop_is_running, is_protocol
 from c1m.loop import stopped_by_signals
-from c1m.server.server import App, Server
+from c1m.server.server import App, Makes, Server
 from c1m.server.statistics import ServerStatistics
 
 AnyServer = Server | ProtocolServer
@@ -32,7 +32,9 @@ def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatis
 
 def server_of(app: Any, listen: str | Sequence[str], **options: Any) -> AnyServer:
     """The server of an App object or of a callable that makes protocols; it listens."""
-    is_app = isinstance(app, App) or (isinstance(app, type) and issubclass(app, App))
+    is_app = isinstance(app, App | Makes) or (
+        isinstance(app, type) and issubclass(app, App | Makes)
+    )
     if not is_app and (callable(app) or inspect.iscoroutine(app) or is_protocol(app)):
         return ProtocolServer(app, listen, **options)  # which says what it cannot serve
     return Server(app, listen, **options)

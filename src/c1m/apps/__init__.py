@@ -27,6 +27,11 @@ APPS = {
         "a key-value store that Redis clients talk to",
         "c1m.apps.kv.options",
     ),
+    "push": AppEntry(
+        "c1m.apps.push.app:make_push",
+        "publishes to browsers, by WebSocket and server-sent events",
+        "c1m.apps.push.options",
+    ),
 }
 NAMES = f"{', '.join(APPS)}, or MODULE:NAME"
 
@@ -86,9 +91,10 @@ def _module(name: str) -> Any:
 
 def _made(found: Any, name: str, options: dict[str, Any]) -> Any:
     """The object of an application's class; else what was found."""
-    from c1m.server.server import App
+    from c1m.server.server import App, Makes
 
-    if not (inspect.isclass(found) and issubclass(found, App)):
+    is_own = any(name == entry.place for entry in APPS.values())
+    if not (is_own or (inspect.isclass(found) and issubclass(found, App | Makes))):
         return found
     try:
         return found(**options)

@@ -10,7 +10,7 @@ import click
 
 from c1m.apps import APPS
 from c1m.apps.options import AppOption
-from c1m.arguments import Choice
+from c1m.arguments import FLAG, Choice
 from c1m.errors import UsageError
 
 _MODULES = {
@@ -39,9 +39,10 @@ class OwnOption(click.Option):
         metavar = option.metavar or None
         if isinstance(option.kind, Choice):
             metavar = f"[{'|'.join(option.kind.words)}]"
-        super().__init__(
-            [option.flag, option.name], type=Checked(option), metavar=metavar, help=option.help
-        )
+        given: dict[str, Any] = {"type": Checked(option), "metavar": metavar}
+        if option.kind is FLAG:
+            given = {"is_flag": True, "default": None}
+        super().__init__([option.flag, option.name], help=option.help, **given)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         return None

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from c1m.engine.contract import Slots
-from c1m.kv.channels import Channels, Subscriptions
+from c1m.fanout.channels import Channels
+from c1m.kv.channels import Subscriptions
 from c1m.kv.client import Client
 from c1m.kv.commands import Args, command
 from c1m.kv.errors import wrong_subcommand

@@ -17,6 +17,7 @@ from asyncio import BaseProtocol
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from c1m.engine.contract import Engine, Pieces, Slots, distinct
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
+from c1m.kernel.sockets import resolve
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.ramp import RampTimes
 from c1m.server.options import ServerOptions
@@ -102,6 +104,10 @@ class App:
         """Lines for people that `c1m serve` shows when the server listens."""
         return []
 
+    def further_listeners(self) -> list[Sequence[str]]:
+        """URLs to listen on besides those that the server is given, in groups."""
+        return []
+
     def on_start(self, server: Server) -> None:
         """The server listens; nothing has come yet."""
 
@@ -148,6 +154,14 @@ class App:
         """Last of all: the server has ended, and there are no connections any more."""
 
 
+class Makes:
+    """An application of another form (c1m.WebSocketApp); it makes the one that a server calls."""
+
+    def as_app(self) -> App:
+        """A new one for each server."""
+        raise NotImplementedError
+
+
 class Server:
     """Holds connections for an application.
 
@@ -161,7 +175,7 @@ class Server:
 
     def __init__(
         self,
-        app: App,
+        app: App | Makes,
         listen: str | Sequence[str],
         *,
         engine: str | Engine = "auto",
@@ -173,6 +187,7 @@ class Server:
         linger_ns: int = LINGER_NS,
         clock: Clock | None = None,
     ) -> None:
+        app = app.as_app() if isinstance(app, Makes) else app
         _check_app(app)
         options = ServerOptions(
             listen=listen, engine=engine, connections_max=connections_max, outbox_high=outbox_high,
@@ -188,10 +203,17 @@ class Server:
         self.engine = options.make_engine()
         self.capacity = self.engine.capacity
         try:
-            self.endpoints = self.engine.listen(options.endpoints, options.backlog)
+            further = [list(chain(*map(resolve, urls))) for urls in app.further_listeners()]
+            self.endpoints = self.engine.listen(
+                [*options.endpoints, *chain(*further)], options.backlog
+            )
         except BaseException:
             self.engine.shutdown()
             raise
+        # Of each listener: 0, or the place in further_listeners of who asked for it, from 1 on.
+        self.listener_owners = [0] * len(options.endpoints)
+        for number, endpoints in enumerate(further, 1):
+            self.listener_owners += [number] * len(endpoints)
         takes_pieces = type(app).on_pieces is not App.on_pieces
         handlers = Handlers(
             pieces=self._pieces if takes_pieces else None,

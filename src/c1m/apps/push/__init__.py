@@ -1,0 +1,1 @@
+"""The push server (`c1m serve push`)."""

@@ -1,0 +1,102 @@
+"""Several applications on one server: a connection belongs to that of the listener it came by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from c1m.engine.contract import Slots
+from c1m.engine.ragged import Ragged
+from c1m.server.server import App, CloseBatch, DataBatch, OpenBatch, Server
+
+
+class Further(NamedTuple):
+    """An application with listeners of its own: their URLs."""
+
+    listen: Sequence[str]
+    app: App
+
+
+class ByListener(App):
+    """`first` has the listeners that the server is given; `further` have their own.
+
+    Each is called with its own connections only.
+    """
+
+    def __init__(self, first: App, further: Sequence[Further]) -> None:
+        self._apps = [first, *(each.app for each in further)]
+        self._further = further
+
+    def further_listeners(self) -> list[Sequence[str]]:
+        """What the server listens on besides what it is told, by application."""
+        return [each.listen for each in self._further]
+
+    def notes(self, server: Server) -> list[str]:
+        return [line for app in self._apps for line in app.notes(server)]
+
+    def on_start(self, server: Server) -> None:
+        self._owner = np.zeros(server.capacity, np.uint8)
+        self._of_listener = np.array(server.listener_owners, np.uint8)
+        for app in self._apps:
+            app.on_start(server)
+
+    def on_open(self, batch: OpenBatch, server: Server) -> None:
+        owners = self._of_listener[batch.listeners]
+        self._owner[batch.slots] = owners
+        for number, app in enumerate(self._apps):
+            which = owners == number
+            if which.any():
+                app.on_open(OpenBatch(batch.slots[which], batch.listeners[which]), server)
+
+    def on_data(self, batch: DataBatch, server: Server) -> None:
+        owners = self._owner.take(batch.slots)
+        for number, app in enumerate(self._apps):
+            which = owners == number
+            if which.all():
+                _give(app, batch.slots, batch.data, server)
+            elif which.any():
+                _give(app, batch.slots[which], batch.data.take(which), server)
+
+    def on_eof(self, slots: Slots, server: Server) -> None:
+        self._each(slots, lambda app, those: app.on_eof(those, server))
+
+    def on_blocked(self, slots: Slots, server: Server) -> None:
+        self._each(slots, lambda app, those: app.on_blocked(those, server))
+
+    def on_drained(self, slots: Slots, server: Server) -> None:
+        self._each(slots, lambda app, those: app.on_drained(those, server))
+
+    def on_close(self, batch: CloseBatch, server: Server) -> None:
+        owners = self._owner.take(batch.slots)
+        for number, app in enumerate(self._apps):
+            which = owners == number
+            if which.any():
+                app.on_close(CloseBatch(batch.slots[which], batch.reasons[which]), server)
+
+    def on_tick(self, now_ns: int, server: Server) -> int | None:
+        due = [app.on_tick(now_ns, server) for app in self._apps]
+        return min((each for each in due if each is not None), default=None)
+
+    def on_stop(self, server: Server) -> None:
+        for app in self._apps:
+            app.on_stop(server)
+
+    def on_end(self, server: Server) -> None:
+        for app in self._apps:
+            app.on_end(server)
+
+    def _each(self, slots: Slots, call: Callable[[App, Slots], None]) -> None:
+        owners = self._owner.take(slots)
+        for number, app in enumerate(self._apps):
+            those = slots[owners == number]
+            if len(those):
+                call(app, those)
+
+
+def _give(app: App, slots: Slots, data: Ragged, server: Server) -> None:
+    if type(app).on_pieces is not App.on_pieces:
+        app.on_pieces(list(zip(slots.tolist(), data.pieces(), strict=True)), server)
+    else:
+        app.on_data(DataBatch(slots, data), server)
