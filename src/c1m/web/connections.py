@@ -1,0 +1,101 @@
+"""What all connections of a web server have: a kind, callbacks, and an end.
+
+The halves are `requests` (HTTP) and `sockets` (WebSocket); `app` puts them together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.contract import Slots
+from c1m.engine.ragged import Ragged
+from c1m.protocols.http.requests import Head, Request
+from c1m.protocols.http.responses import Response, text
+from c1m.protocols.websocket.frames import Close
+from c1m.server.server import App, Server
+
+# A connection's kind. CLOSING: a WebSocket whose close frame was sent, and the peer's awaited.
+NONE, HTTP, WEBSOCKET, STREAM, CLOSING = range(5)
+
+
+@dataclass(slots=True)
+class UpgradeBatch:
+    """Clients that ask for a WebSocket: `slots` int32[n], `heads` and `keys` of each.
+
+    Heads that say the same are one object. Each is to be answered with accept or refuse.
+    """
+
+    slots: list[int]
+    heads: list[Head]
+    keys: list[bytes]
+
+
+@dataclass(slots=True)
+class MessageBatch:
+    """Messages that came: `slots` int32[n] (one may appear several times, in order), their bytes,
+    and which are text: bool[n]. Valid until the callback returns."""
+
+    slots: Slots
+    messages: Ragged
+    is_text: npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class GoneBatch:
+    """WebSockets and streams that ended: `slots` int32[n], `codes` int32[n] (RFC 6455, 7.4).
+
+    1006 where the connection broke, and for streams, which have no code.
+    """
+
+    slots: Slots
+    codes: npt.NDArray[np.int32]
+
+
+class Connections(App):
+    """A byte of `kinds` for each connection, and what a subclass overrides."""
+
+    # --- what a subclass overrides --------------------------------------------------------------
+
+    def on_request(self, slot: int, request: Request, server: Server) -> Response | None:
+        """One whole request; None: it is answered otherwise (`stream`), or later (`respond`)."""
+        return text(404, "There is nothing here.")
+
+    def on_upgrades(self, batch: UpgradeBatch, server: Server) -> None:
+        """Clients that ask for a WebSocket: `accept` or `refuse` each."""
+        for slot in batch.slots:
+            self.refuse(slot, text(404, "There is no WebSocket here."), server)
+
+    def on_messages(self, batch: MessageBatch, server: Server) -> None:
+        """Messages of WebSockets."""
+
+    def on_gone(self, batch: GoneBatch, server: Server) -> None:
+        """WebSockets and streams that ended, whoever ended them."""
+
+    def refuse(self, slot: int, response: Response, server: Server) -> None:
+        """An upgrade is answered with this, and the connection ends behind it."""
+        raise NotImplementedError
+
+    # --- beginnings and ends --------------------------------------------------------------------
+
+    def on_start(self, server: Server) -> None:
+        self.kinds = np.zeros(server.capacity, np.uint8)
+
+    def _gone(self, slots: Slots, server: Server) -> None:
+        """Their connections have ended: what is kept of them goes, and who was told of is told."""
+        kinds = self.kinds.take(slots)
+        told = slots[(kinds == WEBSOCKET) | (kinds == STREAM)]
+        self._forget(slots)
+        if len(told):
+            codes = np.full(len(told), Close.ABNORMAL, np.int32)
+            self.on_gone(GoneBatch(told, codes), server)
+
+    def _end(self, slots: Slots, server: Server) -> None:
+        self._forget(slots)
+        server.close(slots)
+
+    def _forget(self, slots: Slots) -> None:
+        """Each half has more to forget."""
+        self.kinds[slots] = NONE
