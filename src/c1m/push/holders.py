@@ -1,0 +1,78 @@
+"""Who is connected with which rights and until when, as columns: no object a connection. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from c1m.engine.contract import Slots
+from c1m.push.tokens import Grant, Rights
+
+ENDED_MAX = 1 << 13  # connections that one look ends
+
+
+class Holders:
+    """Of each slot its grant (a number; grants that say the same are one) and when it ends."""
+
+    def __init__(self, capacity: int) -> None:
+        self._grant_of = np.zeros(capacity, np.uint32)  # 0: none
+        self._expires = np.zeros(capacity, np.uint32)  # Unix seconds; 0: never
+        self._top = 0  # no slot from here on has an end
+        self._grants: list[Grant | None] = [None]
+        self._counts: list[int] = [0]  # who has it
+        self._numbers: dict[int, int] = {}  # id of a grant -> its number
+        self._free: list[int] = []
+        self._look_s = 0  # when to look next; 0: nothing ends
+
+    def enter(self, slots: Slots, rights: Rights) -> None:
+        """These, int32[n], each once and new, have these rights."""
+        grant = rights.grant
+        number = self._numbers.get(id(grant)) or self._number(grant)
+        self._counts[number] += len(slots)
+        self._grant_of[slots] = number
+        self._expires[slots] = rights.expires
+        if rights.expires:
+            self._top = max(self._top, int(slots.max()) + 1)
+            self._look_s = min(self._look_s or rights.expires, rights.expires)
+
+    def of(self, slot: int) -> Grant | None:
+        """What this one may."""
+        return self._grants[int(self._grant_of[slot])]
+
+    def forget(self, slots: Slots) -> None:
+        """They have ended: int32[n], each once."""
+        numbers = self._grant_of[slots]
+        self._grant_of[slots] = 0
+        self._expires[slots] = 0
+        found, counts = np.unique(numbers[numbers != 0], return_counts=True)
+        for number, count in zip(found.tolist(), counts.tolist(), strict=True):
+            self._counts[number] -= count
+            if not self._counts[number]:
+                self._numbers.pop(id(self._grants[number]))
+                self._grants[number] = None
+                self._free.append(number)
+
+    def ended(self, now_s: int) -> Slots:
+        """Those whose time is over, some at once: ask again while there are any."""
+        if not self._look_s or now_s < self._look_s:
+            return np.empty(0, np.int32)
+        expires = self._expires[: self._top]
+        over = np.flatnonzero((expires != 0) & (expires <= now_s))[:ENDED_MAX]
+        if not len(over):
+            left = expires[expires != 0]
+            self._look_s = int(left.min()) if len(left) else 0
+        return over.astype(np.int32)
+
+    def next_s(self) -> int | None:
+        """When to ask again, in Unix seconds."""
+        return self._look_s or None
+
+    def _number(self, grant: Grant) -> int:
+        if self._free:
+            number = self._free.pop()
+            self._grants[number] = grant
+        else:
+            number = len(self._grants)
+            self._grants.append(grant)
+            self._counts.append(0)
+        self._numbers[id(grant)] = number
+        return number
