@@ -25,6 +25,7 @@ class Deliveries:
         self._waiting: deque[tuple[Slots, bytes]] = deque()
         self._capacity = capacity
         self.left = 0  # receivers that nothing was sent to yet
+        self.added = 0  # publications since the start
 
     def __len__(self) -> int:
         """Publications that wait."""
@@ -35,6 +36,12 @@ class Deliveries:
         if len(slots):
             self._waiting.append((slots, payload))
             self.left += len(slots)
+            self.added += 1
+
+    @property
+    def done(self) -> int:
+        """Of those that were `added`, how many have been taken whole. They go in order."""
+        return self.added - len(self._waiting)
 
     def take(self, count: int = SLICE) -> list[tuple[Slots, bytes]]:
         """What is to be sent now, to `count` receivers in all at most."""
@@ -44,7 +51,8 @@ class Deliveries:
             if len(slots) > count:
                 self._waiting.appendleft((slots[count:], payload))
                 slots = slots[:count]
-            taken.append((slots, payload))
+            if len(slots):
+                taken.append((slots, payload))
             count -= len(slots)
             self.left -= len(slots)
         return taken
@@ -55,6 +63,6 @@ class Deliveries:
             return
         is_gone = np.zeros(self._capacity, np.bool_)
         is_gone[slots] = True
-        kept = [(those[~is_gone[those]], payload) for those, payload in self._waiting]
-        self._waiting = deque((those, payload) for those, payload in kept if len(those))
+        # One without receivers stays in its place until it is taken: `done` counts in order.
+        self._waiting = deque((those[~is_gone[those]], data) for those, data in self._waiting)
         self.left = sum(len(those) for those, _ in self._waiting)

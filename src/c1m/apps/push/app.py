@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from c1m.engine.contract import Slots
 from c1m.protocols.http.requests import Head, Request
 from c1m.protocols.http.responses import Response, text
 from c1m.push.hub import Hub
+from c1m.push.statistics import is_reserved
 from c1m.push.wire import EVENT, JSON, RAW, encoded
 from c1m.server.by_listener import ByListener
 from c1m.server.server import App, Server
 from c1m.web.app import GoneBatch, MessageBatch, UpgradeBatch, WebApp
+from c1m.web.pages import page
 
 
 def make_push(*, say: Callable[[str], object] = lambda line: None, **options: Any) -> App:
@@ -35,10 +38,11 @@ class Push(WebApp):
     def __init__(self, options: PushOptions) -> None:
         super().__init__()
         self.options = options
+        self._page = page("c1m.apps.push", "page.html") if options.page else None
 
     def on_start(self, server: Server) -> None:
         super().on_start(server)
-        self.hub = Hub(server.capacity, secrets.token_hex(4))
+        self.hub = Hub(server.capacity, secrets.token_hex(4), server.clock.now_ns)
 
     # --- subscribers ----------------------------------------------------------------------------
 
@@ -69,6 +73,8 @@ class Push(WebApp):
 
     def on_request(self, slot: int, request: Request, server: Server) -> Response | None:
         head = request.head
+        if head.path == "/" and self._page is not None:
+            return self._page
         if head.path == "/events" and head.method == b"GET":
             channels = head.query.get("channel", [])
             if not channels:
@@ -80,10 +86,12 @@ class Push(WebApp):
             channels = head.query.get("channel", [])
             if not channels:
                 return text(400, "Name a channel: /publish?channel=NAME.")
+            if any(map(is_reserved, channels)):
+                return text(403, "Only the server publishes to channels of statistics.")
             count = sum(self.hub.size(channel) for channel in channels)
-            for channel in channels:
-                self.hub.publish(channel, request.body)
-            return text(200, f"{count}")
+            made = [self.hub.publish(channel, request.body) for channel in channels]
+            said = {"id": made[-1].id, "subscribers": count}
+            return Response(200, json.dumps(said).encode(), [("Content-Type", "application/json")])
         return text(404, "There is nothing here.")
 
     def on_messages(self, batch: MessageBatch, server: Server) -> None:
@@ -92,16 +100,21 @@ class Push(WebApp):
         )
         for slot, message, is_text in rows:
             for name in self.hub.channels.of(slot)[:1]:
-                self.hub.publish(name[1:].decode(), message, is_text=is_text)
+                if not is_reserved(name[1:].decode()):
+                    self.hub.publish(name[1:].decode(), message, is_text=is_text)
 
     def on_gone(self, batch: GoneBatch, server: Server) -> None:
         self.hub.forget(batch.slots)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
-        due_ns = super().on_tick(now_ns, server)
+        due = [super().on_tick(now_ns, server)]
+        # What the tick before sent is with the kernel now.
+        due.append(self.hub.statistics.tick(now_ns, self.hub.deliveries.done))
         for slots, payload in self.hub.deliveries.take():
             server.send(slots, payload)
-        return now_ns if len(self.hub.deliveries) else due_ns
+        if len(self.hub.deliveries) or self.hub.statistics.is_waiting:
+            due.append(now_ns)
+        return min((each for each in due if each is not None), default=None)
 
 
 def _since(head: Head) -> str:
