@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from e2e.devtools import Browser, find
+
 
 @pytest.fixture(autouse=True, scope="session")
 def hang_ups_arrive() -> Iterator[None]:
@@ -26,3 +28,14 @@ def hang_ups_arrive() -> Iterator[None]:
 def engine(request: pytest.FixtureRequest) -> str:
     """The engine of both ends."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless Chromium; `make test` installs it where it runs as root on Debian."""
+    path = find()
+    if path is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    with Browser(path, tmp_path_factory.mktemp("chromium")) as started:
+        started.call("Browser.getVersion")  # it is there and answers
+        yield started

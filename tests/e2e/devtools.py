@@ -32,6 +32,7 @@ _FLAGS = (
     "--disable-component-update",
     "--hide-scrollbars",
 )
+_KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, ""), " ": (32, " ")}
 # Puts the pipes where Chromium looks for them, in a process of its own: descriptors 3 and 4 of the
 # test process may be in use.
 _PLACE = """
@@ -95,11 +96,11 @@ class Browser:
         message: dict[str, Any] = json.loads(first)
         return message
 
-    def open(self, path: Path, **device: Any) -> Page:
-        """A file in a page of its own, loaded. A context manager: open pages slow each other."""
+    def open(self, place: Path | str, **device: Any) -> Page:
+        """A file or a URL, loaded in a page. A context manager: open pages slow each other."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        return Page(self, target, attached["sessionId"], path, device)
+        return Page(self, target, attached["sessionId"], place, device)
 
     def __enter__(self) -> Browser:
         return self
@@ -119,7 +120,12 @@ class Page:
     """A loaded page. `device`: width, height, dark, touch."""
 
     def __init__(
-        self, browser: Browser, target: str, session: str, path: Path, device: dict[str, Any]
+        self,
+        browser: Browser,
+        target: str,
+        session: str,
+        place: Path | str,
+        device: dict[str, Any],
     ) -> None:
         self._browser, self._target, self._session = browser, target, session
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -130,8 +136,9 @@ class Page:
                   deviceScaleFactor=1, mobile=is_touch)  # fmt: skip
         self.call("Emulation.setTouchEmulationEnabled", enabled=is_touch)
         self.set_dark(device.get("dark", False))
-        self.call("Page.navigate", url=path.as_uri())
-        self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
+        url = place if isinstance(place, str) else place.as_uri()
+        self.call("Page.navigate", url=url)
+        self.wait_for("document.readyState === 'complete' && location.protocol !== 'about:'")
 
     def __enter__(self) -> Page:
         return self
@@ -171,6 +178,17 @@ class Page:
             is_down = kind != "mouseMoved" or (x, y) != start
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, clickCount=1,
                       button="left" if is_down else "none", buttons=int(is_down))  # fmt: skip
+
+    def press(self, key: str, *, shift: bool = False) -> None:
+        """A key, by its name: "Tab", "Enter"."""
+        code, text = _KEYS[key]
+        given = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **given)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **given)
+
+    def write(self, text: str) -> None:
+        """Text, as if it were typed where the focus is."""
+        self.call("Input.insertText", text=text)
 
     def hover(self, x: float, y: float) -> None:
         """The mouse moved there."""

@@ -13,7 +13,7 @@ import pytest
 
 from c1m.report import html, plots
 from c1m.results.record import RunRecord
-from e2e.devtools import Browser, Page, find
+from e2e.devtools import Browser, Page
 from report_records import complete_record, short_record
 from report_request_records import hour_record, publish_record, request_record
 
@@ -27,16 +27,6 @@ RECORDS = {
 }
 STROKE = 'getComputedStyle(document.querySelector("#plot-requests path.js-line")).stroke'
 PHONE = {"width": 390, "height": 844, "touch": True}
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    path = find()
-    if path is None:
-        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
-    with Browser(path, tmp_path_factory.mktemp("chromium")) as started:
-        started.call("Browser.getVersion")  # it is there and answers
-        yield started
 
 
 @pytest.fixture(scope="module")
