@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from c1m.engine.contract import Slots
 from c1m.engine.ragged import Ragged
 from c1m.protocols.http.requests import Bounds
-from c1m.server.server import CloseBatch, DataBatch, OpenBatch, Server
+from c1m.server.server import CloseBatch, DataBatch, Server
 from c1m.units import NS_PER_S
 from c1m.web.connections import (
     CLOSING,
@@ -31,6 +30,9 @@ from c1m.web.requests import Requests
 from c1m.web.sockets import Sockets
 
 MESSAGE_MAX = 1 << 20  # bytes of one message
+REQUEST_S = 30  # in which a request is whole
+IDLE_S = 75  # between two requests of a connection
+UNFINISHED_MAX = 256 << 20  # bytes of unfinished requests, of all connections
 PING_NS = 30 * NS_PER_S
 
 __all__ = [
@@ -54,14 +56,17 @@ class WebApp(Sockets, Requests):
         *,
         message_max: int = MESSAGE_MAX,
         bounds: Bounds | None = None,
+        request_s: int = REQUEST_S,
+        idle_s: int = IDLE_S,
+        unfinished_max: int = UNFINISHED_MAX,
         ping_ns: int = PING_NS,
     ) -> None:
         self.message_max = message_max
         self.bounds = Bounds() if bounds is None else bounds
+        self.request_s = request_s
+        self.idle_s = idle_s
+        self.unfinished_max = unfinished_max
         self.ping_ns = ping_ns
-
-    def on_open(self, batch: OpenBatch, server: Server) -> None:
-        self.kinds[batch.slots] = HTTP
 
     def on_data(self, batch: DataBatch, server: Server) -> None:
         kinds = self.kinds.take(batch.slots)
@@ -73,15 +78,14 @@ class WebApp(Sockets, Requests):
             self._take_frames(batch.slots[is_frames], batch.data.take(is_frames), server)
         rows = np.flatnonzero(kinds == HTTP).tolist()
         slots, data = batch.slots.tolist(), batch.data
-        later = self._take_http([(slots[i], data.piece(i)) for i in rows], server)
+        self._take_pieces([(slots[i], data.piece(i)) for i in rows], server)
+
+    def _take_pieces(self, pieces: list[tuple[int, bytes]], server: Server) -> None:
+        later = self._take_http(pieces, server)
         later = [each for each in later if self.kinds[each[0]] == WEBSOCKET]
         if later:
             sockets = np.array([slot for slot, _ in later], np.int32)
             self._take_frames(sockets, Ragged.of([piece for _, piece in later]), server)
-
-    def on_eof(self, slots: Slots, server: Server) -> None:
-        self._gone(slots, server)
-        server.close(slots)
 
     def on_close(self, batch: CloseBatch, server: Server) -> None:
         self._gone(batch.slots, server)

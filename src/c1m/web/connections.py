@@ -18,7 +18,8 @@ from c1m.protocols.websocket.frames import Close
 from c1m.server.server import App, Server
 
 # A connection's kind. CLOSING: a WebSocket whose close frame was sent, and the peer's awaited.
-NONE, HTTP, WEBSOCKET, STREAM, CLOSING = range(5)
+# ENDING: the last response was sent, and what still comes is passed over.
+NONE, HTTP, WEBSOCKET, STREAM, CLOSING, ENDING = range(6)
 
 
 @dataclass(slots=True)

@@ -70,10 +70,13 @@ class Sockets(Connections):
         self._closing: deque[tuple[int, Slots]] = deque()  # until when a close frame is awaited
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
+        due_ns = super().on_tick(now_ns, server)
         while self._closing and self._closing[0][0] <= now_ns:
             _, slots = self._closing.popleft()
             self._end(slots[self.kinds[slots] == CLOSING], server)
-        return self._closing[0][0] if self._closing else None
+        if self._closing:
+            due_ns = min(due_ns or self._closing[0][0], self._closing[0][0])
+        return due_ns
 
     def _forget(self, slots: Slots) -> None:
         super()._forget(slots)

@@ -1,54 +1,48 @@
 """Requests of HTTP/1.1 out of a stream of bytes, one by one: the plain form. Pure.
 
 Strict, as RFC 9112 asks of who must not be smuggled past: what two readers could read in two ways
-is refused with 400. Bounds are named in `Bounds`; what is beyond one is refused with its status.
+is refused with 400. What is beyond a bound, or not supported, is refused with the status for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import parse_qs, unquote
 
-Fields = list[tuple[bytes, bytes]]
+from c1m.protocols.http.messages import (
+    TOKEN,
+    Body,
+    Bounds,
+    Fields,
+    HasFields,
+    Refused,
+    Stream,
+    content_length,
+    read_fields,
+)
 
+__all__ = ["Bounds", "Head", "Refused", "Request", "RequestReader", "parse_head"]
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Of what a client may have unfinished, in bytes and counts."""
-
-    line: int = 8 << 10  # method, target and version: 414
-    head: int = 32 << 10  # 431
-    fields: int = 100  # 431
-    body: int = 1 << 20  # 413
-
-
-class Refused(Exception):
-    """A request that is not taken: `status` says why, and the connection ends behind it."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
-        self.why = why
+_LINE = re.compile(rb"(%b) ([!-~]++) HTTP/([0-9])\.([0-9])\r\n" % TOKEN)
+_FIRST = b"\r!#$%&'*+-.^_`|~0123456789" + bytes(range(65, 91)) + bytes(range(97, 123))
+_HOST = rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._~!$&'()*+,;=%-]*+)(?::[0-9]*+)?"  # RFC 3986, 3.2.2
+_IS_HOST = re.compile(_HOST)
+_ABSOLUTE = re.compile(rb"(?:https?|wss?)://(%b)([/?].*)?" % _HOST, re.IGNORECASE)
 
 
 @dataclass
-class Head:
+class Head(HasFields):
     """A request's head. Requests that say the same share one: it is not to be changed.
 
-    `fields` are (name in lower case, value), in order.
+    `fields` are (name in lower case, value), in order. `target` is in origin form ("/a?b=c"), or *.
     """
 
     method: bytes
     target: bytes
     minor: int  # of HTTP/1.minor
     fields: Fields = field(default_factory=list)
-
-    def get(self, name: bytes) -> bytes | None:
-        """The value of a field, of several with commas between them; None: it is not there."""
-        values = [value for each, value in self.fields if each == name]
-        return b", ".join(values) if values else None
 
     @cached_property
     def path(self) -> str:
@@ -58,13 +52,12 @@ class Head:
     @cached_property
     def query(self) -> dict[str, list[str]]:
         """What it says behind it, decoded: all values of each name."""
-        text = self.target.partition(b"?")[2].decode("latin-1")
-        return parse_qs(text, keep_blank_values=True, max_num_fields=1000)
+        return parse_qs(self.target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
 
-    def tokens(self, name: bytes) -> list[bytes]:
-        """The elements of a list, in lower case: b"Keep-Alive, Upgrade"."""
-        value = self.get(name) or b""
-        return [token for each in value.split(b",") if (token := each.strip().lower())]
+    @cached_property
+    def is_get(self) -> bool:
+        """Whether it asks to be shown something: GET, or HEAD, whose response has no body."""
+        return self.method in (b"GET", b"HEAD")
 
     @cached_property
     def stays(self) -> bool:
@@ -74,8 +67,12 @@ class Head:
 
     @cached_property
     def is_upgrade(self) -> bool:
-        """Whether it asks for a WebSocket."""
-        return b"websocket" in self.tokens(b"upgrade") and b"upgrade" in self.tokens(b"connection")
+        """Whether it asks for a WebSocket, rightly or not."""
+        return (
+            b"websocket" in self.tokens(b"upgrade")
+            or self.get(b"sec-websocket-key") is not None
+            or self.get(b"sec-websocket-version") is not None
+        )
 
 
 @dataclass(slots=True)
@@ -87,57 +84,127 @@ class Request:
 
 
 class RequestReader:
-    """Takes a connection's stream apart. Made when a request is not whole in one piece, or odd."""
+    """Takes a connection's stream apart. Made when a request is not whole in one piece, or odd.
+
+    `feed` it pieces; `next` returns one request after the other, for as long as the caller asks.
+    """
+
+    __slots__ = ("_body", "_bounds", "_head", "_stream", "_waits", "counted")
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._stream = bytearray()
+        self._stream = Stream()
+        self._head: Head | None = None  # of which the line at least has come
+        self._body: Body | None = None  # its head is whole
+        self._waits = False
+        self.counted = 0  # bytes, by who bounds them over all readers
 
-    def take(self, piece: bytes) -> Iterator[Request]:
-        """The requests that are whole with this piece. Raises Refused, behind those before it.
+    def __len__(self) -> int:
+        """The bytes that are kept for what is unfinished."""
+        fields = self._stream.line_bytes if self._head is not None else 0
+        return len(self._stream) + fields + (len(self._body.data) if self._body else 0)
 
-        Behind an upgrade nothing is read any more: `rest` has what came.
-        """
-        self._stream += piece
-        while True:
-            end = self._stream.find(b"\r\n\r\n")
-            if end < 0:
-                if len(self._stream) > self._bounds.head:
-                    raise Refused(431, "The head is too large.")
-                return
-            head = parse_head(bytes(self._stream[: end + 4]), self._bounds)
-            size = int(head.get(b"content-length") or 0)
-            if size > self._bounds.body:
-                raise Refused(413, "The body is too large.")
-            if len(self._stream) < end + 4 + size:
-                return
-            body = bytes(self._stream[end + 4 : end + 4 + size])
-            del self._stream[: end + 4 + size]
-            yield Request(head, body)
-            if head.is_upgrade:
-                return
+    def feed(self, piece: bytes) -> None:
+        """More has come."""
+        self._stream.feed(piece)
 
-    @property
+    def next(self) -> Request | None:
+        """The next request that is whole. Raises Refused; nothing is to be read behind that."""
+        if self._body is None:
+            if not self._read_head():
+                return None
+            assert self._head is not None
+            self._body = Body(_body_length(self._head), self._bounds)
+            expects = self._head.minor == 1 and self._head.get(b"expect") is not None
+            self._waits = expects and not len(self._stream)
+        if not self._body.read(self._stream):
+            return None
+        assert self._head is not None
+        request = Request(self._head, bytes(self._body.data))
+        self._head = self._body = None
+        self._waits = False
+        return request
+
     def rest(self) -> bytes:
-        """What came and belongs to no whole request yet."""
-        return bytes(self._stream)
+        """What came behind the last request; it is not kept here any more."""
+        return self._stream.take(len(self._stream))
 
-    @property
     def wants_continue(self) -> bool:
-        """Whether the client waits for 100 (Continue) before it sends the body; once."""
-        return False
+        """Whether the client waits for 100 (Continue) before it sends the body; said once."""
+        waits, self._waits = self._waits, False
+        return waits
+
+    def _read_head(self) -> bool:
+        stream = self._stream
+        while self._head is None:
+            if stream.first() not in _FIRST:  # nor is it TLS, whose line would never end
+                raise Refused(400, "That is no request of HTTP/1.1.")
+            stream.line_bytes = 0
+            line = stream.line(self._bounds.line, 414)
+            if line is None:
+                return False
+            if line != b"\r\n":  # empty lines before a request are passed over (RFC 9112, 2.2)
+                self._head = _head_of(line)
+        if not read_fields(stream, self._head.fields, self._bounds):
+            return False
+        _check(self._head)
+        return True
 
 
 def parse_head(text: bytes, bounds: Bounds) -> Head:
-    """A whole head, with the empty line that ends it. Raises Refused."""
-    first, *lines = text[:-4].split(b"\r\n")
-    words = first.split(b" ")
-    if len(words) != 3 or words[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
+    """A whole head, with the empty line that ends it, and nothing else. Raises Refused."""
+    reader = RequestReader(bounds)
+    reader.feed(text)
+    if not reader._read_head() or len(reader._stream) or reader._head is None:
+        raise Refused(400, "That is no head.")
+    return reader._head
+
+
+def _head_of(line: bytes) -> Head:
+    match = _LINE.fullmatch(line)
+    if match is None:
         raise Refused(400, "That is no request of HTTP/1.1.")
-    fields = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon:
-            raise Refused(400, "A field has no colon.")
-        fields.append((name.lower(), value.strip(b" \t")))
-    return Head(words[0], words[1], int(words[2][-1:]), fields)
+    method, target, major, minor = match.groups()
+    if major != b"1":
+        raise Refused(505, "Only HTTP/1.1 and 1.0 are spoken here.")
+    if method == b"CONNECT":
+        raise Refused(501, "This is no proxy.")
+    return Head(method, target, 1 if minor != b"0" else 0)
+
+
+def _check(head: Head) -> None:
+    """What a head must say as a whole, and what its target is. Raises Refused."""
+    hosts = [value for name, value in head.fields if name == b"host"]
+    if len(hosts) > 1 or (head.minor and not hosts):
+        raise Refused(400, "A request says once for which host it is.")
+    if hosts and not _IS_HOST.fullmatch(hosts[0]):
+        raise Refused(400, "The host has no valid name.")
+    if not head.target.startswith(b"/") and (head.target, head.method) != (b"*", b"OPTIONS"):
+        match = _ABSOLUTE.fullmatch(head.target)
+        if match is None or not match[1]:
+            raise Refused(400, "The target is no path.")
+        # RFC 9112, 3.2.2: the host that counts is that of the target.
+        target = match[2] or b"/"
+        head.target = target if target.startswith(b"/") else b"/" + target
+        head.fields[:] = [each for each in head.fields if each[0] != b"host"]
+        head.fields.append((b"host", match[1]))
+    if b"#" in head.target:
+        raise Refused(400, "A target has no fragment.")
+    expected = head.get(b"expect")
+    if expected is not None and expected.lower() != b"100-continue" and head.minor:
+        raise Refused(417, "Only 100-continue can be expected.")
+
+
+def _body_length(head: Head) -> int | None:
+    """Bytes of the body; None: it comes in chunks. Raises Refused (RFC 9112, 6.1, 6.3)."""
+    length = content_length(head)
+    if head.get(b"transfer-encoding") is None:
+        return length or 0
+    codings = head.tokens(b"transfer-encoding")
+    if length is not None or not head.minor:
+        raise Refused(400, "The length of the body is said in two ways.")
+    if codings.count(b"chunked") != 1 or codings[-1] != b"chunked":
+        raise Refused(400, "Where the body ends is not said.")
+    if len(codings) > 1:
+        raise Refused(501, "Of transfer codings only chunked is known here.")
+    return None

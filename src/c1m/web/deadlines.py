@@ -1,0 +1,54 @@
+"""Until when something is waited for, one for each connection: a column of seconds.
+
+It is looked through in slices, so that no tick is long. A deadline is found some seconds late at
+most: what is waited for is slow clients.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.contract import NO_SLOTS, Slots
+
+SLICE = 1 << 14  # rows that are looked at in one tick
+LONGEST_S = 1 << 15  # from now on: a row has the last 16 bits of its second
+NONE = 0
+
+
+class Deadlines:
+    """Two bytes a connection. Times are seconds of any clock that does not go back."""
+
+    def __init__(self, capacity: int) -> None:
+        self._seconds: npt.NDArray[np.uint16] = np.zeros(capacity, np.uint16)
+        self._top = 0  # no row from here on has one
+        self._at = 0  # where it is looked next
+
+    def set(self, slots: Slots, second: int) -> None:
+        """Theirs is at this second, less than LONGEST_S from now."""
+        self._seconds[slots] = second & 0xFFFF or 1
+        if len(slots):
+            self._top = max(self._top, int(slots.max()) + 1)
+
+    def set_one(self, slot: int, second: int) -> None:
+        """The same for one that had one before."""
+        self._seconds[slot] = second & 0xFFFF or 1
+
+    def clear(self, slots: Slots | int) -> None:
+        """They have none any more."""
+        self._seconds[slots] = NONE
+
+    def over(self, second: int) -> Slots:
+        """Those in the next slice whose time is up; they have no deadline any more."""
+        if self._at >= self._top:
+            self._at = 0
+        part = self._seconds[self._at : self._at + SLICE]
+        late = np.uint16(second & 0xFFFF) - part  # as a circle: what is ahead is a large number
+        rows = np.flatnonzero((part != NONE) & (late < LONGEST_S))
+        if not len(rows):
+            self._at += SLICE
+            return NO_SLOTS
+        part[rows] = NONE
+        rows += self._at
+        self._at += SLICE
+        return rows.astype(np.int32)
