@@ -53,11 +53,8 @@ class Session:
         """What a client was sent meanwhile apart from its own replies: messages, late replies."""
         pieces = self.store.out.replies.pop(client, [])
         self.store.out._has_replies[client] = False
-        for slots, payload in self.store.out.payloads:
-            pieces += [payload] * int((slots == client).sum())
-        self.store.out.payloads = [
-            (slots[slots != client], payload) for slots, payload in self.store.out.payloads
-        ]
+        waited = self.store.out.deliveries.take_for(np.array([client], np.int32))
+        pieces[:0] = waited[1].pieces() if waited is not None else []
         return decode_all(b"".join(pieces))
 
     def wait(self, milliseconds: int) -> None:

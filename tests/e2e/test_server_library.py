@@ -130,7 +130,7 @@ def test_bad_endpoints_are_refused_and_nothing_is_left(engine: str) -> None:
         for listen, words in (
             (["tcp://127.0.0.1:0", f"tcp://127.0.0.1:{taken}"], f"{taken}.*in use"),
             ([], "nothing to listen on"),
-            ("http://127.0.0.1:1", "scheme"),
+            ("udp://127.0.0.1:1", "scheme"),
             ("tcp://203.0.113.7:8001", "not an address"),
         ):
             with pytest.raises(c1m.UsageError, match=words):

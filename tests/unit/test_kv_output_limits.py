@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from c1m.apps.kv.output_limits import LOOK_NS, NS_PER_S, SETTING, Limit, OutputLimits, limits_of
+from c1m.apps.kv.output_limits import SETTING, limits_of, output_limits
+from c1m.fanout.unread import LOOK_NS, Limit
 from c1m.kv.outbox import Outbox
 from c1m.kv.rows import IS_SUBSCRIBER
 from c1m.kv.settings import Settings
+from c1m.units import NS_PER_S
 
 MB = 1 << 20
 
@@ -23,9 +25,11 @@ class Made:
         self.asked: list[int] = []
         self.settings = Settings()
         self.monitors: list[int] = []
-        self.limits = OutputLimits(
-            self.out, self.unsent, states, self.settings, total_max, self.monitors
-        )
+        self.limits = output_limits(self.out, self.unsent, states, self.settings, self.monitors)
+        self.limits.total_max = total_max
+
+    def enforce(self, now_ns: int) -> None:
+        self.out.killed += self.limits.enforce(now_ns, sum(self.owed.values()))
 
     def unsent(self, slot: int) -> int:
         self.asked.append(slot)
@@ -34,19 +38,19 @@ class Made:
 
 def test_limits_are_read_from_their_setting() -> None:
     limits = limits_of(Settings()[SETTING])
-    assert limits["normal"] == Limit(0, 0, 0)
+    assert limits["normal"] == Limit(0, 0, 0, in_total=False)
     assert limits["pubsub"] == Limit(32 * MB, 8 * MB, 60 * NS_PER_S)
 
 
 def test_only_those_reported_are_asked_about() -> None:
     made = Made()
     made.owed[7] = 100 * MB
-    made.limits.enforce(0)
+    made.enforce(0)
     made.limits.blocked([5, 6])
     made.limits.forget([6, 9])
-    made.limits.enforce(1)
+    made.enforce(1)
     assert (made.asked, made.out.killed) == ([5], [])
-    made.limits.enforce(2)  # too soon
+    made.enforce(2)  # too soon
     assert made.asked == [5]
 
 
@@ -55,7 +59,7 @@ def test_who_said_monitor_is_bounded_as_a_subscriber() -> None:
     made.monitors.append(0)
     made.limits.blocked([0, 1])
     made.owed |= {0: 32 * MB + 1, 1: 500 * MB}
-    made.limits.enforce(1)
+    made.enforce(1)
     assert made.out.killed == [0]
 
 
@@ -63,10 +67,10 @@ def test_hard_limit_of_subscribers() -> None:
     made = Made()
     made.limits.blocked([0, 5, 6])
     made.owed |= {0: 500 * MB, 5: 32 * MB, 6: 32 * MB + 1}
-    made.limits.enforce(1)
+    made.enforce(1)
     assert made.out.killed == [6]  # a usual client is not read from, which is enough
     assert made.out.dropped == {"hard": 1}
-    made.limits.enforce(1 + LOOK_NS)
+    made.enforce(1 + LOOK_NS)
     assert made.out.killed == [6]
 
 
@@ -74,15 +78,15 @@ def test_soft_limit_counts_the_time_over_it() -> None:
     made = Made()
     made.limits.blocked([5, 6])
     made.owed |= {5: 9 * MB, 6: 9 * MB}
-    made.limits.enforce(1)
+    made.enforce(1)
     made.owed[6] = 8 * MB  # once below it, the time begins anew
-    made.limits.enforce(30 * NS_PER_S)
+    made.enforce(30 * NS_PER_S)
     made.owed[6] = 9 * MB
-    made.limits.enforce(60 * NS_PER_S)
+    made.enforce(60 * NS_PER_S)
     assert made.out.killed == []
-    made.limits.enforce(61 * NS_PER_S)
+    made.enforce(61 * NS_PER_S)
     assert (made.out.killed, made.out.dropped) == ([5], {"soft": 1})
-    made.limits.enforce(121 * NS_PER_S)
+    made.enforce(121 * NS_PER_S)
     assert (made.out.killed, made.out.dropped) == ([5, 6], {"soft": 2})
 
 
@@ -91,7 +95,7 @@ def test_other_limits() -> None:
     made.settings.change([(SETTING.encode(), b"normal 1000 0 0 pubsub 0 0 0")])
     made.limits.blocked([0, 5])
     made.owed |= {0: 1001, 5: 900 * MB}
-    made.limits.enforce(1)
+    made.enforce(1)
     assert made.out.killed == [0]
 
 
@@ -99,26 +103,40 @@ def test_all_subscribers_together() -> None:
     made = Made(total_max=40 * MB)
     made.limits.blocked([0, 5, 6, 7])
     made.owed |= {0: 900 * MB, 5: 10 * MB, 6: 14 * MB, 7: 16 * MB}
-    made.limits.enforce(1)
+    made.enforce(1)
     assert made.out.killed == []
     made.owed[5] += 1
-    made.limits.enforce(1 + LOOK_NS)
+    made.enforce(1 + LOOK_NS)
     assert (made.out.killed, made.out.dropped) == ([7], {"total": 1})
 
 
-def test_in_the_middle_of_a_tick_nobody_has_been_reported() -> None:
+def test_who_leaves_is_the_first_to_be_dropped_for_the_total() -> None:
     made = Made(total_max=40 * MB)
-    made.owed |= {5: 1, 6: 20 * MB, 7: 21 * MB}
-    made.limits.relieve(np.arange(5, 10, dtype=np.int32), 1)
+    made.limits.blocked([5, 6])
+    made.limits.leave([7, 8])
+    made.owed |= {5: 20 * MB, 6: 10 * MB, 7: 15 * MB}
+    made.enforce(1)
     assert made.out.killed == [7]
+    assert not made.out.dropped  # it was counted when it was told to leave
+
+
+def test_more_than_the_total_is_looked_at_at_once() -> None:
+    made = Made(total_max=40 * MB)
+    made.limits.blocked([5, 6])
+    made.owed |= {5: 1, 6: 20 * MB}
+    made.enforce(1)
+    made.owed[5] = 21 * MB
+    made.enforce(2)
+    assert made.out.killed == [5]
 
 
 def test_where_others_hold_it_all_one_look_is_enough() -> None:
     made = Made(total_max=40 * MB)
-    slots = np.arange(5, 10, dtype=np.int32)
-    made.limits.relieve(slots, 1)
+    made.limits.blocked([0, 5])
+    made.owed |= {0: 500 * MB, 5: 1}
+    made.enforce(1)
     count = len(made.asked)
-    made.limits.relieve(slots, LOOK_NS)
+    made.enforce(LOOK_NS)
     assert len(made.asked) == count
-    made.limits.relieve(slots, 1 + LOOK_NS)
+    made.enforce(1 + LOOK_NS)
     assert len(made.asked) > count

@@ -87,7 +87,7 @@ def test_many_subscribe_at_once() -> None:
     slots = np.arange(0, 200, 2, dtype=np.int32)
     states[50:100] = RESP3
     subscribe_all(session.store, slots, b"a")
-    assert len(session.store.out.payloads) == 2  # one for each protocol
+    assert len(session.store.out.deliveries) == 2  # one for each protocol
     assert (states[slots] & IS_SUBSCRIBER).all()
     assert publish(session.store, b"a", b"x") == 100
     assert session.heard(60) == [Push([b"subscribe", b"a", 1]), Push([b"message", b"a", b"x"])]
@@ -98,7 +98,7 @@ def test_many_subscribe_at_once() -> None:
 def test_who_has_replies_waiting_hears_it_behind_them() -> None:
     session = Session(clients=100)
     subscribe_all(session.store, np.arange(100, dtype=np.int32), b"a")
-    session.store.out.payloads.clear()
+    session.store.out.deliveries.take()
     session.store.out.say(7, b"+first\r\n")
     publish(session.store, b"a", b"x")
     session.store.out.say(7, b"+last\r\n")
@@ -134,7 +134,7 @@ def test_subscribes_of_a_tick_are_taken_together() -> None:
     intake = Intake(Clients(session.store))
     asked = b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n"
     intake.take([(slot, asked) for slot in range(30)])
-    assert len(session.store.out.payloads) == 1
+    assert len(session.store.out.deliveries) == 1
     assert not session.store.out.replies
     intake.take([(slot, asked) for slot in range(20, 40)])  # some have it already
     assert [session.heard(slot) for slot in (3, 25, 35)] == [

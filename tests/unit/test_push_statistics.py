@@ -31,8 +31,9 @@ class Clocked:
         """What is said in a tick in which `count` receivers are sent to."""
         self.hub.statistics.tick(self.now_ns, self.hub.deliveries.done)
         told = []
-        for slots, payload in self.hub.deliveries.take(count):
-            if 900 in slots:
+        taken = self.hub.deliveries.take(count)
+        for slot, payload in zip(taken[0], taken[1].pieces(), strict=True) if taken else ():
+            if slot == 900:
                 message = json.loads(payload[payload.index(b"{") :])
                 assert message["channel"] == "$stats:news" and not message["id"]
                 told.append(json.loads(message["data"]))

@@ -1,68 +1,211 @@
-"""What is on its way to many: handed out in pieces, so that no tick is long. Pure.
+"""What is on its way to many: handed out in slices, so that no tick is long. Pure.
 
 A publication to a million is some seconds of work. It goes out a slice at a time, and the server
-serves everybody else in between. Publications go out in the order in which they came.
+serves everybody else in between. Publications go out in the order in which they came; those that
+come one after the other to the same array of slots go out as one, their bytes joined. One slice is
+one send, in which an engine joins what a connection gets twice.
+
+Order of one connection. What else is said to a connection must come behind what it waits for: ask
+`waits`, and send first what `take_for` gives. That is a step over all that is on its way, so it is
+to be done once a tick. Who has ended is forgotten without such a step: a column says up to which
+publication a slot has been served.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from c1m.engine.contract import Slots
+from c1m.engine.contract import NO_SLOTS, Slots
+from c1m.engine.ragged import Ragged
 
 SLICE = 1 << 15  # connections that a tick sends to
+SLICE_BYTES = 1 << 24  # bytes that a tick sends, if it is more than one piece
+JOINED_MAX = 1 << 16  # bytes of publications that are joined
+LEFT_MAX = 1 << 24  # receivers: what is on its way is bounded, also the memory of their slots
+HELD_MAX = 1 << 26  # bytes of the publications themselves
+NUMBERS_END = 1 << 30
+
+Piece = tuple[Slots, Ragged]  # what a server is to send
+
+
+class _Publication:
+    """`slots[at:]` are to be sent the parts, one behind the other."""
+
+    __slots__ = ("at", "number", "parts", "size", "slots")
+
+    def __init__(self, slots: Slots, payload: bytes, number: int) -> None:
+        self.slots = slots
+        self.at = 0
+        self.parts = [payload]
+        self.size = len(payload)
+        self.number = number
+
+    def payload(self) -> bytes:
+        if len(self.parts) > 1:
+            self.parts = [b"".join(self.parts)]
+        return self.parts[0]
 
 
 class Deliveries:
-    """Publications that are not sent to all of their receivers yet.
-
-    `add` takes int32[n] slots, each once, and does not change them.
-    """
+    """Publications that are not sent to all of their receivers yet. Slots are below `capacity`."""
 
     def __init__(self, capacity: int) -> None:
-        self._waiting: deque[tuple[Slots, bytes]] = deque()
         self._capacity = capacity
-        self.left = 0  # receivers that nothing was sent to yet
-        self.added = 0  # publications since the start
+        self._waiting: deque[_Publication] = deque()
+        self._number = self._before = 0  # publications, and those before the numbers began anew
+        self._begin_numbers()
+        self.left = 0  # receivers that nothing was sent to yet, those who have ended included
+        self.held = 0  # bytes of what is on its way, once each
+
+    def _begin_numbers(self) -> None:
+        """Columns that have no memory yet."""
+        self._before += self._number
+        self._number = 0  # of the last publication
+        self._last: npt.NDArray[np.int32] = np.zeros(self._capacity, np.int32)  # its last one
+        self._served: npt.NDArray[np.int32] = np.zeros(self._capacity, np.int32)  # up to which
+        self._served_most = 0
+        self._joins: Slots | None = None  # what comes to these slots may be joined to the last
 
     def __len__(self) -> int:
-        """Publications that wait."""
+        """Publications that are on their way."""
         return len(self._waiting)
 
-    def add(self, slots: Slots, payload: bytes) -> None:
-        """One more, behind the others."""
-        if len(slots):
-            self._waiting.append((slots, payload))
-            self.left += len(slots)
-            self.added += 1
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def added(self) -> int:
+        """Publications since the start; those that are joined are one."""
+        return self._before + self._number
 
     @property
     def done(self) -> int:
-        """Of those that were `added`, how many have been taken whole. They go in order."""
-        return self.added - len(self._waiting)
+        """Of these, how many have been taken whole. They go in order."""
+        if self._waiting:
+            return self._before + self._waiting[0].number - 1
+        return self.added
 
-    def take(self, count: int = SLICE) -> list[tuple[Slots, bytes]]:
-        """What is to be sent now, to `count` receivers in all at most."""
-        taken = []
-        while self._waiting and count > 0:
-            slots, payload = self._waiting.popleft()
-            if len(slots) > count:
-                self._waiting.appendleft((slots[count:], payload))
-                slots = slots[:count]
-            if len(slots):
-                taken.append((slots, payload))
-            count -= len(slots)
+    @property
+    def is_full(self) -> bool:
+        """Whether more is on its way than may be: to be sent before anything is added."""
+        return self.left > LEFT_MAX or self.held > HELD_MAX
+
+    def add(self, slots: Slots, payload: bytes) -> None:
+        """One more, behind the others, to int32[n], each once, which stay as they are."""
+        if not len(slots):
+            return
+        self.held += len(payload)
+        if slots is self._joins and self._waiting[-1].size + len(payload) <= JOINED_MAX:
+            self._waiting[-1].parts.append(payload)
+            self._waiting[-1].size += len(payload)
+            return
+        self._number += 1
+        self._waiting.append(_Publication(slots, payload, self._number))
+        self._last[slots] = self._number
+        self._joins = slots
+        self.left += len(slots)
+
+    def waits(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Which of these may have something on its way to them: bool[n]."""
+        if not self._waiting:
+            return np.zeros(len(slots), np.bool_)
+        first = self._waiting[0].number
+        last = self._last.take(slots)
+        waits: npt.NDArray[np.bool_] = (last >= first) & (last > self._served.take(slots))
+        return waits
+
+    def any_waits(self, slots: Sequence[int] | Slots) -> bool:
+        """Whether any of these does."""
+        return bool(self._waiting) and bool(self.waits(np.asarray(slots, np.int32)).any())
+
+    def take(self, count: int = SLICE, size: int = SLICE_BYTES) -> Piece | None:
+        """What is to be sent now: to `count` receivers, and `size` bytes in all or one piece.
+
+        A slot may appear twice. None: there is nothing.
+        """
+        found: list[tuple[Slots, bytes]] = []
+        while self._waiting and count > 0 and size > 0:
+            first = self._waiting[0]
+            payload = first.payload()
+            end = first.at + min(count, max(size // max(len(payload), 1), 1))
+            slots = first.slots[first.at : end]
+            first.at += len(slots)
             self.left -= len(slots)
-        return taken
+            count -= len(slots)
+            size -= len(slots) * len(payload)
+            if first.number <= self._served_most:
+                slots = slots[self._served.take(slots) < first.number]
+            if len(slots):
+                found.append((slots, payload))
+            if first.at == len(first.slots):
+                self._waiting.popleft()
+                self.held -= len(payload)
+            if first is self._last_one:
+                self._joins = None  # some have had it already
+        self._settle()
+        return _joined(found)
+
+    def take_for(self, slots: Slots) -> Piece | None:
+        """What these wait for, int32[n]; they wait no longer. None: for nothing."""
+        slots = slots[self.waits(slots)]
+        if not len(slots):
+            return None
+        is_meant = np.zeros(self._capacity, np.bool_)
+        is_meant[slots] = True
+        found = []
+        for each in self._waiting:
+            those = each.slots[each.at :]
+            those = those[is_meant.take(those)]
+            if each.number <= self._served_most:
+                those = those[self._served.take(those) < each.number]
+            if len(those):
+                found.append((those, each.payload()))
+        self.forget(slots)
+        return _joined(found)
+
+    def due(self, first: Slots = NO_SLOTS) -> Iterator[Piece]:
+        """What a tick is to send: what `first` wait for, int32[n]; a slice; and more of them while
+        too much is on its way, so that who publishes faster than it goes out has to wait."""
+        piece = self.take_for(first)
+        if piece is not None:
+            yield piece
+        while self._waiting:
+            piece = self.take()
+            if piece is not None:
+                yield piece
+            if not self.is_full:
+                break
 
     def forget(self, slots: Slots) -> None:
         """Connections that have ended: their slots may soon be others'."""
-        if not self._waiting or not len(slots):
-            return
-        is_gone = np.zeros(self._capacity, np.bool_)
-        is_gone[slots] = True
-        # One without receivers stays in its place until it is taken: `done` counts in order.
-        self._waiting = deque((those[~is_gone[those]], data) for those, data in self._waiting)
-        self.left = sum(len(those) for those, _ in self._waiting)
+        if self._waiting and len(slots):
+            self._served[slots] = self._served_most = self._number
+            self._joins = None  # what is published from now on is not what they were served
+
+    @property
+    def _last_one(self) -> _Publication | None:
+        return self._waiting[-1] if self._waiting else None
+
+    def _settle(self) -> None:
+        if not self._waiting:
+            self._joins = None
+            if self._number >= NUMBERS_END:
+                self._begin_numbers()
+
+
+def _joined(found: Sequence[tuple[Slots, bytes]]) -> Piece | None:
+    """One array of slots, and the piece of each."""
+    if not found:
+        return None
+    if len(found) == 1:
+        slots, payload = found[0]
+        return slots, Ragged.repeat(payload, len(slots))
+    counts = [len(slots) for slots, _ in found]
+    whole = Ragged.of([payload for _, payload in found])
+    return np.concatenate([slots for slots, _ in found]), whole.take(
+        np.repeat(np.arange(len(found)), counts)
+    )

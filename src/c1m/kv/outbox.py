@@ -1,4 +1,4 @@
-"""What a tick has to send: replies by connection, and one payload to many. Pure.
+"""What is to be sent: a tick's replies by connection, and what goes to many. Pure.
 
 The order of what one connection gets is that in which it was said.
 """
@@ -12,19 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.contract import Slots
+from c1m.fanout.deliveries import Deliveries
 
 
 class Outbox:
-    """`replies` holds the pieces for a slot, `payloads` what goes to whole arrays of slots, and
-    `batches` one piece for each of many.
+    """`replies` holds the pieces for a slot, `deliveries` what goes to whole arrays of slots, over
+    as many ticks as it takes, and `batches` one piece for each of many.
 
-    Batches are sent first, then payloads, then replies: what would be out of order so is added to
-    the replies.
+    Batches are sent first. Replies are sent behind what their connections wait for; what would be
+    out of order is added to the replies.
     """
 
     def __init__(self, capacity: int) -> None:
         self.replies: dict[int, list[bytes]] = {}
-        self.payloads: list[tuple[Slots, bytes]] = []
+        self.deliveries = Deliveries(capacity)
         self.batches: list[tuple[Sequence[int], list[bytes]]] = []
         self.closing: list[int] = []  # slots to close behind what they are sent
         self.killed: list[int] = []  # slots to close at once
@@ -45,7 +46,7 @@ class Outbox:
 
     def say_each(self, slots: Sequence[int], pieces: list[bytes]) -> None:
         """Piece i for slots[i]."""
-        if not self.replies and not self.payloads:
+        if not self.replies and not self.deliveries.any_waits(slots):
             self.batches.append((slots, pieces))
             return
         for slot, piece in zip(slots, pieces, strict=True):
@@ -59,8 +60,7 @@ class Outbox:
                 for slot in slots[waits].tolist():
                     self.replies[slot].append(payload)
                 slots = slots[~waits]
-        if len(slots):
-            self.payloads.append((slots, payload))
+        self.deliveries.add(slots, payload)
 
     def take(self) -> dict[int, list[bytes]]:
         """The replies, which are waiting no longer."""

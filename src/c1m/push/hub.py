@@ -21,12 +21,19 @@ class Hub:
     """Who hears what. A subscriber is a slot in the array of its channel and form, no object.
 
     `epoch` differs from one start of the server to the next: numbers of another epoch say nothing
-    here, and whoever has one gets all that is kept. `now_ns` tells the time.
+    here, and whoever has one gets all that is kept. `now_ns` tells the time. `deliveries` are those
+    of the server.
     """
 
-    def __init__(self, capacity: int, epoch: str, now_ns: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        epoch: str,
+        now_ns: Callable[[], int] = lambda: 0,
+        deliveries: Deliveries | None = None,
+    ) -> None:
         self.channels = Channels(capacity)
-        self.deliveries = Deliveries(capacity)
+        self.deliveries = Deliveries(capacity) if deliveries is None else deliveries
         self.history = History(HISTORY_COUNT, HISTORY_BYTES)
         self.statistics = statistics.Statistics(self.size, self._say)
         self.epoch = epoch

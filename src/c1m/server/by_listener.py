@@ -83,6 +83,9 @@ class ByListener(App):
         for app in self._apps:
             app.on_stop(server)
 
+    def is_done(self, server: Server) -> bool:
+        return all(app.is_done(server) for app in self._apps)
+
     def on_end(self, server: Server) -> None:
         for app in self._apps:
             app.on_end(server)

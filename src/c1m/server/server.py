@@ -150,6 +150,11 @@ class App:
     def on_stop(self, server: Server) -> None:
         """The server is stopping: connections are still open, and closed next."""
 
+    def is_done(self, server: Server) -> bool:
+        """Whether nothing is left to say, while the server stops: it waits for that until its
+        deadline."""
+        return True
+
     def on_end(self, server: Server) -> None:
         """Last of all: the server has ended, and there are no connections any more."""
 
@@ -442,8 +447,8 @@ class Server:
     def drain(self) -> None:
         """Stop accepting, answer what has come, send pending output until the deadline; close all.
 
-        Ends early when nothing has come for QUIET_NS and no output is pending. The application's
-        `on_close` gets what is closed here as DRAIN.
+        Ends early when nothing has come for QUIET_NS, no output is pending and the application is
+        done (`is_done`). Its `on_close` gets what is closed here as DRAIN.
         """
         self.engine.listen([], 0)
         self.app.on_stop(self)
@@ -454,7 +459,7 @@ class Server:
             now = self.clock.now_ns()
             if events:
                 heard_ns = now
-            elif now - heard_ns >= QUIET_NS and self.engine.statistics().outbox_bytes == 0:
+            elif now - heard_ns >= QUIET_NS and self._has_said_all():
                 break
         slots = self.live_slots()
         self._end(slots, CloseReason.DRAIN)
@@ -464,6 +469,9 @@ class Server:
         while self.engine.statistics().lingering and self.clock.now_ns() < deadline:
             self._has_ended = False
             self.loop.tick(QUIET_NS)
+
+    def _has_said_all(self) -> bool:
+        return self.engine.statistics().outbox_bytes == 0 and self.app.is_done(self)
 
     def shutdown(self) -> None:
         """End what is left at once and release everything. May be called twice."""

@@ -4,17 +4,19 @@ A connection is a byte of `kinds`: it asks by HTTP at first, and may become a We
 of events. Only one with something unfinished has an object. What a tick brings goes to the
 subclass in batches: requests, upgrades, messages, ends.
 
-Order within one connection is kept. What a subclass sends goes out at the end of the callback in
-which it says so.
+Order within one connection is kept, also between what is said to one (`say`, `send_text`) and what
+goes to many over several ticks (`deliveries`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from c1m.bounds import OUTBOX_TOTAL_MAX
 from c1m.engine.ragged import Ragged
+from c1m.fanout.unread import Limit
 from c1m.protocols.http.requests import Bounds
-from c1m.server.server import CloseBatch, DataBatch, Server
+from c1m.server.server import CloseBatch, DataBatch, OpenBatch, Server
 from c1m.units import NS_PER_S
 from c1m.web.connections import (
     CLOSING,
@@ -26,6 +28,7 @@ from c1m.web.connections import (
     MessageBatch,
     UpgradeBatch,
 )
+from c1m.web.output import UNREAD, Output
 from c1m.web.requests import Requests
 from c1m.web.sockets import Sockets
 
@@ -48,7 +51,7 @@ __all__ = [
 ]
 
 
-class WebApp(Sockets, Requests):
+class WebApp(Output, Sockets, Requests):
     """Derive from this; override what you need of the four callbacks of `Connections`."""
 
     def __init__(
@@ -60,6 +63,8 @@ class WebApp(Sockets, Requests):
         idle_s: int = IDLE_S,
         unfinished_max: int = UNFINISHED_MAX,
         ping_ns: int = PING_NS,
+        unread_limit: Limit = UNREAD,
+        unread_total: int = OUTBOX_TOTAL_MAX,
     ) -> None:
         self.message_max = message_max
         self.bounds = Bounds() if bounds is None else bounds
@@ -67,6 +72,12 @@ class WebApp(Sockets, Requests):
         self.idle_s = idle_s
         self.unfinished_max = unfinished_max
         self.ping_ns = ping_ns
+        self.unread_limit = unread_limit
+        self.unread_total = unread_total
+
+    def on_open(self, batch: OpenBatch, server: Server) -> None:
+        super().on_open(batch, server)
+        self.unread.forget(batch.slots.tolist())
 
     def on_data(self, batch: DataBatch, server: Server) -> None:
         kinds = self.kinds.take(batch.slots)

@@ -1,10 +1,12 @@
 """What all connections of a web server have: a kind, callbacks, and an end.
 
-The halves are `requests` (HTTP) and `sockets` (WebSocket); `app` puts them together.
+The halves are `requests` (HTTP) and `sockets` (WebSocket); `output` is what goes out of both, and
+`app` puts them together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +17,7 @@ from c1m.engine.ragged import Ragged
 from c1m.protocols.http.requests import Head, Request
 from c1m.protocols.http.responses import Response, text
 from c1m.protocols.websocket.frames import Close
-from c1m.server.server import App, Server
+from c1m.server.server import AnySlots, App, Payload, Server
 
 # A connection's kind. CLOSING: a WebSocket whose close frame was sent, and the peer's awaited.
 # ENDING: the last response was sent, and what still comes is passed over.
@@ -77,6 +79,24 @@ class Connections(App):
 
     def refuse(self, slot: int, response: Response, server: Server) -> None:
         """An upgrade is answered with this, and the connection ends behind it."""
+        raise NotImplementedError
+
+    # --- what the halves call -------------------------------------------------------------------
+
+    def say(self, slots: AnySlots, data: Payload, server: Server) -> None:
+        """See Output."""
+        raise NotImplementedError
+
+    def do_behind(self, slots: Slots, call: Callable[[], object]) -> None:
+        """See Output."""
+        raise NotImplementedError
+
+    def close(self, slots: AnySlots, code: int, server: Server, reason: bytes = b"") -> None:
+        """See Sockets."""
+        raise NotImplementedError
+
+    def _closing_ones(self) -> bool:
+        """Whether the close frame of any peer is still waited for."""
         raise NotImplementedError
 
     # --- beginnings and ends --------------------------------------------------------------------

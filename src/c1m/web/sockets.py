@@ -45,21 +45,23 @@ class Sockets(Connections):
         those = distinct(given_slots(slots, server.capacity))
         streams, sockets = (those[self.kinds[those] == kind] for kind in (STREAM, WEBSOCKET))
         if len(sockets):
-            server.send(sockets, frame(Op.CLOSE, code.to_bytes(2, "big") + reason))
+            self.say(sockets, frame(Op.CLOSE, code.to_bytes(2, "big") + reason), server)
             self.kinds[sockets] = CLOSING
             self._closing.append((server.clock.now_ns() + CLOSE_NS, sockets))
-        self._end(streams, server)
+        if len(streams):
+            self.kinds[streams] = CLOSING
+            self.do_behind(streams, lambda: self._end(streams, server))
         ended = np.concatenate((sockets, streams))
         if len(ended):
             self.on_gone(GoneBatch(ended, np.full(len(ended), code, np.int32)), server)
 
     def _send(self, op: Op, slots: AnySlots, messages: Payload, server: Server) -> None:
         if isinstance(messages, Ragged):
-            server.send(slots, frames_of(op, messages))
+            self.say(slots, frames_of(op, messages), server)
         elif isinstance(messages, list | tuple):
-            server.send(slots, frames_of(op, Ragged.of(messages)))
+            self.say(slots, frames_of(op, Ragged.of(messages)), server)
         else:
-            server.send(slots, frame(op, bytes(messages)))  # type: ignore[arg-type]
+            self.say(slots, frame(op, bytes(messages)), server)  # type: ignore[arg-type]
 
     # --- what the server calls ------------------------------------------------------------------
 
@@ -77,6 +79,9 @@ class Sockets(Connections):
         if self._closing:
             due_ns = min(due_ns or self._closing[0][0], self._closing[0][0])
         return due_ns
+
+    def _closing_ones(self) -> bool:
+        return any((self.kinds.take(slots) == CLOSING).any() for _, slots in self._closing)
 
     def _forget(self, slots: Slots) -> None:
         super()._forget(slots)

@@ -13,7 +13,6 @@ c1m.serve(Chat(), "tcp://127.0.0.1:8000")
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +21,6 @@ from c1m.clock import Clock
 from c1m.engine.contract import Slots, distinct
 from c1m.engine.given import given_slots
 from c1m.fanout.channels import Channels
-from c1m.fanout.deliveries import Deliveries
 from c1m.protocols.http.requests import Head
 from c1m.protocols.http.responses import text
 from c1m.protocols.websocket.frames import Op, frame
@@ -83,7 +81,6 @@ class WebSocketServer:
         self.clock: Clock = server.clock
         self._web = web
         self._channels = Channels(server.capacity)
-        self.deliveries = Deliveries(server.capacity)
 
     def send_text(self, slots: AnySlots, messages: Payload) -> None:
         """Send message i (UTF-8) to slots[i], or the same one to all of them."""
@@ -112,7 +109,7 @@ class WebSocketServer:
         is_text = isinstance(message, str)
         payload = message.encode() if isinstance(message, str) else message
         slots = self._channels.slots(_name(channel))
-        self.deliveries.add(slots, frame(Op.TEXT if is_text else Op.BINARY, payload))
+        self._web.deliveries.add(slots, frame(Op.TEXT if is_text else Op.BINARY, payload))
         return len(slots)
 
     def subscribers(self, channel: str | bytes) -> Slots:
@@ -122,7 +119,6 @@ class WebSocketServer:
     def forget(self, slots: Slots) -> None:
         """They have ended."""
         self._channels.forget(slots)
-        self.deliveries.forget(slots)
 
     def stop(self) -> None:
         """See Server.stop."""
@@ -160,9 +156,6 @@ class _WebSockets(WebApp):
         self._app.on_close(batch, self._server)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
-        due = super().on_tick(now_ns, server)
         wanted = self._app.on_tick(now_ns, self._server)
-        for slots, payload in self._server.deliveries.take():
-            server.send(slots, payload)
-        dues: Sequence[int | None] = (due, wanted, now_ns if len(self._server.deliveries) else None)
-        return min((each for each in dues if each is not None), default=None)
+        due = super().on_tick(now_ns, server)
+        return min((each for each in (due, wanted) if each is not None), default=None)

@@ -11,7 +11,7 @@ import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.apps.kv.connections import Addresses, IdleConnections
 from c1m.apps.kv.hosting import host_of, is_private
 from c1m.apps.kv.options import KeyValueOptions
-from c1m.apps.kv.output_limits import LOOK_BYTES, OutputLimits
+from c1m.apps.kv.output_limits import output_limits
 from c1m.apps.kv.persistence import Persistence
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots
@@ -55,7 +55,7 @@ class KeyValue(App):
         if self.persistence is not None:
             self.persistence.start(self.store)
         self.clients = Clients(self.store)
-        self.limits = OutputLimits(
+        self.limits = output_limits(
             self.store.out,
             server.engine.unsent,
             self.clients.state,
@@ -137,7 +137,8 @@ class KeyValue(App):
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         self.store.now_ms = unix_time_ms()
-        self.limits.enforce(now_ns)
+        unsent_bytes = server.engine.statistics().outbox_bytes
+        self.store.out.killed += self.limits.enforce(now_ns, unsent_bytes)
         self.idle.enforce(now_ns)
         if now_ns - self._sampled_ns >= NS_PER_S:
             self._sampled_ns = now_ns
@@ -163,7 +164,10 @@ class KeyValue(App):
         if self.persistence is not None:  # what changed is kept before anybody is told of it
             due_ns = min(due_ns, self.persistence.commit(now_ns) or NEVER_NS)
         self._send(server)
-        return due_ns
+        return now_ns if self.store.out.deliveries else due_ns
+
+    def is_done(self, server: Server) -> bool:
+        return not self.store.out.deliveries
 
     def on_end(self, server: Server) -> None:
         if self.persistence is not None:
@@ -176,9 +180,11 @@ class KeyValue(App):
         for slots, pieces in out.batches:
             server.engine.send_each(slots, pieces)
         out.batches.clear()
-        self._send_payloads(server)
         replies = out.take()
         said = [slot for slot, pieces in replies.items() if pieces]
+        if out.deliveries:  # what they wait for comes first
+            for piece in out.deliveries.due(np.array([*said, *out.closing], np.int32)):
+                server.send(*piece)
         server.engine.send_each(said, [b"".join(replies[slot]) for slot in said])
         for change, slots in ((server.pause, intake.paused), (server.resume, intake.resumed)):
             if slots:
@@ -186,20 +192,6 @@ class KeyValue(App):
                 slots.clear()
         if out.closing:
             self._end(out.closing, server)
-
-    def _send_payloads(self, server: Server) -> None:
-        """What goes to many; who does not read is dropped where too much is unsent in all."""
-        out, size = self.store.out, 0
-        for slots, payload in out.payloads:
-            server.send(slots, payload)
-            size += len(slots) * len(payload)
-            if size >= LOOK_BYTES:
-                size = 0
-                if server.engine.statistics().outbox_bytes > self.limits.total_max:
-                    server.engine.flush()  # what is unsent of this payload is known
-                    self.limits.relieve(slots, server.clock.now_ns())
-                    self._end(out.killed, server, abort=True)
-        out.payloads.clear()
 
     def _end(self, slots: list[int], server: Server, *, abort: bool = False) -> None:
         self._forget(slots)
@@ -219,6 +211,8 @@ class KeyValue(App):
         self.intake.end(slots.tolist())
 
     def _forget(self, slots: list[int]) -> None:
-        self.clients.forget(np.unique(slots).astype(np.int32))
+        gone = np.unique(slots).astype(np.int32)
+        self.clients.forget(gone)
+        self.store.out.deliveries.forget(gone)
         self.limits.forget(slots)
         self.intake.forget(slots)

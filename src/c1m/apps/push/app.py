@@ -42,7 +42,7 @@ class Push(WebApp):
 
     def on_start(self, server: Server) -> None:
         super().on_start(server)
-        self.hub = Hub(server.capacity, secrets.token_hex(4), server.clock.now_ns)
+        self.hub = Hub(server.capacity, secrets.token_hex(4), server.clock.now_ns, self.deliveries)
 
     # --- subscribers ----------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class Push(WebApp):
         for channel in channels:
             if since:
                 for missed in self.hub.missed(channel, since):
-                    server.send(slots, encoded(form, missed))
+                    self.say(slots, encoded(form, missed), server)
             self.hub.subscribe(slots, channel, form)
 
     def on_request(self, slot: int, request: Request, server: Server) -> Response | None:
@@ -107,12 +107,10 @@ class Push(WebApp):
         self.hub.forget(batch.slots)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
-        due = [super().on_tick(now_ns, server)]
         # What the tick before sent is with the kernel now.
-        due.append(self.hub.statistics.tick(now_ns, self.hub.deliveries.done))
-        for slots, payload in self.hub.deliveries.take():
-            server.send(slots, payload)
-        if len(self.hub.deliveries) or self.hub.statistics.is_waiting:
+        due = [self.hub.statistics.tick(now_ns, self.deliveries.done)]
+        due.append(super().on_tick(now_ns, server))
+        if self.hub.statistics.is_waiting:
             due.append(now_ns)
         return min((each for each in due if each is not None), default=None)
 
