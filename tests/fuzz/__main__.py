@@ -15,9 +15,9 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
-from . import resp
+from . import http1, resp
 
-TARGETS = {"resp": resp.run}
+TARGETS = {"http1": http1.run, "resp": resp.run}
 TELL_S = 60
 
 

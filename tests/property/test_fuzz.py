@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
+import fuzz.http1
 import fuzz.resp
 
 
 def test_streams_of_requests_and_replies() -> None:
     assert sum(fuzz.resp.run(Random(seed)) for seed in range(300)) > 0
+
+
+def test_streams_of_http() -> None:
+    assert sum(fuzz.http1.run(Random(seed)) for seed in range(1000)) > 0

@@ -17,7 +17,10 @@ CHUNK_LINE_MAX = 4096  # bytes of the line before a chunk
 
 # Possessive (`*+`): what does not match is found out in one pass, whatever it is.
 _FIELD = re.compile(rb"(%b):[ \t]*+([\t -~\x80-\xff]*+)\r\n" % TOKEN)
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16}+)(;[\t -~\x80-\xff]*+)?\r\n")
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+_EXTENSION = rb";%b(?:=(?:%b|%b))?+" % (TOKEN, TOKEN, _QUOTED)
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16}+)((?:%b)*+)\r\n" % _EXTENSION)
+_FRAMING = {b"content-length", b"transfer-encoding", b"host"}  # no trailer (RFC 9110, 6.5.1)
 _LENGTH = re.compile(rb"[0-9]++")
 
 
@@ -170,7 +173,11 @@ class Body:
             if not self._is_chunked:
                 return True
             if self._next == _TRAILER:
-                return read_fields(stream, self._trailers, self._bounds)
+                if not read_fields(stream, self._trailers, self._bounds):
+                    return False
+                if not _FRAMING.isdisjoint(name for name, _ in self._trailers):
+                    raise Refused(400, "A trailer says what belongs into the head.")
+                return True
             if not self._read_line(stream):
                 return False
 
@@ -192,7 +199,7 @@ class Body:
             raise Refused(400, "The size of a chunk is no number.")
         self._lacks = int(match[1], 16)
         self._total += self._lacks
-        self._extensions += len(match[2] or b"")
+        self._extensions += len(match[2])
         if self._total > self._bounds.body:
             raise Refused(413, f"A body may have {self._bounds.body:,} bytes.")
         if self._extensions > self._bounds.head:
