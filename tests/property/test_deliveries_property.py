@@ -74,7 +74,7 @@ class AgainstLists(RuleBasedStateMachine):
     def all_of_it(self) -> None:
         while self.deliveries:
             self.sent(self.deliveries.take(7))
-        assert (self.deliveries.left, self.deliveries.held) == (0, 0)
+        assert (self.deliveries.left, self.deliveries.bytes) == (0, 0)
 
     @rule()
     def begin_numbers_anew(self) -> None:

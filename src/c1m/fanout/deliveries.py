@@ -26,7 +26,7 @@ SLICE = 1 << 15  # connections that a tick sends to
 SLICE_BYTES = 1 << 24  # bytes that a tick sends, if it is more than one piece
 JOINED_MAX = 1 << 16  # bytes of publications that are joined
 LEFT_MAX = 1 << 24  # receivers: what is on its way is bounded, also the memory of their slots
-HELD_MAX = 1 << 26  # bytes of the publications themselves
+BYTES_MAX = 1 << 26  # bytes of the publications themselves
 NUMBERS_END = 1 << 30
 
 Piece = tuple[Slots, Ragged]  # what a server is to send
@@ -59,7 +59,7 @@ class Deliveries:
         self._number = self._before = 0  # publications, and those before the numbers began anew
         self._begin_numbers()
         self.left = 0  # receivers that nothing was sent to yet, those who have ended included
-        self.held = 0  # bytes of what is on its way, once each
+        self.bytes = 0  # bytes of what is on its way, once each
 
     def _begin_numbers(self) -> None:
         """Columns that have no memory yet."""
@@ -92,13 +92,13 @@ class Deliveries:
     @property
     def is_full(self) -> bool:
         """Whether more is on its way than may be: to be sent before anything is added."""
-        return self.left > LEFT_MAX or self.held > HELD_MAX
+        return self.left > LEFT_MAX or self.bytes > BYTES_MAX
 
     def add(self, slots: Slots, payload: bytes) -> None:
         """One more, behind the others, to int32[n], each once, which stay as they are."""
         if not len(slots):
             return
-        self.held += len(payload)
+        self.bytes += len(payload)
         if slots is self._joins and self._waiting[-1].size + len(payload) <= JOINED_MAX:
             self._waiting[-1].parts.append(payload)
             self._waiting[-1].size += len(payload)
@@ -143,7 +143,7 @@ class Deliveries:
                 found.append((slots, payload))
             if first.at == len(first.slots):
                 self._waiting.popleft()
-                self.held -= len(payload)
+                self.bytes -= len(payload)
             if first is self._last_one:
                 self._joins = None  # some have had it already
         self._settle()

@@ -37,9 +37,9 @@ class Output(Connections):
 
     def do_behind(self, slots: Slots, call: Callable[[], object]) -> None:
         """Call this now, or in this tick behind what is on its way to these slots."""
-        if self._later or self.deliveries.any_waits(slots):
-            self._later.append(call)
-            self._first.append(slots)
+        if self._said_behind or self.deliveries.any_waits(slots):
+            self._said_behind.append(call)
+            self._said_first.append(slots)
         else:
             call()
 
@@ -51,8 +51,8 @@ class Output(Connections):
         self.unread = Unread(
             server.engine.unsent, lambda slot: self.unread_limit, total_max=self.unread_total
         )
-        self._later: list[Callable[[], object]] = []
-        self._first: list[Slots] = []  # whose deliveries come first
+        self._said_behind: list[Callable[[], object]] = []
+        self._said_first: list[Slots] = []  # whose deliveries come first
         self._ending: Slots | None = None  # while it stops: who is still to be told
         self._end_ns = 0  # since when nobody was
 
@@ -61,12 +61,12 @@ class Output(Connections):
         if self._ending is not None and len(self._ending):
             self._end_some(now_ns, server)
             due_ns = now_ns + STOP_NS
-        if self.deliveries or self._later:
-            first = np.concatenate(self._first) if self._first else NO_SLOTS
+        if self.deliveries or self._said_behind:
+            first = np.concatenate(self._said_first) if self._said_first else NO_SLOTS
             for piece in self.deliveries.due(first):
                 server.send(*piece)
-            behind, self._later = self._later, []
-            self._first.clear()
+            behind, self._said_behind = self._said_behind, []
+            self._said_first.clear()
             for call in behind:
                 call()
         self._drop_unread(now_ns, server)
