@@ -20,7 +20,7 @@ from c1m.engine.ragged import Bytes, Ragged, starts_of
 from c1m.protocols.framing import windows
 from c1m.protocols.websocket.frames import FIN, Op, frame, masked
 
-FEW = 12  # pieces that are looked at one by one: measured, arrays are quicker from about here on
+FEW = 20  # pieces that are looked at one by one: measured, arrays are quicker from about here on
 LONG = 2048  # bytes of a piece on average: longer ones are looked at one by one
 MASKED, SHORT = 0x80, 126  # of a frame's second byte: 126 says that 16 bits of length follow
 MEDIUM_MAX = (1 << 16) - 1  # bytes of payload; longer ones have a length of 63 bits
