@@ -297,6 +297,11 @@ class Server:
         open_ones: Slots = those[self._live[those] != CLOSED]
         return open_ones
 
+    def are_held(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Which of these are not read from: paused, or unsent output is over the watermark."""
+        held: npt.NDArray[np.bool_] = self._holds.take(slots) != 0
+        return held
+
     def live_slots(self) -> Slots:
         """All open connections, ascending: int32[live]."""
         return np.flatnonzero(self._live[: self._top]).astype(np.int32)

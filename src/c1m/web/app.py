@@ -36,7 +36,8 @@ MESSAGE_MAX = 1 << 20  # bytes of one message
 REQUEST_S = 30  # in which a request is whole
 IDLE_S = 75  # between two requests of a connection
 UNFINISHED_MAX = 256 << 20  # bytes of unfinished requests, of all connections
-PING_NS = 30 * NS_PER_S
+FRAMES_MAX = 256 << 20  # bytes of unfinished messages, of all connections
+PING_NS = 30 * NS_PER_S  # how often each connection is asked for a sign of life; 0: never
 
 __all__ = [
     "CLOSING",
@@ -62,7 +63,9 @@ class WebApp(Output, Sockets, Requests):
         request_s: int = REQUEST_S,
         idle_s: int = IDLE_S,
         unfinished_max: int = UNFINISHED_MAX,
+        frames_max: int = FRAMES_MAX,
         ping_ns: int = PING_NS,
+        compress: bool = False,
         unread_limit: Limit = UNREAD,
         unread_total: int = OUTBOX_TOTAL_MAX,
     ) -> None:
@@ -71,7 +74,9 @@ class WebApp(Output, Sockets, Requests):
         self.request_s = request_s
         self.idle_s = idle_s
         self.unfinished_max = unfinished_max
+        self.frames_max = frames_max
         self.ping_ns = ping_ns
+        self.compress = compress
         self.unread_limit = unread_limit
         self.unread_total = unread_total
 

@@ -18,9 +18,12 @@ from c1m.protocols.http.requests import Head, Request
 from c1m.protocols.http.responses import Response, text
 from c1m.protocols.websocket.frames import Close
 from c1m.server.server import AnySlots, App, Payload, Server
+from c1m.units import NS_PER_S
+from c1m.web.compression import Compression
+from c1m.web.deadlines import Deadlines
 
 # A connection's kind. CLOSING: a WebSocket whose close frame was sent, and the peer's awaited.
-# ENDING: the last response was sent, and what still comes is passed over.
+# ENDING: the last was sent, and what still comes is passed over.
 NONE, HTTP, WEBSOCKET, STREAM, CLOSING, ENDING = range(6)
 
 
@@ -60,6 +63,8 @@ class GoneBatch:
 class Connections(App):
     """A byte of `kinds` for each connection, and what a subclass overrides."""
 
+    compression: Compression | None  # None: messages are not compressed
+
     # --- what a subclass overrides --------------------------------------------------------------
 
     def on_request(self, slot: int, request: Request, server: Server) -> Response | None:
@@ -91,6 +96,10 @@ class Connections(App):
         """See Output."""
         raise NotImplementedError
 
+    def _offered(self, batch: UpgradeBatch) -> None:
+        """Clients that are about to be asked for by on_upgrades."""
+        raise NotImplementedError
+
     def close(self, slots: AnySlots, code: int, server: Server, reason: bytes = b"") -> None:
         """See Sockets."""
         raise NotImplementedError
@@ -103,6 +112,8 @@ class Connections(App):
 
     def on_start(self, server: Server) -> None:
         self.kinds = np.zeros(server.capacity, np.uint8)
+        self._deadlines = Deadlines(server.capacity)
+        self._second = server.clock.now_ns() // NS_PER_S
 
     def _gone(self, slots: Slots, server: Server) -> None:
         """Their connections have ended: what is kept of them goes, and who was told of is told."""

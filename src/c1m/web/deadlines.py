@@ -21,14 +21,14 @@ class Deadlines:
 
     def __init__(self, capacity: int) -> None:
         self._seconds: npt.NDArray[np.uint16] = np.zeros(capacity, np.uint16)
-        self._top = 0  # no row from here on has one
+        self.top = 0  # no row from here on has one
         self._at = 0  # where it is looked next
 
     def set(self, slots: Slots, second: int) -> None:
         """Theirs is at this second, less than LONGEST_S from now."""
         self._seconds[slots] = second & 0xFFFF or 1
         if len(slots):
-            self._top = max(self._top, int(slots.max()) + 1)
+            self.top = max(self.top, int(slots.max()) + 1)
 
     def set_one(self, slot: int, second: int) -> None:
         """The same for one that had one before."""
@@ -40,7 +40,7 @@ class Deadlines:
 
     def over(self, second: int) -> Slots:
         """Those in the next slice whose time is up; they have no deadline any more."""
-        if self._at >= self._top:
+        if self._at >= self.top:
             self._at = 0
         part = self._seconds[self._at : self._at + SLICE]
         late = np.uint16(second & 0xFFFF) - part  # as a circle: what is ahead is a large number

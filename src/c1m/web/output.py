@@ -8,6 +8,7 @@ import numpy as np
 
 from c1m.engine.contract import NO_SLOTS, Slots
 from c1m.engine.given import given_pieces, given_slots
+from c1m.engine.ragged import Ragged
 from c1m.fanout.deliveries import Deliveries
 from c1m.fanout.unread import Limit, Unread
 from c1m.protocols.websocket.frames import Close
@@ -28,12 +29,18 @@ class Output(Connections):
 
     def say(self, slots: AnySlots, data: Payload, server: Server) -> None:
         """`Server.send`, behind what is on its way to these slots in `deliveries`."""
-        if not self.deliveries:
+        if not self.deliveries and self.compression is None:
             server.send(slots, data)
             return
         those = given_slots(slots, server.capacity)
         pieces = given_pieces(data, len(those))
-        self.do_behind(those, lambda: server.send(those, pieces))
+        self.do_behind(those, lambda: self._put(those, pieces, server))
+
+    def _put(self, slots: Slots, pieces: Ragged, server: Server) -> None:
+        """Frames and events, as each of these has them."""
+        if self.compression is not None:
+            pieces = self.compression.compressed(slots, pieces)
+        server.send(slots, pieces)
 
     def do_behind(self, slots: Slots, call: Callable[[], object]) -> None:
         """Call this now, or in this tick behind what is on its way to these slots."""
@@ -63,8 +70,8 @@ class Output(Connections):
             due_ns = now_ns + STOP_NS
         if self.deliveries or self._said_behind:
             first = np.concatenate(self._said_first) if self._said_first else NO_SLOTS
-            for piece in self.deliveries.due(first):
-                server.send(*piece)
+            for slots, pieces in self.deliveries.due(first):
+                self._put(slots, pieces, server)
             behind, self._said_behind = self._said_behind, []
             self._said_first.clear()
             for call in behind:

@@ -22,8 +22,7 @@ from c1m.protocols.http.upgrades import Upgrades
 from c1m.protocols.websocket.handshake import check
 from c1m.server.server import OpenBatch, Server
 from c1m.units import NS_PER_S
-from c1m.web.connections import ENDING, HTTP, STREAM, Connections, UpgradeBatch
-from c1m.web.deadlines import Deadlines
+from c1m.web.connections import CLOSING, ENDING, HTTP, STREAM, Connections, UpgradeBatch
 
 ENDING_S = 5  # until the client has read the last response
 READER_COST = 600  # bytes that a reader takes beside what came
@@ -73,8 +72,6 @@ class Requests(Connections):
 
     def on_start(self, server: Server) -> None:
         super().on_start(server)
-        self._deadlines = Deadlines(server.capacity)
-        self._second = server.clock.now_ns() // NS_PER_S
         self._readers: dict[int, RequestReader] = {}  # with something unfinished
         self._unfinished = 0  # bytes that they take
         self._asked: dict[int, Head] = {}  # what is to be answered
@@ -114,7 +111,7 @@ class Requests(Connections):
 
     def _time_is_up(self, slots: Slots, server: Server) -> None:
         kinds = self.kinds[slots]
-        slots = slots[(kinds == HTTP) | (kinds == ENDING)]
+        slots = slots[(kinds == HTTP) | (kinds == ENDING) | (kinds == CLOSING)]
         slow = [slot for slot in slots.tolist() if slot in self._readers] if self._readers else []
         for slot in slow:
             self._end_with(slot, text(408, "The request took too long."), server)
@@ -169,6 +166,7 @@ class Requests(Connections):
                     later.append((slot, reader.rest()))
                     self._leave(slot)
         if batch.slots:
+            self._offered(batch)
             self.on_upgrades(batch, server)
         return [each for each in later if each[1]]
 

@@ -38,6 +38,7 @@ class Close(IntEnum):
     POLICY = 1008
     TOO_LARGE = 1009
     INTERNAL_ERROR = 1011
+    TRY_LATER = 1013
 
 
 FIN, RSV, RSV1 = 0x80, 0x70, 0x40  # of a frame's first byte
@@ -115,7 +116,7 @@ class FrameReader:
 
     __slots__ = (
         "_at", "_control", "_decoder", "_first", "_head", "_inflated", "_is_compressed", "_is_over",
-        "_is_server", "_left", "_mask", "_max", "_message", "_op",
+        "_is_server", "_left", "_mask", "_max", "_message", "_op", "counted",
     )  # fmt: skip
 
     def __init__(
@@ -139,10 +140,16 @@ class FrameReader:
         self._is_compressed = False
         self._decoder: codecs.IncrementalDecoder | None = None  # of a text in several parts
         self._is_over = False  # a close frame came, or something broken
+        self.counted = 0  # for its owner
 
     def __bool__(self) -> bool:
         """Whether anything is unfinished."""
         return bool(self._head) or self._left >= 0 or self._op is not None
+
+    @property
+    def kept(self) -> int:
+        """Bytes of the message that has begun."""
+        return len(self._message)
 
     def take(self, piece: bytes) -> Iterator[Message]:
         """What is whole with this piece, in order. Raises Broken, behind what was before it.
