@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     from c1m.web.app import MessageBatch as MessageBatch
     from c1m.web.websocket_app import ConnectBatch as ConnectBatch
     from c1m.web.websocket_app import WebSocketApp as WebSocketApp
-    from c1m.web.websocket_app import WebSocketServer as WebSocketServer
+    from c1m.web.websocket_server import WebSocketServer as WebSocketServer
+    from c1m.web.websocket_server import WebSocketStatistics as WebSocketStatistics
 
 _NAMES = {  # the public ones, by their modules
     "c1m.aio.loop": ["EventLoop", "new_event_loop", "run"],
@@ -74,7 +75,8 @@ _NAMES = {  # the public ones, by their modules
     "c1m.server.statistics": ["CloseReason"],
     "c1m.serving": ["serve"],
     "c1m.web.app": ["GoneBatch", "MessageBatch"],
-    "c1m.web.websocket_app": ["ConnectBatch", "WebSocketApp", "WebSocketServer"],
+    "c1m.web.websocket_app": ["ConnectBatch", "WebSocketApp"],
+    "c1m.web.websocket_server": ["WebSocketServer", "WebSocketStatistics"],
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -496,7 +496,7 @@ def _check_app(app: Any) -> None:
 
     Without this a callback that is a coroutine function would be called, and nothing would happen.
     """
-    if isinstance(app, type) and issubclass(app, App):
+    if isinstance(app, type) and issubclass(app, App | Makes):
         raise UsageError(f"{app.__name__} is a class.", f"Pass an object: {app.__name__}().")
     if not isinstance(app, App):
         if isinstance(app, type) and issubclass(app, BaseProtocol):
@@ -508,7 +508,12 @@ def _check_app(app: Any) -> None:
             f"{app!r} is neither a c1m.App nor an asyncio.Protocol class.",
             "Pass an object whose class derives from c1m.App; c1m.serve takes protocols, too.",
         )
-    for name in (name for name in vars(App) if name.startswith("on_")):
+    check_callbacks(app, App)
+
+
+def check_callbacks(app: Any, base: type) -> None:
+    """Raise UsageError for a callback, one that `base` has, that cannot be called."""
+    for name in (name for name in vars(base) if name.startswith("on_")):
         callback = getattr(app, name)
         if not callable(callback):
             raise UsageError(f"{type(app).__name__}.{name} cannot be called.", "Make it a method.")
