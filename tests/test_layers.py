@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "push": {"engine", "fanout", "protocols"},
     "web": {"engine", "fanout", "protocols", "server"},
     "apps": {"engine", "fanout", "kernel", "kv", "protocols", "push", "server", "web"},
-    "loadgen": {"engine", "kernel", "limits", "loop", "results", "scenarios"},
+    "loadgen": {"engine", "kernel", "limits", "loop", "protocols", "results", "scenarios"},
     "report": {"results"},
     "cli": {
         "apps", "engine", "kernel", "limits", "loadgen", "loop", "report", "results", "scenarios",
@@ -73,7 +73,7 @@ PURE = [
     "limits/queues", "limits/reasons", "limits/uring",
     "limits/walls",
     "loadgen/arrivals", "loadgen/backlog", "loadgen/connections", "loadgen/recorder",
-    "loadgen/sources", "loadgen/stages",
+    "loadgen/sources", "loadgen/spoken", "loadgen/stages", "loadgen/transports/*",
     "report/blocks", "report/compare", "report/compare_text", "report/plot", "report/plots",
     "report/request_sections", "report/sections", "report/text",
 ]  # fmt: skip

@@ -43,13 +43,13 @@ IDLE = 0.02
 _NOT_BEGUN = {"connect unfinished", "never begun", "unanswered", "connect ETIMEDOUT"}
 _GONE = _NOT_BEGUN | {
     f"{phase} {errno}"
-    for phase in ("connect", "open")
+    for phase in ("connect", "handshake", "open")
     for errno in ("ECONNREFUSED", "ECONNRESET", "EOF", "EPIPE", "ETIMEDOUT")
 }
 
 Row = tuple[str, Explanation]  # with its symptom
 
-_WHEN = {"connect": "while connecting", "open": "while open"}
+_WHEN = {"connect": "while connecting", "handshake": "in the handshake", "open": "while open"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,9 @@ def missing_rows(
     c, told = connections, set[str]()
     never = max(0, asked.connections - c.attempted)
     rows = [("never begun", _never_begun(never, asked, evidence.refusal))] if never else []
-    for phase, total in (("connect", c.attempted - c.opened - c.unfinished), ("open", c.lost)):
+    connects = c.attempted - c.opened - c.unfinished - c.handshake_failed
+    totals = (("connect", connects), ("handshake", c.handshake_failed), ("open", c.lost))
+    for phase, total in totals:
         own = [failure for failure in failures if failure.phase == phase]
         rows += [_failure(failure, evidence, told) for failure in own]
         if rest := total - sum(failure.count for failure in own):

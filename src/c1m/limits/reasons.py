@@ -14,6 +14,12 @@ from c1m.limits.catalogue import limits_of
 from c1m.limits.queues import AcceptQueue
 from c1m.results.record import Connections, Failure
 
+# What is no errno either: what ends a connection in a protocol's own words (`errno_name`).
+HTTP_STATUS = 1 << 16  # + the status with which a handshake was answered
+SAID_CLOSE = 1 << 17  # + the code of the server's close frame (RFC 6455, 7.4)
+BROKE_OFF = 1 << 18  # + the code with which the server's mistake was answered
+NOT_HTTP, BAD_HANDSHAKE, NOT_EVENTS, NOT_A_STREAM, NOT_ASKED = range(1 << 19, (1 << 19) + 5)
+
 PEER_EOF = 0  # not an errno: the peer closed in good order, but before the run was over
 
 # As what a connect is counted that failed so (record.NOT_OPENED).
@@ -75,6 +81,18 @@ OPEN = {
         "the peer stopped answering and the kernel gave up retransmitting",
         "Look at the path between (conntrack tables, NAT timeouts) and at the server's load.",
     ),
+    "no stream": (
+        "what came is no stream of events any more",
+        "Look at the server: something broke its chunks, or an event is too large.",
+    ),
+    "unasked reply": (
+        "the server answered a request on this connection that nobody had made",
+        "Look at the server's log.",
+    ),
+    "not HTTP": (
+        "what came is no response of HTTP/1.1",
+        "Look at the server's log.",
+    ),
     "ECONNABORTED": (
         "the connection was aborted by this machine's kernel",
         "Look for memory pressure: dmesg, and net.ipv4.tcp_mem.",
@@ -96,30 +114,132 @@ ANYWHERE = {
     ),
 }
 
+HANDSHAKE = {
+    "EOF": (
+        "the server ended the connection instead of answering the request",
+        "Look at the server's log, and whether it speaks this protocol on this port.",
+    ),
+    "ECONNRESET": (
+        "the server reset the connection instead of answering the request",
+        "Look at the server's log, and whether it speaks this protocol on this port.",
+    ),
+    "ETIMEDOUT": (
+        "the connection was there, and the request on it was not answered in time",
+        "Look at the server's load, or give --timeout more.",
+    ),
+    "not HTTP": (
+        "what came is no response of HTTP/1.1",
+        "Compare the target's port with the server's: does it speak HTTP there, without TLS?",
+    ),
+    "bad handshake": (
+        "the server's 101 does not accept the upgrade that was asked for (RFC 6455, 4.1)",
+        "Look at the server, or at what stands before it and answers in its place.",
+    ),
+    "no events": (
+        "the server answered with something else than text/event-stream",
+        "Compare the target's path with the server's.",
+    ),
+    "HTTP 200": (
+        "there is something else than a WebSocket at that path",
+        "Compare the target's path with the server's.",
+    ),
+    "HTTP 401": (
+        "the server wants to know who asks",
+        "Give a token: --header 'Authorization: Bearer TOKEN'.",
+    ),
+    "HTTP 403": (
+        "the server does not allow this client there",
+        "Look at its rules for tokens and origins: --header 'Origin: http://HOST'.",
+    ),
+    "HTTP 404": ("the server has nothing at that path", "Compare the target's path with its own."),
+    "HTTP 426": (
+        "the server wants another protocol, or another version of it",
+        "Look at the server's log: this client asks for version 13 of WebSocket.",
+    ),
+    "HTTP 429": ("the server takes no more from this client", "Look at its limits of rate."),
+    "HTTP 503": ("the server takes no more connections", "Look at its own limit of connections."),
+}
+
+PHASES = {"connect": CONNECT, "handshake": HANDSHAKE, "open": OPEN}
+OWN_NAMES = {
+    NOT_HTTP: "not HTTP", BAD_HANDSHAKE: "bad handshake", NOT_EVENTS: "no events",
+    NOT_A_STREAM: "no stream", NOT_ASKED: "unasked reply",
+}  # fmt: skip
+_STATUS = "Look at the server's log for the reason."
+CLOSED = {
+    1000: "the server closed it in good order, before the run was over",
+    1001: "the server went away",
+    1002: "the server found a mistake in the protocol",
+    1003: "the server takes no message of that kind",
+    1005: "the server closed it without a code",
+    1007: "the server found a message that is no UTF-8",
+    1008: "the server closed it by its policy: who does not read is dropped so",
+    1009: "the message was too large for the server",
+    1011: "the server met an error of its own",
+    1012: "the server starts anew",
+    1013: "the server has too much to do",
+}
+
 
 def explain(code: int, phase: str) -> tuple[str, str]:
     """(reason in words, remedy) of an errno (positive; 0: the peer closed).
 
-    `phase` is "connect" (it never opened) or "open" (it was lost).
+    `phase` is "connect" (it never opened), "handshake" (it did, and the server did not accept what
+    was asked on it) or "open" (it was lost).
     """
     name = errno_name(code)
-    for table in (CONNECT if phase == "connect" else OPEN, ANYWHERE):
+    for table in (PHASES[phase], ANYWHERE):
         if name in table:
             return table[name]
+    if code >= HTTP_STATUS:
+        return _in_words(code, name)
     for limit in limits_of(name):
         return limit.errnos[name], limit.remedy
     return os.strerror(code).lower(), f"See `man 2 {'connect' if phase == 'connect' else 'recv'}`."
 
 
+def _in_words(code: int, name: str) -> tuple[str, str]:
+    """Of what is no errno and has no row of its own."""
+    if code >= BROKE_OFF:
+        said = f"the server broke the protocol, and was answered with {code & 0xFFFF}"
+        return said, "Look at the server: which message or frame is it?"
+    if code >= SAID_CLOSE:
+        number = code - SAID_CLOSE
+        said = CLOSED.get(number, f"the server closed it with {number}, a code of its own")
+        return said, "Look at the server's log and its limits for the reason."
+    return f"the server answered with {name}", _STATUS
+
+
 def errno_name(code: int) -> str:
-    """111 -> "ECONNREFUSED"; 0 -> "EOF"; a number that is none -> "errno 4095"."""
+    """111 -> "ECONNREFUSED"; 0 -> "EOF"; a number that is none -> "errno 4095". What a protocol
+    says: "HTTP 403", "close 1001"."""
+    if code >= HTTP_STATUS:
+        return _name_of_own(code)
     return "EOF" if code == PEER_EOF else errno.errorcode.get(code, f"errno {code}")
 
 
-def failures_of(phase: str, counts: Mapping[int, int]) -> list[Failure]:
-    """The rows of a record's failures from counts by errno, the most frequent first."""
-    order = sorted((-count, code) for code, count in counts.items() if count)
-    return [Failure(phase, errno_name(code), -less, *explain(code, phase)) for less, code in order]
+def _name_of_own(code: int) -> str:
+    if code in OWN_NAMES:
+        return OWN_NAMES[code]
+    kinds = ((BROKE_OFF, "broke off"), (SAID_CLOSE, "close"), (HTTP_STATUS, "HTTP"))
+    base, word = next(kind for kind in kinds if code >= kind[0])
+    return f"{word} {code - base}"
+
+
+def failures_of(
+    phase: str, counts: Mapping[int, int], said: Mapping[int, str] | None = None
+) -> list[Failure]:
+    """The rows of a record's failures from counts by errno, the most frequent first.
+
+    `said`: what the server said to the first of them.
+    """
+    rows = []
+    for less, code in sorted((-count, code) for code, count in counts.items() if count):
+        text, remedy = explain(code, phase)
+        if said and said.get(code):
+            text = f"{text}: {said[code]!r}"
+        rows.append(Failure(phase, errno_name(code), -less, text, remedy))
+    return rows
 
 
 def count_failures(connections: Connections, errnos: Mapping[int, int]) -> None:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from c1m.limits.diagnosis import explanations, server_ended
 from c1m.limits.limit import Evidence, Silence
 from c1m.limits.reasons import failures_of
-from c1m.loadgen.generator import Generator, Phase
+from c1m.loadgen.generator import Generator
+from c1m.loadgen.phases import Phase
 from c1m.loadgen.recorder import Group
 from c1m.loadgen.targets import is_here
 from c1m.results.histogram import Histogram
@@ -53,7 +54,8 @@ def conclude(
         connections=connections.counts,
         failures=[
             *failures_of("connect", connections.connect_errnos),
-            *failures_of("open", connections.lost_errnos),
+            *failures_of("handshake", connections.handshake_errnos, connections.said),
+            *failures_of("open", connections.lost_errnos, connections.said),
         ],
         phases=[Span(p.stage.name, *_times(generator, p)) for p in generator.phases],
         ramp=connections.ramp.result(),
@@ -160,6 +162,7 @@ def _latencies(generator: Generator) -> dict[str, Histogram]:
             stampede.merge(group.corrected)
     return {
         "connect": generator.connections.latency,
+        "handshake": generator.connections.handshake,
         "ended" if generator.plan.scenario.wants_end else "first": recorder.first.corrected,
         "request": corrected,
         "uncorrected": uncorrected,

@@ -21,8 +21,8 @@ from c1m.results.ramp import RampTimes
 from c1m.results.record import Connections
 from c1m.scenarios.messages import Numbers
 
-# LEAVING: open, sends nothing more
-FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED = range(7)
+# LEAVING: open, sends nothing more. SHAKING: connected, and its handshake is not done (`spoken`)
+FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED, SHAKING = range(8)
 
 UNKNOWN_QUEUE = 128  # net.core.somaxconn before Linux 5.4, and the backlog many servers ask for
 WINDOW_MAX = 4096  # more brings nothing: it is several times what a tick handles
@@ -85,9 +85,12 @@ class ConnectionPool:
         self.live = 0  # open now
         self.connect_errnos: Counter[int] = Counter()
         self.lost_errnos: Counter[int] = Counter()
+        self.handshake_errnos: Counter[int] = Counter()  # and of handshakes, where there are any
+        self.said: dict[int, str] = {}  # what the server said where it ended one, by reason
         self.states = np.zeros(count, np.uint8)
         self.slots = np.zeros(count, np.int32)
         self.latency = Histogram()  # of connects
+        self.handshake = Histogram()
         self.ramp = RampTimes(now_ns)
         self.ramp_to = 0  # what opens now belongs to it, up to so many
         self.is_full = False  # the engine has no slot left, or the kernel nothing for another one
@@ -178,8 +181,13 @@ class ConnectionPool:
         self.below += len(fresh)
         return np.concatenate((_popped(self._again, again), fresh)) if again else fresh
 
-    def connected(self, numbers: Numbers, now_ns: int) -> None:
-        """Connects that succeeded."""
+    def connected(self, numbers: Numbers, now_ns: int) -> Numbers:
+        """Connects that succeeded; returns those that are open by that: all."""
+        self.latency.record(now_ns - self._since_ns[numbers])
+        self._open(numbers, now_ns)
+        return numbers
+
+    def _open(self, numbers: Numbers, now_ns: int) -> None:
         counts = self.counts
         self.states[numbers] = OPEN
         counts.unfinished -= len(numbers)
@@ -187,7 +195,6 @@ class ConnectionPool:
         self.live += len(numbers)
         counts.peak_open = max(counts.peak_open, self.live)
         self.ramp.add(min(len(numbers), self.ramp_to - self.ramp.count), now_ns)
-        self.latency.record(now_ns - self._since_ns[numbers])
 
     def failed(self, numbers: Numbers, errnos: npt.NDArray[np.int32]) -> None:
         """Connects that did not."""
@@ -269,6 +276,10 @@ class ConnectionPool:
     def open_numbers(self) -> Numbers:
         """All that are open and not leaving, ascending: a scan over the column."""
         return np.flatnonzero(self.states[: self.below] == OPEN)
+
+    def under_way_numbers(self) -> Numbers:
+        """All that are to open, and have not."""
+        return self.connecting_numbers()
 
     def connecting_numbers(self) -> Numbers:
         """All whose connect is in progress."""

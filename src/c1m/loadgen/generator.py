@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,11 @@ from c1m.limits.reasons import PEER_EOF, errno_name
 from c1m.loadgen.arrivals import Arrivals, Spread, parse_spread
 from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, OPEN, ConnectionPool
+from c1m.loadgen.phases import CLOSE, SETTLE, Phase
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
-from c1m.loadgen.recorder import STILL_NS, Group, Recorder, Watch
+from c1m.loadgen.recorder import STILL_NS, Recorder, Watch
 from c1m.loadgen.sampler import Sampler
+from c1m.loadgen.spoken import SpokenPool
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.traffic import Traffic
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
@@ -43,28 +44,6 @@ AWAKE_NS = 300_000  # before a request is due: a wake-up and a request out of co
 GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
 DOUBT_NS = 100_000_000  # behind a silence, for replies that an engine brings later than others
 INTERRUPTED_NS = 1_000_000_000  # what is in flight is waited for so long when a run is interrupted
-# What follows the stages of a plan.
-SETTLE, CLOSE = Stage("settle", "settle", 0, 0), Stage("close", "close", 0, 0)
-
-
-@dataclass(slots=True)
-class Phase:
-    """A stage as it was run, in monotonic nanoseconds. `group`: its requests."""
-
-    stage: Stage
-    start_ns: int
-    end_ns: int = 0
-    group: Group | None = None
-    open_at_end: int = 0
-    moved_ns: int = 0  # its last progress
-    gave_up: bool = False  # something since then
-    stood_still: bool = False  # it was ended because of that
-    extras: Counter[str] = field(default_factory=Counter)  # replies beyond those due, by kind
-
-    @property
-    def planned_end_ns(self) -> int:
-        """When it is over by the plan, or its start where that has no time for it."""
-        return self.start_ns + (self.stage.duration_ns or 0)
 
 
 class Generator:
@@ -84,8 +63,11 @@ class Generator:
         self.sampler = sampler
         self.start_ns = clock.now_ns()
         self.recorder = Recorder(are_halves=plan.scenario.wants_end)
-        self.connections = ConnectionPool(
-            engine, plan.asked.connections, plan.addresses, self.start_ns
+        transport, of = plan.transport, (engine, plan.asked.connections, plan.addresses)
+        self.connections = (
+            ConnectionPool(*of, self.start_ns)
+            if transport is None
+            else SpokenPool(*of, self.start_ns, transport)
         )
         self.rng = np.random.default_rng(plan.asked.seed)
         self.traffic = Traffic(
@@ -96,6 +78,7 @@ class Generator:
             clock,
             Spread(plan.asked.connections, self.rng, parse_spread(plan.asked.spread)),
             self.rng,
+            transport,
         )
         self.phases: list[Phase] = []
         self.loop = Loop(
@@ -377,7 +360,7 @@ class Generator:
     def _close_all(self, phase: Phase) -> None:
         self._is_closing = True
         connections = self.connections
-        self.engine.close(connections.slots[connections.connecting_numbers()])
+        self.engine.close(connections.slots[connections.under_way_numbers()])
         numbers = connections.open_numbers()
         for start in range(0, len(numbers), BLOCK):
             some = numbers[start : start + BLOCK]
@@ -409,13 +392,17 @@ class Generator:
 
     def _connected(self, slots: Slots) -> None:
         numbers = self.connections.numbers_of(slots)
-        self.connections.connected(numbers, self._came_ns)
+        ready = self.connections.connected(numbers, self._came_ns)
+        if len(ready):
+            self._opened(ready)
+
+    def _opened(self, numbers: Numbers) -> None:
         if not self._greets:  # the kernel alone may have opened it: where it can, it is heard
             self.watch.moved_ns = self._came_ns
         if not self.plan.scenario.reads:
-            self.engine.receive(slots, False)
+            self.engine.receive(self.connections.slots.take(numbers), False)
         if not self.plan.scenario.is_silent:
-            self.traffic.greet(numbers)
+            self.traffic.greet(numbers, self._came_ns)
 
     def _failed(self, slots: Slots, errnos: Int32s) -> None:
         self.connections.failed(self.connections.numbers_of(slots), errnos)
@@ -426,6 +413,29 @@ class Generator:
         numbers, watch, now = self.connections.numbers_of(slots), self.watch, self._came_ns
         if watch.broken_ns and now - watch.broken_ns > DOUBT_NS:
             watch.hear(watch.broken_ns)
+        if isinstance(self.connections, SpokenPool):
+            self._spoken(self.connections, numbers, data)
+        else:
+            self._heard(numbers, data)
+
+    def _spoken(self, connections: SpokenPool, numbers: Numbers, data: Ragged) -> None:
+        """Pieces that a transport makes messages of."""
+        taken = connections.take(numbers, data, self._came_ns)
+        try:
+            if len(taken.ready):
+                self._opened(taken.ready)
+            for numbers, data in taken.messages:
+                self._heard(numbers, data)
+        finally:  # a scenario may raise
+            if taken.failed:
+                self.watch.moved_ns = self._came_ns
+                numbers, errnos = np.array(taken.failed, np.int64).T
+                slots = connections.slots.take(numbers)
+                self.engine.close(slots)
+                self._lost(slots, errnos.astype(np.int32))
+
+    def _heard(self, numbers: Numbers, data: Ragged) -> None:
+        watch, now = self.watch, self._came_ns
         if now - watch.heard_ns > STILL_NS:
             self._break_silence(numbers, data, now)
         elif self.traffic.take(numbers, data, now):

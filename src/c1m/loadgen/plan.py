@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from c1m.addresses import Endpoint, parse_url
+from c1m.addresses import Endpoint, pack_many, parse_url
 from c1m.engine.choose import check_name
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
@@ -17,9 +17,13 @@ from c1m.loadgen.schemes import with_schemes
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
+from c1m.loadgen.transports.base import Transport
+from c1m.loadgen.transports.wanted import Wanted, transport_for, wanted
 from c1m.results.options import LoadOptions
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.loader import find_scenario, rehearse
+from c1m.scenarios.posted import Posted
+from c1m.scenarios.publish import PUBLICATION, Publish
 
 REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
 IN_FLIGHT_MAX = 100_000_000
@@ -39,10 +43,12 @@ class LoadPlan:
     message_bytes: int = 64  # about: bounds what is made at once
     targets: list[Endpoint] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)  # the doctor's
+    transport: Transport | None = None  # None: the scenario's bytes are the connection's
 
 
 def make_plan(options: LoadOptions) -> LoadPlan:
     """Raises UsageError, or LimitError where this machine cannot hold so many."""
+    asked, spoken = options.targets, wanted(options)
     options = with_schemes(options)
     for text in options.targets:
         parse_url(text)  # before all else: what is no target is not mended by further options
@@ -53,12 +59,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
             "A rate and a think time were given.",
             "A rate is an open loop, a think time a closed one: give one of them.",
         )
-    scenario = find_scenario(
-        options.scenario,
-        message=options.message,
-        expect=options.expect,
-        publishers=options.publishers,
-    )
+    scenario = _scenario(options, spoken)
     options = _with_defaults(options, scenario)
     stages = _stages(options, scenario)
     count = most_connections(stages)
@@ -72,9 +73,19 @@ def make_plan(options: LoadOptions) -> LoadPlan:
     _check_pipeline(count, options.pipeline)
     size = rehearse(scenario, count, options.seed, options.pipeline)
     _check_load(scenario, stages)
+    addresses = plan_addresses(count, targets, sources, local_ports())
+    transport = None
+    if spoken is not None:
+        publishers = scenario.speakers or 0
+        transport = transport_for(
+            spoken, count, publishers, is_binary=options.binary, seed=options.seed
+        )
+        if spoken.publish_at:
+            addresses = _apart(addresses, spoken.publish_at, publishers)
     return LoadPlan(
         asked=replace(
             options,
+            targets=list(asked) if spoken is not None else options.targets,
             connections=count,
             stages=[stage.text for stage in stages],
             scenario=options.scenario if isinstance(options.scenario, str) else scenario.name,
@@ -83,12 +94,70 @@ def make_plan(options: LoadOptions) -> LoadPlan:
         ),
         stages=stages,
         scenario=scenario,
-        addresses=plan_addresses(count, targets, sources, local_ports()),
+        addresses=addresses,
         window=window_for(targets, options.connect_window, REQUEST_BYTES_MAX // size),
         message_bytes=size,
         targets=targets,
         findings=findings,
+        transport=transport,
     )
+
+
+def _scenario(options: LoadOptions, spoken: Wanted | None) -> Scenario:
+    """The scenario that is meant, told whether it hears messages or parts of a stream."""
+    given = {
+        "message": options.message, "expect": options.expect, "publishers": options.publishers
+    }  # fmt: skip
+    if spoken is None:
+        scenario = find_scenario(options.scenario, **given)
+        scenario.hears_messages = False
+        return scenario
+    if options.scenario == "publish":
+        kind = Posted if spoken.publish_to else Publish
+        message = PUBLICATION.rstrip("\n") if options.message is None else options.message
+        publishers = 1 if options.publishers is None else options.publishers
+        scenario = kind(message, options.expect, publishers)
+    else:
+        scenario = find_scenario(options.scenario, **given)
+    scenario.hears_messages = True
+    _check_spoken(scenario, spoken, options)
+    return scenario
+
+
+def _check_spoken(scenario: Scenario, spoken: Wanted, options: LoadOptions) -> None:
+    """What goes over streams only, or over WebSocket only."""
+    if scenario.wants_end:
+        raise UsageError(
+            f"The scenario {scenario.name!r} says half of a message, which a WebSocket cannot.",
+            "Use it with a target as tcp://HOST:PORT.",
+        )
+    if spoken.scheme == "ws" or scenario.is_silent:
+        return
+    if not isinstance(scenario, Posted):
+        raise UsageError(
+            f"Nothing can be said on a stream of events, and the scenario {scenario.name!r} does.",
+            "Use hold or publish, or a target as ws://HOST:PORT/PATH.",
+        )
+    if options.expect is None and options.message is not None:
+        text = options.message if isinstance(options.message, bytes) else options.message.encode()
+        if b"\r" in text:
+            raise UsageError(
+                "The message has a carriage return, which server-sent events cannot carry.",
+                "Leave it out, or say with --expect what arrives.",
+            )
+
+
+def _apart(addresses: AddressPlan, place: str, publishers: int) -> AddressPlan:
+    """Publishers connect to another place than subscribers."""
+    there = resolve(place)[:1]
+    check_targets(there)
+    if there[0].family != addresses.targets.family:
+        raise UsageError(
+            "Publishers and subscribers go to different address families.",
+            "Use IPv4 for both, or IPv6.",
+        )
+    packed = pack_many(there[0].family, [there[0].host], [there[0].port])
+    return replace(addresses, apart=packed, apart_below=publishers)
 
 
 def _check_load(scenario: Scenario, stages: Sequence[Stage]) -> None:

@@ -1,4 +1,4 @@
-"""Targets whose scheme says what their servers speak: redis://HOST[:PORT]. Pure.
+"""Targets whose scheme says what their servers speak: redis://HOST[:PORT], ws://, sse://. Pure.
 
 Such a target needs no further options: the scheme names the scenario, and where no load is asked
 for, every connection keeps asking for a while.
@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from c1m.errors import UsageError
+from c1m.loadgen.transports.wanted import SPOKEN, place_of
 from c1m.results.options import LoadOptions
 
 HOLD_NS = 10_000_000_000  # where it is not said how long
@@ -21,14 +22,14 @@ _PLACE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What is meant by it: a scenario, and a port where none is named."""
+    """What is meant by it: a scenario, where none is named."""
 
     scenario: str
-    port: int
 
 
-SCHEMES = {"redis": Scheme("resp", 6379)}
-WITH_TLS = {"rediss": "redis"}
+SCHEMES = {"redis": Scheme("resp"), "ws": Scheme("echo"), "sse": Scheme("hold")}
+WITH_TLS = {"rediss": "redis", "wss": "ws", "https": "sse", "sses": "sse"}
+REDIS_PORT = 6379
 
 
 def with_schemes(options: LoadOptions) -> LoadOptions:
@@ -51,17 +52,20 @@ def with_schemes(options: LoadOptions) -> LoadOptions:
         )
     if scheme is None:
         return options
-    has_load = (options.rate_per_s, options.think_ns, options.churn_per_s) != (None, None, None)
-    if not has_load and not options.stages:
-        options = replace(options, think_ns=0, hold_ns=options.hold_ns or HOLD_NS)
-    return replace(
+    place = place_of if names[0] in SPOKEN else _place
+    options = replace(
         options,
-        targets=[_place(text, scheme) for text in options.targets],
+        targets=[place(text) for text in options.targets],
         scenario=scheme.scenario if options.scenario == "echo" else options.scenario,
     )
+    has_load = (options.rate_per_s, options.think_ns, options.churn_per_s) != (None, None, None)
+    if has_load or options.stages:
+        return options
+    is_silent = options.scenario == "hold" or getattr(options.scenario, "is_silent", False)
+    return replace(options, think_ns=None if is_silent else 0, hold_ns=options.hold_ns or HOLD_NS)
 
 
-def _place(text: str, scheme: Scheme) -> str:
+def _place(text: str) -> str:
     match = _PLACE.fullmatch(text.partition("://")[2])
     assert match is not None  # what is wrong with a host and a port is said by parse_url
     if match["login"]:
@@ -73,4 +77,4 @@ def _place(text: str, scheme: Scheme) -> str:
         raise UsageError(
             f"{text!r} names a database, and connections stay in database 0.", "Leave it out."
         )
-    return f"tcp://{match['host']}{match['ports'] or f':{scheme.port}'}"
+    return f"tcp://{match['host']}{match['ports'] or f':{REDIS_PORT}'}"

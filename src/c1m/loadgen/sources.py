@@ -31,11 +31,13 @@ LOOPBACK_LAST = int(ipaddress.IPv4Address("127.254.255.254"))
 class AddressPlan:
     """Connection i goes from sources[(i // targets) % sources] to targets[i % targets].
 
-    `sources` None: the kernel chooses.
+    `sources` None: the kernel chooses. Connections below `apart_below` go to `apart`, a single one.
     """
 
     targets: SockAddrs
     sources: SockAddrs | None = None
+    apart: SockAddrs | None = None
+    apart_below: int = 0
 
     @property
     def triples(self) -> int:
@@ -46,6 +48,9 @@ class AddressPlan:
         """Sources and destinations of these connections (int[n], from 0)."""
         count = len(self.targets)
         destinations = self.targets.take(numbers % count)
+        if self.apart is not None:
+            rows = destinations.rows
+            rows[numbers < self.apart_below] = self.apart.rows[0]
         if self.sources is None:
             return None, destinations
         return self.sources.take((numbers // count) % len(self.sources)), destinations

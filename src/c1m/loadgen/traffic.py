@@ -21,6 +21,7 @@ from c1m.loadgen.arrivals import Arrivals, Spread, Times
 from c1m.loadgen.backlog import Backlog
 from c1m.loadgen.connections import OPEN, ConnectionPool
 from c1m.loadgen.recorder import FIRST, Group, Recorder
+from c1m.loadgen.transports.base import Transport
 from c1m.scenarios.base import Exchange
 from c1m.scenarios.ledger import MISSING, RIGHT, Pushes, Repeats, Resolved
 from c1m.scenarios.messages import Numbers
@@ -43,9 +44,11 @@ class Traffic:
         clock: Clock,
         spread: Spread,
         rng: np.random.Generator,
+        transport: Transport | None = None,
     ) -> None:
         count, depth = len(connections.states), exchange.ledger.depth
         self.exchange = exchange
+        self._transport = transport
         self.ledger = exchange.ledger
         self.recorder = recorder
         self._engine = engine
@@ -253,13 +256,15 @@ class Traffic:
 
     # --- sending ------------------------------------------------------------------------------
 
-    def greet(self, numbers: Numbers) -> None:
+    def greet(self, numbers: Numbers, now_ns: int) -> None:
         """Send the first request on connections that have just opened; publishers wait."""
         self.exchange.opened(numbers)
         scenario = self.exchange.scenario
         if scenario.speakers is None or scenario.greets:
             self.recorder.first.requests.due += len(numbers)
             self._send(numbers, None, self.recorder.first)
+        elif self._think_ns is not None:  # a publisher that is opened again goes on
+            self._go_on(numbers[numbers < self._speakers], now_ns)
 
     def send_all(self, numbers: Numbers, group: Group) -> None:
         """One request on each of these connections, as far as they are free."""
@@ -287,6 +292,8 @@ class Traffic:
         except UsageError:
             group.requests.unsent += len(numbers)
             raise
+        if self._transport is not None:
+            data = self._transport.wrap(numbers, data)
         at = self._at(numbers, seqs)
         self._groups[at] = group.number
         requests = group.requests

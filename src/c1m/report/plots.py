@@ -31,6 +31,7 @@ _CURVE_POINTS_A_DECADE = 24
 _BINS_A_DECADE = 20
 _COLOURS = {  # of latencies
     "connect": "kernel",
+    "handshake": "server",
     "first": "client",
     "ended by the server": "client",
     "stampede": "server",

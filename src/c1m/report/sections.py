@@ -194,9 +194,12 @@ def _missing_title(record: RunRecord) -> str:
     return "what is missing, and why" if is_short else "what the kernel noticed"
 
 
+_WHEN = {"connect": "while connecting", "handshake": "in the handshake"}
+
+
 def _failure(failure: Failure) -> str:
     """'12 x ECONNREFUSED while connecting: ...'."""
-    when = "while connecting" if failure.phase == "connect" else "while open"
+    when = _WHEN.get(failure.phase, "while open")
     return f"{format_count(failure.count)} x {failure.errno} {when}: {sentence(failure.text)}"
 
 

@@ -55,6 +55,7 @@ DISTRIBUTIONS = {
     "first": "first replies",
     "ended": "connections that the server ended, from half of a request on",
     "connect": "connects",
+    "handshake": "handshakes, from the connect on",
     "stampede": "replies in the stampede",
     "push": "pushes",
     "push_last": "last pushes of each publication",
@@ -226,6 +227,7 @@ _UNANSWERED: dict[str, Callable[[RunRecord], int]] = {
     "first": lambda r: r.first.missing,
     "stampede": lambda r: r.stampede.missing,
     "connect": lambda r: r.connections.attempted - r.connections.opened,
+    "handshake": lambda r: r.connections.handshake_failed,
     "push": lambda r: r.fan_out.missing if r.fan_out else 0,
 }
 
@@ -345,6 +347,7 @@ COMPARED = (
     ("pushes", ("reach", *(f"push.{p}" for p in _SHORT_TAIL),
                 "push_last.p50", "push_last.p99", "push_last.max")),
     ("connecting", ("connect_rate", *(f"connect.{p}" for p in _SHORT_TAIL),
+                    *(f"handshake.{p}" for p in _SHORT_TAIL),
                     *(f"first.{p}" for p in _SHORT_TAIL))),
     ("stampede", tuple(f"stampede.{p}" for p in ("p50", "p99", "max"))),
     ("memory a connection", ("server_bytes", "client_bytes", "kernel_bytes")),

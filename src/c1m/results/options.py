@@ -145,6 +145,19 @@ class LoadOptions:
     publishers: Annotated[int | None, Option(
         _SOME, "With the scenario `publish`: how many connections publish.", "COUNT", "1",
     )] = None
+    publish_to: Annotated[str | None, Option(
+        TEXT, "With `publish` over ws:// or sse://: publishers POST to this path, or http:// URL, "
+        "and do not subscribe.", "PATH-OR-URL",
+        "over sse:// with `channel=`: `/publish` with the same channel",
+    )] = None
+    headers: Annotated[list[str], Option(
+        TEXTS, "Over ws:// and sse://: a further field of each request (the upgrade, GET, POST), "
+        "as `'Authorization: Bearer TOKEN'`; may be given more than once.", "'NAME: VALUE'",
+        flag="--header",
+    )] = field(default_factory=list)
+    binary: Annotated[bool, Option(
+        FLAG, "Over ws://: send binary messages. Without it they are text where they are UTF-8.",
+    )] = False
     sources: Annotated[list[str], Option(
         TEXTS, "Where to connect from: an address, `FIRST-LAST`, a network, or several with "
         "commas; may be given more than once (see [docs/how-to/several-source-addresses.md]"

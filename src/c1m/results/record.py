@@ -29,7 +29,10 @@ from c1m.results.options import LoadOptions
 SCHEMA = "c1m-run/2"
 LAG_SAID = "p99 of its lag"  # in the sentence of a generator that was the limit by its lag
 # The ways in which a connect can end without a connection.
-NOT_OPENED = ("refused", "reset", "timed_out", "unreachable", "failed_otherwise", "unfinished")
+NOT_OPENED = (
+    "refused", "reset", "timed_out", "unreachable", "failed_otherwise", "handshake_failed",
+    "unfinished",
+)  # fmt: skip
 
 # What can be wrong with a reply, by name. The first are requests that were answered wrongly
 # (together `wrong`); the others are replies beyond those that were due.
@@ -119,6 +122,9 @@ class Connections:
     timed_out: int = counted("connects that timed out")
     unreachable: int = counted("connects to an address that cannot be reached")
     failed_otherwise: int = counted("connects that failed with any other errno")
+    handshake_failed: int = counted(
+        "connects whose handshake (WebSocket, server-sent events) failed or was not answered"
+    )
     unfinished: int = counted("connects not finished when the run was stopped")
     lost: int = counted(
         "connections that ended before the run closed them",
@@ -138,10 +144,11 @@ CONNECTION_COUNTS = counts_of(Connections)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One errno in one phase ("connect": it never opened; "open": it was lost)."""
+    """One errno in one phase ("connect": it never opened; "handshake": it did, and was not accepted
+    in the protocol's own words; "open": it was lost)."""
 
     phase: str
-    errno: str  # its name: "ECONNREFUSED"
+    errno: str  # its name: "ECONNREFUSED"; or a protocol's word: "HTTP 403", "close 1001"
     count: int
     text: str = ""  # the kernel's reason in words
     remedy: str = ""

@@ -52,6 +52,7 @@ class Scenario:
     # What a plan without stages and without a load does; see docs/reference/stages.md.
     stampedes = True  # all connections say something at the same moment
     storms = False  # all connections are dropped and reopened in the middle
+    hears_messages = False  # over ws:// and the like: what comes are messages, no parts of a stream
     keeps_asking = False  # each connection asks again after its reply, for as long as they are held
 
     def begin(self, connections: int, seed: int) -> None:
@@ -78,7 +79,11 @@ class Scenario:
             pairs = zip(data.pieces(), expected, strict=True)
             return np.fromiter((came == due for came, due in pairs), np.bool_, len(expected))
         rows = zip(numbers.tolist(), seqs.tolist(), data.pieces(), strict=True)
-        right = [self.frame(n, s, p) == len(p) and self.accepts(n, s, p) for n, s, p in rows]
+        is_whole = self.hears_messages and not self.has_ends()
+        right = [
+            (is_whole or self.frame(n, s, p) == len(p)) and self.accepts(n, s, p)
+            for n, s, p in rows
+        ]
         return np.array(right, np.bool_)
 
     def took(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> None:
@@ -97,7 +102,8 @@ class Scenario:
     def judges(self) -> bool:
         """Whether it knows a right reply when it sees one."""
         own = type(self)
-        return own.accepts is not Scenario.accepts and own.frame is not Scenario.frame
+        has_ends = self.hears_messages or own.frame is not Scenario.frame
+        return own.accepts is not Scenario.accepts and has_ends
 
     def accepts(self, number: int, seq: int, reply: bytes) -> bool:
         """Whether this whole reply is right."""
@@ -125,7 +131,7 @@ class Scenario:
 
     def doubts(self) -> list[str]:
         """What is uncertain about wrong replies, for whoever reads of such: sentences."""
-        is_judged = not (self.is_silent or self.wants_end)
+        is_judged = not (self.is_silent or self.wants_end or self.hears_messages)
         return [NO_ENDS] if is_judged and not self.has_ends() else []
 
     def identify(self, reply: bytes) -> tuple[int, int | None] | None:
@@ -167,6 +173,7 @@ class Exchange:
 
     def __init__(self, scenario: Scenario, count: int, depth: int = 1) -> None:
         self.scenario = scenario
+        self.hears_messages = scenario.hears_messages
         self.ledger = Ledger(scenario.reply, count, depth)
 
     def opened(self, numbers: Numbers) -> None:

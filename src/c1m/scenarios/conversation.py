@@ -40,7 +40,8 @@ class Say:
 
     One of: `until`, the bytes that end it; `size`, how many it has; `frame`, a function of the
     bytes so far that returns how many of them are the whole reply (0: more must come); `expect`,
-    the right reply itself. With one of the first three `expect` may be given, too.
+    the right reply itself. With one of the first three `expect` may be given, too. Without any, the
+    next message is the reply: over ws://, where there are messages.
     """
 
     message: bytes
@@ -57,12 +58,16 @@ class Say:
         if self.size < 0:
             raise UsageError(f"No reply has {self.size} bytes.", "Give a size above zero.")
         ends = (bool(self.until), bool(self.size), self.frame is not None)
-        if sum(ends) > 1 or not (sum(ends) or self.expect):
+        if sum(ends) > 1:
             raise UsageError(
-                f"Say({self.message[:40]!r}) has {'more than one' if sum(ends) else 'no'} end of "
-                "its reply.",
+                f"Say({self.message[:40]!r}) has more than one end of its reply.",
                 "Give one of until=, size=, frame=, or expect= alone.",
             )
+
+    @property
+    def has_end(self) -> bool:
+        """Whether it says where its reply ends."""
+        return bool(self.until or self.size or self.frame or self.expect)
 
     def whole(self, stream: bytes) -> int:
         """Bytes of the reply that `stream` begins with; 0: more must come."""
@@ -154,7 +159,13 @@ class Talks(Exchange):
                         f"talk({number}) ended without saying anything.",
                         "Let it yield c1m.Say(...) at least once.",
                     )
-            messages.append(self._says[number].message)
+            say = self._says[number]
+            if not (say.has_end or self.hears_messages):
+                raise ScenarioError(
+                    f"Say({say.message[:40]!r}) has no end of its reply.",
+                    "Give one of until=, size=, frame=, or expect= alone.",
+                )
+            messages.append(say.message)
         return Ragged.of(messages), self.ledger.send(numbers)
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
@@ -176,6 +187,8 @@ class Talks(Exchange):
 
     def _whole(self, number: int, stream: bytes) -> int:
         say = self._says[number]
+        if not say.has_end:
+            return len(stream)
         try:
             size = say.whole(stream)
         except Exception as error:

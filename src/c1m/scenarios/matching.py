@@ -128,7 +128,7 @@ class Matching(Exchange):
         done = np.zeros(len(numbers), np.int64)  # bytes of each piece that are seen to
         done[quick] = data.lengths[quick]
         parts = [self._answered(numbers[quick], seqs[quick], data.take(quick))]
-        if ledger.depth > 1:
+        if ledger.depth > 1 and not self.hears_messages:
             which = which[~right]
             waiting = ledger.sent[numbers[which]] - seqs[which]
             which, waiting = which[waiting > 1], waiting[waiting > 1]
@@ -155,6 +155,9 @@ class Matching(Exchange):
 
     def _take_piece(self, number: int, piece: bytes) -> None:
         """A piece that is not simply the whole reply: a part, several, something wrong."""
+        if self.hears_messages and not self._has_ends:  # a message is a reply
+            self._take_reply(number, piece)
+            return
         begun = self._begun.pop(number, None) if self._begun else None
         if begun is not None:
             came = self._inbox.pop(number) + piece

@@ -261,6 +261,9 @@ class FanOutExchange(Exchange):
             self.ledger.unasked(number, piece)
             return
         frame, stray = partial(self._frame, number), partial(self._stray, number)
+        if self.hears_messages:
+            self._take_copy(number, piece)
+            return
         expected = min(len(publication.copy) for publication in published)
         for copy in self._inbox.messages(number, piece, frame, stray, expected):
             self._take_copy(number, copy)

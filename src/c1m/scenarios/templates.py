@@ -90,7 +90,7 @@ class Templates(Scenario):
         return self.by_line or self.prefix > 0
 
     def doubts(self) -> list[str]:
-        knows_ends = self.has_ends() or self._ends[1]
+        knows_ends = self.has_ends() or self._ends[1] or self.hears_messages
         doubts = [] if knows_ends else [NO_ENDS + " End the message with \\n, or use lines."]
         return doubts if self._reply.has_seq else [*doubts, NO_SEQS]
 

@@ -181,6 +181,11 @@ class Body:
             if not self._read_line(stream):
                 return False
 
+    @property
+    def is_between(self) -> bool:
+        """Whether it comes in chunks, and all is whole that has begun."""
+        return self._is_chunked and self._next == _SIZE and not self._lacks
+
     def _read_line(self, stream: Stream) -> bool:
         """The line before a chunk, or the end of the one behind it."""
         if self._next == _DATA_END:

@@ -1,0 +1,140 @@
+"""Connections with a transport: open when their handshake is done, closed with its farewell. Pure.
+
+The accounts are those of `connections`. A connection in its handshake is under way (`unfinished`);
+one whose handshake fails has not opened.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.engine.contract import Engine, Slots
+from c1m.engine.ragged import Ragged
+from c1m.loadgen.connections import CLOSED, FAILED, LEAVING, OPEN, SHAKING, ConnectionPool
+from c1m.loadgen.sources import AddressPlan
+from c1m.loadgen.transports.base import Taken, Transport
+from c1m.scenarios.messages import Numbers
+from c1m.units import NS_PER_S
+
+_ARE_OPEN = (OPEN, LEAVING)
+AGAIN_NS = NS_PER_S  # an idle connection that the server ends before that is lost
+
+
+class SpokenPool(ConnectionPool):
+    """See ConnectionPool."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        count: int,
+        addresses: AddressPlan,
+        now_ns: int,
+        transport: Transport,
+    ) -> None:
+        super().__init__(engine, count, addresses, now_ns)
+        self._transport = transport
+        self._now_ns = now_ns  # when something last came
+
+    def connected(self, numbers: Numbers, now_ns: int) -> Numbers:
+        """Connects that succeeded: the handshakes begin. Returns those that need none."""
+        self._now_ns = now_ns
+        self.latency.record(now_ns - self._since_ns[numbers])
+        self._since_ns[numbers] = now_ns
+        self.states[numbers] = SHAKING
+        asking, said = self._transport.opened(numbers)
+        self._send(asking, said)
+        if len(asking) == len(numbers):
+            return asking[:0]
+        ready = numbers[~np.isin(numbers, asking)]
+        self._open(ready, now_ns)
+        return ready
+
+    def take(self, numbers: Numbers, data: Ragged, now_ns: int) -> Taken:
+        """Pieces that came: replies are sent, handshakes are done. What failed is not closed."""
+        self._now_ns = now_ns
+        taken = self._transport.take(numbers, data)
+        for each, pieces in taken.replies:
+            self._send(each, pieces)
+        if len(taken.ready):
+            self.handshake.record(now_ns - self._since_ns[taken.ready])
+            self._open(taken.ready, now_ns)
+        for reason, text in taken.said.items():
+            self.said.setdefault(reason, text)
+        return taken
+
+    def _send(self, numbers: Numbers, pieces: Ragged) -> None:
+        if len(numbers):
+            self._engine.send(self.slots.take(numbers), pieces)
+
+    # --- ends ---------------------------------------------------------------------------------
+
+    def close(self, numbers: Numbers, *, abort: bool = False) -> None:
+        """See ConnectionPool."""
+        if not abort:
+            self._send(*self._transport.farewell(numbers))
+        self._transport.gone(numbers)
+        super().close(numbers, abort=abort)
+
+    def finish(self, numbers: Numbers) -> None:
+        """See ConnectionPool."""
+        self._send(*self._transport.farewell(numbers))
+        self._transport.gone(numbers)
+        super().finish(numbers)
+
+    def lost(
+        self, slots: Slots, errnos: npt.NDArray[np.int32], *, is_wanted: bool = False
+    ) -> Numbers:
+        """See ConnectionPool. Handshakes that failed by that are counted, and idle connections
+        that the server may end are opened again."""
+        numbers = self.numbers_of(slots)
+        is_shaking = self.states.take(numbers) == SHAKING
+        if is_shaking.any():
+            self._refused_handshakes(numbers[is_shaking], errnos[is_shaking])
+        are_idle = np.fromiter(map(self._may_go, numbers.tolist()), np.bool_, len(numbers))
+        self._open_again(numbers[are_idle])
+        self._transport.gone(numbers)
+        kept = ~are_idle
+        return super().lost(slots[kept], errnos[kept], is_wanted=is_wanted)
+
+    def _may_go(self, number: int) -> bool:
+        is_old = self._now_ns - int(self._since_ns[number]) >= AGAIN_NS
+        return is_old and self._transport.is_idle(number) and int(self.states[number]) in _ARE_OPEN
+
+    def _open_again(self, numbers: Numbers) -> None:
+        """The server has ended them: they count as closed, and others are opened in their place."""
+        self.states[numbers] = CLOSED
+        self.live -= len(numbers)
+        self.counts.closed += len(numbers)
+        self._assigned -= len(numbers)
+        self._again.append(numbers)
+
+    def finished(self, slots: Slots) -> None:
+        """See ConnectionPool."""
+        super().finished(slots)
+        self._transport.gone(self.numbers_of(slots))
+
+    def _refused_handshakes(self, numbers: Numbers, errnos: npt.NDArray[np.int32]) -> None:
+        self.states[numbers] = FAILED
+        self._missed.append(numbers)
+        self.counts.unfinished -= len(numbers)
+        self.counts.handshake_failed += len(numbers)
+        self.handshake_errnos.update(Counter(errnos.tolist()))
+
+    def give_up_older_than(self, limit_ns: int) -> int:
+        """See ConnectionPool; and handshakes that were begun before that."""
+        waiting = np.flatnonzero(self.states[: self.below] == SHAKING)
+        waiting = waiting[self._since_ns[waiting] < limit_ns]
+        if len(waiting):
+            self._engine.close(self.slots[waiting])
+            self._transport.gone(waiting)
+            self._refused_handshakes(waiting, np.full(len(waiting), errno.ETIMEDOUT, np.int32))
+        return len(waiting) + super().give_up_older_than(limit_ns)
+
+    def under_way_numbers(self) -> Numbers:
+        """See ConnectionPool."""
+        shaking = np.flatnonzero(self.states[: self.below] == SHAKING)
+        return np.concatenate((super().under_way_numbers(), shaking))

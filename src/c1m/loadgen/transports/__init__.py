@@ -1,0 +1,1 @@
+"""What stands between connections and a scenario: handshakes, frames, events. Pure."""
