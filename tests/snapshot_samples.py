@@ -1,6 +1,6 @@
 """A made-up run as snapshots: for the tests of what shows them, and to look at by eye.
 
-python tests/snapshot_samples.py [--metrics :9100] [--pace 0.1]
+python tests/snapshot_samples.py [--metrics :9100] [--live :8080] [--pace 0.1]
 """
 
 from __future__ import annotations
@@ -86,9 +86,10 @@ def main() -> None:
     """Show the made-up run, a snapshot every `--pace` seconds."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--metrics")
+    parser.add_argument("--live")
     parser.add_argument("--pace", type=float, default=0.1)
     wanted = parser.parse_args()
-    with Observer(sys.stdout, metrics=wanted.metrics) as observer:
+    with Observer(sys.stdout, metrics=wanted.metrics, live=wanted.live) as observer:
         try:
             for snapshot in run():
                 observer.show(snapshot)

@@ -40,8 +40,8 @@ MAY_IMPORT = {
     "loadgen": {"engine", "kernel", "limits", "loop", "protocols", "results", "scenarios"},
     "report": {"results"},
     "cli": {
-        "apps", "engine", "kernel", "limits", "loadgen", "loop", "report", "results", "scenarios",
-        "serving",
+        "apps", "engine", "kernel", "limits", "loadgen", "loop", "protocols", "report", "results",
+        "scenarios", "server", "serving", "web",
     },
     "testing": {"kernel"},
     "__main__": {"cli"},

@@ -53,7 +53,7 @@ AS_WRITTEN = os.environ.get("C1M_DOCS") == "as-written"
 COUNT_MOST = 20_000  # connections: larger counts become this one
 SECONDS_MOST = 1  # of --hold, for, every, in: longer times become this one
 PATIENCE = 100  # bounds on times in thresholds are so many times as wide: no test asserts a time
-PORTS = ("8001", "8002", "8003", "8011", "8012", "8013", "9100")  # those that pages may use
+PORTS = ("8001", "8002", "8003", "8011", "8012", "8013", "8080", "9100")  # those that pages may use
 PAGE_S = 150 if not AS_WRITTEN else 3000
 
 _COUNT = re.compile(r"(?<!\w)(?<!\d\.)(\d+(?:[_,]\d{3})+|\d+[kM])(?![\w/])")

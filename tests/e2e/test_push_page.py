@@ -14,7 +14,7 @@ import pytest
 from e2e.cli_helpers import Server, free_ports
 from e2e.devtools import Browser, Page
 
-PHONE = {"width": 390, "height": 844, "touch": True}
+PHONE: dict[str, Any] = {"width": 390, "height": 844, "touch": True}
 EVIL = '<img src="x" onerror="document.title=`taken`"><script>document.title="taken"</script>'
 CONNECTED = "document.getElementById('state').textContent === 'Connected'"
 

@@ -79,20 +79,20 @@ def test_metrics_are_served_until_the_end() -> None:
     with Observer(sys.stdout, is_quiet=True, metrics=":0") as observer:
         observer.show(busy(open=123))
         for _ in range(100):  # the other process may not have read it yet
-            with urllib.request.urlopen(observer.metrics_url) as answer:
+            with urllib.request.urlopen(observer.urls["metrics"]) as answer:
                 if "\nc1m_connections_open 123.0\n" in answer.read().decode():
                     break
         else:
             raise AssertionError("the snapshot was not served")
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(observer.metrics_url)
+        urllib.request.urlopen(observer.urls["metrics"])
 
 
 def test_a_port_in_use_is_one_sentence_and_leaves_nothing_running() -> None:
     pytest.importorskip("prometheus_client")
     with Observer(sys.stdout, is_quiet=True, metrics=":0") as first:
         before = children()
-        address = first.metrics_url.removeprefix("http://").removesuffix("/metrics")
+        address = first.urls["metrics"].removeprefix("http://").removesuffix("/metrics")
         with pytest.raises(UsageError, match=f"served at {address}: address already in use"):
             Observer(sys.stdout, is_quiet=True, metrics=address)
         assert children() == before

@@ -11,15 +11,19 @@ What is given on the command line replaces it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from c1m.cli.options import parameter
 from c1m.errors import UsageError
 from c1m.results.options import OPTIONS, LoadOptions
+
+if TYPE_CHECKING:
+    from c1m.results.record import RunRecord
 
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
 
@@ -54,7 +58,7 @@ def _take_plan(ctx: click.Context, param: click.Parameter, path: str | None) -> 
         ctx.default_map = read_plan(path, ctx.command)
 
 
-def _load(metrics: str | None, quiet: bool, **given: Any) -> None:
+def _load(metrics: str | None, live: str | None, quiet: bool, **given: Any) -> None:
     from c1m.cli.live.observer import Observer
     from c1m.cli.outputs import Outputs, summary
     from c1m.loadgen.run import run
@@ -63,18 +67,37 @@ def _load(metrics: str | None, quiet: bool, **given: Any) -> None:
     found: dict[str, Any] = {option.field: plain[name] for name, option in OPTIONS.items()}
     options = LoadOptions(**found)
     outputs = Outputs({name: given[name] for name in OUTPUTS})
-    with Observer(outputs.stream, quiet, metrics) as observer:
+    with Observer(outputs.stream, quiet, metrics, live) as observer:
         record = run(
             options, on_progress=observer.show, on_signals=True, on_end=outputs.write_record
         )
+        observer.conclude(_verdict(record))
     click.echo(summary(record), file=outputs.stream)
     for path, what in outputs.written.items():
         click.echo(f"{what}: {path}", file=outputs.stream)
     outputs.end()
+    sys.exit(0 if _is_good(record) else 1)
+
+
+def _is_good(record: RunRecord) -> bool:
+    """Thresholds say what is wanted: where there are some, nothing else decides."""
     holds = all(threshold.holds for threshold in record.thresholds)
-    # Thresholds say what is wanted: where there are some, nothing else decides.
-    is_good = holds if record.thresholds else record.verdict.complete
-    sys.exit(0 if is_good else 1)
+    return holds if record.thresholds else record.verdict.complete
+
+
+def _verdict(record: RunRecord) -> dict[str, Any]:
+    """What the page of --live ends with."""
+    from c1m.report import sections, text
+
+    (headline,) = sections.verdict(record).blocks
+    return dataclasses.asdict(headline) | {
+        "is_good": _is_good(record),
+        "thresholds": [
+            {"text": one.text, "shown": one.shown or one.why, "holds": one.holds}
+            for one in record.thresholds
+        ],
+        "summary": text.summary(record),
+    }
 
 
 load = click.Command(
@@ -94,6 +117,10 @@ load = click.Command(
         click.Option(
             ["--metrics"], metavar="[HOST]:PORT",
             help="Serve Prometheus metrics while it runs, e.g. :9100.",
+        ),
+        click.Option(
+            ["--live"], metavar="[HOST]:PORT",
+            help="Serve the dashboard as a web page while it runs, e.g. :8080.",
         ),
         click.Option(["--quiet"], is_flag=True, help="Show no progress."),
     ],

@@ -185,11 +185,11 @@ def _joined(values: list[float]) -> list[float]:
 class Dashboard:
     """Draws the latest snapshot. `is_ascii`: the terminal has no block characters."""
 
-    def __init__(self, is_ascii: bool = False, metrics_url: str = "") -> None:
+    def __init__(self, is_ascii: bool = False, metrics_url: str = "", live_url: str = "") -> None:
         self.snapshot = Snapshot()
         self.history = History()
         self.is_ascii = is_ascii
-        self.metrics_url = metrics_url
+        self.urls = {"metrics": metrics_url, "page": live_url}
 
     def add(self, snapshot: Snapshot) -> None:
         """What is drawn from now on."""
@@ -253,9 +253,9 @@ class Dashboard:
         return [line]
 
     def _hint(self, width: int, rows: int) -> list[Text]:
-        metrics = f"   metrics {self.metrics_url}" if self.metrics_url else ""
+        urls = "".join(f"   {name} {url}" for name, url in self.urls.items() if url)
         said = "" if self.snapshot.is_last else "Ctrl-C ends the run with the results so far"
-        return [Text(f" {said}{metrics}", "dim")]
+        return [Text(f" {said}{urls}", "dim")]
 
     # --- connections ----------------------------------------------------------------------------
 

@@ -43,30 +43,40 @@ _GIVE_BACK = "\x1b[?1049l\x1b[?25h"  # leave the alternate screen, show the curs
 class Observer:
     """Shows snapshots: `show` each, then `close` (or the end of a `with` block).
 
-    `metrics`: where to serve them (":9100", "HOST:PORT"), or None. `is_drawn`: by the dashboard,
+    `metrics`: where to serve them (":9100", "HOST:PORT"), or None; `live`: the same of the
+    dashboard as a web page. `is_drawn`: by the dashboard,
     until its process has died; else, unless `is_quiet`, in plain lines. `dropped` counts the
     snapshots that the observer's process was too slow for. Raises UsageError, with nothing left
-    running, where metrics cannot be served there.
+    running, where one of them cannot be served there.
     """
 
-    def __init__(self, stream: TextIO, is_quiet: bool = False, metrics: str | None = None) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        is_quiet: bool = False,
+        metrics: str | None = None,
+        live: str | None = None,
+    ) -> None:
         has_rich = importlib.util.find_spec("rich") is not None
         self._stream = stream
         self.is_drawn = not is_quiet and can_draw(stream) and has_rich
-        self.metrics_url = ""
-        self._is_url_new = metrics is not None and not is_quiet
+        self._served = {"metrics": metrics, "live": live}
+        self.urls: dict[str, str] = {}  # where what is wanted is served
+        self._are_urls_new = not is_quiet
         self.dropped = 0
         self._last = b""  # the run's last snapshot, if it was dropped
         self._plain = None if is_quiet or self.is_drawn else PlainLines(stream)
         self._process: subprocess.Popen[str] | None = None
         self._socket: socket.socket  # to the process
-        if self.is_drawn or metrics is not None:
-            self._start_process(metrics)
+        self._is_serving = any(address is not None for address in self._served.values())
+        if self.is_drawn or self._is_serving:
+            self._start_process()
 
-    def _start_process(self, metrics: str | None) -> None:
+    def _start_process(self) -> None:
         command = [*_COMMAND]
         command += ["--draw"] if self.is_drawn else []
-        command += ["--metrics", metrics] if metrics is not None else []
+        for name, address in self._served.items():
+            command += [f"--{name}", address] if address is not None else []
         drawn_on = None if self._stream is sys.stdout else self._stream
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
@@ -83,11 +93,11 @@ class Observer:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
-        if metrics is not None:
+        if self._is_serving:
             self._await_answer()
 
     def _await_answer(self) -> None:
-        """Read the line that says whether metrics are served. Raises UsageError if not."""
+        """Read the line that says what is served. Raises UsageError for what is not."""
         assert self._process is not None and self._process.stderr is not None
         line = self._process.stderr.readline()
         try:
@@ -95,18 +105,23 @@ class Observer:
         except ValueError:
             answer = {}
         if answer.get("ready"):
-            self.metrics_url = answer["metrics"]
+            self.urls = {name: answer[name] for name in self._served if answer[name]}
             return
         _, why = self._end_process(CLOSE_S, line)
         if "error" in answer:
             raise UsageError(answer["error"], answer["remedy"])
-        raise C1mError(f"The process that serves metrics did not start: {why}")
+        raise C1mError(f"The process that serves {self._what()} did not start: {why}")
+
+    def _what(self) -> str:
+        names = {"metrics": "metrics", "live": "the page"}
+        return " and ".join(names[name] for name, at in self._served.items() if at is not None)
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show a snapshot, and before the first one where metrics are served; never waits."""
-        if self._is_url_new:  # not before: now the plan was found to be good
-            say(f"metrics: {self.metrics_url}", sys.stderr)
-            self._is_url_new = False
+        """Show a snapshot, and before the first one what is served where; never waits."""
+        if self._are_urls_new:  # not before: now the plan was found to be good
+            for name, url in self.urls.items():
+                say(f"{name}: {url}", sys.stderr)
+            self._are_urls_new = False
         if self._process is not None:
             self._send(snapshot)
         if self._plain is not None:
@@ -121,18 +136,29 @@ class Observer:
             self._last = message if snapshot.is_last else b""
         except OSError:  # EPIPE: it has died, so go on with plain lines
             ending = _ending(*self._end_process(DEAD_S))
-            lost = "the dashboard" if self.is_drawn else "metrics"
+            lost = "the dashboard" if self.is_drawn else self._what()
             say(f"c1m: {lost} ended ({ending}).", sys.stderr)
             if self.is_drawn:
                 self.is_drawn, self._plain = False, PlainLines(self._stream)
 
+    def conclude(self, verdict: dict[str, Any]) -> None:
+        """What came of the run, for the page; the run is over."""
+        if self._process is not None and "live" in self.urls:
+            self._wait_and_send(_encode({"verdict": verdict}).encode())
+
+    def _wait_and_send(self, *messages: bytes) -> None:
+        """The last snapshot, if it was dropped, and these: now waiting costs the run nothing."""
+        messages = (self._last, *messages) if self._last else messages
+        self._last = b""
+        self._socket.settimeout(LAST_S)
+        with contextlib.suppress(OSError):
+            for message in messages:
+                self._socket.send(message)
+
     def close(self) -> None:
         """Leave the last picture, or line, on the terminal; waits for it, but not for long."""
         if self._process is not None:
-            if self._last:  # now waiting costs the run nothing
-                self._socket.settimeout(LAST_S)
-                with contextlib.suppress(OSError):
-                    self._socket.send(self._last)
+            self._wait_and_send()
             status, why = self._end_process(CLOSE_S)
             if status:
                 ending = _ending(status, why)

@@ -17,7 +17,8 @@ from c1m.errors import UsageError
 from c1m.results.snapshot import LIVE_FIGURES, Snapshot
 
 HOST = "127.0.0.1"  # where no host is named: what a run shows is for this machine only
-_FORMS = "Write :9100 (this machine only), 0.0.0.0:9100 (for others too) or HOST:PORT."
+_FORMS = "Write :{0} (this machine only), 0.0.0.0:{0} (for others too) or HOST:PORT."
+_USUAL = {"--metrics": 9100, "--live": 8080}
 
 # The histogram's buckets end at 2**10 ns (about a microsecond) to 2**37 ns (137 s). Always the
 # same ones: Prometheus cannot add up buckets that come and go.
@@ -33,7 +34,7 @@ for _field, _figure in LIVE_FIGURES.items():
     METRICS.setdefault(_figure.metric, []).append(_field)
 
 
-def parse_address(text: str) -> tuple[str, int]:
+def parse_address(text: str, option: str = "--metrics") -> tuple[str, int]:
     """`:9100`, `9100`, `HOST:9100`, `[::1]:9100` -> (host, port). Raises UsageError."""
     place = text.strip()
     if place.lstrip(":").isdigit() and not place.startswith("::"):
@@ -43,7 +44,8 @@ def parse_address(text: str) -> tuple[str, int]:
     except UsageError:
         scheme = ""
     if scheme != "tcp" or port != last:
-        raise UsageError(f"--metrics: {text!r} is not an address with one port.", _FORMS)
+        forms = _FORMS.format(_USUAL[option])
+        raise UsageError(f"{option}: {text!r} is not an address with one port.", forms)
     return host, port
 
 

@@ -1,8 +1,9 @@
 """The observer's process: reads snapshots from its standard input, draws them, serves metrics.
 
-    python -m c1m.cli.live.viewer [--draw] [--metrics HOST:PORT]
+    python -m c1m.cli.live.viewer [--draw] [--metrics HOST:PORT] [--live HOST:PORT]
 
-Standard input is a socket that brings a snapshot, as JSON, in each message.
+Standard input is a socket that brings a snapshot, as JSON, in each message; the last one may be the
+run's verdict, for the page.
 
 It answers once on standard error, in one line of JSON: that it is ready, or why not. Then it runs
 until its input ends, and leaves the last picture on the terminal. `observer.py` is the other end.
@@ -40,7 +41,7 @@ MESSAGE_BYTES_MAX = 1 << 18  # more than a socket's buffer holds by default
 class Screen:
     """The dashboard on the terminal that standard output is."""
 
-    def __init__(self, metrics_url: str) -> None:
+    def __init__(self, metrics_url: str, live_url: str) -> None:
         from rich.console import Console
         from rich.live import Live
 
@@ -55,7 +56,7 @@ class Screen:
         )  # fmt: skip
         # The kernel's own console has a font of 256 or 512 characters, without eighths of blocks.
         has_blocks = self._console.encoding.startswith("utf") and os.environ.get("TERM") != "linux"
-        self._dashboard = Dashboard(not has_blocks, metrics_url)
+        self._dashboard = Dashboard(not has_blocks, metrics_url, live_url)
         self._drawn_ns = 0
         self._is_new = False
         self._size: tuple[int, int] = self._console.size
@@ -102,27 +103,35 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("c1m.cli.live.viewer")
     parser.add_argument("--draw", action="store_true")
     parser.add_argument("--metrics")
+    parser.add_argument("--live")
     wanted = parser.parse_args(arguments)
-    exporter, url = None, ""
+    exporter, page, url, live_url = None, None, "", ""
     try:
         if wanted.metrics is not None:
             from c1m.cli.live.prometheus import Exporter
 
             exporter = Exporter(wanted.metrics)
             url = exporter.url
+        if wanted.live is not None:
+            from c1m.cli.live.page import LivePage
+
+            page = LivePage(wanted.live)
+            live_url = page.url
     except UsageError as error:
         answer = {"error": error.message, "remedy": error.remedy}
         sys.stderr.write(json.dumps(answer) + "\n")
         return 2
-    screen = Screen(url) if wanted.draw else None
-    sys.stderr.write(json.dumps({"ready": True, "metrics": url}) + "\n")
+    screen = Screen(url, live_url) if wanted.draw else None
+    sys.stderr.write(json.dumps({"ready": True, "metrics": url, "live": live_url}) + "\n")
     os.nice(NICE)
     with screen or contextlib.nullcontext():
-        _follow(screen, exporter)
+        _follow(screen, exporter, page)
+    if page is not None:
+        page.close()
     return 0
 
 
-def _follow(screen: Screen | None, exporter: Any) -> None:
+def _follow(screen: Screen | None, exporter: Any, page: Any) -> None:
     """Take snapshots until the input ends."""
     descriptor = sys.stdin.fileno()
     wait_s: float | None = None if screen is None else 0.0
@@ -133,6 +142,12 @@ def _follow(screen: Screen | None, exporter: Any) -> None:
                 message = os.read(descriptor, MESSAGE_BYTES_MAX)
                 if not message:
                     return
+                # A page's JSON knows no NaN and no infinity.
+                news = json.loads(message, parse_constant=lambda name: None)
+                if page is not None:
+                    page.add(news)
+                if "verdict" in news:
+                    continue
                 snapshot = codec.decode(Snapshot, json.loads(message))
                 if screen is not None:
                     screen.add(snapshot)
