@@ -1,11 +1,15 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-million bench-quick bench-peers bench-page
+.PHONY: demo demo-push test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-million bench-quick bench-peers bench-page
 
 setup:
 	@./setup.sh
 
 demo: setup
 	@.venv/bin/c1m demo
+
+# A push server and 1,000,000 WebSocket subscribers, who are published ten messages: some minutes.
+demo-push: setup
+	@.venv/bin/c1m demo --push --out c1m-demo-push
 
 test: setup programs lint
 	.venv/bin/python -m pytest
@@ -73,4 +77,4 @@ bench-peers: setup
 	echo "bench: some peers could not be installed and are left out" >&2
 
 clean:
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache c1m-demo
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache c1m-demo c1m-demo-push

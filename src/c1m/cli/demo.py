@@ -1,4 +1,7 @@
-"""`c1m demo`: doctor, a server process and a client: a million connections on this machine."""
+"""`c1m demo`: doctor, a server process and a client: a million connections on this machine.
+
+With --push they are subscribers of a push server, to whom messages are published: `demo_push.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,21 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from c1m.cli.demo_plans import Echoing, Plan, Pushing, command_of
 from c1m.cli.options import COUNT, DURATION, ENGINE, option
 from c1m.errors import C1mError, UsageError
 from c1m.files import check_writable
 from c1m.kernel.procfs import process_sample
 from c1m.units import format_count
+
+if TYPE_CHECKING:
+    from c1m.results.snapshot import Snapshot
 
 PORT_FIRST = 8001
 PORT_LAST = 8999  # below the ephemeral range, where no client of this machine takes it
@@ -28,7 +36,10 @@ STOP_S = 120.0
 _OPTIONS = [
     option(["--connections"], type=COUNT,
            help="How many.  [default: 1,000,000, or the most that fits here]"),
-    option(["--hold"], type=DURATION, default="10s", help="How long to hold them."),
+    option(["--hold"], type=DURATION,
+           help="How long to hold them.  [default: 10s; with --push what publishing takes]"),
+    option(["--push"], is_flag=True,
+           help="WebSocket subscribers of a push server, who are published ten messages."),
     ENGINE,
     option(["--out"], type=click.Path(file_okay=False), default="c1m-demo", metavar="DIRECTORY",
            help="Where the record, the report and the server's log go."),
@@ -36,12 +47,13 @@ _OPTIONS = [
 
 
 @click.command(params=_OPTIONS)
-def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
+def demo(connections: int | None, hold: int | None, push: bool, engine: str, out: str) -> None:
     """Hold a million connections on this machine and prove it.
 
     Asks the doctor, starts a server (one thread) and a client (one thread), opens 1,000,000
     connections or the most that fits, has each of them echoed, holds them, has all of them send at
-    the same moment, and writes a report.
+    the same moment, and writes a report. With --push they are WebSocket subscribers of a channel,
+    to which ten messages are published.
 
     Exit status: 0 all as asked, 1 something was short, 2 bad usage.
     """
@@ -51,23 +63,27 @@ def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
     from c1m.report import html
 
     html.check_available()
+    plan: Plan = Pushing(hold) if push else Echoing(hold)
     count = _how_many(connections, engine)
     directory = _directory(out)
     outputs = Outputs({"report": f"{directory}/report.html", "json": f"{directory}/run.json"})
-    server = _Server(directory, engine)
+    server = _Server(directory, plan.server, engine)
     try:
-        click.echo(
-            f"client: c1m load {server.url} --connections {count} --hold {hold / 1e9:g}s"
-            f"   (server: process {server.pid}{_threads(server.threads(), ', ')})"
-        )
+        asked = plan.asked(server.url, count)
+        plan.began(server.pid)
+        shown = f"process {server.pid}{_threads(server.threads(), ', ')}"
+        click.echo(f"client: {command_of(asked)}   (server: {shown})")
         with Observer(sys.stdout) as observer:
+
+            def on_progress(snapshot: Snapshot) -> None:
+                plan.look(snapshot)
+                observer.show(snapshot)
+
             record = load(
-                server.url,
-                connections=count,
-                hold=hold / 1e9,
+                **asked,
                 engine=engine,
                 server_pid=server.pid,
-                on_progress=observer.show,
+                on_progress=on_progress,
                 on_signals=True,
                 on_end=outputs.write_record,
             )
@@ -75,6 +91,8 @@ def demo(connections: int | None, hold: int, engine: str, out: str) -> None:
         figures = server.stop()
     click.echo(summary(record))
     _say_server(figures, server)
+    for line in plan.said(record):
+        click.echo(line)
     click.echo("   ".join(f"{what}: {path}" for path, what in outputs.written.items()))
     outputs.end()
     sys.exit(0 if record.verdict.complete and figures is not None else 1)
@@ -122,13 +140,13 @@ def _how_many(asked: int | None, engine: str) -> int:
 class _Server:
     """The server's process, from its start to its final figures."""
 
-    def __init__(self, directory: Path, engine: str) -> None:
+    def __init__(self, directory: Path, app: Sequence[str], engine: str) -> None:
         self.figures_path = directory / "server.json"
         self.figures_path.unlink(missing_ok=True)
         self.log_path = directory / "server.log"
         self.url = f"tcp://127.0.0.1:{_free_port()}"
         command = [
-            sys.executable, "-m", "c1m", "serve", "echo", "--listen", self.url,
+            sys.executable, "-m", "c1m", "serve", *app, "--listen", self.url,
             "--engine", engine, "--drain", f"{STOP_S / 2:g}s", "--json", str(self.figures_path),
         ]  # fmt: skip
         click.echo(f"server: c1m {' '.join(command[3:])}")
