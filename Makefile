@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo demo-push test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-million bench-quick bench-peers bench-page
+.PHONY: demo demo-push test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-push bench-million bench-quick bench-peers bench-page
 
 setup:
 	@./setup.sh
@@ -64,6 +64,13 @@ bench-asyncio: setup bench-peers
 bench-kv: setup
 	.venv/bin/python bench/key_values.py --idle --json bench/results/$(shell date +%F)-key-values.json $(ARGS)
 
+# The push server against Node.js with ws, uvicorn, Go, nginx with nchan: ten minutes; what is not
+# installed is left out. As root, `chrt -r 5 make bench-push` on a machine that others use too.
+# UWEBSOCKETS=DIRECTORY: a clone of uWebSockets with its submodule uSockets.
+bench-push: setup bench-peers
+	.venv/bin/python bench/push.py --json bench/results/$(shell date +%F)-push.json \
+	$(if $(UWEBSOCKETS),--uwebsockets $(UWEBSOCKETS)) $(ARGS)
+
 bench-quick: setup bench-peers
 	.venv/bin/python bench/run.py --quick $(ARGS)
 
@@ -72,7 +79,7 @@ bench-page: setup
 	.venv/bin/python bench/history.py
 
 bench-peers: setup
-	@.venv/bin/python -c 'import uvloop, gevent, rloop, uvicorn, httptools' 2>/dev/null || \
+	@.venv/bin/python -c 'import uvloop, gevent, rloop, uvicorn, httptools, websockets, wsproto' 2>/dev/null || \
 	python3 -m pip --disable-pip-version-check --python .venv/bin/python install -q -e '.[bench]' || \
 	echo "bench: some peers could not be installed and are left out" >&2
 

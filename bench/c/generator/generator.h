@@ -1,7 +1,8 @@
 /* The arbiter of the benchmark: what its parts share. One thread, one edge-triggered epoll.
  *
  * A request is `payload` bytes: the connection's number and a sequence number, then a fixed
- * pattern. Its reply has to be the same bytes; every byte is compared.
+ * pattern. Its reply has to be the same bytes; every byte is compared. With --websocket they are a
+ * text message, masked with another mask each time, and the reply is an unmasked one.
  */
 #ifndef GENERATOR_H
 #define GENERATOR_H
@@ -18,7 +19,7 @@
 #define BUFFER 65536
 #define RAMP_STEP 1000
 
-enum state { CLOSED, CONNECTING, PROVING, IDLE, WAITING, ENDING };
+enum state { CLOSED, CONNECTING, UPGRADING, PROVING, IDLE, WAITING, ENDING };
 
 struct connection {
     int fd;
@@ -31,6 +32,9 @@ struct connection {
 
 struct options {
     const char *mode;
+    const char *websocket, *sse; /* target of the request that each connection begins with */
+    const char *publish;         /* of the POST of a broadcast by --sse */
+    const char *keys;            /* a file of lines KEY ACCEPT, as the handshake has them */
     int port, ports, connections, in_flight, payload, window, sources,
         first_source, server_pid, cpu;
     double seconds, warm_up, rate;
@@ -60,10 +64,21 @@ void fail(const char *what, const char *remedy) __attribute__((noreturn));
 /* exchange.c: one request and its reply */
 enum reply { NOTHING, PART, WHOLE, WRONG, END };
 void exchange_prepare(void);
+void prepare_message(struct connection *c);
 bool request(struct connection *c, uint64_t start_ns);
 enum reply reply_of(struct connection *c);
+const char *sent_last(void);
 bool is_message_part(uint32_t offset, size_t count);
+uint32_t reply_size(void);
 void finish(struct connection *c);
+
+/* http.c: what a WebSocket and a stream of events begin with, publishing, events */
+void http_prepare(void);
+bool says_hello(const struct connection *c);
+void say_hello(struct connection *c);
+bool is_welcome(struct connection *c);
+bool publish(struct connection *c, const char *body);
+bool is_event_or_response(struct connection *c, const char *body, size_t count);
 
 /* open.c */
 int connect_one(int number);

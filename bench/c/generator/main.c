@@ -11,6 +11,8 @@
  * Common: --payload bytes, --seconds, --warm-up, --window, --sources, --first-source (so many loopback
  * addresses from that one on), --ports, --server-pid (its processor time in the window is in the
  * result), --cpu (pin to it), --spin 1 (never sleep).
+ * --websocket TARGET --keys FILE: connections are WebSockets. --sse TARGET --publish TARGET: a
+ * broadcast goes to streams of events, and is posted.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -105,6 +107,10 @@ static void print_result(void)
 
 static void read_options(int argc, char **argv)
 {
+    struct { const char *name, **text; } texts[] = {
+        {"--websocket", &options.websocket}, {"--sse", &options.sse},
+        {"--publish", &options.publish}, {"--keys", &options.keys},
+    };
     struct { const char *name; int *whole; double *real; } known[] = {
         {"--port", &options.port, 0}, {"--ports", &options.ports, 0},
         {"--connections", &options.connections, 0}, {"--in-flight", &options.in_flight, 0},
@@ -127,6 +133,13 @@ static void read_options(int argc, char **argv)
             options.spin = atoi(argv[i + 1]);
             continue;
         }
+        while (k < sizeof texts / sizeof *texts && strcmp(texts[k].name, argv[i]))
+            k++;
+        if (k < sizeof texts / sizeof *texts) {
+            *texts[k].text = argv[i + 1];
+            continue;
+        }
+        k = 0;
         while (k < sizeof known / sizeof *known && strcmp(known[k].name, argv[i]))
             k++;
         if (k == sizeof known / sizeof *known)

@@ -1,7 +1,8 @@
 /* Opens all connections, a window of them at a time, and notes the time of every thousand.
  *
- * A connection counts as opened when its first echo is back (`prove`): a TCP connection is there
- * for the client as soon as the kernel has queued it, long before the server accepts it.
+ * A connection counts as opened when its first echo is back (`prove`), or the response to its
+ * request for a WebSocket or a stream: a TCP connection is there for the client as soon as the
+ * kernel has queued it, long before the server accepts it.
  *
  * Facts: connect() to one (source, destination, port) is fast up to half the ephemeral range, then
  * it searches. So sources 127.1.x.y take turns; IP_BIND_ADDRESS_NO_PORT leaves the port to connect.
@@ -63,7 +64,12 @@ static bool is_connected(const struct connection *c)
 static bool advance(struct connection *c, uint32_t events, bool prove, bool is_measured)
 {
     if (c->state == CONNECTING && events & (EPOLLOUT | EPOLLERR) && is_connected(c)) {
-        if (!prove) {
+        if (says_hello(c)) {
+            c->state = UPGRADING;
+            say_hello(c);
+            return false;
+        }
+        if (!prove || options.sse) {
             c->state = IDLE;
             return true;
         }
@@ -71,6 +77,14 @@ static bool advance(struct connection *c, uint32_t events, bool prove, bool is_m
         if (!request(c, c->start_ns))
             fail("a connection was lost while it was opened", "see the server's errors");
         return false;
+    }
+    if (c->state == UPGRADING) {
+        if (!(events & (EPOLLIN | EPOLLRDHUP | EPOLLERR)) || !is_welcome(c))
+            return false;
+        c->state = IDLE;
+        if (is_measured)
+            histogram_add(&result.latency, now_ns() - c->start_ns);
+        return true;
     }
     if (c->state != PROVING || !(events & (EPOLLIN | EPOLLRDHUP | EPOLLERR)))
         return false;
