@@ -1,8 +1,8 @@
 /* Broadcast and hold: many connections that receive, or do nothing.
  *
- * A round: connection 0 sends one message, the server sends it to all, and when all have it the
- * next round begins. A delivery is one message at one connection; latency is that of a round. With
- * --sse connection 0 posts it, and what it has to have is the response.
+ * A round: connection 0 sends one message (--burst: several at once), the server sends it to all,
+ * and when all have it the next round begins. A delivery is one message at one connection; latency
+ * is that of a round. With --sse connection 0 posts it, and what it has to have is the response.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,10 +18,10 @@
 static bool takes(struct connection *c, size_t count)
 {
     if (options.sse)
-        return is_event_or_response(c, sent_last(), count);
-    result.mismatches += !is_message_part(c->got, count);
+        return has_all_events(c, count);
+    result.mismatches += !is_burst_part(c->got, count);
     c->got += count;
-    return c->got == reply_size();
+    return c->got == burst_reply_size();
 }
 
 /* Waits until every connection has the message; false if that takes more than 20 s. */
@@ -31,8 +31,10 @@ static bool all_have_it(void)
     uint64_t begin = now_ns();
     int missing = options.connections;
 
-    for (int i = 0; i < options.connections; i++)
+    for (int i = 0; i < options.connections; i++) {
         connections[i].state = WAITING;
+        connections[i].got = connections[i].turn = 0;
+    }
     while (missing) {
         int count = epoll_wait(epoll, events, EVENTS, options.spin ? 0 : 100);
 
@@ -44,7 +46,6 @@ static bool all_have_it(void)
 
             if (n > 0 && c->state == WAITING && takes(c, n)) {
                 c->state = IDLE;
-                c->got = 0;
                 missing--;
             } else if (n > 0 && c->state == IDLE && !options.sse) {
                 result.mismatches++;
@@ -57,27 +58,19 @@ static bool all_have_it(void)
     return true;
 }
 
-static bool trigger(uint64_t begin)
-{
-    if (!options.sse)
-        return request(&connections[0], begin);
-    prepare_message(&connections[0]);
-    return publish(&connections[0], sent_last());
-}
-
 static void rounds(uint64_t end_ns, bool is_measured)
 {
     do {
         uint64_t begin = now_ns();
 
-        if (!trigger(begin))
+        if (!(options.sse ? publish_burst : request_burst)(&connections[0]))
             fail("the triggering connection was lost", "see the server's errors");
         if (!all_have_it()) {
             result.unanswered++;
             return;
         }
         if (is_measured) {
-            result.requests += options.connections;
+            result.requests += (uint64_t)options.connections * options.burst;
             histogram_add(&result.latency, now_ns() - begin);
         }
     } while (now_ns() < end_ns);

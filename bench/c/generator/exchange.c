@@ -13,7 +13,7 @@ char received[BUFFER];
 
 static char reply[HEAD + PAYLOAD_MAX + 1]; /* what is expected */
 static char *message = reply;              /* in it; its beginning is written anew each time */
-static char frame[HEAD + 4 + PAYLOAD_MAX];
+static char frame[HEAD + 4 + PAYLOAD_MAX + 4];
 static int head; /* bytes of `reply` before the message */
 
 uint32_t reply_size(void)
@@ -72,30 +72,32 @@ void prepare_message(struct connection *c)
     mark(c);
 }
 
-static ssize_t send_masked(int fd)
+/* Puts the message into `frame`; the frame's size. */
+static int mask_message(void)
 {
     static uint32_t mask = 2463534242u;
-    int start = frame_head((unsigned char *)frame, 0x80), size = start + 4 + options.payload;
-    ssize_t count;
+    int start = frame_head((unsigned char *)frame, 0x80);
 
     mask ^= mask << 13, mask ^= mask >> 17, mask ^= mask << 5;
     memcpy(frame + start, &mask, 4);
     for (int i = 0; i < options.payload; i++)
         frame[start + 4 + i] = message[i] ^ frame[start + i % 4];
-    count = send(fd, frame, size, MSG_NOSIGNAL);
-    return count == size ? options.payload : -1;
+    return start + 4 + options.payload;
 }
 
 /* Sends the next request; false if the connection is lost, which is counted. */
 bool request(struct connection *c, uint64_t start_ns)
 {
-    ssize_t count;
+    const char *sent = message;
+    ssize_t size = options.payload;
 
     c->start_ns = start_ns;
     prepare_message(c);
-    count = options.websocket ? send_masked(c->fd)
-                              : send(c->fd, message, options.payload, MSG_NOSIGNAL);
-    if (count != options.payload) {
+    if (options.websocket) {
+        size = mask_message();
+        sent = frame;
+    }
+    if (send(c->fd, sent, size, MSG_NOSIGNAL) != size) {
         result.errors++;
         finish(c);
         return false;
@@ -119,10 +121,39 @@ enum reply reply_of(struct connection *c)
     return c->got == reply_size() ? WHOLE : PART;
 }
 
-/* Whether `received` has the bytes from `offset` on of the reply to what was sent last. */
-bool is_message_part(uint32_t offset, size_t count)
+/* A burst: several requests of one connection at once, and what is expected of it. */
+static char burst[BURST_BYTES], burst_frames[BURST_BYTES];
+static uint32_t burst_size;
+
+uint32_t burst_reply_size(void)
 {
-    return offset + count <= reply_size() && !memcmp(reply + offset, received, count);
+    return burst_size;
+}
+
+/* Whether `received` has the bytes from `offset` on of the replies to a burst. */
+bool is_burst_part(uint32_t offset, size_t count)
+{
+    return offset + count <= burst_size && !memcmp(burst + offset, received, count);
+}
+
+bool request_burst(struct connection *c)
+{
+    uint32_t sent = 0;
+
+    burst_size = 0;
+    for (int i = 0; i < options.burst; i++) {
+        prepare_message(c);
+        memcpy(burst + burst_size, reply, reply_size());
+        burst_size += reply_size();
+        if (options.websocket) {
+            int size = mask_message();
+
+            memcpy(burst_frames + sent, frame, size);
+            sent += size;
+        }
+    }
+    return options.websocket ? send(c->fd, burst_frames, sent, MSG_NOSIGNAL) == (ssize_t)sent
+                             : send(c->fd, burst, burst_size, MSG_NOSIGNAL) == (ssize_t)burst_size;
 }
 
 void finish(struct connection *c)

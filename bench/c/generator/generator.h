@@ -17,6 +17,8 @@
 #define EVENTS 1024
 #define PAYLOAD_MAX 8192 /* a first send of so much is always taken whole */
 #define BUFFER 65536
+#define BURST_BYTES (1 << 20)
+#define BURST_MAX 64
 #define RAMP_STEP 1000
 
 enum state { CLOSED, CONNECTING, UPGRADING, PROVING, IDLE, WAITING, ENDING };
@@ -27,7 +29,7 @@ struct connection {
     uint32_t got;      /* bytes of the reply so far */
     uint32_t sequence; /* of the request that is in flight */
     uint64_t start_ns; /* of that request: when it was due in an open loop, else when it was sent */
-    uint64_t turn;     /* open loop: requests started so far */
+    uint64_t turn;     /* open loop: requests started so far; events of a burst that came */
 };
 
 struct options {
@@ -36,7 +38,7 @@ struct options {
     const char *publish;         /* of the POST of a broadcast by --sse */
     const char *keys;            /* a file of lines KEY ACCEPT, as the handshake has them */
     int port, ports, connections, in_flight, payload, window, sources,
-        first_source, server_pid, cpu;
+        first_source, server_pid, cpu, burst;
     double seconds, warm_up, rate;
     bool spin;
 };
@@ -65,10 +67,12 @@ void fail(const char *what, const char *remedy) __attribute__((noreturn));
 enum reply { NOTHING, PART, WHOLE, WRONG, END };
 void exchange_prepare(void);
 void prepare_message(struct connection *c);
+bool request_burst(struct connection *c);
+uint32_t burst_reply_size(void);
+bool is_burst_part(uint32_t offset, size_t count);
 bool request(struct connection *c, uint64_t start_ns);
 enum reply reply_of(struct connection *c);
 const char *sent_last(void);
-bool is_message_part(uint32_t offset, size_t count);
 uint32_t reply_size(void);
 void finish(struct connection *c);
 
@@ -77,8 +81,8 @@ void http_prepare(void);
 bool says_hello(const struct connection *c);
 void say_hello(struct connection *c);
 bool is_welcome(struct connection *c);
-bool publish(struct connection *c, const char *body);
-bool is_event_or_response(struct connection *c, const char *body, size_t count);
+bool publish_burst(struct connection *c);
+bool has_all_events(struct connection *c, size_t count);
 
 /* open.c */
 int connect_one(int number);

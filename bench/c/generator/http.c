@@ -89,36 +89,40 @@ bool is_welcome(struct connection *c)
     return true;
 }
 
-bool publish(struct connection *c, const char *body)
-{
-    static char text[PAYLOAD_MAX + 512];
-    int size = snprintf(text, sizeof text,
-                        "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %zu\r\n"
-                        "Content-Type: text/plain\r\n\r\n%s",
-                        options.publish, options.port, strlen(body), body);
+static char events[BURST_MAX][PAYLOAD_MAX + 16]; /* what is waited for, one after the other */
 
+bool publish_burst(struct connection *c)
+{
+    static char text[BURST_BYTES];
+    int size = 0;
+
+    for (int i = 0; i < options.burst; i++) {
+        prepare_message(c);
+        size += snprintf(text + size, sizeof text - size,
+                         "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %d\r\n"
+                         "Content-Type: text/plain\r\n\r\n%s",
+                         options.publish, options.port, options.payload, sent_last());
+        snprintf(events[i], sizeof events[i], "\ndata: %s\n", sent_last());
+    }
     return send(c->fd, text, size, MSG_NOSIGNAL) == size;
 }
 
-/* Whether `received` ends what a connection waits for: the response to a POST, or the event with
- * this data. An event's bytes before "data: " differ between servers. */
-bool is_event_or_response(struct connection *c, const char *body, size_t count)
+/* Whether a connection has all that it waits for with what is in `received`: the responses to a
+ * burst's POSTs, or its events, in order. An event's bytes before "data: " differ between servers.
+ */
+bool has_all_events(struct connection *c, size_t count)
 {
-    static char wanted[PAYLOAD_MAX + 16];
-    static const char *made_of;
-    static uint32_t size, sequence;
+    bool is_publisher = c == connections;
 
-    if (c == connections)
-        return count > 12 && !strncmp(received, "HTTP/1.1 20", 11);
-    if (made_of != body || sequence != connections->sequence) {
-        size = snprintf(wanted, sizeof wanted, "\ndata: %s\n", body);
-        made_of = body;
-        sequence = connections->sequence;
+    for (size_t i = 0; i < count && c->turn < (uint64_t)options.burst; i++) {
+        const char *wanted = is_publisher ? "HTTP/1.1 20" : events[c->turn];
+
+        /* What a text begins with is nowhere in it but at its end. */
+        c->got = received[i] == wanted[c->got] ? c->got + 1 : received[i] == wanted[0];
+        if (!wanted[c->got]) {
+            c->got = received[i] == wanted[0]; /* a line's end may be the next one's beginning */
+            c->turn++;
+        }
     }
-    for (size_t i = 0; i < count; i++) { /* a line's end is nowhere within what is wanted */
-        c->got = received[i] == wanted[c->got] ? c->got + 1 : received[i] == '\n';
-        if (c->got == size)
-            return true;
-    }
-    return false;
+    return c->turn == (uint64_t)options.burst;
 }

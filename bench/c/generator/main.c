@@ -7,7 +7,8 @@
  *   churn      --connections N at a time: connect, one echo, close, again
  *   ramp       opens N connections, --window of them at a time, and ends
  *   hold       the same, then prints "held" and waits for the end of standard input
- *   broadcast  N receivers; one triggers a message to all, again when all have it
+ *   broadcast  N receivers; one triggers a message to all (--burst B: so many), again when all
+ *              have it
  * Common: --payload bytes, --seconds, --warm-up, --window, --sources, --first-source (so many loopback
  * addresses from that one on), --ports, --server-pid (its processor time in the window is in the
  * result), --cpu (pin to it), --spin 1 (never sleep).
@@ -28,7 +29,7 @@
 
 #include "generator.h"
 
-struct options options = {.ports = 1, .connections = 1, .payload = 64, .window = 256, .cpu = -1,
+struct options options = {.ports = 1, .connections = 1, .payload = 64, .window = 256, .cpu = -1, .burst = 1,
                           .seconds = 3, .warm_up = 0.5};
 struct result result;
 struct connection *connections;
@@ -117,6 +118,7 @@ static void read_options(int argc, char **argv)
         {"--payload", &options.payload, 0}, {"--window", &options.window, 0},
         {"--sources", &options.sources, 0}, {"--first-source", &options.first_source, 0},
         {"--server-pid", &options.server_pid, 0}, {"--cpu", &options.cpu, 0},
+        {"--burst", &options.burst, 0},
         {"--seconds", 0, &options.seconds},
         {"--warm-up", 0, &options.warm_up}, {"--rate", 0, &options.rate},
     };
@@ -152,6 +154,9 @@ static void read_options(int argc, char **argv)
     if (!options.port || options.connections < 1 || options.payload < 1 ||
         options.payload > PAYLOAD_MAX)
         fail("a port, connections and a payload of 1 to 8192 bytes are needed", "see main.c");
+    if (options.burst < 1 || options.burst > BURST_MAX ||
+        options.burst * (options.payload + 512) > BURST_BYTES)
+        fail("a burst is of 1 to 64 messages, and 1 MiB at most", "see main.c");
     if (!options.in_flight || options.in_flight > options.connections)
         options.in_flight = options.connections;
     if (!options.sources) /* a churn leaves a port in TIME_WAIT for each connection */
