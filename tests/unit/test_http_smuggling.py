@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import h11
+import httptools
 import pytest
 
 from c1m.protocols.http.requests import Bounds, Refused, RequestReader
 from http_cases import CASES, Case
+
+TAKEN = [case for case in CASES if case.statuses[-1] == 200]
+UNKNOWN = {"unknown method"}  # to llhttp: it has a list
 
 
 def answers(pieces: list[bytes]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -36,3 +41,29 @@ def test_each_case_is_answered_as_it_must_be(case: Case) -> None:
 
 def test_no_name_stands_twice() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
+
+
+class Counted:
+    """Requests that llhttp takes."""
+
+    count = 0
+
+    def on_message_complete(self) -> None:
+        self.count += 1
+
+
+@pytest.mark.parametrize("case", TAKEN, ids=lambda case: case.name)
+def test_what_is_taken_here_others_take_too(case: Case) -> None:
+    counted = Counted()
+    parser = httptools.HttpRequestParser(counted)
+    if case.name not in UNKNOWN:
+        parser.feed_data(case.stream)
+        assert counted.count == len(case.statuses)
+    peer = h11.Connection(h11.SERVER)
+    peer.receive_data(case.stream.lstrip(b"\r\n"))  # that it passes none over is a SHOULD missed
+    request = peer.next_event()
+    assert isinstance(request, h11.Request)
+    size = 0
+    while isinstance(event := peer.next_event(), h11.Data):
+        size += len(event.data)
+    assert isinstance(event, h11.EndOfMessage) and size == case.bodies[0]

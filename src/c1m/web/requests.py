@@ -101,6 +101,7 @@ class Requests(Connections):
             self._time_is_up(late, server)
         if not self._behind:
             return None
+        server.engine.flush()
         ready = [slot for slot in self._behind if not server.engine.unsent(slot)]
         self._behind.difference_update(ready)
         for slot in self._paused.intersection(ready):

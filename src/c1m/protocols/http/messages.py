@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -17,6 +18,7 @@ CHUNK_LINE_MAX = 4096  # bytes of the line before a chunk
 
 # Possessive (`*+`): what does not match is found out in one pass, whatever it is.
 _FIELD = re.compile(rb"(%b):[ \t]*+([\t -~\x80-\xff]*+)\r\n" % TOKEN)
+_FIELDS = re.compile(rb"(?:%b:[\t -~\x80-\xff]*+\r\n)*+\r\n" % TOKEN)
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _EXTENSION = rb";%b(?:=(?:%b|%b))?+" % (TOKEN, TOKEN, _QUOTED)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16}+)((?:%b)*+)\r\n" % _EXTENSION)
@@ -48,14 +50,20 @@ class Refused(Exception):
 
 
 class HasFields:
-    """What has `fields`: (name in lower case, value), in order."""
+    """What has `fields`: (name in lower case, value), in order. They do not change any more."""
 
     fields: Fields
 
+    @cached_property
+    def _values(self) -> dict[bytes, bytes]:
+        values: dict[bytes, bytes] = {}
+        for name, value in self.fields:
+            values[name] = values[name] + b", " + value if name in values else value
+        return values
+
     def get(self, name: bytes) -> bytes | None:
         """The value of a field, of several with commas between them; None: it is not there."""
-        values = [value for each, value in self.fields if each == name]
-        return b", ".join(values) if values else None
+        return self._values.get(name)
 
     def tokens(self, name: bytes) -> list[bytes]:
         """The elements of a list, in lower case: b"Keep-Alive, Upgrade"."""
@@ -91,6 +99,11 @@ class Stream:
         self.line_bytes += end
         return self.take(end)
 
+    def block(self, most: int) -> bytes:
+        """All lines to an empty one, to be looked at, where they are there and not too long."""
+        end = 0 if self._seen else self._bytes.find(b"\r\n\r\n", 0, most) + 4
+        return bytes(self._bytes[:end]) if end >= 4 else b""
+
     def take(self, most: int) -> bytes:
         """The next bytes, as many as there are."""
         if most >= len(self._bytes):
@@ -109,6 +122,11 @@ class Stream:
 
 def read_fields(stream: Stream, fields: Fields, bounds: Bounds) -> bool:
     """Read fields to the empty line behind them; whether that has come. Raises Refused."""
+    block = b"" if fields else stream.block(bounds.head - stream.line_bytes)
+    if block.count(b"\n") <= bounds.fields and _FIELDS.fullmatch(block):  # quickly, all at once
+        stream.line_bytes += len(stream.take(len(block)))
+        fields += [(name.lower(), value.rstrip(b" \t")) for name, value in _FIELD.findall(block)]
+        return True
     while (line := stream.line(bounds.head - stream.line_bytes, 431)) is not None:
         if line == b"\r\n":
             return True
