@@ -179,11 +179,11 @@ class Sockets(Connections):
             except Broken as problem:
                 broken.append((slot, problem))
                 over.add(slot)
-        self._say_messages(came, server)
         pongs = [each for each in pongs if self.kinds[each[0]] == WEBSOCKET]
-        if pongs:
+        if pongs:  # as soon as may be (RFC 6455, 5.5.2): before replies to messages
             who = np.array([slot for slot, _ in pongs], np.int32)
             self.say(who, Ragged.of([pong for _, pong in pongs]), server)
+        self._say_messages(came, server)
         for slot, payload in ends:
             self._closed_by_peer(slot, closing(payload)[0], server)
         for slot, why in broken:
