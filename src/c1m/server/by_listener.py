@@ -13,10 +13,12 @@ from c1m.server.server import App, CloseBatch, DataBatch, OpenBatch, Server
 
 
 class Further(NamedTuple):
-    """An application with listeners of its own: their URLs."""
+    """An application with listeners of its own: their URLs, and the option that they were told by,
+    which errors name: "--admin"."""
 
     listen: Sequence[str]
     app: App
+    option: str = "A further listener"
 
 
 class ByListener(App):
@@ -29,9 +31,9 @@ class ByListener(App):
         self._apps = [first, *(each.app for each in further)]
         self._further = further
 
-    def further_listeners(self) -> list[Sequence[str]]:
+    def further_listeners(self) -> list[tuple[str, Sequence[str]]]:
         """What the server listens on besides what it is told, by application."""
-        return [each.listen for each in self._further]
+        return [(each.option, each.listen) for each in self._further]
 
     def notes(self, server: Server) -> list[str]:
         return [line for app in self._apps for line in app.notes(server)]

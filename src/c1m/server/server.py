@@ -17,7 +17,6 @@ from asyncio import BaseProtocol
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -39,9 +38,9 @@ from c1m.engine.contract import Engine, Pieces, Slots, distinct
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
-from c1m.kernel.sockets import resolve
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.ramp import RampTimes
+from c1m.server.listeners import Listeners
 from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 
@@ -104,8 +103,9 @@ class App:
         """Lines for people that `c1m serve` shows when the server listens."""
         return []
 
-    def further_listeners(self) -> list[Sequence[str]]:
-        """URLs to listen on besides those that the server is given, in groups."""
+    def further_listeners(self) -> list[tuple[str, Sequence[str]]]:
+        """URLs to listen on besides those that the server is given, in groups: what the option is
+        called by which a group was told, and its URLs."""
         return []
 
     def on_start(self, server: Server) -> None:
@@ -208,17 +208,13 @@ class Server:
         self.engine = options.make_engine()
         self.capacity = self.engine.capacity
         try:
-            further = [list(chain(*map(resolve, urls))) for urls in app.further_listeners()]
-            self.endpoints = self.engine.listen(
-                [*options.endpoints, *chain(*further)], options.backlog
-            )
+            listeners = Listeners(options.endpoints, app.further_listeners())
+            self.endpoints = listeners.open(self.engine, options.backlog)
         except BaseException:
             self.engine.shutdown()
             raise
         # Of each listener: 0, or the place in further_listeners of who asked for it, from 1 on.
-        self.listener_owners = [0] * len(options.endpoints)
-        for number, endpoints in enumerate(further, 1):
-            self.listener_owners += [number] * len(endpoints)
+        self.listener_owners = listeners.owners
         takes_pieces = type(app).on_pieces is not App.on_pieces
         handlers = Handlers(
             pieces=self._pieces if takes_pieces else None,
