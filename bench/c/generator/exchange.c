@@ -11,7 +11,7 @@ char received[BUFFER];
 
 #define HEAD 4 /* bytes before a message, in a frame of up to 65,535 bytes */
 
-static char reply[HEAD + PAYLOAD_MAX + 1]; /* what is expected */
+static char reply[HEAD + PAYLOAD_MAX + 4]; /* what is expected */
 static char *message = reply;              /* in it; its beginning is written anew each time */
 static char frame[HEAD + 4 + PAYLOAD_MAX + 4];
 static int head; /* bytes of `reply` before the message */
@@ -80,8 +80,13 @@ static int mask_message(void)
 
     mask ^= mask << 13, mask ^= mask >> 17, mask ^= mask << 5;
     memcpy(frame + start, &mask, 4);
-    for (int i = 0; i < options.payload; i++)
-        frame[start + 4 + i] = message[i] ^ frame[start + i % 4];
+    for (int i = 0; i < options.payload; i += 4) { /* there is room for the last whole word */
+        uint32_t word;
+
+        memcpy(&word, message + i, 4);
+        word ^= mask;
+        memcpy(frame + start + 4 + i, &word, 4);
+    }
     return start + 4 + options.payload;
 }
 
