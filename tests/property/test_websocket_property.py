@@ -20,6 +20,11 @@ from websocket_streams import MESSAGE_MAX, read, whole
 SIDES = st.booleans()
 PAYLOADS = st.one_of(st.binary(max_size=20), st.text(max_size=90).map(str.encode),
                      st.integers(120, 130).map(bytes))  # fmt: skip
+ASCII = [bytes((byte,)) for byte in (0, 10, 65, 127)]
+LETTERS = st.lists(st.tuples(st.sampled_from(ASCII), st.binary(min_size=4, max_size=4)),
+                   min_size=1, max_size=12)  # fmt: skip
+CHANGES = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 9), st.integers(0, 255)),
+                   max_size=2)  # fmt: skip
 
 
 @pytest.fixture(params=[0, 1000], ids=["in arrays", "one by one"], scope="module")
@@ -57,6 +62,29 @@ def test_batch_and_plain_form_say_the_same(
         assert frames_of(op, got.take(some).messages).pieces() == [
             frame(op, message.payload) for _, message in wanted if message.op == op
         ]
+
+
+@given(st.integers(0, 130), LETTERS, st.booleans(), st.integers(0, 9), st.data())
+def test_pieces_that_are_alike_and_nearly_so(
+    size: int, letters: list[tuple[bytes, bytes]], is_text: bool, gap: int, data: st.DataObject
+) -> None:
+    op = Op.TEXT if is_text else Op.BINARY
+    pieces = [frame(op, letter * size, mask) for letter, mask in letters]
+    for row, at, byte in data.draw(CHANGES):
+        piece = bytearray(pieces[row % len(pieces)])
+        piece[at % len(piece)] = byte
+        pieces[row % len(pieces)] = bytes(piece)
+    ragged = streams.scattered(pieces, [gap] * len(pieces))
+    whole_max = data.draw(st.sampled_from((size, max(size - 1, 0), MESSAGE_MAX)))
+    found = []
+    for least in (1, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batch, "ALIKE_MIN", least)
+            got = whole_frames(ragged, whole_max)
+        frames = frames_of(op, got.messages).pieces()
+        found.append((got.rows.tolist(), got.messages.pieces(), got.is_text.tolist(),
+                      got.is_plain.tolist(), frames))  # fmt: skip
+    assert found[0] == found[1]
 
 
 @pytest.mark.usefixtures("form")

@@ -36,7 +36,7 @@ def length_prefixed(stream: bytes, width: int, most: int) -> int:
 
 def windows(memory: npt.NDArray[np.uint8], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """A record of `dtype` from each byte of the memory on: a view, to gather those that begin
-    anywhere with one index."""
+    anywhere with one index (`[places]`: `take` would first copy the whole of it)."""
     dtype = np.dtype(dtype)
     count = max(len(memory) - dtype.itemsize + 1, 0)
     return np.ndarray((count,), dtype, memory.data, strides=(1,))

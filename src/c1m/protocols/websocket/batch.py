@@ -18,9 +18,11 @@ import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Ragged, starts_of
 from c1m.protocols.framing import windows
+from c1m.protocols.websocket.alike import HEADER, alike_messages
 from c1m.protocols.websocket.frames import FIN, Op, frame, masked
 
 FEW = 20  # pieces that are looked at one by one: measured, arrays are quicker from about here on
+ALIKE_MIN = 7  # pieces from which it is worth looking whether all are alike
 LONG = 2048  # bytes of a piece on average: longer ones are looked at one by one
 MASKED, SHORT = 0x80, 126  # of a frame's second byte: 126 says that 16 bits of length follow
 MEDIUM_MAX = (1 << 16) - 1  # bytes of payload; longer ones have a length of 63 bits
@@ -71,6 +73,10 @@ def whole_frames(data: Ragged, message_max: int, *, is_server: bool = True) -> F
     `is_server`: the frames are a client's, and masked.
     """
     message_max = min(message_max, MEDIUM_MAX)
+    if is_server and len(data) >= ALIKE_MIN:
+        alike = alike_messages(data, message_max)
+        if alike is not None:
+            return _alike(data, *alike)
     if len(data) <= FEW or data.nbytes() > LONG * len(data):
         return _one_by_one(data, message_max, is_server)
     heads = _heads(data, message_max, is_server)
@@ -157,6 +163,18 @@ def _is_text(payload: bytes) -> bool:
     return True
 
 
+# --- all alike ----------------------------------------------------------------------------------
+
+
+def _alike(data: Ragged, first: int, records: Bytes) -> Frames:
+    count, width = records.shape
+    offsets = np.arange(HEADER, HEADER + count * width, width)
+    memory = records.ravel()
+    messages = Received(memory, offsets, data.lengths - np.int32(HEADER), memory.ctypes.data)
+    is_text = np.full(count, first == FIN | Op.TEXT)
+    return Frames(np.arange(count), messages, is_text, np.ones(count, np.bool_))
+
+
 # --- in arrays ----------------------------------------------------------------------------------
 
 
@@ -219,13 +237,14 @@ def _next_heads(
     least = 2 + 4 * is_server
     is_good = ends - at >= least
     pairs = windows(memory, "<u2")
-    firsts = pairs.take(at, mode="clip")
+    firsts = pairs[np.minimum(at, len(pairs) - 1)]
     ops = (firsts & 0xFF).astype(np.int64) ^ FIN
     sizes = (firsts >> 8).astype(np.int64) ^ (MASKED * is_server)
     starts = at + least
     is_medium = sizes == SHORT
     if is_medium.any():
-        lengths = pairs.take(at[is_medium] + 2, mode="clip").byteswap().astype(np.int64)
+        places = np.minimum(at[is_medium] + 2, len(pairs) - 1)
+        lengths = pairs[places].byteswap().astype(np.int64)
         sizes[is_medium] = np.where(lengths < SHORT, MEDIUM_MAX + 1, lengths)
         starts += 2 * is_medium
     is_good &= (starts + sizes <= ends) & (is_medium | (sizes < SHORT))
@@ -254,7 +273,7 @@ def _unmasked(data: Ragged, heads: _Heads) -> Frames:
     count = len(sizes)
     if not count:
         return Frames(heads.rows, Ragged.empty(), np.zeros(0, np.bool_), heads.is_plain)
-    masks = windows(data.memory, "<u4").take(starts - 4)
+    masks = windows(data.memory, "<u4")[starts - 4]
     rooms = np.where(sizes < SHORT, 2, 4)
     words = (sizes + rooms + 3) >> 2
     records = starts + sizes - 4 * words  # where they begin: payloads are at their ends
@@ -269,7 +288,7 @@ def _unmasked(data: Ragged, heads: _Heads) -> Frames:
     else:
         at = starts_of(words)
         index = np.repeat(records - 4 * at, words) + np.arange(0, 4 * int(words.sum()), 4)
-        memory = windows(data.memory, "<u4").take(index) ^ np.repeat(masks, words)
+        memory = windows(data.memory, "<u4")[index] ^ np.repeat(masks, words)
     return _with_headers(memory, at, lead, rooms, heads)
 
 
@@ -384,7 +403,7 @@ def _framed(op: Op, messages: Ragged, masks: npt.NDArray[np.uint32] | None) -> R
     else:
         index = np.repeat(messages.offsets - 4 * (at + before), words)
         index += np.arange(0, 4 * int(words.sum()), 4)
-        content = windows(memory, "<u4").take(np.maximum(index, 0, out=index))
+        content = windows(memory, "<u4")[np.maximum(index, 0, out=index)]
         if masks is not None:
             content ^= np.repeat(masks, words)
     bit = 0 if masks is None else MASKED
