@@ -58,6 +58,10 @@ class Unread:
         self._due_ns = 0
         self._free_ns = 0  # until then nobody can be dropped for the total
 
+    def __bool__(self) -> bool:
+        """Whether there is anybody to look after."""
+        return bool(self._blocked or self._leaving)
+
     def blocked(self, slots: Iterable[int]) -> None:
         """The output of these has passed the high watermark."""
         for slot in slots:

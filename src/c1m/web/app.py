@@ -86,12 +86,13 @@ class WebApp(Output, Sockets, Requests):
 
     def on_data(self, batch: DataBatch, server: Server) -> None:
         kinds = self.kinds.take(batch.slots)
-        is_frames = (kinds == WEBSOCKET) | (kinds == CLOSING)
-        if is_frames.all():
+        if int(kinds.min()) == WEBSOCKET == int(kinds.max()):
             self._take_frames(batch.slots, batch.data, server)
             return
+        is_frames = (kinds == WEBSOCKET) | (kinds == CLOSING)
         if is_frames.any():
-            self._take_frames(batch.slots[is_frames], batch.data.take(is_frames), server)
+            some, data = batch.slots[is_frames], batch.data.take(is_frames)
+            self._take_frames(some, data, server, kinds[is_frames])
         rows = np.flatnonzero(kinds == HTTP).tolist()
         slots, data = batch.slots.tolist(), batch.data
         self._take_pieces([(slots[i], data.piece(i)) for i in rows], server)

@@ -23,6 +23,7 @@ class Deadlines:
         self._seconds: npt.NDArray[np.uint16] = np.zeros(capacity, np.uint16)
         self.top = 0  # no row from here on has one
         self._at = 0  # where it is looked next
+        self._second = -1  # in which the looking through all began
 
     def set(self, slots: Slots, second: int) -> None:
         """Theirs is at this second, less than LONGEST_S from now."""
@@ -39,9 +40,14 @@ class Deadlines:
         self._seconds[slots] = NONE
 
     def over(self, second: int) -> Slots:
-        """Those in the next slice whose time is up; they have no deadline any more."""
+        """Those in the next slice whose time is up; they have no deadline any more.
+
+        All is looked through once a second at most.
+        """
         if self._at >= self.top:
-            self._at = 0
+            if second == self._second:
+                return NO_SLOTS
+            self._at, self._second = 0, second
         part = self._seconds[self._at : self._at + SLICE]
         late = np.uint16(second & 0xFFFF) - part  # as a circle: what is ahead is a large number
         rows = np.flatnonzero((part != NONE) & (late < LONGEST_S))

@@ -121,6 +121,8 @@ class Output(Connections):
 
         In the former case, too, it is reset after a while (`linger_ns`) if it takes nothing.
         """
+        if not self.unread:
+            return
         found = self.unread.enforce(now_ns, server.engine.statistics().outbox_bytes)
         if not found:
             return

@@ -13,6 +13,7 @@ turns by their number, so that pings are spread over time, and none is early. St
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from c1m.engine.contract import Slots, distinct
 from c1m.engine.given import given_slots
@@ -44,6 +45,8 @@ from c1m.web.connections import (
     MessageBatch,
     UpgradeBatch,
 )
+
+Kinds = npt.NDArray[np.uint8]
 
 CLOSE_S = 5  # how long the peer's close frame, and then its end, is waited for
 TURN_NS = 100 * NS_PER_MS  # how often some connections are asked for a sign of life
@@ -140,10 +143,17 @@ class Sockets(Connections):
 
     # --- what comes -----------------------------------------------------------------------------
 
-    def _take_frames(self, slots: Slots, data: Ragged, server: Server) -> None:
+    def _take_frames(
+        self, slots: Slots, data: Ragged, server: Server, kinds: Kinds | None = None
+    ) -> None:
+        """`kinds` of the slots; None: all are WEBSOCKET."""
         self._is_asked[slots] = False
         found = whole_frames(data, self.message_max)
-        slow = ~found.is_plain | self._is_odd.take(slots) | (self.kinds.take(slots) == CLOSING)
+        slow = ~found.is_plain
+        if self._frames:
+            slow |= self._is_odd.take(slots)
+        if kinds is not None:
+            slow |= kinds == CLOSING
         has_slow = bool(slow.any())
         if has_slow:
             slow |= np.isin(slots, slots[slow])  # the order within a connection
