@@ -44,6 +44,8 @@ static bool all_have_it(void)
             struct connection *c = &connections[events[i].data.u32];
             ssize_t n = recv(c->fd, received, sizeof received, 0);
 
+            if (n > 0 && !(n = without_pings(c, n)))
+                continue;
             if (n > 0 && c->state == WAITING && takes(c, n)) {
                 c->state = IDLE;
                 missing--;

@@ -74,6 +74,7 @@ bool request(struct connection *c, uint64_t start_ns);
 enum reply reply_of(struct connection *c);
 const char *sent_last(void);
 uint32_t reply_size(void);
+size_t without_pings(struct connection *c, size_t count);
 void finish(struct connection *c);
 
 /* http.c: what a WebSocket and a stream of events begin with, publishing, events */
