@@ -12,9 +12,9 @@ From the top down; each imports what is below it, and a test holds them to that:
     kernel      the only package that meets the kernel
     errors, bounds, clock, units, addresses, files, arguments: leaves
 
-Public names: App and its batches, Server, ProtocolServer, EventLoop, new_event_loop, run, serve,
-load, Scenario, Conversation, Say, Message, CloseReason, Ragged, RecordInbox, RunRecord and the
-errors.
+Public names: App and its batches, Server, Push, ProtocolServer, EventLoop, new_event_loop, run,
+serve, load, Scenario, Conversation, Say, Message, CloseReason, Ragged, RecordInbox, RunRecord and
+the errors.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from c1m.aio.loop import new_event_loop as new_event_loop
     from c1m.aio.loop import run as run
     from c1m.aio.serving import ProtocolServer as ProtocolServer
+    from c1m.apps.push.push import Push as Push
     from c1m.engine.ragged import Ragged as Ragged
     from c1m.errors import C1mError as C1mError
     from c1m.errors import LimitError as LimitError
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 _NAMES = {  # the public ones, by their modules
     "c1m.aio.loop": ["EventLoop", "new_event_loop", "run"],
     "c1m.aio.serving": ["ProtocolServer"],
+    "c1m.apps.push.push": ["Push"],
     "c1m.engine.ragged": ["Ragged"],
     "c1m.errors": ["C1mError", "LimitError", "ScenarioError", "UsageError"],
     "c1m.loadgen.run": ["load"],

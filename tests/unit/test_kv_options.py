@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from c1m.apps.kv.app import KeyValue
-from c1m.apps.kv.options import OPTIONS, POLICIES, KeyValueOptions, password_in
+from c1m.apps.kv.options import OPTIONS, POLICIES, KeyValueOptions
+from c1m.apps.secrets import secret_line
 from c1m.cli.app_options import own_options
 from c1m.cli.serve import serve
 from c1m.errors import UsageError
@@ -58,11 +59,11 @@ def test_what_cannot_be_meant(given: dict[str, Any], said: str) -> None:
 def test_a_password_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "password"
     with pytest.raises(UsageError, match="cannot be read"):
-        password_in(str(path))
+        secret_line(str(path))
     path.write_text("secret \nnot this\n")
     path.chmod(0o644)
     with pytest.raises(UsageError, match="everybody may read it") as refused:
-        password_in(str(path))
+        secret_line(str(path))
     assert f"chmod 600 {path}" in str(refused.value)
     path.chmod(0o640)
     with pytest.raises(UsageError, match="its group may read it"):
@@ -76,7 +77,7 @@ def test_a_password_in_a_file(tmp_path: Path) -> None:
         said.encode("latin-1")  # as AUTH compares it
     path.write_bytes(b"\n")
     with pytest.raises(UsageError, match="no password in its first line"):
-        password_in(str(path))
+        secret_line(str(path))
 
 
 def test_they_are_options_of_the_command_and_of_no_other_server() -> None:

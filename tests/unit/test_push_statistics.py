@@ -25,7 +25,7 @@ class Clocked:
         self.subscribe(np.array([900], np.int32), "$stats:news", JSON)
 
     def subscribe(self, slots: Any, channel: str, form: bytes) -> None:
-        self.hub.subscribe(slots, channel, form)
+        self.hub.join(slots, [channel], form, [])
 
     def tick(self, count: int = 100) -> Told:
         """What is said in a tick in which `count` receivers are sent to."""
@@ -108,5 +108,5 @@ def test_nobody_asks_and_nothing_is_counted() -> None:
 def test_a_great_many_who_ask_are_told_less_often() -> None:
     run = Clocked()
     run.hub = Hub(1_000_000, "e")
-    run.hub.subscribe(np.arange(1_000_000, dtype=np.int32), "$stats:news", JSON)
+    run.hub.join(np.arange(1_000_000, dtype=np.int32), ["$stats:news"], JSON, [])
     assert run.hub.statistics.tick(run.now_ns, 0) == run.now_ns + 1_000_000 * EACH_NS

@@ -28,7 +28,7 @@ APPS = {
         "c1m.apps.kv.options",
     ),
     "push": AppEntry(
-        "c1m.apps.push.app:make_push",
+        "c1m.apps.push.push:Push",
         "publishes to browsers, by WebSocket and server-sent events",
         "c1m.apps.push.options",
     ),

@@ -10,7 +10,7 @@ import click
 
 from c1m.apps import APPS
 from c1m.apps.options import AppOption
-from c1m.arguments import FLAG, Choice
+from c1m.arguments import FLAG, TEXTS, Choice
 from c1m.errors import UsageError
 
 _MODULES = {
@@ -40,6 +40,8 @@ class OwnOption(click.Option):
         if isinstance(option.kind, Choice):
             metavar = f"[{'|'.join(option.kind.words)}]"
         given: dict[str, Any] = {"type": Checked(option), "metavar": metavar}
+        if option.kind is TEXTS:
+            given["multiple"] = True
         if option.kind is FLAG:
             given = {"is_flag": True, "default": None}
         super().__init__([option.flag, option.name], help=option.help, **given)
@@ -90,7 +92,7 @@ def own_options(app: str, options: dict[str, Any]) -> dict[str, Any]:
     for name, server_options in OPTIONS_OF.items():
         for option in server_options:
             value = options.pop(option.name)
-            if value is None:
+            if value is None or value == ():  # none of those that may be given several times
                 continue
             if name != app:
                 raise UsageError(f"{option.flag} is an option of {name}, not of {app}.")

@@ -1,8 +1,23 @@
-"""The hub: subscribers by channel and form, publications, and their history. Pure."""
+"""The hub: subscribers by channel and form, publications, and what was missed. Pure.
+
+What one subscriber gets is in order, without a gap and without a double. A publication goes to
+those who are subscribed when it is made, by way of `deliveries`, a slice of them at a time. Who
+comes with the id of what it had last gets what came after that out of the history first, and is
+subscribed in the moment in which nothing more is there: what is on its way to others then is in the
+history, and what is published later is not.
+
+Most of what was missed is small and the same for many who come at once: it goes out as one piece.
+Who missed much gets it a piece at a time, as it takes it (a `Replay`, an object for each such
+client).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
 
 import numpy as np
 
@@ -11,10 +26,28 @@ from c1m.fanout.channels import Channels
 from c1m.fanout.deliveries import Deliveries
 from c1m.push import statistics
 from c1m.push.history import History, Publication
-from c1m.push.wire import FORMS, encoded
+from c1m.push.wire import DROPPED, FORMS, UNKNOWN, encoded, missed, subscribed, unsubscribed
 
 HISTORY_COUNT = 100
 HISTORY_BYTES = 64 << 20
+PIECE_BYTES = 64 << 10  # of what was missed, at a time
+REPLAYS_AT_ONCE = 256  # of those who get it in pieces, in a tick
+BUSY_COUNT, BUSY_BYTES = 10_000, 64 << 20  # publications on their way, and their bytes
+PIECES_KEPT = 16  # that several may want
+STUCK_NS = 5_000_000  # how often it is looked whether those have taken what they got
+
+
+@dataclass(slots=True)
+class Replay:
+    """Somebody gets what it missed: `after` is the last number that it has, by channel.
+
+    It begins when the hub has handed out `behind` publications: those that were on their way to it
+    when it asked.
+    """
+
+    after: dict[str, int]
+    form: bytes
+    behind: int = 0
 
 
 class Hub:
@@ -30,36 +63,42 @@ class Hub:
         capacity: int,
         epoch: str,
         now_ns: Callable[[], int] = lambda: 0,
+        history: History | None = None,
         deliveries: Deliveries | None = None,
     ) -> None:
         self.channels = Channels(capacity)
         self.deliveries = Deliveries(capacity) if deliveries is None else deliveries
-        self.history = History(HISTORY_COUNT, HISTORY_BYTES)
-        self.statistics = statistics.Statistics(self.size, self._say)
+        self.statistics = statistics.Statistics(self.size, self._say_in)
+        self.history = History(HISTORY_COUNT, HISTORY_BYTES) if history is None else history
         self.epoch = epoch
         self._now_ns = now_ns
         self.published = 0
+        self._first: list[tuple[Slots, bytes]] = []  # to those to whom nothing is on its way
+        self._replays: dict[int, list[Replay]] = {}  # by slot
+        self._is_stuck = False  # none of those took anything
+        # By form and numbers: a piece and the numbers behind it, while nothing is published.
+        self._pieces: dict[tuple[object, ...], tuple[bytes, dict[str, int]]] = {}
 
-    def subscribe(self, slots: Slots, channel: str, form: bytes) -> None:
-        """These, int32[n], each once, hear a channel from now on, in a form."""
-        self.channels.add_all(slots, form + channel.encode())
-        if statistics.is_reserved(channel):
-            self.statistics.ask(channel)
+    # --- publishing -----------------------------------------------------------------------------
 
-    def unsubscribe(self, slot: int, channel: str, form: bytes) -> None:
-        """This one does no longer."""
-        self.channels.remove(slot, form + channel.encode())
+    @property
+    def last_id(self) -> str:
+        """The id of what was published last."""
+        return f"{self.epoch}-{self.published}"
 
     def publish(
-        self, channel: str, data: bytes, *, is_text: bool = True, event: str = ""
+        self, channel: str, data: bytes, *, is_text: bool = True, event: str = "", id: str = ""
     ) -> Publication:
         """Say something to all who hear a channel; it is on its way in `deliveries`."""
         self.published += 1
-        number = self.published
-        made = Publication(channel, number, f"{self.epoch}-{number}", data, is_text, event)
+        self._pieces.clear()
+        now_ns = self._now_ns()
+        made = Publication(
+            channel, self.published, id or self.last_id, data, is_text, event, now_ns
+        )
         self.history.add(made)
         count = self._deliver(made)
-        self.statistics.published(made, count, self._now_ns(), self.deliveries.added)
+        self.statistics.published(made, count, now_ns, self.deliveries.added)
         return made
 
     def _deliver(self, made: Publication) -> int:
@@ -72,22 +111,196 @@ class Hub:
                 count += len(slots)
         return count
 
-    def _say(self, channel: str, data: bytes) -> None:
-        """The server's own word: without an id, and not kept."""
+    def _say_in(self, channel: str, data: bytes) -> None:
+        """The server's own word in a channel: without an id, and not kept."""
         self._deliver(Publication(channel, 0, "", data))
 
     def size(self, channel: str) -> int:
         """How many hear a channel."""
         return sum(self.channels.size(form + channel.encode()) for form in FORMS)
 
-    def missed(self, channel: str, last_id: str) -> list[Publication]:
-        """What came after the publication with this id, as far as it is kept."""
-        epoch, _, number = last_id.rpartition("-")
-        known = int(number) if epoch == self.epoch and number.isdecimal() else 0
-        return self.history.since(channel, known)
+    @property
+    def is_busy(self) -> bool:
+        """Whether so much is on its way that publishers should wait."""
+        count = len(self.deliveries)
+        return count >= BUSY_COUNT or (count > 0 and self.deliveries.bytes >= BUSY_BYTES)
+
+    # --- subscribing ----------------------------------------------------------------------------
+
+    def join(self, slots: Slots, channels: Sequence[str], form: bytes, ids: Sequence[str]) -> None:
+        """New connections, int32[n], each once, hear channels from now on, in a form.
+
+        `ids`: of the last publication that they have had, one for all channels or one for each;
+        none: they hear what comes.
+        """
+        if not any(ids):
+            self._say_first(slots, self._begin(slots, channels, form))
+            return
+        after, notes = self._resumed(channels, form, ids)
+        piece = self._piece(Replay(dict(after), form))
+        if len(piece) < PIECE_BYTES:
+            self._say_first(slots, notes + piece + self._begin(slots, channels, form))
+            return
+        self._say_first(slots, notes)
+        for slot in slots.tolist():
+            self._replays[slot] = [Replay(dict(after), form)]
+
+    def subscribe(
+        self, slot: int, channels: Sequence[str], form: bytes, ids: Sequence[str]
+    ) -> None:
+        """A connection hears more channels. What is on its way to it comes first.
+
+        It is told when it hears them: of those that it asked for with an id behind what it missed.
+        """
+        heard = set(self.heard(slot))
+        wanted = dict(zip(channels, _for_each(ids, channels), strict=True))
+        later = {channel: id for channel, id in wanted.items() if id and channel not in heard}
+        coming = {channel for replay in self._replays.get(slot, ()) for channel in replay.after}
+        at_once = [channel for channel in wanted if channel not in later and channel not in coming]
+        if later:
+            after, notes = self._resumed([*later], form, [*later.values()])
+            self.say(slot, notes)
+            self._replays.setdefault(slot, []).append(Replay(after, form, self.deliveries.added))
+        if at_once:
+            self.say(slot, self._begin(np.array([slot], np.int32), at_once, form))
+
+    def unsubscribe(self, slot: int, channels: Sequence[str], form: bytes) -> None:
+        """It hears these no longer once it is told so."""
+        for channel in channels:
+            self.channels.remove(slot, form + channel.encode())
+            for replay in self._replays.get(slot, ()):
+                replay.after.pop(channel, None)
+        self.say(slot, unsubscribed(form, channels))
+
+    def heard(self, slot: int) -> list[str]:
+        """The channels of a connection, also those of which it still gets what it missed."""
+        names = [name[1:].decode() for name in self.channels.of(slot)]
+        for replay in self._replays.get(slot, ()):
+            names += replay.after
+        return names
+
+    def say(self, slot: int, payload: bytes) -> None:
+        """Something for one connection, behind what is on its way to it."""
+        self._queue(np.array([slot], np.int32), payload)
 
     def forget(self, slots: Slots) -> None:
         """Connections that have ended: int32[n]."""
         slots = np.unique(slots).astype(np.int32)
         self.channels.forget(slots)
         self.deliveries.forget(slots)
+        if self._replays:
+            for slot in slots.tolist():
+                self._replays.pop(slot, None)
+
+    # --- what goes out --------------------------------------------------------------------------
+
+    def take(self, unsent: Callable[[int], int]) -> Iterator[tuple[Slots, bytes]]:
+        """What is to be sent now, in order. `unsent`: bytes that a connection has not taken yet."""
+        first, self._first = self._first, []
+        yield from first
+        yield from self.deliveries.take()
+        self._is_stuck = True
+        for slot in [*islice(self._replays, REPLAYS_AT_ONCE)]:
+            replays = self._replays.pop(slot)
+            self._replays[slot] = replays  # behind the others
+            if replays[0].behind <= self.deliveries.done and not unsent(slot):
+                self._is_stuck = False
+                yield np.array([slot], np.int32), self._step(slot, replays)
+
+    def delay_ns(self) -> int | None:
+        """When something is to be taken next; None: nothing is."""
+        if self._first:
+            return 0
+        if self._replays:
+            return STUCK_NS if self._is_stuck else 0
+        return None
+
+    def _step(self, slot: int, replays: list[Replay]) -> bytes:
+        """The next piece of the first of a connection's replays; with the last one it hears."""
+        replay = replays[0]
+        gone = []
+        for channel, number in replay.after.items():
+            last = self.history.dropped(channel)
+            if last > number:
+                gone.append(channel)
+                replay.after[channel] = last
+        notes = missed(replay.form, gone, DROPPED) if gone else b""
+        piece = self._piece(replay)
+        if len(piece) < PIECE_BYTES:
+            replays.pop(0)
+            if not replays:
+                del self._replays[slot]
+            if replay.after:
+                self.say(
+                    slot, self._begin(np.array([slot], np.int32), [*replay.after], replay.form)
+                )
+        return notes + piece
+
+    def _queue(self, slots: Slots, payload: bytes) -> None:
+        if payload:
+            self.deliveries.add(slots, payload)
+
+    def _say_first(self, slots: Slots, payload: bytes) -> None:
+        if payload:
+            self._first.append((slots, payload))
+
+    def _begin(self, slots: Slots, channels: Sequence[str], form: bytes) -> bytes:
+        """They are subscribed; what they are told of it."""
+        for channel in channels:
+            self.channels.add_all(slots, form + channel.encode())
+            if statistics.is_reserved(channel):
+                self.statistics.ask(channel)
+        return subscribed(form, channels, self.last_id)
+
+    # --- what was missed ------------------------------------------------------------------------
+
+    def _resumed(
+        self, channels: Sequence[str], form: bytes, ids: Sequence[str]
+    ) -> tuple[dict[str, int], bytes]:
+        """The numbers to go on from, and what is to be said of what is no longer there."""
+        after: dict[str, int] = {}
+        lost: dict[str, list[str]] = {UNKNOWN: [], DROPPED: []}
+        for channel, id in zip(channels, _for_each(ids, channels), strict=True):
+            is_kept = id and not statistics.is_reserved(channel)
+            number = self._number_of(channels, id) if is_kept else self.published
+            last = self.history.dropped(channel)
+            if number is None or last > number:
+                lost[UNKNOWN if number is None else DROPPED].append(channel)
+                number = last
+            after[channel] = number
+        return after, b"".join(missed(form, some, why) for why, some in lost.items() if some)
+
+    def _number_of(self, channels: Sequence[str], id: str) -> int | None:
+        """The number of the publication with this id; None: it is not known here."""
+        epoch, _, number = id.rpartition("-")
+        if epoch == self.epoch and number.isascii() and number.isdecimal() and len(number) < 20:
+            return known if (known := int(number)) <= self.published else None
+        found = (self.history.number_of(channel, id) for channel in channels)
+        return next((each for each in found if each is not None), None)
+
+    def _piece(self, replay: Replay) -> bytes:
+        """The next of what was missed, in order over all channels: PIECE_BYTES of it or a little
+        more, or all that is left. The replay goes on behind it."""
+        key = (replay.form, *replay.after.items())
+        if key in self._pieces:
+            piece, after = self._pieces[key]
+            replay.after.update(after)
+            return piece
+        now_ns = self._now_ns()
+        kept = [self.history.since(c, number, now_ns) for c, number in replay.after.items()]
+        parts, size = [], 0
+        for each in heapq.merge(*kept, key=attrgetter("number")):
+            parts.append(encoded(replay.form, each))
+            replay.after[each.channel] = each.number
+            size += len(parts[-1])
+            if size >= PIECE_BYTES:
+                break
+        if len(self._pieces) >= PIECES_KEPT:
+            self._pieces.clear()
+        self._pieces[key] = b"".join(parts), dict(replay.after)
+        return self._pieces[key][0]
+
+
+def _for_each(ids: Sequence[str], channels: Sequence[str]) -> Sequence[str]:
+    """One id for each channel."""
+    return ids if len(ids) == len(channels) else [*(ids or [""])[:1]] * len(channels)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, fields
 from typing import Any
 
 from c1m.apps.options import AppOption
+from c1m.apps.secrets import secret_line
 from c1m.arguments import COUNT, DURATION, SIZE, TEXT, Choice
 from c1m.errors import UsageError
-from c1m.files import read_bytes
 from c1m.units import NS_PER_S
 
 DURABILITIES = ("always", "everysec", "no")
@@ -19,7 +17,6 @@ POLICIES = (
     "volatile-ttl",
 )  # fmt: skip
 IDLE_MAX_NS = 12 * 3600 * NS_PER_S  # what a connection's row can tell
-PASSWORD_BYTES_MAX = 4096
 LISTEN = "tcp://127.0.0.1:6379"
 
 OPTIONS = (
@@ -79,29 +76,10 @@ class KeyValueOptions:
         if self.password is not None:  # its bytes, as what a file has
             self.password = self.password.encode("utf-8", "surrogateescape").decode("latin-1")
         if self.password_file is not None:
-            self.password = password_in(self.password_file)
+            self.password = secret_line(self.password_file)
         if self.data == "":
             raise UsageError("The data directory has no name.", "Give one, or leave it out.")
         if self.password == "":
             raise UsageError("The password is empty.", "Give one, or leave it out.")
         if self.idle_timeout is not None and 0 < self.idle_timeout < NS_PER_S:
             raise UsageError("The idle timeout is below a second.", "Give 1s or more, or 0.")
-
-
-def password_in(path: str) -> str:
-    """The first line of a file. Raises UsageError where others may read it."""
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        mode = 0  # reading it says why
-    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
-        others = "everybody" if mode & stat.S_IROTH else "its group"
-        raise UsageError(
-            f"{path} has a password in it, and {others} may read it.",
-            f"Make it yours alone: chmod 600 {path}",
-        )
-    lines = read_bytes(path, PASSWORD_BYTES_MAX).splitlines()
-    password = lines[0].decode("latin-1") if lines else ""
-    if not password:
-        raise UsageError(f"{path} has no password in its first line.", "Write one there.")
-    return password

@@ -5,117 +5,347 @@ from __future__ import annotations
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from c1m.apps.push.options import PushOptions
-from c1m.engine.contract import Slots
-from c1m.protocols.http.requests import Head, Request
-from c1m.protocols.http.responses import Response, text
+from c1m.clock import unix_time_ms
+from c1m.engine.ragged import Ragged
+from c1m.protocols.http.requests import Bounds, Head, Request
+from c1m.protocols.http.responses import Response
+from c1m.push.asked import (
+    Limits,
+    Said,
+    Subscription,
+    asked_in,
+    channel_of,
+    is_utf8,
+    published_in,
+    subscription_of,
+)
+from c1m.push.history import History
+from c1m.push.holders import Holders
 from c1m.push.hub import Hub
-from c1m.push.statistics import is_reserved
-from c1m.push.wire import EVENT, JSON, RAW, encoded
-from c1m.server.by_listener import ByListener
-from c1m.server.server import App, Server
-from c1m.web.app import GoneBatch, MessageBatch, UpgradeBatch, WebApp
+from c1m.push.mistakes import Mistake
+from c1m.push.origins import Origins
+from c1m.push.statistics import PREFIX, is_reserved
+from c1m.push.tokens import EVERYTHING, NOTHING, Access, Grant, Keys, Refused, Rights, token_of
+from c1m.push.wire import EVENT, JSON, message
+from c1m.server.server import Server
+from c1m.units import NS_PER_MS
+from c1m.web.app import WEBSOCKET, GoneBatch, MessageBatch, UpgradeBatch, WebApp
 from c1m.web.pages import page
 
+BODY_MAX = 8 << 20  # bytes of one request with many messages
+EPOCH_BYTES = 4
+BUSY = Mistake("busy", "Much is on its way to subscribers: try again a little later.")
+STOPPING = Mistake("stopping", "The server stops: try again when it is back.")
+RETRY_AFTER = ("Retry-After", "1")
 
-def make_push(*, say: Callable[[str], object] = lambda line: None, **options: Any) -> App:
-    """The application of `c1m serve push`, with those of its further listeners.
+Route = Callable[[int, Request, Server], Response | None]
 
-    Raises UsageError for options that cannot be meant.
+
+class PushApp(WebApp):
+    """Serves /connect (WebSocket), /events (server-sent events) and /publish.
+
+    `routes`: what answers a request, by its path; who adds a path adds it there.
     """
-    push = Push(PushOptions(**options))
-    return ByListener(push, [])
 
-
-class Push(WebApp):
-    """Serves /connect (WebSocket), /events (server-sent events) and /publish."""
-
-    def __init__(self, options: PushOptions) -> None:
-        super().__init__()
+    def __init__(self, options: PushOptions, take_said: Callable[[], Sequence[Said]]) -> None:
+        self.limits = Limits(options.channels_max, options.message_max)
+        super().__init__(
+            message_max=options.message_max,
+            bounds=Bounds(body=max(options.message_max, BODY_MAX)),
+            ping_ns=options.ping,
+        )
         self.options = options
-        self._page = page("c1m.apps.push", "page.html") if options.page else None
+        self.origins = Origins(options.origin)
+        self.access = access_of(options)
+        self.routes: dict[str, Route] = {
+            "/connect": self._connect_without,
+            "/events": self._events,
+            "/publish": self._publish_request,
+        }
+        if options.page:
+            shown = page("c1m.apps.push", "page.html")
+            self.routes["/"] = lambda slot, request, server: shown
+        self._take_said = take_said  # what the program that this runs in wants to publish
 
     def on_start(self, server: Server) -> None:
         super().on_start(server)
-        self.hub = Hub(server.capacity, secrets.token_hex(4), server.clock.now_ns, self.deliveries)
+        options = self.options
+        history = History(options.history, options.history_bytes, options.history_age)
+        epoch = secrets.token_hex(EPOCH_BYTES)
+        self.hub = Hub(server.capacity, epoch, server.clock.now_ns, history, self.deliveries)
+        self.holders = Holders(server.capacity)
+        self._says_json = np.zeros(server.capacity, np.bool_)  # form=json
+        self._streams: dict[int, Subscription] = {}  # that have come in this tick
+        self._paused: set[int] = set()  # who publishes faster than it goes out
+        self._is_stopping = False
+        self._first_lines = b"retry: %d\n\n" % (options.retry // NS_PER_MS)
 
     # --- subscribers ----------------------------------------------------------------------------
 
     def on_upgrades(self, batch: UpgradeBatch, server: Server) -> None:
-        wanted: dict[int, list[int]] = defaultdict(list)  # by head: which clients
+        rows_by_head: dict[int, list[int]] = defaultdict(list)
         for row, head in enumerate(batch.heads):
-            wanted[id(head)].append(row)
-        for rows in wanted.values():
+            rows_by_head[id(head)].append(row)
+        for rows in rows_by_head.values():
             head = batch.heads[rows[0]]
-            slots, keys = [batch.slots[i] for i in rows], [batch.keys[i] for i in rows]
-            channels = head.query.get("channel", [])
-            if head.path != "/connect" or not channels:
+            slots = [batch.slots[row] for row in rows]
+            try:
+                rights, wanted = self._wanted(head, "/connect")
+            except Mistake as mistake:
                 for slot in slots:
-                    self.refuse(slot, text(404, "Connect to /connect?channel=NAME."), server)
+                    self.refuse(slot, self.response_to(mistake), server)
                 continue
-            self.accept(slots, keys, server)
-            form = JSON if head.query.get("form") == ["json"] else RAW
-            self._subscribe(np.array(slots, np.int32), channels, form, _since(head), server)
+            self.accept(slots, [batch.keys[row] for row in rows], server)
+            those = np.array(slots, np.int32)
+            self._says_json[those] = wanted.form == JSON
+            self.holders.enter(those, rights)
+            self.hub.join(those, wanted.channels, wanted.form, wanted.ids)
 
-    def _subscribe(
-        self, slots: Slots, channels: list[str], form: bytes, since: str, server: Server
-    ) -> None:
+    def _wanted(self, head: Head, path: str) -> tuple[Rights, Subscription]:
+        """What a client wants to hear, and what it may do. Raises Mistake."""
+        if head.path != path:
+            raise Mistake("not-found", f"Connect to {path}?channel=NAME.")
+        rights = self.allowed(head)
+        wanted = subscription_of(head.query, head.get(b"last-event-id"), self.limits)
+        self._check_channels(rights, wanted.channels)
+        return rights, wanted
+
+    def allowed(self, head: Head) -> Rights:
+        """What the sender of a request may do. Raises Mistake for one that is not let in at all."""
+        if self._is_stopping:
+            raise STOPPING
+        if not self.origins.allows(head):
+            origin = (head.get(b"origin") or b"").decode("latin-1")
+            raise Mistake("not-allowed", f"Pages of {origin} may not connect (--origin).")
+        try:
+            return self.access.rights(token_of(head, self.origins.allows), unix_time_ms() / 1000)
+        except Refused as refused:
+            raise Mistake("no-token", str(refused)) from None
+
+    def _check_channels(self, rights: Rights | Grant, channels: Sequence[str]) -> None:
         for channel in channels:
-            if since:
-                for missed in self.hub.missed(channel, since):
-                    self.say(slots, encoded(form, missed), server)
-            self.hub.subscribe(slots, channel, form)
+            if not rights.may_subscribe(channel.removeprefix(PREFIX)):
+                if rights is NOTHING:
+                    raise Mistake("no-token", "A token is needed: ?token=, or Authorization.")
+                raise Mistake("not-allowed", f"You may not subscribe to {channel}.")
 
-    def on_request(self, slot: int, request: Request, server: Server) -> Response | None:
+    def _events(self, slot: int, request: Request, server: Server) -> Response | None:
         head = request.head
-        if head.path == "/" and self._page is not None:
-            return self._page
-        if head.path == "/events" and head.method == b"GET":
-            channels = head.query.get("channel", [])
-            if not channels:
-                return text(400, "Name a channel: /events?channel=NAME.")
-            self.stream(slot, server)
-            self._subscribe(np.array([slot], np.int32), channels, EVENT, _since(head), server)
-            return None
-        if head.path == "/publish" and head.method == b"POST":
-            channels = head.query.get("channel", [])
-            if not channels:
-                return text(400, "Name a channel: /publish?channel=NAME.")
-            if any(map(is_reserved, channels)):
-                return text(403, "Only the server publishes to channels of statistics.")
-            count = sum(self.hub.size(channel) for channel in channels)
-            made = [self.hub.publish(channel, request.body) for channel in channels]
-            said = {"id": made[-1].id, "subscribers": count}
-            return Response(200, json.dumps(said).encode(), [("Content-Type", "application/json")])
-        return text(404, "There is nothing here.")
+        if head.method != b"GET":
+            return self.not_with(head, "GET")
+        rights, wanted = self._wanted(head, "/events")
+        self.stream(slot, server, self._first_lines, self.origins.fields(head))
+        self.holders.enter(np.array([slot], np.int32), rights)
+        self._streams[slot] = wanted
+        return None
+
+    def _join_streams(self) -> None:
+        """Those that came in this tick and want the same are subscribed together."""
+        alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = defaultdict(list)
+        for slot, wanted in self._streams.items():
+            alike[tuple(wanted.channels), tuple(wanted.ids)].append(slot)
+        self._streams.clear()
+        for (channels, ids), slots in alike.items():
+            self.hub.join(np.array(slots, np.int32), channels, EVENT, ids)
+
+    def _connect_without(self, slot: int, request: Request, server: Server) -> Response | None:
+        mistake = Mistake("upgrade-required", "Here one connects by WebSocket.")
+        return self.response_to(mistake, ("Upgrade", "websocket"))
+
+    def on_gone(self, batch: GoneBatch, server: Server) -> None:
+        self.hub.forget(batch.slots)
+        self.holders.forget(batch.slots)
+        if self._streams or self._paused:
+            for slot in batch.slots.tolist():
+                self._streams.pop(slot, None)
+                self._paused.discard(slot)
+
+    # --- what clients say -----------------------------------------------------------------------
 
     def on_messages(self, batch: MessageBatch, server: Server) -> None:
         rows = zip(
             batch.slots.tolist(), batch.messages.pieces(), batch.is_text.tolist(), strict=True
         )
-        for slot, message, is_text in rows:
-            for name in self.hub.channels.of(slot)[:1]:
-                if not is_reserved(name[1:].decode()):
-                    self.hub.publish(name[1:].decode(), message, is_text=is_text)
+        for slot, text, is_text in rows:
+            if self.kinds[slot] != WEBSOCKET:  # an earlier message was one too many
+                continue
+            try:
+                if self._says_json[slot]:
+                    self._asked(slot, text, server)
+                else:
+                    self._published_raw(slot, text, is_text, server)
+            except Mistake as mistake:
+                if self._says_json[slot]:
+                    self.hub.say(slot, message(mistake.as_value()))
+                else:
+                    self.close(slot, mistake.close_code, server, mistake.why.encode())
 
-    def on_gone(self, batch: GoneBatch, server: Server) -> None:
-        self.hub.forget(batch.slots)
+    def _published_raw(self, slot: int, data: bytes, is_text: bool, server: Server) -> None:
+        self._publish_of(slot, Said(self.hub.heard(slot)[:1], data, is_text), server)
+
+    def _asked(self, slot: int, text: bytes, server: Server) -> None:
+        asked = asked_in(text, self.limits)
+        grant = self.holders.of(slot) or NOTHING.grant
+        if asked.subscribe:
+            self._check_channels(grant, asked.subscribe)
+            self.limits.check_channels(len({*self.hub.heard(slot), *asked.subscribe}))
+            self.hub.subscribe(slot, asked.subscribe, JSON, asked.since)
+        if asked.unsubscribe:
+            self.hub.unsubscribe(slot, asked.unsubscribe, JSON)
+        if asked.publish is not None:
+            told = self._publish_of(slot, asked.publish, server)
+            self.hub.say(slot, message({"published": told}))
+
+    def _publish_of(self, slot: int, said: Said, server: Server) -> dict[str, Any]:
+        """Publish what a WebSocket says. It is not read from while much is on its way."""
+        if self._is_stopping:
+            raise STOPPING
+        self._check_publish(self.holders.of(slot) or NOTHING.grant, [said])
+        if self.hub.is_busy and slot not in self._paused:
+            self._paused.add(slot)
+            server.pause(slot)
+        return self.publish_all([said])
+
+    # --- publishers -----------------------------------------------------------------------------
+
+    def _publish_request(self, slot: int, request: Request, server: Server) -> Response | None:
+        head = request.head
+        if head.method != b"POST":
+            return self.not_with(head, "POST")
+        rights = self.allowed(head)
+        if rights is self.access.nobody and not self.access.is_open:
+            raise Mistake("no-token", "Publishing needs a token: Authorization: Bearer TOKEN.")
+        said = published_in(head.query, head.get(b"content-type"), request.body, self.limits)
+        self._check_publish(rights, said)
+        if self.hub.is_busy:
+            raise BUSY
+        return self.in_json(200, self.publish_all(said), *self.origins.fields(head))
+
+    def _check_publish(self, rights: Rights | Grant, said: Sequence[Said]) -> None:
+        """Raise Mistake where one of these may not be published."""
+        for number, each in enumerate(said, 1):
+            line = number if len(said) > 1 else 0
+            for channel in each.channels:
+                if not rights.may_publish(channel) or is_reserved(channel):
+                    raise Mistake("not-allowed", f"You may not publish to {channel}.", line=line)
+            if each.id.startswith(f"{self.hub.epoch}-"):
+                raise Mistake("bad-request", f"{each.id} is an id of the server's.", line=line)
+
+    def publish(self, channel: str, data: bytes) -> int:
+        """Say something to all who hear a channel: to how many. Raises Mistake, a ValueError."""
+        self.limits.check_size(len(data))
+        said = Said([channel_of(channel)], data, is_utf8(data))
+        self._check_publish(EVERYTHING, [said])
+        count = self.hub.size(channel)
+        self.publish_all([said])
+        return count
+
+    def publish_all(self, said: Sequence[Said]) -> dict[str, Any]:
+        """Publish all of these; what their publisher is told: ids, and to how many they go."""
+        ids, subscribers = [], 0
+        for each in said:
+            for channel in each.channels:
+                subscribers += self.hub.size(channel)
+                made = self.hub.publish(
+                    channel, each.data, is_text=each.is_text, event=each.event, id=each.id
+                )
+                ids.append(made.id)
+        told: dict[str, Any] = {"id": ids[-1], "subscribers": subscribers}
+        return told if len(ids) == 1 else {**told, "ids": ids}
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def on_request(self, slot: int, request: Request, server: Server) -> Response | None:
+        head = request.head
+        route = self.routes.get(head.path)
+        fields = self.origins.fields(head)
+        try:
+            if route is None:
+                raise Mistake("not-found", f"There are: {', '.join(self.routes)}.")
+            if head.method == b"OPTIONS":
+                return self._preflight(head)
+            return route(slot, request, server)
+        except Mistake as mistake:
+            return self.response_to(mistake, *fields)
+
+    def _preflight(self, head: Head) -> Response:
+        if not self.origins.allows(head):
+            return self.response_to(Mistake("not-allowed", "Pages of there may not (--origin)."))
+        return Response(204, b"", [*self.origins.preflight(head)])
+
+    def not_with(self, head: Head, *methods: str) -> Response:
+        """A path that is there, but not for this method."""
+        allowed = ", ".join([*methods, "OPTIONS"])
+        said = Mistake("method-not-allowed", f"{head.path} takes {allowed}.")
+        return self.response_to(said, ("Allow", allowed), *self.origins.fields(head))
+
+    def response_to(self, mistake: Mistake, *fields: tuple[str, str]) -> Response:
+        """What somebody is told who asked for what cannot be done."""
+        if mistake.status == 503:
+            fields = (*fields, RETRY_AFTER)
+        if mistake.status == 401:
+            fields = (*fields, ("WWW-Authenticate", "Bearer"))
+        return self.in_json(mistake.status, mistake.as_value(), *fields)
+
+    def in_json(self, status: int, said: object, *fields: tuple[str, str]) -> Response:
+        """A response for programs."""
+        body = json.dumps(said, ensure_ascii=False).encode() + b"\n"
+        return Response(status, body, [("Content-Type", "application/json"), *fields])
+
+    # --- what goes out --------------------------------------------------------------------------
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         # What the tick before sent is with the kernel now.
-        due = [self.hub.statistics.tick(now_ns, self.deliveries.done)]
-        due.append(super().on_tick(now_ns, server))
-        if self.hub.statistics.is_waiting:
-            due.append(now_ns)
-        return min((each for each in due if each is not None), default=None)
+        dues = [self.hub.statistics.tick(now_ns, self.deliveries.done)]
+        self.hub.history.expire(now_ns)
+        if self._streams:
+            self._join_streams()
+        if said := self._take_said():
+            self.publish_all(said)
+        self._hand_out(server, server.engine.unsent)
+        dues.append(super().on_tick(now_ns, server))
+        if self._paused and not self.hub.is_busy:
+            server.resume([*self._paused])
+            self._paused.clear()
+        delay_ns = self.hub.delay_ns()
+        if delay_ns is None and self.hub.statistics.is_waiting:
+            delay_ns = 0
+        dues.append(None if delay_ns is None else now_ns + delay_ns)
+        return min((each for each in dues if each is not None), default=None)
+
+    def _hand_out(self, server: Server, unsent: Callable[[int], int]) -> None:
+        for slots, payload in self.hub.take(unsent):
+            self._put(slots, Ragged.repeat(payload, len(slots)), server)
+
+    def on_stop(self, server: Server) -> None:
+        """What was taken goes out to all before anybody is told to go; no more is taken."""
+        if self._streams:
+            self._join_streams()
+        if said := self._take_said():
+            self.publish_all(said)
+        self._is_stopping = True
+        while (
+            self.hub.delay_ns() is not None
+        ):  # what somebody missed comes behind what is under way
+            self._hand_out(server, lambda slot: 0)
+            for piece in self.deliveries.due():
+                self._put(*piece, server)
+        super().on_stop(server)
 
 
-def _since(head: Head) -> str:
-    """The id of the last publication that a client has had."""
-    value = head.get(b"last-event-id")
-    return value.decode("latin-1") if value else head.query.get("since", [""])[0]
+def access_of(options: PushOptions) -> Access:
+    """Who may what. Raises UsageError for a secret that is too short, and for what is no key."""
+    keys = None
+    if options.secret_file is not None or options.public_key is not None:
+        keys = Keys(options.secret(), options.key())
+    return Access(
+        keys=keys,
+        publish_token=options.publish_token or "",
+        anonymous=options.anonymous is not None,
+    )
