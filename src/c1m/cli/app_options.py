@@ -91,7 +91,7 @@ def own_options(app: str, options: dict[str, Any]) -> dict[str, Any]:
     own = {}
     for name, server_options in OPTIONS_OF.items():
         for option in server_options:
-            value = options.pop(option.name)
+            value = options.pop(option.name, None)
             if value is None or value == ():  # none of those that may be given several times
                 continue
             if name != app:

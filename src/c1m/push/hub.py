@@ -188,6 +188,8 @@ class Hub:
         slots = np.unique(slots).astype(np.int32)
         self.channels.forget(slots)
         self.deliveries.forget(slots)
+        if self._first:
+            self._first = [(some[~np.isin(some, slots)], said) for some, said in self._first]
         if self._replays:
             for slot in slots.tolist():
                 self._replays.pop(slot, None)
@@ -195,10 +197,12 @@ class Hub:
     # --- what goes out --------------------------------------------------------------------------
 
     def take(self, unsent: Callable[[int], int]) -> Iterator[tuple[Slots, bytes]]:
-        """What is to be sent now, in order. `unsent`: bytes that a connection has not taken yet."""
+        """What is to be sent now, besides `deliveries` and before them.
+
+        `unsent`: bytes that a connection has not taken yet.
+        """
         first, self._first = self._first, []
         yield from first
-        yield from self.deliveries.take()
         self._is_stuck = True
         for slot in [*islice(self._replays, REPLAYS_AT_ONCE)]:
             replays = self._replays.pop(slot)

@@ -82,7 +82,7 @@ class PushApp(WebApp):
         self.holders = Holders(server.capacity)
         self._says_json = np.zeros(server.capacity, np.bool_)  # form=json
         self._streams: dict[int, Subscription] = {}  # that have come in this tick
-        self._paused: set[int] = set()  # who publishes faster than it goes out
+        self._slowed: set[int] = set()  # who publishes faster than it goes out
         self._is_stopping = False
         self._first_lines = b"retry: %d\n\n" % (options.retry // NS_PER_MS)
 
@@ -161,10 +161,10 @@ class PushApp(WebApp):
     def on_gone(self, batch: GoneBatch, server: Server) -> None:
         self.hub.forget(batch.slots)
         self.holders.forget(batch.slots)
-        if self._streams or self._paused:
+        if self._streams or self._slowed:
             for slot in batch.slots.tolist():
                 self._streams.pop(slot, None)
-                self._paused.discard(slot)
+                self._slowed.discard(slot)
 
     # --- what clients say -----------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class PushApp(WebApp):
                 continue
             try:
                 if self._says_json[slot]:
-                    self._asked(slot, text, server)
+                    self._do_asked(slot, text, server)
                 else:
                     self._published_raw(slot, text, is_text, server)
             except Mistake as mistake:
@@ -189,7 +189,7 @@ class PushApp(WebApp):
     def _published_raw(self, slot: int, data: bytes, is_text: bool, server: Server) -> None:
         self._publish_of(slot, Said(self.hub.heard(slot)[:1], data, is_text), server)
 
-    def _asked(self, slot: int, text: bytes, server: Server) -> None:
+    def _do_asked(self, slot: int, text: bytes, server: Server) -> None:
         asked = asked_in(text, self.limits)
         grant = self.holders.of(slot) or NOTHING.grant
         if asked.subscribe:
@@ -207,8 +207,8 @@ class PushApp(WebApp):
         if self._is_stopping:
             raise STOPPING
         self._check_publish(self.holders.of(slot) or NOTHING.grant, [said])
-        if self.hub.is_busy and slot not in self._paused:
-            self._paused.add(slot)
+        if self.hub.is_busy and slot not in self._slowed:
+            self._slowed.add(slot)
             server.pause(slot)
         return self.publish_all([said])
 
@@ -310,9 +310,9 @@ class PushApp(WebApp):
             self.publish_all(said)
         self._hand_out(server, server.engine.unsent)
         dues.append(super().on_tick(now_ns, server))
-        if self._paused and not self.hub.is_busy:
-            server.resume([*self._paused])
-            self._paused.clear()
+        if self._slowed and not self.hub.is_busy:
+            server.resume([*self._slowed])
+            self._slowed.clear()
         delay_ns = self.hub.delay_ns()
         if delay_ns is None and self.hub.statistics.is_waiting:
             delay_ns = 0
@@ -330,9 +330,7 @@ class PushApp(WebApp):
         if said := self._take_said():
             self.publish_all(said)
         self._is_stopping = True
-        while (
-            self.hub.delay_ns() is not None
-        ):  # what somebody missed comes behind what is under way
+        while self.hub.delay_ns() is not None:  # what was missed comes behind what is on its way
             self._hand_out(server, lambda slot: 0)
             for piece in self.deliveries.due():
                 self._put(*piece, server)
