@@ -17,6 +17,7 @@ from c1m.kv.store import Store
 from c1m.protocols.resp.replies import QUEUED, error
 
 NO_AUTH = b"NOAUTH Authentication required."
+NOT_SERVED = b"ERR '%b' is not served here: this is for publishing and subscribing only"
 OUT_OF_MEMORY = b"OOM command not allowed when used memory > 'maxmemory'."
 # A page that makes a browser send HTTP here must not get its body run as commands.
 _OF_BROWSERS = frozenset({b"post", b"host:"})
@@ -185,6 +186,8 @@ def check(client: Client, command: Command) -> None:
     if client.queue is not None and "no_multi" in command.flags:
         raise CommandError(b"ERR Command not allowed inside a transaction")
     if store.is_guarded:
+        if store.served is not None and command.name not in store.served:
+            raise CommandError(NOT_SERVED % command.name.replace("|", " ").encode())
         kinds = {"denyoom", "write"} & command.flags
         if client.queue is not None:
             if command.name == "exec":

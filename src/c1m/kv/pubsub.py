@@ -6,7 +6,7 @@ for each version of the protocol among those who hear it, whatever their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -156,6 +156,9 @@ def sunsubscribe(client: Client, args: Args) -> bytes:
 @command("publish", 3, "pubsub loading stale fast")
 def publish_(client: Client, args: Args) -> bytes:
     """Send a message to a channel; the reply is how many receive it."""
+    elsewhere = client.store.elsewhere
+    if elsewhere is not None:
+        return integer(elsewhere.publish(args[1], args[2]))
     return integer(publish(client.store, args[1], args[2]))
 
 
@@ -169,31 +172,35 @@ def spublish(client: Client, args: Args) -> bytes:
 # --- looking ----------------------------------------------------------------------------------
 
 
-def _matching(kind: Channels, args: Args) -> bytes:
+def _matching(names: Iterable[bytes], args: Args) -> bytes:
     """The names that match a pattern, if one is given."""
     if len(args) > 3:
         raise wrong_subcommand(args)
     if len(args) == 2:
-        return bulks(list(kind.names()))
+        return bulks(list(names))
     matches = matcher(args[2])
-    return bulks([name for name in kind.names() if matches(name)])
+    return bulks([name for name in names if matches(name)])
 
 
-def _sizes(kind: Channels, names: Args) -> bytes:
+def _sizes(size: Callable[[bytes], int], names: Args) -> bytes:
     """Each name and how many subscribers it has: an array also in RESP3."""
-    return array([each for name in names for each in (bulk(name), integer(kind.size(name)))])
+    return array([each for name in names for each in (bulk(name), integer(size(name)))])
 
 
 @command("pubsub|channels", -2, "pubsub loading stale")
 def pubsub_channels(client: Client, args: Args) -> bytes:
     """The channels that have subscribers, those of a pattern if one is given."""
-    return _matching(_of(client).channels, args)
+    names, elsewhere = _of(client).channels.names(), client.store.elsewhere
+    return _matching({*names, *elsewhere.names()} if elsewhere is not None else names, args)
 
 
 @command("pubsub|numsub", -2, "pubsub loading stale")
 def pubsub_numsub(client: Client, args: Args) -> bytes:
     """How many subscribers channels have, those of patterns apart."""
-    return _sizes(_of(client).channels, args[2:])
+    channels, elsewhere = _of(client).channels, client.store.elsewhere
+    if elsewhere is None:
+        return _sizes(channels.size, args[2:])
+    return _sizes(lambda name: channels.size(name) + elsewhere.size(name), args[2:])
 
 
 @command("pubsub|numpat", 2, "pubsub loading stale")
@@ -205,10 +212,10 @@ def pubsub_numpat(client: Client, args: Args) -> bytes:
 @command("pubsub|shardchannels", -2, "pubsub loading stale")
 def pubsub_shardchannels(client: Client, args: Args) -> bytes:
     """The shard channels that have subscribers, those of a pattern if one is given."""
-    return _matching(_of(client).shards, args)
+    return _matching(_of(client).shards.names(), args)
 
 
 @command("pubsub|shardnumsub", -2, "pubsub loading stale")
 def pubsub_shardnumsub(client: Client, args: Args) -> bytes:
     """How many subscribers shard channels have."""
-    return _sizes(_of(client).shards, args[2:])
+    return _sizes(_of(client).shards.size, args[2:])

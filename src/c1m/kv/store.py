@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Protocol
 
 from c1m.engine.contract import Slots
 from c1m.kv.channels import Subscriptions
@@ -24,6 +25,19 @@ DATABASES = 16
 def unknown_addresses(slots: Slots) -> list[tuple[str, str]]:
     """The peer's and the server's address of each connection, where nobody knows them."""
     return [("?:0", "?:0")] * len(slots)
+
+
+class Elsewhere(Protocol):
+    """A hub with subscribers of its own, which PUBLISH says everything to."""
+
+    def publish(self, name: bytes, message: bytes) -> int:
+        """Say it there and to the store's own subscribers; to how many. Raises CommandError."""
+
+    def size(self, name: bytes) -> int:
+        """How many hear a channel there."""
+
+    def names(self) -> Iterable[bytes]:
+        """The channels that are heard there."""
 
 
 class Store(Shared):
@@ -48,6 +62,8 @@ class Store(Shared):
         self.monitors: list[int] = []  # slots of those who see all commands
         self.is_guarded = False  # nothing may take a short way: see `guard`
         self.host = Host()
+        self.elsewhere: Elsewhere | None = None  # where others hear and publish, too
+        self.served: frozenset[str] | None = None  # names of the commands that are; None: all
         self.settings.effects["requirepass"] = self._ask_for_password
         self.settings.effects["proto-max-bulk-len"] = self._bound_values
         self.settings.effects["client-query-buffer-limit"] = self._bound_requests
@@ -88,9 +104,11 @@ class Store(Shared):
         self.guard()
 
     def guard(self) -> None:
-        """After `make_room`, `write_refusal`, `monitors`, `pause` or what is timed has changed."""
+        """After `make_room`, `write_refusal`, `served`, `monitors`, `pause` or what is timed has
+        changed."""
         self.is_guarded = (
             self.make_room is not None
+            or self.served is not None
             or bool(self.write_refusal or self.monitors or self.pause.until_ms)
             or self.statistics.is_timing_all
         )

@@ -26,6 +26,7 @@ class Publication:
     is_text: bool = True
     event: str = ""  # the name of a server-sent event
     at_ns: int = 0
+    is_private: bool = False  # for those only whose tokens name the channel
 
     @property
     def cost(self) -> int:

@@ -72,6 +72,7 @@ class Hub:
         self.history = History(HISTORY_COUNT, HISTORY_BYTES) if history is None else history
         self.epoch = epoch
         self._now_ns = now_ns
+        self.others: list[Callable[[Publication], None]] = []  # who are told of what is published
         self.published = 0
         self._first: list[tuple[Slots, bytes]] = []  # to those to whom nothing is on its way
         self._replays: dict[int, list[Replay]] = {}  # by slot
@@ -97,6 +98,8 @@ class Hub:
             channel, self.published, id or self.last_id, data, is_text, event, now_ns
         )
         self.history.add(made)
+        for tell in self.others:
+            tell(made)
         count = self._deliver(made)
         self.statistics.published(made, count, now_ns, self.deliveries.added)
         return made

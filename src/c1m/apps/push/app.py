@@ -12,6 +12,7 @@ import numpy as np
 
 from c1m.apps.push.options import PushOptions
 from c1m.clock import unix_time_ms
+from c1m.engine.contract import Slots
 from c1m.engine.ragged import Ragged
 from c1m.protocols.http.requests import Bounds, Head, Request
 from c1m.protocols.http.responses import Response
@@ -25,6 +26,7 @@ from c1m.push.asked import (
     published_in,
     subscription_of,
 )
+from c1m.push.counts import Counts
 from c1m.push.history import History
 from c1m.push.holders import Holders
 from c1m.push.hub import Hub
@@ -71,6 +73,7 @@ class PushApp(WebApp):
         if options.page:
             shown = page("c1m.apps.push", "page.html")
             self.routes["/"] = lambda slot, request, server: shown
+        self.counts = Counts()
         self._take_said = take_said  # what the program that this runs in wants to publish
 
     def on_start(self, server: Server) -> None:
@@ -159,6 +162,7 @@ class PushApp(WebApp):
         return self.response_to(mistake, ("Upgrade", "websocket"))
 
     def on_gone(self, batch: GoneBatch, server: Server) -> None:
+        self.counts.ended.update(batch.codes.tolist())
         self.hub.forget(batch.slots)
         self.holders.forget(batch.slots)
         if self._streams or self._slowed:
@@ -287,6 +291,7 @@ class PushApp(WebApp):
 
     def response_to(self, mistake: Mistake, *fields: tuple[str, str]) -> Response:
         """What somebody is told who asked for what cannot be done."""
+        self.counts.refused[mistake.status] += 1
         if mistake.status == 503:
             fields = (*fields, RETRY_AFTER)
         if mistake.status == 401:
@@ -322,6 +327,10 @@ class PushApp(WebApp):
     def _hand_out(self, server: Server, unsent: Callable[[int], int]) -> None:
         for slots, payload in self.hub.take(unsent):
             self._put(slots, Ragged.repeat(payload, len(slots)), server)
+
+    def _put(self, slots: Slots, pieces: Ragged, server: Server) -> None:
+        self.counts.delivered += len(slots)
+        super()._put(slots, pieces, server)
 
     def on_stop(self, server: Server) -> None:
         """What was taken goes out to all before anybody is told to go; no more is taken."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from c1m.apps.options import AppOption
@@ -24,6 +24,8 @@ RETRY_NS = NS_PER_S
 OPTIONS = (
     AppOption("resp", TEXT, "Also listen here for Redis's protocol: PUBLISH, SUBSCRIBE and their "
               "like.  [default: not]", "URL"),
+    AppOption("resp_password_file", TEXT, "Who comes there must say the first line of this file, "
+              "which nobody else may read.", "FILE"),
     AppOption("admin", TEXT, "Serve /healthz, /metrics and /stats here.  [default: not]", "URL"),
     AppOption("page", FLAG, "Serve a page that subscribes and publishes, at /."),
     AppOption("publish_token", TEXT, "Publishers must say it (Authorization: Bearer TOKEN). "
@@ -61,6 +63,8 @@ class PushOptions:
     """Options as OPTIONS describes them. Raises UsageError for what cannot be meant together."""
 
     resp: Any = None
+    resp_password_file: Any = None
+    resp_password: str | None = field(default=None, init=False)  # what that file has
     admin: Any = None
     page: Any = None
     publish_token: Any = None
@@ -79,8 +83,9 @@ class PushOptions:
 
     def __post_init__(self) -> None:
         by_name = {option.name: option for option in OPTIONS}
-        for field in fields(self):
-            setattr(self, field.name, by_name[field.name].check(getattr(self, field.name)))
+        for each in fields(self):
+            if each.init:
+                setattr(self, each.name, by_name[each.name].check(getattr(self, each.name)))
         for name, default in (
             ("origin", []), ("history", HISTORY_COUNT), ("history_bytes", HISTORY_BYTES),
             ("history_age", 0), ("message_max", MESSAGE_MAX), ("channels_max", CHANNELS_MAX),
@@ -91,6 +96,13 @@ class PushOptions:
         if 0 < self.ping < NS_PER_S:
             raise UsageError("A ping more often than every second.", "Give 1s or more, or 0.")
         Origins(self.origin)
+        if self.resp_password_file is not None and self.resp is None:
+            raise UsageError(
+                "A password of Redis's protocol means nothing without a listener of it.",
+                "Give one, too (--resp tcp://127.0.0.1:6379), or leave it out.",
+            )
+        if self.resp_password_file is not None:
+            self.resp_password = secret_line(self.resp_password_file, "password")
         self._check_tokens()
 
     def _check_tokens(self) -> None:

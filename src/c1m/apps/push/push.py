@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 from c1m.apps.push.app import PushApp
+from c1m.apps.push.listeners import further
 from c1m.apps.push.options import PushOptions
 from c1m.errors import UsageError
 from c1m.push.asked import Said, channel_of, is_utf8
@@ -63,7 +64,8 @@ class Push(Makes):
         return None
 
     def as_app(self) -> App:
-        return ByListener(_PushOf(self), [])
+        app = _PushOf(self)
+        return ByListener(app, further(app))
 
     def take(self) -> list[Said]:
         """What is to be published now."""
