@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.contract import Slots
+from c1m.fanout import patterns
 from c1m.fanout.channels import Channels
 from c1m.kv.glob import matcher, plain_start
 
 START_MAX = 32  # bytes of a pattern's start by which it is found
 
 
-class Patterns(Channels):
-    """Channels whose names are patterns, found by what the names that match begin with."""
+class Patterns(patterns.Patterns):
+    """Channels whose names are glob patterns."""
 
-    def __init__(self, capacity: int) -> None:
-        super().__init__(capacity)
-        self._by_start: dict[bytes, dict[bytes, None]] = {}
-        self._sizes: Counter[int] = Counter()  # of these starts
+    def _start(self, pattern: bytes) -> bytes:
+        return plain_start(pattern, START_MAX)
 
-    def _came(self, name: bytes) -> None:
-        start = plain_start(name, START_MAX)
-        if start not in self._by_start:
-            self._by_start[start] = {}
-            self._sizes[len(start)] += 1
-        self._by_start[start][name] = None
-
-    def _went(self, name: bytes) -> None:
-        start = plain_start(name, START_MAX)
-        del self._by_start[start][name]
-        if not self._by_start[start]:
-            del self._by_start[start]
-            self._sizes[len(start)] -= 1
-            if not self._sizes[len(start)]:
-                del self._sizes[len(start)]
-
-    def matching(self, name: bytes) -> list[bytes]:
-        """The patterns that a name matches."""
-        return [
-            pattern
-            for size in self._sizes
-            if size <= len(name)
-            for pattern in self._by_start.get(name[:size], ())
-            if matcher(pattern)(name)
-        ]
+    def _matches(self, pattern: bytes, name: bytes) -> bool:
+        return bool(matcher(pattern)(name))
 
 
 class Subscriptions:

@@ -163,7 +163,7 @@ class Access:
             _texts(claims, "publish"), _texts(mercure, "publish", "mercure.publish")
         )
         subscribe = _EVERYTHING if self.nobody.grant.subscribe.is_all else named
-        key = subscribe.key, publish.key, named.key
+        key = subscribe.keys, publish.keys, named.keys
         grant = self._grants.get(key)
         if grant is None:
             grant = self._grants[key] = Grant(subscribe, publish, named)
@@ -183,7 +183,7 @@ class Access:
             gone, _ = self._kept.popitem(last=False)
             self._kept_bytes -= 2 * len(gone) + 500
         if len(self._grants) > 2 * len(self._kept) + 1000:
-            self._grants = {(g.subscribe.key, g.publish.key, g.private.key): g
+            self._grants = {(g.subscribe.keys, g.publish.keys, g.private.keys): g
                             for g in (rights.grant for rights in self._kept.values())}  # fmt: skip
 
 

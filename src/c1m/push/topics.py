@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from urllib.parse import quote
 
+from c1m.fanout.patterns import Patterns
+
 ALL = "*"
 LENGTH_MAX = 2048  # characters of a selector, and of a name
 VARIABLES_MAX = 32  # of a template
@@ -20,6 +22,7 @@ VARIABLES_MAX = 32  # of a template
 _UNRESERVED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%")
 _RESERVED = frozenset(":/?#[]@!$&'()*+,;=")
 _SAFE = "".join(sorted(_RESERVED | {"%", "~"}))
+_PLAIN = re.compile(rb"[A-Za-z0-9\-._~%:/?#\[\]@!$&'()*+,;=]*")
 _PART = re.compile(r"\{([^{}]*)\}|([^{}]+)|[{}]")
 _VARIABLE = re.compile(r"((?:[A-Za-z0-9_]|%[0-9A-Fa-f]{2})(?:\.?(?:[A-Za-z0-9_]|%[0-9A-Fa-f]{2}))*)"
                        r"(\*|:[1-9][0-9]{0,3})?")  # fmt: skip
@@ -36,34 +39,105 @@ class NoTemplate(Exception):
     """It is a name with braces in it, which covers itself only."""
 
 
+# What a selector's name in a table begins with: what kind it is.
+_NAME, _START, _TEMPLATE = b"=<{"
+_KEPT_MAX = 4096  # names of which a table knows who covers them
+
+
+def key_of(text: str, is_template: bool) -> bytes:
+    """A selector as a table has it."""
+    if text == ALL:
+        kind, text = _START, ""
+    elif is_template:
+        kind = _TEMPLATE if template_of(text) else _NAME
+    elif text.endswith(ALL):
+        kind, text = _START, text[:-1]
+    else:
+        kind = _NAME
+    return bytes([kind]) + text.encode()
+
+
 class Selectors:
-    """Some selectors as one: `covers(name)`. They are parts of a token, or of a subscription.
+    """Some selectors as one: `covers(name)`. They are a token's, and it may have many.
 
     In `texts` a name covers itself, `*` everything and `prefix*` what begins so; in `templates`,
-    which are Mercure's, `*` is everything and all else a template.
+    which are Mercure's, `*` is everything and all else a name or a template.
     """
 
-    __slots__ = ("_exact", "_prefixes", "_templates", "is_all", "key")
+    __slots__ = ("_names", "_starts", "_templates", "is_all", "keys")
 
     def __init__(self, texts: Iterable[str] = (), templates: Iterable[str] = ()) -> None:
-        texts, templates = frozenset(texts), frozenset(templates)
-        self.key = texts, templates  # the same for those that say the same
-        self.is_all = ALL in texts or ALL in templates
-        self._exact = texts | templates
-        self._prefixes = tuple(text[:-1] for text in texts if text.endswith(ALL))
-        self._templates = [matcher for text in templates if (matcher := template_of(text))]
+        # The same for those that say the same.
+        self.keys = frozenset(key_of(text, False) for text in texts) | frozenset(
+            key_of(text, True) for text in templates
+        )
+        by_kind: dict[int, list[str]] = {_NAME: [], _START: [], _TEMPLATE: []}
+        for key in self.keys:
+            by_kind[key[0]].append(key[1:].decode())
+        self._names = frozenset(by_kind[_NAME] + by_kind[_TEMPLATE])
+        self._starts = tuple(by_kind[_START])
+        self._templates = tuple(
+            matches for text in by_kind[_TEMPLATE] if (matches := template_of(text))
+        )
+        self.is_all = "" in self._starts
 
     def __bool__(self) -> bool:
-        return bool(self._exact)
+        return bool(self.keys)
 
     def covers(self, name: str) -> bool:
         """Whether one of them is about this name."""
         return (
-            self.is_all
-            or name in self._exact
-            or name.startswith(self._prefixes)
+            name in self._names
+            or name.startswith(self._starts)
             or any(matches(name) for matches in self._templates)
         )
+
+
+class Selected(Patterns):
+    """Who has which selectors, as arrays: channels whose names are those of `key_of`."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self._templates: dict[bytes, Matches] = {}
+        self._found: dict[str, list[bytes]] = {}
+
+    def _start(self, pattern: bytes) -> bytes:
+        if pattern[0] == _START:
+            return pattern[1:]
+        match = _PLAIN.match(pattern, 1)
+        assert match is not None
+        return match[0]
+
+    def _matches(self, pattern: bytes, name: bytes) -> bool:
+        matches = self._templates.get(pattern)  # None: it is a start, which was looked at
+        return matches is None or matches(name.decode())
+
+    def _came(self, name: bytes) -> None:
+        if name[0] == _NAME:
+            return
+        if name[0] == _TEMPLATE:
+            matches = template_of(name[1:].decode())
+            assert matches is not None
+            self._templates[name] = matches
+        super()._came(name)
+        self._found.clear()
+
+    def _went(self, name: bytes) -> None:
+        if name[0] == _NAME:
+            return
+        super()._went(name)
+        self._templates.pop(name, None)
+        self._found.clear()
+
+    def covering(self, name: str) -> list[bytes]:
+        """The selectors that are about this name."""
+        found = self._found.get(name)
+        if found is None:
+            if len(self._found) >= _KEPT_MAX:
+                self._found.clear()
+            found = self._found[name] = self.matching(name.encode())
+        exact = [bytes([kind]) + name.encode() for kind in (_NAME, _TEMPLATE)]
+        return found + [key for key in exact if key in self and key not in found]
 
 
 @lru_cache(maxsize=1024)
@@ -139,14 +213,21 @@ class _Template:
             self._place(character)
 
     def _optional(self, make: Callable[[], None], again: bool = False) -> None:
-        """What `make` makes may be missing, or come several times."""
-        start = self._count
+        """What `make` makes may be missing, or come several times.
+
+        Behind it is a place of its own, which no character leads to: who skips it is not where one
+        is who has read a part of it.
+        """
+        start = 1 << self._count
         made = len(self._skips)
         self._skips.append((0, 0))
         make()
-        self._skips[made] = 1 << start, 1 << self._count
+        end = 1 << self._count
+        self._place("")
         if again:
-            self._skips.append((1 << self._count, 1 << start))
+            self._skips.append((end, start))
+        self._skips.append((end, end << 1))
+        self._skips[made] = start, end << 1
 
     def _expression(self, text: str) -> None:
         operator = text[:1] if text[:1] in _OPERATORS else ""
