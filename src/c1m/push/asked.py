@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from c1m.push.history import SUBSCRIBERS
 from c1m.push.mistakes import Mistake
 from c1m.push.wire import JSON, RAW
 
@@ -54,13 +55,18 @@ class Limits:
 
 @dataclass(slots=True)
 class Said:
-    """Something to publish, to each of `channels`."""
+    """Something to publish, to each of `channels`.
+
+    With Mercure, whose publications have several topics, it is one publication in all of them.
+    """
 
     channels: list[str]
     data: bytes
     is_text: bool = True
     event: str = ""
     id: str = ""
+    retry_ms: int | None = None
+    seen_by: int = SUBSCRIBERS
 
 
 @dataclass(slots=True)
@@ -93,7 +99,8 @@ def channels_of(names: Sequence[Any], limits: Limits) -> list[str]:
     return list(dict.fromkeys(map(channel_of, names)))
 
 
-def _line_of(what: str, given: Any) -> str:
+def line_of(what: str, given: Any) -> str:
+    """An id or a name of an event, which may be missing. Raises Mistake for what is no line."""
     if given == "" or given is None:
         return ""
     if not isinstance(given, str) or not _is_line(given, NAME_BYTES_MAX):
@@ -122,6 +129,7 @@ class Subscription:
     channels: list[str]
     ids: list[str]  # of what it has had last: none, one for all, or one for each channel
     form: bytes
+    selectors: tuple[bytes, ...] = ()  # it hears the channels that these cover, too
 
 
 def subscription_of(query: Query, last_event_id: bytes | None, limits: Limits) -> Subscription:
@@ -141,7 +149,7 @@ def subscription_of(query: Query, last_event_id: bytes | None, limits: Limits) -
     if form not in ("raw", "json"):
         raise Mistake("bad-request", "form= is raw or json.")
     return Subscription(
-        channels, [_line_of("since=", id) for id in ids], JSON if form == "json" else RAW
+        channels, [line_of("since=", id) for id in ids], JSON if form == "json" else RAW
     )
 
 
@@ -167,7 +175,7 @@ def asked_in(text: bytes, limits: Limits) -> Asked:
     since = since if isinstance(since, list) else [since]
     if len(since) > 1 and len(since) != len(asked.subscribe):
         raise Mistake("bad-request", '"since" is one id, or one for each channel in their order.')
-    asked.since = [_line_of('"since"', id) for id in since]
+    asked.since = [line_of('"since"', id) for id in since]
     if "publish" in said:
         asked.publish = _said(said["publish"], [], limits)
     return asked
@@ -188,7 +196,7 @@ def published_in(
         raise Mistake("bad-request", "Name a channel: /publish?channel=NAME.")
     limits.check_size(len(body))
     is_text = not kind.startswith(BINARY) and is_utf8(body)
-    event, id = (_line_of(f"{name}=", query.get(name, [""])[-1]) for name in ("event", "id"))
+    event, id = (line_of(f"{name}=", query.get(name, [""])[-1]) for name in ("event", "id"))
     return [Said(channels, body, is_text, event, id)]
 
 
@@ -219,7 +227,7 @@ def _said(given: Any, channels: list[str], limits: Limits) -> Said:
         raise Mistake("bad-message", 'A message says its "channel".')
     data, is_text = _data(given)
     limits.check_size(len(data))
-    event, id = (_line_of(f'"{name}"', given.get(name)) for name in ("event", "id"))
+    event, id = (line_of(f'"{name}"', given.get(name)) for name in ("event", "id"))
     return Said(channels_of(names, limits), data, is_text, event, id)
 
 

@@ -8,11 +8,16 @@ known by its number: who asks for more than is kept is told so. Pure.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # What it takes to keep one, about: the objects around its bytes.
 PUBLICATION_BYTES = 300
 CHANNEL_BYTES = 1000
+
+# Who sees a publication: who may subscribe to one of its channels; everybody, as what is public in
+# Mercure; those whose tokens name one of its channels, as what is private there.
+SUBSCRIBERS, EVERYBODY, NAMED = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,15 @@ class Publication:
     is_text: bool = True
     event: str = ""  # the name of a server-sent event
     at_ns: int = 0
-    is_private: bool = False  # for those only whose tokens name the channel
+    has_own_id: bool = False  # its publisher's
+    retry_ms: int | None = None  # of a server-sent event
+    further: tuple[str, ...] = ()  # channels that it is in, too
+    seen_by: int = SUBSCRIBERS
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """All that it is in."""
+        return self.channel, *self.further
 
     @property
     def cost(self) -> int:
@@ -55,7 +68,9 @@ class History:
         self._total_bytes = total_bytes
         self._age_ns = age_ns
         self._channels: OrderedDict[str, _Kept] = OrderedDict()  # that spoke last is last
+        self._numbers: dict[str, int] = {}  # by id, of those whose ids are their publisher's
         self._forgotten = 0  # the number of the last one of channels of which nothing is known
+        self.last_dropped = 0  # the number of the latest one that went, of any channel
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -65,17 +80,20 @@ class History:
     def add(self, publication: Publication) -> None:
         """Keep it, and let go of what is over the bounds."""
         if not self.count:
-            self._forgotten = publication.number
+            self._forgotten = self.last_dropped = publication.number
             return
-        kept = self._channels.get(publication.channel)
-        if kept is None:
-            kept = self._channels[publication.channel] = _Kept(self._forgotten)
-            self.bytes += CHANNEL_BYTES
-        self._channels.move_to_end(publication.channel)
-        kept.publications.append(publication)
-        self.bytes += publication.cost
-        if len(kept.publications) > self.count:
-            self._drop(kept)
+        if publication.has_own_id:
+            self._numbers.setdefault(publication.id, publication.number)
+        for channel in publication.channels:
+            kept = self._channels.get(channel)
+            if kept is None:
+                kept = self._channels[channel] = _Kept(self._forgotten)
+                self.bytes += CHANNEL_BYTES
+            self._channels.move_to_end(channel)
+            kept.publications.append(publication)
+            self.bytes += publication.cost
+            if len(kept.publications) > self.count:
+                self._drop(kept)
         self.expire(publication.at_ns)
         while self.bytes > self._total_bytes:
             self._drop_oldest()
@@ -120,10 +138,21 @@ class History:
                 return each.number
         return None
 
+    def first_number_of(self, id: str) -> int | None:
+        """The same in any channel, of an id that is its publisher's; the first one with it."""
+        return self._numbers.get(id)
+
+    def channels(self) -> Iterable[str]:
+        """Those of which something is kept."""
+        return self._channels.keys()
+
     def _drop(self, kept: _Kept) -> None:
         """The oldest one of a channel."""
         gone = kept.publications.popleft()
         kept.dropped = gone.number
+        self.last_dropped = max(self.last_dropped, gone.number)
+        if gone.has_own_id and self._numbers.get(gone.id) == gone.number:
+            del self._numbers[gone.id]
         self.bytes -= gone.cost
 
     def _drop_oldest(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 
 from c1m.engine.contract import Slots
 from c1m.push.tokens import Grant, Rights
@@ -37,6 +40,18 @@ class Holders:
     def of(self, slot: int) -> Grant | None:
         """What this one may."""
         return self._grants[int(self._grant_of[slot])]
+
+    def who(self, slots: Slots, may: Callable[[Grant], bool]) -> npt.NDArray[np.bool_]:
+        """Which of these, int32[n], have a grant that is so: bool[n]. Each grant is asked once."""
+        numbers = self._grant_of.take(slots)
+        has = np.zeros(len(self._grants), np.bool_)
+        is_there = np.zeros(len(self._grants), np.bool_)
+        is_there[numbers] = True
+        for number in np.flatnonzero(is_there).tolist():
+            grant = self._grants[number]
+            has[number] = grant is not None and may(grant)
+        found: npt.NDArray[np.bool_] = has.take(numbers)
+        return found
 
     def forget(self, slots: Slots) -> None:
         """They have ended: int32[n], each once."""

@@ -15,18 +15,31 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 
 import numpy as np
 
-from c1m.engine.contract import Slots
+from c1m.engine.contract import NO_SLOTS, Slots
 from c1m.fanout.channels import Channels
 from c1m.fanout.deliveries import Deliveries
 from c1m.push import statistics
-from c1m.push.history import History, Publication
-from c1m.push.wire import DROPPED, FORMS, UNKNOWN, encoded, missed, subscribed, unsubscribed
+from c1m.push.history import NAMED, SUBSCRIBERS, History, Publication
+from c1m.push.holders import Holders
+from c1m.push.tokens import Grant
+from c1m.push.topics import Selected, Selectors
+from c1m.push.wire import (
+    DROPPED,
+    FORMS,
+    MERCURE,
+    UNKNOWN,
+    encoded,
+    missed,
+    subscribed,
+    unsubscribed,
+)
 
 HISTORY_COUNT = 100
 HISTORY_BYTES = 64 << 20
@@ -48,6 +61,10 @@ class Replay:
     after: dict[str, int]
     form: bytes
     behind: int = 0
+    grant: Grant | None = None  # what it may see; None: everything
+    selectors: Sequence[bytes] = ()  # by which it hears channels that it does not name
+    selected: dict[str, int] = field(default_factory=dict)  # those of them that there are: `after`
+    start: int = 0  # `after` of those of which nothing is known yet
 
 
 class Hub:
@@ -55,7 +72,8 @@ class Hub:
 
     `epoch` differs from one start of the server to the next: numbers of another epoch say nothing
     here, and whoever has one gets all that is kept. `now_ns` tells the time. `deliveries` are those
-    of the server.
+    of the server. `holders` say who may see what not all subscribers may see; None: everybody may
+    see everything.
     """
 
     def __init__(
@@ -65,8 +83,11 @@ class Hub:
         now_ns: Callable[[], int] = lambda: 0,
         history: History | None = None,
         deliveries: Deliveries | None = None,
+        holders: Holders | None = None,
     ) -> None:
         self.channels = Channels(capacity)
+        self.selected = Selected(capacity)  # Mercure's, who hear what a template covers
+        self.holders = holders
         self.deliveries = Deliveries(capacity) if deliveries is None else deliveries
         self.statistics = statistics.Statistics(self.size, self._say_in)
         self.history = History(HISTORY_COUNT, HISTORY_BYTES) if history is None else history
@@ -88,15 +109,28 @@ class Hub:
         return f"{self.epoch}-{self.published}"
 
     def publish(
-        self, channel: str, data: bytes, *, is_text: bool = True, event: str = "", id: str = ""
+        self,
+        channel: str,
+        data: bytes,
+        *,
+        is_text: bool = True,
+        event: str = "",
+        id: str = "",
+        retry_ms: int | None = None,
+        further: Sequence[str] = (),
+        seen_by: int = SUBSCRIBERS,
     ) -> Publication:
-        """Say something to all who hear a channel; it is on its way in `deliveries`."""
+        """Say something to all who hear a channel, or one of `further` ones; each hears it once.
+
+        It is on its way in `deliveries`.
+        """
         self.published += 1
         self._pieces.clear()
         now_ns = self._now_ns()
         made = Publication(
-            channel, self.published, id or self.last_id, data, is_text, event, now_ns
-        )
+            channel, self.published, id or self.last_id, data, is_text, event, now_ns,
+            id != "", retry_ms, tuple(dict.fromkeys(further)), seen_by,
+        )  # fmt: skip
         self.history.add(made)
         for tell in self.others:
             tell(made)
@@ -108,11 +142,26 @@ class Hub:
         """Put it on its way; to how many."""
         count = 0
         for form in FORMS:
-            slots = self.channels.slots(form + made.channel.encode())
+            slots = self._hearing(form, made)
             if len(slots):
                 self.deliveries.add(slots, encoded(form, made))
                 count += len(slots)
         return count
+
+    def _hearing(self, form: bytes, made: Publication) -> Slots:
+        """Who hears a publication in this form: int32[n], each once."""
+        arrays = [self.channels.slots(form + channel.encode()) for channel in made.channels]
+        if form == MERCURE and len(self.selected):
+            covering = {key for channel in made.channels for key in self.selected.covering(channel)}
+            arrays += [self.selected.slots(key) for key in covering]
+        arrays = [slots for slots in arrays if len(slots)]
+        if not arrays:
+            return NO_SLOTS
+        slots = arrays[0] if len(arrays) == 1 else np.unique(np.concatenate(arrays))
+        # Those of other forms may subscribe to what they hear: they were asked when they did.
+        if self.holders is not None and (form == MERCURE or made.seen_by == NAMED):
+            slots = slots[self.holders.who(slots, lambda grant: grant.may_see(made))]
+        return slots
 
     def _say_in(self, channel: str, data: bytes) -> None:
         """The server's own word in a channel: without an id, and not kept."""
@@ -130,23 +179,34 @@ class Hub:
 
     # --- subscribing ----------------------------------------------------------------------------
 
-    def join(self, slots: Slots, channels: Sequence[str], form: bytes, ids: Sequence[str]) -> None:
+    def join(
+        self,
+        slots: Slots,
+        channels: Sequence[str],
+        form: bytes,
+        ids: Sequence[str],
+        selectors: Sequence[bytes] = (),
+    ) -> None:
         """New connections, int32[n], each once, hear channels from now on, in a form.
 
         `ids`: of the last publication that they have had, one for all channels or one for each;
-        none: they hear what comes.
+        none: they hear what comes. `selectors`: they hear what these cover, too. They all may see
+        the same.
         """
         if not any(ids):
-            self._say_first(slots, self._begin(slots, channels, form))
+            self._say_first(slots, self._begin(slots, channels, form, selectors))
             return
         after, notes = self._resumed(channels, form, ids)
-        piece = self._piece(Replay(dict(after), form))
+        grant = None if self.holders is None else self.holders.of(int(slots[0]))
+        start = self._number_of((), ids[0]) or 0 if selectors else 0
+        made = partial(Replay, form=form, grant=grant, selectors=selectors, start=start)
+        piece = self._piece(made(dict(after)))
         if len(piece) < PIECE_BYTES:
-            self._say_first(slots, notes + piece + self._begin(slots, channels, form))
+            self._say_first(slots, notes + piece + self._begin(slots, channels, form, selectors))
             return
         self._say_first(slots, notes)
         for slot in slots.tolist():
-            self._replays[slot] = [Replay(dict(after), form)]
+            self._replays[slot] = [made(dict(after))]
 
     def subscribe(
         self, slot: int, channels: Sequence[str], form: bytes, ids: Sequence[str]
@@ -163,7 +223,9 @@ class Hub:
         if later:
             after, notes = self._resumed([*later], form, [*later.values()])
             self.say(slot, notes)
-            self._replays.setdefault(slot, []).append(Replay(after, form, self.deliveries.added))
+            grant = None if self.holders is None else self.holders.of(slot)
+            replay = Replay(after, form, self.deliveries.added, grant)
+            self._replays.setdefault(slot, []).append(replay)
         if at_once:
             self.say(slot, self._begin(np.array([slot], np.int32), at_once, form))
 
@@ -190,6 +252,8 @@ class Hub:
         """Connections that have ended: int32[n]."""
         slots = np.unique(slots).astype(np.int32)
         self.channels.forget(slots)
+        if len(self.selected):
+            self.selected.forget(slots)
         self.deliveries.forget(slots)
         if self._first:
             self._first = [(some[~np.isin(some, slots)], said) for some, said in self._first]
@@ -237,10 +301,9 @@ class Hub:
             replays.pop(0)
             if not replays:
                 del self._replays[slot]
-            if replay.after:
-                self.say(
-                    slot, self._begin(np.array([slot], np.int32), [*replay.after], replay.form)
-                )
+            if replay.after or replay.selectors:
+                one = np.array([slot], np.int32)
+                self.say(slot, self._begin(one, [*replay.after], replay.form, replay.selectors))
         return notes + piece
 
     def _queue(self, slots: Slots, payload: bytes) -> None:
@@ -251,13 +314,25 @@ class Hub:
         if payload:
             self._first.append((slots, payload))
 
-    def _begin(self, slots: Slots, channels: Sequence[str], form: bytes) -> bytes:
+    def _begin(
+        self, slots: Slots, channels: Sequence[str], form: bytes, selectors: Sequence[bytes] = ()
+    ) -> bytes:
         """They are subscribed; what they are told of it."""
+        for selector in selectors:
+            self.selected.add_all(slots, selector)
         for channel in channels:
             self.channels.add_all(slots, form + channel.encode())
             if statistics.is_reserved(channel):
                 self.statistics.ask(channel)
         return subscribed(form, channels, self.last_id)
+
+    def resumed_from(self, channels: Sequence[str], selectors: Sequence[bytes], id: str) -> str:
+        """The id, if all that came after it is kept; "" otherwise."""
+        number = self._number_of((), id)
+        gone = [self.history.dropped(channel) for channel in channels]
+        if selectors:
+            gone.append(self.history.last_dropped)
+        return id if number is not None and max(gone, default=0) <= number else ""
 
     # --- what was missed ------------------------------------------------------------------------
 
@@ -282,30 +357,51 @@ class Hub:
         epoch, _, number = id.rpartition("-")
         if epoch == self.epoch and number.isascii() and number.isdecimal() and len(number) < 20:
             return known if (known := int(number)) <= self.published else None
+        if not channels:
+            return self.history.first_number_of(id)
         found = (self.history.number_of(channel, id) for channel in channels)
         return next((each for each in found if each is not None), None)
 
     def _piece(self, replay: Replay) -> bytes:
         """The next of what was missed, in order over all channels: PIECE_BYTES of it or a little
         more, or all that is left. The replay goes on behind it."""
-        key = (replay.form, *replay.after.items())
-        if key in self._pieces:
-            piece, after = self._pieces[key]
-            replay.after.update(after)
-            return piece
-        now_ns = self._now_ns()
-        kept = [self.history.since(c, number, now_ns) for c, number in replay.after.items()]
+        if replay.selectors:
+            self._select(replay)
+        after = replay.after | replay.selected
+        key = (replay.form, replay.grant, *after.items())
+        if key not in self._pieces:
+            if len(self._pieces) >= PIECES_KEPT:
+                self._pieces.clear()
+            self._pieces[key] = self._piece_after(after, replay.form, replay.grant), after
+        piece, after = self._pieces[key]
+        for numbers in (replay.after, replay.selected):
+            numbers.update((channel, after[channel]) for channel in numbers)
+        return piece
+
+    def _piece_after(self, after: dict[str, int], form: bytes, grant: Grant | None) -> bytes:
+        now_ns, last = self._now_ns(), 0
+        kept = [self.history.since(c, number, now_ns) for c, number in after.items()]
         parts, size = [], 0
         for each in heapq.merge(*kept, key=attrgetter("number")):
-            parts.append(encoded(replay.form, each))
-            replay.after[each.channel] = each.number
+            if each.number == last:
+                continue  # it is in several of the channels
+            last = each.number
+            after.update((channel, last) for channel in each.channels if channel in after)
+            if grant is not None and not grant.may_see(each):
+                continue
+            parts.append(encoded(form, each))
             size += len(parts[-1])
             if size >= PIECE_BYTES:
                 break
-        if len(self._pieces) >= PIECES_KEPT:
-            self._pieces.clear()
-        self._pieces[key] = b"".join(parts), dict(replay.after)
-        return self._pieces[key][0]
+        return b"".join(parts)
+
+    def _select(self, replay: Replay) -> None:
+        """Channels that have come since a replay began, and that its selectors cover."""
+        selectors = Selectors.of(replay.selectors)
+        for channel in self.history.channels():
+            known = channel in replay.after or channel in replay.selected
+            if not known and selectors.covers(channel):
+                replay.selected[channel] = replay.start
 
 
 def _for_each(ids: Sequence[str], channels: Sequence[str]) -> Sequence[str]:

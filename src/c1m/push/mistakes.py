@@ -12,6 +12,7 @@ STATUSES = {
     "bad-message": 400,
     "too-many-channels": 400,
     "no-token": 401,
+    "bad-token": 401,
     "not-allowed": 403,
     "not-found": 404,
     "method-not-allowed": 405,
@@ -52,3 +53,7 @@ class Mistake(ValueError):
         if self.line:
             said["line"] = self.line
         return {"error": said}
+
+
+BUSY = Mistake("busy", "Much is on its way to subscribers: try again a little later.")
+STOPPING = Mistake("stopping", "The server stops: try again when it is back.")

@@ -39,6 +39,18 @@ class Origins:
         said = origin.decode("latin-1").lower()
         return said in self._allowed or self._is_own(said, head)
 
+    def trusts(self, head: Head) -> bool:
+        """Whether a cookie says who asks: browsers send it whatever page makes them ask.
+
+        So the page must be one that is named, or the server's own; `*` is not enough. Of what
+        changes nothing (GET), it may also be no page.
+        """
+        origin = head.get(b"origin")
+        if origin is None:
+            return head.method == b"GET"
+        said = origin.decode("latin-1").lower()
+        return said in self._allowed or self._is_own(said, head)
+
     def fields(self, head: Head) -> Lines:
         """What a browser wants to be told in the response (Fetch, 3.2)."""
         origin = head.get(b"origin")

@@ -18,6 +18,7 @@ from typing import Any
 
 from c1m.errors import UsageError
 from c1m.protocols.http.requests import Head
+from c1m.push.history import EVERYBODY, NAMED, Publication
 from c1m.push.topics import ALL, LENGTH_MAX, Selectors
 
 SECRET_BYTES_MIN = 32  # RFC 7518, 3.2: at least as long as the hash
@@ -48,6 +49,13 @@ class Grant:
     def may_publish(self, channel: str) -> bool:
         """Whether something may be published there."""
         return self.publish.covers(channel)
+
+    def may_see(self, made: Publication) -> bool:
+        """Whether a publication may be shown to a subscriber to whichever of its channels."""
+        if made.seen_by == EVERYBODY:
+            return True
+        selectors = self.private if made.seen_by == NAMED else self.subscribe
+        return any(map(selectors.covers, made.channels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,7 @@ class Access:
             self.nobody = EVERYTHING
         else:
             self.nobody = LISTENS if keys is None or anonymous else NOTHING
+        self.may_listen = self.nobody.grant.subscribe.is_all
         self._kept: OrderedDict[str, Rights] = OrderedDict()
         self._kept_bytes = 0
         self._grants: dict[Any, Grant] = {}  # of what is kept, by what they say

@@ -67,10 +67,18 @@ class Selectors:
     __slots__ = ("_names", "_starts", "_templates", "is_all", "keys")
 
     def __init__(self, texts: Iterable[str] = (), templates: Iterable[str] = ()) -> None:
-        # The same for those that say the same.
-        self.keys = frozenset(key_of(text, False) for text in texts) | frozenset(
-            key_of(text, True) for text in templates
-        )
+        keys = [key_of(text, False) for text in texts]
+        self._take([*keys, *(key_of(text, True) for text in templates)])
+
+    @classmethod
+    def of(cls, keys: Iterable[bytes]) -> Selectors:
+        """Those of these keys."""
+        made = cls.__new__(cls)
+        made._take(keys)
+        return made
+
+    def _take(self, keys: Iterable[bytes]) -> None:
+        self.keys = frozenset(keys)  # the same for those that say the same
         by_kind: dict[int, list[str]] = {_NAME: [], _START: [], _TEMPLATE: []}
         for key in self.keys:
             by_kind[key[0]].append(key[1:].decode())

@@ -3,6 +3,7 @@
 RAW    a WebSocket message that is what was published, byte for byte
 JSON   a WebSocket text message: {"channel": ..., "id": ..., "data": ...}
 EVENT  a server-sent event, with its id
+MERCURE  the same as Mercure has it: nothing besides what was published
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from c1m.protocols import sse
 from c1m.protocols.websocket.frames import Op, frame
 from c1m.push.history import Publication
 
-RAW, JSON, EVENT = b"r", b"j", b"e"
-FORMS = (RAW, JSON, EVENT)
+RAW, JSON, EVENT, MERCURE = b"r", b"j", b"e", b"m"
+FORMS = (RAW, JSON, EVENT, MERCURE)
 BINARY_EVENT = "binary"  # the name of an event whose data is base64, where it has no other
 MISSED_EVENT = b"missed"
 
@@ -43,7 +44,7 @@ def encoded(form: bytes, publication: Publication) -> bytes:
     event = publication.event
     if not is_text:
         data, event = base64.b64encode(data), event or BINARY_EVENT
-    return sse.event(data, publication.id.encode(), event.encode())
+    return sse.event(data, publication.id.encode(), event.encode(), publication.retry_ms)
 
 
 def message(said: dict[str, Any]) -> bytes:

@@ -6,10 +6,12 @@ import json
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from c1m.apps.push.mercure import MercureRoute
 from c1m.apps.push.options import PushOptions
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Slots
@@ -30,7 +32,8 @@ from c1m.push.counts import Counts
 from c1m.push.history import History
 from c1m.push.holders import Holders
 from c1m.push.hub import Hub
-from c1m.push.mistakes import Mistake
+from c1m.push.mercure import LINK, PATH
+from c1m.push.mistakes import BUSY, STOPPING, Mistake
 from c1m.push.origins import Origins
 from c1m.push.statistics import PREFIX, is_reserved
 from c1m.push.tokens import EVERYTHING, NOTHING, Access, Grant, Keys, Refused, Rights, token_of
@@ -42,8 +45,7 @@ from c1m.web.pages import page
 
 BODY_MAX = 8 << 20  # bytes of one request with many messages
 EPOCH_BYTES = 4
-BUSY = Mistake("busy", "Much is on its way to subscribers: try again a little later.")
-STOPPING = Mistake("stopping", "The server stops: try again when it is back.")
+TOKEN_EXPIRED = 3000  # a close code: Unauthorized, in IANA's registry
 RETRY_AFTER = ("Retry-After", "1")
 
 Route = Callable[[int, Request, Server], Response | None]
@@ -72,7 +74,9 @@ class PushApp(WebApp):
         }
         if options.page:
             shown = page("c1m.apps.push", "page.html")
+            shown.fields.append(LINK)
             self.routes["/"] = lambda slot, request, server: shown
+        self.routes[PATH] = MercureRoute(self)
         self.counts = Counts()
         self._take_said = take_said  # what the program that this runs in wants to publish
 
@@ -81,8 +85,11 @@ class PushApp(WebApp):
         options = self.options
         history = History(options.history, options.history_bytes, options.history_age)
         epoch = secrets.token_hex(EPOCH_BYTES)
-        self.hub = Hub(server.capacity, epoch, server.clock.now_ns, history, self.deliveries)
         self.holders = Holders(server.capacity)
+        seen_by = None if self.access.is_open else self.holders
+        self.hub = Hub(
+            server.capacity, epoch, server.clock.now_ns, history, self.deliveries, seen_by
+        )
         self._says_json = np.zeros(server.capacity, np.bool_)  # form=json
         self._streams: dict[int, Subscription] = {}  # that have come in this tick
         self._slowed: set[int] = set()  # who publishes faster than it goes out
@@ -127,9 +134,9 @@ class PushApp(WebApp):
             origin = (head.get(b"origin") or b"").decode("latin-1")
             raise Mistake("not-allowed", f"Pages of {origin} may not connect (--origin).")
         try:
-            return self.access.rights(token_of(head, self.origins.allows), unix_time_ms() / 1000)
+            return self.access.rights(token_of(head, self.origins.trusts), unix_time_ms() / 1000)
         except Refused as refused:
-            raise Mistake("no-token", str(refused)) from None
+            raise Mistake("bad-token", str(refused)) from None
 
     def _check_channels(self, rights: Rights | Grant, channels: Sequence[str]) -> None:
         for channel in channels:
@@ -143,19 +150,33 @@ class PushApp(WebApp):
         if head.method != b"GET":
             return self.not_with(head, "GET")
         rights, wanted = self._wanted(head, "/events")
-        self.stream(slot, server, self._first_lines, self.origins.fields(head))
+        self.begin_stream(slot, rights, replace(wanted, form=EVENT), server, head)
+        return None
+
+    def begin_stream(
+        self,
+        slot: int,
+        rights: Rights,
+        wanted: Subscription,
+        server: Server,
+        head: Head,
+        *fields: tuple[str, str],
+    ) -> None:
+        """Answer with a stream of what is wanted, with further fields in the response."""
+        self.stream(slot, server, self._first_lines, (*fields, *self.origins.fields(head)))
         self.holders.enter(np.array([slot], np.int32), rights)
         self._streams[slot] = wanted
-        return None
 
     def _join_streams(self) -> None:
         """Those that came in this tick and want the same are subscribed together."""
-        alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = defaultdict(list)
+        alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
         for slot, wanted in self._streams.items():
-            alike[tuple(wanted.channels), tuple(wanted.ids)].append(slot)
+            key = tuple(wanted.channels), tuple(wanted.ids), wanted.form, wanted.selectors
+            alike[*key, self.holders.of(slot)].append(slot)
+        for slots in alike.values():
+            wanted, those = self._streams[slots[0]], np.array(slots, np.int32)
+            self.hub.join(those, wanted.channels, wanted.form, wanted.ids, wanted.selectors)
         self._streams.clear()
-        for (channels, ids), slots in alike.items():
-            self.hub.join(np.array(slots, np.int32), channels, EVENT, ids)
 
     def _connect_without(self, slot: int, request: Request, server: Server) -> Response | None:
         mistake = Mistake("upgrade-required", "Here one connects by WebSocket.")
@@ -210,7 +231,7 @@ class PushApp(WebApp):
         """Publish what a WebSocket says. It is not read from while much is on its way."""
         if self._is_stopping:
             raise STOPPING
-        self._check_publish(self.holders.of(slot) or NOTHING.grant, [said])
+        self.check_publish(self.holders.of(slot) or NOTHING.grant, [said])
         if self.hub.is_busy and slot not in self._slowed:
             self._slowed.add(slot)
             server.pause(slot)
@@ -226,12 +247,12 @@ class PushApp(WebApp):
         if rights is self.access.nobody and not self.access.is_open:
             raise Mistake("no-token", "Publishing needs a token: Authorization: Bearer TOKEN.")
         said = published_in(head.query, head.get(b"content-type"), request.body, self.limits)
-        self._check_publish(rights, said)
+        self.check_publish(rights, said)
         if self.hub.is_busy:
             raise BUSY
         return self.in_json(200, self.publish_all(said), *self.origins.fields(head))
 
-    def _check_publish(self, rights: Rights | Grant, said: Sequence[Said]) -> None:
+    def check_publish(self, rights: Rights | Grant, said: Sequence[Said]) -> None:
         """Raise Mistake where one of these may not be published."""
         for number, each in enumerate(said, 1):
             line = number if len(said) > 1 else 0
@@ -245,7 +266,7 @@ class PushApp(WebApp):
         """Say something to all who hear a channel: to how many. Raises Mistake, a ValueError."""
         self.limits.check_size(len(data))
         said = Said([channel_of(channel)], data, is_utf8(data))
-        self._check_publish(EVERYTHING, [said])
+        self.check_publish(EVERYTHING, [said])
         count = self.hub.size(channel)
         self.publish_all([said])
         return count
@@ -295,7 +316,8 @@ class PushApp(WebApp):
         if mistake.status == 503:
             fields = (*fields, RETRY_AFTER)
         if mistake.status == 401:
-            fields = (*fields, ("WWW-Authenticate", "Bearer"))
+            why = ' error="invalid_token"' if mistake.kind == "bad-token" else ""
+            fields = (*fields, ("WWW-Authenticate", f"Bearer{why}"))
         return self.in_json(mistake.status, mistake.as_value(), *fields)
 
     def in_json(self, status: int, said: object, *fields: tuple[str, str]) -> Response:
@@ -308,6 +330,9 @@ class PushApp(WebApp):
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         # What the tick before sent is with the kernel now.
         dues = [self.hub.statistics.tick(now_ns, self.deliveries.done)]
+        over = self.holders.ended(unix_time_ms() // 1000)
+        if len(over):
+            self.close(over, TOKEN_EXPIRED, server, b"the token has expired")
         self.hub.history.expire(now_ns)
         if self._streams:
             self._join_streams()

@@ -8,7 +8,7 @@ from c1m.apps.kv.app import KeyValue
 from c1m.kv import pubsub
 from c1m.kv.commands import TABLE, Command
 from c1m.kv.errors import CommandError
-from c1m.push.history import Publication
+from c1m.push.history import NAMED, Publication
 from c1m.push.hub import Hub
 from c1m.server.server import Server
 
@@ -54,7 +54,7 @@ class RedisSide(KeyValue):
     def _hear(self, made: Publication) -> None:
         """What was published, by whomever, goes to those who subscribe here."""
         self._heard = 0
-        if not made.is_private:  # nobody here has a token
+        if made.seen_by != NAMED:  # nobody here has a token
             self._heard = pubsub.publish(self.store, made.channel.encode(), made.data)
 
     # --- what the store asks of the hub ---------------------------------------------------------
