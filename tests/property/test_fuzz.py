@@ -5,7 +5,9 @@ from __future__ import annotations
 from random import Random
 
 import fuzz.http1
+import fuzz.mercure
 import fuzz.resp
+import fuzz.tokens
 
 
 def test_streams_of_requests_and_replies() -> None:
@@ -14,3 +16,11 @@ def test_streams_of_requests_and_replies() -> None:
 
 def test_streams_of_http() -> None:
     assert sum(fuzz.http1.run(Random(seed)) for seed in range(1000)) > 0
+
+
+def test_tokens() -> None:
+    assert sum(fuzz.tokens.run(Random(seed)) for seed in range(1000)) > 0
+
+
+def test_topics_of_mercure() -> None:
+    assert sum(fuzz.mercure.run(Random(seed)) for seed in range(1000)) > 0

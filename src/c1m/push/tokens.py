@@ -177,7 +177,7 @@ class Access:
         if grant is None:
             grant = self._grants[key] = Grant(subscribe, publish, named)
         subject = claims.get("sub", "")
-        if not isinstance(subject, str):
+        if not _is_text(subject):
             raise Refused("The token's sub is no text.")
         expires = _time(claims, "exp") if "exp" in claims else END
         if expires <= 0:
@@ -246,9 +246,14 @@ def _texts(claims: dict[str, Any], name: str, shown: str = "") -> list[str]:
         return []
     if not isinstance(values, list) or len(values) > SELECTORS_MAX:
         raise Refused(f"The token's {shown or name} is no list of at most {SELECTORS_MAX} texts.")
-    if not all(isinstance(value, str) and 0 < len(value) <= LENGTH_MAX for value in values):
+    if not all(_is_text(value) and 0 < len(value) <= LENGTH_MAX for value in values):
         raise Refused(f"The token's {shown or name} has what is no name.")
     return values
+
+
+def _is_text(value: Any) -> bool:
+    """JSON can write half a character, which is none."""
+    return isinstance(value, str) and value.encode("utf-8", "replace").decode() == value
 
 
 def _same(one: str, other: str) -> bool:
