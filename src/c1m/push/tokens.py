@@ -24,6 +24,7 @@ from c1m.push.topics import ALL, LENGTH_MAX, Selectors
 SECRET_BYTES_MIN = 32  # RFC 7518, 3.2: at least as long as the hash
 TOKEN_BYTES_MAX = 16 << 10
 SELECTORS_MAX = 200  # of a token
+HEADS_MAX = 1000  # of which the algorithm is remembered, when something was signed with it
 CACHE_BYTES = 16 << 20
 EARLY_S = 10  # by which a clock of who signs may be ahead of ours
 COOKIE = "mercureAuthorization"
@@ -87,6 +88,7 @@ class Keys:
     def __init__(self, secret: bytes | None = None, public_key: bytes | None = None) -> None:
         self._jws = _signatures()
         self._by_algorithm: dict[str, Any] = {}
+        self._algorithms: dict[str, str] = {}  # by a token's first part
         if secret is not None:
             if len(secret) < SECRET_BYTES_MIN:
                 raise UsageError(
@@ -104,12 +106,18 @@ class Keys:
         """What a token says, if it is signed by one of the keys. Raises Refused."""
         # The key goes by the algorithm that the token names, and each has its own: a public key is
         # never taken for a secret.
+        head = token.partition(".")[0]  # the same in all tokens of one who signs
         try:
-            algorithm = self._jws.get_unverified_header(token).get("alg")
-            key = self._by_algorithm.get(algorithm) if isinstance(algorithm, str) else None
-            if key is None:
-                raise Refused("The token is signed by an algorithm that does not count here.")
-            payload: bytes = self._jws.decode(token, key, algorithms=[algorithm])
+            algorithm = self._algorithms.get(head)
+            if algorithm is None:
+                algorithm = self._jws.get_unverified_header(token).get("alg")
+                if not isinstance(algorithm, str) or algorithm not in self._by_algorithm:
+                    raise Refused("The token is signed by an algorithm that does not count here.")
+            payload: bytes = self._jws.decode(
+                token, self._by_algorithm[algorithm], algorithms=[algorithm]
+            )
+            if len(self._algorithms) < HEADS_MAX:
+                self._algorithms[head] = algorithm
         except Refused:
             raise
         except Exception as error:  # of PyJWT's, and of what it calls with what somebody sent
