@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from e2e.cli_helpers import Server, free_ports
@@ -22,15 +23,22 @@ CONNECTED = "document.getElementById('state').textContent === 'Connected'"
 class Push:
     """`c1m serve push --page` on a port that it comes back to when it is started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: object) -> None:
         self._directory = directory
+        self._options = ("--page", "--quiet", *options)
         self._port = free_ports(1)
         self.url = f"http://127.0.0.1:{self._port}"
         self.start()
 
+    def __enter__(self) -> Push:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.__exit__()
+
     def start(self) -> None:
         listen = [f"tcp://127.0.0.1:{self._port}"]
-        self._server = Server(self._directory, "--page", "--quiet", app="push", listen=listen)
+        self._server = Server(self._directory, *self._options, app="push", listen=listen)
 
     def stop(self) -> None:
         assert self._server.stop() == 0
@@ -45,10 +53,8 @@ class Push:
 
 @pytest.fixture
 def push(tmp_path: Path) -> Iterator[Push]:
-    made = Push(tmp_path)
-    try:
+    with Push(tmp_path) as made:
         yield made
-    finally:
         made.stop()
 
 
@@ -111,6 +117,7 @@ def test_after_a_restart_nothing_is_missed_and_it_says_so(browser: Browser, push
         for number in range(20):
             push.publish(f"meanwhile {number}")
         page.wait_for(f"{shown('again')}.includes('Connected again')")
+        assert "The server has been started anew" in page.value(shown("again"))
         push.publish("after")
         wait_for_message(page, "after")
         came = ["before", *(f"meanwhile {number}" for number in range(20)), "after"]
@@ -139,6 +146,37 @@ def test_what_was_kept_is_there_when_it_is_opened(browser: Browser, push: Push) 
     with opened(browser, push) as page:
         wait_for_message(page, "early")
         assert "published before" in page.value(shown("messages"))
+
+
+def test_what_is_kept_no_longer_is_not_passed_over(browser: Browser, tmp_path: Path) -> None:
+    with Push(tmp_path, "--history", "5") as push, opened(browser, push) as page:
+        page.value("WAITED = connect; connect = () => {}; socket.close(); true")
+        page.wait_for("socket === null")
+        for number in range(9):
+            push.publish(f"message {number}")
+        page.value("connect = WAITED; connectNow(); true")
+        page.wait_for(f"{shown('again')}.includes('5 messages that came meanwhile')")
+        assert "some is missing" in page.value(shown("again"))
+        assert messages(page) == [f"message {number}" for number in range(4, 9)]
+
+
+def test_who_needs_a_token_is_asked_for_it(browser: Browser, tmp_path: Path) -> None:
+    secret = "a secret that is long enough for it"
+    path = tmp_path / "secret"
+    path.write_text(secret)
+    path.chmod(0o600)
+    token = jwt.encode({"channels": ["news"], "publish": ["news"]}, secret, "HS256")
+    with (
+        Push(tmp_path, "--secret-file", path) as push,
+        browser.open(f"{push.url}/") as page,
+    ):
+        page.wait_for(f"{shown('said')}.includes('token')")
+        page.wait_for("document.getElementById('access').open")
+        page.value(f"document.getElementById('token').value = {token!r}; join(); true")
+        page.wait_for(CONNECTED)
+        page.value("document.getElementById('text').value = 'allowed'; publish(); true")
+        wait_for_message(page, "allowed")
+        assert token not in page.value("document.body.innerText + location.href")
 
 
 def test_a_message_is_text_whatever_it_says(browser: Browser, push: Push) -> None:
