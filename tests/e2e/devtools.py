@@ -136,9 +136,7 @@ class Page:
                   deviceScaleFactor=1, mobile=is_touch)  # fmt: skip
         self.call("Emulation.setTouchEmulationEnabled", enabled=is_touch)
         self.set_dark(device.get("dark", False))
-        url = place if isinstance(place, str) else place.as_uri()
-        self.call("Page.navigate", url=url)
-        self.wait_for("document.readyState === 'complete' && location.protocol !== 'about:'")
+        self.go(place if isinstance(place, str) else place.as_uri())
 
     def __enter__(self) -> Page:
         return self
@@ -156,6 +154,12 @@ class Page:
                          awaitPromise=True)  # fmt: skip
         assert "exceptionDetails" not in made, made["exceptionDetails"]
         return made["result"].get("value")
+
+    def go(self, url: str) -> None:
+        """Another page in its place, loaded."""
+        self.call("Page.navigate", url=url)
+        at = json.dumps(url.split(":")[0] + ":")
+        self.wait_for(f"document.readyState === 'complete' && location.protocol === {at}")
 
     def wait_for(self, condition: str) -> None:
         """Until a JavaScript condition holds."""
