@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from c1m.results.record import SCHEMA
+from c1m.results.record import SCHEMA, RunRecord
 from c1m.scenarios.templates import MESSAGE
 from e2e.cli_helpers import (
     Server,
@@ -21,6 +21,7 @@ from e2e.cli_helpers import (
     start,
     threads_of,
 )
+from laws import broken_laws
 
 
 def serve_and_load(
@@ -201,4 +202,20 @@ def test_demo(tmp_path: Path) -> None:
                      done.stdout, re.MULTILINE)  # fmt: skip
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["report.html", "run.json", "server.json", "server.log"]
+    assert_is_self_contained((tmp_path / "out" / "report.html").read_text())
+
+
+def test_demo_push(tmp_path: Path) -> None:
+    """Ten messages, each to every WebSocket, whatever time that takes."""
+    done = run("demo", "--push", "--connections", "500", "--hold", "1s", "--out", "out",
+               cwd=tmp_path)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "COMPLETE: 501 of 501" in done.stdout
+    assert "10 messages of 64 bytes, 5,000 of 5,000 received" in done.stdout
+    assert re.search(r"memory with 500 idle subscribers: .* B each", done.stdout)
+    record = RunRecord.read(tmp_path / "out" / "run.json")
+    fan_out = record.fan_out
+    assert fan_out is not None and broken_laws(record) == []
+    assert (fan_out.published, fan_out.expected, fan_out.received) == (10, 5_000, 5_000)
+    assert (fan_out.doubled, fan_out.garbled, record.stampede.right) == (0, 0, 10)
     assert_is_self_contained((tmp_path / "out" / "report.html").read_text())

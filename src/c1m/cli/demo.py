@@ -37,7 +37,7 @@ _OPTIONS = [
     option(["--connections"], type=COUNT,
            help="How many.  [default: 1,000,000, or the most that fits here]"),
     option(["--hold"], type=DURATION,
-           help="How long to hold them.  [default: 10s; with --push what publishing takes]"),
+           help="How long to hold them.  [default: 10s; with --push 3s, idle]"),
     option(["--push"], is_flag=True,
            help="WebSocket subscribers of a push server, who are published ten messages."),
     ENGINE,

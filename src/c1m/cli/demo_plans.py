@@ -14,9 +14,9 @@ from c1m.units import NS_PER_S, format_bytes, format_count, format_duration, for
 HOLD_NS = 10 * NS_PER_S
 MESSAGES = 10
 MESSAGE = "client {n} publishes {seq} ".ljust(64 + len("{n}{seq}") - 2, ".")  # 64 bytes of it
+TIMEOUT = "10m"
 CHANNEL = "news"
-IDLE_S = 3  # subscribers who are only there: what one takes is measured then
-DELIVERIES_PER_S = 60_000  # of which a message is given time: half of what two idle cores do
+IDLE_NS = 3 * NS_PER_S  # subscribers who are only there: what one takes is measured then
 
 
 class Plan:
@@ -58,26 +58,25 @@ class Pushing(Plan):
     server = ("push", "--page")
 
     def __init__(self, hold_ns: int | None) -> None:
-        self._hold_s = None if hold_ns is None else hold_ns / NS_PER_S
+        self._hold_s = (IDLE_NS if hold_ns is None else hold_ns) / NS_PER_S
         self._pid = 0
         self._empty_bytes = self._idle_bytes = 0
         self._subscribers = 0
 
     def asked(self, url: str, count: int) -> dict[str, Any]:
-        """See Plan. One connection more than subscribers: it publishes."""
+        """See Plan. One connection besides the subscribers publishes: ten times, and each time
+        the last subscriber is waited for."""
         self._subscribers = count
-        hold_s = self._hold_s
-        if hold_s is None:
-            hold_s = MESSAGES * max(count / DELIVERIES_PER_S, 0.5)
         return {
             "target": f"{url.replace('tcp:', 'ws:')}/connect?channel={CHANNEL}",
             "scenario": "publish",
             "publish_to": f"/publish?channel={CHANNEL}",
             "message": MESSAGE,
+            "timeout": TIMEOUT,
             "stages": [
                 f"ramp {count + 1}",
-                f"hold for {IDLE_S}s",
-                f"hold for {hold_s:g}s at {MESSAGES / hold_s * 60:.6g}/m",
+                f"hold for {self._hold_s:g}s",
+                *["stampede"] * MESSAGES,
             ],
         }
 

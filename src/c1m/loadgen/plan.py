@@ -168,7 +168,8 @@ def _check_load(scenario: Scenario, stages: Sequence[Stage]) -> None:
             f"The scenario {scenario.name!r} says nothing, so no rate can be kept with it.",
             "Leave the rate and the think time out, or use another scenario.",
         )
-    if scenario.speakers is not None and not has_load:
+    is_said = has_load or any(stage.name == "stampede" for stage in stages)
+    if scenario.speakers is not None and not is_said:
         raise UsageError(
             f"The scenario {scenario.name!r} publishes, but nothing says how often.",
             "Add --hold 30s --rate 10/s, or stages with a rate.",

@@ -160,7 +160,7 @@ def _steps(record: RunRecord) -> Iterator[_Step]:
     is_drained = c.open_at_end == 0 and c.closed > 0  # the plan closed all: no share of anything
     yield (name, c.open_at_end, "" if is_drained else share, short)
     for stage in record.stages:
-        if stage.is_stampede and stage.requests.sent:
+        if stage.is_stampede and stage.requests.sent and record.fan_out is None:
             yield _step("stampede reply right", stage.requests.right, stage.requests.sent)
 
 

@@ -32,7 +32,8 @@ def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
     shortfalls = [*also, *_of_connections(asked, c)]
     if record.first.sent:
         shortfalls += _of_one_each("First requests", record.first, c, is_of_all=True)
-    is_of_all = not _opens_after_a_stampede(asked.stages)
+    # Of a publication only its publisher is sent to.
+    is_of_all = record.fan_out is None and not _opens_after_a_stampede(asked.stages)
     for stage in record.stages:
         if stage.is_stampede:
             shortfalls += _of_one_each("Stampede", stage.requests, c, is_of_all=is_of_all)
