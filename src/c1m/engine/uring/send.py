@@ -410,7 +410,7 @@ class Output:
     def _stop_polling(self, slot: int) -> None:
         if slot in self._polled:
             self._polled.remove(slot)
-            self._push(slot, sub.cancel(self._data(slot, Op.WRITABLE)))
+            self._push(slot, sub.cancel(self._data(slot, Op.WRITABLE), everyone=True))
 
     def _push(self, slot: int, rows: sub.Words) -> None:
         self._rings.place_of(slot).ring.push(rows)
