@@ -108,6 +108,12 @@ CODINGS = (
     Case("chunk", post(b"Transfer-Encoding: chunk", body=b"0\r\n\r\n"), (400,)),
     Case("quoted chunked", post(b'Transfer-Encoding: "chunked"', body=b"0\r\n\r\n"), (400,)),
     Case("chunked;q=1", post(b"Transfer-Encoding: chunked;q=1", body=b"0\r\n\r\n"), (400,)),
+    Case(
+        "empty coding and chunked",
+        post(b"Transfer-Encoding:", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+        (400,),
+    ),
+    Case("chunked and nothing", post(b"Transfer-Encoding: chunked,", body=b"0\r\n\r\n"), (400,)),
     Case("empty coding", post(b"Transfer-Encoding:", body=NEXT), (400,)),
     Case(
         "coding with vertical tab",

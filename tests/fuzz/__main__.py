@@ -15,13 +15,14 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
-from . import http1, mercure, resp, tokens
+from . import http1, mercure, resp, tokens, web
 
 TARGETS = {
     "http1": http1.run,
     "mercure-topics": mercure.run,
     "resp": resp.run,
     "tokens": tokens.run,
+    "web": web.run,
 }
 TELL_S = 60
 

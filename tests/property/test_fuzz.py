@@ -8,6 +8,7 @@ import fuzz.http1
 import fuzz.mercure
 import fuzz.resp
 import fuzz.tokens
+import fuzz.web
 
 
 def test_streams_of_requests_and_replies() -> None:
@@ -24,3 +25,7 @@ def test_tokens() -> None:
 
 def test_topics_of_mercure() -> None:
     assert sum(fuzz.mercure.run(Random(seed)) for seed in range(1000)) > 0
+
+
+def test_clients_of_a_web_server() -> None:
+    assert sum(fuzz.web.run(Random(seed)) for seed in range(40)) > 0

@@ -93,9 +93,9 @@ class WebApp(Output, Sockets, Requests):
         if is_frames.any():
             some, data = batch.slots[is_frames], batch.data.take(is_frames)
             self._take_frames(some, data, server, kinds[is_frames])
-        rows = np.flatnonzero(kinds == HTTP).tolist()
-        slots, data = batch.slots.tolist(), batch.data
-        self._take_pieces([(slots[i], data.piece(i)) for i in rows], server)
+        rows = kinds == HTTP
+        pieces = batch.data.take(rows).pieces()
+        self._take_pieces(list(zip(batch.slots[rows].tolist(), pieces, strict=True)), server)
 
     def _take_pieces(self, pieces: list[tuple[int, bytes]], server: Server) -> None:
         later = self._take_http(pieces, server)

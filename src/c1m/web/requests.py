@@ -25,10 +25,11 @@ from c1m.units import NS_PER_S
 from c1m.web.connections import CLOSING, ENDING, HTTP, STREAM, Connections, UpgradeBatch
 
 ENDING_S = 5  # until the client has read the last response
-READER_COST = 600  # bytes that a reader takes beside what came
+READER_COST = 800  # bytes that a reader takes beside what came
 PENDING_MAX = 64 << 10  # bytes of requests that wait for a response: it is not read from
 GO_BYTES = 256 << 10  # of responses in a row; then further requests wait until they have gone out
 GO_NS = 10_000_000  # how often it is looked whether they have
+LOOK_NS = 20_000_000  # how often a slice of deadlines is looked at
 
 
 class Requests(Connections):
@@ -80,6 +81,7 @@ class Requests(Connections):
         self._half_closed: set[int] = set()  # they send no more, but are owed a response
         self._upgrades = Upgrades(self.bounds)
         self._dated = (-1, "")
+        self._look_ns = 0
 
     def on_open(self, batch: OpenBatch, server: Server) -> None:
         self.kinds[batch.slots] = HTTP
@@ -96,9 +98,11 @@ class Requests(Connections):
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         self._second = now_ns // NS_PER_S
-        late = self._deadlines.over(self._second)
-        if len(late):
-            self._time_is_up(late, server)
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + LOOK_NS
+            late = self._deadlines.over(self._second)
+            if len(late):
+                self._time_is_up(late, server)
         if not self._behind:
             return None
         server.engine.flush()

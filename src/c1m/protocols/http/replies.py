@@ -114,11 +114,11 @@ def _length(head: ReplyHead, is_head: bool) -> int | None:
     """Bytes of the body; None: it comes in chunks; TO_THE_END (RFC 9112, 6.3)."""
     if is_head or head.status < 200 or head.status in (204, 304):
         return 0
-    if head.get(b"transfer-encoding") is not None:
+    coding = head.get(b"transfer-encoding")
+    if coding is not None:
         if head.get(b"content-length") is not None:
             raise Refused(502, "The length of the body is said in two ways.")
-        codings = head.tokens(b"transfer-encoding")
-        if codings != [b"chunked"]:
+        if coding.lower() != b"chunked":
             raise Refused(502, "Of transfer codings only chunked is known here.")
         return None
     length = content_length(head)

@@ -26,6 +26,7 @@ from c1m.protocols.http.messages import (
 __all__ = ["Bounds", "Head", "Refused", "Request", "RequestReader", "parse_head"]
 
 _LINE = re.compile(rb"(%b) ([!-~]++) HTTP/([0-9])\.([0-9])\r\n" % TOKEN)
+FIELD_COST = 100  # bytes that a field takes beside its own
 _FIRST = b"\r!#$%&'*+-.^_`|~0123456789" + bytes(range(65, 91)) + bytes(range(97, 123))
 _HOST = rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._~!$&'()*+,;=%-]*+)(?::[0-9]*+)?"  # RFC 3986, 3.2.2
 _IS_HOST = re.compile(_HOST)
@@ -100,9 +101,11 @@ class RequestReader:
         self.counted = 0  # bytes, by who bounds them over all readers
 
     def __len__(self) -> int:
-        """The bytes that are kept for what is unfinished."""
-        fields = self._stream.line_bytes if self._head is not None else 0
-        return len(self._stream) + fields + (len(self._body.data) if self._body else 0)
+        """The bytes that what is unfinished takes, about; 0: nothing is."""
+        size = len(self._stream)
+        if self._head is not None:
+            size += self._stream.line_bytes + FIELD_COST * (len(self._head.fields) + 1)
+        return size + (len(self._body.data) if self._body else 0)
 
     def feed(self, piece: bytes) -> None:
         """More has come."""
@@ -198,13 +201,14 @@ def _check(head: Head) -> None:
 def _body_length(head: Head) -> int | None:
     """Bytes of the body; None: it comes in chunks. Raises Refused (RFC 9112, 6.1, 6.3)."""
     length = content_length(head)
-    if head.get(b"transfer-encoding") is None:
+    coding = head.get(b"transfer-encoding")
+    if coding is None:
         return length or 0
-    codings = head.tokens(b"transfer-encoding")
     if length is not None or not head.minor:
         raise Refused(400, "The length of the body is said in two ways.")
-    if codings.count(b"chunked") != 1 or codings[-1] != b"chunked":
-        raise Refused(400, "Where the body ends is not said.")
-    if len(codings) > 1:
+    codings = [each.strip() for each in coding.lower().split(b",")]
+    if codings == [b"chunked"]:
+        return None
+    if codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and b"" not in codings:
         raise Refused(501, "Of transfer codings only chunked is known here.")
-    return None
+    raise Refused(400, "Where the body ends is not said.")

@@ -13,8 +13,8 @@ from c1m.protocols.http.requests import Bounds, Head, Refused, parse_head
 from c1m.protocols.websocket.handshake import check
 
 _KEY = re.compile(rb"\r\nSec-WebSocket-Key: ([A-Za-z0-9+/]{22}==)\r\n", re.IGNORECASE)
-KEPT_BYTES = 1 << 20  # of heads
-COST = 1500  # bytes that one takes beside its own, about
+KEPT_BYTES = 4 << 20  # of heads
+COST = 4 << 10  # bytes that one takes beside its own, at most about
 
 
 class Upgrades:
