@@ -15,7 +15,7 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
-from . import http1, mercure, resp, tokens, web
+from . import http1, mercure, resp, tokens, web, websocket
 
 TARGETS = {
     "http1": http1.run,
@@ -23,6 +23,7 @@ TARGETS = {
     "resp": resp.run,
     "tokens": tokens.run,
     "web": web.run,
+    "websocket": websocket.run,
 }
 TELL_S = 60
 

@@ -9,6 +9,7 @@ import fuzz.mercure
 import fuzz.resp
 import fuzz.tokens
 import fuzz.web
+import fuzz.websocket
 
 
 def test_streams_of_requests_and_replies() -> None:
@@ -29,3 +30,7 @@ def test_topics_of_mercure() -> None:
 
 def test_clients_of_a_web_server() -> None:
     assert sum(fuzz.web.run(Random(seed)) for seed in range(40)) > 0
+
+
+def test_streams_of_websockets() -> None:
+    assert sum(fuzz.websocket.run(Random(seed)) for seed in range(200)) > 0
