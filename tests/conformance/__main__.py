@@ -1,8 +1,9 @@
 """`python -m tests.conformance [SUITE ...]`: the foreign suites on c1m's loop, beside asyncio's.
 
 `python -m tests.conformance packages` are other people's packages, `redis-differential` holds
-`c1m serve kv` against redis-server, `redis-tcl` and `redis-py` run foreign tests on both, and
-`kv-crash` kills it under load, each with a command line of its own.
+`c1m serve kv` against redis-server, `redis-tcl` and `redis-py` run foreign tests on both,
+`kv-crash` kills it under load, and `autobahn` runs the Autobahn test suite on both sides of
+WebSockets, each with a command line of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import kv_crash, obtaining, packages, redis_suites, tables
+from . import autobahn, kv_crash, obtaining, packages, redis_suites, tables
 from .comparing import compare
 from .differential import run as differential_run
 from .runs import On
@@ -61,6 +62,8 @@ def main(words: Sequence[str]) -> int:
         return differential_run.main(words[1:])
     if words and words[0] in redis_suites.SUITES:
         return redis_suites.main(words[0], words[1:])
+    if words[:1] == ["autobahn"]:
+        return autobahn.main(words[1:])
     if words[:1] == ["kv-crash"]:
         return kv_crash.main(words[1:])
     asked = arguments(words)

@@ -26,7 +26,7 @@ def redis(where: Path, *options: str) -> Iterator[None]:
     command = [program, "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
     # SORT ALPHA would go by the language's order.
     command = ["env", "LC_ALL=C", *command, "--dir", str(where), *options]
-    with _running(command, where, path.exists):
+    with running(command, where, path.exists):
         yield
 
 
@@ -36,15 +36,18 @@ def c1m(where: Path, port: int = 0, *options: str) -> Iterator[None]:
     path = where / "c1m.sock"
     endpoint = f"tcp://127.0.0.1:{port}" if port else f"unix://{path}"
     command = [sys.executable, "-m", "c1m", "serve", "kv", "--listen", endpoint, *options]
-    with _running(command, where, lambda: _takes_connections(port) if port else path.exists()):
+    with running(command, where, lambda: takes_connections(port) if port else path.exists()):
         yield
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], where: Path, is_there: Callable[[], bool]) -> Iterator[None]:
+def running(
+    command: Sequence[str], where: Path, is_there: Callable[[], bool], cwd: Path | None = None
+) -> Iterator[None]:
+    """A process that says in a log what goes wrong, once it is there; ended at the end."""
     log = where / "server.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=cwd)
     try:
         deadline = time.monotonic() + PATIENCE_S
         while not is_there():
@@ -60,7 +63,8 @@ def _running(command: Sequence[str], where: Path, is_there: Callable[[], bool]) 
         process.wait()
 
 
-def _takes_connections(port: int) -> bool:
+def takes_connections(port: int) -> bool:
+    """Whether somebody listens."""
     with contextlib.suppress(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
         return True
