@@ -22,7 +22,7 @@ import numpy.typing as npt
 from c1m.engine.contract import NO_SLOTS, Slots
 from c1m.engine.ragged import Ragged
 
-SLICE = 1 << 15  # connections that a tick sends to
+SLICE = 1 << 12  # connections that a tick sends to: some 25 ms of work (ADR 24)
 SLICE_BYTES = 1 << 24  # bytes that a tick sends, if it is more than one piece
 JOINED_MAX = 1 << 16  # bytes of publications that are joined
 LEFT_MAX = 1 << 24  # receivers: what is on its way is bounded, also the memory of their slots

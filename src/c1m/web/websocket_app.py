@@ -14,7 +14,7 @@ c1m.serve(Chat(), "http://127.0.0.1:8000")
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,8 @@ class ConnectBatch:
              say the same share one, so a million that connect alike are decided at once
     `which`  int32[n]: slots[i] has said heads[which[i]]
 
-    As arrays: `batch.slots[batch.paths() == "/chat"]`. One by one: `for head, slots in batch`.
+    As arrays: `batch.slots[batch.paths() == "/chat"]`. Those that say the same at once: `for path,
+    slots in batch.by(batch.paths())`; by the whole request: `for head, slots in batch`.
     """
 
     def __init__(self, slots: Slots, heads: list[Head], which: Int32s) -> None:
@@ -76,6 +77,14 @@ class ConnectBatch:
         key = name.lower().encode()
         values = [head.get(key) for head in self.heads]
         return self._each([default if v is None else v.decode("latin-1") for v in values])
+
+    def by(self, values: Iterable[Any]) -> Iterator[tuple[Any, Slots]]:
+        """Each different one of `values` [n], and the slots that have it: int32[m]."""
+        rows: dict[Any, list[int]] = defaultdict(list)
+        for row, value in enumerate(values):
+            rows[value].append(row)
+        for value, those in rows.items():
+            yield value, self.slots[those]
 
     def refuse(self, slots: AnySlots, status: int = 403) -> None:
         """Answer these with an HTTP status from 400 to 599 instead."""
