@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -108,6 +110,45 @@ def test_redis_cli(app: tuple[KeyValue, ServerThread]) -> None:
             assert b"".join(read() for _ in range(3)) == b"message\nnews\nhello\n"
         finally:
             listening.kill()
+
+
+def test_order_of_messages_and_replies_while_messages_go_out_in_slices(
+    app: tuple[KeyValue, ServerThread],
+) -> None:
+    """Who publishes and is subscribed itself has its message, then the reply, as with Redis."""
+    kv, run = app
+    kv.store.out.deliveries.slice = 7
+    with contextlib.ExitStack() as stack, client(run) as other:
+        socks = [
+            stack.enter_context(socket.create_connection((run.host, run.port), WAIT_S))
+            for _ in range(60)
+        ]
+        for sock in socks:
+            sock.sendall(command(b"HELLO", b"3") + command(b"SUBSCRIBE", b"news"))
+        eventually(lambda: other.pubsub_numsub("news") == [(b"news", 60)], "all are subscribed")
+        for number, sock in enumerate(socks):
+            name = b"<%d>" % number
+            sock.sendall(
+                command(b"PUBLISH", b"news", name) + command(b"ECHO", name) + command(b"QUIT")
+                if number % 2
+                else command(b"PUBLISH", b"news", name) + command(b"ECHO", name)
+            )
+        eventually(lambda: other.pubsub_numsub("news") == [(b"news", 30)], "half have left")
+        orders = []
+        for number, sock in enumerate(socks):
+            if not number % 2:
+                sock.sendall(command(b"QUIT"))
+            with sock.makefile("rb") as stream:
+                said = stream.read()
+            name = b"<%d>" % number
+            message = said.index(b"$7\r\nmessage\r\n$4\r\nnews\r\n$%d\r\n%s" % (len(name), name))
+            reply = said.index(b"\n:", message)  # of PUBLISH: a number
+            echo = said.index(b"\n$%d\r\n%s\r\n" % (len(name), name), reply)
+            assert message < reply < echo
+            orders.append(re.findall(rb"message\r\n\$4\r\nnews\r\n\$\d+\r\n(<\d+>)", said))
+        whole = orders[0]
+        assert len(whole) == 60
+        assert all(whole[: len(order)] == order for order in orders)  # those who quit have less
 
 
 def test_who_does_not_read_is_dropped_and_slows_nobody(app: tuple[KeyValue, ServerThread]) -> None:

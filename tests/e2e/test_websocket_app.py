@@ -248,6 +248,7 @@ def test_options_that_cannot_be_meant_leave_nothing(engine: str) -> None:
     for name, value in (
         ("message_max", 0), ("message_max", "many"), ("ping_interval", -1), ("unread_hard", "1Q"),
         ("unread_total", 0), ("subscriptions_max", 2.5), ("unread_soft_for", "soon"),
+        ("compress", "yes"),
     ):  # fmt: skip
         app = Asked()
         setattr(app, name, value)

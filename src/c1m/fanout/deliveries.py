@@ -53,6 +53,8 @@ class _Publication:
 class Deliveries:
     """Publications that are not sent to all of their receivers yet. Slots are below `capacity`."""
 
+    slice = SLICE
+
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._waiting: deque[_Publication] = deque()
@@ -174,7 +176,7 @@ class Deliveries:
         if piece is not None:
             yield piece
         while self._waiting:
-            piece = self.take()
+            piece = self.take(self.slice)
             if piece is not None:
                 yield piece
             if not self.is_full:

@@ -130,6 +130,7 @@ class WebSocketApp(Makes):
 
     message_max: Any = "1M"  # bytes of a message; a longer one ends the connection with 1009
     ping_interval: Any = "30s"  # who has been silent for so long is pinged; 0: nobody is
+    compress: Any = False  # whether permessage-deflate may be agreed on (RFC 7692)
     subscriptions_max: Any = 10_000  # channels of one connection
     unread_hard: Any = UNREAD.hard  # bytes unsent to one that does not read: it is dropped, 1008
     unread_soft: Any = UNREAD.soft  # the same, when it is more than so many
@@ -172,7 +173,7 @@ class _WebSockets(WebApp):
     """A user's application on a server."""
 
     def __init__(self, app: WebSocketApp) -> None:
-        def option(name: str, kind: arguments.Number) -> Any:
+        def option(name: str, kind: arguments.Number | arguments.Kind) -> Any:
             return kind.check(f"{type(app).__name__}.{name}", getattr(app, name))
 
         limit = Limit(
@@ -183,6 +184,7 @@ class _WebSockets(WebApp):
         super().__init__(
             message_max=option("message_max", arguments.SIZE.within(1, 1 << 30)),
             ping_ns=option("ping_interval", arguments.DURATION),
+            compress=option("compress", arguments.FLAG),
             unread_limit=limit,
             unread_total=option("unread_total", arguments.SIZE.within(1, 1 << 40)),
         )

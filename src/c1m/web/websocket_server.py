@@ -21,7 +21,7 @@ from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
 from c1m.fanout.channels import Channels
-from c1m.protocols.websocket.frames import Op, frame
+from c1m.protocols.websocket.frames import Op, frame, may_be_sent
 from c1m.server.server import AnySlots, Payload, Server
 from c1m.web.app import WEBSOCKET, WebApp
 
@@ -89,7 +89,7 @@ class WebSocketServer:
         """
         those = given_slots(slots, self.capacity)
         code = arguments.integer("code", code, 1000, 4999)
-        if not (code <= 1003 or 1007 <= code <= 1014 or code >= 3000):
+        if not may_be_sent(code):
             raise UsageError(
                 f"{code} is no code to close with.",
                 "Use 1000 to 1003, 1007 to 1014, or one of your own from 4000 to 4999.",
