@@ -9,8 +9,10 @@ medians. With `chrt -r 5` in front all run before what else the machine has to d
 
 upgrades   so many are opened, 256 at a time, from connect to the 101, of which the key is checked
 echo       of 64 B of text: each has one message in flight; every byte is compared
-broadcast  one sends 64 B, all have it, the next one
-events     one posts 64 B, all streams of server-sent events have it, the next one
+broadcast  one sends 64 B, all have it, the next one; and ten messages at once
+events     one posts 64 B, all streams of server-sent events have it, the next one; and ten at once
+
+In the latter two the generator does not sleep: waking it up would be the server's work.
 """
 
 from __future__ import annotations
@@ -42,21 +44,30 @@ MODES = {UPGRADES: "ramp", ECHO: "closed", BROADCAST: "broadcast", EVENTS: "broa
 CHANNEL = "channel=bench"
 PAYLOAD = 64
 WARM_UP_S = 0.2
-MANY = 15_000
+MANY, BURST = 15_000, 10
+SPINNING = (BROADCAST, EVENTS)
 UNITS = {UPGRADES: "upgrades/s", ECHO: "messages/s", BROADCAST: "deliveries/s",
          EVENTS: "deliveries/s"}  # fmt: skip
 
 
 class Row(NamedTuple):
-    """One task with so many connections."""
+    """One task with so many connections; `burst` messages are published at once."""
 
     task: str
     connections: int
+    burst: int = 1
+
+    @property
+    def name(self) -> str:
+        """A heading."""
+        burst = f", {self.burst} messages at once" if self.burst > 1 else ""
+        return f"{self.task}, {self.connections:,} connections{burst}"
 
 
 ROWS = (
     Row(UPGRADES, MANY), Row(ECHO, 64), Row(ECHO, 1_000), Row(ECHO, MANY),
-    Row(BROADCAST, 1_000), Row(BROADCAST, MANY), Row(EVENTS, MANY),
+    Row(BROADCAST, 1_000), Row(BROADCAST, MANY), Row(BROADCAST, MANY, BURST),
+    Row(EVENTS, MANY), Row(EVENTS, MANY, BURST),
 )  # fmt: skip
 
 
@@ -169,7 +180,8 @@ def run(machine: Machine, server: Server, row: Row, keys: Path) -> dict[str, Any
         str(build.generator()), MODES[row.task], "--connections", str(row.connections),
         "--payload", str(PAYLOAD), "--seconds", str(machine.seconds), "--warm-up", str(WARM_UP_S),
         "--window", str(min(256, row.connections)), "--first-source", str(machine.sources),
-        "--sources", "2", "--port", str(server.port), "--server-pid", str(server.pid), *what,
+        "--sources", "2", "--burst", str(row.burst), "--spin", str(int(row.task in SPINNING)),
+        "--port", str(server.port), "--server-pid", str(server.pid), *what,
     ]  # fmt: skip
     machine.sources = (machine.sources + 2) % 16_000_000
     found = generate(command, machine.generator_cpu, machine.seconds)
@@ -183,7 +195,7 @@ def run(machine: Machine, server: Server, row: Row, keys: Path) -> dict[str, Any
 
 def show(row: Row, runs: dict[str, list[dict[str, Any]]], failed: dict[str, str]) -> None:
     """A table of one row."""
-    print(f"\n{row.task}, {row.connections:,} connections")
+    print(f"\n{row.name}")
     print(
         f"| server | {UNITS[row.task]} | c1m's / its | p50 ms | p99 ms | busy, server / generator |"
     )
@@ -200,7 +212,7 @@ def show(row: Row, runs: dict[str, list[dict[str, Any]]], failed: dict[str, str]
             f"({min(ratios):.2f}..{max(ratios):.2f}) | {middle['p50_us'] / 1e3:.2f} "
             f"| {middle['p99_us'] / 1e3:.2f} | {busy[0]:.0%} / {busy[1]:.0%} |"
             if ratios
-            else f"| {name} | {middle['rps']:,.0f} |"
+            else f"| {name} | {middle['rps']:,.0f} | | | | |"
         )
     for name, why in failed.items():
         print(f"{name}: {why}")
