@@ -80,10 +80,13 @@ class World:
         for slots, payload in self.hub.take(lambda slot: int(slot in slow)):
             for slot in slots.tolist():
                 self.got[slot] += map(int, re.findall(rb"data: (\d+)", payload))
+        for those, pieces in self.hub.deliveries.due():
+            for slot, payload in zip(those.tolist(), pieces.pieces(), strict=True):
+                self.got[slot] += map(int, re.findall(rb"data: (\d+)", payload))
 
     def leave(self, slot: int) -> None:
         """It ends, after all that it was to get, which was right."""
-        while self.hub.delay_ns() is not None:
+        while self.hub.delay_ns() is not None or self.hub.deliveries:
             self.take(set())
         if slot in self.asked:
             channels, selectors, grant, after = self.asked.pop(slot)
