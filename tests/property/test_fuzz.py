@@ -6,6 +6,7 @@ from random import Random
 
 import fuzz.http1
 import fuzz.mercure
+import fuzz.push_json
 import fuzz.resp
 import fuzz.tokens
 import fuzz.web
@@ -34,3 +35,7 @@ def test_clients_of_a_web_server() -> None:
 
 def test_streams_of_websockets() -> None:
     assert sum(fuzz.websocket.run(Random(seed)) for seed in range(200)) > 0
+
+
+def test_what_clients_of_the_push_server_say() -> None:
+    assert sum(fuzz.push_json.run(Random(seed)) for seed in range(1000)) > 0

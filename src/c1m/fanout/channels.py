@@ -24,6 +24,7 @@ from c1m.engine.contract import NO_SLOTS, Slots
 Int32s = npt.NDArray[np.int32]
 
 HOLE = -1
+PART = 1 << 14  # rows of a column that are copied together
 ROOM_MIN = 4  # rows that a channel has room for at first
 CHAIN_MAX = 16  # subscriptions of a slot that are looked for one after the other
 
@@ -454,7 +455,10 @@ class Channels:
 
 
 def _longer(column: Int32s, size: int) -> Int32s:
-    """The column with zeros behind it."""
+    """The column with zeros behind it. What of it is zero takes no memory: it is not written."""
     longer: Int32s = np.zeros(size, np.int32)
-    longer[: len(column)] = column
+    for first in range(0, len(column), PART):
+        part = column[first : first + PART]
+        if part.any():
+            longer[first : first + len(part)] = part
     return longer

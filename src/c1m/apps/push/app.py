@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from c1m.apps.kv.hosting import is_private
 from c1m.apps.push.mercure import MercureRoute
 from c1m.apps.push.options import PushOptions
 from c1m.clock import unix_time_ms
@@ -41,6 +42,7 @@ from c1m.push.wire import EVENT, JSON, message
 from c1m.server.server import Server
 from c1m.units import NS_PER_MS
 from c1m.web.app import WEBSOCKET, GoneBatch, MessageBatch, UpgradeBatch, WebApp
+from c1m.web.output import UNREAD
 from c1m.web.pages import page
 
 BODY_MAX = 8 << 20  # bytes of one request with many messages
@@ -63,6 +65,10 @@ class PushApp(WebApp):
             message_max=options.message_max,
             bounds=Bounds(body=max(options.message_max, BODY_MAX)),
             ping_ns=options.ping,
+            compress=bool(options.compress),
+            unread_limit=UNREAD._replace(
+                hard=options.unread, soft=min(options.unread, UNREAD.soft)
+            ),
         )
         self.options = options
         self.origins = Origins(options.origin)
@@ -95,6 +101,35 @@ class PushApp(WebApp):
         self._slowed: set[int] = set()  # who publishes faster than it goes out
         self._is_stopping = False
         self._first_lines = b"retry: %d\n\n" % (options.retry // NS_PER_MS)
+
+    def notes(self, server: Server) -> list[str]:
+        """What `c1m serve push` says when it listens."""
+        own, others = [], []
+        for endpoint, owner in zip(server.endpoints, server.listener_owners, strict=True):
+            if not owner:
+                own.append(endpoint)
+            elif owner == 1 and self.options.resp is not None:
+                others.append(endpoint)
+        lines = []
+        if own[0].host:
+            place = str(own[0]).partition("://")[2]
+            lines.append(
+                f"subscribe: ws://{place}/connect?channel=NAME, http://{place}/events?channel=NAME"
+            )
+            lines.append(f"publish: POST http://{place}/publish?channel=NAME")
+            if self.options.page:
+                lines.append(f"page: http://{place}/")
+        if self.access.is_open and not all(map(is_private, own)):
+            lines.append(
+                "no token: whoever reaches this can publish (--publish-token-file FILE, "
+                "--secret-file FILE)"
+            )
+        if self.options.resp_password is None and not all(map(is_private, others)):
+            lines.append(
+                "no password: whoever reaches Redis's listener can publish "
+                "(--resp-password-file FILE)"
+            )
+        return lines
 
     # --- subscribers ----------------------------------------------------------------------------
 

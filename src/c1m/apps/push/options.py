@@ -14,6 +14,7 @@ from c1m.push.asked import CHANNELS_MAX, MESSAGE_MAX
 from c1m.push.hub import HISTORY_BYTES, HISTORY_COUNT
 from c1m.push.origins import Origins
 from c1m.units import NS_PER_S
+from c1m.web.output import UNREAD
 
 LISTEN = "http://127.0.0.1:8000"
 PUBLISH_TOKEN_MIN = 16  # characters
@@ -53,6 +54,9 @@ OPTIONS = (
     AppOption("ping", DURATION, "A client of which nothing is heard for so long is pinged, and "
               "dropped if that is not answered in as long; streams get a comment. 0: never.  "
               f"[default: {PING_NS // NS_PER_S}s]"),
+    AppOption("unread", SIZE.within(64 << 10, 1 << 30), "Drop a client that leaves more than this "
+              f"unread, beyond what the kernel's buffers hold.  [default: {UNREAD.hard >> 20}M]"),
+    AppOption("compress", FLAG, "Compress messages for WebSockets that can (permessage-deflate)."),
     AppOption("retry", DURATION, "How long EventSource waits before it connects again.  [default: "
               f"{RETRY_NS // NS_PER_S}s]"),
 )  # fmt: skip
@@ -79,6 +83,8 @@ class PushOptions:
     message_max: Any = None
     channels_max: Any = None
     ping: Any = None
+    unread: Any = None
+    compress: Any = None
     retry: Any = None
 
     def __post_init__(self) -> None:
@@ -89,7 +95,7 @@ class PushOptions:
         for name, default in (
             ("origin", []), ("history", HISTORY_COUNT), ("history_bytes", HISTORY_BYTES),
             ("history_age", 0), ("message_max", MESSAGE_MAX), ("channels_max", CHANNELS_MAX),
-            ("ping", PING_NS), ("retry", RETRY_NS),
+            ("ping", PING_NS), ("unread", UNREAD.hard), ("retry", RETRY_NS),
         ):  # fmt: skip
             if getattr(self, name) is None:
                 setattr(self, name, default)

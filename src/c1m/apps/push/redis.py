@@ -44,6 +44,10 @@ class RedisSide(KeyValue):
         self._publish = publish
         self._heard = 0  # how many here heard what was published last
 
+    def notes(self, server: Server) -> list[str]:
+        """PushApp's say it."""
+        return []
+
     def on_start(self, server: Server) -> None:
         super().on_start(server)
         self.store.served = served()
