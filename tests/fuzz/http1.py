@@ -166,7 +166,9 @@ def _upgrades(random: Random) -> int:
             at = random.randrange(len(parts))
             parts[at] = random.choice(UPGRADE + TOKENS)
         piece = b"".join(parts) if random.random() < 0.6 else _mutated(random, b"".join(parts))
-        for each in (piece, piece.replace(b"AAAA", b"BBBB", 1), piece.replace(b"AAAA", b"AA-A", 1)):
+        likes = [piece, piece.replace(b"AAAA", b"BBBB", 1), piece.replace(b"AAAA", b"AA-A", 1),
+                 piece.replace(b"a", random.choice(TOKENS), 1), b"\r\n" + piece]  # fmt: skip
+        for each in random.sample(likes, len(likes)):
             size += len(each)
             _check_upgrade(upgrades, each)
     return size

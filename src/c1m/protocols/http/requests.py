@@ -23,10 +23,11 @@ from c1m.protocols.http.messages import (
     read_fields,
 )
 
-__all__ = ["Bounds", "Head", "Refused", "Request", "RequestReader", "parse_head"]
+__all__ = ["Bounds", "Head", "Refused", "Request", "RequestReader", "head_like", "parse_head"]
 
 _LINE = re.compile(rb"(%b) ([!-~]++) HTTP/([0-9])\.([0-9])\r\n" % TOKEN)
 FIELD_COST = 100  # bytes that a field takes beside its own
+_PLAIN_LINE = re.compile(rb"GET (/[!\"$-~]*+) HTTP/1\.1")
 _FIRST = b"\r!#$%&'*+-.^_`|~0123456789" + bytes(range(65, 91)) + bytes(range(97, 123))
 _HOST = rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._~!$&'()*+,;=%-]*+)(?::[0-9]*+)?"  # RFC 3986, 3.2.2
 _IS_HOST = re.compile(_HOST)
@@ -161,6 +162,19 @@ def parse_head(text: bytes, bounds: Bounds) -> Head:
     if not reader._read_head() or len(reader._stream) or reader._head is None:
         raise Refused(400, "That is no head.")
     return reader._head
+
+
+def head_like(head: Head, line: bytes) -> Head | None:
+    """One with the same fields and another first line (without its end), of GET and a path.
+
+    None: the line is not as plain as that. `head` has such a line, too.
+    """
+    match = _PLAIN_LINE.fullmatch(line)
+    if match is None:
+        return None
+    other = Head(b"GET", match[1], 1, head.fields)
+    other._values = head._values
+    return other
 
 
 def _head_of(line: bytes) -> Head:

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import re
 
-from c1m.protocols.http.requests import Bounds, Head, Refused, parse_head
+from c1m.protocols.http.requests import Bounds, Head, Refused, head_like, parse_head
 from c1m.protocols.websocket.handshake import check
 
 _KEY = re.compile(rb"\r\nSec-WebSocket-Key: ([A-Za-z0-9+/]{22}==)\r\n", re.IGNORECASE)
 KEPT_BYTES = 4 << 20  # of heads
 COST = 4 << 10  # bytes that one takes beside its own, at most about
+LINE_COST = 600  # bytes that one takes which shares its fields
 
 
 class Upgrades:
-    """Heads of upgrades by their bytes without the key."""
+    """Heads of upgrades by their bytes without the key.
+
+    Those that differ in their first line only, by a token perhaps, share their fields.
+    """
 
     def __init__(self, bounds: Bounds) -> None:
+        self.kept = 0  # bytes
         self._bounds = bounds
-        self._heads: dict[tuple[bytes, bytes], Head] = {}
-        self._kept = 0
+        self._heads: dict[tuple[bytes, bytes], Head] = {}  # by what is before the key, and behind
+        self._likes: dict[tuple[bytes, bytes], Head] = {}  # the same without the first line
 
     def find(self, piece: bytes) -> tuple[Head, bytes] | None:
         """The head of a piece that is one whole upgrade, and its key; None: not that, or unsure."""
@@ -33,16 +38,31 @@ class Upgrades:
         around = piece[: match.start(1)], piece[match.end(1) :]
         head = self._heads.get(around)
         if head is None:
-            head = self._parsed(piece)
+            head = self._new(piece, around)
             if head is None:
                 return None
-            size = len(piece) + COST
-            if self._kept + size > KEPT_BYTES:
-                self._heads.clear()
-                self._kept = 0
-            self._heads[around] = head
-            self._kept += size
         return head, match[1]
+
+    def _new(self, piece: bytes, around: tuple[bytes, bytes]) -> Head | None:
+        at = piece.find(b"\r\n")
+        line, fields = piece[:at], (around[0][at:], around[1])
+        like = self._likes.get(fields)
+        if like is not None:
+            is_bounded = at + 2 <= self._bounds.line and len(piece) <= self._bounds.head
+            head, size = (head_like(like, line) if is_bounded else None), len(piece) + LINE_COST
+        else:
+            head, size = self._parsed(piece), 2 * len(piece) + COST
+        if head is None:
+            return None
+        if self.kept + size > KEPT_BYTES:
+            self._heads.clear()
+            self._likes.clear()
+            self.kept = 0
+        self.kept += size
+        self._heads[around] = head
+        if head_like(head, line) == head:  # else of no plain path: its fields are its own
+            self._likes[fields] = head
+        return head
 
     def _parsed(self, piece: bytes) -> Head | None:
         if not piece.endswith(b"\r\n\r\n") or len(piece) > self._bounds.head:
