@@ -51,12 +51,13 @@ OPTIONS = (
               f"it if there is some.  [default: {MESSAGE_MAX >> 20}M]"),
     AppOption("channels_max", COUNT.within(1, 10_000), "Channels of one connection.  [default: "
               f"{CHANNELS_MAX}]"),
-    AppOption("ping", DURATION, "A client of which nothing is heard for so long is pinged, and "
-              "dropped if that is not answered in as long; streams get a comment. 0: never.  "
+    AppOption("ping", DURATION, "Each WebSocket is pinged so often, and dropped if nothing has "
+              "come from it until the next ping; streams get a comment. 0: never.  "
               f"[default: {PING_NS // NS_PER_S}s]"),
     AppOption("unread", SIZE.within(64 << 10, 1 << 30), "Drop a client that leaves more than this "
               f"unread, beyond what the kernel's buffers hold.  [default: {UNREAD.hard >> 20}M]"),
-    AppOption("compress", FLAG, "Compress messages for WebSockets that can (permessage-deflate)."),
+    AppOption("compress", FLAG, "Agree to compress messages (permessage-deflate) where a client "
+              "offers that."),
     AppOption("retry", DURATION, "How long EventSource waits before it connects again.  [default: "
               f"{RETRY_NS // NS_PER_S}s]"),
 )  # fmt: skip
