@@ -13,7 +13,7 @@ def further(push: PushApp) -> list[Further]:
     found, redis, options = [], None, push.options
     if options.resp is not None:
         redis = RedisSide(lambda: push.hub, push.publish, options.resp_password)
-        found.append(Further([options.resp], redis))
+        found.append(Further([options.resp], redis, "--resp"))
     if options.admin is not None:
-        found.append(Further([options.admin], Admin(push, redis)))
+        found.append(Further([options.admin], Admin(push, redis), "--admin"))
     return found
