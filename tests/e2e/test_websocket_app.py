@@ -53,6 +53,7 @@ class Room(c1m.WebSocketApp):
 
 def test_what_is_published_comes_before_what_is_sent_behind_it(engine: str) -> None:
     with serving(Room(), engine=engine) as run, clients(run, 20) as sockets:
+        run.server.app.deliveries.slice = 3  # a publication takes seven ticks
         for number, ws in enumerate(sockets):
             ws.send(f"hello {number}")
             for each in sockets:
@@ -226,6 +227,7 @@ def test_who_has_gone_is_no_error(engine: str) -> None:
 def test_a_close_comes_behind_what_was_published(engine: str) -> None:
     app = Asked()
     with serving(app, engine=engine) as run, clients(run, 3) as sockets:
+        run.server.app.deliveries.slice = 1
         for ws in sockets:
             app.ask(ws, lambda slot, server: server.subscribe(slot, "a"))
 
