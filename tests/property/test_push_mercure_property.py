@@ -79,10 +79,13 @@ class World:
         """Send what is to be sent; the slow ones have not taken what they got."""
         for slots, payload in self.hub.take(lambda slot: int(slot in slow)):
             for slot in slots.tolist():
-                self.got[slot] += map(int, re.findall(rb"data: (\d+)", payload))
-        for those, pieces in self.hub.deliveries.due():
-            for slot, payload in zip(those.tolist(), pieces.pieces(), strict=True):
-                self.got[slot] += map(int, re.findall(rb"data: (\d+)", payload))
+                self._get(slot, payload)
+        for slots, pieces in self.hub.deliveries.due():
+            for slot, payload in zip(slots.tolist(), pieces.pieces(), strict=True):
+                self._get(slot, payload)
+
+    def _get(self, slot: int, payload: bytes) -> None:
+        self.got[slot] += map(int, re.findall(rb"data: (\d+)", payload))
 
     def leave(self, slot: int) -> None:
         """It ends, after all that it was to get, which was right."""

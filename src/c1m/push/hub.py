@@ -344,7 +344,9 @@ class Hub:
         lost: dict[str, list[str]] = {UNKNOWN: [], DROPPED: []}
         for channel, id in zip(channels, _for_each(ids, channels), strict=True):
             is_kept = id and not statistics.is_reserved(channel)
-            number = self._number_of(channels, id) if is_kept else self.published
+            # With Mercure an id stands for the same moment in all channels.
+            among = () if form == MERCURE else channels
+            number = self._number_of(among, id) if is_kept else self.published
             last = self.history.dropped(channel)
             if number is None or last > number:
                 lost[UNKNOWN if number is None else DROPPED].append(channel)
