@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from c1m.errors import UsageError
 from c1m.protocols.http.requests import Head
 from c1m.push.holders import Holders
-from c1m.push.tokens import Access, Keys, Refused, Rights, token_of
+from c1m.push.tokens import NOTHING, Access, Keys, Refused, Rights, token_of
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NOW = 1_800_000_000
@@ -167,13 +167,23 @@ def test_holders_keep_grants_and_ends_without_an_object_each() -> None:
     holders.enter(second, grants[1])
     holders.enter(np.array([99], np.int32), Rights(grants[0].grant))
     assert holders.of(3) is grants[0].grant and holders.of(55) is grants[1].grant
-    assert holders.of(20) is None
+    assert holders.of(20) is NOTHING.grant
     assert not len(holders.ended(NOW + 4))
     assert holders.next_s() == NOW + 5
     over = holders.ended(NOW + 5)
     assert over.tolist() == [*range(10), *range(50, 60)]
     holders.forget(over)
     assert not len(holders.ended(NOW + 6)) and holders.next_s() is None
-    assert holders.of(3) is None and holders.of(99) is grants[0].grant
+    assert holders.of(3) is NOTHING.grant and holders.of(99) is grants[0].grant
     holders.enter(first, grants[1])
     assert holders.of(9) is grants[1].grant and holders.next_s() == NOW + 5
+
+
+def test_who_has_no_token_takes_no_memory() -> None:
+    holders = Holders(100, Access().nobody.grant)
+    everybody = np.arange(100, dtype=np.int32)
+    holders.enter(everybody, Access().nobody)
+    assert holders.of(7) is Access().nobody.grant
+    assert holders.who(everybody, lambda grant: grant.may_publish("a")).all()
+    holders.forget(everybody)
+    assert holders.next_s() is None and not holders._grant_of.any()

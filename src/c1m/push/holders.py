@@ -8,36 +8,42 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.contract import Slots
-from c1m.push.tokens import Grant, Rights
+from c1m.push.tokens import NOTHING, Grant, Rights
 
 ENDED_MAX = 1 << 13  # connections that one look ends
 
 
 class Holders:
-    """Of each slot its grant (a number; grants that say the same are one) and when it ends."""
+    """Of each slot its grant (a number; grants that say the same are one) and when it ends.
 
-    def __init__(self, capacity: int) -> None:
-        self._grant_of = np.zeros(capacity, np.uint32)  # 0: none
+    Who has what `nobody` has, and has it for ever, takes no memory.
+    """
+
+    def __init__(self, capacity: int, nobody: Grant = NOTHING.grant) -> None:
+        self._grant_of = np.zeros(capacity, np.uint32)  # 0: nobody's
         self._expires = np.zeros(capacity, np.uint32)  # Unix seconds; 0: never
         self._top = 0  # no slot from here on has an end
-        self._grants: list[Grant | None] = [None]
+        self._grants: list[Grant] = [nobody]
         self._counts: list[int] = [0]  # who has it
-        self._numbers: dict[int, int] = {}  # id of a grant -> its number
+        self._numbers: dict[int, int] = {id(nobody): 0}  # id of a grant -> its number
         self._free: list[int] = []
         self._look_s = 0  # when to look next; 0: nothing ends
 
     def enter(self, slots: Slots, rights: Rights) -> None:
         """These, int32[n], each once and new, have these rights."""
         grant = rights.grant
-        number = self._numbers.get(id(grant)) or self._number(grant)
-        self._counts[number] += len(slots)
-        self._grant_of[slots] = number
-        self._expires[slots] = rights.expires
+        number = self._numbers.get(id(grant))
+        if number is None:
+            number = self._number(grant)
+        if number:
+            self._counts[number] += len(slots)
+            self._grant_of[slots] = number
         if rights.expires:
+            self._expires[slots] = rights.expires
             self._top = max(self._top, int(slots.max()) + 1)
             self._look_s = min(self._look_s or rights.expires, rights.expires)
 
-    def of(self, slot: int) -> Grant | None:
+    def of(self, slot: int) -> Grant:
         """What this one may."""
         return self._grants[int(self._grant_of[slot])]
 
@@ -48,22 +54,25 @@ class Holders:
         is_there = np.zeros(len(self._grants), np.bool_)
         is_there[numbers] = True
         for number in np.flatnonzero(is_there).tolist():
-            grant = self._grants[number]
-            has[number] = grant is not None and may(grant)
+            has[number] = may(self._grants[number])
         found: npt.NDArray[np.bool_] = has.take(numbers)
         return found
 
     def forget(self, slots: Slots) -> None:
         """They have ended: int32[n], each once."""
-        numbers = self._grant_of[slots]
-        self._grant_of[slots] = 0
-        self._expires[slots] = 0
-        found, counts = np.unique(numbers[numbers != 0], return_counts=True)
+        if self._top:
+            self._expires[slots] = 0
+        numbers = self._grant_of.take(slots)
+        is_held = numbers != 0
+        if not is_held.any():
+            return
+        self._grant_of[slots[is_held]] = 0
+        found, counts = np.unique(numbers[is_held], return_counts=True)
         for number, count in zip(found.tolist(), counts.tolist(), strict=True):
             self._counts[number] -= count
             if not self._counts[number]:
                 self._numbers.pop(id(self._grants[number]))
-                self._grants[number] = None
+                self._grants[number] = self._grants[0]
                 self._free.append(number)
 
     def ended(self, now_s: int) -> Slots:

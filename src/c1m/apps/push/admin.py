@@ -35,8 +35,10 @@ class Admin(WebApp):
         self.is_draining = False
 
     def on_stop(self, server: Server) -> None:
-        super().on_stop(server)
-        self.is_draining = True
+        self.is_draining = True  # its connections stay to the end, so that who asks is told
+
+    def is_done(self, server: Server) -> bool:
+        return True
 
     def on_request(self, slot: int, request: Request, server: Server) -> Response | None:
         head = request.head

@@ -91,7 +91,7 @@ class PushApp(WebApp):
         options = self.options
         history = History(options.history, options.history_bytes, options.history_age)
         epoch = secrets.token_hex(EPOCH_BYTES)
-        self.holders = Holders(server.capacity)
+        self.holders = Holders(server.capacity, self.access.nobody.grant)
         seen_by = None if self.access.is_open else self.holders
         self.hub = Hub(
             server.capacity, epoch, server.clock.now_ns, history, self.deliveries, seen_by
@@ -251,7 +251,7 @@ class PushApp(WebApp):
 
     def _do_asked(self, slot: int, text: bytes, server: Server) -> None:
         asked = asked_in(text, self.limits)
-        grant = self.holders.of(slot) or NOTHING.grant
+        grant = self.holders.of(slot)
         if asked.subscribe:
             self._check_channels(grant, asked.subscribe)
             self.limits.check_channels(len({*self.hub.heard(slot), *asked.subscribe}))
@@ -266,7 +266,7 @@ class PushApp(WebApp):
         """Publish what a WebSocket says. It is not read from while much is on its way."""
         if self._is_stopping:
             raise STOPPING
-        self.check_publish(self.holders.of(slot) or NOTHING.grant, [said])
+        self.check_publish(self.holders.of(slot), [said])
         if self.hub.is_busy and slot not in self._slowed:
             self._slowed.add(slot)
             server.pause(slot)
