@@ -20,7 +20,9 @@ def broken_laws(record: RunRecord) -> list[str]:
     """Sums that do not hold, as sentences (each would be a bug of ours); [] for a sound record."""
     c = record.connections
     broken = _broken_by("", c)
-    for phase, total in (("connect", c.attempted - c.opened - c.unfinished), ("open", c.lost)):
+    connects = c.attempted - c.opened - c.unfinished - c.handshake_failed
+    totals = (("connect", connects), ("handshake", c.handshake_failed), ("open", c.lost))
+    for phase, total in totals:
         explained = sum(failure.count for failure in record.failures if failure.phase == phase)
         if explained != total:
             broken.append(f"{total} failures in phase {phase}, but {explained} have an errno")

@@ -343,7 +343,7 @@ class Generator:
         # Of a scenario that waits for its end, the stages were the time that the server had for it.
         limit = 0 if scenario.wants_end else self.plan.asked.timeout_ns
         interrupted_ns = None
-        while ledger.in_flight and now - self.watch.moved_ns < limit:
+        while self.traffic.exchange.awaited and now - self.watch.moved_ns < limit:
             if self.interrupted:
                 interrupted_ns = interrupted_ns or now
                 if now - interrupted_ns >= INTERRUPTED_NS:

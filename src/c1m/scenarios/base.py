@@ -176,6 +176,11 @@ class Exchange:
         self.hears_messages = scenario.hears_messages
         self.ledger = Ledger(scenario.reply, count, depth)
 
+    @property
+    def awaited(self) -> int:
+        """How many things are still to come, for who waits for all of them."""
+        return self.ledger.in_flight
+
     def opened(self, numbers: Numbers) -> None:
         """Connections that are open from now on, anew or for the first time."""
 

@@ -42,6 +42,11 @@ class PostedExchange(FanOutExchange):
         """Publications without an answer."""
         return sum(map(len, self._asked.values()))
 
+    @property
+    def awaited(self) -> int:
+        """See Exchange: also answers to what all have heard already."""
+        return self.ledger.in_flight + self.unanswered
+
     def opened(self, numbers: Numbers) -> None:
         """See Exchange."""
         super().opened(numbers[numbers >= self._publishers])
