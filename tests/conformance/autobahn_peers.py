@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from c1m.protocols.http.replies import ResponseReader
-from c1m.protocols.websocket.client import Upgrades, wrong_in
+from c1m.engine.ragged import Ragged
+from c1m.loadgen.transports.websocket import WebSocketTransport
 from c1m.protocols.websocket.frames import Broken, FrameReader, Message, Op, frame
+from c1m.scenarios.messages import Numbers
 from c1m.server.server import Server
 from c1m.web.app import MessageBatch, UpgradeBatch, WebApp
 
 MESSAGE_MAX = 1 << 25
 AGENT = "c1m"
+ONE = np.zeros(1, np.int64)  # the connection's number
 MASK = b"\x37\xfa\x21\x3d"
 PATIENCE_S = 60
 
@@ -44,41 +47,55 @@ def serve(port: int, compress: bool) -> None:
 
 
 class Client:
-    """A blocking client of one connection."""
+    """One connection of the load client's transport, by a blocking socket.
+
+    A transport tells no texts from binary messages, since scenarios do not: what came as which is
+    read once more.
+    """
 
     def __init__(self, port: int, target: str) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
-        rng = np.random.default_rng()
-        requests, (accept,) = Upgrades(target, f"127.0.0.1:{port}", [], rng).make(1)
-        self.sock.sendall(requests.piece(0))
-        response = ResponseReader()
-        while not response.is_whole:
-            response.feed(self.sock.recv(1 << 16))
-        assert response.head is not None and response.head.status == 101
-        assert wrong_in(response.head, accept) == ""
+        self.transport = WebSocketTransport(1, target, f"127.0.0.1:{port}", message_max=MESSAGE_MAX)
         self.reader = FrameReader(MESSAGE_MAX, is_server=False)
-        self.rest = response.rest()
+        self.head, self.is_ready = b"", False  # of the response
+        _, requests = self.transport.opened(ONE)
+        self.sock.sendall(requests.piece(0))
 
     def messages(self) -> Iterator[Message]:
-        """Until the server has ended the connection; pings and closes are answered."""
-        piece = self.rest
-        try:
-            while True:
-                for message in self.reader.take(piece):
-                    if message.op == Op.PING:
-                        self.say(Op.PONG, message.payload)
-                    elif message.op == Op.CLOSE:
-                        self.say(Op.CLOSE, message.payload[:2])
-                    elif message.op != Op.PONG:
-                        yield message
-                piece = self.sock.recv(1 << 20)
+        """Until the connection has ended; pings and closes are answered."""
+        with self.sock:
+            is_over = False
+            while not is_over:
+                try:
+                    piece = self.sock.recv(1 << 20)
+                except ConnectionResetError:
+                    return
                 if not piece:
-                    break
-        except Broken as broken:
-            self.say(Op.CLOSE, broken.code.to_bytes(2, "big"))
-        except ConnectionResetError:
-            pass
-        self.sock.close()
+                    return
+                taken = self.transport.take(ONE, Ragged.of([piece]))
+                self.send(taken.replies)
+                kinds = list(self.kinds(piece))
+                came = [each for _, payloads in taken.messages for each in payloads.pieces()]
+                assert [message.payload for message in kinds] == came
+                yield from kinds
+                self.send(taken.last_words)
+                is_over = bool(taken.failed)
+
+    def send(self, pieces: list[tuple[Numbers, Ragged]]) -> None:
+        """What the transport says by itself."""
+        for _, each in pieces:
+            self.sock.sendall(b"".join(each.pieces()))
+
+    def kinds(self, piece: bytes) -> Iterator[Message]:
+        """The messages of a piece with their kind."""
+        if not self.is_ready:
+            self.head += piece
+            _, end, piece = self.head.partition(b"\r\n\r\n")
+            self.is_ready = bool(end)
+        with contextlib.suppress(Broken):  # the transport says so
+            for message in self.reader.take(piece):
+                if message.op in (Op.TEXT, Op.BINARY):
+                    yield message
 
     def say(self, op: Op, payload: bytes) -> None:
         """One frame."""

@@ -37,7 +37,7 @@ class Heard:
             for number, piece in zip(numbers.tolist(), pieces.pieces(), strict=True):
                 assert number in self.ready and number not in self.failed
                 self.messages.setdefault(number, []).append(piece)
-        for numbers, pieces in taken.replies:
+        for numbers, pieces in taken.replies + taken.last_words:
             for number, piece in zip(numbers.tolist(), pieces.pieces(), strict=True):
                 self.replies[number] = self.replies.get(number, b"") + piece
         for number, reason in taken.failed:

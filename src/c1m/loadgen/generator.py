@@ -431,6 +431,7 @@ class Generator:
                 self.watch.moved_ns = self._came_ns
                 numbers, errnos = np.array(taken.failed, np.int64).T
                 slots = connections.slots.take(numbers)
+                connections.say(taken.last_words)
                 self.engine.close(slots)
                 self._lost(slots, errnos.astype(np.int32))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -57,14 +58,18 @@ class SpokenPool(ConnectionPool):
         """Pieces that came: replies are sent, handshakes are done. What failed is not closed."""
         self._now_ns = now_ns
         taken = self._transport.take(numbers, data)
-        for each, pieces in taken.replies:
-            self._send(each, pieces)
+        self.say(taken.replies)
         if len(taken.ready):
             self.handshake.record(now_ns - self._since_ns[taken.ready])
             self._open(taken.ready, now_ns)
         for reason, text in taken.said.items():
             self.said.setdefault(reason, text)
         return taken
+
+    def say(self, pieces: Sequence[tuple[Numbers, Ragged]]) -> None:
+        """What a transport has to say by itself."""
+        for numbers, each in pieces:
+            self._send(numbers, each)
 
     def _send(self, numbers: Numbers, pieces: Ragged) -> None:
         if len(numbers):

@@ -26,11 +26,13 @@ Where = npt.NDArray[np.bool_]
 
 @dataclass(slots=True)
 class Taken:
-    """What pieces brought, in this order: who is ready, messages, replies to send, failures."""
+    """What pieces brought, in this order: who is ready, replies to send, messages, failures, and
+    what is said before those connections are closed."""
 
     ready: Numbers = field(default_factory=lambda: NOBODY)
-    messages: list[tuple[Numbers, Ragged]] = field(default_factory=list)
     replies: list[tuple[Numbers, Ragged]] = field(default_factory=list)
+    messages: list[tuple[Numbers, Ragged]] = field(default_factory=list)
+    last_words: list[tuple[Numbers, Ragged]] = field(default_factory=list)
     failed: list[tuple[int, int]] = field(default_factory=list)  # number, reason (limits.reasons)
     said: dict[int, str] = field(default_factory=dict)  # by reason: the server's words
 
@@ -40,14 +42,16 @@ class Rows:
     """The same one by one: what a plain form finds, made into a Taken at the end."""
 
     ready: list[int] = field(default_factory=list)
-    messages: list[tuple[int, bytes]] = field(default_factory=list)
     replies: list[tuple[int, bytes]] = field(default_factory=list)
+    messages: list[tuple[int, bytes]] = field(default_factory=list)
+    last_words: list[tuple[int, bytes]] = field(default_factory=list)
 
     def into(self, taken: Taken) -> None:
         """Add these behind what is there."""
         if self.ready:
             taken.ready = np.concatenate((taken.ready, np.array(self.ready, np.int64)))
-        for rows, batches in ((self.messages, taken.messages), (self.replies, taken.replies)):
+        for name in ("replies", "messages", "last_words"):
+            rows, batches = getattr(self, name), getattr(taken, name)
             if rows:
                 numbers = np.array([number for number, _ in rows], np.int64)
                 batches.append((numbers, Ragged.of([piece for _, piece in rows])))

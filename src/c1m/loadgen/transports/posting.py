@@ -111,6 +111,7 @@ class Beside:
         both.ready = other.ready
         both.messages += other.messages
         both.replies += other.replies
+        both.last_words += other.last_words
         both.failed += other.failed
         both.said |= other.said
         return both

@@ -160,7 +160,7 @@ class WebSocketTransport:
                 elif not self._control(number, message, taken, rows):
                     return
         except Broken as broken:
-            rows.replies.append((number, self._frame(Op.CLOSE, broken.code.to_bytes(2, "big"))))
+            rows.last_words.append((number, self._frame(Op.CLOSE, broken.code.to_bytes(2, "big"))))
             self._fail(number, BROKE_OFF + broken.code, taken, str(broken).encode())
             return
         if not reader:
@@ -173,7 +173,7 @@ class WebSocketTransport:
             rows.replies.append((number, self._frame(Op.PONG, message.payload)))
         elif message.op == Op.CLOSE:
             code = int.from_bytes(message.payload[:2], "big") or int(Close.NO_CODE)
-            rows.replies.append((number, self._frame(Op.CLOSE, message.payload[:2])))
+            rows.last_words.append((number, self._frame(Op.CLOSE, message.payload[:2])))
             self._fail(number, SAID_CLOSE + code, taken, message.payload[2:])
             return False
         return True
