@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
-from c1m.apps.kv.options import OPTIONS
-from c1m.arguments import Choice
+from c1m.apps.kv.options import OPTIONS as KV_OPTIONS
+from c1m.apps.options import AppOption
+from c1m.apps.push.options import OPTIONS as PUSH_OPTIONS
+from c1m.arguments import FLAG, Choice
 from c1m.cli.live import prometheus
 from c1m.kv import settings
 from c1m.kv.command_info import group_of, rows
@@ -70,12 +72,13 @@ def _arguments(row: Command) -> str:
     return str(count) if row.arity > 0 else f"{count} or more"
 
 
-def _options() -> Iterator[Sequence[str]]:
-    """Those of `c1m serve kv`, as its help has them."""
-    for option in OPTIONS:
+def _options(options: Sequence[AppOption]) -> Iterator[Sequence[str]]:
+    """Those of a server, as its help has them."""
+    for option in options:
         kind = option.kind
         value = "\\|".join(kind.words) if isinstance(kind, Choice) else option.metavar
-        name = f"`{option.flag} {value or kind.name.replace('duration', 'time').upper()}`"
+        value = value or kind.name.replace("duration", "time").upper()
+        name = f"`{option.flag}`" if kind is FLAG else f"`{option.flag} {value}`"
         text, _, default = option.help.partition("[default: ")
         yield name, text.strip(), default.removesuffix("]")
 
@@ -102,7 +105,8 @@ TABLES = {
     ),
     "laws": _table(("part", "law"), _laws()),
     "families": _table(("name", "kind", "labels", "what it is"), _families()),
-    "options_of_kv": _table(("option", "what it does", "default"), _options()),
+    "options_of_kv": _table(("option", "what it does", "default"), _options(KV_OPTIONS)),
+    "options_of_push": _table(("option", "what it does", "default"), _options(PUSH_OPTIONS)),
     "settings_in_force": _settings(settings.IN_FORCE),
     "settings_encodings": _settings(settings.ENCODINGS),
     "settings_fixed": _settings(settings.FIXED),
