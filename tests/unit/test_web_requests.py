@@ -268,3 +268,22 @@ def test_all_that_is_unfinished_is_bounded_together() -> None:
     stage.ticks()
     assert not stage.app._readers and not stage.app._unfinished
     stage.server.shutdown()
+
+
+def test_what_follows_a_last_request_does_not_spoil_the_response(stage: Stage) -> None:
+    peer = stage.client()
+    last = get(b"/", b"Connection: close\r\n")
+    assert statuses(stage.say(peer, last + get(b"/a") * 10)) == [200]
+    assert statuses(stage.say(peer, get(b"/a") * 10)) == []
+    assert has_ended(stage, peer) and not peer.was_reset
+    assert stage.app.paths == ["/"]
+
+
+def test_who_asks_on_without_reading_is_dropped(stage: Stage) -> None:
+    peer = stage.client()
+    peer.send(get(b"/big") * 20)
+    stage.ticks()
+    stage.seconds(60)
+    assert stage.server.statistics.live == 0 and stage.app.paths == ["/big"]
+    assert not stage.app._readers and not stage.app._behind
+    assert b" 408 " not in peer.recv()

@@ -49,7 +49,7 @@ class Requests(Connections):
         if slot in self._asked:
             self._answer(slot, response, server)
             if slot in self._readers:
-                self._behind.add(slot)
+                self._put_behind(slot)
 
     def stream(
         self,
@@ -117,7 +117,9 @@ class Requests(Connections):
     def _time_is_up(self, slots: Slots, server: Server) -> None:
         kinds = self.kinds[slots]
         slots = slots[(kinds == HTTP) | (kinds == ENDING) | (kinds == CLOSING)]
-        slow = [slot for slot in slots.tolist() if slot in self._readers] if self._readers else []
+        slow: list[int] = []
+        if self._readers:
+            slow = [s for s in slots.tolist() if s in self._readers and s not in self._behind]
         for slot in slow:
             self._end_with(slot, text(408, "The request took too long."), server)
         self._end(slots[~np.isin(slots, slow)], server)
@@ -197,7 +199,7 @@ class Requests(Connections):
         sent = 0
         while self.kinds[slot] == HTTP and slot not in self._asked:
             if sent > GO_BYTES:
-                self._behind.add(slot)
+                self._put_behind(slot)
                 break
             request = reader.next()
             if request is None:
@@ -215,6 +217,11 @@ class Requests(Connections):
                 sent += self._answer(slot, response, server)
         return None
 
+    def _put_behind(self, slot: int) -> None:
+        """Its further requests wait until it has read the responses, for as long as it may idle."""
+        self._behind.add(slot)
+        self._deadlines.set_one(slot, self._second + self.idle_s)
+
     def _look_after(self, slot: int, reader: RequestReader, server: Server) -> None:
         """How much of it is unfinished, and what it waits for."""
         size, waits = len(reader), slot in self._asked or slot in self._behind
@@ -227,7 +234,8 @@ class Requests(Connections):
         self._unfinished += size + READER_COST - reader.counted
         reader.counted = size + READER_COST
         if waits:
-            self._deadlines.clear(slot)
+            if slot in self._asked:
+                self._deadlines.clear(slot)
             if size > PENDING_MAX and slot not in self._paused:
                 self._paused.add(slot)
                 server.pause(slot)
@@ -249,19 +257,26 @@ class Requests(Connections):
         )
         server.send(slot, payload)
         if not stays and not response.is_open:
-            self._end(np.array([slot], np.int32), server)
+            self._end_behind(slot, server)
         return len(payload)
 
     def _end_with(self, slot: int, response: Response, server: Server) -> None:
-        """The last response: what the client still sends is passed over until it has read it.
-
-        Closing at once would reset the connection, and it might never be read (RFC 9112, 9.6).
-        """
-        if self.kinds[slot] != HTTP:
+        """Answer with this, and read no further request."""
+        if self.kinds[slot] == HTTP:
+            server.send(slot, encoded(response, date=self._date(), stays=False))
+            self._end_behind(slot, server, may_send=True)
+        else:
             self._end(np.array([slot], np.int32), server)
-            return
-        server.send(slot, encoded(response, date=self._date(), stays=False))
-        if slot in self._half_closed:
+
+    def _end_behind(self, slot: int, server: Server, *, may_send: bool = False) -> None:
+        """That was the last response. What the client still sends is passed over until it has read.
+
+        Closing at once would reset the connection then, and it might never be read (RFC 9112, 9.6).
+        `may_send`: it may do so although nothing of that has come yet.
+        """
+        reader = self._readers.get(slot)
+        may_send = may_send or (reader is not None and len(reader) > 0)
+        if not may_send or slot in self._half_closed:
             self._end(np.array([slot], np.int32), server)
             return
         if slot in self._paused:
