@@ -41,10 +41,11 @@ def is_odd(messages: list[Message], piece: bytes) -> bool:
     return is_control or b"\x00" in piece or b"\x80" in piece
 
 
-def scattered(pieces: list[bytes], gaps: list[int]) -> Ragged:
-    """The pieces in one memory, with bytes that belong to none between them."""
+def scattered(pieces: list[bytes], gaps: list[int], behind: int = 0) -> Ragged:
+    """The pieces in one memory, with bytes that belong to none between them and behind them."""
     spaces = [*gaps, *[0] * len(pieces)][: len(pieces)]
     memory = b"".join(b"\xff" * gap + piece for gap, piece in zip(spaces, pieces, strict=True))
+    memory += b"\xff" * behind
     lengths = np.array([len(piece) for piece in pieces], np.int32)
     ends = np.cumsum(lengths + np.array(spaces, np.int64), dtype=np.int64)
     return Ragged(np.frombuffer(memory, np.uint8), ends - lengths, lengths)

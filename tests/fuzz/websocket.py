@@ -10,9 +10,10 @@ from random import Random
 
 import numpy as np
 
-from c1m.protocols.websocket import batch
-from c1m.protocols.websocket.batch import frames_of, masked_frames_of, whole_frames
+from c1m.protocols.websocket import batch, framed
+from c1m.protocols.websocket.batch import whole_frames
 from c1m.protocols.websocket.deflate import Deflater, inflated, negotiated
+from c1m.protocols.websocket.framed import frames_of, masked_frames_of
 from c1m.protocols.websocket.frames import Broken, FrameReader, Message, Op, close_frame, frame
 from websocket_streams import read_by_wsproto, scattered
 
@@ -28,11 +29,13 @@ DEFLATER = Deflater()
 
 def run(random: Random) -> int:
     """One execution; how many bytes it was about."""
-    few, batch.FEW = batch.FEW, random.choice((0, 0, 2, 1000))
+    kept = batch.FEW, framed.FEW, batch.ALIKE_MIN
+    batch.FEW, framed.FEW = random.choices((0, 0, 2, 1000), k=2)
+    batch.ALIKE_MIN = random.choice((1, 7, 1000))
     try:
         return random.choices((_compressed, _made, _streams), (1, 1, 8))[0](random)
     finally:
-        batch.FEW = few
+        batch.FEW, framed.FEW, batch.ALIKE_MIN = kept
 
 
 def _streams(random: Random) -> int:
@@ -47,6 +50,11 @@ def _streams(random: Random) -> int:
         if message_max == 1 << 20 and not has_deflate:
             assert read_by_wsproto(stream, is_server) == wanted[:2]
     pieces = [_stream(random, is_server, False) for _ in range(random.randrange(6))]
+    if random.random() < 0.3:  # all alike, or nearly
+        size, op = random.choice(SIZES[:8]), random.choice((Op.TEXT, Op.BINARY))
+        payloads = [random.choice((b"a" * size, random.randbytes(size))) for _ in range(9)]
+        pieces = [frame(op, payload, _mask(random, is_server)) for payload in payloads]
+        stream = pieces[0] if random.random() < 0.8 else stream
     _check_batch(random, [each for each in (stream, *pieces) if each], message_max, is_server)
     return len(stream) + sum(map(len, pieces))
 
@@ -70,7 +78,7 @@ def _read(
 
 
 def _check_batch(random: Random, pieces: list[bytes], message_max: int, is_server: bool) -> None:
-    data = scattered(pieces, [random.randrange(4) for _ in pieces])
+    data = scattered(pieces, [random.randrange(4) for _ in pieces], behind=random.choice((0, 9)))
     got = whole_frames(data, message_max, is_server=is_server)
     wanted = []
     for row, piece in enumerate(pieces):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import websocket_streams as streams
 from c1m.engine.ragged import Ragged
-from c1m.protocols.websocket import batch
-from c1m.protocols.websocket.batch import frames_of, masked_frames_of, whole_frames
+from c1m.protocols.websocket import batch, framed
+from c1m.protocols.websocket.batch import whole_frames
+from c1m.protocols.websocket.framed import frames_of, masked_frames_of
 from c1m.protocols.websocket.frames import Close, Message, Op, frame
 from websocket_streams import MESSAGE_MAX, read, whole
 
@@ -31,6 +32,7 @@ CHANGES = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 9), st.integers(
 def form(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "FEW", request.param)
+        patch.setattr(framed, "FEW", request.param)
         yield
 
 

@@ -19,8 +19,9 @@ from c1m.engine.contract import Slots, distinct
 from c1m.engine.given import given_slots
 from c1m.engine.ragged import Ragged
 from c1m.protocols import sse
-from c1m.protocols.websocket.batch import frames_of, whole_frames
+from c1m.protocols.websocket.batch import whole_frames
 from c1m.protocols.websocket.deflate import inflated
+from c1m.protocols.websocket.framed import frames_of
 from c1m.protocols.websocket.frames import (
     Broken,
     Close,

@@ -15,8 +15,9 @@ from c1m.limits.reasons import BAD_HANDSHAKE, BROKE_OFF, HTTP_STATUS, NOT_HTTP, 
 from c1m.loadgen.transports.base import MESSAGE_MAX, SAID_MAX, Rows, Taken, Where, chosen
 from c1m.protocols.http.messages import Refused
 from c1m.protocols.http.replies import ResponseReader
-from c1m.protocols.websocket.batch import masked_frames_of, whole_frames
+from c1m.protocols.websocket.batch import whole_frames
 from c1m.protocols.websocket.client import Upgrades, wrong_in
+from c1m.protocols.websocket.framed import masked_frames_of
 from c1m.protocols.websocket.frames import Broken, Close, FrameReader, Message, Op, frame
 from c1m.scenarios.messages import Numbers
 
