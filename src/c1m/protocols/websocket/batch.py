@@ -97,17 +97,28 @@ def _one_by_one(data: Ragged, message_max: int, is_server: bool) -> Frames:
     rows: list[int] = []
     texts: list[bool] = []
     parts: list[bytes] = []  # headers and payloads
-    is_plain = np.zeros(len(data), np.bool_)
+    offsets: list[int] = []  # of the payloads
+    lengths: list[int] = []
+    plain: list[bool] = []
+    at = 0
     for row, piece in enumerate(data.pieces()):
         taken = _taken(piece, message_max, is_server)
-        is_plain[row] = taken is not None
+        plain.append(taken is not None)
         for op, payload in taken or ():
+            size = len(payload)
+            header = _header(op, size)
+            parts += (header, payload)
+            at += len(header)
             rows.append(row)
             texts.append(op == Op.TEXT)
-            parts += (_header(op, len(payload)), payload)
-    joined = Ragged.of(parts)
-    messages = Received(joined.memory, joined.offsets[1::2], joined.lengths[1::2], joined.address)
-    return Frames(np.array(rows, np.int64), messages, np.array(texts, np.bool_), is_plain)
+            offsets.append(at)
+            lengths.append(size)
+            at += size
+    memory = np.frombuffer(b"".join(parts), np.uint8)
+    places = np.array(offsets, np.int64), np.array(lengths, np.int32)
+    messages = Received(memory, *places, memory.ctypes.data)
+    is_text, is_plain = np.array(texts, np.bool_), np.array(plain, np.bool_)
+    return Frames(np.array(rows, np.int64), messages, is_text, is_plain)
 
 
 def _header(op: int, size: int) -> bytes:
