@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from c1m.protocols.http.requests import Request
+from c1m.protocols.http.responses import Response
 from c1m.protocols.websocket.frames import Close, Message, Op, close_frame, frame
 from c1m.server.server import Server
 from c1m.units import NS_PER_S
@@ -29,6 +31,10 @@ class Echo(WebApp):
 
     def on_upgrades(self, batch: UpgradeBatch, server: Server) -> None:
         self.accept(batch.slots, batch.keys, server)
+
+    def on_request(self, slot: int, request: Request, server: Server) -> Response | None:
+        self.stream(slot, server)
+        return None
 
     def on_messages(self, batch: MessageBatch, server: Server) -> None:
         self.came += batch.messages.pieces()
@@ -195,6 +201,16 @@ def test_pings_are_spread_over_the_time_between_them(make: Make) -> None:
     assert stage.app.silent == 0
 
 
+def test_streams_get_a_comment_as_often(make: Make) -> None:
+    stage = make(ping_ns=NS_PER_S)
+    peer = stage.connection()
+    peer.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    stage.ticks()
+    assert b"text/event-stream" in peer.recv()
+    stage.pass_time(3)
+    assert peer.recv() == b":\n\n" * 3
+
+
 def test_nobody_is_asked_where_that_is_not_wanted(make: Make) -> None:
     client = make(ping_ns=0).client()
     client.stage.pass_time(100)
@@ -290,6 +306,17 @@ def test_messages_are_compressed_for_those_who_agreed(make: Make) -> None:
     short.send(frame(Op.TEXT, deflated(b"b" * 500), MASK, first=0xC0))
     assert echo(stage).came == [b"b" * 500]
     assert short.peer.recv()[0] == 0xC1
+
+
+def test_what_goes_to_many_is_compressed_once_for_all_of_them(make: Make) -> None:
+    stage = make(compress=True)
+    clients = [stage.client(DEFLATE) for _ in range(3)] + [stage.client()]
+    two = frame(Op.TEXT, b"one " * 100) + frame(Op.TEXT, b"two " * 100)
+    stage.app.deliveries.add(stage.server.live_slots(), two)
+    stage.ticks()
+    *short, plain = [client.peer.recv() for client in clients]
+    assert plain == two and len(short[0]) < 60 and short == short[:1] * 3
+    assert stage.app.compression is not None and len(stage.app.compression._kept) == 1
 
 
 def test_a_bomb_is_refused_before_it_is_inflated(make: Make) -> None:
