@@ -64,6 +64,7 @@ class Admin(WebApp):
                 reason.name.lower(): statistics.closed[reason] for reason in CloseReason
             },
             "ended": {str(code): count for code, count in sorted(counts.ended.items())},
+            "silent": self.push.silent,
             "refused": {str(status): count for status, count in sorted(counts.refused.items())},
             "channels": len(hub.channels),
             "published": hub.published,
@@ -110,6 +111,9 @@ FIGURES = {
     ),
     "ended": Figure(
         "c1m_push_ended_total", "WebSockets and streams that ended, by close code", "code"
+    ),
+    "silent": Figure(
+        "c1m_push_silent_total", "WebSockets that were dropped: nothing came behind a ping"
     ),
     "refused": Figure("c1m_push_refused_total", "Requests that were refused, by status", "status"),
     "channels": Figure("c1m_push_channels", "Channels that have subscribers, once for each form"),
