@@ -140,3 +140,14 @@ def test_where_others_hold_it_all_one_look_is_enough() -> None:
     assert len(made.asked) == count
     made.enforce(1 + LOOK_NS)
     assert len(made.asked) > count
+
+
+def test_many_who_are_owed_little_are_found_by_what_is_sent_to_them() -> None:
+    made = Made(total_max=40 * MB)
+    made.owed |= {5: 1, 6: 20 * MB, 7: 21 * MB}
+    slots = np.arange(5, 10, dtype=np.int32)
+    made.limits.sent(slots, MB - 1, lambda: 41 * MB)
+    assert not made.asked  # too little for a look
+    made.limits.sent(slots, 1, lambda: 41 * MB)
+    made.enforce(1)
+    assert made.out.killed == [7]

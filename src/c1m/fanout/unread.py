@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from c1m.bounds import OUTBOX_TOTAL_MAX
+from c1m.engine.contract import Slots
 from c1m.units import NS_PER_MS
 
+LOOK_BYTES = 1 << 20  # sent to many before it is asked how much is unsent in all
 LOOK_NS = 100 * NS_PER_MS  # how often those that are over the watermark are asked about
 NOT_OVER = 0
 
@@ -56,6 +58,7 @@ class Unread:
         self._blocked: dict[int, int] = {}  # slot -> since when it is over its soft limit (ns)
         self._leaving: set[int] = set()  # dropped, and closed behind what they are owed
         self._due_ns = 0
+        self._sent_bytes = 0  # since the total was asked for
         self._free_ns = 0  # until then nobody can be dropped for the total
 
     def __bool__(self) -> bool:
@@ -65,7 +68,21 @@ class Unread:
     def blocked(self, slots: Iterable[int]) -> None:
         """The output of these has passed the high watermark."""
         for slot in slots:
-            self._blocked.setdefault(slot, NOT_OVER)
+            if slot not in self._blocked:
+                self._blocked[slot] = NOT_OVER
+                self._free_ns = 0
+
+    def sent(self, slots: Slots, size: int, total: Callable[[], int]) -> None:
+        """So many bytes were sent to these; `total` asks how many are unsent in all.
+
+        If that is too much, those of them that are owed anything are looked after, too: many that
+        do not read may be owed too much together, and none of them so much that it is reported.
+        """
+        self._sent_bytes += size
+        if self._sent_bytes >= LOOK_BYTES:
+            self._sent_bytes = 0
+            if total() > self.total_max:
+                self.blocked(slot for slot in slots.tolist() if self._unsent(slot))
 
     def forget(self, slots: Iterable[int]) -> None:
         """The output of these has drained, or they have ended, or are others' slots now."""

@@ -72,6 +72,9 @@ class Output(Connections):
             first = np.concatenate(self._said_first) if self._said_first else NO_SLOTS
             for slots, pieces in self.deliveries.due(first):
                 self._put(slots, pieces, server)
+                self.unread.sent(
+                    slots, pieces.nbytes(), lambda: server.engine.statistics().outbox_bytes
+                )
             behind, self._said_behind = self._said_behind, []
             self._said_first.clear()
             for call in behind:

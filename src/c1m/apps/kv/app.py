@@ -137,8 +137,9 @@ class KeyValue(App):
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         self.store.now_ms = unix_time_ms()
-        unsent_bytes = server.engine.statistics().outbox_bytes
-        self.store.out.killed += self.limits.enforce(now_ns, unsent_bytes)
+        if self.limits:
+            unsent_bytes = server.engine.statistics().outbox_bytes
+            self.store.out.killed += self.limits.enforce(now_ns, unsent_bytes)
         self.idle.enforce(now_ns)
         if now_ns - self._sampled_ns >= NS_PER_S:
             self._sampled_ns = now_ns
@@ -183,8 +184,12 @@ class KeyValue(App):
         replies = out.take()
         said = [slot for slot, pieces in replies.items() if pieces]
         if out.deliveries:  # what they wait for comes first
-            for piece in out.deliveries.due(np.array([*said, *out.closing], np.int32)):
-                server.send(*piece)
+            first = np.array([*said, *out.closing], np.int32)
+            for those, data in out.deliveries.due(first):
+                server.send(those, data)
+                self.limits.sent(
+                    those, data.nbytes(), lambda: server.engine.statistics().outbox_bytes
+                )
         server.engine.send_each(said, [b"".join(replies[slot]) for slot in said])
         for change, slots in ((server.pause, intake.paused), (server.resume, intake.resumed)):
             if slots:
