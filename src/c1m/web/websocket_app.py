@@ -235,6 +235,7 @@ class _WebSockets(WebApp):
 
     def on_messages(self, batch: MessageBatch, server: Server) -> None:
         self._counts.messages += len(batch.slots)
+        self._server.came = batch.messages if batch.is_text.all() else None
         self._app.on_messages(batch, self._server)
 
     def on_gone(self, batch: GoneBatch, server: Server) -> None:

@@ -60,6 +60,7 @@ class WebSocketServer:
         self._channels = Channels(server.capacity)
         self._subscriptions_max = subscriptions_max
         self._statistics = WebSocketStatistics(not_read=web.unread.dropped)
+        self.came: Ragged | None = None  # what on_messages was given, if all of it is UTF-8
         self._held: list[Callable[[], object]] | None = None  # until the handshakes are answered
 
     # --- to connections -------------------------------------------------------------------------
@@ -71,7 +72,11 @@ class WebSocketServer:
         Raises UsageError, with nothing sent, for what is no UTF-8.
         """
         those = given_slots(slots, self.capacity)
-        self._send(Op.TEXT, those, _texts(messages, len(those)))
+        if messages is self.came:
+            pieces: bytes | Ragged = given_pieces(messages, len(those))
+        else:
+            pieces = _texts(messages, len(those))
+        self._send(Op.TEXT, those, pieces)
 
     def send_binary(self, slots: AnySlots, messages: Payload) -> None:
         """Send message i to slots[i] as a binary message, or the same one to all of them."""
