@@ -5,16 +5,18 @@ From the top down; each imports what is below it, and a test holds them to that:
     cli         commands: parse, call, print                 report      text, HTML, comparison
     loadgen     plans, opens, checks, measures               apps        echo
     serving     `c1m.serve`                                  aio         asyncio's event loop
+    web         HTTP, WebSocket, server-sent events          kv, push    what these servers hold
     server      ticks, an App's callbacks
     scenarios   what is said, and what replies are right     limits      what bounds a machine
     loop        the loop of server and loadgen               results     what a run is: the record
-    engine      one contract: uring, epoll                   protocols   framing, inbox, RESP
+    fanout      channels, messages on their way to many
+    engine      one contract: uring, epoll                   protocols   framing, RESP, HTTP, frames
     kernel      the only package that meets the kernel
     errors, bounds, clock, units, addresses, files, arguments: leaves
 
-Public names: App and its batches, Server, Push, ProtocolServer, EventLoop, new_event_loop, run,
-serve, load, Scenario, Conversation, Say, Message, CloseReason, Ragged, RecordInbox, RunRecord and
-the errors.
+Public names: App and its batches, Server, WebSocketApp and its batches, WebSocketServer, Push,
+ProtocolServer, EventLoop, new_event_loop, run, serve, load, Scenario, Conversation, Say, Message,
+CloseReason, Ragged, RecordInbox, RunRecord and the errors.
 """
 
 from __future__ import annotations
