@@ -17,11 +17,11 @@ AnyServer = Server | ProtocolServer
 def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatistics:
     """Serve an App, or any asyncio protocol, until SIGINT, SIGTERM or SIGHUP.
 
-    `app` is an App object, or a callable that makes asyncio protocols (a Protocol class does); they
-    run on a c1m.EventLoop of this server. `options` are those of Server. A second signal, unless it
-    is a SIGHUP, ends the process at once. Returns the final counters. Outside the main thread there
-    are no signals: use Server or ProtocolServer there, and its `stop`. Raises UsageError inside a
-    running event loop.
+    `app` is an App or WebSocketApp object, or a callable that makes asyncio protocols (a Protocol
+    class does); they run on a c1m.EventLoop of this server. `options` are those of Server. A second
+    signal, unless it is a SIGHUP, ends the process at once. Returns the final counters. Outside the
+    main thread there are no signals: use Server or ProtocolServer there, and its `stop`. Raises
+    UsageError inside a running event loop.
     """
     check_no_loop_is_running()
     server = server_of(app, listen, **options)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from e2e.cli_helpers import Server, free_ports
 from e2e.library_runs import WAIT_S, eventually, process
 from e2e.test_examples import EXAMPLES, free_port, interrupted
 
@@ -107,3 +109,20 @@ def test_prices(engine: str, tmp_path: Path, opened: Opened) -> None:
                 assert symbol in symbols
                 assert 0 < float(price) < 1000
                 seen.add(symbol)
+
+
+def test_a_class_by_its_name(engine: str, tmp_path: Path, opened: Opened) -> None:
+    """As `c1m serve chat:Chat` does; the final figures say what became of all."""
+    (tmp_path / "chat.py").write_text((EXAMPLES / "chat.py").read_text())
+    port = free_ports(1)
+    listen = [f"http://127.0.0.1:{port}"]
+    server = Server(
+        tmp_path, "--engine", engine, "--quiet", app="chat:Chat", listen=listen, cwd=tmp_path
+    )
+    ada = opened(f"ws://127.0.0.1:{port}/tea?name=Ada")
+    assert ada.recv(WAIT_S) == "Ada has come"
+    assert server.stop() == 0
+    with pytest.raises(ConnectionClosed, match="1001"):
+        ada.recv(WAIT_S)
+    figures = json.loads(server.figures_path.read_text())
+    assert (figures["opened"], sum(figures["closed"].values())) == (1, 1)

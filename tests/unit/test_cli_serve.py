@@ -12,7 +12,7 @@ from c1m.cli import serve
 from c1m.cli.commands import COMMANDS
 from c1m.limits import forecast
 from c1m.limits.limit import Situation
-from c1m.server.server import App
+from c1m.server.server import App, Makes
 
 
 def engine(room: int) -> Any:
@@ -33,6 +33,6 @@ def test_what_is_not_known_bounds_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_every_server_of_the_table_is_an_app_and_in_the_help() -> None:
     for name, entry in APPS.items():
-        assert isinstance(load_app(name), App)
+        assert isinstance(load_app(name), App | Makes)
         assert f"{name} ({entry.help})" in " ".join(str(serve.serve.help).split())
         assert name in COMMANDS["serve"]

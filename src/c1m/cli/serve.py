@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _HELP = f"""Serve APP until SIGINT, SIGTERM or SIGHUP. APP is: \
 {"; ".join(f"{name} ({entry.help})" for name, entry in APPS.items())}; or MODULE:NAME, \
-which is a c1m.App, or a class or a factory of asyncio protocols.
+which is a c1m.App or c1m.WebSocketApp, or a class or a factory of asyncio protocols.
 
 On a signal it stops accepting, sends its unsent output, closes every connection, prints the final
 figures and exits with status 0. A second signal ends it at once.
