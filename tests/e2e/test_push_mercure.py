@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -18,7 +20,7 @@ import pytest
 from websockets.sync.client import connect
 
 from c1m.apps.push.push import Push
-from conformance.obtaining import BUILD
+from conformance.obtaining import BUILD, CannotBeHad, site
 from e2e.library_runs import WAIT_S, ServerThread, eventually, serving
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -272,5 +274,41 @@ def test_event_source_of_npm(hub: Hub, package: str) -> None:
     done = subprocess.run(
         ["node", str(installed() / "with_eventsource.mjs"), package, json.dumps(said)],
         capture_output=True, text=True, timeout=WAIT_S,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "all right\n"), done.stderr
+
+
+PUBLISHES = r"""
+import sys
+import httpx, sseclient
+from mercure_publisher import MercureConfig, MercurePublisher
+
+hub = f"http://127.0.0.1:{sys.argv[1]}/.well-known/mercure"
+config = MercureConfig(hub, sys.argv[2], ["/books/{id}"])
+with httpx.stream("GET", hub, params={"topic": ["/books/{id}", "x"]}, timeout=30) as stream:
+    with MercurePublisher(config) as publisher:
+        id = publisher.publish(["/books/1", "/books/2"], "two\nlines", type="new", retry=500)
+        publisher.publish("/books/3", "private", private=True)
+        publisher.publish("/books/3", "last", id="urn:x:3")
+    events = sseclient.SSEClient(stream.iter_bytes()).events()
+    first, last = next(events), next(events)
+assert (first.id, first.event, first.data) == (id, "new", "two\nlines"), first
+assert int(first.retry) == 500
+assert (last.id, last.event, last.data) == ("urn:x:3", "message", "last")
+print("all right")
+"""
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(INSTALL_S + WAIT_S)
+def test_mercure_publisher_and_sseclient_of_pypi(hub: Hub) -> None:
+    try:
+        there = site(sys.executable, ["mercure-publisher", "sseclient-py", "httpx"], "site-mercure")
+    except CannotBeHad as error:
+        pytest.skip(str(error))
+    done = subprocess.run(
+        [sys.executable, "-c", PUBLISHES, str(hub.port), SECRET.decode()],
+        capture_output=True, text=True, timeout=WAIT_S,
+        env={**os.environ, "PYTHONPATH": str(there)},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "all right\n"), done.stderr

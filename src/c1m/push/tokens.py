@@ -293,7 +293,7 @@ def _public_key(text: bytes) -> dict[str, Any]:
         key = load_pem_public_key(text)
     except Exception as error:
         raise UsageError(
-            f"That is no public key in PEM: {str(error)[:100]}.",
+            f"That is no public key in PEM: {str(error)[:100].rstrip('.?')}.",
             "Make one of the private key: openssl pkey -in PRIVATE -pubout",
         ) from None
     if isinstance(key, rsa.RSAPublicKey):
