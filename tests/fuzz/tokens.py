@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from c1m.protocols.http.requests import Head
-from c1m.push.tokens import Access, Keys, Refused, token_of
+from c1m.push.tokens import DETAIL_TYPE, Access, Keys, Refused, token_of
 
 SECRET = b"0123456789abcdef0123456789abcdef0123456789abcdef"
 NOW = 1_800_000_000
@@ -26,7 +26,24 @@ ACCESSES = (
     Access(keys=Keys(SECRET)),
     Access(keys=Keys(SECRET, PUBLIC), anonymous=True, publish_token="a publish token, long"),
 )
-NAMES = ("sub", "exp", "nbf", "iat", "aud", "channels", "publish", "mercure", "subscribe", "x")
+NAMES = (
+    "sub",
+    "exp",
+    "nbf",
+    "iat",
+    "aud",
+    "channels",
+    "publish",
+    "mercure",
+    "subscribe",
+    "x",
+    "authorization_details",
+    "type",
+    "actions",
+    "topics",
+    "match",
+    "match_type",
+)
 TEXTS = (
     "",
     "*",
@@ -80,6 +97,11 @@ def _claims(random: Random) -> Any:
     claims = {name: _value(random, 1) for name in random.sample(NAMES, random.randrange(5))}
     if random.random() < 0.5:
         claims["channels"] = random.choices(TEXTS, k=random.randrange(4))
+    if random.random() < 0.3:
+        topics = [{"match": random.choice(TEXTS)} for _ in range(random.randrange(3))]
+        claims["authorization_details"] = [
+            {"type": DETAIL_TYPE, "actions": ["subscribe", "x"], "topics": topics}
+        ]
     if random.random() < 0.5:
         claims["mercure"] = {"publish": random.choices(TEXTS, k=random.randrange(4))}
     return claims

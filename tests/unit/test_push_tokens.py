@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from c1m.errors import UsageError
 from c1m.protocols.http.requests import Head
 from c1m.push.holders import Holders
-from c1m.push.tokens import NOTHING, Access, Keys, Refused, Rights, token_of
+from c1m.push.tokens import DETAIL_TYPE, NOTHING, Access, Keys, Refused, Rights, token_of
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NOW = 1_800_000_000
@@ -52,6 +52,22 @@ def test_mercures_claims_count_as_topics_and_templates() -> None:
     assert rights.may_publish("anything")
 
 
+def detail(actions: Any, topics: Any, type: str = DETAIL_TYPE) -> dict[str, Any]:
+    return {"type": type, "actions": actions, "topics": topics}
+
+
+def test_mercures_later_claims_count_as_names() -> None:
+    details = [
+        detail(["subscribe"], [{"match": "/u/*"}, {"match": "/b/{id}", "match_type": "exact"}]),
+        detail(["publish", "fly"], [{"match": "*", "match_type": "urlpattern"}]),
+        detail(["publish"], "whatever", "https://example.com/of-others"),
+    ]
+    rights = access().rights(signed(authorization_details=details), NOW)
+    assert rights.may_subscribe("/u/*") and rights.may_subscribe("/b/{id}")
+    assert not rights.may_subscribe("/u/1") and not rights.may_subscribe("/b/1")
+    assert rights.may_publish("anything")
+
+
 def test_nobody_may_nothing_with_keys_but_what_anonymous_allows() -> None:
     nobody = access().rights("", NOW)
     assert not nobody.may_subscribe("news") and not nobody.may_publish("news")
@@ -86,6 +102,18 @@ def test_without_keys_everybody_may_everything_and_a_publish_token_closes_that()
         ({"mercure": []}, "mercure is no object"),
         ({"mercure": {"publish": [1]}}, "mercure.publish has what is no name"),
         ({"sub": 5}, "sub is no text"),
+        ({"authorization_details": {}}, "authorization_details is no list"),
+        ({"authorization_details": [detail("publish", [])]}, "actions is no list"),
+        ({"authorization_details": [detail(["publish"], ["a"])]}, "topics is no list"),
+        ({"authorization_details": [detail(["publish"], [{}])]}, "match has what is no name"),
+        (
+            {
+                "authorization_details": [
+                    detail(["publish"], [{"match": "/:id", "match_type": "urlpattern"}])
+                ]
+            },
+            "match_type that is not there",
+        ),
     ],
 )
 def test_claims_that_do_not_count_are_refused_with_a_reason(claims: Any, said: str) -> None:
@@ -157,6 +185,8 @@ def test_where_a_token_is_found() -> None:
     cookie = head("/c", ("Cookie", "x=1; mercureAuthorization=abc; y=2"))
     assert token_of(cookie) == ""
     assert token_of(cookie, lambda head: True) == "abc"
+    later = head("/c", ("Cookie", "__Secure-mercure_access_token=abc"))
+    assert token_of(later, lambda head: True) == "abc"
 
 
 def test_holders_keep_grants_and_ends_without_an_object_each() -> None:

@@ -159,7 +159,8 @@ class Hub:
             return NO_SLOTS
         slots = arrays[0] if len(arrays) == 1 else np.unique(np.concatenate(arrays))
         # Those of other forms may subscribe to what they hear: they were asked when they did.
-        if self.holders is not None and (form == MERCURE or made.seen_by == NAMED):
+        is_asked = made.seen_by == NAMED or (form == MERCURE and made.seen_by == SUBSCRIBERS)
+        if self.holders is not None and is_asked:
             slots = slots[self.holders.who(slots, lambda grant: grant.may_see(made))]
         return slots
 

@@ -1,8 +1,8 @@
 """Who may: signed tokens (JWT, RFC 7519), what they allow, and until when. Pure.
 
 Signatures are PyJWT's matter. Claims that are read: `sub`, `exp`, `nbf`; `channels` and `publish`,
-lists of names, `prefix*` or `*`; and Mercure's `mercure`, with `subscribe` and `publish`, lists of
-topics, templates or `*`.
+lists of names, `prefix*` or `*`; and Mercure's: `mercure`, with `subscribe` and `publish`, lists of
+topics, templates or `*`, and the `authorization_details` of its later draft.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ SELECTORS_MAX = 200  # of a token
 HEADS_MAX = 1000  # of which the algorithm is remembered, when something was signed with it
 CACHE_BYTES = 16 << 20
 EARLY_S = 10  # by which a clock of who signs may be ahead of ours
-COOKIE = "mercureAuthorization"
+COOKIES = ("mercureAuthorization", "__Secure-mercure_access_token")
+DETAIL_TYPE = "https://mercure.rocks/authorization-detail"
 END = 1 << 32  # what a column of expiries holds; later than that is never
 
 
@@ -173,11 +174,16 @@ class Access:
         mercure = claims.get("mercure", {})
         if not isinstance(mercure, dict):
             raise Refused("The token's mercure is no object.")
+        details = _details(claims)
         named = Selectors(
-            _texts(claims, "channels"), _texts(mercure, "subscribe", "mercure.subscribe")
+            _texts(claims, "channels"),
+            _texts(mercure, "subscribe", "mercure.subscribe"),
+            details["subscribe"],
         )
         publish = Selectors(
-            _texts(claims, "publish"), _texts(mercure, "publish", "mercure.publish")
+            _texts(claims, "publish"),
+            _texts(mercure, "publish", "mercure.publish"),
+            details["publish"],
         )
         subscribe = _EVERYTHING if self.nobody.grant.subscribe.is_all else named
         key = subscribe.keys, publish.keys, named.keys
@@ -221,13 +227,15 @@ def token_of(head: Head, may_use_cookie: Callable[[Head], bool] = lambda head: F
         if values:
             return values[0]
     cookies = head.get(b"cookie")
-    if cookies is not None and COOKIE.encode() in cookies and may_use_cookie(head):
-        try:
-            found = SimpleCookie(cookies.decode("latin-1")).get(COOKIE)
-        except CookieError:
-            return ""
-        return found.value if found is not None else ""
-    return ""
+    if cookies is None or not any(name.encode() in cookies for name in COOKIES):
+        return ""
+    if not may_use_cookie(head):
+        return ""
+    try:
+        found = SimpleCookie(cookies.decode("latin-1"))
+    except CookieError:
+        return ""
+    return next((found[name].value for name in COOKIES if name in found), "")
 
 
 def _claims(payload: bytes) -> dict[str, Any]:
@@ -257,6 +265,32 @@ def _texts(claims: dict[str, Any], name: str, shown: str = "") -> list[str]:
     if not all(_is_text(value) and 0 < len(value) <= LENGTH_MAX for value in values):
         raise Refused(f"The token's {shown or name} has what is no name.")
     return values
+
+
+def _details(claims: dict[str, Any]) -> dict[str, list[str]]:
+    """By action the names that `authorization_details` allow it for (draft-dunglas-mercure-08).
+
+    What is not understood of those that are Mercure's refuses the token: half of it might say more
+    than all of it.
+    """
+    found: dict[str, list[str]] = {"subscribe": [], "publish": []}
+    details = claims.get("authorization_details", [])
+    if not isinstance(details, list) or not all(isinstance(each, dict) for each in details):
+        raise Refused("The token's authorization_details is no list of objects.")
+    for detail in details:
+        if detail.get("type") != DETAIL_TYPE:
+            continue
+        topics, actions = detail.get("topics"), _texts(detail, "actions")
+        if not isinstance(topics, list) or not all(isinstance(topic, dict) for topic in topics):
+            raise Refused("The token's topics is no list of objects.")
+        for topic in topics:
+            if topic.get("match_type", "exact") != "exact" and topic.get("match") != ALL:
+                raise Refused("The token has a match_type that is not there: exact is.")
+            for action in found.keys() & set(actions):
+                found[action] += _texts({"match": [topic.get("match")]}, "match")
+    if any(len(names) > SELECTORS_MAX for names in found.values()):
+        raise Refused(f"The token has more than {SELECTORS_MAX} topics.")
+    return found
 
 
 def _is_text(value: Any) -> bool:

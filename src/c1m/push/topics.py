@@ -57,18 +57,31 @@ def key_of(text: str, is_template: bool) -> bytes:
     return bytes([kind]) + text.encode()
 
 
+def name_key(text: str) -> bytes:
+    """The same of a name, in which nothing but `*` alone means anything."""
+    return key_of(text, False) if text == ALL else bytes([_NAME]) + text.encode()
+
+
 class Selectors:
     """Some selectors as one: `covers(name)`. They are a token's, and it may have many.
 
     In `texts` a name covers itself, `*` everything and `prefix*` what begins so; in `templates`,
-    which are Mercure's, `*` is everything and all else a name or a template.
+    which are Mercure's, `*` is everything and all else a name or a template; in `names`, of its
+    later draft, `*` is everything and all else a name.
     """
 
     __slots__ = ("_names", "_starts", "_templates", "is_all", "keys")
 
-    def __init__(self, texts: Iterable[str] = (), templates: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        texts: Iterable[str] = (),
+        templates: Iterable[str] = (),
+        names: Iterable[str] = (),
+    ) -> None:
         keys = [key_of(text, False) for text in texts]
-        self._take([*keys, *(key_of(text, True) for text in templates)])
+        keys += [key_of(text, True) for text in templates]
+        keys += [name_key(text) for text in names]
+        self._take(keys)
 
     @classmethod
     def of(cls, keys: Iterable[bytes]) -> Selectors:
