@@ -21,6 +21,7 @@ from websockets.sync.client import connect
 
 from c1m.apps.push.push import Push
 from conformance.obtaining import BUILD, CannotBeHad, site
+from e2e.devtools import Browser
 from e2e.library_runs import WAIT_S, ServerThread, eventually, serving
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -245,6 +246,28 @@ def test_the_page_tells_of_the_hub(tmp_path: Path) -> None:
 
 
 # --- clients of others ------------------------------------------------------------------------
+
+LISTEN = """
+(() => {
+  window.heard = [];
+  document.cookie = "mercureAuthorization=%s";
+  const url = new URL("/.well-known/mercure", location.href);
+  url.searchParams.append("topic", "/u/{id}");
+  window.source = new EventSource(url, { withCredentials: true });
+  source.onmessage = (event) => heard.push([event.lastEventId, event.data]);
+})()
+"""
+
+
+def test_a_browser_with_its_cookie(tmp_path: Path, browser: Browser) -> None:
+    """EventSource has no other way to say a token."""
+    for hub in started(tmp_path, page=True):
+        with browser.open(f"http://127.0.0.1:{hub.port}/") as page:
+            page.value(LISTEN % mercure(["/u/{id}"]))
+            page.wait_for("source.readyState === EventSource.OPEN")
+            first = hub.publish("/u/1", "private", PRIVATE)
+            page.wait_for("heard.length === 1")
+            assert page.value("heard") == [[first, "private"]]
 
 
 @cache
