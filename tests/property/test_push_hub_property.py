@@ -106,11 +106,14 @@ class HubAgainstReference(RuleBasedStateMachine):
     def unsubscribe(self, data: st.DataObject, channels: list[str]) -> None:
         slot = data.draw(st.sampled_from([s for s, c in self.clients.items() if c.form == JSON]))
         client = self.clients[slot]
+        coming = {name for replay in self.hub._replays.get(slot, ()) for name in replay.after}
         for channel in channels:
             client.heard.discard(channel)
-            for due in client.due[channel]:  # what is on its way comes
-                due.may_be_left_out |= due.is_missed
-            client.due[channel].append(Due(0))
+            dues = client.due[channel]
+            before = max((i for i, due in enumerate(dues) if not due.number), default=-1)
+            for i, due in enumerate(dues):  # what is on its way comes, not what is only kept for it
+                due.may_be_left_out |= due.is_missed or (channel in coming and i > before)
+            dues.append(Due(0))
         self.hub.unsubscribe(slot, channels, JSON)
 
     @precondition(lambda self: self.clients)
