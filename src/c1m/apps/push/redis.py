@@ -10,6 +10,7 @@ from c1m.kv.commands import TABLE, Command
 from c1m.kv.errors import CommandError
 from c1m.push.history import NAMED, Publication
 from c1m.push.hub import Hub
+from c1m.push.statistics import is_reserved
 from c1m.server.server import Server
 
 _GROUPS = {"command_info", "connection", "connection_client", "pubsub", "transactions"}
@@ -77,4 +78,5 @@ class RedisSide(KeyValue):
 
     def names(self) -> Iterable[bytes]:
         """The channels that are heard by the web."""
-        return {name[1:] for name in self._hub().channels.names()}
+        names = {name[1:] for name in self._hub().channels.names()}
+        return (name for name in names if not is_reserved(name.decode()))
