@@ -31,6 +31,7 @@ from c1m.results.snapshot import Snapshot
 
 DEAD_S = 0.2  # how long a process that has closed its socket may take to end
 CLOSE_S = 3.0  # how long the last picture may take
+LIVE_CLOSE_S = 6.0  # and the last news of a page that is read slowly, or on a busy machine
 LAST_S = 1.0  # of these: how long to wait until there is room for the last snapshot
 # -P: import nothing from the working directory.
 _COMMAND = (sys.executable, "-P", "-m", "c1m.cli.live.viewer")
@@ -159,7 +160,7 @@ class Observer:
         """Leave the last picture, or line, on the terminal; waits for it, but not for long."""
         if self._process is not None:
             self._wait_and_send()
-            status, why = self._end_process(CLOSE_S)
+            status, why = self._end_process(LIVE_CLOSE_S if "live" in self.urls else CLOSE_S)
             if status:
                 ending = _ending(status, why)
                 say(f"c1m: what showed the run ended badly ({ending}).", sys.stderr)

@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 
 from c1m.cli.live.prometheus import parse_address
-from c1m.engine.contract import Slots
 from c1m.errors import UsageError
 from c1m.protocols import sse
 from c1m.protocols.http.requests import Request
 from c1m.protocols.http.responses import Response, text
-from c1m.protocols.websocket.frames import Close
 from c1m.server.server import Server
 from c1m.units import NS_PER_S
 from c1m.web.app import STREAM, WebApp
@@ -27,8 +25,8 @@ from c1m.web.pages import page
 
 CONNECTIONS_MAX = 256
 ROWS_MAX = 1024  # of the past; beyond it every other one goes
-DRAIN_NS = NS_PER_S  # for the last news when the run has ended
-JOIN_S = 2.0
+DRAIN_NS = 4 * NS_PER_S  # at most, for the last news when the run has ended
+JOIN_S = 5.0
 _FIELDS = ("elapsed_s", "open", "right_per_s", "rate_asked_per_s")
 _PERCENTILES = ("p50", "p99", "max")  # of the last second
 
@@ -56,7 +54,8 @@ class LiveApp(WebApp):
     """Serves the page at / and events at /events.
 
     `news` are dicts: snapshots as they come, at the end one with the key "verdict". They are put
-    there by another thread, which then wakes the server.
+    there by another thread, which then wakes the server. A browser that does not read is dropped,
+    as by every WebApp; if it comes again it gets the whole past.
     """
 
     def __init__(self) -> None:
@@ -75,13 +74,9 @@ class LiveApp(WebApp):
         if request.head.path == "/events":
             self.stream(slot, server, _event("past", self._past.rows))
             for event in self._latest.values():
-                server.send(slot, event)
+                self.say(slot, event, server)
             return None
         return text(404, "The page is at /.")
-
-    def on_blocked(self, slots: Slots, server: Server) -> None:
-        """A browser that does not read is let go; if it comes again, it gets the whole past."""
-        self.close(slots, Close.POLICY, server)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         """Send what is new."""
@@ -92,7 +87,7 @@ class LiveApp(WebApp):
             if name == "now":
                 self._past.add(news)
             event = self._latest[name] = _event(name, news)
-            server.send(np.flatnonzero(self.kinds == STREAM).astype(np.int32), event)
+            self.say(np.flatnonzero(self.kinds == STREAM).astype(np.int32), event, server)
         return due_ns
 
 
