@@ -34,7 +34,6 @@ from typing import Any
 from c1m.units import format_count, parse_count
 
 ROOT = Path(__file__).resolve().parents[1]
-SCENARIO = ROOT / "examples" / "load_websocket.py"
 ASYNCIO_MOST = 15_000  # below 20,000 descriptors
 SERVERS = ("websockets", "uvicorn")
 
@@ -174,10 +173,10 @@ def measured(server: str, loop: str, engine: str, count: int, rate: str) -> dict
             record_path = directory / "run.json"
             load = subprocess.run(
                 [
-                    sys.executable, "-m", "c1m", "load", f"tcp://127.0.0.1:{port}",
-                    "--connections", str(count), "--hold", "2s", "--timeout", "300s",
-                    "--connect-rate", rate,
-                    "--scenario", f"{SCENARIO}:WebSocket", "--quiet", "--json", str(record_path),
+                    sys.executable, "-m", "c1m", "load", f"ws://127.0.0.1:{port}",
+                    "--stage", f"ramp {count}", "--stage", "hold for 2s", "--stage", "stampede",
+                    "--timeout", "300s", "--connect-rate", rate, "--quiet",
+                    "--json", str(record_path),
                 ],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip

@@ -164,15 +164,15 @@ def test_hypercorn(here: Path) -> None:
 
 
 def test_the_load_scenario_over_websocket(here: Path) -> None:
-    """examples/load_websocket.py, as bench/websockets_held.py uses it."""
+    """examples/load_websocket.py; uvicorn sends what JSON it is sent back."""
     port = free_port()
     command = ("-m", "uvicorn", "app:app", "--loop", "c1m:new_event_loop", "--port", port,
                "--ws", "websockets-sansio", "--ws-ping-interval", 0, "--backlog", 2048)  # fmt: skip
     scenario = Path(__file__).parents[2] / "examples" / "load_websocket.py"
     with started(here, port, *command):
         status, record, _ = load(
-            here, f"tcp://127.0.0.1:{port}", "--connections", 500, "--scenario",
-            f"{scenario}:WebSocket",
+            here, f"ws://127.0.0.1:{port}", "--stage", "ramp 500", "--stage", "stampede",
+            "--scenario", f"{scenario}:Visitor",
         )  # fmt: skip
     assert status == 0
     assert_complete(record, 500)
