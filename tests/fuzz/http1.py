@@ -43,6 +43,7 @@ UPGRADE = (
     b"\r\nConnection: Upgrade", b"\r\nSec-WebSocket-Version: 13", b"\r\nSec-WebSocket-Key: ",
     b"AAAAAAAAAAAAAAAAAAAAAA==", b"\r\nOrigin: http://a", b"\r\n\r\n",
 )  # fmt: skip
+PLAIN_LINE = re.compile(rb"GET /\S* HTTP/1\.1\r\n")
 PLAIN_KEY = re.compile(rb"\nSec-WebSocket-Key: [A-Za-z0-9+/]{22}==\r\n", re.IGNORECASE)
 
 
@@ -186,7 +187,8 @@ def _check_upgrade(upgrades: Upgrades, piece: bytes) -> None:
         request = None
     rest = reader.rest()
     if found is None:
-        assert request is None or rest or not PLAIN_KEY.search(piece)
+        is_plain = PLAIN_LINE.match(piece) and PLAIN_KEY.search(piece)
+        assert request is None or rest or not is_plain
         return
     assert request is not None and not rest and not request.body
     head, key = found
