@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from c1m.addresses import AF_INET, Endpoint
 from c1m.engine.uring.engine import UringEngine
+from c1m.engine.uring.rings import Tuning
 from c1m.protocols.websocket.frames import FrameReader, Message, Op, frame
 from c1m.server.server import Server
 from c1m.testing.fake_kernel import FakeKernel
@@ -13,6 +14,7 @@ from c1m.testing.fake_network import Socket
 from c1m.units import NS_PER_S
 from c1m.web.app import WebApp
 
+SMALL = Tuning(capacity=512, files_per_ring=128)
 ENDPOINT = Endpoint(AF_INET, "127.0.0.1", 8001)
 MASK = b"\x9a\x00\xff\x31"
 
@@ -20,10 +22,10 @@ MASK = b"\x9a\x00\xff\x31"
 class Stage:
     """A server, which does something only when a test says so."""
 
-    def __init__(self, app: WebApp) -> None:
-        self.kernel = FakeKernel()
+    def __init__(self, app: WebApp, kernel: FakeKernel | None = None) -> None:
+        self.kernel = kernel or FakeKernel()
         self.app = app
-        engine = UringEngine(kernel=self.kernel, clock=self.kernel.clock)
+        engine = UringEngine(kernel=self.kernel, clock=self.kernel.clock, tuning=SMALL)
         self.server = Server(app, "tcp://127.0.0.1:8001", engine=engine, clock=self.kernel.clock)
         app.on_start(self.server)
 

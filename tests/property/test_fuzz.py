@@ -8,6 +8,7 @@ import fuzz.http1
 import fuzz.mercure
 import fuzz.push_json
 import fuzz.resp
+import fuzz.sockets
 import fuzz.tokens
 import fuzz.web
 import fuzz.websocket
@@ -39,3 +40,7 @@ def test_streams_of_websockets() -> None:
 
 def test_what_clients_of_the_push_server_say() -> None:
     assert sum(fuzz.push_json.run(Random(seed)) for seed in range(1000)) > 0
+
+
+def test_random_websockets() -> None:
+    assert sum(fuzz.sockets.run(Random(seed)) for seed in range(12)) > 0
