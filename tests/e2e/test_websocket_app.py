@@ -78,6 +78,32 @@ def test_a_stop_says_1001_to_all_and_all_is_accounted_for(engine: str) -> None:
     assert statistics.opened == 50
 
 
+class Farewell(Room):
+    """Says good-bye to all, and to each."""
+
+    def on_stop(self, server: c1m.WebSocketServer) -> None:
+        server.publish("room", "we close")
+        slots = server.live_slots()
+        server.send_text(slots, [f"good-bye {slot}" for slot in slots.tolist()])
+
+
+def test_what_is_said_at_the_stop_comes_before_1001(engine: str) -> None:
+    with serving(Farewell(), engine=engine) as run, clients(run, 20) as sockets:
+        sockets[0].send("x")
+        for ws in sockets:
+            assert ws.recv(WAIT_S) == "x"
+        assert sockets[0].recv(WAIT_S) == "said x"
+        run.server.app.deliveries.slice = 1
+        run.server.stop()
+        told = set()
+        for ws in sockets:
+            assert ws.recv(WAIT_S) == "we close"
+            told.add(ws.recv(WAIT_S))
+            with pytest.raises(ConnectionClosed, match="1001"):
+                ws.recv(WAIT_S)
+        assert len(told) == 20
+
+
 class Door(c1m.WebSocketApp):
     """Decides by arrays and one by one, greets, and chooses a subprotocol."""
 
@@ -207,6 +233,19 @@ def test_channels_by_name(engine: str) -> None:
         assert run.server.app._server.statistics.not_subscribed == 1
         ws.send("x")
         assert ws.recv(WAIT_S) == "done"
+
+
+def test_subscriptions_have_a_bound(engine: str) -> None:
+    app = Asked()
+    app.subscriptions_max = 2
+    with serving(app, engine=engine) as run, clients(run, 1) as (ws,):
+        assert app.ask(ws, lambda slot, server: server.subscribe(slot, "a")) == 1
+        assert app.ask(ws, lambda slot, server: server.subscribe(slot, "b")) == 1
+        assert app.ask(ws, lambda slot, server: server.subscribe(slot, "c")) == 0
+        assert app.ask(ws, lambda slot, server: server.channels_of(slot)) == ["a", "b"]
+        app.ask(ws, lambda slot, server: server.unsubscribe(slot, "a"))
+        assert app.ask(ws, lambda slot, server: server.subscribe(slot, "c")) == 1
+        assert run.server.app._server.statistics.not_subscribed == 1
 
 
 def test_who_has_gone_is_no_error(engine: str) -> None:
