@@ -31,17 +31,22 @@ class Holders:
 
     def enter(self, slots: Slots, rights: Rights) -> None:
         """These, int32[n], each once and new, have these rights."""
-        grant = rights.grant
+        self.enter_all(slots, rights.grant, np.full(len(slots), rights.expires, np.uint32))
+
+    def enter_all(self, slots: Slots, grant: Grant, expires: npt.NDArray[np.uint32]) -> None:
+        """The same, each until its own time: uint32[n], Unix seconds, 0 for ever."""
         number = self._numbers.get(id(grant))
         if number is None:
             number = self._number(grant)
         if number:
             self._counts[number] += len(slots)
             self._grant_of[slots] = number
-        if rights.expires:
-            self._expires[slots] = rights.expires
+        ends = expires[expires != 0]
+        if len(ends):
+            self._expires[slots] = expires
             self._top = max(self._top, int(slots.max()) + 1)
-            self._look_s = min(self._look_s or rights.expires, rights.expires)
+            first = int(ends.min())
+            self._look_s = min(self._look_s or first, first)
 
     def of(self, slot: int) -> Grant:
         """What this one may."""

@@ -7,7 +7,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,15 @@ TOKEN_EXPIRED = 3000  # a close code: Unauthorized, in IANA's registry
 RETRY_AFTER = ("Retry-After", "1")
 
 Route = Callable[[int, Request, Server], Response | None]
+
+
+class Alike(NamedTuple):
+    """Clients of one tick that want and may the same, and until when each: 0 for ever."""
+
+    grant: Grant
+    wanted: Subscription
+    rows: list[int]
+    expires: list[int]
 
 
 class PushApp(WebApp):
@@ -137,19 +146,27 @@ class PushApp(WebApp):
         rows_by_head: dict[int, list[int]] = defaultdict(list)
         for row, head in enumerate(batch.heads):
             rows_by_head[id(head)].append(row)
+        # Those who want and may the same are subscribed together, whatever else their heads say.
+        alike: dict[tuple[object, ...], Alike] = {}
         for rows in rows_by_head.values():
-            head = batch.heads[rows[0]]
-            slots = [batch.slots[row] for row in rows]
             try:
-                rights, wanted = self._wanted(head, "/connect")
+                rights, wanted = self._wanted(batch.heads[rows[0]], "/connect")
             except Mistake as mistake:
-                for slot in slots:
-                    self.refuse(slot, self.response_to(mistake), server)
+                for row in rows:
+                    self.refuse(batch.slots[row], self.response_to(mistake), server)
                 continue
+            key = wanted.form, rights.grant, *wanted.channels, "", *wanted.ids
+            group = alike.get(key)
+            if group is None:
+                group = alike[key] = Alike(rights.grant, wanted, [], [])
+            group.rows.extend(rows)
+            group.expires.extend([rights.expires] * len(rows))
+        for grant, wanted, rows, expires in alike.values():
+            slots = [batch.slots[row] for row in rows]
             self.accept(slots, [batch.keys[row] for row in rows], server)
             those = np.array(slots, np.int32)
             self._says_json[those] = wanted.form == JSON
-            self.holders.enter(those, rights)
+            self.holders.enter_all(those, grant, np.array(expires, np.uint32))
             self.hub.join(those, wanted.channels, wanted.form, wanted.ids)
 
     def _wanted(self, head: Head, path: str) -> tuple[Rights, Subscription]:
