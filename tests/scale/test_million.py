@@ -32,20 +32,26 @@ def lacking() -> str | None:
     return None
 
 
-@pytest.mark.scale
-@pytest.mark.timeout(900)
-def test_a_million_connections(tmp_path: Path) -> None:
+def demo(directory: Path, *arguments: str, patience_s: int) -> str:
+    """What the demo of a million says; skips where a million does not fit."""
     reason = lacking()
     if reason is not None:
         pytest.skip(reason)
-    demo = start("demo", "--connections", "1M", "--hold", "1s", "--out", "out", cwd=tmp_path)
+    running = start("demo", "--connections", "1M", *arguments, "--out", "out", cwd=directory)
     try:
-        said, errors = demo.communicate(timeout=850)
+        said, errors = running.communicate(timeout=patience_s)
     finally:
-        if demo.poll() is None:
-            demo.terminate()  # the client ends its run and stops the server
-            demo.communicate()
-    assert (demo.returncode, errors) == (0, ""), said[-3000:]
+        if running.poll() is None:
+            running.terminate()  # the client ends its run and stops the server
+            running.communicate()
+    assert (running.returncode, errors) == (0, ""), said[-3000:]
+    return said
+
+
+@pytest.mark.scale
+@pytest.mark.timeout(900)
+def test_a_million_connections(tmp_path: Path) -> None:
+    said = demo(tmp_path, "--hold", "1s", patience_s=850)
     record = RunRecord.read(tmp_path / "out" / "run.json")
     assert broken_laws(record) == []
     assert_complete(record, MILLION)
@@ -58,3 +64,20 @@ def test_a_million_connections(tmp_path: Path) -> None:
     per_connection = record.memory.server_user_bytes_per_connection
     assert per_connection is not None and per_connection <= USER_BYTES_PER_CONNECTION
     assert (tmp_path / "out" / "report.html").stat().st_size > 100_000
+
+
+@pytest.mark.scale
+@pytest.mark.timeout(1800)
+def test_a_million_subscribers(tmp_path: Path) -> None:
+    """Each of them hears each of ten messages by WebSocket, once and byte for byte."""
+    said = demo(tmp_path, "--push", patience_s=1750)
+    record = RunRecord.read(tmp_path / "out" / "run.json")
+    assert broken_laws(record) == [] and record.verdict.shortfalls == []
+    fan_out = record.fan_out
+    assert fan_out is not None
+    assert (fan_out.published, fan_out.expected, fan_out.received) == (10, *[10 * MILLION] * 2)
+    assert (fan_out.doubled, fan_out.garbled, record.connections.lost) == (0, 0, 0)
+    figures = json.loads((tmp_path / "out" / "server.json").read_text())
+    assert (figures["peak"], figures["live"], figures["threads"]) == (MILLION + 1, 0, 1)
+    idle = re.search(r"with 1,000,000 idle subscribers: .* than without, ([0-9.]+) B each", said)
+    assert idle is not None and float(idle[1]) <= USER_BYTES_PER_CONNECTION
