@@ -195,8 +195,8 @@ class Sockets(Connections):
             who = np.array([slot for slot, _ in pongs], np.int32)
             self.say(who, Ragged.of([pong for _, pong in pongs]), server)
         self._say_messages(came, server)
-        for slot, payload in ends:
-            self._closed_by_peer(slot, closing(payload)[0], server)
+        if ends:
+            self._closed_by_peer(ends, server)
         for slot, why in broken:
             self._fail(slot, why, server)
 
@@ -236,14 +236,18 @@ class Sockets(Connections):
 
     # --- ends -----------------------------------------------------------------------------------
 
-    def _closed_by_peer(self, slot: int, code: int, server: Server) -> None:
-        """Its close frame came: it is answered, if it is no answer, and the connection ends."""
-        one = np.array([slot], np.int32)
-        if self.kinds[slot] == WEBSOCKET:
-            self.say(one, close_frame(code), server)
-            self.kinds[slot] = CLOSING
-            self.on_gone(GoneBatch(one, np.array([code], np.int32)), server)
-        self.do_behind(one, lambda: self._end(one, server))
+    def _closed_by_peer(self, ends: list[tuple[int, bytes]], server: Server) -> None:
+        """Their close frames came, with these payloads: each is answered, if it is no answer, and
+        the connection ends."""
+        slots = np.array([slot for slot, _ in ends], np.int32)
+        is_first = self.kinds.take(slots) == WEBSOCKET
+        if is_first.any():
+            codes = np.array([closing(payload)[0] for _, payload in ends], np.int32)[is_first]
+            first = slots[is_first]
+            self.say(first, [close_frame(code) for code in codes.tolist()], server)
+            self.kinds[first] = CLOSING
+            self.on_gone(GoneBatch(first, codes), server)
+        self.do_behind(slots, lambda: self._end(slots, server))
 
     def _fail(self, slot: int, why: Broken, server: Server) -> None:
         """It broke the protocol: the close frame says so, and the connection ends.
