@@ -15,8 +15,9 @@ test: setup programs lint
 	.venv/bin/python -m pytest
 
 # CPython's tests of asyncio, uvloop's, and those of packages, on c1m's event loop; for the key-value
-# server a million random commands beside redis-server, Redis's own tests and redis-py's: an hour and
-# more. `make conformance PYTHON=python3.13 SUITES=cpython` runs one suite on another interpreter.
+# server a million random commands beside redis-server, Redis's own tests and redis-py's; for WebSockets
+# the Autobahn test suite: an hour and more. `make conformance PYTHON=python3.13 SUITES=cpython` runs one
+# suite on another interpreter.
 CONFORMANCE = .venv/bin/python -m tests.conformance
 conformance: setup
 	$(CONFORMANCE) $(or $(SUITES),cpython uvloop) $(if $(PYTHON),--python $(PYTHON)) $(ARGS)
@@ -25,6 +26,7 @@ conformance: setup
 	$(if $(SUITES),,$(CONFORMANCE) redis-tcl)
 	$(if $(SUITES),,$(CONFORMANCE) redis-py)
 	$(if $(SUITES),,$(CONFORMANCE) kv-crash)
+	$(if $(SUITES),,$(CONFORMANCE) autobahn)
 
 programs:
 	@./setup.sh programs
