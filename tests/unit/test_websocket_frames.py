@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from c1m.engine.ragged import Ragged
+from c1m.protocols.websocket.batch import are_closes
 from c1m.protocols.websocket.frames import (
     Broken,
     Close,
@@ -101,6 +103,15 @@ def test_close_frames() -> None:
         assert message.op == Op.CLOSE and closing(message.payload) == (code, kept)
     assert list(reader.take(close_frame(1000) + b"garbage"))[1:] == []
     assert list(reader.take(b"more of it")) == []
+
+
+def test_answers_to_close_frames_are_seen_in_arrays() -> None:
+    closes = [frame(Op.CLOSE, b"\x03\xe8" + b"x" * size, MASK) for size in (0, 7, 123)]
+    others = [frame(Op.TEXT, b"\x03\xe8", MASK), closes[0][:-1], closes[0] + b"x", b"\x88", b"",
+              frame(Op.CLOSE, b""), frame(Op.CLOSE, bytes(126), MASK)]  # fmt: skip
+    pieces = [*closes, frame(Op.CLOSE, b"", MASK), *others]
+    assert are_closes(Ragged.of(pieces)).tolist() == [True] * 4 + [False] * len(others)
+    assert are_closes(Ragged.of([b"\x88"])).tolist() == [False]
 
 
 def test_codes() -> None:

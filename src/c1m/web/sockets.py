@@ -19,7 +19,7 @@ from c1m.engine.contract import Slots, distinct
 from c1m.engine.given import given_slots
 from c1m.engine.ragged import Ragged
 from c1m.protocols import sse
-from c1m.protocols.websocket.batch import whole_frames
+from c1m.protocols.websocket.batch import are_closes, whole_frames
 from c1m.protocols.websocket.deflate import inflated
 from c1m.protocols.websocket.framed import frames_of
 from c1m.protocols.websocket.frames import (
@@ -149,6 +149,13 @@ class Sockets(Connections):
     ) -> None:
         """`kinds` of the slots; None: all are WEBSOCKET."""
         self._is_asked[slots] = False
+        if kinds is not None:
+            answers = (kinds == CLOSING) & are_closes(data)
+            if answers.any():
+                ended = distinct(slots[answers])
+                self.do_behind(ended, lambda: self._end(ended, server))
+                rest = ~np.isin(slots, ended)
+                slots, data, kinds = slots[rest], data.take(rest), kinds[rest]
         found = whole_frames(data, self.message_max)
         slow = ~found.is_plain
         if self._frames:

@@ -90,6 +90,17 @@ def whole_frames(data: Ragged, message_max: int, *, is_server: bool = True) -> F
     return _checked(heads, messages, is_good)
 
 
+def are_closes(data: Ragged) -> Bools:
+    """Which pieces are one whole close frame of a client, as far as its header says: bool[n]."""
+    sizes = data.lengths.astype(np.int64) - 6
+    memory, last = data.memory, len(data.memory) - 1
+    firsts = memory[np.minimum(data.offsets, last)]
+    seconds = memory[np.minimum(data.offsets + 1, last)]
+    are_small = (sizes >= 0) & (sizes < SHORT)
+    closes: Bools = are_small & (firsts == FIN | Op.CLOSE) & (seconds == MASKED | sizes)
+    return closes
+
+
 # --- one by one ---------------------------------------------------------------------------------
 
 
