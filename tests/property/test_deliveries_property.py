@@ -59,6 +59,15 @@ class AgainstLists(RuleBasedStateMachine):
     def take(self, count: int, size: int) -> None:
         assert self.sent(self.deliveries.take(count, size)) <= count
 
+    @rule(first=some_slots, count=st.integers(1, 40))
+    def due(self, first: np.ndarray, count: int) -> None:
+        self.deliveries.slice = count
+        done = self.deliveries.done
+        for piece in self.deliveries.due(first):
+            assert self.sent(piece)
+        assert not any(self.owed[slot] for slot in first.tolist())
+        assert done <= self.deliveries.done <= self.deliveries.added
+
     @rule(slots=some_slots)
     def take_for(self, slots: np.ndarray) -> None:
         self.sent(self.deliveries.take_for(slots))
