@@ -67,7 +67,7 @@ bench-kv: setup
 	.venv/bin/python bench/key_values.py --idle --json bench/results/$(shell date +%F)-key-values.json $(ARGS)
 
 # The push server against Node.js with ws, uvicorn, Go, nginx with nchan: ten minutes; what is not
-# installed is left out. As root, `chrt -r 5 make bench-push` on a machine that others use too.
+# installed is left out. ARGS='--nice -15' as root on a machine that others use too.
 # UWEBSOCKETS=DIRECTORY: a clone of uWebSockets with its submodule uSockets.
 bench-push: setup bench-peers
 	.venv/bin/python bench/push.py --json bench/results/$(shell date +%F)-push.json \
