@@ -55,7 +55,8 @@ class Echoing(Plan):
 class Pushing(Plan):
     """WebSocket subscribers, ten messages of 64 bytes to all of them, published by POST."""
 
-    server = ("push", "--page")
+    # Seldom pinged: every 30 s it would be 33,000 pings and pongs a second while others connect.
+    server = ("push", "--page", "--ping", "5m")
 
     def __init__(self, hold_ns: int | None) -> None:
         self._hold_s = (IDLE_NS if hold_ns is None else hold_ns) / NS_PER_S
