@@ -7,6 +7,7 @@ from random import Random
 import fuzz.http1
 import fuzz.mercure
 import fuzz.push_json
+import fuzz.push_server
 import fuzz.resp
 import fuzz.sockets
 import fuzz.tokens
@@ -44,3 +45,7 @@ def test_what_clients_of_the_push_server_say() -> None:
 
 def test_random_websockets() -> None:
     assert sum(fuzz.sockets.run(Random(seed)) for seed in range(12)) > 0
+
+
+def test_clients_of_the_push_server() -> None:
+    assert sum(fuzz.push_server.run(Random(seed)) for seed in range(15)) > 0
