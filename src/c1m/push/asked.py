@@ -21,7 +21,7 @@ CHANNEL_BYTES_MAX = 512
 NAME_BYTES_MAX = 255  # of an event, of an id
 CHANNELS_MAX = 100  # of a connection
 MESSAGE_MAX = 1 << 20  # bytes of one message
-LINES_MAX = 10_000  # publications in one request
+LINES_MAX = 10_000  # lines in one request, and publications: a line may name many channels
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 BINARY = ("application/octet-stream", "image/", "audio/", "video/")
 
@@ -203,13 +203,18 @@ def published_in(
 def _lines(body: bytes, channels: list[str], limits: Limits) -> list[Said]:
     """All of them, or the first bad one as a Mistake."""
     said: list[Said] = []
-    for number, line in enumerate(body.split(b"\n"), 1):
+    count = 0
+    for number, line in enumerate(body.split(b"\n", LINES_MAX), 1):
         if not line.strip():
             continue
         try:
-            if len(said) >= LINES_MAX:
-                raise Mistake("too-large", f"{LINES_MAX:,} messages are allowed in one request.")
-            said.append(_said(_object(line), channels, limits))
+            if number <= LINES_MAX:
+                said.append(_said(_object(line), channels, limits))
+                count += len(said[-1].channels)
+            if number > LINES_MAX or count > LINES_MAX:
+                raise Mistake(
+                    "too-large", f"{LINES_MAX:,} lines and messages are allowed in one request."
+                )
         except Mistake as mistake:
             raise Mistake(mistake.kind, mistake.why, line=number) from None
     if not said:

@@ -9,9 +9,12 @@ from typing import Any
 from c1m.apps.push.app import PushApp
 from c1m.apps.push.listeners import further
 from c1m.apps.push.options import PushOptions
+from c1m.engine.ragged import bytes_of
 from c1m.errors import UsageError
-from c1m.push.asked import Said, channel_of, is_utf8
+from c1m.push.asked import Said, channel_of, is_utf8, line_of
+from c1m.push.history import PUBLICATION_BYTES
 from c1m.push.mistakes import Mistake
+from c1m.push.statistics import is_reserved
 from c1m.server.by_listener import ByListener
 from c1m.server.server import App, Makes, Server
 
@@ -41,21 +44,27 @@ class Push(Makes):
         """Say something to all who hear a channel; may be called from any thread, at any time.
 
         A str is text, and so are bytes that can be. Returns whether it was taken: False means that
-        more than 64 MB wait already, and is to be tried again. Raises UsageError for a channel that
-        cannot be, and for a message over --message-max.
+        more than 64 MB wait already, and is to be tried again. Raises UsageError for a channel, an
+        event or an id that cannot be, and for a message over --message-max.
         """
-        payload = data.encode() if isinstance(data, str) else bytes(data)
         try:
-            said = Said([channel_of(channel)], payload, is_utf8(payload), event, id)
+            payload = data.encode() if isinstance(data, str) else bytes_of("data", data)
+            said = Said([channel_of(channel)], payload, is_utf8(payload))
+            said.event, said.id = line_of("event", event), line_of("id", id)
+            if is_reserved(channel):
+                raise Mistake("not-allowed", f"Only the server says something in {channel}.")
             if len(payload) > self.options.message_max:
                 raise Mistake("too-large", f"{len(payload):,} bytes are too many (message_max).")
+        except UnicodeEncodeError:
+            raise UsageError("data has half a character.") from None
         except Mistake as mistake:
             raise UsageError(mistake.why) from None
+        cost = len(payload) + PUBLICATION_BYTES
         with self._lock:
-            if self._waiting_bytes + len(payload) > WAITING_BYTES_MAX:
+            if self._waiting_bytes + cost > WAITING_BYTES_MAX:
                 return False
             self._waiting.append(said)
-            self._waiting_bytes += len(payload)
+            self._waiting_bytes += cost
         self._wake()
         return True
 
