@@ -6,11 +6,20 @@ import json
 from typing import Any
 
 import pytest
+from pytest import MonkeyPatch
 
+from c1m.apps.push.app import PushApp
+from c1m.apps.push.options import PushOptions
 from c1m.apps.push.push import WAITING_BYTES_MAX, Push
 from c1m.errors import UsageError
+from c1m.protocols.http.requests import Bounds
+from c1m.protocols.http.upgrades import KEPT_BYTES, Upgrades
+from c1m.protocols.websocket.frames import Op, frame
 from c1m.push.asked import LINES_MAX, Limits, published_in
 from c1m.push.mistakes import Mistake
+from c1m.testing.fake_network import Socket
+from c1m.web.app import CLOSING, WEBSOCKET
+from websocket_stage import MASK, Stage
 
 NDJSON = b"application/x-ndjson"
 
@@ -56,3 +65,70 @@ def test_empty_messages_of_a_program_take_room_too() -> None:
     push = Push()
     push._waiting_bytes = WAITING_BYTES_MAX - 1
     assert not push.publish("a", "")
+
+
+UPGRADE = b"""GET %b HTTP/1.1\r
+Host: x\r
+Upgrade: websocket\r
+Connection: Upgrade\r
+Sec-WebSocket-Version: 13\r
+Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r
+\r
+"""
+
+
+def stage(**options: Any) -> tuple[Stage, PushApp]:
+    app = PushApp(PushOptions(**options), list)
+    return Stage(app), app
+
+
+def asks(stage: Stage, request: bytes) -> Socket:
+    peer = stage.connection()
+    peer.send(request)
+    stage.ticks()
+    return peer
+
+
+def test_who_hears_everything_of_mercure_hears_no_statistics() -> None:
+    a_stage, _ = stage()
+    peer = asks(a_stage, b"GET /.well-known/mercure?topic=* HTTP/1.1\r\nHost: x\r\n\r\n")
+    asks(a_stage, UPGRADE % b"/connect?channel=$stats:a")
+    a_stage.pass_time(0.5)
+    assert b"data:" not in peer.recv()
+
+
+def test_who_published_too_fast_is_heard_when_it_is_closed(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr("c1m.push.hub.BUSY_COUNT", 0)
+    a_stage, app = stage()
+    peer = asks(a_stage, UPGRADE % b"/connect?channel=a")
+    peer.send(frame(Op.TEXT, b"x", MASK))
+    a_stage.ticks()
+    (slot,) = app._slowed
+    app.close(slot, 3000, a_stage.server)
+    peer.send(frame(Op.CLOSE, b"\x0b\xb8", MASK))
+    a_stage.ticks()
+    assert not app._slowed and not app.kinds.any()  # at once, not after a while
+
+
+def test_what_many_have_missed_is_not_all_kept_for_them_at_a_stop() -> None:
+    a_stage, app = stage()
+    for _ in range(20):
+        app.publish("a", bytes(100_000))
+    for _ in range(20):
+        asks(a_stage, UPGRADE % b"/connect?channel=a&since=0-0")
+    app.unread_total = 3_000_000
+    app.on_stop(a_stage.server)
+    assert a_stage.server.engine.statistics().outbox_bytes < 2 * app.unread_total
+    assert app.hub._replays
+    a_stage.pass_time(1)
+    assert not app.hub._replays and (app.kinds == CLOSING).any()
+    assert not (app.kinds == WEBSOCKET).any()
+
+
+def test_heads_with_long_queries_count_for_what_they_take() -> None:
+    upgrades = Upgrades(Bounds())
+    for number in range(1000):
+        query = b"&".join(b"%x" % (number * 2000 + n) for n in range(1000))
+        found = upgrades.find(UPGRADE % (b"/connect?" + query))
+        assert found is not None and len(found[0].query) == 1000
+    assert len(upgrades._heads) * 300 * 1000 <= KEPT_BYTES

@@ -151,7 +151,7 @@ class Hub:
     def _hearing(self, form: bytes, made: Publication) -> Slots:
         """Who hears a publication in this form: int32[n], each once."""
         arrays = [self.channels.slots(form + channel.encode()) for channel in made.channels]
-        if form == MERCURE and len(self.selected):
+        if form == MERCURE and len(self.selected) and not statistics.is_reserved(made.channel):
             covering = {key for channel in made.channels for key in self.selected.covering(channel)}
             arrays += [self.selected.slots(key) for key in covering]
         arrays = [slots for slots in arrays if len(slots)]

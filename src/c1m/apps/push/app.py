@@ -243,7 +243,9 @@ class PushApp(WebApp):
         if self._streams or self._slowed:
             for slot in batch.slots.tolist():
                 self._streams.pop(slot, None)
-                self._slowed.discard(slot)
+                if slot in self._slowed:  # its answer to a close frame is to be read
+                    self._slowed.discard(slot)
+                    server.resume(slot)
 
     # --- what clients say -----------------------------------------------------------------------
 
@@ -418,7 +420,11 @@ class PushApp(WebApp):
         if said := self._take_said():
             self.publish_all(said)
         self._is_stopping = True
-        while self.hub.delay_ns() is not None:  # what was missed comes behind what is on its way
+        # What was missed comes behind what is on its way; to whom it would be too much to keep, as
+        # long as they stay.
+        while self.hub.delay_ns() is not None and (
+            server.engine.statistics().outbox_bytes <= self.unread_total
+        ):
             self._hand_out(server, lambda slot: 0)
             for piece in self.deliveries.due():
                 self._put(*piece, server)

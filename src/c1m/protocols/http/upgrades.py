@@ -16,6 +16,7 @@ _KEY = re.compile(rb"\r\nSec-WebSocket-Key: ([A-Za-z0-9+/]{22}==)\r\n", re.IGNOR
 KEPT_BYTES = 4 << 20  # of heads
 COST = 4 << 10  # bytes that one takes beside its own, at most about
 LINE_COST = 600  # bytes that one takes which shares its fields
+QUERY_COST = 300  # bytes that a name in its query takes
 
 
 class Upgrades:
@@ -54,6 +55,7 @@ class Upgrades:
             head, size = self._parsed(piece), 2 * len(piece) + COST
         if head is None:
             return None
+        size += QUERY_COST * line.count(b"&")
         if self.kept + size > KEPT_BYTES:
             self._heads.clear()
             self._likes.clear()
