@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from pytest import MonkeyPatch
 
@@ -132,3 +133,17 @@ def test_heads_with_long_queries_count_for_what_they_take() -> None:
         found = upgrades.find(UPGRADE % (b"/connect?" + query))
         assert found is not None and len(found[0].query) == 1000
     assert len(upgrades._heads) * 300 * 1000 <= KEPT_BYTES
+
+
+def test_what_comes_of_nobody_but_those_who_are_closed_is_no_news() -> None:
+    a_stage, app = stage()
+    peer = asks(a_stage, UPGRADE % b"/connect?channel=a")
+    (slot,) = a_stage.server.live_slots()
+    a_stage.server.send(int(slot), bytes(1 << 20))  # which is not read
+    a_stage.server.close(int(slot))
+    app._forget(np.array([slot], np.int32))
+    a_stage.ticks()
+    for _ in range(3):
+        peer.send(frame(Op.TEXT, b"x", MASK))
+        a_stage.ticks()
+    assert not peer.at_eof

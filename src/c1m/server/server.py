@@ -353,6 +353,8 @@ class Server:
         if self._has_ended:
             is_live = self._live[slots] != CLOSED
             slots, data = slots[is_live], data.take(is_live)
+            if not len(slots):
+                return
         self.app.on_data(DataBatch(slots, data), self)
 
     def _pieces(self, pieces: Pieces) -> None:

@@ -290,7 +290,7 @@ class Input:
         self._take_data(completions, batch)
         if len(completions) < MARKED_EACH or not ticks & 7:
             self._table.activity[completions[:, 0].view(np.int32)] = BUSY
-        batch.is_plain = True
+        batch.is_plain = len(batch.data_slots) > 0  # else all was of those who are closed
         return True
 
     def _are_plain(self, completions: Completions) -> bool:
