@@ -37,7 +37,7 @@ REQUEST_S = 30  # in which a request is whole
 IDLE_S = 75  # between two requests of a connection
 UNFINISHED_MAX = 256 << 20  # bytes of unfinished requests, of all connections
 FRAMES_MAX = 256 << 20  # bytes of unfinished messages, of all connections
-PING_NS = 30 * NS_PER_S  # how often each connection is asked for a sign of life; 0: never
+PING_NS = 50 * NS_PER_S  # how often each connection is asked for a sign of life; 0: never
 
 __all__ = [
     "CLOSING",

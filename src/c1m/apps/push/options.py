@@ -19,7 +19,7 @@ from c1m.web.output import UNREAD
 LISTEN = "http://127.0.0.1:8000"
 PUBLISH_TOKEN_MIN = 16  # characters
 KEY_BYTES_MAX = 64 << 10
-PING_NS = 30 * NS_PER_S
+PING_NS = 50 * NS_PER_S
 RETRY_NS = NS_PER_S
 
 OPTIONS = (
