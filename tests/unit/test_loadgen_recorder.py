@@ -120,3 +120,12 @@ def test_a_row_without_replies_has_no_latencies() -> None:
     maker = SeriesMaker()
     assert maker.row(dict.fromkeys(("t_s", "open", "in_flight", *COUNTS), 0)) == {}
     assert maker.series().max_ns == [0]
+
+
+def test_what_was_there_before_it_was_asked_for_took_no_time() -> None:
+    """A server may say it beside what makes the client ask: both come in one tick."""
+    recorder = Recorder()
+    group = recorder.group(is_load=True)
+    later = np.array([11 * MS])
+    recorder.resolved(np.array([1], np.uint8), None, later, later, 10 * MS)
+    assert group.requests.right == 1 and group.corrected.max == group.uncorrected.max == 0

@@ -126,9 +126,10 @@ class Recorder:
         if outcomes is not None:
             is_right = outcomes == RIGHT
             intended, sent = intended[is_right], sent[is_right]
-        corrected = now_ns - intended
+        # What was sent in this tick may be resolved by what had come before: that took no time.
+        corrected = np.maximum(now_ns - intended, 0)
         group.corrected.record(corrected)
-        group.uncorrected.record(now_ns - sent)
+        group.uncorrected.record(np.maximum(now_ns - sent, 0))
         if group.is_load:
             self.overall.record(corrected)
         if number != FIRST:

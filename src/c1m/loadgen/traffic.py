@@ -341,12 +341,14 @@ class Traffic:
     def _pushed(self, pushes: Pushes, resolved: Resolved, now_ns: int) -> None:
         """Copies of publications that came: from the publication to each, and to the last."""
         sent = self._sent.take(self._at(pushes.numbers, pushes.seqs))
-        self.recorder.pushes["push"].record(np.repeat(now_ns - sent, pushes.counts))
+        took = np.maximum(now_ns - sent, 0)  # as in Recorder
+        self.recorder.pushes["push"].record(np.repeat(took, pushes.counts))
         at = self._at(resolved.numbers, resolved.seqs)
         is_whole = self._groups[at] != FIRST  # first requests are no publications
         if resolved.outcomes is not None:
             is_whole &= resolved.outcomes == RIGHT
-        self.recorder.pushes["push_last"].record(now_ns - self._sent[at[is_whole]])
+        last = np.maximum(now_ns - self._sent[at[is_whole]], 0)
+        self.recorder.pushes["push_last"].record(last)
 
     def gone(self, numbers: Numbers, now_ns: int, *, by_peer: bool = False) -> None:
         """Connections that were closed, or that the peer ended."""
