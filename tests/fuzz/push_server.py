@@ -103,7 +103,7 @@ class Stage:
             kept = "_readers _asked _behind _paused _half_closed _frames _said_behind _said_first"
             assert not any(getattr(app, name) for name in kept.split())
             assert not app.unread._blocked and not app.unread._leaving
-        assert not (web._streams or web._slowed)
+        assert not (web._streams or web._slowed or web._bursts or web._orphans)
         hub = web.hub
         assert not (len(hub.channels) or len(hub.selected) or hub._replays or hub._first)
         assert not (hub.selected._templates or hub.selected._by_start or hub.channels._many)
@@ -253,6 +253,7 @@ def run(random: Random) -> int:
         secret.chmod(0o600)
         stage = Stage(random, str(secret))
     web = stage.web
+    web.at_once = random.choice((1, 3, web.at_once))
     web.deliveries.slice = random.choice((1, 2, Deliveries.slice))
     clients: list[Client] = []
     size = 0

@@ -147,3 +147,42 @@ def test_what_comes_of_nobody_but_those_who_are_closed_is_no_news() -> None:
         peer.send(frame(Op.TEXT, b"x", MASK))
         a_stage.ticks()
     assert not peer.at_eof
+
+
+@pytest.mark.parametrize("form", ["raw", "json"])
+@pytest.mark.parametrize("end", ["stays", "closes", "says no more"])
+def test_a_burst_of_messages_goes_over_several_ticks_and_none_is_lost(form: str, end: str) -> None:
+    a_stage, app = stage(history=1000)
+    app.at_once = 10
+    peer = asks(a_stage, UPGRADE % b"/connect?channel=a&form=%b" % form.encode())
+    for number in range(200):
+        said = b"%d" % number
+        if form == "json":
+            said = json.dumps({"publish": {"channel": "a", "data": str(number)}}).encode()
+        peer.send(frame(Op.TEXT, said, MASK))
+    if end == "closes":
+        peer.send(frame(Op.CLOSE, b"\x03\xe8", MASK))
+    elif end == "says no more":
+        peer.shutdown_write()
+    most = 0
+    for _ in range(100):
+        before = app.hub.published
+        a_stage.server.tick(0)
+        most = max(most, app.hub.published - before)
+    assert most <= 20 and not app._bursts and not app._orphans
+    kept = [each.data for each in app.hub.history.since("a", 0)]
+    assert kept == [b"%d" % number for number in range(200)]
+    if end == "stays":
+        peer.send(frame(Op.PING, b"", MASK))
+        a_stage.ticks()
+        assert peer.recv().endswith(frame(Op.PONG, b""))
+
+
+def test_what_is_wrong_in_a_burst_ends_it() -> None:
+    a_stage, app = stage()
+    app.at_once = 3
+    peer = asks(a_stage, UPGRADE % b"/connect?channel=$stats:a")
+    peer.send(frame(Op.TEXT, b"x", MASK) * 10)
+    a_stage.ticks(20)
+    assert not app.hub.published and not app._bursts and not app._orphans
+    assert app.counts.ended == {1008: 1}

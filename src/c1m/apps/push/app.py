@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -62,11 +62,21 @@ class Alike(NamedTuple):
     expires: list[int]
 
 
+class Burst(NamedTuple):
+    """Of one that says more at once than a tick takes: what is left, in order, and what it may."""
+
+    left: deque[tuple[bytes, bool]]
+    grant: Grant
+    channels: list[str]  # to which it publishes; none with form=json, which names them
+
+
 class PushApp(WebApp):
     """Serves /connect (WebSocket), /events (server-sent events) and /publish.
 
     `routes`: what answers a request, by its path; who adds a path adds it there.
     """
+
+    at_once = 1000  # messages that a tick takes of a WebSocket
 
     def __init__(self, options: PushOptions, take_said: Callable[[], Sequence[Said]]) -> None:
         self.limits = Limits(options.channels_max, options.message_max)
@@ -108,6 +118,8 @@ class PushApp(WebApp):
         self._says_json = np.zeros(server.capacity, np.bool_)  # form=json
         self._streams: dict[int, Subscription] = {}  # that have come in this tick
         self._slowed: set[int] = set()  # who publishes faster than it goes out
+        self._bursts: dict[int, Burst] = {}  # by slot: these are not read from
+        self._orphans: deque[Burst] = deque()  # of those who have gone: what they published
         self._is_stopping = False
         self._first_lines = b"retry: %d\n\n" % (options.retry // NS_PER_MS)
 
@@ -240,32 +252,92 @@ class PushApp(WebApp):
         self.counts.ended.update(batch.codes.tolist())
         self.hub.forget(batch.slots)
         self.holders.forget(batch.slots)
-        if self._streams or self._slowed:
+        if self._streams or self._slowed or self._bursts:
             for slot in batch.slots.tolist():
                 self._streams.pop(slot, None)
-                if slot in self._slowed:  # its answer to a close frame is to be read
+                burst = self._bursts.pop(slot, None)
+                if burst is not None:
+                    self._orphans.append(burst)
+                if burst is not None or slot in self._slowed:
                     self._slowed.discard(slot)
-                    server.resume(slot)
+                    server.resume(slot)  # its answer to a close frame is to be read
 
     # --- what clients say -----------------------------------------------------------------------
 
     def on_messages(self, batch: MessageBatch, server: Server) -> None:
-        rows = zip(
-            batch.slots.tolist(), batch.messages.pieces(), batch.is_text.tolist(), strict=True
-        )
+        texts, kinds = batch.messages.pieces(), batch.is_text.tolist()
+        rows = list(zip(batch.slots.tolist(), texts, kinds, strict=True))
+        if len(rows) > self.at_once or self._bursts:
+            rows = self._first_of(rows, server)
         for slot, text, is_text in rows:
-            if self.kinds[slot] != WEBSOCKET:  # an earlier message was one too many
+            self._hear(slot, text, is_text, server)
+
+    def _first_of(
+        self, rows: list[tuple[int, bytes, bool]], server: Server
+    ) -> list[tuple[int, bytes, bool]]:
+        """What is taken at once; the rest waits, and its senders are not read from."""
+        first, counts = [], dict.fromkeys({slot for slot, _, _ in rows}, 0)
+        for slot, text, is_text in rows:
+            burst = self._bursts.get(slot)
+            counts[slot] += 1
+            if burst is None and counts[slot] <= self.at_once:
+                first.append((slot, text, is_text))
                 continue
-            try:
-                if self._says_json[slot]:
-                    self._do_asked(slot, text, server)
-                else:
-                    self._published_raw(slot, text, is_text, server)
-            except Mistake as mistake:
-                if self._says_json[slot]:
-                    self.hub.say(slot, message(mistake.as_value()))
-                else:
-                    self.close(slot, mistake.close_code, server, mistake.why.encode())
+            if burst is None:
+                channels = [] if self._says_json[slot] else self.hub.heard(slot)[:1]
+                burst = self._bursts[slot] = Burst(deque(), self.holders.of(slot), channels)
+                server.pause(slot)
+            burst.left.append((text, is_text))
+        return first
+
+    def _hear_more(self, server: Server, most: int) -> None:
+        """Some of what waits, of each as much."""
+        most = max(most // (len(self._bursts) + len(self._orphans)), 1)
+        for slot, burst in list(self._bursts.items()):
+            for _ in range(min(most, len(burst.left))):
+                self._hear(slot, *burst.left.popleft(), server)
+                if slot not in self._bursts:  # it has ended, and is an orphan if it said more
+                    break
+            if not burst.left and slot in self._bursts:
+                del self._bursts[slot]
+                if slot not in self._slowed:
+                    server.resume(slot)
+        for _ in range(len(self._orphans)):
+            burst = self._orphans.popleft()
+            for _ in range(min(most, len(burst.left))):
+                self._hear_orphan(burst)
+            if burst.left:
+                self._orphans.append(burst)
+
+    def _hear_orphan(self, burst: Burst) -> None:
+        """What one published that has gone, and is told nothing any more."""
+        text, is_text = burst.left.popleft()
+        try:
+            said: Said | None = Said(burst.channels, text, is_text)
+            if not burst.channels:
+                said = asked_in(text, self.limits).publish
+            if said is not None:
+                self.check_publish(burst.grant, [said])
+                self.publish_all([said])
+        except Mistake:
+            if burst.channels:  # it would have been closed for that
+                burst.left.clear()
+
+    def _hear(self, slot: int, text: bytes, is_text: bool, server: Server) -> None:
+        if self.kinds[slot] != WEBSOCKET:  # an earlier message was one too many
+            return
+        try:
+            if self._says_json[slot]:
+                self._do_asked(slot, text, server)
+            else:
+                self._published_raw(slot, text, is_text, server)
+        except Mistake as mistake:
+            if self._says_json[slot]:
+                self.hub.say(slot, message(mistake.as_value()))
+            else:
+                if slot in self._bursts:
+                    self._bursts[slot].left.clear()
+                self.close(slot, mistake.close_code, server, mistake.why.encode())
 
     def _published_raw(self, slot: int, data: bytes, is_text: bool, server: Server) -> None:
         self._publish_of(slot, Said(self.hub.heard(slot)[:1], data, is_text), server)
@@ -394,10 +466,13 @@ class PushApp(WebApp):
             self._join_streams()
         if said := self._take_said():
             self.publish_all(said)
+        if (self._bursts or self._orphans) and not self.hub.is_busy:
+            self._hear_more(server, self.at_once)
+            dues.append(now_ns)
         self._hand_out(server, server.engine.unsent)
         dues.append(super().on_tick(now_ns, server))
         if self._slowed and not self.hub.is_busy:
-            server.resume([*self._slowed])
+            server.resume([slot for slot in self._slowed if slot not in self._bursts])
             self._slowed.clear()
         delay_ns = self.hub.delay_ns()
         if delay_ns is None and self.hub.statistics.is_waiting:
@@ -419,6 +494,8 @@ class PushApp(WebApp):
             self._join_streams()
         if said := self._take_said():
             self.publish_all(said)
+        while self._bursts or self._orphans:
+            self._hear_more(server, 1 << 30)
         self._is_stopping = True
         # What was missed comes behind what is on its way; to whom it would be too much to keep, as
         # long as they stay.
