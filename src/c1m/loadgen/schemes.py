@@ -44,6 +44,11 @@ def with_schemes(options: LoadOptions) -> LoadOptions:
                 f"{text!r} asks for TLS, which c1m does not speak.",
                 f"Use {WITH_TLS[name]}:// and a port without TLS.",
             )
+        if name == "http":
+            raise UsageError(
+                f"{text!r} asks for HTTP requests, which c1m load does not send.",
+                "Use ws:// for WebSockets, sse:// for streams of events, tcp:// for bytes as they are.",
+            )
     scheme = SCHEMES.get(names[0]) if names else None
     if any(SCHEMES.get(name) is not scheme for name in names):
         raise UsageError(
