@@ -108,6 +108,11 @@ def parse_url(text: str) -> tuple[str, str, int, int]:
                 "Use a shorter path.",
             )
         return "unix", path, 0, 0
+    if scheme in ("ws", "wss", "https"):
+        raise UsageError(
+            f"The scheme of {text!r} is none of an endpoint.",
+            "Write http://HOST:PORT; WebSockets come there, too. TLS is a proxy's affair.",
+        )
     if scheme not in ("tcp", "http"):  # what is spoken there is the server's affair
         raise UsageError(f"The scheme of {text!r} is unknown.", _FORMS)
     match = _TCP.fullmatch(place)

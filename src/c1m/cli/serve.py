@@ -48,8 +48,8 @@ class AppName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 _OPTIONS = [
     click.Argument(["app"], type=AppName(), metavar="APP"),
     option(["--listen"], multiple=True, metavar="URL",
-           help="tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or "
-           "unix:///path. May be given more than once." + "".join(
+           help="tcp://HOST:PORT (or HOST:PORT, or http://HOST:PORT), tcp://HOST:FIRST-LAST, "
+           "tcp://[IPV6]:PORT or unix:///path. May be given more than once." + "".join(
                f"  [default of {name}: {listen}]" for name, listen in DEFAULT_LISTEN.items())),
     ENGINE,
     option(["--connections-max"], type=COUNT,
