@@ -167,6 +167,8 @@ def test_a_weak_key_is_refused() -> None:
         Keys(public_key=public(rsa.generate_private_key(65537, 1024)))
     with pytest.raises(UsageError, match="no public key in PEM"):
         Keys(public_key=b"hello")
+    with pytest.raises(UsageError, match=r"has a private key\. .* openssl pkey"):
+        Keys(public_key=b"-----BEGIN PRIVATE KEY-----")
     with pytest.raises(UsageError, match="of a kind"):
         Keys(public_key=public(ec.generate_private_key(ec.SECP384R1())))
 

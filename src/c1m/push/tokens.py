@@ -325,10 +325,11 @@ def _public_key(text: bytes) -> dict[str, Any]:
         ) from None
     try:
         key = load_pem_public_key(text)
-    except Exception as error:
+    except Exception:
+        what = "a private key" if b"PRIVATE KEY-----" in text else "no public key in PEM"
         raise UsageError(
-            f"That is no public key in PEM: {str(error)[:100].rstrip('.?')}.",
-            "Make one of the private key: openssl pkey -in PRIVATE -pubout",
+            f"The file of the public key has {what}.",
+            "Make one from the private key: openssl pkey -in PRIVATE -pubout -out PUBLIC",
         ) from None
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < 2048:
