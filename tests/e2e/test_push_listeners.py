@@ -63,6 +63,20 @@ def push(request: pytest.FixtureRequest) -> Iterator[Running]:
     yield from started(Push(resp=ANY, admin=ANY), engine=request.param)
 
 
+def test_it_says_where_each_of_them_is() -> None:
+    with serving(Push(resp=ANY, admin=ANY, page=True), engine="epoll") as run:
+        eventually(lambda: hasattr(run.server.app, "_owner"), "it has begun")
+        web, resp, admin = (end.port for end in run.server.endpoints)
+        place = f"//127.0.0.1:{web}"
+        assert run.server.app.notes(run.server) == [
+            f"subscribe: ws:{place}/connect?channel=NAME, http:{place}/events?channel=NAME",
+            f"publish: POST http:{place}/publish?channel=NAME",
+            f"page: http:{place}/",
+            f"Redis's protocol: tcp://127.0.0.1:{resp}",
+            f"operators: http://127.0.0.1:{admin}/healthz, /stats, /metrics",
+        ]
+
+
 def test_redis_clients_and_the_web_hear_each_other(push: Running) -> None:
     with push.client() as client, client.pubsub() as heard, push.subscriber("news") as web:
         heard.subscribe("news")

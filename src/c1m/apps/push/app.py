@@ -125,12 +125,14 @@ class PushApp(WebApp):
 
     def notes(self, server: Server) -> list[str]:
         """What `c1m serve push` says when it listens."""
-        own, others = [], []
+        own, redis, operators = [], [], []
         for endpoint, owner in zip(server.endpoints, server.listener_owners, strict=True):
             if not owner:
                 own.append(endpoint)
             elif owner == 1 and self.options.resp is not None:
-                others.append(endpoint)
+                redis.append(endpoint)
+            else:
+                operators.append(endpoint)
         lines = []
         if own[0].host:
             place = str(own[0]).partition("://")[2]
@@ -140,12 +142,16 @@ class PushApp(WebApp):
             lines.append(f"publish: POST http://{place}/publish?channel=NAME")
             if self.options.page:
                 lines.append(f"page: http://{place}/")
+        lines += [f"Redis's protocol: {endpoint}" for endpoint in redis]
+        for endpoint in operators:
+            place = str(endpoint).replace("tcp://", "http://")
+            lines.append(f"operators: {place}/healthz, /stats, /metrics")
         if self.access.is_open and not all(map(is_private, own)):
             lines.append(
                 "no token: whoever reaches this can publish (--publish-token-file FILE, "
                 "--secret-file FILE)"
             )
-        if self.options.resp_password is None and not all(map(is_private, others)):
+        if self.options.resp_password is None and not all(map(is_private, redis)):
             lines.append(
                 "no password: whoever reaches Redis's listener can publish "
                 "(--resp-password-file FILE)"
