@@ -47,7 +47,7 @@ def with_schemes(options: LoadOptions) -> LoadOptions:
         if name == "http":
             raise UsageError(
                 f"{text!r} asks for HTTP requests, which c1m load does not send.",
-                "Use ws:// for WebSockets, sse:// for streams of events, tcp:// for bytes as they are.",
+                "Use ws:// for WebSockets, sse:// for streams of events, tcp:// for plain bytes.",
             )
     scheme = SCHEMES.get(names[0]) if names else None
     if any(SCHEMES.get(name) is not scheme for name in names):
