@@ -29,7 +29,16 @@ from c1m.fanout.unread import Limit
 from c1m.protocols.http.requests import Head, Request
 from c1m.protocols.http.responses import Response, text
 from c1m.server.server import AnySlots, App, Makes, Server, check_callbacks
-from c1m.web.app import HTTP, WEBSOCKET, GoneBatch, MessageBatch, UpgradeBatch, WebApp
+from c1m.units import NS_PER_S
+from c1m.web.app import (
+    HTTP,
+    PING_NS,
+    WEBSOCKET,
+    GoneBatch,
+    MessageBatch,
+    UpgradeBatch,
+    WebApp,
+)
 from c1m.web.output import UNREAD
 from c1m.web.websocket_server import WebSocketServer
 
@@ -129,7 +138,9 @@ class WebSocketApp(Makes):
     """
 
     message_max: Any = "1M"  # bytes of a message; a longer one ends the connection with 1009
-    ping_interval: Any = "30s"  # who has been silent for so long is pinged; 0: nobody is
+    ping_interval: Any = (
+        PING_NS // NS_PER_S
+    )  # each is pinged so often, and is gone if nothing comes; 0: nobody
     compress: Any = False  # whether permessage-deflate may be agreed on (RFC 7692)
     subscriptions_max: Any = 10_000  # channels of one connection
     unread_hard: Any = UNREAD.hard  # bytes unsent to one that does not read: it is dropped, 1008

@@ -14,12 +14,12 @@ from c1m.push.asked import CHANNELS_MAX, MESSAGE_MAX
 from c1m.push.hub import HISTORY_BYTES, HISTORY_COUNT
 from c1m.push.origins import Origins
 from c1m.units import NS_PER_S
+from c1m.web.app import PING_NS
 from c1m.web.output import UNREAD
 
 LISTEN = "http://127.0.0.1:8000"
 PUBLISH_TOKEN_MIN = 16  # characters
 KEY_BYTES_MAX = 64 << 10
-PING_NS = 50 * NS_PER_S
 RETRY_NS = NS_PER_S
 
 OPTIONS = (
