@@ -55,7 +55,7 @@ class Echoing(Plan):
 class Pushing(Plan):
     """WebSocket subscribers, ten messages of 64 bytes to all of them, published by POST."""
 
-    # Seldom pinged: every 30 s it would be 33,000 pings and pongs a second while others connect.
+    # Seldom pinged: every 50 s it would be 20,000 pings and pongs a second while others connect.
     server = ("push", "--page", "--ping", "5m")
 
     def __init__(self, hold_ns: int | None) -> None:

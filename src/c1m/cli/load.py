@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
 
 TARGET is tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST or unix:///path, or several of them;
-redis://HOST:PORT is the same with the scenario of Redis's protocol and a load of its own.
+redis://HOST:PORT is the same with the scenario of Redis's protocol and a load of its own;
+ws://HOST:PORT/PATH opens WebSockets and sse://HOST:PORT/PATH streams of events.
 
 \b
 How many and how fast:
@@ -39,6 +40,7 @@ How many and how fast:
   c1m load TARGET --stage 'steps 10k..50k by 10k every 30s at 5k/s'
   c1m load TARGET --plan checkout.toml
   c1m load redis://HOST --connections 10k                        whether a Redis answers right
+  c1m load 'ws://HOST/connect?channel=news' --connections 10k --scenario publish     whom it reaches
 
 Latencies are counted from when a request was due, and beside it from when it was sent. Exit status:
 0 all as asked, 1 something was short, 2 bad usage; with --require only the thresholds decide: 0 all
