@@ -155,6 +155,7 @@ def test_by_http_one_is_told_what_this_is(engine: str) -> None:
         http.request("GET", "/")
         response = http.getresponse()
         assert (response.status, response.getheader("Upgrade")) == (426, "websocket")
+        assert response.getheader("Connection") == "Upgrade"
         http.close()
 
 

@@ -185,6 +185,7 @@ def test_who_asks_wrongly_for_a_websocket_gets_the_status_of_the_rfc(
         return
     if status == 426:
         assert reader.head.get(b"upgrade") == b"websocket"  # RFC 9110, 15.5.22
+        assert reader.head.get(b"connection") == b"Upgrade, close"  # RFC 9110, 7.8
     assert has_ended(stage, peer) and not peer.was_reset
 
 

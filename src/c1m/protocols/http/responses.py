@@ -42,10 +42,13 @@ def encoded(
     has_body = response.status >= 200 and response.status not in (204, 304)
     if has_body and not response.is_open:
         lines.append(f"Content-Length: {len(response.body)}")
-    if not stays:
-        lines.append("Connection: close")
+    options = ["Upgrade"] if any(name == "Upgrade" for name, _ in response.fields) else []
+    if not stays:  # who says Upgrade names it as an option (RFC 9110, 7.8)
+        options.append("close")
     elif minor == 0:
-        lines.append("Connection: keep-alive")
+        options.append("keep-alive")
+    if options:
+        lines.append(f"Connection: {', '.join(options)}")
     head = "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n"
     return head + response.body if has_body and not is_head else head
 
