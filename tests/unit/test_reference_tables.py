@@ -11,6 +11,7 @@ def test_the_pages_are_as_they_are_written() -> None:
     assert [path.name for path in written] == [
         "key-value-server.md",
         "metrics.md",
+        "push.md",
         "record.md",
         "record.schema.json",
     ]

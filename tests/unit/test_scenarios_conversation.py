@@ -188,15 +188,21 @@ def test_a_mistake_is_told_with_its_place(talk: Any, told: str) -> None:
     [
         {"message": b""},
         {"message": "text", "size": 1},
-        {"message": b"x"},
         {"message": b"x", "size": -1},
         {"message": b"x", "size": 1, "until": b"\n"},
-        {"message": b"x", "expect": b""},
     ],
 )
 def test_a_say_that_means_nothing(arguments: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Say(**arguments)
+
+
+def test_without_messages_a_reply_has_an_end() -> None:
+    def talk(n: int) -> Talk:
+        yield Say(b"?")
+
+    with pytest.raises(ScenarioError, match="no end of its reply"):
+        say(talking(talk), 0)
 
 
 def test_where_replies_end() -> None:
