@@ -201,14 +201,14 @@ def test_holders_keep_grants_and_ends_without_an_object_each() -> None:
     assert holders.of(3) is grants[0].grant and holders.of(55) is grants[1].grant
     assert holders.of(20) is NOTHING.grant
     assert not len(holders.ended(NOW + 4))
-    assert holders.next_s() == NOW + 5
+    assert holders._look_s == NOW + 5
     over = holders.ended(NOW + 5)
     assert over.tolist() == [*range(10), *range(50, 60)]
     holders.forget(over)
-    assert not len(holders.ended(NOW + 6)) and holders.next_s() is None
+    assert not len(holders.ended(NOW + 6)) and not holders._look_s
     assert holders.of(3) is NOTHING.grant and holders.of(99) is grants[0].grant
     holders.enter(first, grants[1])
-    assert holders.of(9) is grants[1].grant and holders.next_s() == NOW + 5
+    assert holders.of(9) is grants[1].grant and holders._look_s == NOW + 5
 
 
 def test_who_has_no_token_takes_no_memory() -> None:
@@ -218,4 +218,4 @@ def test_who_has_no_token_takes_no_memory() -> None:
     assert holders.of(7) is Access().nobody.grant
     assert holders.who(everybody, lambda grant: grant.may_publish("a")).all()
     holders.forget(everybody)
-    assert holders.next_s() is None and not holders._grant_of.any()
+    assert not holders._look_s and not holders._grant_of.any()

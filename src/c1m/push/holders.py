@@ -91,10 +91,6 @@ class Holders:
             self._look_s = int(left.min()) if len(left) else 0
         return over.astype(np.int32)
 
-    def next_s(self) -> int | None:
-        """When to ask again, in Unix seconds."""
-        return self._look_s or None
-
     def _number(self, grant: Grant) -> int:
         if self._free:
             number = self._free.pop()

@@ -57,11 +57,6 @@ class Head(HasFields):
         return parse_qs(self.target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
 
     @cached_property
-    def is_get(self) -> bool:
-        """Whether it asks to be shown something: GET, or HEAD, whose response has no body."""
-        return self.method in (b"GET", b"HEAD")
-
-    @cached_property
     def stays(self) -> bool:
         """Whether the client means to ask more on this connection."""
         said = self.tokens(b"connection")
