@@ -355,6 +355,7 @@ def test_pages_of_other_origins(tmp_path: Path) -> None:
     [
         (["--publish-token", "short"], "can be guessed"),
         (["--publish-token", "x" * 20, "--publish-token-file", "f"], "one of the two"),
+        (["--publish-token", "\xe9" * 20], "ASCII"),
         (["--publish-token-file", "{world}"], "everybody may read it"),
         (["--secret-file", "{short}"], "can be guessed"),
         (["--secret-file", "{short}", "--public-key", "{short}"], "one of the two"),

@@ -124,6 +124,8 @@ class PushOptions:
             )
         if self.publish_token_file is not None:
             self.publish_token = secret_line(self.publish_token_file, "token")
+        if not (self.publish_token or "").isascii():  # no two clients would send it alike
+            raise UsageError("The publish token is not all ASCII.", "Take letters and digits.")
         if self.publish_token is not None and len(self.publish_token) < PUBLISH_TOKEN_MIN:
             raise UsageError(
                 f"The publish token has {len(self.publish_token)} characters, and can be guessed.",

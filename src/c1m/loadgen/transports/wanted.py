@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from c1m.addresses import parse_url
 from c1m.errors import UsageError
@@ -63,7 +63,7 @@ def wanted(options: LoadOptions) -> Wanted | None:
         )
     if options.binary and scheme != "ws":
         raise UsageError("Server-sent events are text.", "Leave --binary out.")
-    host, fields = urlsplit(options.targets[0]).netloc, [_field(text) for text in options.headers]
+    host, fields = _parts(options.targets[0])[0], [_field(text) for text in options.headers]
     named = [text.partition(":")[2].strip() for text in fields if _name(text) == "host"]
     fields = [text for text in fields if _name(text) != "host"]
     target = places.pop()
@@ -113,7 +113,7 @@ def _publish_to(options: LoadOptions, scheme: str, target: str) -> tuple[str, st
         )
     if not separator:
         return _checked_target(text), "", ""
-    place = urlsplit(text).netloc
+    place = _parts(text)[0]
     at = f"tcp://{_with_port(place)}"
     parse_url(at)
     return _target_of(text), at, place
@@ -121,9 +121,7 @@ def _publish_to(options: LoadOptions, scheme: str, target: str) -> tuple[str, st
 
 def _target_of(text: str) -> str:
     """The path and query of a URL, as a request says them."""
-    rest = text.partition("://")[2]
-    at = min((i for i in map(rest.find, "/?#") if i >= 0), default=len(rest))
-    place, tail = rest[:at], rest[at:]
+    place, tail = _parts(text)
     if "@" in place:
         raise UsageError(
             "The target has a user or a password, which stands in the record then.",
@@ -144,8 +142,14 @@ def _checked_target(text: str) -> str:
 
 def place_of(text: str) -> str:
     """tcp://HOST:PORT of a URL that is spoken."""
+    return f"tcp://{_with_port(_parts(text)[0])}"
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """Host and port of a URL, and what stands behind them."""
     rest = text.partition("://")[2]
-    return f"tcp://{_with_port(re.split('[/?#]', rest, maxsplit=1)[0])}"
+    place = re.split("[/?#]", rest, maxsplit=1)[0]
+    return place, rest[len(place) :]
 
 
 def _with_port(place: str) -> str:
