@@ -248,6 +248,7 @@ def test_nothing_is_missed_and_nothing_doubled_over_a_restart(tmp_path: Path, en
         ("GET", "/events", 400, "bad-request"),
         ("GET", "/events?channel=", 400, "bad-channel"),
         ("GET", "/events?channel=%0A", 400, "bad-channel"),
+        ("GET", "/events?channel=caf%E9", 400, "bad-channel"),  # Latin-1
         ("GET", f"/events?channel={'x' * 513}", 400, "bad-channel"),
         ("GET", "/events?" + "&".join(f"channel={n}" for n in range(101)), 400,
          "too-many-channels"),

@@ -25,7 +25,8 @@ LINES_MAX = 10_000  # lines in one request, and publications: a line may name ma
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 BINARY = ("application/octet-stream", "image/", "audio/", "video/")
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# U+FFFD: what an address decodes to that is no UTF-8. Names that differ would be the same one.
+_NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f\ufffd]")
 
 Query = Mapping[str, Sequence[str]]
 
@@ -116,7 +117,7 @@ def _is_line(text: str, most: int) -> bool:
         size = len(text.encode())
     except UnicodeEncodeError:  # half a character, as JSON can write it
         return False
-    return 0 < size <= most and _CONTROL.search(text) is None
+    return 0 < size <= most and _NOT_IN_A_LINE.search(text) is None
 
 
 # --- subscribers ----------------------------------------------------------------------------------
