@@ -86,7 +86,7 @@ def test_redis_clients_and_the_web_hear_each_other(push: Running) -> None:
         assert client.publish("news", "from Redis") == 2
         assert web.recv(WAIT_S) == "from Redis"
         assert heard.get_message(timeout=WAIT_S)["data"] == b"from Redis"
-        push.publish("news", b"from the web")
+        assert json.loads(push.publish("news", b"from the web"))["subscribers"] == 2
         assert web.recv(WAIT_S) == "from the web"
         assert heard.get_message(timeout=WAIT_S)["data"] == b"from the web"
         web.send("from a browser")

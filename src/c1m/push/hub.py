@@ -93,7 +93,9 @@ class Hub:
         self.history = History(HISTORY_COUNT, HISTORY_BYTES) if history is None else history
         self.epoch = epoch
         self._now_ns = now_ns
-        self.others: list[Callable[[Publication], None]] = []  # who are told of what is published
+        # Who are told of what is published, and say how many hear it there.
+        self.others: list[Callable[[Publication], int]] = []
+        self.heard_by_others = 0  # the latest, by how many
         self.published = 0
         self._first: list[tuple[Slots, bytes]] = []  # to those to whom nothing is on its way
         self._replays: dict[int, list[Replay]] = {}  # by slot
@@ -132,8 +134,7 @@ class Hub:
             id != "", retry_ms, tuple(dict.fromkeys(further)), seen_by,
         )  # fmt: skip
         self.history.add(made)
-        for tell in self.others:
-            tell(made)
+        self.heard_by_others = sum(tell(made) for tell in self.others)
         count = self._deliver(made)
         self.statistics.published(made, count, now_ns, self.deliveries.added)
         return made

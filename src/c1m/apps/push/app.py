@@ -401,8 +401,7 @@ class PushApp(WebApp):
         self.limits.check_size(len(data))
         said = Said([channel_of(channel)], data, is_utf8(data))
         self.check_publish(EVERYTHING, [said])
-        count = self.hub.size(channel)
-        self.publish_all([said])
+        count: int = self.publish_all([said])["subscribers"]
         return count
 
     def publish_all(self, said: Sequence[Said]) -> dict[str, Any]:
@@ -414,6 +413,7 @@ class PushApp(WebApp):
                 made = self.hub.publish(
                     channel, each.data, is_text=each.is_text, event=each.event, id=each.id
                 )
+                subscribers += self.hub.heard_by_others
                 ids.append(made.id)
         told: dict[str, Any] = {"id": ids[-1], "subscribers": subscribers}
         return told if len(ids) == 1 else {**told, "ids": ids}

@@ -43,7 +43,6 @@ class RedisSide(KeyValue):
         super().__init__(password=password)
         self._hub = hub
         self._publish = publish
-        self._heard = 0  # how many here heard what was published last
 
     def notes(self, server: Server) -> list[str]:
         """PushApp's say it."""
@@ -56,18 +55,18 @@ class RedisSide(KeyValue):
         self.store.guard()
         self._hub().others.append(self._hear)
 
-    def _hear(self, made: Publication) -> None:
+    def _hear(self, made: Publication) -> int:
         """What was published, by whomever, goes to those who subscribe here."""
-        self._heard = 0
-        if made.seen_by != NAMED:  # nobody here has a token
-            self._heard = pubsub.publish(self.store, made.channel.encode(), made.data)
+        if made.seen_by == NAMED:  # nobody here has a token
+            return 0
+        return pubsub.publish(self.store, made.channel.encode(), made.data)
 
     # --- what the store asks of the hub ---------------------------------------------------------
 
     def publish(self, name: bytes, message: bytes) -> int:
         """See c1m.kv.store.Elsewhere."""
         try:
-            return self._publish(name.decode(), message) + self._heard
+            return self._publish(name.decode(), message)
         except ValueError as error:  # UnicodeDecodeError is one
             why = "a channel's name is UTF-8 here" if isinstance(error, UnicodeError) else error
             raise CommandError(f"ERR {why}".encode()) from None
