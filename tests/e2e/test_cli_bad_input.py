@@ -51,10 +51,16 @@ SERVE = ("serve", "echo", "--listen")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("load", "http://127.0.0.1:80", "--connections", "1"), "scheme .* unknown"),
+        (
+            ("load", "http://127.0.0.1:80", "--connections", "1"),
+            "asks for HTTP requests, which c1m load does not send",
+        ),
         ((*SERVE, "udp://127.0.0.1:8001"), "scheme .* unknown"),
         ((*SERVE, "127.0.0.1"), "is not an endpoint"),
-        (("load", "http://127.0.0.1:80"), "scheme .* unknown"),  # before what else is missing
+        (
+            ("load", "http://127.0.0.1:80"),
+            "asks for HTTP requests, which c1m load does not send",
+        ),  # before what else is missing
         ((*SERVE, "tcp://127.0.0.1:8009-8001"), "backwards"),
         ((*SERVE, "tcp://127.0.0.1:70000"), "above 65535"),
         ((*SERVE, "tcp://:8001"), "names no host"),
@@ -122,7 +128,7 @@ def test_bad_input(tmp_path: Path, arguments: tuple[str, ...], said: str) -> Non
         (("serve", "echo"), "--listen"),
         (("bogus",), "bogus"),
         (("report",), "RECORD"),
-        (("serve",), "Choose from: echo, kv, or MODULE:NAME. Try"),
+        (("serve",), "Choose from: echo, kv, push, or MODULE:NAME. Try"),
         (("report", "a", "b"), "unexpected extra argument (b). Try"),
     ],
 )

@@ -193,7 +193,7 @@ def test_an_app_or_a_protocol_by_its_name(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nosuch", "There is no server 'nosuch'. Choose from: echo, kv, or MODULE:NAME ("),
+        ("nosuch", "There is no server 'nosuch'. Choose from: echo, kv, push, or MODULE:NAME ("),
         ("a b:c", "There is no server 'a b:c'."),
         ("nosuch:App", "There is no module 'nosuch' here."),
         ("programs.inner:App", "There is no module 'programs.inner' here."),

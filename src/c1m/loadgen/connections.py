@@ -240,7 +240,7 @@ class ConnectionPool:
         self.live -= len(numbers)
 
     def lost(
-        self, slots: Slots, errnos: npt.NDArray[np.int32], *, is_wanted: bool = False
+        self, slots: Slots, errnos: npt.NDArray[np.int32], now_ns: int, *, is_wanted: bool = False
     ) -> Numbers:
         """Connections that ended, but not by this run: returns those that were open.
 

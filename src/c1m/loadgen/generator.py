@@ -451,7 +451,9 @@ class Generator:
         if self._is_closing:  # the peer was quicker to end what this run was about to close
             self.connections.finished(slots)
             return
-        numbers = self.connections.lost(slots, errnos, is_wanted=self.plan.scenario.wants_end)
+        numbers = self.connections.lost(
+            slots, errnos, self._came_ns, is_wanted=self.plan.scenario.wants_end
+        )
         if len(numbers):
             self.watch.moved_ns = self._came_ns
         self.traffic.gone(numbers, self._came_ns, by_peer=True)

@@ -38,11 +38,9 @@ class SpokenPool(ConnectionPool):
     ) -> None:
         super().__init__(engine, count, addresses, now_ns)
         self._transport = transport
-        self._now_ns = now_ns  # when something last came
 
     def connected(self, numbers: Numbers, now_ns: int) -> Numbers:
         """Connects that succeeded: the handshakes begin. Returns those that need none."""
-        self._now_ns = now_ns
         self.latency.record(now_ns - self._since_ns[numbers])
         self._since_ns[numbers] = now_ns
         self.states[numbers] = SHAKING
@@ -56,7 +54,6 @@ class SpokenPool(ConnectionPool):
 
     def take(self, numbers: Numbers, data: Ragged, now_ns: int) -> Taken:
         """Pieces that came: replies are sent, handshakes are done. What failed is not closed."""
-        self._now_ns = now_ns
         taken = self._transport.take(numbers, data)
         self.say(taken.replies)
         if len(taken.ready):
@@ -91,7 +88,7 @@ class SpokenPool(ConnectionPool):
         super().finish(numbers)
 
     def lost(
-        self, slots: Slots, errnos: npt.NDArray[np.int32], *, is_wanted: bool = False
+        self, slots: Slots, errnos: npt.NDArray[np.int32], now_ns: int, *, is_wanted: bool = False
     ) -> Numbers:
         """See ConnectionPool. Handshakes that failed by that are counted, and idle connections
         that the server may end are opened again."""
@@ -99,14 +96,15 @@ class SpokenPool(ConnectionPool):
         is_shaking = self.states.take(numbers) == SHAKING
         if is_shaking.any():
             self._refused_handshakes(numbers[is_shaking], errnos[is_shaking])
-        are_idle = np.fromiter(map(self._may_go, numbers.tolist()), np.bool_, len(numbers))
+        may_go = [self._may_go(number, now_ns) for number in numbers.tolist()]
+        are_idle = np.array(may_go, np.bool_)
         self._open_again(numbers[are_idle])
         self._transport.gone(numbers)
         kept = ~are_idle
-        return super().lost(slots[kept], errnos[kept], is_wanted=is_wanted)
+        return super().lost(slots[kept], errnos[kept], now_ns, is_wanted=is_wanted)
 
-    def _may_go(self, number: int) -> bool:
-        is_old = self._now_ns - int(self._since_ns[number]) >= AGAIN_NS
+    def _may_go(self, number: int, now_ns: int) -> bool:
+        is_old = now_ns - int(self._since_ns[number]) >= AGAIN_NS
         return is_old and self._transport.is_idle(number) and int(self.states[number]) in _ARE_OPEN
 
     def _open_again(self, numbers: Numbers) -> None:
