@@ -46,7 +46,8 @@ class ByListener(App):
 
     def on_open(self, batch: OpenBatch, server: Server) -> None:
         owners = self._of_listener[batch.listeners]
-        self._owner[batch.slots] = owners
+        if (self._owner.take(batch.slots) != owners).any():  # all zeros take no memory
+            self._owner[batch.slots] = owners
         for number, app in enumerate(self._apps):
             which = owners == number
             if which.any():

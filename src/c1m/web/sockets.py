@@ -68,7 +68,6 @@ class Sockets(Connections):
     ) -> None:
         """These are WebSockets from now on."""
         self.kinds[slots] = WEBSOCKET
-        self._is_asked[slots] = False
         if self.compression is None:
             answers = [accepted(key, protocol) for key in keys]
         else:
@@ -138,7 +137,7 @@ class Sockets(Connections):
         if self._frames:
             for slot in slots.tolist():
                 self._let_go(slot)
-        self._is_odd[slots] = False
+        self._is_odd[slots] = self._is_asked[slots] = False
         if self.compression is not None:
             self.compression.forget(slots)
 

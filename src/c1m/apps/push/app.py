@@ -183,7 +183,9 @@ class PushApp(WebApp):
             slots = [batch.slots[row] for row in rows]
             self.accept(slots, [batch.keys[row] for row in rows], server)
             those = np.array(slots, np.int32)
-            self._says_json[those] = wanted.form == JSON
+            says_json = wanted.form == JSON
+            if (self._says_json.take(those) != says_json).any():  # all False take no memory
+                self._says_json[those] = says_json
             self.holders.enter_all(those, grant, np.array(expires, np.uint32))
             self.hub.join(those, wanted.channels, wanted.form, wanted.ids)
 
