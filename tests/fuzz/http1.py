@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import pairwise
 from random import Random
 from typing import Any, NamedTuple, SupportsIndex
 
@@ -21,6 +20,8 @@ from c1m.protocols.http.requests import FIELD_COST, Bounds, Refused, RequestRead
 from c1m.protocols.http.upgrades import Upgrades
 from c1m.protocols.websocket.handshake import check
 from http_cases import CASES
+
+from .streams import cut, mutated
 
 llhttp: Any = import_module("httptools") if find_spec("httptools") else None
 
@@ -232,27 +233,8 @@ def _reply(pieces: list[bytes], method: bytes) -> tuple[Any, ...]:
 
 
 def _mutated(random: Random, stream: bytes) -> bytes:
-    while random.random() < 0.5 and stream:
-        at, to = sorted(random.randrange(len(stream) + 1) for _ in range(2))
-        to = min(to, at + 8)
-        match random.randrange(4):
-            case 0:
-                stream = stream[:at] + random.choice(TOKENS) + stream[to:]
-            case 1:
-                stream = stream[:at] + random.randbytes(1) + stream[at + 1 :]
-            case 2:
-                stream = stream[:at] + stream[to:]
-            case _:
-                stream = stream[:to] + stream[at:]
-    return stream
+    return mutated(random, stream, TOKENS, 0.5)
 
 
 def _cut(random: Random, stream: bytes) -> list[bytes]:
-    kind = random.random()
-    if kind < 0.2:
-        places = list(range(1, min(len(stream), 500)))
-    elif kind < 0.4:  # where lines may end
-        places = [i for i in range(1, len(stream)) if stream.startswith((b"\n", b"\r"), i)]
-    else:
-        places = sorted(random.randrange(len(stream) + 1) for _ in range(random.randrange(6)))
-    return [stream[i:j] for i, j in pairwise([0, *places, len(stream)]) if i < j]
+    return cut(random, stream, (b"\n", b"\r"), singly=0.2, singles=500)

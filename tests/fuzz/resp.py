@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -17,6 +16,8 @@ from c1m.protocols.resp.batch import uniform
 from c1m.protocols.resp.replies import command, reply_size
 from c1m.protocols.resp.requests import Args, RequestBounds, Requests, whole
 from resp_streams import Watched, read_slowly
+
+from .streams import cut, mutated
 
 hiredis: Any = import_module("hiredis") if find_spec("hiredis") else None
 
@@ -101,31 +102,11 @@ def _word(random: Random, size: int | None = None) -> bytes:
 
 
 def _mutated(random: Random, stream: bytes) -> bytes:
-    while random.random() < 0.4 and stream:
-        at, to = sorted(random.randrange(len(stream) + 1) for _ in range(2))
-        to = min(to, at + 8)
-        match random.randrange(4):
-            case 0:
-                stream = stream[:at] + random.choice(TOKENS) + stream[to:]
-            case 1:
-                stream = stream[:at] + random.randbytes(1) + stream[at + 1 :]
-            case 2:
-                stream = stream[:at] + stream[to:]
-            case _:
-                stream = stream[:to] + stream[at:]
-    return stream
+    return mutated(random, stream, TOKENS, 0.4)
 
 
 def _cut(random: Random, stream: bytes) -> list[bytes]:
-    kind = random.random()
-    if kind < 0.1:
-        places = list(range(1, min(len(stream), 300)))
-    elif kind < 0.4:  # where commands may end
-        places = [i for i in range(1, len(stream)) if stream.startswith(b"*", i)]
-    else:
-        places = sorted(random.randrange(len(stream) + 1) for _ in range(random.randrange(6)))
-    ends = pairwise([0, *places, len(stream)])
-    return [stream[i:j] for i, j in ends if i < j]
+    return cut(random, stream, (b"*",), singly=0.1, singles=300)
 
 
 # --- what is answered ---------------------------------------------------------------------------
