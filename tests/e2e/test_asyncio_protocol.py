@@ -344,6 +344,7 @@ def test_the_size_of_the_write_buffer_is_what_the_kernel_has_not_taken(serve: Se
     run = serve(Asking)
     with connect(run) as sock:
         sock.sendall(b"go")
+        eventually(lambda: len(sizes) == 3, "three sizes, while nobody reads")
         assert len(read_all(sock)) == (32 << 20) + 8
     assert sizes[0] == 0
     assert 16 << 20 < sizes[2] <= sizes[1] < 32 << 20

@@ -192,6 +192,8 @@ class FrameReader:
             if not missing:
                 break
             if at == len(piece):
+                if len(head) >= 2:  # a wrong length is told before the mask that follows it
+                    _length(head)
                 return at
             head += piece[at : at + missing]
             at = min(at + missing, len(piece))
@@ -223,12 +225,8 @@ class FrameReader:
 
     def _begin(self, head: bytes) -> None:
         """A whole header."""
-        op, size, at = head[0] & 15, head[1] & 127, 2
-        if size >= 126:
-            at, least = (4, 126) if size == 126 else (10, 1 << 16)
-            size = int.from_bytes(head[2:at], "big")
-            if size < least or size >> 63:
-                raise _error("A length is not written as it has to be.")
+        op = head[0] & 15
+        size, at = _length(head)
         if op < Op.CLOSE:
             if len(self._message) + size > self._max:
                 raise Broken(Close.TOO_LARGE, f"A message has more than {self._max} bytes.")
@@ -283,6 +281,20 @@ class FrameReader:
         self._op, self._decoder = None, None
         self._message = bytearray()
         return Message(op, payload)
+
+
+def _length(head: bytes | bytearray) -> tuple[int, int]:
+    """A payload's size, and where the mask is; size 0 of a header that is not whole yet."""
+    size = head[1] & 127
+    if size < 126:
+        return size, 2
+    at, least = (4, 126) if size == 126 else (10, 1 << 16)
+    if len(head) < at:
+        return 0, at
+    size = int.from_bytes(head[2:at], "big")
+    if size < least or size >> 63:
+        raise _error("A length is not written as it has to be.")
+    return size, at
 
 
 def _check_text(decode: Callable[[], str]) -> None:
