@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from c1m.server.server import Server as Server
     from c1m.server.statistics import CloseReason as CloseReason
     from c1m.serving import serve as serve
+    from c1m.tls.options import TLS as TLS
     from c1m.web.app import GoneBatch as GoneBatch
     from c1m.web.app import MessageBatch as MessageBatch
     from c1m.web.websocket_app import ConnectBatch as ConnectBatch
@@ -78,6 +79,7 @@ _NAMES = {  # the public ones, by their modules
     "c1m.server.server": ["App", "CloseBatch", "DataBatch", "OpenBatch", "Server"],
     "c1m.server.statistics": ["CloseReason"],
     "c1m.serving": ["serve"],
+    "c1m.tls.options": ["TLS"],
     "c1m.web.app": ["GoneBatch", "MessageBatch"],
     "c1m.web.websocket_app": ["ConnectBatch", "WebSocketApp"],
     "c1m.web.websocket_server": ["WebSocketServer", "WebSocketStatistics"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ SOCKADDR_IN6 = np.dtype(
 SUN_PATH_MAX = 107  # sizeof(sun_path) less the closing zero
 SOCKADDR_UN = np.dtype([("family", "<u2"), ("path", "S108")])
 assert (SOCKADDR_IN.itemsize, SOCKADDR_IN6.itemsize, SOCKADDR_UN.itemsize) == (16, 28, 110)
+
+PLAIN_SCHEMES = ("tcp", "http", "redis")
+TLS_SCHEMES = ("tls", "https", "rediss")  # the same over TLS
 
 PORTS_MAX = 4096  # listeners one range may ask for
 
@@ -47,12 +50,18 @@ class Endpoint:
     host: str = ""
     port: int = 0
     path: str = ""
+    scheme: str = field(default="tcp", compare=False)  # as it was written
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.scheme in TLS_SCHEMES
 
     def __str__(self) -> str:
         if self.family == AF_UNIX:
             return f"unix://{self.path}"
         host = f"[{self.host}]" if self.family == AF_INET6 else self.host
-        return f"tcp://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +117,12 @@ def parse_url(text: str) -> tuple[str, str, int, int]:
                 "Use a shorter path.",
             )
         return "unix", path, 0, 0
-    if scheme in ("ws", "wss", "https"):
+    if scheme in ("ws", "wss"):
         raise UsageError(
             f"The scheme of {text!r} is none of an endpoint.",
-            "Write http://HOST:PORT; WebSockets come there, too. TLS is a proxy's affair.",
+            f"Write http{scheme[2:]}://HOST:PORT; WebSockets come there, too.",
         )
-    if scheme not in ("tcp", "http"):  # what is spoken there is the server's affair
+    if scheme not in PLAIN_SCHEMES + TLS_SCHEMES:  # what is spoken there is the server's affair
         raise UsageError(f"The scheme of {text!r} is unknown.", _FORMS)
     match = _TCP.fullmatch(place)
     if match is None:
@@ -140,7 +149,7 @@ def parse_url(text: str) -> tuple[str, str, int, int]:
             "listened on.",
             "Use fewer ports: one is enough for a million connections.",
         )
-    return "tcp", host, first, last
+    return scheme, host, first, last
 
 
 def family_of(host: str) -> int | None:

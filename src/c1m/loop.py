@@ -46,6 +46,7 @@ class Handlers:
     expired: Callable[[Slots], object] = _ignore
     opened: Callable[[Slots, Int32s], object] = _ignore  # with the listener of each
     connected: Callable[[Slots], object] = _ignore
+    secured: Callable[[Slots], object] = _ignore  # connected before, and TLS is ready now
     failed: Callable[[Slots, Int32s], object] = _ignore  # with the errno of each
     data: Callable[[Slots, Ragged], object] = _ignore
     pieces: Callable[[Pieces], object] | None = None  # data that an engine has as Python's bytes
@@ -114,6 +115,8 @@ class Loop:
                 on.opened(batch.opened, batch.opened_listeners)
             if len(batch.connected):
                 on.connected(batch.connected)
+            if len(batch.secured):
+                on.secured(batch.secured)
             if len(batch.failed):
                 on.failed(batch.failed, batch.failed_errnos)
             if len(batch.data_slots):

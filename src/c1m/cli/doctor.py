@@ -108,7 +108,7 @@ def _targets(listen: tuple[str, ...]) -> tuple[list[int], bool]:
     hosts: list[str] = []
     for endpoint in listen:
         scheme, host, first, last = parse_url(endpoint)
-        if scheme != "tcp" or first == 0:
+        if scheme == "unix" or first == 0:
             raise UsageError(
                 f"{endpoint!r} has no TCP port to look at.",
                 "Write tcp://HOST:PORT or HOST:FIRST-LAST.",

@@ -67,6 +67,10 @@ _OPTIONS = [
     option(["--busy-poll", "busy_poll_ns"], type=DURATION.within(0, TICK_NS_MAX), default="12us",
            help="The uring engine polls this long before it sleeps, while that pays: lower latency "
            "for more processor time. 0: it sleeps at once."),
+    option(["--tls-cert"], metavar="FILE", help="The certificate, and its chain, in PEM."),
+    option(["--tls-key"], metavar="FILE", help="Its private key, in PEM."),
+    option(["--tls-handoff"], is_flag=True,
+           help="Experimental: about a hundred bytes for an idle connection over TLS 1.3."),
     option(["--quiet"], is_flag=True, help="Show no progress."),
     option(["--json", "json_path"], metavar="FILE",
            help="Write the final figures as JSON; - is standard output."),
@@ -88,6 +92,11 @@ def serve(
             load_app(app)  # which says so if there is none
         raise UsageError("There is nothing to listen on.", "Give --listen URL.")
     outputs = Outputs({"json": json_path})
+    cert, key, handoff = (options.pop(f"tls_{name}") for name in ("cert", "key", "handoff"))
+    if cert is not None:
+        from c1m.tls.options import TLS
+
+        options["tls"] = TLS(cert=cert, key=key or cert, handoff=handoff)
     own = own_options(app, options)
     if app in OPTIONS_OF:
         own["say"] = lambda line: say(line, outputs.stream)

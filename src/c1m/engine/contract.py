@@ -87,6 +87,7 @@ class EventBatch:
     expired: Slots = field(default_factory=lambda: NO_SLOTS)  # lingered too long: reset, slot free
     ended: Slots = field(default_factory=lambda: NO_SLOTS)  # closed by the caller, and over now
     ended_errnos: npt.NDArray[np.int32] = field(default_factory=lambda: NO_SLOTS)
+    secured: Slots = field(default_factory=lambda: NO_SLOTS)  # connected, and the TLS is done
     is_plain: bool = False  # data and nothing else, for sure: no need to look at the other kinds
     came_ns: int = 0  # monotonic: when the kernel handed it over, before any of it was looked at
 
@@ -102,7 +103,7 @@ class EventBatch:
         return (
             len(self.opened) + len(self.connected) + len(self.failed) + len(self.data_slots)
             + len(self.eof) + len(self.closed) + len(self.blocked) + len(self.drained)
-            + len(self.expired) + len(self.ended)
+            + len(self.expired) + len(self.ended) + len(self.secured)
         )  # fmt: skip
 
     def check(self, capacity: int) -> None:
@@ -121,7 +122,9 @@ class EventBatch:
 
 
 _NO = NO_SLOTS
-_NOTHING = (_NO, _NO, _NO, _NO, _NO, _NO, Ragged.empty(), _NO, _NO, _NO, _NO, _NO, _NO, _NO, _NO)
+_NOTHING = (
+    _NO, _NO, _NO, _NO, _NO, _NO, Ragged.empty(), _NO, _NO, _NO, _NO, _NO, _NO, _NO, _NO, _NO,
+)  # fmt: skip
 NOTHING = EventBatch.nothing()  # for who looks at it only
 
 

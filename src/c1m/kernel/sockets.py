@@ -86,7 +86,7 @@ def resolve(text: str) -> list[Endpoint]:
     family = family_of(host)
     if family is None:
         family, host = _look_up(host, text)
-    return [Endpoint(family, host, port) for port in range(first, last + 1)]
+    return [Endpoint(family, host, port, scheme=scheme) for port in range(first, last + 1)]
 
 
 def _look_up(name: str, text: str) -> tuple[int, str]:

@@ -105,6 +105,8 @@ class ConnectionPool:
         self._missed: list[Numbers] = []  # numbers that failed or were lost and count as wanted
         self._wanted = self._assigned = 0  # assigned: open, connecting or missed
         self._waived = 0  # wanted, and not to be started any more
+        self.is_tls = False
+        self.securing = Histogram()
         self._refused_ns: int | None = None  # since when nothing more could be begun
 
     def numbers_of(self, slots: Slots) -> Numbers:
@@ -182,8 +184,22 @@ class ConnectionPool:
         return np.concatenate((_popped(self._again, again), fresh)) if again else fresh
 
     def connected(self, numbers: Numbers, now_ns: int) -> Numbers:
-        """Connects that succeeded; returns those that are open by that: all."""
+        """Connects that succeeded; returns those that are open by that: all, or with TLS none."""
         self.latency.record(now_ns - self._since_ns[numbers])
+        self._since_ns[numbers] = now_ns
+        if self.is_tls:
+            self.states[numbers] = SHAKING
+            return numbers[:0]
+        return self._begin(numbers, now_ns)
+
+    def secured(self, numbers: Numbers, now_ns: int) -> Numbers:
+        """TLS handshakes that are done; as `connected`."""
+        self.securing.record(now_ns - self._since_ns[numbers])
+        self._since_ns[numbers] = now_ns
+        return self._begin(numbers, now_ns)
+
+    def _begin(self, numbers: Numbers, now_ns: int) -> Numbers:
+        """The bytes of these connections are their owner's now; returns those that are open."""
         self._open(numbers, now_ns)
         return numbers
 

@@ -69,6 +69,7 @@ class Generator:
             if transport is None
             else SpokenPool(*of, self.start_ns, transport)
         )
+        self.connections.is_tls = plan.is_tls
         self.rng = np.random.default_rng(plan.asked.seed)
         self.traffic = Traffic(
             engine,
@@ -86,6 +87,7 @@ class Generator:
             clock,
             Handlers(
                 connected=self._reporting(self._connected),
+                secured=self._reporting(self._secured),
                 failed=self._failed,
                 data=self._reporting(self._data),
                 eof=self._reporting(self._eof),
@@ -393,6 +395,12 @@ class Generator:
     def _connected(self, slots: Slots) -> None:
         numbers = self.connections.numbers_of(slots)
         ready = self.connections.connected(numbers, self._came_ns)
+        if len(ready):
+            self._opened(ready)
+
+    def _secured(self, slots: Slots) -> None:
+        numbers = self.connections.numbers_of(slots)
+        ready = self.connections.secured(numbers, self._came_ns)
         if len(ready):
             self._opened(ready)
 

@@ -13,7 +13,7 @@ from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
 from c1m.loadgen.arrivals import parse_spread
 from c1m.loadgen.connections import Window
-from c1m.loadgen.schemes import with_schemes
+from c1m.loadgen.schemes import with_schemes, without_tls
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
@@ -44,11 +44,14 @@ class LoadPlan:
     targets: list[Endpoint] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)  # the doctor's
     transport: Transport | None = None  # None: the scenario's bytes are the connection's
+    is_tls: bool = False
 
 
 def make_plan(options: LoadOptions) -> LoadPlan:
     """Raises UsageError, or LimitError where this machine cannot hold so many."""
-    asked, spoken = options.targets, wanted(options)
+    asked = options.targets
+    options, is_tls = without_tls(options)
+    spoken = wanted(options)
     options = with_schemes(options)
     for text in options.targets:
         parse_url(text)  # before all else: what is no target is not mended by further options
@@ -85,7 +88,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
     return LoadPlan(
         asked=replace(
             options,
-            targets=list(asked) if spoken is not None else options.targets,
+            targets=list(asked) if spoken is not None or is_tls else options.targets,
             connections=count,
             stages=[stage.text for stage in stages],
             scenario=options.scenario if isinstance(options.scenario, str) else scenario.name,
@@ -100,6 +103,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
         targets=targets,
         findings=findings,
         transport=transport,
+        is_tls=is_tls,
     )
 
 

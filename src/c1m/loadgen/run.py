@@ -16,12 +16,14 @@ from c1m.loadgen.generator import Generator
 from c1m.loadgen.plan import make_plan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
+from c1m.loadgen.tls import connector
 from c1m.loop import stopped_by_signals
 from c1m.results.options import LoadOptions, checked
 from c1m.results.record import RunRecord
 from c1m.results.snapshot import Snapshot
 from c1m.results.thresholds import parse as parse_threshold
 from c1m.scenarios.loader import AnyScenario
+from c1m.tls.engine import TlsEngine
 
 Duration = str | float
 Rate = str | float
@@ -54,6 +56,10 @@ def load(
     connect_window: int | None = None,
     server_pid: int | None = None,
     seed: int = 0,
+    insecure: bool = False,
+    ca: str | None = None,
+    server_name: str | None = None,
+    tls_handoff: bool = False,
     spin: bool = False,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_signals: bool = False,
@@ -93,6 +99,9 @@ def run(
     plan = make_plan(options)
     clock = SystemClock()
     chosen = choose(options.engine)
+    if plan.is_tls:
+        handoff = plan.asked.tls_handoff
+        chosen = TlsEngine(chosen, clock, connector=connector(plan.asked), handoff=handoff)
     with contextlib.ExitStack() as stack:
         stack.callback(chosen.shutdown)
         check_capacity(chosen, plan.asked.connections)

@@ -28,8 +28,18 @@ class Scheme:
 
 
 SCHEMES = {"redis": Scheme("resp"), "ws": Scheme("echo"), "sse": Scheme("hold")}
-WITH_TLS = {"rediss": "redis", "wss": "ws", "https": "sse", "sses": "sse"}
+WITH_TLS = {"tls": "tcp", "rediss": "redis", "wss": "ws", "sses": "sse"}
 REDIS_PORT = 6379
+
+
+def without_tls(options: LoadOptions) -> tuple[LoadOptions, bool]:
+    """The same with targets as they are without TLS, and whether they have it."""
+    parts = [text.partition("://") for text in options.targets]
+    are = {scheme.lower() in WITH_TLS for scheme, separator, _ in parts if separator}
+    if are != {True}:
+        return options, False
+    targets = [f"{WITH_TLS[scheme.lower()]}://{place}" for scheme, _, place in parts]
+    return replace(options, targets=targets), True
 
 
 def with_schemes(options: LoadOptions) -> LoadOptions:
@@ -39,11 +49,6 @@ def with_schemes(options: LoadOptions) -> LoadOptions:
     """
     names = [text.partition("://")[0].lower() for text in options.targets]
     for name, text in zip(names, options.targets, strict=True):
-        if name in WITH_TLS:
-            raise UsageError(
-                f"{text!r} asks for TLS, which c1m does not speak.",
-                f"Use {WITH_TLS[name]}:// and a port without TLS.",
-            )
         if name == "http":
             raise UsageError(
                 f"{text!r} asks for HTTP requests, which c1m load does not send.",

@@ -39,10 +39,8 @@ class SpokenPool(ConnectionPool):
         super().__init__(engine, count, addresses, now_ns)
         self._transport = transport
 
-    def connected(self, numbers: Numbers, now_ns: int) -> Numbers:
-        """Connects that succeeded: the handshakes begin. Returns those that need none."""
-        self.latency.record(now_ns - self._since_ns[numbers])
-        self._since_ns[numbers] = now_ns
+    def _begin(self, numbers: Numbers, now_ns: int) -> Numbers:
+        """The handshakes begin. Returns those that need none."""
         self.states[numbers] = SHAKING
         asking, said = self._transport.opened(numbers)
         self._send(asking, said)

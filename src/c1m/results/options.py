@@ -123,6 +123,18 @@ class LoadOptions:
         _PIPELINE, f"The most requests in flight on a connection, up to {PIPELINE_MAX:,}.", "COUNT",
         "1",
     )] = 1
+    insecure: Annotated[bool, Option(
+        FLAG, "Take any certificate of the server.",
+    )] = False
+    ca: Annotated[str | None, Option(
+        TEXT, "Certificates of the issuers to trust, in PEM.", "FILE", "those of this machine",
+    )] = None
+    server_name: Annotated[str | None, Option(
+        TEXT, "The name that the server's certificate must have.", "NAME", "the target's host",
+    )] = None
+    tls_handoff: Annotated[bool, Option(
+        FLAG, "Experimental: about a hundred bytes for an idle connection over TLS 1.3.",
+    )] = False
     spin: Annotated[bool, Option(
         FLAG, "While there is load, look for replies instead of sleeping: no wake-up is in the "
         "latencies, and a whole core is taken.",

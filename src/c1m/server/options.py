@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from c1m.engine.choose import AUTO, ENGINES, FEW, choose
 from c1m.engine.contract import Engine
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
+from c1m.tls.options import TLS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class ServerOptions:
     drain_ns: Any = DRAIN_NS
     linger_ns: Any = LINGER_NS
     clock: Any = None
+    tls: Any = None
     endpoints: list[Endpoint] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,6 +45,8 @@ class ServerOptions:
         self.endpoints = [e for url in arguments.texts("listen", self.listen) for e in resolve(url)]
         if not self.endpoints:
             raise UsageError("There is nothing to listen on.", "Name at least one endpoint.")
+        if self.tls is not None and not isinstance(self.tls, TLS):
+            raise UsageError(f"tls is {self.tls!r}.", "Give a c1m.TLS, with a certificate.")
         self.backlog = arguments.integer("backlog", self.backlog, most=INT_MAX)
         for name in ("outbox_high", "busy_poll_ns", "drain_ns", "linger_ns"):
             setattr(self, name, arguments.integer(name, getattr(self, name)))
@@ -62,3 +67,22 @@ class ServerOptions:
             names = ", ".join([AUTO, *ENGINES])
             raise UsageError(f"{self.engine!r} is no engine.", f"Name one: {names}.")
         return self.engine
+
+    def with_tls(self, engine: Engine, endpoints: Sequence[Endpoint]) -> Engine:
+        """The engine, with TLS around it where one of the endpoints has it."""
+        named = next((e for e in endpoints if e.is_tls), None)
+        if named is None:
+            if self.tls is not None:
+                raise UsageError(
+                    "A certificate was given, and nothing is listened on with TLS.",
+                    "Listen on tls://HOST:PORT, https://HOST:PORT or rediss://HOST:PORT.",
+                )
+            return engine
+        if self.tls is None:
+            raise UsageError(
+                f"{named} is to speak TLS, and there is no certificate.",
+                "Give --tls-cert FILE and --tls-key FILE (in Python: tls=c1m.TLS(cert, key)).",
+            )
+        from c1m.tls.engine import TlsEngine
+
+        return TlsEngine(engine, self.clock, acceptor=self.tls.acceptor(), handoff=self.tls.handoff)

@@ -43,6 +43,7 @@ from c1m.results.ramp import RampTimes
 from c1m.server.listeners import Listeners
 from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
+from c1m.tls.options import TLS
 
 Payload = Buffer | Ragged | Sequence[Buffer]
 AnySlots = Slots | Sequence[int] | int
@@ -190,6 +191,7 @@ class Server:
         busy_poll_ns: int = BUSY_POLL_NS,
         drain_ns: int = DRAIN_NS,
         linger_ns: int = LINGER_NS,
+        tls: TLS | None = None,
         clock: Clock | None = None,
     ) -> None:
         app = app.as_app() if isinstance(app, Makes) else app
@@ -197,7 +199,7 @@ class Server:
         options = ServerOptions(
             listen=listen, engine=engine, connections_max=connections_max, outbox_high=outbox_high,
             backlog=backlog, busy_poll_ns=busy_poll_ns, drain_ns=drain_ns, linger_ns=linger_ns,
-            clock=clock,
+            clock=clock, tls=tls,
         )  # fmt: skip
         self.app = app
         self.clock: Clock = options.clock
@@ -209,6 +211,7 @@ class Server:
         self.capacity = self.engine.capacity
         try:
             listeners = Listeners(options.endpoints, app.further_listeners())
+            self.engine = options.with_tls(self.engine, listeners.endpoints)
             self.endpoints = listeners.open(self.engine, options.backlog)
         except BaseException:
             self.engine.shutdown()
