@@ -47,5 +47,5 @@ fi
 echo "setup: making .venv and installing c1m into it"
 # Debian's python3 has no ensurepip without python3-venv; pip outside the venv fills it instead.
 "$python" -m venv --without-pip .venv
-"$python" -m pip --disable-pip-version-check --python .venv/bin/python install -q -e '.[cli,report,metrics,push,dev]'
+"$python" -m pip --disable-pip-version-check --python .venv/bin/python install -q -e '.[cli,report,metrics,push,tls,dev]'
 touch "$stamp"
