@@ -18,7 +18,7 @@ import itertools
 import ssl
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,7 @@ from c1m.tls.keylog import CLIENT, SERVER, KeyLog
 from c1m.tls.reasons import HANDSHAKE_EOF, HANDSHAKE_FAILED, HANDSHAKE_TIMEOUT, TRUNCATED
 from c1m.tls.records import Records
 from c1m.tls.session import Session
+from c1m.tls.statistics import Handshakes
 from c1m.tls.suites import BY_NAME
 from c1m.units import NS_PER_MS, NS_PER_S
 
@@ -49,9 +50,19 @@ PLAIN, SHAKING, BY_SSL, HANDED = range(4)  # what a slot's connection speaks
 
 @dataclass(slots=True)
 class Acceptor:
-    """What connections are accepted with."""
+    """What connections are accepted with.
+
+    `by_listener`: where a listener has another context. `others`: those that may take the place of
+    these when the client has said a name (SNI).
+    """
 
     context: ssl.SSLContext
+    by_listener: dict[int, ssl.SSLContext] = field(default_factory=dict)
+    others: Sequence[ssl.SSLContext] = ()
+
+    def all(self) -> list[ssl.SSLContext]:
+        """Every context that a handshake may end with."""
+        return [self.context, *self.by_listener.values(), *self.others]
 
 
 @dataclass(slots=True)
@@ -91,15 +102,15 @@ class TlsEngine:
         self._begun: deque[tuple[int, Session]] = deque()  # handshakes by age
         self._own_ends: set[int] = set()  # closed by this engine: nobody else is told
         self._carried: EventBatch | None = None  # ends of connections that were opened just now
-        self._shaking = 0  # accepted, and not reported yet
-        self._refused: Counter[int] = Counter()  # accepted, and never reported, by reason
+        self.handshakes = Handshakes()  # of those accepted
         self._counts: Counter[str] = Counter()
         self._keylog = KeyLog() if handoff else None
         self._records = Records(inner.capacity) if handoff else None
-        if self._keylog is not None:
-            for each in (acceptor, connector):
-                if each is not None:
-                    self._keylog.attach(each.context)
+        self._certificates: dict[int, bytes] = {}  # that clients have shown, in DER
+        if acceptor is not None:
+            self.accept_with(acceptor)
+        if self._keylog is not None and connector is not None:
+            self._keylog.attach(connector.context)
 
     # --- as the inner one -------------------------------------------------------------------------
 
@@ -141,6 +152,17 @@ class TlsEngine:
         found = self._inner.listen(endpoints, backlog)
         self._are_tls = [isinstance(e, Endpoint) and e.is_tls for e in endpoints]
         return found
+
+    def accept_with(self, acceptor: Acceptor) -> None:
+        """What is accepted from now on is; may be called from another thread."""
+        if self._keylog is not None:
+            for context in acceptor.all():
+                self._keylog.attach(context)
+        self._acceptor = acceptor
+
+    def peer_certificate(self, slot: int) -> bytes | None:
+        """The certificate that a client has shown, in DER; it was verified."""
+        return self._certificates.get(slot)
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
         """See Engine.connect."""
@@ -212,6 +234,7 @@ class TlsEngine:
             self._records.forget(slot)
         self._kinds[slot] = PLAIN
         self._sessions.pop(slot, None)
+        self._certificates.pop(slot, None)
 
     # --- the tick ---------------------------------------------------------------------------------
 
@@ -232,12 +255,12 @@ class TlsEngine:
     def statistics(self) -> EngineStatistics:
         """See Engine.statistics. Connections in a handshake are in `extra`, and nowhere else."""
         found = self._inner.statistics()
-        refused = self._refused.total()
-        found.accepted -= self._shaking + refused
-        found.live -= self._shaking
+        under_way, refused = self.handshakes.under_way, self.handshakes.failed.total()
+        found.accepted -= under_way + refused
+        found.live -= under_way
         found.closed -= refused
         found.extra = found.extra | {
-            "tls_handshaking": self._shaking,
+            "tls_handshaking": under_way,
             "tls_refused": refused,
             **{f"tls_{name}": count for name, count in self._counts.items()},
         }
@@ -293,8 +316,9 @@ class _Tick:
             if engine._acceptor is None or not engine._are_tls[listener]:
                 self._opened.append((slot, listener))
                 continue
-            engine._shaking += 1
-            self._begin(slot, engine._acceptor.context, server_side=True, listener=listener)
+            engine.handshakes.under_way += 1
+            context = engine._acceptor.by_listener.get(listener, engine._acceptor.context)
+            self._begin(slot, context, server_side=True, listener=listener)
 
     def _begin(
         self, slot: int, context: ssl.SSLContext, *, server_side: bool, listener: int = -1
@@ -393,7 +417,11 @@ class _Tick:
             return
         engine._counts["secured"] += 1
         if session.listener >= 0:
-            engine._shaking -= 1
+            self._count_done(session)
+            if session.object.context.verify_mode != ssl.CERT_NONE:
+                shown = session.object.getpeercert(True)
+                if shown:
+                    engine._certificates[slot] = shown
             self._opened.append((slot, session.listener))
         else:
             self._secured.append(slot)
@@ -404,10 +432,17 @@ class _Tick:
             engine._kinds[slot] = BY_SSL
             self._read(slot, session)
 
+    def _count_done(self, session: Session) -> None:
+        handshakes = self._engine.handshakes
+        handshakes.under_way -= 1
+        handshakes.done += 1
+        handshakes.resumed += bool(session.object.session_reused)
+
     def _hand_over(self, slot: int, session: Session, suite: int, said: bytes) -> None:
         engine = self._engine
         assert engine._records is not None
         is_server = session.listener >= 0
+        engine.handshakes.handed += is_server
         ours, theirs = (SERVER, CLIENT) if is_server else (CLIENT, SERVER)
         tickets = _records_in(said) if is_server else 0
         engine._records.take_over(
@@ -448,8 +483,8 @@ class _Tick:
         engine = self._engine
         session = engine._sessions.get(slot)
         if engine._kinds[slot] == SHAKING and session is not None and session.listener >= 0:
-            engine._shaking -= 1
-            engine._refused[reason] += 1
+            engine.handshakes.under_way -= 1
+            engine.handshakes.failed[reason] += 1
         else:
             self._closed.append((slot, reason))
         engine._forget(slot)
