@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 from c1m.results.options import LoadOptions
-from c1m.tls.engine import Connector
+from c1m.tls.connector import Connector
 
 
 def connector(options: LoadOptions) -> Connector:

@@ -34,6 +34,7 @@ from c1m.engine.contract import (
     Slots,
 )
 from c1m.engine.ragged import Ragged
+from c1m.tls.connector import Connector
 from c1m.tls.keylog import CLIENT, SERVER, KeyLog
 from c1m.tls.reasons import HANDSHAKE_EOF, HANDSHAKE_FAILED, HANDSHAKE_TIMEOUT, TRUNCATED
 from c1m.tls.records import Records
@@ -63,14 +64,6 @@ class Acceptor:
     def all(self) -> list[ssl.SSLContext]:
         """Every context that a handshake may end with."""
         return [self.context, *self.by_listener.values(), *self.others]
-
-
-@dataclass(slots=True)
-class Connector:
-    """What connections are made with: the name that the certificate must have."""
-
-    context: ssl.SSLContext
-    server_name: str | None = None
 
 
 class TlsEngine:
@@ -293,7 +286,7 @@ class _Tick:
             self._begin_accepted()
         if len(batch.connected) and engine._connector is not None:
             for slot in batch.connected.tolist():
-                self._begin(slot, engine._connector.context, server_side=False)
+                self._begin(slot, engine._connector.begin(slot))
         pieces = self._came
         if len(batch.data_slots):
             pieces = [*pieces, *zip(batch.data_slots.tolist(), batch.data.pieces(), strict=True)]
@@ -318,20 +311,17 @@ class _Tick:
                 continue
             engine.handshakes.under_way += 1
             context = engine._acceptor.by_listener.get(listener, engine._acceptor.context)
-            self._begin(slot, context, server_side=True, listener=listener)
+            session = Session(context, server_side=True)
+            session.listener = listener
+            self._begin(slot, session)
 
-    def _begin(
-        self, slot: int, context: ssl.SSLContext, *, server_side: bool, listener: int = -1
-    ) -> None:
+    def _begin(self, slot: int, session: Session) -> None:
         engine = self._engine
-        connector = engine._connector
-        name = None if server_side or connector is None else connector.server_name
-        session = Session(context, server_side=server_side, server_name=name)
-        session.listener, session.since_ns = listener, engine._clock.now_ns()
+        session.since_ns = engine._clock.now_ns()
         engine._sessions[slot] = session
         engine._kinds[slot] = SHAKING
         engine._begun.append((slot, session))
-        if not server_side:
+        if session.listener < 0:
             self._queue(slot, session)
 
     def _queue(self, slot: int, session: Session) -> None:
@@ -365,6 +355,8 @@ class _Tick:
             self._end(slot, HANDSHAKE_FAILED, session.said())
             return
         self._plain.extend([(slot, piece) for piece in found])
+        if session.brings and self._engine._connector is not None:
+            self._engine._connector.took(session)
         said = session.said()
         if said:
             self._engine._inner.send_each([slot], [said])
@@ -425,8 +417,10 @@ class _Tick:
             self._opened.append((slot, session.listener))
         else:
             self._secured.append(slot)
-        cipher = session.object.cipher()
-        if engine._records is not None and cipher is not None and cipher[0] in BY_NAME:
+            assert engine._connector is not None
+            engine._connector.done(session)
+        cipher, stays = session.object.cipher(), session.brings
+        if engine._records is not None and not stays and cipher and cipher[0] in BY_NAME:
             self._hand_over(slot, session, BY_NAME[cipher[0]], said)
         else:
             engine._kinds[slot] = BY_SSL

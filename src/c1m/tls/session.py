@@ -14,11 +14,12 @@ READ_MAX = 1 << 14  # a record's worth
 
 
 class Session:
-    """One connection. `listener`, `since_ns` and `is_queued` are for its owner."""
+    """One connection. `listener`, `since_ns` and `is_queued` are for its owner, `brings` for the
+    connector."""
 
     __slots__ = (
-        "_incoming", "_outgoing", "is_done", "is_eof", "is_queued", "listener", "object", "secrets",
-        "since_ns",
+        "_incoming", "_outgoing", "brings", "is_done", "is_eof", "is_queued", "is_resuming",
+        "listener", "object", "secrets", "since_ns",
     )  # fmt: skip
 
     def __init__(
@@ -33,7 +34,8 @@ class Session:
         self.object = context.wrap_bio(
             self._incoming, self._outgoing, server_side, server_name, session
         )
-        self.is_done = self.is_eof = self.is_queued = False
+        self.is_done = self.is_eof = self.is_queued = self.brings = False
+        self.is_resuming = session is not None
         self.listener = 0
         self.since_ns = 0
         self.secrets: dict[str, bytes] = {}
