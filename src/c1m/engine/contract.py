@@ -33,7 +33,8 @@ The rules, which `tests/contract` holds every engine to:
     connections are served, accepting pauses and is tried again when something was closed and after
     a while, and `statistics` counts and names the refusal.
 9.  opened + connected + adopted = live + lingering + closed, at any time (`statistics`, where those
-    adopted count as connected).
+    adopted count as connected). What a decorator (engine/decorated.py) has accepted and not
+    reported is in none of these: it is in `opening`, or was `never_opened`.
 10. A connection has no descriptor of its own. `descriptor` makes one for what has no other way, and
     the caller closes it at once.
 """
@@ -144,6 +145,8 @@ class EngineStatistics:
     unsent_bytes: int = 0  # lost with connections that ended before they could go out
     outbox_bytes: int = 0
     ticks: int = 0  # calls of wait
+    opening: int = 0  # accepted, and held back: nobody has been told yet (engine/decorated.py)
+    never_opened: dict[int, int] = field(default_factory=dict)  # held back to the end, by reason
     refused: dict[str, int] = field(default_factory=dict)  # what the kernel refused, how often
     refusal: str = ""  # the last of that in a sentence
     extra: dict[str, int] = field(default_factory=dict)  # an engine's own counters, by name
