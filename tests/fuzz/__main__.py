@@ -15,11 +15,12 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
-from . import http1, mercure, push_json, push_server, resp, sockets, tokens, web, websocket
+from . import http1, mercure, proxy, push_json, push_server, resp, sockets, tokens, web, websocket
 
 TARGETS = {
     "http1": http1.run,
     "mercure-topics": mercure.run,
+    "proxy": proxy.run,
     "push-json": push_json.run,
     "push-server": push_server.run,
     "resp": resp.run,

@@ -6,6 +6,7 @@ from random import Random
 
 import fuzz.http1
 import fuzz.mercure
+import fuzz.proxy
 import fuzz.push_json
 import fuzz.push_server
 import fuzz.resp
@@ -21,6 +22,10 @@ def test_streams_of_requests_and_replies() -> None:
 
 def test_streams_of_http() -> None:
     assert sum(fuzz.http1.run(Random(seed)) for seed in range(1000)) > 0
+
+
+def test_proxy_headers() -> None:
+    assert sum(fuzz.proxy.run(Random(seed)) for seed in range(2000)) > 0
 
 
 def test_tokens() -> None:
