@@ -366,15 +366,13 @@ class _Tick:
     def _open(self, slot: int, piece: bytes) -> None:
         engine = self._engine
         assert engine._records is not None
-        opened = engine._records.open(slot, piece)
-        self._plain.extend([(slot, each) for each in opened.plain])
-        if opened.reason:
-            self._end(slot, opened.reason, opened.reply)
-            return
-        if opened.reply:
-            engine._inner.send_each([slot], [opened.reply])
-        if opened.is_eof:
-            self._eof.append(slot)
+        opened = engine._records.open_many([(slot, piece)])
+        self._plain.extend(opened.plain)
+        for who, reply in opened.replies:
+            engine._inner.send_each([who], [reply])
+        self._eof.extend(opened.eof)
+        for who, reason in opened.ended:
+            self._end(who, reason)
 
     # --- handshakes -------------------------------------------------------------------------------
 
@@ -440,7 +438,12 @@ class _Tick:
         ours, theirs = (SERVER, CLIENT) if is_server else (CLIENT, SERVER)
         tickets = _records_in(said) if is_server else 0
         engine._records.take_over(
-            slot, suite, session.secrets[theirs], session.secrets[ours], tickets
+            slot,
+            suite,
+            session.secrets[theirs],
+            session.secrets[ours],
+            is_client=not is_server,
+            written=tickets,
         )
         engine._kinds[slot] = HANDED
         del engine._sessions[slot]
@@ -493,7 +496,12 @@ class _Tick:
             self._end(slot, HANDSHAKE_EOF)
         elif slot not in self._eof:  # the records layer, or ssl, has not had a close_notify
             session = engine._sessions.get(slot)
-            if session is None or not session.is_eof:
+            if session is None:
+                assert engine._records is not None
+                is_eof = engine._records.is_heard(slot)
+            else:
+                is_eof = session.is_eof
+            if not is_eof:
                 self._end(slot, TRUNCATED)
 
     # --- the batch --------------------------------------------------------------------------------

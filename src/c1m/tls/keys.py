@@ -1,0 +1,92 @@
+"""Traffic keys of all connections, in one direction. Pure.
+
+A connection at rest is its traffic secret and the count of its records, in columns; rows that no
+connection has had stay untouched, and so take no memory. The key is made of the secret when there
+is a record (RFC 8446, 7.3) and kept as an object, `Key`, while that goes on: keys are in two
+generations, and those that were not used while one went by are dropped by `sweep`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.tls.suites import SECRET_MAX, Suite, cipher_of, next_secret
+
+SEQUENCE_MAX = 1 << 62  # records under one key (RFC 8446, 5.3: they are never counted over)
+
+
+class Key:
+    """A key in use: what it does, its IV, the records so far, and how many it may be used for."""
+
+    __slots__ = ("count", "iv", "most", "run")
+
+    def __init__(self, run: Callable[[bytes, Any, bytes], bytes], iv: int, count: int, most: int):
+        self.run, self.iv, self.count, self.most = run, iv, count, most
+
+
+class Keys:
+    """The keys by slot. `young` has those that were used lately: look there, then call `of`."""
+
+    def __init__(self, capacity: int, operation: str, records_max: int = SEQUENCE_MAX) -> None:
+        """`operation`: of the AEAD, encrypt or decrypt. `records_max`: no key is used for more."""
+        self.young: dict[int, Key] = {}
+        self._old: dict[int, Key] = {}
+        self._operation = operation
+        self._records_max = records_max
+        self._secrets = np.zeros((capacity, SECRET_MAX), np.uint8)
+        self._counts = np.zeros(capacity, np.int64)
+
+    def set(self, slot: int, secret: bytes, count: int = 0) -> None:
+        """Another secret, under which there were `count` records."""
+        self._secrets[slot, : len(secret)] = np.frombuffer(secret, np.uint8)
+        self._counts[slot] = count
+        self._drop(slot)
+
+    def of(self, slot: int, suite: Suite) -> Key:
+        """The key of this connection."""
+        key = self.young.get(slot)
+        if key is not None:
+            return key
+        key = self._old.pop(slot, None)
+        if key is None:
+            aead, iv = cipher_of(suite, self._secret(slot, suite))
+            most = min(self._records_max, suite.records_max)
+            key = Key(getattr(aead, self._operation), iv, int(self._counts[slot]), most)
+        self.young[slot] = key
+        return key
+
+    def renew(self, slot: int, suite: Suite) -> None:
+        """The next secret, behind a KeyUpdate (RFC 8446, 7.2); the one before is gone."""
+        self.set(slot, next_secret(suite, self._secret(slot, suite)))
+
+    def export(self, slot: int, suite: Suite) -> tuple[bytes, int]:
+        """The secret and the count of records, for somebody who goes on with them."""
+        return self._secret(slot, suite), self.of(slot, suite).count
+
+    def forget(self, slots: int | npt.NDArray[np.integer]) -> None:
+        """These connections have ended: their secrets are wiped."""
+        self._secrets[slots] = 0
+        self._counts[slots] = 0
+        for slot in (slots,) if isinstance(slots, int) else slots.tolist():
+            self._drop(slot)
+
+    def sweep(self) -> None:
+        """Drop the keys that were not used since the last time."""
+        for slot, key in self._old.items():
+            self._counts[slot] = key.count
+        self._old, self.young = self.young, {}
+
+    def __len__(self) -> int:
+        """Keys that are kept as objects."""
+        return len(self.young) + len(self._old)
+
+    def _drop(self, slot: int) -> None:
+        self.young.pop(slot, None)
+        self._old.pop(slot, None)
+
+    def _secret(self, slot: int, suite: Suite) -> bytes:
+        return self._secrets[slot, : suite.secret_size].tobytes()
