@@ -35,12 +35,10 @@ from c1m.engine.contract import (
 )
 from c1m.engine.ragged import Ragged
 from c1m.tls.connector import Connector
-from c1m.tls.keylog import CLIENT, SERVER, KeyLog
+from c1m.tls.handoff import HandOff
 from c1m.tls.reasons import HANDSHAKE_EOF, HANDSHAKE_FAILED, HANDSHAKE_TIMEOUT, TRUNCATED
-from c1m.tls.records import Records
 from c1m.tls.session import Session
 from c1m.tls.statistics import Handshakes
-from c1m.tls.suites import BY_NAME
 from c1m.units import NS_PER_MS, NS_PER_S
 
 BUDGET_NS = NS_PER_MS // 2  # of a tick, for handshakes
@@ -97,13 +95,13 @@ class TlsEngine:
         self._carried: EventBatch | None = None  # ends of connections that were opened just now
         self.handshakes = Handshakes()  # of those accepted
         self._counts: Counter[str] = Counter()
-        self._keylog = KeyLog() if handoff else None
-        self._records = Records(inner.capacity) if handoff else None
+        self._handoff = HandOff(inner.capacity) if handoff else None
+        self._records = self._handoff.records if self._handoff is not None else None
         self._certificates: dict[int, bytes] = {}  # that clients have shown, in DER
         if acceptor is not None:
             self.accept_with(acceptor)
-        if self._keylog is not None and connector is not None:
-            self._keylog.attach(connector.context)
+        if self._handoff is not None and connector is not None:
+            self._handoff.attach(connector.context)
 
     # --- as the inner one -------------------------------------------------------------------------
 
@@ -148,9 +146,9 @@ class TlsEngine:
 
     def accept_with(self, acceptor: Acceptor) -> None:
         """What is accepted from now on is; may be called from another thread."""
-        if self._keylog is not None:
+        if self._handoff is not None:
             for context in acceptor.all():
-                self._keylog.attach(context)
+                self._handoff.attach(context)
         self._acceptor = acceptor
 
     def peer_certificate(self, slot: int) -> bytes | None:
@@ -263,8 +261,8 @@ class TlsEngine:
         """See Engine.shutdown."""
         self._inner.shutdown()
         self._sessions.clear()
-        if self._keylog is not None:
-            self._keylog.close()
+        if self._handoff is not None:
+            self._handoff.close()
 
 
 class _Tick:
@@ -396,11 +394,9 @@ class _Tick:
         try:
             is_done = session.shake()
         except ssl.SSLError:
-            self._end(slot, HANDSHAKE_FAILED, session.said())
+            self._end(slot, HANDSHAKE_FAILED, self._said(session))
             return
-        if engine._keylog is not None:
-            session.secrets.update(engine._keylog.take())
-        said = session.said()
+        said = self._said(session)
         if said:
             engine._inner.send_each([slot], [said])
         if not is_done:
@@ -417,39 +413,31 @@ class _Tick:
             self._secured.append(slot)
             assert engine._connector is not None
             engine._connector.done(session)
-        cipher, stays = session.object.cipher(), session.brings
-        if engine._records is not None and not stays and cipher and cipher[0] in BY_NAME:
-            self._hand_over(slot, session, BY_NAME[cipher[0]], said)
-        else:
+        rest = None
+        if engine._handoff is not None and not session.brings:
+            rest = engine._handoff.take_over(slot, session, session.overheard, said)
+        if rest is None:
             engine._kinds[slot] = BY_SSL
             self._read(slot, session)
+            return
+        engine.handshakes.handed += session.listener >= 0
+        engine._kinds[slot] = HANDED
+        del engine._sessions[slot]
+        if rest:
+            self._open(slot, rest)
+
+    def _said(self, session: Session) -> bytes:
+        said, came = session.said(), session.came
+        session.came = b""
+        if self._engine._handoff is not None:
+            session.overheard.step(came, said)
+        return said
 
     def _count_done(self, session: Session) -> None:
         handshakes = self._engine.handshakes
         handshakes.under_way -= 1
         handshakes.done += 1
         handshakes.resumed += bool(session.object.session_reused)
-
-    def _hand_over(self, slot: int, session: Session, suite: int, said: bytes) -> None:
-        engine = self._engine
-        assert engine._records is not None
-        is_server = session.listener >= 0
-        engine.handshakes.handed += is_server
-        ours, theirs = (SERVER, CLIENT) if is_server else (CLIENT, SERVER)
-        tickets = _records_in(said) if is_server else 0
-        engine._records.take_over(
-            slot,
-            suite,
-            session.secrets[theirs],
-            session.secrets[ours],
-            is_client=not is_server,
-            written=tickets,
-        )
-        engine._kinds[slot] = HANDED
-        del engine._sessions[slot]
-        rest = session.leftover()
-        if rest:
-            self._open(slot, rest)
 
     def _time_out(self) -> None:
         engine = self._engine
@@ -548,11 +536,3 @@ class _Tick:
 
 def _column(rows: list[Any], place: int) -> Slots:
     return np.array([row[place] for row in rows], np.int32) if rows else NO_SLOTS
-
-
-def _records_in(said: bytes) -> int:
-    count = at = 0
-    while at + 5 <= len(said):
-        count += said[at] == 23
-        at += 5 + int.from_bytes(said[at + 3 : at + 5], "big")
-    return count

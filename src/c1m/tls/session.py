@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import ssl
 
+from c1m.tls.overheard import Overheard
+
 READ_MAX = 1 << 14  # a record's worth
 
 
@@ -18,8 +20,8 @@ class Session:
     connector."""
 
     __slots__ = (
-        "_incoming", "_outgoing", "brings", "is_done", "is_eof", "is_queued", "is_resuming",
-        "listener", "object", "secrets", "since_ns",
+        "_incoming", "_outgoing", "brings", "came", "is_done", "is_eof", "is_queued", "is_resuming",
+        "listener", "object", "overheard", "since_ns",
     )  # fmt: skip
 
     def __init__(
@@ -38,11 +40,14 @@ class Session:
         self.is_resuming = session is not None
         self.listener = 0
         self.since_ns = 0
-        self.secrets: dict[str, bytes] = {}
+        self.came = b""  # since the last step
+        self.overheard = Overheard(is_client=not server_side)
 
     def feed(self, data: bytes) -> None:
         """Bytes that came."""
         self._incoming.write(data)
+        if not self.is_done:
+            self.came += data
 
     def shake(self) -> bool:
         """Go on with the handshake; whether it is done. Raises ssl.SSLError where it has failed."""

@@ -1,0 +1,28 @@
+"""What is kept of a handshake under way, so that its connection can be taken over."""
+
+from __future__ import annotations
+
+from c1m.tls.hello import Hello, hello_of
+from c1m.tls.keylog import KEYLOG, Secrets
+
+
+class Overheard:
+    """What is kept of a handshake under way for the hand-over."""
+
+    __slots__ = ("_is_client", "_said_first", "hello", "secrets")
+
+    def __init__(self, *, is_client: bool) -> None:
+        self._is_client = is_client
+        self._said_first = b""  # by the client
+        self.hello: Hello | None = None
+        self.secrets: Secrets = {}
+
+    def step(self, came: bytes, said: bytes) -> None:
+        """To be called behind each step, also one that fails: what came before it, and was said."""
+        if self.hello is None:
+            self._said_first += said if self._is_client else came
+            self.hello = hello_of(self._said_first)
+            if self.hello is None:
+                return
+            self._said_first = b""
+        self.secrets |= KEYLOG.take(self.hello.random)
