@@ -65,7 +65,7 @@ PURE = [
     "engine/checks", "engine/contract", "engine/epoll_batch", "engine/given", "engine/lingering",
     "engine/outbox", "engine/ragged", "engine/states", "engine/uring/table",
     "server/statistics",
-    "tls/reasons", "tls/records", "tls/session", "tls/statistics", "tls/suites",
+    "tls/failures", "tls/reasons", "tls/records", "tls/session", "tls/statistics", "tls/suites",
     "results/*",
     "protocols/*",
     "fanout/*", "kv/*", "push/*",
