@@ -12,9 +12,8 @@ from pathlib import Path
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.apps.kv.options import OPTIONS as KV_OPTIONS
-from c1m.apps.options import AppOption
 from c1m.apps.push.options import OPTIONS as PUSH_OPTIONS
-from c1m.arguments import FLAG, Choice
+from c1m.arguments import FLAG, AppOption, Choice
 from c1m.cli.live import prometheus
 from c1m.kv import settings
 from c1m.kv.command_info import group_of, rows

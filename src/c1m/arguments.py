@@ -207,3 +207,24 @@ SIZE = Number("size", parse_size, _whole, 0, 1 << 40)
 # Added to the clock it is still an int64.
 DURATION = Number("duration", parse_duration, _seconds, 0, 1_000_000 * HOUR_NS, _shown_duration)
 RATE = Number("rate", parse_rate, _per_second, 0, 1e12)
+
+
+@dataclass(frozen=True, slots=True)
+class AppOption:
+    """An option of `c1m serve`, and the argument of a class: `name` is "max_memory", the command
+    has it as --max-memory."""
+
+    name: str
+    kind: Kind | Choice | Number
+    help: str
+    metavar: str = ""
+    default: Any = None
+
+    @property
+    def flag(self) -> str:
+        """As the command has it."""
+        return "--" + self.name.replace("_", "-")
+
+    def check(self, given: Any, name: str = "") -> Any:
+        """The value; None stays None. Raises UsageError for what cannot be meant."""
+        return None if given is None else self.kind.check(name or self.name, given)

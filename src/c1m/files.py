@@ -15,6 +15,7 @@ import io
 import json
 import os
 import selectors
+import stat
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +25,7 @@ from c1m.errors import UsageError
 
 STANDARD = "-"
 NUMBER_END = 2.0**63
+SECRET_BYTES_MAX = 4096
 
 
 def check_writable(path: str | Path) -> None:
@@ -142,6 +144,34 @@ def read_json(path: str | Path, bytes_max: int = TEXT_BYTES_MAX) -> Any:
     except RecursionError:
         why = "it is nested too deeply"
     raise UsageError(f"{_name(path, 'input')} is not JSON: {why}.", "Give a file of JSON.")
+
+
+def check_is_private(path: str, what: str, *, group: bool = False) -> None:
+    """Raise UsageError where others may read a file; `group`: its group may.
+
+    `what` is in it, for people: "password".
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return  # reading it says why
+    others = stat.S_IROTH | (0 if group else stat.S_IRGRP)
+    if stat.S_ISREG(mode) and mode & others:
+        who = "everybody" if mode & stat.S_IROTH else "its group"
+        raise UsageError(
+            f"{path} has a {what} in it, and {who} may read it.",
+            f"Make it yours alone: chmod 600 {path}",
+        )
+
+
+def secret_line(path: str, what: str = "password") -> str:
+    """The first line of a file. Raises UsageError where others may read it."""
+    check_is_private(path, what)
+    lines = read_bytes(path, SECRET_BYTES_MAX).splitlines()
+    secret = lines[0].decode("latin-1") if lines else ""
+    if not secret:
+        raise UsageError(f"{path} has no {what} in its first line.", "Write one there.")
+    return secret
 
 
 def _number(text: str) -> float:

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from c1m.apps.kv.app import KeyValue
 from c1m.apps.kv.options import OPTIONS, POLICIES, KeyValueOptions
-from c1m.apps.secrets import secret_line
 from c1m.cli.app_options import own_options
 from c1m.cli.serve import serve
 from c1m.errors import UsageError
+from c1m.files import secret_line
 from c1m.kv import memory
 
 UNSET = {option.name: None for option in OPTIONS}

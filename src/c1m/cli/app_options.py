@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from c1m.apps import APPS
-from c1m.apps.options import AppOption
-from c1m.arguments import FLAG, TEXTS, Choice
+from c1m.arguments import FLAG, TEXTS, AppOption, Choice
 from c1m.errors import UsageError
 
 _MODULES = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from c1m.apps.options import AppOption
-from c1m.apps.secrets import secret_line
-from c1m.arguments import COUNT, DURATION, SIZE, TEXT, Choice
+from c1m.arguments import COUNT, DURATION, SIZE, TEXT, AppOption, Choice
 from c1m.errors import UsageError
+from c1m.files import secret_line
 from c1m.units import NS_PER_S
 
 DURABILITIES = ("always", "everysec", "no")

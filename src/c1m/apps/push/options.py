@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from c1m.apps.options import AppOption
-from c1m.apps.secrets import secret_line
-from c1m.arguments import COUNT, DURATION, FLAG, SIZE, TEXT, TEXTS, Choice
+from c1m.arguments import COUNT, DURATION, FLAG, SIZE, TEXT, TEXTS, AppOption, Choice
 from c1m.errors import UsageError
-from c1m.files import read_bytes
+from c1m.files import read_bytes, secret_line
 from c1m.push.asked import CHANNELS_MAX, MESSAGE_MAX
 from c1m.push.hub import HISTORY_BYTES, HISTORY_COUNT
 from c1m.push.origins import Origins
