@@ -16,7 +16,7 @@ test: setup programs lint
 
 # CPython's tests of asyncio, uvloop's, and those of packages, on c1m's event loop; for the key-value
 # server a million random commands beside redis-server, Redis's own tests and redis-py's; for WebSockets
-# the Autobahn test suite: an hour and more. `make conformance PYTHON=python3.13 SUITES=cpython` runs one
+# the Autobahn test suite; other people's TLS against ours: an hour and more. `make conformance PYTHON=python3.13 SUITES=cpython` runs one
 # suite on another interpreter.
 CONFORMANCE = .venv/bin/python -m tests.conformance
 conformance: setup
@@ -27,6 +27,7 @@ conformance: setup
 	$(if $(SUITES),,$(CONFORMANCE) redis-py)
 	$(if $(SUITES),,$(CONFORMANCE) kv-crash)
 	$(if $(SUITES),,$(CONFORMANCE) autobahn)
+	$(if $(SUITES),,$(CONFORMANCE) tls)
 
 programs:
 	@./setup.sh programs

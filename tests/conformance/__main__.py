@@ -2,8 +2,8 @@
 
 `python -m tests.conformance packages` are other people's packages, `redis-differential` holds
 `c1m serve kv` against redis-server, `redis-tcl` and `redis-py` run foreign tests on both,
-`kv-crash` kills it under load, and `autobahn` runs the Autobahn test suite on both sides of
-WebSockets, each with a command line of its own.
+`kv-crash` kills it under load, `autobahn` runs the Autobahn test suite on both sides of
+WebSockets, and `tls` sets other people's TLS against ours, each with a command line of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import platform
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import autobahn, kv_crash, obtaining, packages, redis_suites, tables
 from .comparing import compare
@@ -64,6 +65,11 @@ def main(words: Sequence[str]) -> int:
         return redis_suites.main(words[0], words[1:])
     if words[:1] == ["autobahn"]:
         return autobahn.main(words[1:])
+    if words[:1] == ["tls"]:
+        sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest finds what tests share
+        from .tls import run
+
+        return run.main(words[1:])
     if words[:1] == ["kv-crash"]:
         return kv_crash.main(words[1:])
     asked = arguments(words)

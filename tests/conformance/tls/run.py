@@ -1,0 +1,64 @@
+"""`tls`: other people's TLS against c1m's, in both roles, by ssl and handed off.
+
+Peers that are not installed are left out, and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from . import openssl_client
+from .cases import FAILED, NOT_HERE, Result, table
+from .stage import Stage, counted
+
+PEERS: dict[str, ModuleType] = {"s_client": openssl_client}
+WAYS = {"ssl": False, "handoff": True}
+
+
+def of_peer(name: str, *, handoff: bool, only: str = "", tell: bool = False) -> list[Result]:
+    """The cases of one peer, one way, and how our servers ended."""
+    results = []
+    with Stage(handoff) as stage:
+        for case in PEERS[name].cases():
+            if only.lower() not in case.what.lower():
+                continue
+            result = case.tried(stage)
+            results.append(result)
+            if tell:
+                print(result, flush=True)
+        wrong = stage.ended()
+    if wrong and results:
+        last = Result(results[-1].case, results[-1].how, FAILED, "; ".join(wrong))
+        results[-1] = last
+        if tell:
+            print(last, flush=True)
+    return results
+
+
+def main(words: Sequence[str]) -> int:
+    """0 where nothing failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance tls", description=__doc__)
+    parser.add_argument("peers", nargs="*", metavar="PEER", help=f"{', '.join(PEERS)}; all")
+    parser.add_argument("--way", choices=tuple(WAYS), help="both, unless one is named")
+    parser.add_argument("--only", default="", metavar="WORDS", help="cases that have them")
+    parser.add_argument("--table", action="store_true", help="print a table at the end")
+    asked = parser.parse_args(words)
+    for name in asked.peers:
+        if name not in PEERS:
+            parser.error(f"no peer is called {name!r}; there are {', '.join(PEERS)}")
+    results: list[Result] = []
+    for name in asked.peers or PEERS:
+        for way, handoff in WAYS.items():
+            if asked.way in (None, way):
+                results += of_peer(name, handoff=handoff, only=asked.only, tell=True)
+    if asked.table:
+        print(table(results))
+    outcomes = [result.outcome for result in results]
+    print(f"tls: {len(results)} cases: {counted(outcomes)}")
+    if set(outcomes) <= {NOT_HERE}:
+        print("tls: no peer of these is here", file=sys.stderr)
+        return 2
+    return int(FAILED in outcomes)
