@@ -8,13 +8,30 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from typing import Protocol
 
 from . import openssl_client
-from .cases import FAILED, NOT_HERE, Result, table
+from .cases import CLIENT, FAILED, NOT_HERE, Case, Result, table
+from .programs import GO, JAVA, NODE, Peers
 from .stage import Stage, counted
 
-PEERS: dict[str, ModuleType] = {"s_client": openssl_client}
+
+class HasCases(Protocol):
+    """A module, or what is like one."""
+
+    def version(self) -> str:
+        """As the peer says it; raises CannotBeHad where it is not here."""
+
+    def cases(self) -> list[Case]:
+        """All of them."""
+
+
+PEERS: dict[str, HasCases] = {
+    "s_client": openssl_client,
+    "go": Peers(GO),
+    "node": Peers(NODE),
+    "java": Peers(JAVA),
+}
 WAYS = {"ssl": False, "handoff": True}
 
 
@@ -29,12 +46,11 @@ def of_peer(name: str, *, handoff: bool, only: str = "", tell: bool = False) -> 
             results.append(result)
             if tell:
                 print(result, flush=True)
-        wrong = stage.ended()
-    if wrong and results:
-        last = Result(results[-1].case, results[-1].how, FAILED, "; ".join(wrong))
-        results[-1] = last
-        if tell:
-            print(last, flush=True)
+        if any(stage.ran):
+            ends = Case(results[0].case.peer, CLIENT, "how our servers ended", lambda s: s.ended())
+            results.append(ends.tried(stage))
+            if tell:
+                print(results[-1], flush=True)
     return results
 
 

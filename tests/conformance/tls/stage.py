@@ -115,8 +115,14 @@ class Stage:
         served.port = int(_told(log, rf"{scheme}://127\.0\.0\.1:(\d+)", process))
         return served.port
 
-    def ended(self) -> list[str]:
-        """Stop the servers; what is wrong with how they ended, or with their figures."""
+    @property
+    def ran(self) -> list[str]:
+        """The apps that are served."""
+        return [key[0] for key in self._served]
+
+    def ended(self) -> str:
+        """Stop the servers: what they counted. Raises Failed where it does not add up."""
+        counts: Counter[str] = Counter()
         wrong = []
         for key, served in self._served.items():
             served.process.terminate()
@@ -129,8 +135,11 @@ class Stage:
             figures = json.loads(served.figures.read_text())
             if figures["opened"] != figures["live"] + sum(figures["closed"].values()):
                 wrong.append(f"{name}: its connections do not add up: {figures}")
+            counts.update(figures["closed"])
         self._served.clear()
-        return wrong
+        if wrong:
+            raise Failed("; ".join(wrong))
+        return ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
 
     # --- our client -------------------------------------------------------------------------------
 
