@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo demo-push test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-push bench-million bench-quick bench-peers bench-page
+.PHONY: demo demo-push test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-push bench-tls bench-million bench-quick bench-peers bench-page
 
 setup:
 	@./setup.sh
@@ -73,6 +73,11 @@ bench-kv: setup
 bench-push: setup bench-peers
 	.venv/bin/python bench/push.py --json bench/results/$(shell date +%F)-push.json \
 	$(if $(UWEBSOCKETS),--uwebsockets $(UWEBSOCKETS)) $(ARGS)
+
+# TLS against nginx, HAProxy, uvicorn, asyncio (apt-get install nginx libnginx-mod-stream haproxy
+# libssl-dev): a quarter of an hour; what is not installed is left out. ARGS as of bench-push.
+bench-tls: setup bench-peers
+	.venv/bin/python bench/tls.py --json bench/results/$(shell date +%F)-tls.json $(ARGS)
 
 bench-quick: setup bench-peers
 	.venv/bin/python bench/run.py --quick $(ARGS)

@@ -20,7 +20,13 @@ def generator() -> Path:
     return c_program("generator", sorted((BENCH / "c" / "generator").glob("*.c")))
 
 
-def c_program(name: str, sources: Sequence[Path] = ()) -> Path:
+def tls_generator() -> Path:
+    """The same with TLS, for which OpenSSL's headers are needed."""
+    sources = sorted((BENCH / "c" / "generator").glob("*.c"))
+    return c_program("generator-tls", sources, ("-DWITH_TLS", "-lssl", "-lcrypto"))
+
+
+def c_program(name: str, sources: Sequence[Path] = (), flags: Sequence[str] = ()) -> Path:
     """Path of `name`, compiled from `sources` (empty: bench/c/NAME.c). Raises BuildFailed."""
     sources = list(sources) or [BENCH / "c" / f"{name}.c"]
     headers = [header for source in sources for header in source.parent.glob("*.h")]
@@ -30,7 +36,7 @@ def c_program(name: str, sources: Sequence[Path] = ()) -> Path:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise BuildFailed("there is no C compiler: apt-get install gcc libc6-dev")
-    _run([compiler, "-O2", "-o", str(target), *map(str, sources)])
+    _run([compiler, "-O2", "-o", str(target), *map(str, sources), *flags])
     return target
 
 

@@ -1,12 +1,14 @@
-"""One server for all of asyncio's loops. Usage: asyncio_server.py PORT TASK LOOP.
+"""One server for all of asyncio's loops. Usage: asyncio_server.py PORT TASK LOOP [CERT KEY].
 
-TASK is echo, broadcast, streams or http; LOOP is asyncio, uvloop, rloop, c1m, or c1m-ENGINE.
+TASK is echo, broadcast, streams or http; LOOP is asyncio, uvloop, rloop, c1m, or c1m-ENGINE. With
+a certificate and its key echo and broadcast are over the loop's TLS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -81,7 +83,11 @@ async def listen(task: str, port: int) -> None:
         await asyncio.start_server(echo_stream, HOST, port, backlog=BACKLOG)
     else:
         protocol = Broadcast if task == "broadcast" else Echo
-        await loop.create_server(protocol, HOST, port, backlog=BACKLOG)
+        context = None
+        if len(sys.argv) > 4:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(sys.argv[4], sys.argv[5])
+        await loop.create_server(protocol, HOST, port, backlog=BACKLOG, ssl=context)
 
 
 def new_event_loop(name: str) -> asyncio.AbstractEventLoop:

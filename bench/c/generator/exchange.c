@@ -102,7 +102,7 @@ bool request(struct connection *c, uint64_t start_ns)
         size = mask_message();
         sent = frame;
     }
-    if (send(c->fd, sent, size, MSG_NOSIGNAL) != size) {
+    if (bytes_out(c, sent, size) != size) {
         result.errors++;
         finish(c);
         return false;
@@ -137,7 +137,7 @@ size_t without_pings(struct connection *c, size_t count)
 /* Takes what came. An edge-triggered socket that gave less than was asked for is empty. */
 enum reply reply_of(struct connection *c)
 {
-    ssize_t count = recv(c->fd, received, sizeof received, 0);
+    ssize_t count = bytes_in(c, received, sizeof received);
 
     if (count < 0 && errno == EAGAIN)
         return NOTHING;
@@ -190,6 +190,8 @@ bool request_burst(struct connection *c)
 
 void finish(struct connection *c)
 {
+    if (c->tls)
+        tls_end(c);
     close(c->fd);
     c->fd = -1;
     c->state = CLOSED;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "cpu.h"
 #include "histogram.h"
@@ -21,7 +22,7 @@
 #define BURST_MAX 64
 #define RAMP_STEP 1000
 
-enum state { CLOSED, CONNECTING, UPGRADING, PROVING, IDLE, WAITING, ENDING };
+enum state { CLOSED, CONNECTING, SECURING, UPGRADING, PROVING, IDLE, WAITING, ENDING };
 
 struct connection {
     int fd;
@@ -30,6 +31,8 @@ struct connection {
     uint32_t sequence; /* of the request that is in flight */
     uint64_t start_ns; /* of that request: when it was due in an open loop, else when it was sent */
     uint64_t turn;     /* open loop: requests started so far; events of a burst that came */
+    void *tls;         /* an SSL of OpenSSL, with --tls */
+    int tickets;       /* that came on it */
 };
 
 struct options {
@@ -38,13 +41,13 @@ struct options {
     const char *publish;         /* of the POST of a broadcast by --sse */
     const char *keys;            /* a file of lines KEY ACCEPT, as the handshake has them */
     int port, ports, connections, in_flight, payload, window, sources,
-        first_source, server_pid, cpu, burst;
+        first_source, server_pid, other_pid, cpu, burst, tls, resume, tickets;
     double seconds, warm_up, rate;
     bool spin;
 };
 
 struct result {
-    uint64_t requests, errors, mismatches, unanswered;
+    uint64_t requests, errors, mismatches, unanswered, resumed;
     double seconds;
     struct cpu server, own;
     struct histogram latency;
@@ -77,6 +80,15 @@ uint32_t reply_size(void);
 size_t without_pings(struct connection *c, size_t count);
 void finish(struct connection *c);
 
+/* tls.c: bytes of a connection, with TLS or without */
+void tls_prepare(void);
+void tls_begin(struct connection *c);
+int tls_shake(struct connection *c);
+void tls_say_goodbye(struct connection *c);
+void tls_end(struct connection *c);
+ssize_t bytes_in(struct connection *c, char *into, size_t size);
+ssize_t bytes_out(struct connection *c, const void *bytes, size_t size);
+
 /* http.c: what a WebSocket and a stream of events begin with, publishing, events */
 void http_prepare(void);
 bool says_hello(const struct connection *c);
@@ -93,10 +105,11 @@ void open_all(bool prove, bool is_measured);
 void window_begin(void);
 void window_end(void);
 
-/* the modes: closed.c, open_loop.c, churn.c, broadcast.c */
+/* the modes: closed.c, open_loop.c, churn.c, handshakes.c, broadcast.c */
 void run_closed(void);
 void run_open_loop(void);
 void run_churn(void);
+void run_handshakes(void);
 void run_broadcast(void);
 void run_hold(void);
 

@@ -5,13 +5,15 @@
  *   open       --rate R: requests at constant spacing over all connections, latency from when they
  *              were due
  *   churn      --connections N at a time: connect, one echo, close, again
+ *   handshakes N at a time, or --rate: of TLS, and close; --resume 1, --tickets 0: handshakes.c
  *   ramp       opens N connections, --window of them at a time, and ends
  *   hold       the same, then prints "held" and waits for the end of standard input
  *   broadcast  N receivers; one triggers a message to all (--burst B: so many), again when all
  *              have it
  * Common: --payload bytes, --seconds, --warm-up, --window, --sources, --first-source (so many loopback
  * addresses from that one on), --ports, --server-pid (its processor time in the window is in the
- * result), --cpu (pin to it), --spin 1 (never sleep).
+ * result), --other-pid (of one in front of it: added), --cpu (pin to it), --spin 1 (never sleep).
+ * --tls 1: over TLS 1.3; the certificate is not looked at.
  * --websocket TARGET --keys FILE: connections are WebSockets. --sse TARGET --publish TARGET: a
  * broadcast goes to streams of events, and is posted.
  */
@@ -29,7 +31,7 @@
 
 #include "generator.h"
 
-struct options options = {.ports = 1, .connections = 1, .payload = 64, .window = 256, .cpu = -1, .burst = 1,
+struct options options = {.ports = 1, .connections = 1, .payload = 64, .window = 256, .cpu = -1, .burst = 1, .tickets = 1,
                           .seconds = 3, .warm_up = 0.5};
 struct result result;
 struct connection *connections;
@@ -53,9 +55,27 @@ void fail(const char *what, const char *remedy)
     exit(1);
 }
 
+/* Of the server, and of what stands in front of it. */
+static struct cpu cpu_of_servers(void)
+{
+    struct cpu cpu = {0}, other;
+
+    if (options.server_pid)
+        cpu = cpu_of(options.server_pid);
+    if (options.other_pid) {
+        other = cpu_of(options.other_pid);
+        cpu.total_ns += other.total_ns;
+        cpu.waited_ns += other.waited_ns;
+        cpu.user_ticks += other.user_ticks;
+        cpu.system_ticks += other.system_ticks;
+    }
+    return cpu;
+}
+
+/* pid 0: the servers */
 static struct cpu spent(int pid, const struct cpu *since)
 {
-    struct cpu cpu = cpu_of(pid);
+    struct cpu cpu = pid ? cpu_of(pid) : cpu_of_servers();
 
     cpu.total_ns -= since->total_ns;
     cpu.waited_ns -= since->waited_ns;
@@ -66,8 +86,7 @@ static struct cpu spent(int pid, const struct cpu *since)
 
 void window_begin(void)
 {
-    if (options.server_pid)
-        window_server = cpu_of(options.server_pid);
+    window_server = cpu_of_servers();
     window_own = cpu_of(getpid());
     window_ns = now_ns();
 }
@@ -76,8 +95,7 @@ void window_end(void)
 {
     result.seconds = (now_ns() - window_ns) / 1e9;
     result.own = spent(getpid(), &window_own);
-    if (options.server_pid)
-        result.server = spent(options.server_pid, &window_server);
+    result.server = spent(0, &window_server);
 }
 
 static void print_result(void)
@@ -98,6 +116,7 @@ static void print_result(void)
     printf("\"server_cpu_ns\": %lu, \"server_waited_ns\": %lu, \"server_user_ticks\": %lu, "
            "\"server_system_ticks\": %lu, ", result.server.total_ns, result.server.waited_ns,
            result.server.user_ticks, result.server.system_ticks);
+    printf("\"resumed\": %lu, ", result.resumed);
     printf("\"own_cpu_ns\": %lu, \"own_waited_ns\": %lu, \"step_seconds\": [",
            result.own.total_ns, result.own.waited_ns);
     for (int i = 0; i < result.step_count; i++)
@@ -118,7 +137,9 @@ static void read_options(int argc, char **argv)
         {"--payload", &options.payload, 0}, {"--window", &options.window, 0},
         {"--sources", &options.sources, 0}, {"--first-source", &options.first_source, 0},
         {"--server-pid", &options.server_pid, 0}, {"--cpu", &options.cpu, 0},
-        {"--burst", &options.burst, 0},
+        {"--burst", &options.burst, 0}, {"--other-pid", &options.other_pid, 0},
+        {"--tls", &options.tls, 0}, {"--resume", &options.resume, 0},
+        {"--tickets", &options.tickets, 0},
         {"--seconds", 0, &options.seconds},
         {"--warm-up", 0, &options.warm_up}, {"--rate", 0, &options.rate},
     };
@@ -160,7 +181,7 @@ static void read_options(int argc, char **argv)
     if (!options.in_flight || options.in_flight > options.connections)
         options.in_flight = options.connections;
     if (!options.sources) /* a churn leaves a port in TIME_WAIT for each connection */
-        options.sources = !strcmp(options.mode, "churn") ? 250 : 1 + options.connections / 10000;
+        options.sources = !strcmp(options.mode, "churn") || !strcmp(options.mode, "handshakes") ? 250 : 1 + options.connections / 10000;
 }
 
 static void run(void)
@@ -169,6 +190,10 @@ static void run(void)
 
     if (!strcmp(mode, "churn")) {
         run_churn();
+        return;
+    }
+    if (!strcmp(mode, "handshakes")) {
+        run_handshakes();
         return;
     }
     if (!strcmp(mode, "ramp")) {
@@ -212,6 +237,8 @@ int main(int argc, char **argv)
     connections = calloc(options.connections, sizeof *connections);
     result.steps = calloc(options.connections / RAMP_STEP + 1, sizeof *result.steps);
     exchange_prepare();
+    if (options.tls)
+        tls_prepare();
     run();
     print_result();
     return 0;

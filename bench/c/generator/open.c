@@ -63,7 +63,20 @@ static bool is_connected(const struct connection *c)
 /* Brings one connection a step on; true when it is open. */
 static bool advance(struct connection *c, uint32_t events, bool prove, bool is_measured)
 {
-    if (c->state == CONNECTING && events & (EPOLLOUT | EPOLLERR) && is_connected(c)) {
+    bool is_ready = c->state == CONNECTING && events & (EPOLLOUT | EPOLLERR) && is_connected(c);
+
+    if (is_ready && options.tls) {
+        c->state = SECURING;
+        tls_begin(c);
+    }
+    if (c->state == SECURING) {
+        int done = tls_shake(c);
+
+        if (done < 0)
+            fail("a handshake has failed", "see the server's errors");
+        is_ready = done;
+    }
+    if (is_ready) {
         if (says_hello(c)) {
             c->state = UPGRADING;
             say_hello(c);
