@@ -1,7 +1,8 @@
 """TLS servers against others: handshakes, echo; and handshakes beside connections that are busy.
 
-    python bench/tls.py [--pairs 5] [--seconds 1] [--only handshakes,echo,beside]
+    python bench/tls.py [--pairs 5] [--seconds 1] [--only handshakes,echo,beside,memory]
                         [--peers nginx,haproxy] [--connections 64,1000] [--nice N] [--json FILE]
+    python bench/tls.py --million [COUNT] [--way handoff] [--nice N] [--json FILE]
 
 All servers of a row live throughout, on the same core; the C generator has the other one and drives
 one of them at a time, in turn (A B C A B C). A ratio is taken within each turn; shown are the
@@ -13,6 +14,9 @@ handshakes  so many at a time: connect, shake hands, wait for a ticket, end; ful
 echo        of 64 B and 1 KiB: each connection has one message in flight; every byte is compared.
             nginx and HAProxy are terminators, with c1m's echo behind them on the same core
 beside      1,000 connections with 10,000 requests/s, without and with 1,000 handshakes/s
+memory      of both ends (c1m's) for 15,000 connections that are idle after an echo, by the growth
+            of resident memory: without TLS, by ssl, handed off
+--million   so many connections over TLS, each echoed once; handed off on both ends, or --way ssl
 """
 
 from __future__ import annotations
@@ -31,14 +35,16 @@ from harness import build, conditions, processes, tls_peers
 from harness.measure import Machine
 from harness.processes import RunFailed, Server, generate, start, stop
 from harness.tls_peers import ECHO, HANDSHAKES, TlsPeer
-from million import namespace
+from million import lives, namespace, secured
 
 from c1m.loadgen.metadata import started_text
+from c1m.units import parse_count
 
 WARM_UP_S = 0.3
 AT_A_TIME = 32
-BESIDE = "beside"
+BESIDE, MEMORY = "beside", "memory"
 BUSY, BUSY_RATE, SHAKEN_RATE = 1_000, 10_000, 1_000
+IDLE = 15_000
 SOURCES = 250  # of a run whose connections end: their ports are in TIME_WAIT for a minute
 
 
@@ -114,11 +120,10 @@ def main() -> int:
         },
         "skipped": {}, "rows": [],
     }  # fmt: skip
-    for row in wanted(options):
-        peers = _there(options, row.task, found["skipped"])
-        found["rows"].append(compare(machine, row, peers))
-    if BESIDE in options.only:
-        found[BESIDE] = beside(machine)
+    if options.million:
+        found["million"] = secured.hold(machine, options.million, options.way)
+    else:
+        measure(machine, options, found)
     for name, why in found["skipped"].items():
         print(f"left out: {name}: {why}")
     found["conditions"]["load_average_after"] = os.getloadavg()[0]
@@ -127,16 +132,32 @@ def main() -> int:
     return 0
 
 
+def measure(machine: Machine, options: argparse.Namespace, found: dict[str, Any]) -> None:
+    """All that is wanted."""
+    for row in wanted(options):
+        peers = _there(options, row.task, found["skipped"])
+        found["rows"].append(compare(machine, row, peers))
+    if BESIDE in options.only:
+        found[BESIDE] = beside(machine)
+    if MEMORY in options.only:
+        found[MEMORY] = [secured.hold(machine, IDLE, way) for way in ("", *lives.OPTIONS)]
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     listed: Callable[[str], list[str]] = lambda text: text.split(",")  # noqa: E731
-    everything = [HANDSHAKES, ECHO, BESIDE]
+    everything = [HANDSHAKES, ECHO, BESIDE, MEMORY]
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="that a run lasts")
     parser.add_argument("--only", type=listed, default=everything)
     parser.add_argument("--peers", type=listed, default=[])
     parser.add_argument("--connections", type=lambda text: [int(n) for n in text.split(",")])
+    parser.add_argument(
+        "--million", type=parse_count, nargs="?", const=1_000_000, metavar="COUNT",
+        help="only this, with so many  [1M]",
+    )  # fmt: skip
+    parser.add_argument("--way", choices=lives.OPTIONS, default=lives.HANDED_OFF)
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args()

@@ -1,8 +1,9 @@
 """c1m as the generator of a million connections: opens them, and then does what it is told.
 
-Usage: python -m million.client PORT ENGINE CONNECTIONS_MAX PAYLOAD SERVER_PID, in bench/. A line of
-JSON on standard input is a command, {"do": "open", "count": 1000}; the answer is a line of JSON on
-standard output. Between two commands nothing happens here, so that memory can be looked at.
+Usage: python -m million.client PORT ENGINE CONNECTIONS_MAX PAYLOAD SERVER_PID [ssl|handoff CA], in
+bench/; with the last two over TLS. A line of JSON on standard input is a command, {"do": "open",
+"count": 1000}; the answer is a line of JSON on standard output. Between two commands nothing happens
+here, so that memory can be looked at.
 
 The C generator has a descriptor a connection and RLIMIT_NOFILE bounds those; connections of
 io_uring are none. Every reply is compared byte for byte with the message of its connection.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from harness.accounts import account, growth
 
 from c1m.addresses import AF_INET, Endpoint
 from c1m.bounds import RAMP_STEP
+from c1m.clock import SystemClock
 from c1m.engine.choose import choose
 from c1m.engine.contract import Engine, EventBatch, Slots
 from c1m.engine.ragged import Ragged
@@ -38,6 +41,8 @@ from c1m.scenarios.base import Exchange
 from c1m.scenarios.ledger import RIGHT
 from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.templates import Echo
+from c1m.tls.connector import Connector
+from c1m.tls.engine import TlsEngine
 from million.turns import Numbers, Turns
 
 PORTS = 14_000  # of a source that connect() finds quickly: half of the kernel's default range
@@ -104,6 +109,8 @@ AnyClient = TypeVar("AnyClient", bound="Client")
 class Client:
     """Up to `most` connections to 127.0.0.1, known by numbers from 0 in the order of opening."""
 
+    is_tls = False
+
     def __init__(self, engine: Engine, port: int, most: int, payload: int, server_pid: int) -> None:
         self.engine, self.payload, self.server_pid = engine, payload, server_pid
         template = "{n}" + "x" * (payload - len(str(most - 1)))
@@ -150,8 +157,11 @@ class Client:
             failed += len(batch.failed)
             if len(batch.failed):
                 stopped = f"connect: {os.strerror(int(batch.failed_errnos[0]))}"
+            if self.is_tls and len(batch.closed):
+                failed += int(np.count_nonzero(~self.is_open[self.numbers[batch.closed]]))
+                stopped = stopped or f"TLS: {batch.closed_errnos[0]}"
             came = len(self._take(batch, now))
-            self._request(self._opened(batch.connected))
+            self._request(self._opened(batch.secured if self.is_tls else batch.connected))
             ramp.add(came, now)
             done += came
             moved = now if len(batch) else moved
@@ -337,8 +347,16 @@ class Client:
 def client_of(kind: type[AnyClient]) -> AnyClient:
     """One, by the command line."""
     port, engine_name = int(sys.argv[1]), sys.argv[2]
-    most, payload, server_pid = map(int, sys.argv[3:])
-    return kind(choose(engine_name, live_max=most), port, most, payload, server_pid)
+    most, payload, server_pid = map(int, sys.argv[3:6])
+    engine: Engine = choose(engine_name, live_max=most)
+    spoken = sys.argv[6:]
+    if spoken:
+        way, ca = spoken
+        connector = Connector(ssl.create_default_context(cafile=ca), "localhost")
+        engine = TlsEngine(engine, SystemClock(), connector=connector, handoff=way == "handoff")
+    client = kind(engine, port, most, payload, server_pid)
+    client.is_tls = bool(spoken)
+    return client
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from harness import tls_peers
 from harness.build import BENCH
 from harness.counting import kernel_bytes
 from harness.measure import Machine, memory
@@ -38,6 +39,8 @@ LEVELS = (10_000, 100_000, 1_000_000)
 IN_FLIGHT = (1_000, 20_000)
 LARGEST = (2_500_000, 3_000_000)
 PAYLOAD = 64
+BY_SSL, HANDED_OFF = "ssl", "handoff"  # how TLS is spoken on both ends
+OPTIONS = {BY_SSL: (), HANDED_OFF: ("--tls-handoff",)}
 SETTLE_S = 5.0  # by then quiet connections wait as they do for good, and RCU has let go
 ANSWER_S_MAX = 900.0
 CLOSE_S_MAX = 120.0  # for the server to be done with what the client has closed
@@ -84,6 +87,7 @@ class Life:
         payload: int = PAYLOAD,
         *,
         is_redis: bool = False,
+        tls: str = "",  # by ssl, or handed off: both ends speak TLS
         server: Sequence[str] = (),  # a Redis server, with its port: clients are silent
         port: int = 0,
     ) -> None:
@@ -93,6 +97,10 @@ class Life:
         if is_redis:
             listen = f"tcp://127.0.0.1:{port}"
             command = [sys.executable, "-m", "c1m", "serve", "kv", "--listen", listen]
+        spoken: tuple[str, ...] = ()
+        if tls:
+            command = list(tls_peers.c1m_command(port, *OPTIONS[tls], "--engine", ENGINE))
+            spoken = (tls, str(tls_peers.certificate().cert))
         self.server = Server(server or command, port, machine.server_cpu)
         try:
             numbers = (port, ENGINE, most, payload, self.server.pid)
@@ -100,7 +108,7 @@ class Life:
             if server:
                 module = "million.silent"
             self.client = start(
-                [sys.executable, "-m", module, *map(str, numbers)],
+                [sys.executable, "-m", module, *map(str, numbers), *spoken],
                 machine.generator_cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=BENCH,
             )  # fmt: skip
         except BaseException:
