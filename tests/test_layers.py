@@ -63,7 +63,7 @@ LEAF_IMPORTS = {
 PURE = [
     "addresses", "arguments", "units", "bounds", "errors",
     "engine/checks", "engine/contract", "engine/epoll_batch", "engine/given", "engine/lingering",
-    "engine/outbox", "engine/ragged", "engine/states", "engine/uring/table",
+    "engine/names", "engine/outbox", "engine/ragged", "engine/states", "engine/uring/table",
     "server/statistics",
     "tls/failures", "tls/reasons", "tls/records", "tls/session", "tls/statistics", "tls/suites",
     "results/*",

@@ -30,6 +30,7 @@ assert (SOCKADDR_IN.itemsize, SOCKADDR_IN6.itemsize, SOCKADDR_UN.itemsize) == (1
 
 PLAIN_SCHEMES = ("tcp", "http", "redis")
 TLS_SCHEMES = ("tls", "https", "rediss")  # the same over TLS
+PROXIED = "+proxy"  # behind the scheme of what is listened on: a PROXY header comes first
 
 PORTS_MAX = 4096  # listeners one range may ask for
 
@@ -51,6 +52,7 @@ class Endpoint:
     port: int = 0
     path: str = ""
     scheme: str = field(default="tcp", compare=False)  # as it was written
+    is_proxied: bool = field(default=False, compare=False)  # connections begin with a PROXY header
 
     @property
     def is_tls(self) -> bool:
@@ -58,10 +60,10 @@ class Endpoint:
         return self.scheme in TLS_SCHEMES
 
     def __str__(self) -> str:
-        if self.family == AF_UNIX:
-            return f"unix://{self.path}"
+        scheme = "unix" if self.family == AF_UNIX else self.scheme
         host = f"[{self.host}]" if self.family == AF_INET6 else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        place = self.path if self.family == AF_UNIX else f"{host}:{self.port}"
+        return f"{scheme}{PROXIED * self.is_proxied}://{place}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,10 @@ def _no_name() -> None:
 
 
 def address_of(family: int, raw: bytes) -> Any:
-    """A struct sockaddr as Python's sockets say it; None where there is none."""
+    """A struct sockaddr as Python's sockets say it; None where there is none. It may be of another
+    family than the socket: a proxy has said it."""
+    if raw:
+        family = int.from_bytes(raw[:2], "little")
     if family == socket.AF_UNIX:
         path = raw[2:]
         if path[:1] == b"\0":  # an abstract name

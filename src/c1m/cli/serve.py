@@ -21,6 +21,7 @@ from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
 from c1m.errors import UsageError
 from c1m.kernel.procfs import process_sample
+from c1m.server.statistics import why_never_opened
 from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
 
 if TYPE_CHECKING:
@@ -71,6 +72,13 @@ _OPTIONS = [
     option(["--tls-key"], metavar="FILE", help="Its private key, in PEM."),
     option(["--tls-handoff"], is_flag=True,
            help="Experimental: about a hundred bytes for an idle connection over TLS 1.3."),
+    option(["--proxy-protocol"], is_flag=True,
+           help="Connections come from proxies, which send a PROXY header (version 1 or 2) first; "
+           "the address in it is the client's. For one listener of several: tcp+proxy://HOST:PORT "
+           "(or unix+proxy:, tls+proxy: ...)."),
+    option(["--proxy-from"], multiple=True, metavar="ADDRESS[/BITS]",
+           help="Proxies that may connect there; others are refused. May be given more than once.  "
+           "[default: all]"),
     option(["--quiet"], is_flag=True, help="Show no progress."),
     option(["--json", "json_path"], metavar="FILE",
            help="Write the final figures as JSON; - is standard output."),
@@ -201,6 +209,7 @@ def _final_figures(server: AnyServer) -> dict[str, Any]:
     sample = process_sample()
     return dataclasses.asdict(statistics) | {
         "closed": {reason.name.lower(): count for reason, count in statistics.closed.items()},
+        "never_opened": {why_never_opened(c): n for c, n in statistics.never_opened.items()},
         "engine": {"name": server.engine.name, "reason": server.engine.reason},
         "threads": sample.threads if sample else None,
         "rss_peak_bytes": sample.peak_rss_bytes if sample else None,
@@ -219,6 +228,8 @@ def _final_text(server: AnyServer) -> str:
     for reason, count in statistics.closed.items():
         if count:
             lines.append(f"  {format_count(count):>12}  {reason.text}")
+    for code, count in statistics.never_opened.items():
+        lines.append(f"  {format_count(count):>12}  never opened: {why_never_opened(code)}")
     lines.append(
         f"{format_count(statistics.messages)} messages, in "
         f"{format_bytes(statistics.received_bytes)}, out {format_bytes(statistics.sent_bytes)}"

@@ -20,7 +20,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
-from c1m.addresses import AF_INET6, AF_UNIX, Endpoint, ListeningSocket, family_of, parse_url
+from c1m.addresses import (
+    AF_INET6,
+    AF_UNIX,
+    PROXIED,
+    Endpoint,
+    ListeningSocket,
+    family_of,
+    parse_url,
+)
 from c1m.errors import UsageError
 from c1m.kernel import procfs
 
@@ -80,13 +88,18 @@ def resolve(text: str) -> list[Endpoint]:
 
     Raises UsageError for a text that is no endpoint and for a host that is not known.
     """
+    written, separator, place = text.partition("://")
+    is_proxied = bool(separator) and written.lower().endswith(PROXIED)
+    if is_proxied:
+        text = f"{written[: -len(PROXIED)]}://{place}"
     scheme, host, first, last = parse_url(text)
     if scheme == "unix":
-        return [Endpoint(AF_UNIX, path=host)]
+        return [Endpoint(AF_UNIX, path=host, is_proxied=is_proxied)]
     family = family_of(host)
     if family is None:
         family, host = _look_up(host, text)
-    return [Endpoint(family, host, port, scheme=scheme) for port in range(first, last + 1)]
+    ports = range(first, last + 1)
+    return [Endpoint(family, host, p, scheme=scheme, is_proxied=is_proxied) for p in ports]
 
 
 def _look_up(name: str, text: str) -> tuple[int, str]:

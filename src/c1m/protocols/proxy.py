@@ -15,6 +15,7 @@ from enum import Enum
 
 from c1m.addresses import AF_INET, AF_INET6
 
+BASE = 1 << 21  # of numbers for what is wrong, beside errnos and what TLS says (tls.reasons)
 LINE_MAX = 107  # bytes of version 1, its end included (2.1)
 V2_MAX = 4096  # bytes of version 2; by its length it could have 65,551
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -35,7 +36,9 @@ _ALONE = re.compile(rb"\r(?!\n)(?!\Z)|(?<!\r)\n")
 
 
 class Wrong(Enum):
-    """What is wrong with a header, in a sentence."""
+    """Why a connection has no header, in a sentence."""
+
+    code: int  # a number beside errnos
 
     NO_HEADER = "The first bytes are no PROXY header."
     LINE_LENGTH = f"The line does not end within {LINE_MAX} bytes."
@@ -51,6 +54,14 @@ class Wrong(Enum):
     TOO_SHORT = "The header is too short for its addresses."
     FIELD = "A field of the header reaches beyond its end."
     CHECKSUM = "The header's checksum is wrong."
+    ENDED = "The connection ended before its header had come."
+    LATE = "The header did not come in time."
+    STRANGER = "The peer is none of the proxies that are trusted."
+
+
+for _place, _wrong in enumerate(Wrong):
+    _wrong.code = BASE + _place
+BY_CODE = {wrong.code: wrong for wrong in Wrong}
 
 
 class Broken(Exception):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from c1m import arguments
@@ -15,6 +16,7 @@ from c1m.engine.choose import AUTO, ENGINES, FEW, choose
 from c1m.engine.contract import Engine
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
+from c1m.server.proxied import Network, ProxyEngine
 from c1m.tls.options import TLS
 
 
@@ -32,7 +34,10 @@ class ServerOptions:
     linger_ns: Any = LINGER_NS
     clock: Any = None
     tls: Any = None
+    proxy_protocol: Any = False
+    proxy_from: Any = ()
     endpoints: list[Endpoint] = field(init=False)
+    trusted: list[Network] = field(init=False)
 
     def __post_init__(self) -> None:
         self.clock = SystemClock() if self.clock is None else self.clock
@@ -45,6 +50,9 @@ class ServerOptions:
         self.endpoints = [e for url in arguments.texts("listen", self.listen) for e in resolve(url)]
         if not self.endpoints:
             raise UsageError("There is nothing to listen on.", "Name at least one endpoint.")
+        if arguments.flag("proxy_protocol", self.proxy_protocol):
+            self.endpoints = [replace(each, is_proxied=True) for each in self.endpoints]
+        self.trusted = [_network(text) for text in arguments.texts("proxy_from", self.proxy_from)]
         if self.tls is not None and not isinstance(self.tls, TLS):
             raise UsageError(f"tls is {self.tls!r}.", "Give a c1m.TLS, with a certificate.")
         self.backlog = arguments.integer("backlog", self.backlog, most=INT_MAX)
@@ -68,6 +76,17 @@ class ServerOptions:
             raise UsageError(f"{self.engine!r} is no engine.", f"Name one: {names}.")
         return self.engine
 
+    def with_proxies(self, engine: Engine, endpoints: Sequence[Endpoint]) -> Engine:
+        """The engine, with PROXY headers read where one of the endpoints has them."""
+        if any(each.is_proxied for each in endpoints):
+            return ProxyEngine(engine, self.clock, self.trusted)
+        if self.trusted:
+            raise UsageError(
+                "Proxies are trusted (--proxy-from), and no PROXY headers are read.",
+                "Give --proxy-protocol, or listen on tcp+proxy://HOST:PORT.",
+            )
+        return engine
+
     def with_tls(self, engine: Engine, endpoints: Sequence[Endpoint]) -> Engine:
         """The engine, with TLS around it where one of the endpoints has it."""
         named = next((e for e in endpoints if e.is_tls), None)
@@ -86,3 +105,13 @@ class ServerOptions:
         from c1m.tls.engine import TlsEngine
 
         return TlsEngine(engine, self.clock, acceptor=self.tls.acceptor(), handoff=self.tls.handoff)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} (--proxy-from) is no address and no network.",
+            "Write 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32.",
+        ) from None

@@ -36,6 +36,7 @@ from c1m.bounds import (
 from c1m.clock import Clock
 from c1m.engine.contract import Engine, Pieces, Slots, distinct
 from c1m.engine.given import given_pieces, given_slots
+from c1m.engine.names import address_of, sockaddrs
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
@@ -175,8 +176,10 @@ class Server:
     "tcp://[::1]:8001", "unix:///run/x.sock"). `busy_poll_ns`: how long the uring engine polls
     before it sleeps, while that pays: lower latency for more processor time (0: it sleeps at once;
     the epoll engine always does). `linger_ns`: a closed connection whose peer takes none of its
-    output for this long is reset and counted as NOT_READ. Raises UsageError, with nothing left
-    behind, for an endpoint that cannot be listened on and for invalid arguments.
+    output for this long is reset and counted as NOT_READ. `proxy_protocol`: connections come from
+    proxies that send a PROXY header first (of "tcp+proxy://127.0.0.1:8001" they do so anyway), and
+    `proxy_from` names those that may: addresses or networks, "10.0.0.0/8". Raises UsageError, with
+    nothing left behind, for an endpoint that cannot be listened on and for invalid arguments.
     """
 
     def __init__(
@@ -192,6 +195,8 @@ class Server:
         drain_ns: int = DRAIN_NS,
         linger_ns: int = LINGER_NS,
         tls: TLS | None = None,
+        proxy_protocol: bool = False,
+        proxy_from: str | Sequence[str] = (),
         clock: Clock | None = None,
     ) -> None:
         app = app.as_app() if isinstance(app, Makes) else app
@@ -199,7 +204,7 @@ class Server:
         options = ServerOptions(
             listen=listen, engine=engine, connections_max=connections_max, outbox_high=outbox_high,
             backlog=backlog, busy_poll_ns=busy_poll_ns, drain_ns=drain_ns, linger_ns=linger_ns,
-            clock=clock, tls=tls,
+            clock=clock, tls=tls, proxy_protocol=proxy_protocol, proxy_from=proxy_from,
         )  # fmt: skip
         self.app = app
         self.clock: Clock = options.clock
@@ -211,6 +216,7 @@ class Server:
         self.capacity = self.engine.capacity
         try:
             listeners = Listeners(options.endpoints, app.further_listeners())
+            self.engine = options.with_proxies(self.engine, listeners.endpoints)
             self.engine = options.with_tls(self.engine, listeners.endpoints)
             self.endpoints = listeners.open(self.engine, options.backlog)
         except BaseException:
@@ -300,6 +306,15 @@ class Server:
         """Which of these are not read from: paused, or unsent output is over the watermark."""
         held: npt.NDArray[np.bool_] = self._holds.take(slots) != 0
         return held
+
+    def peers(self, slots: AnySlots) -> list[tuple[str, int]]:
+        """Host and port of each peer: of the client, where a proxy has said it in a PROXY header.
+
+        ("", 0) for who came over a unix socket or has gone, and where the kernel cannot say it. It
+        is asked each time: for some connections, not for all in every tick.
+        """
+        names = sockaddrs(self.engine, given_slots(slots, self.capacity))
+        return [address_of(name) for name in names]
 
     def live_slots(self) -> Slots:
         """All open connections, ascending: int32[live]."""

@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Self
 
 from c1m.engine.contract import EngineStatistics
+from c1m.protocols.proxy import BY_CODE
 
 
 class CloseReason(IntEnum):
@@ -32,6 +33,9 @@ class CloseReason(IntEnum):
         return reason
 
 
+_OF_ENGINE = (
+    "opening", "never_opened", "received_bytes", "sent_bytes", "unsent_bytes", "refused", "refusal",
+)  # fmt: skip
 _BY_ERRNO = {
     errno.ECONNRESET: CloseReason.RESET,
     errno.EPIPE: CloseReason.RESET,
@@ -45,14 +49,27 @@ def reason_of(code: int) -> CloseReason:
     return _BY_ERRNO.get(code, CloseReason.ERROR)
 
 
+def why_never_opened(code: int) -> str:
+    """The same in words for a connection that was accepted, and that no application was told of."""
+    if code in BY_CODE:
+        return str(BY_CODE[code].value).rstrip(".")
+    return "The server stopped" if code == errno.ECANCELED else reason_of(code).text.capitalize()
+
+
 @dataclass(slots=True)
 class ServerStatistics:
-    """opened = live + sum of closed, at any time. Bytes are counts since the start."""
+    """opened = live + sum of closed, at any time. Bytes are counts since the start.
+
+    Connections whose TLS handshake or PROXY header is not done are `opening`, and in nothing else;
+    those that ended so are `never_opened`, by an errno or another reason (`why_never_opened`).
+    """
 
     opened: int = 0
     live: int = 0
     peak: int = 0
     closed: dict[CloseReason, int] = field(default_factory=lambda: dict.fromkeys(CloseReason, 0))
+    opening: int = 0
+    never_opened: dict[int, int] = field(default_factory=dict)
     messages: int = 0  # pieces of data received
     received_bytes: int = 0
     sent_bytes: int = 0
@@ -63,6 +80,6 @@ class ServerStatistics:
 
     def updated(self, engine: EngineStatistics) -> Self:
         """These, with what an engine counts brought up to date."""
-        for name in ("received_bytes", "sent_bytes", "unsent_bytes", "refused", "refusal"):
+        for name in _OF_ENGINE:
             setattr(self, name, getattr(engine, name))
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, SOCKADDR_IN6
+from c1m.addresses import AF_UNIX
 from c1m.engine.contract import Slots
 from c1m.kv.store import Store
 from c1m.server.server import Server
@@ -14,17 +14,6 @@ from c1m.units import NS_PER_MS
 SLICES = 10  # of all connections: one is looked at at a time
 LOOK_NS = 100 * NS_PER_MS
 LAZY_LOOK_NS = 50 * LOOK_NS  # where there is no idle timeout
-
-
-def shown_address(raw: bytes) -> str:
-    """A struct sockaddr as CLIENT LIST shows it: 127.0.0.1:6379, [::1]:6379; "" for another one."""
-    family = int.from_bytes(raw[:2], "little")
-    port = int.from_bytes(raw[2:4], "big")
-    if family == AF_INET:
-        return f"{socket.inet_ntop(socket.AF_INET, raw[4:8])}:{port}"
-    if family == AF_INET6:
-        return f"[{socket.inet_ntop(socket.AF_INET6, raw[8:24])}]:{port}"
-    return ""
 
 
 class Addresses:
@@ -37,29 +26,16 @@ class Addresses:
         self._path = f"{paths[0]}:0" if paths else "?:0"
         only = endpoints[0]
         is_known = len(endpoints) == 1 and only.host not in ("", "0.0.0.0", "::")
-        self._local = str(only).removeprefix("tcp://") if is_known else ""
+        self._local = str(only).partition("://")[2] if is_known else ""
 
     def __call__(self, slots: Slots) -> list[tuple[str, str]]:
         """The peer's and the server's address of each: int32[n]."""
         found = []
-        for slot, raw in zip(slots.tolist(), self._peers(slots), strict=True):
-            peer = shown_address(raw)
-            local = (self._local or self._local_of(slot)) if peer else self._path
-            found.append((peer or self._path, local))
+        for slot, (host, port) in zip(slots.tolist(), self._server.peers(slots), strict=True):
+            peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else self._path
+            local = (self._local or self._local_of(slot)) if host else self._path
+            found.append((peer, local))
         return found
-
-    def _peers(self, slots: Slots) -> list[bytes]:
-        """As struct sockaddr.
-
-        Facts. Asked for more bytes than an address has, the kernel refuses; asked for fewer, it
-        gives that much of it: its family at least.
-        """
-        engine = self._server.engine
-        names = engine.peers(slots, AF_INET)
-        for at, raw in enumerate(names):
-            if int.from_bytes(raw[:2], "little") == AF_INET6 and len(raw) < SOCKADDR_IN6.itemsize:
-                names[at] = engine.peers(slots[at : at + 1], AF_INET6)[0]
-        return names
 
     def _local_of(self, slot: int) -> str:
         try:
@@ -73,6 +49,8 @@ class Addresses:
             return "?:0"
         finally:
             os.close(fd)
+        if isinstance(name, str):  # a unix socket, by which a proxy passes on who came by TCP
+            return self._path
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 

@@ -75,4 +75,6 @@ def kept_by(persistence: Persistence) -> Kept:
 def is_private(endpoint: Endpoint) -> bool:
     """Only this machine reaches it."""
     host = endpoint.host
+    if endpoint.is_proxied:  # from wherever the proxy is reached
+        return False
     return endpoint.family == AF_UNIX or host.startswith("127.") or host in ("::1", "localhost")

@@ -1,0 +1,195 @@
+"""An engine whose connections begin with a PROXY header: the contract around another engine.
+
+Of listeners that are told so (`Endpoint.is_proxied`), and of no other: who could choose whether to
+send a header could take any address. A connection is reported as opened when its header has come;
+one without a header, or with a wrong one, is closed and counted. `peers` gives the address that the
+header says.
+
+Cost: such a connection has a row of 19 bytes; those of other listeners touch none. Until its header
+has come it also has an entry in a dict.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint, ListeningSocket, SockAddrs
+from c1m.clock import Clock
+from c1m.engine.contract import Engine, EventBatch, Pieces, Slots
+from c1m.engine.decorated import HELD, NEVER, PLAIN, Decorated
+from c1m.engine.names import address_of, sockaddrs
+from c1m.protocols.proxy import Broken, Header, Wrong, read
+from c1m.units import NS_PER_S
+
+HEADER_NS = 10 * NS_PER_S  # within which a header must come
+ROW = 19  # bytes: family, port, address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A connection whose header has not come."""
+
+    since_ns: int
+    came: bytes = b""
+
+
+class ProxyEngine(Decorated):
+    """See engine.contract.Engine. Takes over `inner`.
+
+    `trusted`: the proxies that may connect by TCP; all may where it is empty. By a unix socket all
+    may that its file lets.
+    """
+
+    def __init__(self, inner: Engine, clock: Clock, trusted: Sequence[Network] = ()) -> None:
+        super().__init__(inner)
+        self._clock = clock
+        self._trusted = trusted
+        self._listeners: list[Endpoint] = []
+        self._waiting: dict[int, _Waiting] = {}
+        self._by_age: deque[tuple[int, _Waiting]] = deque()
+        self._rows = np.zeros((inner.capacity, ROW), np.uint8)  # no memory where none is touched
+        self._row_bytes = self._rows.reshape(-1).data
+
+    # --- addresses --------------------------------------------------------------------------------
+
+    def peers(self, slots: Slots, family: int) -> list[bytes]:
+        """See Engine.peers: of whatever family a header says."""
+        rows = self._rows.take(slots, axis=0)
+        found = [_sockaddr_of(row.tobytes()) for row in rows]
+        own = np.flatnonzero(rows[:, 0] == 0)
+        if len(own):
+            for at, name in zip(own.tolist(), self._inner.peers(slots[own], family), strict=True):
+                found[at] = name
+        return found
+
+    def _keep(self, slot: int, header: Header) -> None:
+        row = bytes(ROW) if header.source is None else _row_of(header.source)
+        self._row_bytes[slot * ROW : slot * ROW + ROW] = row
+
+    def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
+        """See Engine.connect."""
+        slots = super().connect(sources, destinations)
+        self._rows[slots, 0] = 0
+        return slots
+
+    def adopt(self, fd: int) -> int:
+        """See Engine.adopt."""
+        slot = super().adopt(fd)
+        self._rows[slot, 0] = 0
+        return slot
+
+    # --- connections without a header -------------------------------------------------------------
+
+    def listen(
+        self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
+    ) -> list[Endpoint]:
+        """See Engine.listen."""
+        found = super().listen(endpoints, backlog)
+        if endpoints:  # else connections may still come that were accepted before
+            self._listeners = [e if isinstance(e, Endpoint) else e.endpoint for e in endpoints]
+        return found
+
+    def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
+        """See Engine.wait."""
+        batch = super().wait(timeout_ns, pieces)
+        if len(batch.opened) and not all(each.is_proxied for each in self._listeners):
+            direct = ~np.array([each.is_proxied for each in self._listeners])
+            self._rows[batch.opened[direct.take(batch.opened_listeners)], 0] = 0
+        return batch
+
+    def _holds(self, listener: int) -> bool:
+        return self._listeners[listener].is_proxied
+
+    def _hold(self, slots: Slots, listeners: Slots) -> None:
+        super()._hold(slots, listeners)
+        if not self._trusted:
+            return
+        are_unix = np.array([each.family == AF_UNIX for each in self._listeners])
+        slots = slots[~are_unix.take(listeners)]
+        for slot, name in zip(slots.tolist(), sockaddrs(self._inner, slots), strict=True):
+            if not self._is_trusted(address_of(name)[0]):
+                self._end(slot, Wrong.STRANGER.code)
+
+    def _is_trusted(self, host: str) -> bool:
+        if not host:
+            return False
+        address = ipaddress.ip_address(host)
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._trusted)
+
+    def _begin(self, slot: int) -> None:
+        waiting = _Waiting(self._clock.now_ns())
+        self._waiting[slot] = waiting
+        self._by_age.append((slot, waiting))
+
+    def _forget(self, slot: int) -> None:
+        self._waiting.pop(slot, None)
+
+    def _take(self, pieces: Pieces) -> None:
+        kinds = self._kind_bytes
+        for slot, piece in pieces:
+            if kinds[slot] == HELD:
+                self._take_one(slot, piece)
+            elif kinds[slot] == PLAIN:  # its header came in this batch, too
+                self._told.data.append((slot, piece))
+
+    def _take_one(self, slot: int, piece: bytes) -> None:
+        waiting = self._waiting[slot]
+        waiting.came += piece
+        try:
+            header = read(waiting.came)
+        except Broken as broken:
+            self._end(slot, broken.wrong.code)
+            return
+        if header is None:
+            return
+        self._forget(slot)
+        self._keep(slot, header)
+        self._open(slot, PLAIN)
+        rest = waiting.came[header.size :]
+        if rest:
+            self._told.data.append((slot, rest))
+
+    def _end_of_input(self, slot: int) -> None:
+        self._end(slot, Wrong.ENDED.code)
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def _due_ns(self) -> int:
+        oldest = self._oldest()
+        if oldest is None:
+            return NEVER
+        return max(oldest[1].since_ns + HEADER_NS - self._clock.now_ns(), 0)
+
+    def _work(self) -> None:
+        now_ns = self._clock.now_ns()
+        while (oldest := self._oldest()) is not None and now_ns - oldest[1].since_ns >= HEADER_NS:
+            self._end(oldest[0], Wrong.LATE.code)
+
+    def _oldest(self) -> tuple[int, _Waiting] | None:
+        by_age = self._by_age
+        while by_age and self._waiting.get(by_age[0][0]) is not by_age[0][1]:
+            by_age.popleft()
+        return by_age[0] if by_age else None
+
+
+def _row_of(sockaddr: bytes) -> bytes:
+    """A struct sockaddr as it is kept; of a client without an address (b""), its family only."""
+    if not sockaddr:
+        return AF_UNIX.to_bytes(1, "big") + bytes(ROW - 1)
+    family = sockaddr[:1]
+    address = sockaddr[8:24] if family[0] == AF_INET6 else sockaddr[4:8]
+    return (family + sockaddr[2:4] + address).ljust(ROW, b"\0")
+
+
+def _sockaddr_of(row: bytes) -> bytes:
+    family, port, address = row[:1] + b"\0", row[1:3], row[3:]
+    if row[0] == AF_INET:
+        return family + port + address[:4] + bytes(8)
+    return family + port + bytes(4) + address + bytes(4) if row[0] == AF_INET6 else b""
