@@ -12,7 +12,7 @@ import ssl
 from weakref import WeakSet
 
 from c1m.tls.hello import Hello
-from c1m.tls.keylog import CLIENT, KEYLOG, SERVER
+from c1m.tls.keylog import CLIENT, SERVER, keylog_of
 from c1m.tls.overheard import Overheard
 from c1m.tls.records import DATA, HEADER, Records
 from c1m.tls.session import Session
@@ -32,13 +32,13 @@ class HandOff:
         Raises UsageError where it logs its keys elsewhere.
         """
         if context not in self._contexts:
-            KEYLOG.attach(context)
+            keylog_of(context).attach(context)
             self._contexts.add(context)
 
     def close(self) -> None:
         """Let all contexts go."""
         for context in tuple(self._contexts):
-            KEYLOG.detach(context)
+            keylog_of(context).detach(context)
         self._contexts.clear()
 
     def take_over(

@@ -2,13 +2,14 @@
 
 Facts. SSLContext.keylog_filename has Python append a line for each secret, within the call of
 do_handshake that makes it, in one write. The format is NSS's key log (draft-ietf-tls-keylogfile):
-LABEL, the client's random, the secret, in hexadecimal. A context has one such file.
+LABEL, the client's random, the secret, in hexadecimal. Either side logs the secrets of both
+directions, that of the client's with its Finished. A context has one such file.
 
 Choice. The file is the end of a pipe (/proc/self/fd/N), which Python allows for: what was read is
 gone from it, lines of several threads do not mix, and a pipe is kernel memory that is never
 swapped out. Secrets are found by the client's random, so none can be taken for another
-connection's. Cost: whoever makes handshakes with an attached context calls `take` behind each step;
-a pipe that is full blocks.
+connection's; where both sides are in this process, each has a log of its own. Cost: whoever makes
+handshakes with an attached context calls `take` behind each step; a pipe that is full blocks.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Secrets = dict[str, bytes]
 
 
 class KeyLog:
-    """The secrets that all attached contexts of this process log; one is enough (`KEYLOG`)."""
+    """The secrets that the attached contexts of one side log, in this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -89,4 +90,9 @@ class KeyLog:
         return f"/proc/self/fd/{self._ends[1]}"
 
 
-KEYLOG = KeyLog()
+CLIENTS, SERVERS = KeyLog(), KeyLog()
+
+
+def keylog_of(context: ssl.SSLContext) -> KeyLog:
+    """Where this one logs: by the side that it was made for (ssl.PROTOCOL_TLS_CLIENT)."""
+    return CLIENTS if context.protocol is ssl.PROTOCOL_TLS_CLIENT else SERVERS

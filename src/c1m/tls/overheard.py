@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from c1m.tls.hello import Hello, hello_of
-from c1m.tls.keylog import KEYLOG, Secrets
+from c1m.tls.keylog import CLIENTS, SERVERS, Secrets
 
 
 class Overheard:
@@ -25,4 +25,5 @@ class Overheard:
             if self.hello is None:
                 return
             self._said_first = b""
-        self.secrets |= KEYLOG.take(self.hello.random)
+        keylog = CLIENTS if self._is_client else SERVERS
+        self.secrets |= keylog.take(self.hello.random)
