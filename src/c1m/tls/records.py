@@ -119,14 +119,17 @@ class Records:
 
     def tick(self, now_ns: int) -> int:
         """Drop keys that were not used for a while; ns until this is due again, -1: never."""
-        if not len(self._reading) and not len(self._writing):
-            self._swept_ns = now_ns
-            return -1
         if now_ns - self._swept_ns >= TICK_NS:
             self._swept_ns = now_ns
-            self._reading.sweep()
-            self._writing.sweep()
+            self.sweep()
+        if not len(self._reading) and not len(self._writing):
+            return -1
         return self._swept_ns + TICK_NS - now_ns
+
+    def sweep(self) -> None:
+        """Drop keys that were not used since the last time."""
+        self._reading.sweep()
+        self._writing.sweep()
 
     # --- out --------------------------------------------------------------------------------------
 
