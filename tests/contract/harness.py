@@ -87,6 +87,7 @@ class Harness(ABC):
 
     lacks: Mapping[str, str] = MappingProxyType({})
     gives_descriptors = True  # of connections, and their peers' addresses
+    counts_are_exact = True  # bytes that are sent are those that were handed over
 
     def __init__(self) -> None:
         self.peers: list[Peer] = []
@@ -226,9 +227,19 @@ def _on_uring(kind: str) -> Callable[[], Harness]:
     return lambda: importlib.import_module("contract.uring_harnesses").make(kind)
 
 
+def _tls(inner: str, *, handoff: bool) -> Callable[[], Harness]:
+    """A harness for TLS, by ssl or handed off, around an engine on the real kernel."""
+    return lambda: importlib.import_module("contract.tls_harness").TlsHarness(
+        _tiered if inner == "tiered" else ENGINES[inner].make, handoff=handoff
+    )
+
+
 HARNESSES: dict[str, Callable[[], Harness]] = {
     **{name: _on_sockets(kind) for name, kind in ENGINES.items()},
     "tiered": lambda: SocketHarness(_tiered),
+    "tls": _tls("epoll", handoff=False),
+    "tls-handoff": _tls("epoll", handoff=True),
+    "tls-uring": _tls("uring", handoff=True),
     "uring-fake": _on_uring("fake"),
     "uring-arrays": _on_uring("arrays"),
     "uring-faulty": _on_uring("faulty"),

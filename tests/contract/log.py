@@ -21,6 +21,7 @@ class Conn:
     listener: int = -1  # index; -1: we connected
     data: bytearray = field(default_factory=bytearray)
     pieces: int = 0
+    is_secured: bool = False
     is_eof: bool = False
     blocked: int = 0  # how often
     drained: int = 0
@@ -89,6 +90,11 @@ class Log:
         for slot in batch.connected.tolist():
             self.connecting.remove(slot)
             self._open(Conn(slot))
+        for slot in batch.secured.tolist():
+            conn = self._of(slot, "secured")
+            assert conn.listener < 0, "one that was accepted is secured when it is opened"
+            assert not conn.is_secured
+            conn.is_secured = True
         for slot, code in zip(batch.failed.tolist(), batch.failed_errnos.tolist(), strict=True):
             self.connecting.remove(slot)
             assert code > 0
@@ -130,7 +136,7 @@ def _check_shapes(batch: EventBatch) -> None:
     columns = (
         batch.opened, batch.opened_listeners, batch.connected, batch.failed, batch.failed_errnos,
         batch.data_slots, batch.eof, batch.closed, batch.closed_errnos, batch.blocked,
-        batch.drained, batch.expired, batch.ended, batch.ended_errnos,
+        batch.drained, batch.expired, batch.ended, batch.ended_errnos, batch.secured,
     )  # fmt: skip
     for column in columns:
         assert column.dtype == np.int32
@@ -139,7 +145,7 @@ def _check_shapes(batch: EventBatch) -> None:
     assert len(batch.data_slots) == len(batch.data) == len(batch.data.offsets)
     kinds = (
         batch.opened, batch.connected, batch.failed, batch.data_slots, batch.eof, batch.closed,
-        batch.blocked, batch.drained, batch.expired, batch.ended,
+        batch.blocked, batch.drained, batch.expired, batch.ended, batch.secured,
     )  # fmt: skip
     assert len(batch) == sum(map(len, kinds))
     for column in (

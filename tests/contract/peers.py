@@ -200,6 +200,8 @@ class SocketPeer(Peer):
 class SocketPeerListener(PeerListener):
     """A listener on a non-blocking kernel socket."""
 
+    peer: type[SocketPeer] = SocketPeer
+
     def __init__(self, endpoint: Endpoint) -> None:
         self._socket = socket.socket(endpoint.family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -218,7 +220,7 @@ class SocketPeerListener(PeerListener):
                 sock, _ = self._socket.accept()
             except BlockingIOError:
                 return moved
-            self.accepted.append(SocketPeer(sock))
+            self.accepted.append(self.peer(sock))
             moved = True
 
     def close(self) -> None:

@@ -218,6 +218,7 @@ class Decorated:
         self._inner.receive(slots, on)
 
     def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
+        slots = distinct(slots)
         kinds = self.kinds.take(slots)
         if self._held:  # of whom the caller does not know: he means who had that slot before
             slots, kinds = slots[kinds != HELD], kinds[kinds != HELD]
@@ -288,12 +289,12 @@ class Decorated:
         made.came_ns = batch.came_ns
         if not batch.is_plain and batch is not NOTHING:
             self._sort_beginnings(batch, made)
+        for slot, (reason, said) in [*self._later.items()]:
+            if slot not in self._told.gone:
+                self._end(slot, reason, said)
         self._sort_data(batch, made, came if came is not pieces else None)
         if not batch.is_plain and batch is not NOTHING:
             self._sort_ends(batch, made)
-        for slot, (reason, said) in [*self._later.items()]:
-            if slot not in self._told.fresh:
-                self._end(slot, reason, said)
         if self._others:
             self._work()
         return self._finished(made, pieces)

@@ -46,9 +46,7 @@ class Connector:
         """A connection that begins its handshake."""
         name = self.server_name if self.name_of is None else self.name_of(slot)
         ticket = self._tickets.get(name or "") if self.resumes else None
-        session = Session(self.context, server_side=False, server_name=name, session=ticket)
-        session.listener = -1
-        return session
+        return Session(self.context, server_side=False, server_name=name, session=ticket)
 
     def done(self, session: Session) -> None:
         """Its handshake is done. With `session.brings` it stays with ssl."""

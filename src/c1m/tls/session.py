@@ -2,7 +2,9 @@
 
 Facts. With the default read_ahead of OpenSSL, off, a record's header and then its body are taken
 from the incoming BIO: what is behind the handshake's last record is still there when it is done. A
-server's tickets go out with the answer to the client's Finished, under the application's keys.
+server's tickets go out with the answer to the client's Finished, under the application's keys. A
+read of READ_MAX takes a record whole: nothing is left of it inside of OpenSSL. To write is possible
+behind the peer's close_notify, and to read behind ours.
 """
 
 from __future__ import annotations
@@ -10,19 +12,15 @@ from __future__ import annotations
 import contextlib
 import ssl
 
-from c1m.tls.overheard import Overheard
+from c1m.engine.contract import Pieces
 
 READ_MAX = 1 << 14  # a record's worth
 
 
 class Session:
-    """One connection. `listener`, `since_ns` and `is_queued` are for its owner, `brings` for the
-    connector."""
+    """One connection. `brings` is for the connector."""
 
-    __slots__ = (
-        "_incoming", "_outgoing", "brings", "came", "is_done", "is_eof", "is_queued", "is_resuming",
-        "listener", "object", "overheard", "since_ns",
-    )  # fmt: skip
+    __slots__ = ("brings", "incoming", "is_eof", "is_resuming", "object", "outgoing")
 
     def __init__(
         self,
@@ -32,22 +30,12 @@ class Session:
         server_name: str | None = None,
         session: ssl.SSLSession | None = None,
     ) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.object = context.wrap_bio(
-            self._incoming, self._outgoing, server_side, server_name, session
+            self.incoming, self.outgoing, server_side, server_name, session
         )
-        self.is_done = self.is_eof = self.is_queued = self.brings = False
+        self.is_eof = self.brings = False
         self.is_resuming = session is not None
-        self.listener = 0
-        self.since_ns = 0
-        self.came = b""  # since the last step
-        self.overheard = Overheard(is_client=not server_side)
-
-    def feed(self, data: bytes) -> None:
-        """Bytes that came."""
-        self._incoming.write(data)
-        if not self.is_done:
-            self.came += data
 
     def shake(self) -> bool:
         """Go on with the handshake; whether it is done. Raises ssl.SSLError where it has failed."""
@@ -55,44 +43,46 @@ class Session:
             self.object.do_handshake()
         except ssl.SSLWantReadError:
             return False
-        self.is_done = True
         return True
 
-    def read(self) -> list[bytes]:
-        """Plain text that came. Raises ssl.SSLError; sets `is_eof` at the peer's close_notify."""
-        found: list[bytes] = []
+    def read(self, slot: int, found: Pieces) -> None:
+        """Add plain text of what is in `incoming`, as the slot's. Sets `is_eof` at the peer's
+        close_notify, behind which all is ignored. Raises ssl.SSLError."""
+        incoming, read = self.incoming, self.object.read
         try:
-            while True:
-                piece = self.object.read(READ_MAX)
-                if not piece:
+            while incoming.pending and not self.is_eof:
+                piece = read(READ_MAX)
+                if piece:
+                    found.append((slot, piece))
+                else:
                     self.is_eof = True
-                    break
-                found.append(piece)
-                if not self._incoming.pending and not self.object.pending():
-                    break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             self.is_eof = True
-        return found
 
     def write(self, data: bytes) -> bytes:
-        """Plain text -> records."""
-        at, size = 0, len(data)
-        while at < size:
-            at += self.object.write(data[at:] if at else data)
-        return self.said()
+        """Plain text -> records. Raises ssl.SSLError."""
+        write, size = self.object.write, len(data)
+        at = write(data)
+        if at < size:
+            view = memoryview(data)
+            while at < size:
+                at += write(view[at:])
+        return self.outgoing.read()
 
     def said(self) -> bytes:
         """What is to be sent, records of the handshake and alerts among it."""
-        return self._outgoing.read() if self._outgoing.pending else b""
+        return self.outgoing.read() if self.outgoing.pending else b""
 
     def leftover(self) -> bytes:
         """What came and has not been looked at."""
-        return self._incoming.read() if self._incoming.pending else b""
+        return self.incoming.read() if self.incoming.pending else b""
 
     def close_notify(self) -> bytes:
         """The alert that says: nothing more will come."""
+        rest = self.leftover()  # `unwrap` takes what comes behind it for an error
         with contextlib.suppress(ssl.SSLError):
             self.object.unwrap()
+        self.incoming.write(rest)
         return self.said()

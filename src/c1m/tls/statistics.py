@@ -14,4 +14,5 @@ class Handshakes:
     done: int = 0
     resumed: int = 0  # of those done
     handed: int = 0  # of those done: behind the handshake by our own records
+    versions: Counter[str] = field(default_factory=Counter)  # of those done
     failed: Counter[int] = field(default_factory=Counter)  # by tls.reasons

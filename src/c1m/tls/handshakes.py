@@ -1,0 +1,123 @@
+"""Handshakes under way: who is next, for how long, and until when. Pure.
+
+A handshake costs a hundred times what a message does. So those that can go on wait in a queue, from
+which each tick takes what fits into a budget: those who are connected are served in between, and
+each handshake has its turn before another has two. One that has said nothing is a row here, without
+an ssl object. All have the same time to be done in, so the oldest is the first that is late.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+
+from c1m.clock import Clock
+from c1m.engine.decorated import NEVER
+from c1m.tls.overheard import Overheard
+from c1m.tls.session import Session
+from c1m.units import NS_PER_MS, NS_PER_S
+
+TIMEOUT_NS = 10 * NS_PER_S
+MOST = 1024  # under way at a time; others wait in the kernel's queue
+BUDGET_NS = 2 * NS_PER_MS  # of a tick in which nothing else came; else a tenth of it
+BUSY = 10
+AHEAD_MAX = 1 << 16  # bytes that may have come beyond what the handshake has looked at
+
+
+class Handshake:
+    """One connection's. `came`: what it has not looked at; `waiting`: to be sent behind it."""
+
+    __slots__ = (
+        "came", "ends_output", "has_ended", "is_muted", "is_queued", "overheard", "session",
+        "since_ns", "slot", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, slot: int, since_ns: int) -> None:
+        self.slot, self.since_ns = slot, since_ns
+        self.session: Session | None = None
+        self.came: list[bytes] = []
+        self.waiting: list[bytes] = []
+        self.overheard: Overheard | None = None
+        self.is_queued = self.is_muted = False
+        self.has_ended = False  # the peer's stream
+        self.ends_output = False
+
+    def ahead(self) -> int:
+        """Bytes that came and wait for its turn."""
+        return sum(map(len, self.came))
+
+
+class HandshakeQueue:
+    """Those of one engine. `most`: when so many are under way, no further should be begun."""
+
+    def __init__(self, clock: Clock, timeout_ns: int = TIMEOUT_NS, most: int = MOST) -> None:
+        self.most = most
+        self._clock = clock
+        self._timeout_ns = timeout_ns
+        self._all: OrderedDict[int, Handshake] = OrderedDict()  # by slot, the oldest first
+        self._queue: deque[Handshake] = deque()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, slot: int) -> Handshake:
+        return self._all[slot]
+
+    def get(self, slot: int) -> Handshake | None:
+        """The slot's, if one is under way."""
+        return self._all.get(slot)
+
+    def begin(self, slot: int) -> Handshake:
+        """One begins now."""
+        shake = self._all[slot] = Handshake(slot, self._clock.now_ns())
+        return shake
+
+    def queue(self, shake: Handshake) -> None:
+        """It can go on."""
+        if not shake.is_queued:
+            shake.is_queued = True
+            self._queue.append(shake)
+
+    def remove(self, slot: int) -> Handshake | None:
+        """It is over; the one that was."""
+        return self._all.pop(slot, None)
+
+    def ready(self, *, is_busy: bool) -> Iterator[Handshake]:
+        """Those whose turn it is in this tick: one at least."""
+        if not self._queue:
+            return
+        until_ns = self._clock.now_ns() + BUDGET_NS // (BUSY if is_busy else 1)
+        for _ in range(len(self._queue)):
+            shake = self._queue.popleft()
+            shake.is_queued = False
+            if self._all.get(shake.slot) is not shake:
+                continue
+            yield shake
+            if self._clock.now_ns() >= until_ns:
+                return
+
+    def late(self) -> Iterator[int]:
+        """The slots of those whose time is up. The caller removes each."""
+        if not self._all:
+            return
+        limit_ns = self._clock.now_ns() - self._timeout_ns
+        for shake in [*self._all.values()] if self._oldest_ns() <= limit_ns else ():
+            if shake.since_ns > limit_ns:
+                return
+            yield shake.slot
+
+    def due_ns(self) -> int:
+        """In how many nanoseconds there is something to do, if nothing comes."""
+        if self._queue:
+            return 0
+        if not self._all:
+            return NEVER
+        return max(self._oldest_ns() + self._timeout_ns - self._clock.now_ns(), 0)
+
+    def clear(self) -> None:
+        """All are over."""
+        self._all.clear()
+        self._queue.clear()
+
+    def _oldest_ns(self) -> int:
+        return next(iter(self._all.values())).since_ns
