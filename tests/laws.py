@@ -20,8 +20,11 @@ def broken_laws(record: RunRecord) -> list[str]:
     """Sums that do not hold, as sentences (each would be a bug of ours); [] for a sound record."""
     c = record.connections
     broken = _broken_by("", c)
-    connects = c.attempted - c.opened - c.unfinished - c.handshake_failed
-    totals = (("connect", connects), ("handshake", c.handshake_failed), ("open", c.lost))
+    connects = c.attempted - c.opened - c.unfinished - c.tls_failed - c.handshake_failed
+    totals = (
+        ("connect", connects), ("tls", c.tls_failed), ("handshake", c.handshake_failed),
+        ("open", c.lost),
+    )  # fmt: skip
     for phase, total in totals:
         explained = sum(failure.count for failure in record.failures if failure.phase == phase)
         if explained != total:

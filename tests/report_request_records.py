@@ -88,6 +88,7 @@ def series(seconds: int, churn_per_s: int = 5_000) -> Series:
         failed=np.where(done <= 0.2, random.poisson(0.5, seconds), 0).tolist(),
         lost=np.where(np.arange(seconds) == freeze + 1, 17, 0).tolist(),
         closed=(np.maximum(-grown, 0) + churn).tolist(),
+        secured=[0] * len(t),
         due=due.tolist(),
         sent=due.tolist(),
         right=(due - bad).tolist(),

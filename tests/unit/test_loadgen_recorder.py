@@ -15,8 +15,8 @@ from c1m.scenarios.ledger import CROSSED, GARBLED, MISSING, REORDERED, RIGHT
 
 MS = 1_000_000
 
-COUNTS = ("opened", "failed", "lost", "closed", "due", "sent", "right", "bad")
-totals = st.lists(st.tuples(*[st.integers(0, 100)] * 8), max_size=25)
+COUNTS = ("opened", "secured", "failed", "lost", "closed", "due", "sent", "right", "bad")
+totals = st.lists(st.tuples(*[st.integers(0, 100)] * 9), max_size=25)
 
 
 def test_each_group_has_its_own_counts_and_latencies() -> None:
@@ -96,7 +96,7 @@ def test_rows_add_up_however_often_they_are_halved(
         assert latest == {"p50": t_s, "p99": t_s, "max": t_s}
     series = maker.series()
     sums = tuple(sum(getattr(series, name)) for name in COUNTS)
-    assert sums == (running[-1] if running else (0,) * 8)
+    assert sums == (running[-1] if running else (0,) * 9)
     assert len(series.t_s) <= rows_max
     assert series.t_s == sorted(series.t_s)
     if running:

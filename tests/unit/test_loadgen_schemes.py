@@ -29,8 +29,9 @@ def test_where_to_connect(text: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("rediss://127.0.0.1", "asks for TLS"),
         ("HTTP://127.0.0.1:80/", "asks for HTTP requests, which c1m load does not send. Use ws://"),
+        ("https://127.0.0.1", "asks for HTTP requests, which c1m load does not send. Use wss://"),
+        ("rediss://:secret@127.0.0.1", "a user or a password"),
         ("redis://:secret@127.0.0.1", "a user or a password"),
         ("redis://me:a/b@127.0.0.1:1/0", "a user or a password"),
         ("redis://127.0.0.1/1", "names a database"),

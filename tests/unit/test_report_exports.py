@@ -120,8 +120,8 @@ def test_the_csv_has_a_row_an_interval() -> None:
     record = run(1, seconds=6)
     lines = exports.csv(record).splitlines()
     head = (
-        "t_s,open,in_flight,opened,failed,lost,closed,due,sent,right,bad,p50_ns,p99_ns,max_ns,"
-        "lag_max_ns"
+        "t_s,open,in_flight,opened,secured,failed,lost,closed,due,sent,right,bad,p50_ns,p99_ns,"
+        "max_ns,lag_max_ns"
     )
     assert lines[0] == head
     assert len(lines) == 1 + 11

@@ -43,13 +43,16 @@ IDLE = 0.02
 _NOT_BEGUN = {"connect unfinished", "never begun", "unanswered", "connect ETIMEDOUT"}
 _GONE = _NOT_BEGUN | {
     f"{phase} {errno}"
-    for phase in ("connect", "handshake", "open")
+    for phase in ("connect", "tls", "handshake", "open")
     for errno in ("ECONNREFUSED", "ECONNRESET", "EOF", "EPIPE", "ETIMEDOUT")
 }
 
 Row = tuple[str, Explanation]  # with its symptom
 
-_WHEN = {"connect": "while connecting", "handshake": "in the handshake", "open": "while open"}
+_WHEN = {
+    "connect": "while connecting", "tls": "in the TLS handshake", "handshake": "in the handshake",
+    "open": "while open",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,11 @@ def missing_rows(
     c, told = connections, set[str]()
     never = max(0, asked.connections - c.attempted)
     rows = [("never begun", _never_begun(never, asked, evidence.refusal))] if never else []
-    connects = c.attempted - c.opened - c.unfinished - c.handshake_failed
-    totals = (("connect", connects), ("handshake", c.handshake_failed), ("open", c.lost))
+    connects = c.attempted - c.opened - c.unfinished - c.tls_failed - c.handshake_failed
+    totals = (
+        ("connect", connects), ("tls", c.tls_failed), ("handshake", c.handshake_failed),
+        ("open", c.lost),
+    )  # fmt: skip
     for phase, total in totals:
         own = [failure for failure in failures if failure.phase == phase]
         rows += [_failure(failure, evidence, told) for failure in own]

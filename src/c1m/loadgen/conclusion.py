@@ -24,11 +24,14 @@ from c1m.results.record import (
     Saturation,
     Span,
     StageResult,
+    TlsUsed,
 )
 from c1m.results.samples import cpu_share, idle_cores, memory_of
 from c1m.results.saturation import Facts, judge_limit, pauses_of
 from c1m.results.thresholds import Required, evaluate
 from c1m.results.verdict import judge
+from c1m.tls import certificates
+from c1m.tls.connector import Agreed
 from c1m.units import format_count
 
 
@@ -54,6 +57,7 @@ def conclude(
         connections=connections.counts,
         failures=[
             *failures_of("connect", connections.connect_errnos),
+            *failures_of("tls", connections.tls_errnos, connections.said),
             *failures_of("handshake", connections.handshake_errnos, connections.said),
             *failures_of("open", connections.lost_errnos, connections.said),
         ],
@@ -70,6 +74,7 @@ def conclude(
         series=generator.recorder.series.series(),
         faults=_faults(generator),
         fan_out=scenario.fan_out(),
+        tls=_tls(generator),
         notes=scenario.notes(),
     )
     if record.all_requests.bad or generator.traffic.ledger.extras:
@@ -162,6 +167,7 @@ def _latencies(generator: Generator) -> dict[str, Histogram]:
             stampede.merge(group.corrected)
     return {
         "connect": generator.connections.latency,
+        "secured": generator.connections.securing,
         "handshake": generator.connections.handshake,
         "ended" if generator.plan.scenario.wants_end else "first": recorder.first.corrected,
         "request": corrected,
@@ -197,6 +203,24 @@ def _silence(generator: Generator) -> Silence | None:
             start_s = (phase.moved_ns - generator.start_ns) / 1e9
             return Silence(start_s, _times(generator, phase)[1], phase.stood_still)
     return None
+
+
+def _tls(generator: Generator) -> TlsUsed | None:
+    connector, secured_ns = generator.connector, generator.connections.secured_ns
+    if connector is None:
+        return None
+    first = connector.first or Agreed()
+    shown = certificates.read(first.certificate)
+    return TlsUsed(
+        version=first.version,
+        cipher=first.cipher,
+        protocol=first.protocol,
+        subject=shown.subject,
+        expires=shown.expires,
+        handed_off=connector.handed,
+        resumed=connector.resumed,
+        seconds=max(secured_ns - generator.start_ns, 0) / 1e9,
+    )
 
 
 def _limit(generator: Generator, record: RunRecord, latencies: dict[str, Histogram]) -> Saturation:

@@ -21,8 +21,10 @@ from c1m.results.ramp import RampTimes
 from c1m.results.record import Connections
 from c1m.scenarios.messages import Numbers
 
-# LEAVING: open, sends nothing more. SHAKING: connected, and its handshake is not done (`spoken`)
-FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED, SHAKING = range(8)
+# LEAVING: open, sends nothing more. SECURING: connected, and its TLS handshake is not done.
+# SHAKING: the same of a transport's handshake (`spoken`), which comes after that.
+FRESH, CONNECTING, OPEN, LEAVING, FAILED, LOST, CLOSED, SECURING, SHAKING = range(9)
+UNDER_WAY = (CONNECTING, SECURING, SHAKING)
 
 UNKNOWN_QUEUE = 128  # net.core.somaxconn before Linux 5.4, and the backlog many servers ask for
 WINDOW_MAX = 4096  # more brings nothing: it is several times what a tick handles
@@ -85,12 +87,15 @@ class ConnectionPool:
         self.live = 0  # open now
         self.connect_errnos: Counter[int] = Counter()
         self.lost_errnos: Counter[int] = Counter()
-        self.handshake_errnos: Counter[int] = Counter()  # and of handshakes, where there are any
+        self.tls_errnos: Counter[int] = Counter()  # and of handshakes, where there are any
+        self.handshake_errnos: Counter[int] = Counter()
         self.said: dict[int, str] = {}  # what the server said where it ended one, by reason
         self.states = np.zeros(count, np.uint8)
         self.slots = np.zeros(count, np.int32)
         self.latency = Histogram()  # of connects
-        self.handshake = Histogram()
+        self.securing = Histogram()  # of TLS handshakes, from there on
+        self.handshake = Histogram()  # of others, from there on
+        self.secured_ns = 0  # when the last TLS handshake was done
         self.ramp = RampTimes(now_ns)
         self.ramp_to = 0  # what opens now belongs to it, up to so many
         self.is_full = False  # the engine has no slot left, or the kernel nothing for another one
@@ -106,7 +111,6 @@ class ConnectionPool:
         self._wanted = self._assigned = 0  # assigned: open, connecting or missed
         self._waived = 0  # wanted, and not to be started any more
         self.is_tls = False
-        self.securing = Histogram()
         self._refused_ns: int | None = None  # since when nothing more could be begun
 
     def numbers_of(self, slots: Slots) -> Numbers:
@@ -185,15 +189,18 @@ class ConnectionPool:
 
     def connected(self, numbers: Numbers, now_ns: int) -> Numbers:
         """Connects that succeeded; returns those that are open by that: all, or with TLS none."""
+        self.counts.connected += len(numbers)
         self.latency.record(now_ns - self._since_ns[numbers])
         self._since_ns[numbers] = now_ns
         if self.is_tls:
-            self.states[numbers] = SHAKING
+            self.states[numbers] = SECURING
             return numbers[:0]
         return self._begin(numbers, now_ns)
 
     def secured(self, numbers: Numbers, now_ns: int) -> Numbers:
         """TLS handshakes that are done; as `connected`."""
+        self.counts.secured += len(numbers)
+        self.secured_ns = now_ns
         self.securing.record(now_ns - self._since_ns[numbers])
         self._since_ns[numbers] = now_ns
         return self._begin(numbers, now_ns)
@@ -213,22 +220,37 @@ class ConnectionPool:
         self.ramp.add(min(len(numbers), self.ramp_to - self.ramp.count), now_ns)
 
     def failed(self, numbers: Numbers, errnos: npt.NDArray[np.int32]) -> None:
-        """Connects that did not."""
+        """Those among these that were under way, in a connect or a handshake, and are no more."""
+        states, counts = self.states.take(numbers), self.counts
+        for state in UNDER_WAY:
+            codes = Counter(errnos[states == state].tolist())
+            if state == CONNECTING:
+                self.connect_errnos.update(codes)
+                count_failures(counts, codes)
+            elif state == SECURING:
+                self.tls_errnos.update(codes)
+                counts.tls_failed += codes.total()
+            else:
+                self.handshake_errnos.update(codes)
+                counts.handshake_failed += codes.total()
+        numbers = numbers[np.isin(states, UNDER_WAY)]
         self.states[numbers] = FAILED
         self._missed.append(numbers)
-        self.counts.unfinished -= len(numbers)
-        counts = Counter(errnos.tolist())
-        self.connect_errnos.update(counts)
-        count_failures(self.counts, counts)
+        counts.unfinished -= len(numbers)
 
     def give_up_older_than(self, limit_ns: int) -> int:
-        """End connects that were started before `limit_ns`; how many that were."""
-        waiting = self.connecting_numbers()
+        """End connects and handshakes that were begun before `limit_ns`; how many that were."""
+        waiting = self.under_way_numbers()
         waiting = waiting[self._since_ns[waiting] < limit_ns]
         if len(waiting):
             self._engine.close(self.slots[waiting])
             self.failed(waiting, np.full(len(waiting), errno.ETIMEDOUT, np.int32))
         return len(waiting)
+
+    @property
+    def failures(self) -> Counter[int]:
+        """Of connects and handshakes, by errno."""
+        return self.connect_errnos + self.tls_errnos + self.handshake_errnos
 
     # --- closing ------------------------------------------------------------------------------
 
@@ -258,11 +280,14 @@ class ConnectionPool:
     def lost(
         self, slots: Slots, errnos: npt.NDArray[np.int32], now_ns: int, *, is_wanted: bool = False
     ) -> Numbers:
-        """Connections that ended, but not by this run: returns those that were open.
+        """Connections that ended, but not by this run: returns those that were open. Handshakes
+        that failed by that are counted.
 
         `is_wanted`: the scenario waits for that, so they do not count as lost.
         """
         owners = self.numbers_of(slots)
+        if self.counts.unfinished:
+            self.failed(owners, errnos)
         is_open = self.are_open(owners)
         numbers: Numbers = owners[is_open]
         self.states[numbers] = LOST
@@ -294,12 +319,8 @@ class ConnectionPool:
         return np.flatnonzero(self.states[: self.below] == OPEN)
 
     def under_way_numbers(self) -> Numbers:
-        """All that are to open, and have not."""
-        return self.connecting_numbers()
-
-    def connecting_numbers(self) -> Numbers:
-        """All whose connect is in progress."""
-        return np.flatnonzero(self.states[: self.below] == CONNECTING)
+        """All that are to open, and have not: their connect or a handshake is in progress."""
+        return np.flatnonzero(np.isin(self.states[: self.below], UNDER_WAY))
 
 
 def _popped(pieces: list[Numbers], count: int) -> Numbers:

@@ -19,7 +19,7 @@ from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.sleeping import precise_timers
-from c1m.limits.reasons import PEER_EOF, errno_name
+from c1m.limits.reasons import PEER_EOF
 from c1m.loadgen.arrivals import Arrivals, Spread, parse_spread
 from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, OPEN, ConnectionPool
@@ -27,6 +27,7 @@ from c1m.loadgen.phases import CLOSE, SETTLE, Phase
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
 from c1m.loadgen.recorder import STILL_NS, Recorder, Watch
 from c1m.loadgen.sampler import Sampler
+from c1m.loadgen.snapshots import Standing
 from c1m.loadgen.spoken import SpokenPool
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.traffic import Traffic
@@ -34,6 +35,7 @@ from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.snapshot import Snapshot
 from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.messages import Numbers
+from c1m.tls.connector import Connector
 from c1m.units import format_count, format_duration
 
 SLEEP_NS = 50_000_000
@@ -56,6 +58,7 @@ class Generator:
         clock: Clock,
         sampler: Sampler,
         on_progress: Callable[[Snapshot], None] | None = None,
+        connector: Connector | None = None,
     ) -> None:
         self.plan = plan
         self.engine = engine
@@ -69,7 +72,10 @@ class Generator:
             if transport is None
             else SpokenPool(*of, self.start_ns, transport)
         )
-        self.connections.is_tls = plan.is_tls
+        self.connections.is_tls = plan.tls is not None
+        self.connector = connector
+        if connector is not None and connector.server_name is None:
+            connector.name_of = self._server_name
         self.rng = np.random.default_rng(plan.asked.seed)
         self.traffic = Traffic(
             engine,
@@ -95,9 +101,10 @@ class Generator:
             ),
         )
         self.shortfalls: list[str] = self.connections.shortfalls
-        self.recent_ns: dict[str, int] = {}
         self._on_progress = on_progress
-        self._last = Snapshot()
+        self._standing = Standing(
+            plan, self.connections, self.traffic, self.recorder, sampler, self.start_ns
+        )
         self._series_ns = self.start_ns + SERIES_NS
         self.watch = Watch(self.start_ns)
         scenario = plan.scenario
@@ -112,6 +119,10 @@ class Generator:
         self._came_ns = self.start_ns  # when the kernel handed over what this tick brought
         self.awake_ns = AWAKE_NS  # before a request is due
         self.spun_ns = 0  # looked for what was not there, instead of sleeping
+
+    def _server_name(self, slot: int) -> str:
+        assert self.plan.tls is not None
+        return self.plan.tls.name_of(int(self.connections.numbers_of(np.array([slot]))[0]))
 
     @property
     def interrupted(self) -> bool:
@@ -295,6 +306,8 @@ class Generator:
         if left:
             under_way = self._under_way()
             count = min(window.may_start(connections.counts.attempted, under_way, now_ns), left)
+            if self.connector is not None and (names := self.connector.awaited):
+                count = min(count, max(names - under_way, 0))  # one each, until there are tickets
             if count and (count >= min(window.step, left) or not under_way):
                 if not under_way:
                     self.watch.moved_ns = now_ns  # it stood still for nobody
@@ -396,21 +409,23 @@ class Generator:
         numbers = self.connections.numbers_of(slots)
         ready = self.connections.connected(numbers, self._came_ns)
         if len(ready):
-            self._opened(ready)
+            self._opened(ready, self._came_ns)
 
     def _secured(self, slots: Slots) -> None:
-        numbers = self.connections.numbers_of(slots)
-        ready = self.connections.secured(numbers, self._came_ns)
+        """A handshake takes what both ends compute for it, so it is done now."""
+        numbers, now = self.connections.numbers_of(slots), self.clock.now_ns()
+        self.watch.moved_ns = now
+        ready = self.connections.secured(numbers, now)
         if len(ready):
-            self._opened(ready)
+            self._opened(ready, now)
 
-    def _opened(self, numbers: Numbers) -> None:
+    def _opened(self, numbers: Numbers, now: int) -> None:
         if not self._greets:  # the kernel alone may have opened it: where it can, it is heard
-            self.watch.moved_ns = self._came_ns
+            self.watch.moved_ns = now
         if not self.plan.scenario.reads:
             self.engine.receive(self.connections.slots.take(numbers), False)
         if not self.plan.scenario.is_silent:
-            self.traffic.greet(numbers, self._came_ns)
+            self.traffic.greet(numbers, now)
 
     def _failed(self, slots: Slots, errnos: Int32s) -> None:
         self.connections.failed(self.connections.numbers_of(slots), errnos)
@@ -431,7 +446,7 @@ class Generator:
         taken = connections.take(numbers, data, self._came_ns)
         try:
             if len(taken.ready):
-                self._opened(taken.ready)
+                self._opened(taken.ready, self._came_ns)
             for numbers, data in taken.messages:
                 self._heard(numbers, data)
         finally:  # a scenario may raise
@@ -462,7 +477,7 @@ class Generator:
         numbers = self.connections.lost(
             slots, errnos, self._came_ns, is_wanted=self.plan.scenario.wants_end
         )
-        if len(numbers):
+        if len(slots):
             self.watch.moved_ns = self._came_ns
         self.traffic.gone(numbers, self._came_ns, by_peer=True)
 
@@ -525,75 +540,7 @@ class Generator:
             interval_ns = round(self.recorder.series.interval_s * 1e9)
             passed = max((now - self._series_ns) // interval_ns, 0)  # by a tick that took so long
             self._series_ns += (passed + 1) * interval_ns
-            self.recent_ns = self.recorder.series.row(self._row(now))
+            self._standing.recent_ns = self.recorder.series.row(self._standing.row(now))
         if self._on_progress is not None:
-            self._last = self._snapshot(now, is_last=is_last)
-            self._on_progress(self._last)
-
-    def _snapshot(self, now_ns: int, *, is_last: bool) -> Snapshot:
-        """Where the run stands; rates are over the time since the last one."""
-        plan, connections, recorder = self.plan, self.connections, self.recorder
-        counts, ledger = connections.counts, self.traffic.ledger
-        before = self._last
-        elapsed = (now_ns - self.start_ns) / 1e9
-        requests = recorder.together()
-        requests.faults.update(ledger.extras)
-        step_s = elapsed - before.elapsed_s
-        per_s = 1 / step_s if step_s > 0 else 0.0
-        stage, left, rate = self.phases[-1].stage, None, None
-        if stage.duration_ns is not None:
-            left = max(self.phases[-1].planned_end_ns - now_ns, 0) / 1e9
-            if stage.rate_from is not None and stage.rate_to is not None:
-                share = 1 - left * 1e9 / stage.duration_ns
-                rate = stage.rate_from + share * (stage.rate_to - stage.rate_from)
-        errnos = connections.connect_errnos + connections.lost_errnos
-        overall = recorder.overall
-        return Snapshot(
-            elapsed_s=elapsed,
-            target=",".join(plan.asked.targets),
-            scenario=plan.scenario.name,
-            stage=stage.text,
-            stage_number=self._stages_begun,
-            stages=len(plan.stages),
-            stage_left_s=left,
-            asked=plan.asked.connections,
-            attempted=counts.attempted,
-            opened=counts.opened,
-            ready=counts.ready,
-            open=connections.live,
-            failed=connections.connect_errnos.total(),
-            lost=counts.lost,
-            closed=counts.closed,
-            connects_per_s=(counts.opened - before.opened) * per_s,
-            last_step_ms=connections.ramp.last_step_ms(),
-            requests=requests,
-            in_flight=ledger.in_flight,
-            sent_per_s=(requests.sent - before.requests.sent) * per_s,
-            right_per_s=(requests.right - before.requests.right) * per_s,
-            rate_asked_per_s=rate,
-            is_closed_loop=stage.think_ns is not None,
-            errnos={errno_name(code): count for code, count in errnos.items()},
-            percentiles_ns=overall.percentiles() | ({"max": overall.max} if overall.count else {}),
-            recent_ns=self.recent_ns,
-            octaves=overall.octaves(),
-            lag_max_ns=recorder.series.lag_max_ns,
-            **self.sampler.latest(),
-            is_last=is_last,
-        )
-
-    def _row(self, now: int) -> dict[str, float]:
-        """What the series is made of: first replies count only where they are bad."""
-        counts, after = self.connections.counts, self.recorder.after_first()
-        return {
-            "t_s": round((now - self.start_ns) / 1e9, 3),
-            "open": self.connections.live,
-            "in_flight": self.traffic.ledger.in_flight,
-            "opened": counts.opened,
-            "failed": self.connections.connect_errnos.total(),
-            "lost": counts.lost,
-            "closed": counts.closed,
-            "due": after.due,
-            "sent": after.sent,
-            "right": after.right,
-            "bad": after.bad + self.recorder.first_requests.bad,
-        }
+            phase, number = self.phases[-1], self._stages_begun
+            self._on_progress(self._standing.snapshot(phase, number, now, is_last=is_last))

@@ -13,10 +13,11 @@ from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
 from c1m.loadgen.arrivals import parse_spread
 from c1m.loadgen.connections import Window
-from c1m.loadgen.schemes import with_schemes, without_tls
+from c1m.loadgen.schemes import with_schemes
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
+from c1m.loadgen.tls import TlsPlan, check_unused, context_of, names_of
 from c1m.loadgen.transports.base import Transport
 from c1m.loadgen.transports.wanted import Wanted, transport_for, wanted
 from c1m.results.options import LoadOptions
@@ -44,15 +45,13 @@ class LoadPlan:
     targets: list[Endpoint] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)  # the doctor's
     transport: Transport | None = None  # None: the scenario's bytes are the connection's
-    is_tls: bool = False
+    tls: TlsPlan | None = None  # None: without TLS
 
 
 def make_plan(options: LoadOptions) -> LoadPlan:
     """Raises UsageError, or LimitError where this machine cannot hold so many."""
-    asked = options.targets
-    options, is_tls = without_tls(options)
-    spoken = wanted(options)
-    options = with_schemes(options)
+    asked = options
+    options, spoken = with_schemes(asked), wanted(asked)
     for text in options.targets:
         parse_url(text)  # before all else: what is no target is not mended by further options
     parse_spread(options.spread)
@@ -70,6 +69,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
         raise UsageError("The plan opens no connection.", "Begin with a stage such as 'ramp 10k'.")
     targets = [endpoint for text in options.targets for endpoint in resolve(text)]
     check_targets(targets)
+    tls = _tls(options, spoken)
     sources = parse_sources(",".join(options.sources)) if options.sources else []
     check_routes(targets, sources)
     findings = check_fits(count, targets, options.engine)  # first: a scenario may keep columns
@@ -85,10 +85,15 @@ def make_plan(options: LoadOptions) -> LoadPlan:
         )
         if spoken.publish_at:
             addresses = _apart(addresses, spoken.publish_at, publishers)
+            tls = tls and replace(
+                tls,
+                apart=names_of([spoken.publish_at], options.server_name)[0],
+                apart_below=publishers,
+            )
     return LoadPlan(
         asked=replace(
             options,
-            targets=list(asked) if spoken is not None or is_tls else options.targets,
+            targets=list(asked.targets) if spoken is not None else options.targets,
             connections=count,
             stages=[stage.text for stage in stages],
             scenario=options.scenario if isinstance(options.scenario, str) else scenario.name,
@@ -103,8 +108,17 @@ def make_plan(options: LoadOptions) -> LoadPlan:
         targets=targets,
         findings=findings,
         transport=transport,
-        is_tls=is_tls,
+        tls=tls,
     )
+
+
+def _tls(options: LoadOptions, spoken: Wanted | None) -> TlsPlan | None:
+    """What is shown and trusted, where the targets are over TLS; files are looked at."""
+    if not Endpoint(0, scheme=parse_url(options.targets[0])[0]).is_tls:
+        check_unused(options)
+        return None
+    context = context_of(options, speaks_http=spoken is not None)
+    return TlsPlan(context, names_of(options.targets, options.server_name))
 
 
 def _scenario(options: LoadOptions, spoken: Wanted | None) -> Scenario:

@@ -16,14 +16,12 @@ from c1m.loadgen.generator import Generator
 from c1m.loadgen.plan import make_plan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
-from c1m.loadgen.tls import connector
 from c1m.loop import stopped_by_signals
 from c1m.results.options import LoadOptions, checked
 from c1m.results.record import RunRecord
 from c1m.results.snapshot import Snapshot
 from c1m.results.thresholds import parse as parse_threshold
 from c1m.scenarios.loader import AnyScenario
-from c1m.tls.engine import TlsEngine
 
 Duration = str | float
 Rate = str | float
@@ -56,9 +54,13 @@ def load(
     connect_window: int | None = None,
     server_pid: int | None = None,
     seed: int = 0,
-    insecure: bool = False,
     ca: str | None = None,
+    insecure: bool = False,
     server_name: str | None = None,
+    cert: str | None = None,
+    key: str | None = None,
+    tls_min: str = "1.2",
+    tls_resume: bool = False,
     tls_handoff: bool = False,
     spin: bool = False,
     on_progress: Callable[[Snapshot], None] | None = None,
@@ -99,16 +101,24 @@ def run(
     plan = make_plan(options)
     clock = SystemClock()
     chosen = choose(options.engine)
-    if plan.is_tls:
-        handoff = plan.asked.tls_handoff
-        chosen = TlsEngine(chosen, clock, connector=connector(plan.asked), handoff=handoff)
+    connector = None if plan.tls is None else plan.tls.connector(plan.asked)
+    if connector is not None:
+        from c1m.tls.engine import TlsEngine
+
+        chosen = TlsEngine(
+            chosen,
+            clock,
+            connector=connector,
+            handoff=plan.asked.tls_handoff,
+            handshake_ns=2 * plan.asked.timeout_ns,  # the pool gives them up before
+        )
     with contextlib.ExitStack() as stack:
         stack.callback(chosen.shutdown)
         check_capacity(chosen, plan.asked.connections)
         pid = options.server_pid or server_pid_of(plan.targets)
         sampler = Sampler(pid, clock)
         stack.callback(sampler.close)
-        generator = Generator(plan, chosen, clock, sampler, on_progress)
+        generator = Generator(plan, chosen, clock, sampler, on_progress, connector)
         started = metadata.started_text()
         if on_signals:
             stack.enter_context(stopped_by_signals(generator.loop.stop, exits_at_second=False))

@@ -1,4 +1,5 @@
-"""Targets whose scheme says what their servers speak: redis://HOST[:PORT], ws://, sse://. Pure.
+"""Targets whose scheme says what their servers speak: redis://HOST[:PORT], ws://, sse://, and the
+same over TLS: tls://, rediss://, wss://, sses://. Pure.
 
 Such a target needs no further options: the scheme names the scenario, and where no load is asked
 for, every connection keeps asking for a while.
@@ -10,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from c1m.errors import UsageError
-from c1m.loadgen.transports.wanted import SPOKEN, place_of
+from c1m.loadgen.transports.wanted import SPOKEN, place_of, scheme_of
 from c1m.results.options import LoadOptions
 
 HOLD_NS = 10_000_000_000  # where it is not said how long
@@ -28,32 +29,30 @@ class Scheme:
 
 
 SCHEMES = {"redis": Scheme("resp"), "ws": Scheme("echo"), "sse": Scheme("hold")}
-WITH_TLS = {"tls": "tcp", "rediss": "redis", "wss": "ws", "sses": "sse"}
 REDIS_PORT = 6379
 
 
-def without_tls(options: LoadOptions) -> tuple[LoadOptions, bool]:
-    """The same with targets as they are without TLS, and whether they have it."""
-    parts = [text.partition("://") for text in options.targets]
-    are = {scheme.lower() in WITH_TLS for scheme, separator, _ in parts if separator}
-    if are != {True}:
-        return options, False
-    targets = [f"{WITH_TLS[scheme.lower()]}://{place}" for scheme, _, place in parts]
-    return replace(options, targets=targets), True
-
-
 def with_schemes(options: LoadOptions) -> LoadOptions:
-    """The same with targets that are tcp or unix, and what their scheme stands for.
+    """The same with targets that are tcp, tls or unix, and what their scheme stands for.
 
     Raises UsageError for what cannot be done, and for targets that speak different things.
     """
-    names = [text.partition("://")[0].lower() for text in options.targets]
-    for name, text in zip(names, options.targets, strict=True):
+    schemes = [scheme_of(text) for text in options.targets]
+    names = [name for name, _ in schemes]
+    for (name, is_tls), text in zip(schemes, options.targets, strict=True):
         if name == "http":
+            ws, sse, tcp = ("wss", "sses", "tls") if is_tls else ("ws", "sse", "tcp")
             raise UsageError(
                 f"{text!r} asks for HTTP requests, which c1m load does not send.",
-                "Use ws:// for WebSockets, sse:// for streams of events, tcp:// for plain bytes.",
+                f"Use {ws}:// for WebSockets, {sse}:// for streams of events, {tcp}:// for plain "
+                "bytes.",
             )
+    if len({is_tls for _, is_tls in schemes}) > 1:
+        raise UsageError(
+            "Some targets are over TLS, others are not.",
+            "Load them one after the other, or give all of them as tls://, rediss://, wss:// or "
+            "sses://.",
+        )
     scheme = SCHEMES.get(names[0]) if names else None
     if any(SCHEMES.get(name) is not scheme for name in names):
         raise UsageError(
@@ -87,4 +86,5 @@ def _place(text: str) -> str:
         raise UsageError(
             f"{text!r} names a database, and connections stay in database 0.", "Leave it out."
         )
-    return f"tcp://{match['host']}{match['ports'] or f':{REDIS_PORT}'}"
+    kind = "tls" if scheme_of(text)[1] else "tcp"
+    return f"{kind}://{match['host']}{match['ports'] or f':{REDIS_PORT}'}"

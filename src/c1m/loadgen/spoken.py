@@ -6,8 +6,6 @@ one whose handshake fails has not opened.
 
 from __future__ import annotations
 
-import errno
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +13,7 @@ import numpy.typing as npt
 
 from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
-from c1m.loadgen.connections import CLOSED, FAILED, LEAVING, OPEN, SHAKING, ConnectionPool
+from c1m.loadgen.connections import CLOSED, LEAVING, OPEN, SHAKING, ConnectionPool
 from c1m.loadgen.sources import AddressPlan
 from c1m.loadgen.transports.base import Taken, Transport
 from c1m.scenarios.messages import Numbers
@@ -88,12 +86,8 @@ class SpokenPool(ConnectionPool):
     def lost(
         self, slots: Slots, errnos: npt.NDArray[np.int32], now_ns: int, *, is_wanted: bool = False
     ) -> Numbers:
-        """See ConnectionPool. Handshakes that failed by that are counted, and idle connections
-        that the server may end are opened again."""
+        """See ConnectionPool. Idle connections that the server may end are opened again."""
         numbers = self.numbers_of(slots)
-        is_shaking = self.states.take(numbers) == SHAKING
-        if is_shaking.any():
-            self._refused_handshakes(numbers[is_shaking], errnos[is_shaking])
         may_go = [self._may_go(number, now_ns) for number in numbers.tolist()]
         are_idle = np.array(may_go, np.bool_)
         self._open_again(numbers[are_idle])
@@ -118,24 +112,7 @@ class SpokenPool(ConnectionPool):
         super().finished(slots)
         self._transport.gone(self.numbers_of(slots))
 
-    def _refused_handshakes(self, numbers: Numbers, errnos: npt.NDArray[np.int32]) -> None:
-        self.states[numbers] = FAILED
-        self._missed.append(numbers)
-        self.counts.unfinished -= len(numbers)
-        self.counts.handshake_failed += len(numbers)
-        self.handshake_errnos.update(Counter(errnos.tolist()))
-
-    def give_up_older_than(self, limit_ns: int) -> int:
-        """See ConnectionPool; and handshakes that were begun before that."""
-        waiting = np.flatnonzero(self.states[: self.below] == SHAKING)
-        waiting = waiting[self._since_ns[waiting] < limit_ns]
-        if len(waiting):
-            self._engine.close(self.slots[waiting])
-            self._transport.gone(waiting)
-            self._refused_handshakes(waiting, np.full(len(waiting), errno.ETIMEDOUT, np.int32))
-        return len(waiting) + super().give_up_older_than(limit_ns)
-
-    def under_way_numbers(self) -> Numbers:
+    def failed(self, numbers: Numbers, errnos: npt.NDArray[np.int32]) -> None:
         """See ConnectionPool."""
-        shaking = np.flatnonzero(self.states[: self.below] == SHAKING)
-        return np.concatenate((super().under_way_numbers(), shaking))
+        self._transport.gone(numbers[self.states.take(numbers) == SHAKING])
+        super().failed(numbers, errnos)

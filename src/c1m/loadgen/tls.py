@@ -1,18 +1,141 @@
-"""What a run over TLS connects with."""
+"""What a run over TLS connects with, and what the record says about it."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from c1m.addresses import Endpoint, parse_url
+from c1m.errors import UsageError
+from c1m.kernel.sockets import resolve
 from c1m.results.options import LoadOptions
 from c1m.tls.connector import Connector
 
+HTTP_1 = "http/1.1"  # in ALPN (RFC 7301, 6)
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
-def connector(options: LoadOptions) -> Connector:
-    """The issuers that are trusted, and the name that is expected."""
-    context = ssl.create_default_context(cafile=options.ca)
+
+@dataclass(frozen=True, slots=True)
+class TlsPlan:
+    """The context, and the name that each target's certificate must have. Connections below
+    `apart_below` go to a place of their own, `apart`."""
+
+    context: ssl.SSLContext
+    names: Sequence[str]
+    apart: str = ""
+    apart_below: int = 0
+
+    def name_of(self, number: int) -> str:
+        """Of this connection's server: the same arithmetic as that of `AddressPlan.rows`."""
+        if number < self.apart_below:
+            return self.apart
+        return self.names[number % len(self.names)]
+
+    def connector(self, options: LoadOptions) -> Connector:
+        """What an engine connects with."""
+        connector = Connector(self.context, resumes=options.tls_resume)
+        connector.names = {*self.names, self.apart or self.names[0]}
+        if len(connector.names) == 1:
+            connector.server_name = self.names[0]
+        return connector
+
+
+def check_unused(options: LoadOptions) -> None:
+    """Raise UsageError for options that are for targets over TLS, and there are none."""
+    usual = LoadOptions()
+    for name in ("ca", "cert", "key", "insecure", "server_name", "tls_min", "tls_resume",
+                 "tls_handoff"):  # fmt: skip
+        if getattr(options, name) != getattr(usual, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for targets over TLS.",
+                "Write the target as tls://, rediss://, wss:// or sses://, or leave it out.",
+            )
+
+
+def names_of(targets: Sequence[str], asked: str | None) -> list[str]:
+    """The name for each endpoint of these, in the order of `plan_addresses`."""
+    found: dict[Endpoint, str] = {}
+    for text in targets:
+        host = parse_url(text)[1]
+        for endpoint in resolve(text):
+            found.setdefault(endpoint, asked or expected_name(host))
+    return list(found.values())
+
+
+def expected_name(host: str) -> str:
+    """Without what no certificate has: the scope of an address, the dot that ends a name."""
+    return host.partition("%")[0].rstrip(".")
+
+
+def context_of(options: LoadOptions, *, speaks_http: bool) -> ssl.SSLContext:
+    """Raises UsageError for files that are not what they should be."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _VERSIONS[options.tls_min]
+    if speaks_http:
+        context.set_alpn_protocols([HTTP_1])
+    if options.insecure and options.ca is not None:
+        raise UsageError("--insecure takes any certificate, --ca does not.", "Give one of them.")
     if options.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    host = options.targets[0].partition("://")[2].rpartition(":")[0].strip("[]")
-    return Connector(context, options.server_name or host)
+    elif options.ca is None:
+        context.load_default_certs()
+    else:
+        _trust(context, options.ca)
+    if options.key is not None and options.cert is None:
+        raise UsageError("--key is the key of --cert, which is not given.", "Give both.")
+    if options.cert is not None:
+        _show(context, options.cert, options.key or options.cert)
+    return context
+
+
+def _trust(context: ssl.SSLContext, path: str) -> None:
+    _check_readable(path)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:
+        raise UsageError(
+            f"{path} has no certificate in PEM.", "Give the certificate of who signed the server's."
+        ) from None
+
+
+def _show(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """The certificate that this client shows."""
+
+    def no_password() -> str:
+        raise UsageError(
+            f"The key in {key} is encrypted, and c1m load does not ask for a passphrase.",
+            f"Write it without one: openssl pkey -in {key} -out FILE",
+        )
+
+    for path in (cert, key):
+        _check_readable(path)
+    try:
+        context.load_cert_chain(cert, key, no_password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise UsageError(
+                f"The key in {key} is not that of the certificate in {cert}.",
+                "Give the two that were made together.",
+            ) from None
+        what = f"a certificate in {cert} and its key in {key}"
+        if cert == key:
+            what = f"a certificate and its key in {cert}"
+        raise UsageError(
+            f"There should be {what}, in PEM, and OpenSSL cannot take them "
+            f"({(error.reason or 'unknown format').lower().replace('_', ' ')}).",
+            f"Look at them with: openssl x509 -noout -subject -in {cert}; openssl pkey -noout -in "
+            f"{key}",
+        ) from None
+
+
+def _check_readable(path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(
+            f"{path} cannot be read: {(why or 'unknown').lower()}.", "Give another file."
+        ) from None

@@ -31,6 +31,7 @@ _CURVE_POINTS_A_DECADE = 24
 _BINS_A_DECADE = 20
 _COLOURS = {  # of latencies
     "connect": "kernel",
+    "secured": "other",
     "handshake": "server",
     "first": "client",
     "ended by the server": "client",
@@ -116,8 +117,9 @@ LATENCIES = OverTime(
 )  # fmt: skip
 CHANGES = OverTime(
     "changes", "Connections opened and closed", "series", RATE, "connections a second",
-    [("opened", "opened", "server"), ("closed", "closed", "kernel")],
-    "Opened, and closed by the plan; both at once is churn.",
+    [("secured", "secured", "client"), ("opened", "opened", "server"),
+     ("closed", "closed", "kernel")],
+    "Opened, and closed by the plan; both at once is churn. Secured: TLS handshakes done.",
 )  # fmt: skip
 IN_FLIGHT = OverTime(
     "in-flight", "Requests in flight", "series", LEVEL, "requests",

@@ -148,7 +148,13 @@ def _steps(record: RunRecord) -> Iterator[_Step]:
         yield (f"attempted ({format_count(again)} again)", c.attempted, "", "")
     else:
         yield _step("attempted", c.attempted, asked)
-    yield _step("connected", c.opened, c.attempted)
+    before = catalogue.connected(c)
+    yield _step("connected", before, c.attempted)
+    if record.tls is not None:
+        yield _step("secured: TLS handshake done", c.secured, before)
+        before = c.secured
+    if c.opened < before or "handshake" in record.latencies:
+        yield _step("opened: handshake done", c.opened, before)
     if c.ready or record.first.due or "first" in record.latencies:
         yield _step("ready: first reply right", c.ready, c.opened)
     if c.closed:
@@ -194,7 +200,9 @@ def _missing_title(record: RunRecord) -> str:
     return "what is missing, and why" if is_short else "what the kernel noticed"
 
 
-_WHEN = {"connect": "while connecting", "handshake": "in the handshake"}
+_WHEN = {
+    "connect": "while connecting", "tls": "in the TLS handshake", "handshake": "in the handshake",
+}  # fmt: skip
 
 
 def _failure(failure: Failure) -> str:

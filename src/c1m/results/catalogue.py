@@ -24,13 +24,13 @@ from functools import partial
 from operator import attrgetter
 
 from c1m.errors import UsageError
+from c1m.results.counts import HIGHER, LOWER
 from c1m.results.record import (
     CONNECTION_COUNTS,
     EXTRA_KINDS,
-    HIGHER,
-    LOWER,
     REQUEST_COUNTS,
     WRONG_KINDS,
+    Connections,
     Latency,
     RunRecord,
 )
@@ -55,7 +55,8 @@ DISTRIBUTIONS = {
     "first": "first replies",
     "ended": "connections that the server ended, from half of a request on",
     "connect": "connects",
-    "handshake": "handshakes, from the connect on",
+    "secured": "TLS handshakes, from the connect on",
+    "handshake": "handshakes (WebSocket, server-sent events), from there on",
     "stampede": "replies in the stampede",
     "push": "pushes",
     "push_last": "last pushes of each publication",
@@ -220,13 +221,19 @@ def _of_latency(latency: Latency, metric: Metric, what: str) -> tuple[float | No
     return float(latency.distribution().quantile(float(metric.quantile))), ""
 
 
+def connected(c: Connections) -> int:
+    """Early records have what had opened only."""
+    return c.connected or c.opened
+
+
 # distribution -> how many of what was due have no latency in it, because nothing came back
 _UNANSWERED: dict[str, Callable[[RunRecord], int]] = {
     "request": lambda r: r.requests.missing + r.requests.unsent,
     "uncorrected": lambda r: r.requests.missing,
     "first": lambda r: r.first.missing,
     "stampede": lambda r: r.stampede.missing,
-    "connect": lambda r: r.connections.attempted - r.connections.opened,
+    "connect": lambda r: r.connections.attempted - connected(r.connections),
+    "secured": lambda r: r.connections.tls_failed,
     "handshake": lambda r: r.connections.handshake_failed,
     "push": lambda r: r.fan_out.missing if r.fan_out else 0,
 }
@@ -299,7 +306,7 @@ _UNKNOWN = "Too few connections were open, or the server's process is not known.
 
 _OTHERS = (
     Metric("failed", "count", "connects that ended without a connection, in any way",
-           _UNANSWERED["connect"], must_not_be=True),
+           lambda r: r.connections.attempted - r.connections.opened, must_not_be=True),
     Metric("rate", "rate", "right replies a second, over the stages in which requests were due",
            lambda r: _share(r.requests.right, r.requests.seconds),
            "The run has no stage in which requests were due.", HIGHER),
@@ -347,6 +354,7 @@ COMPARED = (
     ("pushes", ("reach", *(f"push.{p}" for p in _SHORT_TAIL),
                 "push_last.p50", "push_last.p99", "push_last.max")),
     ("connecting", ("connect_rate", *(f"connect.{p}" for p in _SHORT_TAIL),
+                    *(f"secured.{p}" for p in _SHORT_TAIL),
                     *(f"handshake.{p}" for p in _SHORT_TAIL),
                     *(f"first.{p}" for p in _SHORT_TAIL))),
     ("stampede", tuple(f"stampede.{p}" for p in ("p50", "p99", "max"))),

@@ -123,18 +123,6 @@ class LoadOptions:
         _PIPELINE, f"The most requests in flight on a connection, up to {PIPELINE_MAX:,}.", "COUNT",
         "1",
     )] = 1
-    insecure: Annotated[bool, Option(
-        FLAG, "Take any certificate of the server.",
-    )] = False
-    ca: Annotated[str | None, Option(
-        TEXT, "Certificates of the issuers to trust, in PEM.", "FILE", "those of this machine",
-    )] = None
-    server_name: Annotated[str | None, Option(
-        TEXT, "The name that the server's certificate must have.", "NAME", "the target's host",
-    )] = None
-    tls_handoff: Annotated[bool, Option(
-        FLAG, "Experimental: about a hundred bytes for an idle connection over TLS 1.3.",
-    )] = False
     spin: Annotated[bool, Option(
         FLAG, "While there is load, look for replies instead of sleeping: no wake-up is in the "
         "latencies, and a whole core is taken.",
@@ -158,8 +146,8 @@ class LoadOptions:
         _SOME, "With the scenario `publish`: how many connections publish.", "COUNT", "1",
     )] = None
     publish_to: Annotated[str | None, Option(
-        TEXT, "With `publish` over ws:// or sse://: publishers POST to this path, or http:// URL, "
-        "and do not subscribe.", "PATH-OR-URL",
+        TEXT, "With `publish` over ws:// or sse://: publishers POST to this path, or http:// URL "
+        "(https:// over wss:// and sses://), and do not subscribe.", "PATH-OR-URL",
         "over sse:// with `channel=`: `/publish` with the same channel",
     )] = None
     headers: Annotated[list[str], Option(
@@ -169,6 +157,35 @@ class LoadOptions:
     )] = field(default_factory=list)
     binary: Annotated[bool, Option(
         FLAG, "Over ws://: send binary messages. Without it they are text where they are UTF-8.",
+    )] = False
+    ca: Annotated[str | None, Option(
+        TEXT, "Over TLS: whose certificates to trust, a file of certificates in PEM.", "FILE",
+        "the authorities that this machine trusts",
+    )] = None
+    insecure: Annotated[bool, Option(
+        FLAG, "Over TLS: take any certificate.",
+    )] = False
+    server_name: Annotated[str | None, Option(
+        TEXT, "Over TLS: the name to ask for (SNI), which the server's certificate must have.",
+        "NAME", "each target's host",
+    )] = None
+    cert: Annotated[str | None, Option(
+        TEXT, "Over TLS: a certificate to show to servers that ask for one, in PEM, with its chain "
+        "behind it.", "FILE",
+    )] = None
+    key: Annotated[str | None, Option(
+        TEXT, "The key of `--cert`, in PEM.", "FILE", "in the file of `--cert`",
+    )] = None
+    tls_min: Annotated[str, Option(
+        Choice(("1.2", "1.3")), "The oldest version of TLS to speak.", unset="1.2",
+    )] = "1.2"
+    tls_resume: Annotated[bool, Option(
+        FLAG, "Over TLS: connections take up the session of an earlier one to the same name, where "
+        "the server gives tickets. Without it every handshake is a whole one.",
+    )] = False
+    tls_handoff: Annotated[bool, Option(
+        FLAG, "Over TLS 1.3, experimental: behind the handshake c1m goes on without OpenSSL, and "
+        "an idle connection takes about a hundred bytes.",
     )] = False
     sources: Annotated[list[str], Option(
         TEXTS, "Where to connect from: an address, `FIRST-LAST`, a network, or several with "

@@ -23,6 +23,7 @@ from c1m import files
 from c1m.bounds import RECORD_BYTES_MAX
 from c1m.errors import UsageError
 from c1m.results import codec, record_1
+from c1m.results.counts import HIGHER, counted, counts_of
 from c1m.results.histogram import Histogram
 from c1m.results.options import LoadOptions
 
@@ -30,8 +31,8 @@ SCHEMA = "c1m-run/2"
 LAG_SAID = "p99 of its lag"  # in the sentence of a generator that was the limit by its lag
 # The ways in which a connect can end without a connection.
 NOT_OPENED = (
-    "refused", "reset", "timed_out", "unreachable", "failed_otherwise", "handshake_failed",
-    "unfinished",
+    "refused", "reset", "timed_out", "unreachable", "failed_otherwise", "tls_failed",
+    "handshake_failed", "unfinished",
 )  # fmt: skip
 
 # What can be wrong with a reply, by name. The first are requests that were answered wrongly
@@ -47,30 +48,6 @@ EXTRA_KINDS = {
     "late": "a reply after its request was given up or answered wrongly",
     "unasked": "bytes that nobody had asked for",
 }
-
-LOWER, HIGHER = "lower", "higher"
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """What a field counts, described once: thresholds, comparisons, the verdict, live metrics, the
-    schema and the reference all read it."""
-
-    help: str
-    better: str = LOWER  # or HIGHER; "": neither
-    of: str = ""  # the count of which it is a share
-    name: str = ""  # as a metric; "": the field's
-    shortfall: str = ""  # what the verdict says where there is any; "": there may be
-
-
-def counted(help: str, **more: str) -> Any:
-    """A field of a record that is such a count."""
-    return field(default=0, metadata={"count": Count(help, **more)})
-
-
-def counts_of(kind: type) -> dict[str, Count]:
-    """The counts of a part of a record, by field."""
-    return {f.name: f.metadata["count"] for f in fields(kind) if "count" in f.metadata}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +86,13 @@ class Connections:
         "opened = open_at_end + lost + closed + ended",
         "peak_open <= opened",
         "ready <= opened",
+        "connected <= attempted",
+        "secured <= connected",
     )
 
     attempted: int = counted("connects begun", better=HIGHER)
+    connected: int = counted("connects that the server's kernel answered", better=HIGHER)
+    secured: int = counted("connections whose TLS handshake was done", better=HIGHER)
     opened: int = counted("connections that opened", better=HIGHER)
     peak_open: int = counted("most connections open at one moment", better=HIGHER, name="peak")
     open_at_end: int = counted(
@@ -122,6 +103,7 @@ class Connections:
     timed_out: int = counted("connects that timed out")
     unreachable: int = counted("connects to an address that cannot be reached")
     failed_otherwise: int = counted("connects that failed with any other errno")
+    tls_failed: int = counted("connections whose TLS handshake failed or was not done in time")
     handshake_failed: int = counted(
         "connects whose handshake (WebSocket, server-sent events) failed or was not answered"
     )
@@ -144,11 +126,11 @@ CONNECTION_COUNTS = counts_of(Connections)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One errno in one phase ("connect": it never opened; "handshake": it did, and was not accepted
-    in the protocol's own words; "open": it was lost)."""
+    """One errno in one phase ("connect": it never opened; "tls": it did, and no TLS came of it;
+    "handshake": it was not accepted in the protocol's own words; "open": it was lost)."""
 
     phase: str
-    errno: str  # its name: "ECONNREFUSED"; or a protocol's word: "HTTP 403", "close 1001"
+    errno: str  # its name: "ECONNREFUSED"; or a protocol's word: "HTTP 403", "certificate expired"
     count: int
     text: str = ""  # the kernel's reason in words
     remedy: str = ""
@@ -161,6 +143,20 @@ class Span:
     name: str
     start_s: float
     end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TlsUsed:
+    """What the connections of a run over TLS came to, as the first of them did."""
+
+    version: str = ""  # "TLSv1.3"
+    cipher: str = ""
+    protocol: str = ""  # by ALPN
+    subject: str = ""  # of the server's certificate
+    expires: str = ""  # and when that is, in UTC: ISO 8601
+    handed_off: int = 0  # connections whose records were c1m's own
+    resumed: int = 0  # handshakes that took up a session
+    seconds: float = 0.0  # from the run's start until the last handshake of all was done
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +371,7 @@ class Series:
     open: _Gauge = field(default_factory=list)
     in_flight: _Gauge = field(default_factory=list)
     opened: _Count = field(default_factory=list)
+    secured: _Count = field(default_factory=list)  # TLS handshakes done
     failed: _Count = field(default_factory=list)
     lost: _Count = field(default_factory=list)
     closed: _Count = field(default_factory=list)
@@ -539,6 +536,7 @@ class RunRecord:
     limit: Saturation = field(default_factory=Saturation)
     explanations: list[Explanation] = field(default_factory=list)  # of what is missing
     fan_out: FanOut | None = None
+    tls: TlsUsed | None = None  # None: without TLS
     notes: list[str] = field(default_factory=list)  # what a scenario found at the end
     doubts: list[str] = field(default_factory=list)  # why what was wrong may be named wrongly
 

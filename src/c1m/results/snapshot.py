@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from c1m.results.record import CONNECTION_COUNTS, REQUEST_COUNTS, Count, Requests
+from c1m.results.counts import Count
+from c1m.results.record import CONNECTION_COUNTS, REQUEST_COUNTS, Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Snapshot:
     stage_left_s: float | None = None  # None: until it is done
     asked: int = 0
     attempted: int = 0
+    secured: int = 0
     opened: int = 0
     ready: int = 0
     open: int = 0
@@ -48,6 +50,7 @@ class Snapshot:
     client_rss_bytes: int | None = None
     slab_bytes: int | None = None
     used_bytes: int | None = None
+    is_tls: bool = False
     is_last: bool = False
 
     def causes(self) -> list[tuple[str, int]]:
@@ -92,6 +95,7 @@ LIVE_FIGURES = {
     "open": LiveFigure("c1m_connections_open", "Connections open now", shown="open now"),
     "attempted": _counter("connections", "attempted", CONNECTION_COUNTS),
     "opened": _counter("connections", "opened", CONNECTION_COUNTS, shown="connected"),
+    "secured": _counter("connections", "secured", CONNECTION_COUNTS),
     "ready": _counter("connections", "ready", CONNECTION_COUNTS),
     "failed": LiveFigure("c1m_connections_failed_total", "Connects that failed"),
     "lost": _counter("connections", "lost", CONNECTION_COUNTS),

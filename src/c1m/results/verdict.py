@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from c1m.results.counts import Count
 from c1m.results.options import LoadOptions
 from c1m.results.record import (
     CONNECTION_COUNTS,
@@ -14,7 +15,6 @@ from c1m.results.record import (
     REQUEST_COUNTS,
     WRONG_KINDS,
     Connections,
-    Count,
     FanOut,
     Requests,
     RunRecord,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from c1m.tls.session import Session
@@ -22,10 +22,10 @@ BRINGERS_MAX = 64  # connections for each name that stay with ssl until there is
 class Agreed:
     """What a handshake came to. `certificate`: the server's, in DER."""
 
-    version: str
-    cipher: str
-    protocol: str  # by ALPN
-    certificate: bytes
+    version: str = ""
+    cipher: str = ""
+    protocol: str = ""  # by ALPN
+    certificate: bytes = b""
 
 
 @dataclass(slots=True)
@@ -36,11 +36,21 @@ class Connector:
     context: ssl.SSLContext
     server_name: str | None = None
     name_of: Callable[[int], str] | None = None
+    names: Collection[str] = ()  # all that `name_of` may say
     resumes: bool = False
     first: Agreed | None = None
     resumed: int = 0  # handshakes
+    handed: int = 0  # connections that went on without ssl
     _tickets: dict[str, ssl.SSLSession] = field(default_factory=dict)
     _bringers: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def awaited(self) -> int:
+        """Names of which a ticket may still come: who begins now gains nothing by it."""
+        if not self.resumes:
+            return 0
+        names = self.names or [self.server_name or ""]
+        return sum(n not in self._tickets and self._bringers[n] < BRINGERS_MAX for n in names)
 
     def begin(self, slot: int) -> Session:
         """A connection that begins its handshake."""

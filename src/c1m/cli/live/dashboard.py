@@ -16,7 +16,8 @@ from typing import Literal
 from rich.text import Text
 
 from c1m.cli.live.plots import bar, chart, joined_octaves, percent, short_time
-from c1m.results.record import LOWER, REQUEST_COUNTS
+from c1m.results.counts import LOWER
+from c1m.results.record import REQUEST_COUNTS
 from c1m.results.snapshot import LIVE_FIGURES, Snapshot
 from c1m.units import (
     NS_PER_MS,
@@ -41,8 +42,8 @@ _BAD = "bold red"
 _NUMBER = 13  # columns for a count of requests
 _CONNECTIONS = 11  # for one of connections
 _FUNNEL = {  # the rows of connections, and their bars' style
-    "attempted": _BAR, "opened": _BAR, "ready": _BAR, "open": "green", "failed": _BAD, "lost": _BAD,
-    "closed": _BAR,
+    "attempted": _BAR, "secured": _BAR, "opened": _BAR, "ready": _BAR, "open": "green",
+    "failed": _BAD, "lost": _BAD, "closed": _BAR,
 }  # fmt: skip
 _REQUESTS = {  # the rows of requests, and their numbers' style
     **{
@@ -198,7 +199,8 @@ class Dashboard:
 
     def lines(self, width: int, height: int) -> list[Text]:
         """At most `height` lines of `width` columns, the most important parts first."""
-        funnel, requests = Panel(1, 8, 8, self._funnel), Panel(2, 8, 8, self._requests)
+        steps = 1 + len(_FUNNEL) - (not self.snapshot.is_tls)
+        funnel, requests = Panel(1, 8, steps, self._funnel), Panel(2, 8, 8, self._requests)
         opened, rates = Panel(8, 3, 12, self._open_chart), Panel(9, 3, 12, self._rate_chart)
         used = [i for i, count in enumerate(self.snapshot.octaves) if count] or [0]
         spread = Panel(6, 6, max(6, used[-1] - used[0] + 2), self._octaves)
@@ -265,6 +267,8 @@ class Dashboard:
         whole = max(s.asked, s.attempted)
         lines = [_heading("connections", f"{format_count(s.asked)} asked")]
         for name, style in _FUNNEL.items():
+            if name == "secured" and not s.is_tls:
+                continue
             count, of = getattr(s, name), s.asked if name == "open" else whole
             share = count / of if of else 0.0
             number_style = (_BAD if style == _BAD else "") if count else "dim"

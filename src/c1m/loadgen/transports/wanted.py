@@ -1,7 +1,7 @@
 """Which transport the options of a run ask for, by the scheme of its targets. Pure.
 
-ws://HOST[:PORT]/PATH?QUERY   WebSocket
-sse://HOST[:PORT]/PATH?QUERY  server-sent events
+ws://HOST[:PORT]/PATH?QUERY   WebSocket; wss:// over TLS
+sse://HOST[:PORT]/PATH?QUERY  server-sent events; sses:// over TLS
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from c1m.loadgen.transports.websocket import WebSocketTransport
 from c1m.results.options import LoadOptions
 
 SPOKEN = ("ws", "sse")
-PORT = 80
+WITH_TLS = {"tls": "tcp", "rediss": "redis", "wss": "ws", "sses": "sse", "https": "http"}
+PORT, TLS_PORT = 80, 443
 
 _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 # What a request needs is written by whoever makes it.
@@ -35,7 +36,7 @@ class Wanted:
     """What is spoken with the targets: `scheme`, and what the requests say.
 
     `publish_to`: the target of POST requests, on the same host unless `publish_at` names another
-    (tcp://HOST:PORT).
+    (tcp://HOST:PORT or tls://HOST:PORT).
     """
 
     scheme: str
@@ -52,7 +53,7 @@ def wanted(options: LoadOptions) -> Wanted | None:
 
     Raises UsageError for what cannot be meant.
     """
-    scheme = options.targets[0].partition("://")[0].lower() if options.targets else ""
+    scheme, is_tls = scheme_of(options.targets[0]) if options.targets else ("", False)
     if scheme not in SPOKEN:
         _check_unused(options)
         return None
@@ -67,7 +68,7 @@ def wanted(options: LoadOptions) -> Wanted | None:
     named = [text.partition(":")[2].strip() for text in fields if _name(text) == "host"]
     fields = [text for text in fields if _name(text) != "host"]
     target = places.pop()
-    to, at, publish_host = _publish_to(options, scheme, target)
+    to, at, publish_host = _publish_to(options, scheme, target, is_tls=is_tls)
     at_host = named[0] if named else host
     return Wanted(scheme, at_host, target, fields, to, at, publish_host or at_host)
 
@@ -80,11 +81,20 @@ def _check_unused(options: LoadOptions) -> None:
         if value:
             raise UsageError(
                 f"{name} is for targets that speak WebSocket or server-sent events.",
-                "Write the target as ws://HOST:PORT/PATH or sse://HOST:PORT/PATH.",
+                "Write the target as ws://HOST:PORT/PATH or sse://HOST:PORT/PATH (wss://, sses://).",
             )
 
 
-def _publish_to(options: LoadOptions, scheme: str, target: str) -> tuple[str, str, str]:
+def scheme_of(text: str) -> tuple[str, bool]:
+    """The scheme of a target as it is without TLS, and whether it has TLS."""
+    name, separator, _ = text.partition("://")
+    name = name.lower() if separator else "tcp"
+    return WITH_TLS.get(name, name), name in WITH_TLS
+
+
+def _publish_to(
+    options: LoadOptions, scheme: str, target: str, *, is_tls: bool
+) -> tuple[str, str, str]:
     """The target of publishers, and where it is if not on the same host."""
     text = options.publish_to
     if options.scenario != "publish":
@@ -102,10 +112,16 @@ def _publish_to(options: LoadOptions, scheme: str, target: str) -> tuple[str, st
                 "Say it: --publish-to '/publish?channel=NAME'.",
             )
         return f"/publish?{channels[0]}", "", ""
-    name, separator, _ = text.partition("://")
-    if separator and name.lower() != "http":
+    separator = "://" in text
+    name, is_over_tls = scheme_of(text)
+    if separator and name != "http":
         raise UsageError(
             f"{text!r} is not a place to POST to.", "Give a path, or a URL with http://."
+        )
+    if separator and is_over_tls != is_tls:
+        raise UsageError(
+            "Subscribers and publishers connect with TLS or without, all alike.",
+            f"Give --publish-to as http{'s' if is_tls else ''}://.",
         )
     if not separator and not text.startswith("/"):
         raise UsageError(
@@ -114,7 +130,7 @@ def _publish_to(options: LoadOptions, scheme: str, target: str) -> tuple[str, st
     if not separator:
         return _checked_target(text), "", ""
     place = _parts(text)[0]
-    at = f"tcp://{_with_port(place)}"
+    at = place_of(text)
     parse_url(at)
     return _target_of(text), at, place
 
@@ -141,8 +157,11 @@ def _checked_target(text: str) -> str:
 
 
 def place_of(text: str) -> str:
-    """tcp://HOST:PORT of a URL that is spoken."""
-    return f"tcp://{_with_port(_parts(text)[0])}"
+    """tcp://HOST:PORT of a URL that is spoken, or tls://."""
+    place, is_tls = _parts(text)[0], scheme_of(text)[1]
+    if not re.search(r":[^\]:]*$", place):
+        place += f":{TLS_PORT if is_tls else PORT}"
+    return f"{'tls' if is_tls else 'tcp'}://{place}"
 
 
 def _parts(text: str) -> tuple[str, str]:
@@ -150,10 +169,6 @@ def _parts(text: str) -> tuple[str, str]:
     rest = text.partition("://")[2]
     place = re.split("[/?#]", rest, maxsplit=1)[0]
     return place, rest[len(place) :]
-
-
-def _with_port(place: str) -> str:
-    return place if re.search(r":[^\]:]*$", place) else f"{place}:{PORT}"
 
 
 def _field(text: str) -> str:
