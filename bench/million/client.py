@@ -2,8 +2,8 @@
 
 Usage: python -m million.client PORT ENGINE CONNECTIONS_MAX PAYLOAD SERVER_PID [ssl|handoff CA], in
 bench/; with the last two over TLS. A line of JSON on standard input is a command, {"do": "open",
-"count": 1000}; the answer is a line of JSON on standard output. Between two commands nothing happens
-here, so that memory can be looked at.
+"count": 1000}; the answer is a line of JSON on standard output. Between two commands nothing
+happens here, so that memory can be looked at.
 
 The C generator has a descriptor a connection and RLIMIT_NOFILE bounds those; connections of
 io_uring are none. Every reply is compared byte for byte with the message of its connection.
