@@ -15,7 +15,8 @@ echo        of 64 B and 1 KiB: each connection has one message in flight; every 
             nginx and HAProxy are terminators, with c1m's echo behind them on the same core
 beside      1,000 connections with 10,000 requests/s, without and with 1,000 handshakes/s
 memory      of both ends (c1m's) for 15,000 connections that are idle after an echo, by the growth
-            of resident memory: without TLS, by ssl, handed off
+            of resident memory: without TLS, by ssl, handed off; and of the other servers. Of the
+            terminators, which have two descriptors for each, 9,000; c1m's behind them counts, too
 --million   so many connections over TLS, each echoed once; handed off on both ends, or --way ssl
 """
 
@@ -27,12 +28,13 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import build, conditions, processes, tls_peers
-from harness.measure import Machine
+from harness.measure import Machine, memory
 from harness.processes import RunFailed, Server, generate, start, stop
 from harness.tls_peers import ECHO, HANDSHAKES, TlsPeer
 from million import lives, namespace, secured
@@ -44,7 +46,8 @@ WARM_UP_S = 0.3
 AT_A_TIME = 32
 BESIDE, MEMORY = "beside", "memory"
 BUSY, BUSY_RATE, SHAKEN_RATE = 1_000, 10_000, 1_000
-IDLE = 15_000
+IDLE, IDLE_BETWEEN = 15_000, 9_000
+SETTLE_S = 5.0
 SOURCES = 250  # of a run whose connections end: their ports are in TIME_WAIT for a minute
 
 
@@ -94,10 +97,19 @@ class Running:
         found = ["--port", str(self.front.port), "--server-pid", str(self.front.pid)]
         return [*found, "--other-pid", str(self._behind.pid)] if self._behind else found
 
+    @property
+    def all(self) -> list[Server]:
+        """The server, and what is behind it."""
+        return [self.front, self._behind] if self._behind else [self.front]
+
     def wait_until_idle(self) -> None:
         """Until both are."""
-        for each in filter(None, (self.front, self._behind)):
+        for each in self.all:
             each.wait_until_idle()
+
+    def resident(self) -> list[int]:
+        """Bytes of each."""
+        return [memory(each.pid)["rss_bytes"] for each in self.all]
 
     def stop(self) -> None:
         """End both."""
@@ -141,6 +153,7 @@ def measure(machine: Machine, options: argparse.Namespace, found: dict[str, Any]
         found[BESIDE] = beside(machine)
     if MEMORY in options.only:
         found[MEMORY] = [secured.hold(machine, IDLE, way) for way in ("", *lives.OPTIONS)]
+        found["held"] = [held(machine, each) for each in _there(options, ECHO, found["skipped"])]
 
 
 def parse() -> argparse.Namespace:
@@ -338,6 +351,39 @@ def _busy(machine: Machine, server: Running, handshakes: int) -> dict[str, Any]:
         if other is not None:
             stop(other)
     found["step_seconds"] = []
+    return found
+
+
+def held(machine: Machine, peer: TlsPeer) -> dict[str, Any]:
+    """What a server takes for connections that are idle after an echo, printed."""
+    count = IDLE_BETWEEN if peer.is_terminator else IDLE
+    server = Running(machine, peer, ECHO)
+    try:
+        server.wait_until_idle()
+        empty = server.resident()
+        command = _generator(machine, "hold", count, server)
+        client = start(command, machine.generator_cpu, stdin=subprocess.PIPE,
+                       stdout=subprocess.PIPE)  # fmt: skip
+        try:
+            assert client.stdout is not None
+            said = client.stdout.readline().strip()
+            server.wait_until_idle()
+            time.sleep(SETTLE_S)
+            user = [(now - before) / count
+                    for now, before in zip(server.resident(), empty, strict=True)]  # fmt: skip
+        finally:
+            stop(client)
+    finally:
+        server.stop()
+    found = {
+        "peer": peer.name,
+        "connections": count,
+        "user_bytes": user,
+        "is_held": said == b"held",
+    }
+    print(f"{peer.name}: {count:,} idle connections {'held' if found['is_held'] else 'NOT held'}, "
+          f"{' + '.join(f'{each:,.0f}' for each in user)} B of user memory each",
+          flush=True)  # fmt: skip
     return found
 
 
