@@ -10,14 +10,16 @@ if [ "${1:-}" = programs ]; then
         exit 0
     fi
     wanted=
-    for program in chromium; do
-        command -v "$program" >/dev/null 2>&1 || wanted="$wanted $program"
+    PATH="$PATH:/usr/sbin"
+    for each in chromium haproxy nginx:nginx-light stunnel:stunnel4; do
+        command -v "${each%:*}" >/dev/null 2>&1 || wanted="$wanted ${each#*:}"
     done
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || wanted="$wanted libnginx-mod-stream"
     if [ -n "$wanted" ]; then
         echo "setup: installing$wanted with apt-get, for the tests"
         # shellcheck disable=SC2086 # several words
-        { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
-            --no-install-recommends $wanted; } >/dev/null 2>&1 ||
+        { apt-get update -q && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+            apt-get install -y -q --no-install-recommends $wanted; } >/dev/null 2>&1 ||
             echo "setup:$wanted could not be installed; the tests that need it are skipped" >&2
     fi
     exit 0

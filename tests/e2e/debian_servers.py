@@ -25,14 +25,16 @@ _QUIETLY = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
 
 
 @cache
-def program(name: str, package: str) -> str:
-    """Where the program is; installed if it has to be. Skips the test where that cannot be."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+def program(name: str, package: str, module: Path | None = None) -> str:
+    """Where the program is; installed if it has to be (from one package or several), as its module.
+    Skips the test where that cannot be."""
+    found = _found(name, module)
     if found is not None:
         return found
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         pytest.skip(f"{name} is not installed; as root: apt-get install {package}")
-    for words in (["update"], ["install", "-y", "--no-install-recommends", package]):
+    packages = package.split()
+    for words in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
                 ["apt-get", "-qq", *words],
@@ -40,10 +42,15 @@ def program(name: str, package: str) -> str:
                 capture_output=True,
                 timeout=PATIENCE_S,
             )
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    found = _found(name, module)
     if found is None:
         pytest.skip(f"{name} is not installed, and apt-get could not install {package}")
     return found
+
+
+def _found(name: str, module: Path | None) -> str | None:
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    return shutil.which(name, path=path) if module is None or module.exists() else None
 
 
 @contextlib.contextmanager

@@ -176,7 +176,7 @@ def script_of(page: Page, ports: dict[str, str]) -> str:
 def missing_for(page: Page) -> str:
     """Why a page cannot be run here; "" if it can."""
     commands = " ".join(command for _, command, _ in page.steps)
-    words = set(re.findall(r"\b(curl|haproxy|ip|nginx|openssl|redis-cli)\b", commands))
+    words = set(re.findall(r"\b(curl|haproxy|ip|nginx|openssl|redis-cli|stunnel)\b", commands))
     absent = [word for word in sorted(words) if shutil.which(word) is None]
     if absent:
         return f"{', '.join(absent)} is not installed"
