@@ -15,7 +15,19 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
-from . import http1, mercure, proxy, push_json, push_server, resp, sockets, tokens, web, websocket
+from . import (
+    http1,
+    mercure,
+    proxy,
+    push_json,
+    push_server,
+    resp,
+    sockets,
+    tls_records,
+    tokens,
+    web,
+    websocket,
+)
 
 TARGETS = {
     "http1": http1.run,
@@ -25,6 +37,7 @@ TARGETS = {
     "push-server": push_server.run,
     "resp": resp.run,
     "sockets": sockets.run,
+    "tls-records": tls_records.run,
     "tokens": tokens.run,
     "web": web.run,
     "websocket": websocket.run,

@@ -11,6 +11,7 @@ import fuzz.push_json
 import fuzz.push_server
 import fuzz.resp
 import fuzz.sockets
+import fuzz.tls_records
 import fuzz.tokens
 import fuzz.web
 import fuzz.websocket
@@ -26,6 +27,10 @@ def test_streams_of_http() -> None:
 
 def test_proxy_headers() -> None:
     assert sum(fuzz.proxy.run(Random(seed)) for seed in range(2000)) > 0
+
+
+def test_records_of_tls() -> None:
+    assert sum(fuzz.tls_records.run(Random(seed)) for seed in range(150)) > 0
 
 
 def test_tokens() -> None:

@@ -112,6 +112,11 @@ class Records:
         for slot in (slots,) if isinstance(slots, int) else slots.tolist():
             self._odd.pop(slot, None)
 
+    def export(self, slot: int) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
+        """Secret and count of records, of reading and of writing: for who goes on with them."""
+        suite = self._suite(slot)
+        return self._reading.export(slot, suite), self._writing.export(slot, suite)
+
     def is_heard(self, slot: int) -> bool:
         """Whether the peer has said close_notify."""
         odd = self._odd.get(slot)
