@@ -21,6 +21,12 @@ def engine_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def inner_kind(engine_kind: str) -> str:
+    """The name of the engine that has the connections."""
+    return HARNESSES[engine_kind]().uses or engine_kind
+
+
+@pytest.fixture
 def make_world(engine_kind: str, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
     """Makes worlds with engines of given options; in the end, all laws are checked."""
     make_harness = HARNESSES[engine_kind]

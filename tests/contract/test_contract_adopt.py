@@ -117,8 +117,8 @@ def test_adopted_and_connected_and_accepted_side_by_side(world: World) -> None:
         assert peer.received == bytes([index])
 
 
-def test_a_full_table_closes_the_descriptor(engine_kind: str, make_world: MakeWorld) -> None:
-    if engine_kind in ("epoll", "tiered"):
+def test_a_full_table_closes_the_descriptor(inner_kind: str, make_world: MakeWorld) -> None:
+    if inner_kind in ("epoll", "tiered"):
         pytest.skip("there the descriptor's number is the place")
     tuning = Tuning(capacity=16, files_per_ring=8, buffers_first=8, buffers_each=2)
     world = make_world(tuning=tuning)
@@ -139,13 +139,13 @@ def test_a_full_table_closes_the_descriptor(engine_kind: str, make_world: MakeWo
 
 
 def test_a_descriptor_that_cannot_be_adopted_is_closed(
-    engine_kind: str, make_world: MakeWorld
+    inner_kind: str, make_world: MakeWorld
 ) -> None:
-    if engine_kind in ("uring-fake", "uring-arrays", "uring-faulty"):
+    if inner_kind in ("uring-fake", "uring-arrays", "uring-faulty"):
         pytest.skip("a file that is no socket does not exist in memory")
     world = make_world()
     before = world.harness.resources()
-    if engine_kind in ("epoll", "tiered"):
+    if inner_kind in ("epoll", "tiered"):
         fd = os.open("/dev/null", os.O_RDONLY)  # which epoll refuses
         os.set_inheritable(fd, False)
         with pytest.raises(OSError):
@@ -263,7 +263,7 @@ def test_where_the_kernel_cannot_it_says_so(world: World) -> None:
     assert world.engine.peers(conn.slots, AF_INET) == [b""]
 
 
-def test_no_descriptor_left(engine_kind: str, naming: World) -> None:
+def test_no_descriptor_left(inner_kind: str, naming: World) -> None:
     """The descriptor is refused; a half-close works nevertheless."""
     world = naming
     peer, conn = world.open()

@@ -21,7 +21,7 @@ def test_receive(world: World, size: int) -> None:
     peer.send(noise(size))
     world.pump(lambda: len(conn.data) >= size)
     assert conn.data == noise(size)
-    assert world.engine.statistics().received_bytes == size
+    assert world.engine.statistics().received_bytes == world.on_wire(size)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -31,7 +31,7 @@ def test_send(world: World, size: int) -> None:
     world.pump(lambda: len(peer.received) >= size)
     assert peer.received == noise(size)
     world.settle()
-    assert world.engine.statistics().sent_bytes == size
+    assert world.engine.statistics().sent_bytes == world.on_wire(size)
     assert world.engine.statistics().outbox_bytes == 0
 
 
@@ -43,7 +43,7 @@ def test_sending_nothing_is_no_event(world: World) -> None:
     world.send([conn.slot] * 3, [b"a", b"", b"b"])
     world.pump(lambda: peer.received == b"ab")
     assert not peer.has_ended()
-    assert world.engine.statistics().sent_bytes == 2
+    assert world.engine.statistics().sent_bytes == world.on_wire(2)
 
 
 def test_many_pieces_to_one_slot_in_one_batch_keep_their_order(world: World) -> None:

@@ -121,7 +121,7 @@ def test_abort_resets_the_peer_and_drops_the_outbox(world: World) -> None:
     now = world.engine.statistics()
     assert (now.live, now.lingering, now.closed, now.outbox_bytes) == (0, 0, 1, 0)
     assert now.unsent_bytes > 0
-    assert now.sent_bytes + now.unsent_bytes == 8 << 20
+    assert now.sent_bytes + now.unsent_bytes == world.on_wire(8 << 20)
 
 
 def test_abort_of_an_idle_connection(world: World) -> None:
@@ -186,7 +186,7 @@ def test_a_reset_while_output_is_pending(world: World) -> None:
     now = world.engine.statistics()
     assert now.outbox_bytes == 0
     assert now.unsent_bytes >= pending
-    assert now.sent_bytes + now.unsent_bytes == 8 << 20
+    assert now.sent_bytes + now.unsent_bytes == world.on_wire(8 << 20)
 
 
 def test_a_reset_while_output_is_pending_and_receiving_is_off(world: World) -> None:
@@ -212,7 +212,7 @@ def test_a_reset_of_a_lingering_connection_is_not_told(world: World) -> None:
     world.pump(lambda: world.engine.statistics().lingering == 0)
     now = world.engine.statistics()
     assert now.closed == 1
-    assert now.sent_bytes + now.unsent_bytes == 8 << 20
+    assert now.sent_bytes + now.unsent_bytes == world.on_wire(8 << 20)
 
 
 def test_a_reset_while_receiving_is_off_is_told_behind_the_data_before_it(world: World) -> None:

@@ -33,7 +33,7 @@ def test_abort_wins_over_a_close_before_it(world: World) -> None:
     world.settle()
     now = world.engine.statistics()
     assert (now.lingering, now.closed, now.outbox_bytes) == (0, 1, 0)
-    assert now.sent_bytes + now.unsent_bytes == SIZE
+    assert now.sent_bytes + now.unsent_bytes == world.on_wire(SIZE)
     peer.is_reading = True
     world.pump(peer.has_ended)
     assert peer.error == errno.ECONNRESET
@@ -62,7 +62,7 @@ def test_a_peer_that_takes_nothing_is_reset_after_the_linger_time(make_world: Ma
     assert world.log.expired == [conn.slot]
     now = world.engine.statistics()
     assert (now.lingering, now.closed, now.outbox_bytes) == (0, 1, 0)
-    assert now.sent_bytes + now.unsent_bytes == SIZE
+    assert now.sent_bytes + now.unsent_bytes == world.on_wire(SIZE)
     peer.is_reading = True
     world.pump(peer.has_ended)
     assert peer.error == errno.ECONNRESET

@@ -130,6 +130,7 @@ def test_wake_after_shutdown_does_nothing(make_world: MakeWorld) -> None:
 
 
 def test_an_engine_says_who_it_is(world: World, engine_kind: str) -> None:
-    assert engine_kind.startswith(world.engine.name) or engine_kind == "tiered"
+    name = world.harness.uses or engine_kind
+    assert name.startswith(world.engine.name) or engine_kind == "tiered"
     assert world.engine.reason
     assert world.engine.capacity > 0

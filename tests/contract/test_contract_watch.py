@@ -184,8 +184,8 @@ def test_a_flush_that_meets_it_does_not_lose_it(watching: tuple[World, Signal]) 
         signal.clear()
 
 
-def test_with_many_rings(engine_kind: str, make_world: MakeWorld) -> None:
-    if engine_kind in ("epoll", "tiered"):
+def test_with_many_rings(inner_kind: str, make_world: MakeWorld) -> None:
+    if inner_kind in ("epoll", "tiered"):
         pytest.skip("no rings, or not of a given size")
     tuning = Tuning(capacity=128, files_per_ring=16, buffers_first=16, buffers_each=4)
     world = make_world(tuning=tuning)
@@ -205,8 +205,8 @@ def test_with_many_rings(engine_kind: str, make_world: MakeWorld) -> None:
     world.pump(lambda: all(conn.data == b"all here" for _, conn in pairs))
 
 
-def test_after_all_rings_were_given_back(engine_kind: str, make_world: MakeWorld) -> None:
-    if engine_kind not in ("uring-fake", "uring-arrays", "uring-faulty"):
+def test_after_all_rings_were_given_back(inner_kind: str, make_world: MakeWorld) -> None:
+    if inner_kind not in ("uring-fake", "uring-arrays", "uring-faulty"):
         pytest.skip("needs a clock that can be moved on, and rings")
     world, signal = grown_and_left(make_world)
     after_a_while(world)
@@ -221,9 +221,9 @@ def test_after_all_rings_were_given_back(engine_kind: str, make_world: MakeWorld
     world.pump(lambda: conn.data == b"again")
 
 
-def test_when_no_ring_is_given_afterwards(engine_kind: str, make_world: MakeWorld) -> None:
+def test_when_no_ring_is_given_afterwards(inner_kind: str, make_world: MakeWorld) -> None:
     """Until there is one again the engine says now and then that it may be readable."""
-    if engine_kind not in ("uring-fake", "uring-arrays"):
+    if inner_kind not in ("uring-fake", "uring-arrays"):
         pytest.skip("needs a kernel that refuses rings at a given time")
     world, signal = grown_and_left(make_world)
     assert isinstance(world.harness, FakeHarness)
@@ -267,7 +267,7 @@ def after_a_while(world: World) -> None:
         world.log.add(world.engine.wait(0))
 
 
-def test_an_idle_engine_sleeps(engine_kind: str, watching: tuple[World, Signal]) -> None:
+def test_an_idle_engine_sleeps(inner_kind: str, watching: tuple[World, Signal]) -> None:
     """Next to no CPU time, and no wait returns, while nothing happens."""
     world, signal = watching
     if isinstance(world.harness, FakeHarness):
@@ -279,7 +279,7 @@ def test_an_idle_engine_sleeps(engine_kind: str, watching: tuple[World, Signal])
     world.log.add(world.engine.wait(400_000_000))
     used_ns = time.thread_time_ns() - before
     assert not world.engine.watched_is_ready
-    assert used_ns < 40_000_000, f"{engine_kind} used {used_ns / 1e6:.1f} ms of 400 to do nothing"
+    assert used_ns < 40_000_000, f"{inner_kind} used {used_ns / 1e6:.1f} ms of 400 to do nothing"
     signal.set()
     until_ready(world)
     assert all(conn.errno is None for _, conn in pairs)
