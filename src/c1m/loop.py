@@ -142,6 +142,8 @@ class Loop:
     def call_at(self, when_ns: int, callback: Callable[[int], object]) -> None:
         """Call `callback(now_ns)` at the end of the first tick that this time falls into.
 
+        May be called from another thread, which then calls `wake`: a heap's steps are one each.
+
         What a callback asks for itself comes in the next tick at the earliest, so none can keep
         events from being handled.
         """
@@ -178,8 +180,15 @@ class Loop:
 
 
 @contextlib.contextmanager
-def stopped_by_signals(stop: Callable[[], object], *, exits_at_second: bool) -> Iterator[None]:
+def stopped_by_signals(
+    stop: Callable[[], object],
+    *,
+    exits_at_second: bool,
+    hung_up: Callable[[], bool] | None = None,
+) -> Iterator[None]:
     """The first SIGINT, SIGTERM or SIGHUP calls `stop`, which ends a loop in good order.
+
+    `hung_up` is called at SIGHUP and returns whether it was something else than the end.
 
     A second one, unless it is a SIGHUP, ends the process at once, or does what it did before
     this. Without effect outside the main thread: only that one gets signals.
@@ -195,6 +204,8 @@ def stopped_by_signals(stop: Callable[[], object], *, exits_at_second: bool) -> 
         del before[signal.SIGHUP]
 
     def first(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and hung_up is not None and hung_up():
+            return
         for ending, handler in before.items():
             again = _exit if exits_at_second else handler
             signal.signal(ending, signal.SIG_IGN if ending == signal.SIGHUP else again)

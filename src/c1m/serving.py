@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from c1m.aio.serving import ProtocolServer, check_no_loop_is_running, is_protocol
@@ -19,13 +20,15 @@ def serve(app: Any, listen: str | Sequence[str], **options: Any) -> ServerStatis
 
     `app` is an App or WebSocketApp object, or a callable that makes asyncio protocols (a Protocol
     class does); they run on a c1m.EventLoop of this server. `options` are those of Server. A second
-    signal, unless it is a SIGHUP, ends the process at once. Returns the final counters. Outside the
-    main thread there are no signals: use Server or ProtocolServer there, and its `stop`. Raises
-    UsageError inside a running event loop.
+    signal, unless it is a SIGHUP, ends the process at once. With TLS, SIGHUP reads the certificates
+    anew (the logger "c1m" says so), unless the terminal has gone. Returns the final counters.
+    Outside the main thread there are no signals: use Server or ProtocolServer there, and its
+    `stop`. Raises UsageError inside a running event loop.
     """
     check_no_loop_is_running()
     server = server_of(app, listen, **options)
-    with stopped_by_signals(server.stop, exits_at_second=True):
+    hung_up = reloads_at_hangup(server, logging.getLogger("c1m").warning)
+    with stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up):
         server.run()
     return server.statistics
 
@@ -38,3 +41,12 @@ def server_of(app: Any, listen: str | Sequence[str], **options: Any) -> AnyServe
     if not is_app and (callable(app) or inspect.iscoroutine(app) or is_protocol(app)):
         return ProtocolServer(app, listen, **options)  # which says what it cannot serve
     return Server(app, listen, **options)
+
+
+def reloads_at_hangup(server: AnyServer, say: Callable[[str], object]) -> Any:
+    """What SIGHUP is to this server where it has TLS: see `server/security.py`; else None."""
+    if server.security is None:
+        return None
+    from c1m.server import security
+
+    return security.reloads_at_hangup(server, say)

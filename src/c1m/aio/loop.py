@@ -140,10 +140,7 @@ class EventLoop(QuickCalls):
             self.accept(transport, protocol_factory)
 
         def accept_tls(transport: EngineTransport) -> None:
-            accepted = self._accept_connection2(
-                protocol_factory, transport, {}, sslcontext, server, *timeouts, **named
-            )
-            self.create_task(accepted)
+            self.accept_tls(transport, protocol_factory, sslcontext, server, *timeouts, **named)
 
         accept = accept_tls if sslcontext else accept_plain
         given = ListeningSocket(sock.fileno(), Endpoint(sock.family))
@@ -165,6 +162,21 @@ class EventLoop(QuickCalls):
             self.connections.call(transport, protocol.connection_made, transport)
         else:  # the transport's context is entered already
             protocol.connection_made(transport)
+
+    def accept_tls(
+        self,
+        transport: EngineTransport,
+        protocol_factory: Any,
+        context: Any,
+        server: Any = None,
+        *timeouts: Any,
+        **named: Any,
+    ) -> None:
+        """The same over TLS, which is asyncio's: its protocol comes when the handshake is done."""
+        accepted = self._accept_connection2(
+            protocol_factory, transport, {}, context, server, *timeouts, **named
+        )
+        self.create_task(accepted)
 
     def _accept_failed(self, error: BaseException) -> None:
         if self._debug:

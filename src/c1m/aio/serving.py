@@ -9,11 +9,12 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from c1m import arguments
+from c1m.addresses import Endpoint
 from c1m.aio.connections import Connections, Listening
 from c1m.aio.loop import EventLoop
 from c1m.aio.transport import HIGH, EngineTransport
@@ -25,6 +26,9 @@ from c1m.loop import frozen_heap
 from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason, ServerStatistics
 from c1m.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from c1m.server.security import Security
 
 ENDS_S = 1.0  # how long connections that are dropped may take to say so
 
@@ -66,9 +70,12 @@ class ProtocolServer:
             self._streams = kind(self.loop, self.engine, self.outbox_high, checked.backlog)
             self._streams.linger_s = checked.linger_ns / NS_PER_S
             self.loop.use(self._streams)
-            accept = functools.partial(self.loop.accept, protocol_factory=self._make)
+            self.security = _security(checked)
             self.endpoints = self._streams.listen(
-                *(Listening(each, accept, None, copy_context()) for each in checked.endpoints)
+                *(
+                    Listening(each, self._accepts(number, each), None, copy_context())
+                    for number, each in enumerate(checked.endpoints)
+                )
             )
         except BaseException:
             self.loop.close()
@@ -89,6 +96,30 @@ class ProtocolServer:
         engine = self.engine.statistics()
         self.statistics.ticks = engine.ticks
         return self.statistics.updated(engine)
+
+    def _accepts(self, number: int, endpoint: Endpoint) -> Callable[[EngineTransport], None]:
+        """What becomes of the connections of a listener: with TLS they get asyncio's."""
+        security = self.security
+        if security is None or not endpoint.is_tls:
+            return functools.partial(self.loop.accept, protocol_factory=self._make)
+
+        def accept(transport: EngineTransport) -> None:
+            context, timeout_s = security.context_of(number), security.handshake_s
+            self.loop.accept_tls(transport, self._make, context, ssl_handshake_timeout=timeout_s)
+
+        return accept
+
+    def reload_tls(self) -> list[str]:
+        """As Server.reload_tls. A client's certificate: transport.get_extra_info("peercert")."""
+        if self.security is None:
+            raise UsageError("This server has no TLS.", "Give tls=c1m.TLS(cert, key).")
+        return self.security.reload()
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Call it in the server's thread; may be called from another one."""
+        with self._bell:
+            if not self._has_ended:
+                self.loop.call_soon_threadsafe(function)
 
     def _make(self) -> Any:
         """A protocol. asyncio says nothing of a factory that fails; here it is logged."""
@@ -186,7 +217,7 @@ class ProtocolServer:
         for transport in streams.transports():
             if not transport.is_closing():
                 transport.ends_as = CloseReason.DRAIN
-                transport.close()
+                _outermost(transport).close()
         await self._ends_by(deadline_ns)
         for transport in streams.transports():
             transport.abort()
@@ -196,6 +227,22 @@ class ProtocolServer:
         await asyncio.sleep(0)
         while self._streams.transports() and self.clock.now_ns() < deadline_ns:
             await asyncio.sleep(0.001)
+
+
+def _security(options: ServerOptions) -> Security | None:
+    found = options.security(options.endpoints)
+    if found is not None and getattr(options.tls, "handoff", False):
+        raise UsageError(
+            "Protocols of asyncio have asyncio's TLS, which is not handed off.",
+            "Leave out --tls-handoff (in Python: handoff=True), or write a c1m.App.",
+        )
+    return found
+
+
+def _outermost(transport: EngineTransport) -> Any:
+    """What the protocol was given: over TLS that one says close_notify."""
+    tls = transport.get_protocol()
+    return getattr(tls, "_app_transport", None) or transport
 
 
 class _Served(Connections):

@@ -11,6 +11,7 @@ import click
 from c1m.apps import APPS
 from c1m.arguments import FLAG, TEXTS, AppOption, Choice
 from c1m.errors import UsageError
+from c1m.tls import options as tls
 
 _MODULES = {
     name: importlib.import_module(entry.options) for name, entry in APPS.items() if entry.options
@@ -72,17 +73,25 @@ class ServeCommand(click.Command):
         app = ctx.meta.get("app", "")
         names = {option.name for option in OPTIONS_OF.get(app, ())}
         own = [p for p in self.get_params(ctx) if isinstance(p, OwnOption) and p.name in names]
-        records = [record for each in own if (record := each.own_help_record(ctx))]
-        if records:
-            with formatter.section(f"Options of {app}"):
-                formatter.write_dl(records)
-        elif not app:
+        _write_section(f"Options of {app}", own, ctx, formatter)
+        _write_section("TLS (tls://, https://, rediss://)", TLS_OPTIONS, ctx, formatter)
+        if not app:
             formatter.write_paragraph()
             for name in OPTIONS_OF:
                 formatter.write_text(f"{name} has further options: c1m serve {name} --help")
 
 
+def _write_section(
+    title: str, own: Sequence[OwnOption], ctx: click.Context, formatter: click.HelpFormatter
+) -> None:
+    records = [record for each in own if (record := each.own_help_record(ctx))]
+    if records:
+        with formatter.section(title):
+            formatter.write_dl(records)
+
+
 APP_OPTIONS = [OwnOption(option) for options in OPTIONS_OF.values() for option in options]
+TLS_OPTIONS = [OwnOption(option) for option in tls.OPTIONS]
 
 
 def own_options(app: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -97,3 +106,12 @@ def own_options(app: str, options: dict[str, Any]) -> dict[str, Any]:
                 raise UsageError(f"{option.flag} is an option of {name}, not of {app}.")
             own[option.name] = value
     return own
+
+
+def tls_options(options: dict[str, Any]) -> tls.TLS | None:
+    """Take those of TLS out of all; None where none is given. Raises UsageError."""
+    given = {option.name: options.pop(option.name, None) for option in tls.OPTIONS}
+    wanted = {
+        name.removeprefix("tls_"): value for name, value in given.items() if value not in (None, ())
+    }
+    return tls.TLS(**{"cert": (), **wanted}) if wanted else None

@@ -14,8 +14,10 @@ from c1m.cli.app_options import (
     APP_OPTIONS,
     DEFAULT_LISTEN,
     OPTIONS_OF,
+    TLS_OPTIONS,
     ServeCommand,
     own_options,
+    tls_options,
 )
 from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
@@ -32,7 +34,8 @@ _HELP = f"""Serve APP until SIGINT, SIGTERM or SIGHUP. APP is: \
 which is a c1m.App or c1m.WebSocketApp, or a class or a factory of asyncio protocols.
 
 On a signal it stops accepting, sends its unsent output, closes every connection, prints the final
-figures and exits with status 0. A second signal ends it at once.
+figures and exits with status 0. A second signal ends it at once. With TLS, SIGHUP reads the
+certificates anew instead, unless the terminal has gone.
 """
 
 
@@ -50,7 +53,8 @@ _OPTIONS = [
     click.Argument(["app"], type=AppName(), metavar="APP"),
     option(["--listen"], multiple=True, metavar="URL",
            help="tcp://HOST:PORT (or HOST:PORT, or http://HOST:PORT), tcp://HOST:FIRST-LAST, "
-           "tcp://[IPV6]:PORT or unix:///path. May be given more than once." + "".join(
+           "tcp://[IPV6]:PORT or unix:///path; tls://, https:// and rediss:// are the same over "
+           "TLS. May be given more than once." + "".join(
                f"  [default of {name}: {listen}]" for name, listen in DEFAULT_LISTEN.items())),
     ENGINE,
     option(["--connections-max"], type=COUNT,
@@ -68,10 +72,6 @@ _OPTIONS = [
     option(["--busy-poll", "busy_poll_ns"], type=DURATION.within(0, TICK_NS_MAX), default="12us",
            help="The uring engine polls this long before it sleeps, while that pays: lower latency "
            "for more processor time. 0: it sleeps at once."),
-    option(["--tls-cert"], metavar="FILE", help="The certificate, and its chain, in PEM."),
-    option(["--tls-key"], metavar="FILE", help="Its private key, in PEM."),
-    option(["--tls-handoff"], is_flag=True,
-           help="Experimental: about a hundred bytes for an idle connection over TLS 1.3."),
     option(["--proxy-protocol"], is_flag=True,
            help="Connections come from proxies, which send a PROXY header (version 1 or 2) first; "
            "the address in it is the client's. For one listener of several: tcp+proxy://HOST:PORT "
@@ -85,7 +85,7 @@ _OPTIONS = [
 ]  # fmt: skip
 
 
-@click.command(cls=ServeCommand, help=_HELP, params=[*_OPTIONS, *APP_OPTIONS])
+@click.command(cls=ServeCommand, help=_HELP, params=[*_OPTIONS, *TLS_OPTIONS, *APP_OPTIONS])
 def serve(
     app: str, listen: tuple[str, ...], quiet: bool, json_path: str | None, **options: Any
 ) -> None:
@@ -93,18 +93,14 @@ def serve(
     from c1m.cli.live.plain import Live
     from c1m.cli.outputs import Outputs
     from c1m.loop import stopped_by_signals
-    from c1m.serving import server_of
+    from c1m.serving import reloads_at_hangup, server_of
 
     if not listen and app not in DEFAULT_LISTEN:
         if ":" not in app:
             load_app(app)  # which says so if there is none
         raise UsageError("There is nothing to listen on.", "Give --listen URL.")
     outputs = Outputs({"json": json_path})
-    cert, key, handoff = (options.pop(f"tls_{name}") for name in ("cert", "key", "handoff"))
-    if cert is not None:
-        from c1m.tls.options import TLS
-
-        options["tls"] = TLS(cert=cert, key=key or cert, handoff=handoff)
+    options["tls"] = tls_options(options)
     own = own_options(app, options)
     if app in OPTIONS_OF:
         own["say"] = lambda line: say(line, outputs.stream)
@@ -127,7 +123,8 @@ def serve(
             )
         return running.clock.now_ns() + REPORT_NS
 
-    with stopped_by_signals(server.stop, exits_at_second=True):
+    hung_up = reloads_at_hangup(server, lambda line: click.echo(f"c1m: {line}", err=True))
+    with stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up):
         for line in _hello(app, server, options["connections_max"]):
             say(line, outputs.stream)
         server.run(report)
@@ -157,6 +154,9 @@ def _hello(app: str, server: AnyServer, asked: int | None) -> list[str]:
         )
     notes = getattr(getattr(server, "app", None), "notes", None)
     lines += notes(server) if notes is not None else []
+    if server.security is not None:
+        contexts = server.security.contexts
+        lines += [*contexts.facts, *(f"note: {note}" for note in contexts.notes)]
     return lines
 
 

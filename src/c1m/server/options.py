@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from c1m import arguments
 from c1m.addresses import Endpoint
@@ -18,6 +19,9 @@ from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.server.proxied import Network, ProxyEngine
 from c1m.tls.options import TLS
+
+if TYPE_CHECKING:
+    from c1m.server.security import Security
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,8 +57,7 @@ class ServerOptions:
         if arguments.flag("proxy_protocol", self.proxy_protocol):
             self.endpoints = [replace(each, is_proxied=True) for each in self.endpoints]
         self.trusted = [_network(text) for text in arguments.texts("proxy_from", self.proxy_from)]
-        if self.tls is not None and not isinstance(self.tls, TLS):
-            raise UsageError(f"tls is {self.tls!r}.", "Give a c1m.TLS, with a certificate.")
+        _check_tls(self.tls)
         self.backlog = arguments.integer("backlog", self.backlog, most=INT_MAX)
         for name in ("outbox_high", "busy_poll_ns", "drain_ns", "linger_ns"):
             setattr(self, name, arguments.integer(name, getattr(self, name)))
@@ -87,24 +90,13 @@ class ServerOptions:
             )
         return engine
 
-    def with_tls(self, engine: Engine, endpoints: Sequence[Endpoint]) -> Engine:
-        """The engine, with TLS around it where one of the endpoints has it."""
-        named = next((e for e in endpoints if e.is_tls), None)
-        if named is None:
-            if self.tls is not None:
-                raise UsageError(
-                    "A certificate was given, and nothing is listened on with TLS.",
-                    "Listen on tls://HOST:PORT, https://HOST:PORT or rediss://HOST:PORT.",
-                )
-            return engine
-        if self.tls is None:
-            raise UsageError(
-                f"{named} is to speak TLS, and there is no certificate.",
-                "Give --tls-cert FILE and --tls-key FILE (in Python: tls=c1m.TLS(cert, key)).",
-            )
-        from c1m.tls.engine import TlsEngine
+    def security(self, endpoints: Sequence[Endpoint]) -> Security | None:
+        """TLS, where one of these has it. Raises UsageError."""
+        if self.tls is None and not any(endpoint.is_tls for endpoint in endpoints):
+            return None
+        from c1m.server.security import security_of
 
-        return TlsEngine(engine, self.clock, acceptor=self.tls.acceptor(), handoff=self.tls.handoff)
+        return security_of(self.tls, endpoints)
 
 
 def _network(text: str) -> Network:
@@ -115,3 +107,15 @@ def _network(text: str) -> Network:
             f"{text!r} (--proxy-from) is no address and no network.",
             "Write 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32.",
         ) from None
+
+
+def _check_tls(tls: Any) -> None:
+    if tls is None or isinstance(tls, TLS):
+        return
+    if not isinstance(tls, ssl.SSLContext):
+        raise UsageError(f"tls is {tls!r}.", "Give a c1m.TLS(cert, key), or an ssl.SSLContext.")
+    if tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise UsageError(
+            "tls is a context for clients.",
+            "Make one with ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), or give a c1m.TLS.",
+        )

@@ -13,11 +13,12 @@ however slowly it reads.
 from __future__ import annotations
 
 import inspect
+import ssl
 from asyncio import BaseProtocol
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,9 @@ from c1m.server.listeners import Listeners
 from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 from c1m.tls.options import TLS
+
+if TYPE_CHECKING:
+    from c1m.tls.credentials import PeerCertificate
 
 Payload = Buffer | Ragged | Sequence[Buffer]
 AnySlots = Slots | Sequence[int] | int
@@ -176,7 +180,8 @@ class Server:
     "tcp://[::1]:8001", "unix:///run/x.sock"). `busy_poll_ns`: how long the uring engine polls
     before it sleeps, while that pays: lower latency for more processor time (0: it sleeps at once;
     the epoll engine always does). `linger_ns`: a closed connection whose peer takes none of its
-    output for this long is reset and counted as NOT_READ. `proxy_protocol`: connections come from
+    output for this long is reset and counted as NOT_READ. `tls`: a c1m.TLS, or an ssl.SSLContext,
+    for listeners with TLS (tls://, https://, rediss://). `proxy_protocol`: connections come from
     proxies that send a PROXY header first (of "tcp+proxy://127.0.0.1:8001" they do so anyway), and
     `proxy_from` names those that may: addresses or networks, "10.0.0.0/8". Raises UsageError, with
     nothing left behind, for an endpoint that cannot be listened on and for invalid arguments.
@@ -194,7 +199,7 @@ class Server:
         busy_poll_ns: int = BUSY_POLL_NS,
         drain_ns: int = DRAIN_NS,
         linger_ns: int = LINGER_NS,
-        tls: TLS | None = None,
+        tls: TLS | ssl.SSLContext | None = None,
         proxy_protocol: bool = False,
         proxy_from: str | Sequence[str] = (),
         clock: Clock | None = None,
@@ -217,7 +222,9 @@ class Server:
         try:
             listeners = Listeners(options.endpoints, app.further_listeners())
             self.engine = options.with_proxies(self.engine, listeners.endpoints)
-            self.engine = options.with_tls(self.engine, listeners.endpoints)
+            self.security = options.security(listeners.endpoints)
+            if self.security is not None:
+                self.engine = self.security.around(self.engine, self.clock)
             self.endpoints = listeners.open(self.engine, options.backlog)
         except BaseException:
             self.engine.shutdown()
@@ -319,6 +326,26 @@ class Server:
     def live_slots(self) -> Slots:
         """All open connections, ascending: int32[live]."""
         return np.flatnonzero(self._live[: self._top]).astype(np.int32)
+
+    def peer_certificate(self, slot: int) -> PeerCertificate | None:
+        """Whom a client is that has shown a certificate over TLS (`TLS.client_ca`); else None."""
+        return None if self.security is None else self.security.peer_certificate(slot)
+
+    def reload_tls(self) -> list[str]:
+        """Read certificates and keys anew; may be called from another thread.
+
+        Connections from now on get the new ones; nobody is disconnected. Returns sentences about
+        what is odd with them (they expire, they have no chain). Raises UsageError for files that
+        are wrong, with the old ones kept, and where this server has no TLS of c1m.TLS.
+        """
+        if self.security is None:
+            raise UsageError("This server has no TLS.", "Give tls=c1m.TLS(cert, key).")
+        return self.security.reload()
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Call it in the server's thread, in the next tick; may be called from another thread."""
+        self.loop.call_at(0, lambda now_ns: function())
+        self.loop.wake()
 
     def wake(self) -> None:
         """Make the current or the next tick come at once; may be called from another thread."""
