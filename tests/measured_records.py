@@ -104,7 +104,7 @@ def run(
                             requests=total)],
         series=Series(t_s=t, open=[1_000] * len(t), in_flight=[64] * len(t), due=both, sent=both,
                       right=both, bad=[0] * len(t), opened=[0] * len(t), failed=[0] * len(t),
-                      lost=[0] * len(t), closed=[0] * len(t), p50_ns=[*idle, *p50],
+                      lost=[0] * len(t), secured=[0] * len(t), closed=[0] * len(t), p50_ns=[*idle, *p50],
                       p99_ns=[*idle, *p99], max_ns=[*idle, *highest], lag_max_ns=[0] * len(t)),
         samples=Samples([0.0, *t], [0] + [1_000] * len(t),
                         ProcessColumns([1] * (len(t) + 1), (0.4 * used).tolist(),

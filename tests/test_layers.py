@@ -65,14 +65,15 @@ PURE = [
     "engine/checks", "engine/contract", "engine/epoll_batch", "engine/given", "engine/lingering",
     "engine/names", "engine/outbox", "engine/ragged", "engine/states", "engine/uring/table",
     "server/statistics",
-    "tls/failures", "tls/reasons", "tls/records", "tls/session", "tls/statistics", "tls/suites",
+    "tls/certificates", "tls/failures", "tls/reasons", "tls/records", "tls/session",
+    "tls/statistics", "tls/suites",
     "results/*",
     "protocols/*",
     "fanout/*", "kv/*", "push/*",
     "scenarios/*",
     "limits/catalogue", "limits/conntrack", "limits/descriptors", "limits/diagnosis",
     "limits/limit", "limits/memory", "limits/needs", "limits/ports",
-    "limits/queues", "limits/reasons", "limits/uring",
+    "limits/queues", "limits/reasons", "limits/tls_reasons", "limits/uring",
     "limits/walls",
     "loadgen/arrivals", "loadgen/backlog", "loadgen/connections", "loadgen/recorder",
     "loadgen/sources", "loadgen/spoken", "loadgen/stages", "loadgen/transports/*",
@@ -102,6 +103,7 @@ KERNEL_ELSEWHERE = {
     "engine/uring/submissions": {"socket"},  # constants: MSG_ flags in submissions
     "aio/loop": {"socket"},  # asyncio makes and takes Python's sockets
     "aio/sockets": {"socket"},
+    "loadgen/tls": {"socket"},  # looks once more at a certificate that was refused
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
     "apps/kv/connections": {"socket"},  # shows addresses; asks a descriptor for its own
     "cli/demo": {"socket"},  # looks for a free port

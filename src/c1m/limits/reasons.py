@@ -10,9 +10,11 @@ import errno
 import os
 from collections.abc import Mapping
 
+from c1m.limits import tls_reasons
 from c1m.limits.catalogue import limits_of
 from c1m.limits.queues import AcceptQueue
 from c1m.results.record import Connections, Failure
+from c1m.tls.reasons import BASE as TLS
 
 # What is no errno either: what ends a connection in a protocol's own words (`errno_name`).
 HTTP_STATUS = 1 << 16  # + the status with which a handshake was answered
@@ -160,7 +162,9 @@ HANDSHAKE = {
     "HTTP 503": ("the server takes no more connections", "Look at its own limit of connections."),
 }
 
-PHASES = {"connect": CONNECT, "handshake": HANDSHAKE, "open": OPEN}
+PHASES = {
+    "connect": CONNECT, "tls": tls_reasons.SHAKING, "handshake": HANDSHAKE, "open": OPEN
+}  # fmt: skip
 OWN_NAMES = {
     NOT_HTTP: "not HTTP", BAD_HANDSHAKE: "bad handshake", NOT_EVENTS: "no events",
     NOT_A_STREAM: "no stream", NOT_ASKED: "unasked reply",
@@ -184,8 +188,8 @@ CLOSED = {
 def explain(code: int, phase: str) -> tuple[str, str]:
     """(reason in words, remedy) of an errno (positive; 0: the peer closed).
 
-    `phase` is "connect" (it never opened), "handshake" (it did, and the server did not accept what
-    was asked on it) or "open" (it was lost).
+    `phase` is "connect" (it never opened), "tls" (it did, and no TLS came of it), "handshake" (the
+    server did not accept what was asked on it) or "open" (it was lost).
     """
     name = errno_name(code)
     for table in (PHASES[phase], ANYWHERE):
@@ -200,6 +204,8 @@ def explain(code: int, phase: str) -> tuple[str, str]:
 
 def _in_words(code: int, name: str) -> tuple[str, str]:
     """Of what is no errno and has no row of its own."""
+    if code >= TLS:
+        return tls_reasons.words_of(code)
     if code >= BROKE_OFF:
         said = f"the server broke the protocol, and was answered with {code & 0xFFFF}"
         return said, "Look at the server: which message or frame is it?"
@@ -212,7 +218,7 @@ def _in_words(code: int, name: str) -> tuple[str, str]:
 
 def errno_name(code: int) -> str:
     """111 -> "ECONNREFUSED"; 0 -> "EOF"; a number that is none -> "errno 4095". What a protocol
-    says: "HTTP 403", "close 1001"."""
+    says: "HTTP 403", "close 1001", "wrong name"."""
     if code >= HTTP_STATUS:
         return _name_of_own(code)
     return "EOF" if code == PEER_EOF else errno.errorcode.get(code, f"errno {code}")
@@ -221,6 +227,8 @@ def errno_name(code: int) -> str:
 def _name_of_own(code: int) -> str:
     if code in OWN_NAMES:
         return OWN_NAMES[code]
+    if code >= TLS:
+        return tls_reasons.name_of(code)
     kinds = ((BROKE_OFF, "broke off"), (SAID_CLOSE, "close"), (HTTP_STATUS, "HTTP"))
     base, word = next(kind for kind in kinds if code >= kind[0])
     return f"{word} {code - base}"

@@ -88,6 +88,7 @@ class ConnectionPool:
         self.connect_errnos: Counter[int] = Counter()
         self.lost_errnos: Counter[int] = Counter()
         self.tls_errnos: Counter[int] = Counter()  # and of handshakes, where there are any
+        self.tls_first: dict[int, int] = {}  # the first one of each
         self.handshake_errnos: Counter[int] = Counter()
         self.said: dict[int, str] = {}  # what the server said where it ended one, by reason
         self.states = np.zeros(count, np.uint8)
@@ -230,6 +231,9 @@ class ConnectionPool:
             elif state == SECURING:
                 self.tls_errnos.update(codes)
                 counts.tls_failed += codes.total()
+                for code in codes.keys() - self.tls_first.keys():
+                    is_first = (states == state) & (errnos == code)
+                    self.tls_first[code] = int(numbers[is_first.argmax()])
             else:
                 self.handshake_errnos.update(codes)
                 counts.handshake_failed += codes.total()

@@ -16,6 +16,7 @@ from c1m.loadgen.generator import Generator
 from c1m.loadgen.plan import make_plan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
+from c1m.loadgen.tls import refused_certificates
 from c1m.loop import stopped_by_signals
 from c1m.results.options import LoadOptions, checked
 from c1m.results.record import RunRecord
@@ -123,6 +124,9 @@ def run(
         if on_signals:
             stack.enter_context(stopped_by_signals(generator.loop.stop, exits_at_second=False))
         generator.run()
+        if plan.tls is not None:
+            first, said = generator.connections.tls_first, generator.connections.said
+            said.update(refused_certificates(first, plan.tls, plan.addresses))
         statistics = chosen.statistics()  # while its rings are there
         extra = statistics.extra | {f"refused_{k}": n for k, n in statistics.refused.items()}
         generator.loop.shutdown()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from c1m.addresses import Endpoint, parse_url
+import numpy as np
+
+from c1m.addresses import Endpoint, parse_url, unpack
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
+from c1m.loadgen.sources import AddressPlan
 from c1m.results.options import LoadOptions
+from c1m.tls import certificates, reasons
 from c1m.tls.connector import Connector
 
+LOOK_S = 3.0  # how long a certificate that was refused is asked for again
 HTTP_1 = "http/1.1"  # in ALPN (RFC 7301, 6)
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -139,3 +145,45 @@ def _check_readable(path: str) -> None:
         raise UsageError(
             f"{path} cannot be read: {(why or 'unknown').lower()}.", "Give another file."
         ) from None
+
+
+# --- why it failed --------------------------------------------------------------------------------
+
+_REFUSED = (
+    reasons.EXPIRED, reasons.NOT_YET_VALID, reasons.WRONG_NAME, reasons.UNKNOWN_ISSUER,
+    reasons.SELF_SIGNED,
+)  # fmt: skip
+
+
+def refused_certificates(
+    first: Mapping[int, int], tls: TlsPlan, addresses: AddressPlan
+) -> dict[int, str]:
+    """What certificates that were refused say, by reason: the names, the day, the issuer. ssl does
+    not show them, so each is asked for once more. `first`: a connection for each reason."""
+    found = {}
+    for reason in set(_REFUSED) & first.keys():
+        number = first[reason]
+        rows = addresses.rows(np.array([number]))[1]
+        endpoint = unpack(rows.family, bytes(rows.rows[0]))
+        said = certificates.read(_certificate_of(endpoint, tls.name_of(number)))
+        words = {
+            reasons.EXPIRED: said.expires,
+            reasons.NOT_YET_VALID: said.begins,
+            reasons.WRONG_NAME: ", ".join(said.names),
+        }
+        found[reason] = words.get(reason, said.issuer)
+    return found
+
+
+def _certificate_of(endpoint: Endpoint, name: str) -> bytes:
+    """In DER; nothing where it cannot be had."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((endpoint.host, endpoint.port), LOOK_S) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            return secured.getpeercert(True) or b""
+    except (OSError, ValueError):
+        return b""

@@ -91,8 +91,6 @@ class Connections:
     )
 
     attempted: int = counted("connects begun", better=HIGHER)
-    connected: int = counted("connects that the server's kernel answered", better=HIGHER)
-    secured: int = counted("connections whose TLS handshake was done", better=HIGHER)
     opened: int = counted("connections that opened", better=HIGHER)
     peak_open: int = counted("most connections open at one moment", better=HIGHER, name="peak")
     open_at_end: int = counted(
@@ -103,7 +101,6 @@ class Connections:
     timed_out: int = counted("connects that timed out")
     unreachable: int = counted("connects to an address that cannot be reached")
     failed_otherwise: int = counted("connects that failed with any other errno")
-    tls_failed: int = counted("connections whose TLS handshake failed or was not done in time")
     handshake_failed: int = counted(
         "connects whose handshake (WebSocket, server-sent events) failed or was not answered"
     )
@@ -119,6 +116,9 @@ class Connections:
         "connections ended by the server, where the scenario waits for that", better=HIGHER
     )
     ready: int = counted("connections whose first reply was right", better=HIGHER)
+    connected: int = counted("connects that the server's kernel answered", better=HIGHER)
+    secured: int = counted("connections whose TLS handshake was done", better=HIGHER)
+    tls_failed: int = counted("connections whose TLS handshake failed or was not done in time")
 
 
 CONNECTION_COUNTS = counts_of(Connections)
