@@ -69,13 +69,13 @@ def terminate(tmp_path: Path) -> Iterator[Terminate]:
     files = {"cert.pem": leaf.cert, "key.pem": leaf.key, "site.pem": leaf.both}
     with ExitStack() as stack:
 
-        def start(kind: str, place: str, *, has_header: bool = True) -> int:
+        def start(kind: str, place: str, *, header_as: str | None = None) -> int:
             command = command_of(kind, tmp_path)
             text = PAGE.read_text()
             (text,) = re.findall(rf"<!-- file: {kind} -->\n```\w+\n(.*?)```", text, re.DOTALL)
             port, (written, unix, header) = free_port(), TERMINATORS[kind]
             assert text.count(header) == 1
-            text = text if has_header else text.replace(header, "")
+            text = text.replace(header, header if header_as is None else header_as)
             there = unix.format(place) if place.startswith("/") else place
             text = text.replace(str(written), str(port)).replace("127.0.0.1:8001", there)
             for name, path in files.items():
@@ -203,10 +203,30 @@ def test_load_over_tls(kind: str, terminate: Terminate, tmp_path: Path) -> None:
 def test_a_terminator_that_sends_no_header(kind: str, terminate: Terminate) -> None:
     """What its clients say is none, and nobody is let in."""
     with serving(load_app("echo"), "tcp+proxy://127.0.0.1:0") as run:
-        port = terminate(kind, f"127.0.0.1:{run.port}", has_header=False)
+        port = terminate(kind, f"127.0.0.1:{run.port}", header_as="")
         with client(port) as sock:
             sock.sendall(b"hello")
             engine = run.server.engine
             eventually(lambda: engine.statistics().never_opened, "it is refused")
         found = engine.statistics()
         assert found.never_opened == {Wrong.NO_HEADER.code: 1} and found.accepted == 0
+
+
+@pytest.mark.parametrize("handoff", [False, True], ids=["ssl", "handed"])
+def test_tls_behind_the_header_too(terminate: Terminate, handoff: bool) -> None:
+    """HAProxy speaks TLS with the server as well: its header comes before the handshake."""
+    ours = certificates.authority()
+    leaf = ours.leaf("localhost", "127.0.0.1")
+    tls = c1m.TLS(cert=str(leaf.cert), key=str(leaf.key), handoff=handoff)
+    with serving(WhoAmI(), "tls+proxy://127.0.0.1:0", tls=tls) as run:
+        secured = f" send-proxy-v2 ssl verify required verifyhost localhost ca-file {ours.cert}"
+        port = terminate("haproxy.cfg", f"127.0.0.1:{run.port}", header_as=secured)
+        with client(port) as sock:
+            line = f"{address(sock)}\n".encode()
+            assert read(sock, len(line)) == line
+            sent = os.urandom(100_000)
+            sock.sendall(sent)
+            assert read(sock, len(sent)) == sent
+        figures = run.server.statistics
+        eventually(lambda: figures.opened == 1 and not figures.live, "it has ended")
+        assert run.server.engine.statistics().never_opened == {}
