@@ -6,20 +6,26 @@ of its own in HARNESSES. The tests use nothing else.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
 import socket
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+import pytest
+
 from c1m.addresses import AF_INET, Endpoint, ListeningSocket
+from c1m.clock import SystemClock
 from c1m.engine import checks
 from c1m.engine.choose import ENGINES, EngineKind
-from c1m.engine.contract import Engine
+from c1m.engine.contract import Engine, EventBatch
+from c1m.testing.manual_clock import ManualClock
 from contract.peers import Peer, PeerListener, SocketPeer, SocketPeerListener
 
 checks.COSTLY = True  # in all engines that tests with harnesses make
@@ -144,6 +150,18 @@ class Harness(ABC):
     def close_fd(self, fd: int) -> None:
         """Close such a descriptor."""
 
+    @abstractmethod
+    def hold_time(self, monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+        """The engine's clock, which goes on by what the test does and not by a busy machine."""
+
+    def wait(self, engine: Engine, timeout_ns: int) -> EventBatch:
+        """One wait of the engine."""
+        return engine.wait(timeout_ns)
+
+    @abstractmethod
+    def network_is_done(self) -> None:
+        """Return when what was sent before has come to where it goes."""
+
     def step(self) -> bool:
         """Let the world outside the engine go on; False if nothing moved."""
         moved = False
@@ -167,13 +185,43 @@ class Harness(ABC):
             each.close()
 
 
+@functools.cache
+def _canary() -> tuple[socket.socket, socket.socket]:
+    """A connection over loopback, for the whole run."""
+    with socket.create_server((LOOPBACK.host, 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return near, listener.accept()[0]
+
+
 class SocketHarness(Harness):
     """An engine on the real kernel, and kernel sockets on loopback as its peers."""
 
     def __init__(self, make: Callable[..., Engine], gives_descriptors: bool = True) -> None:
         super().__init__()
         self._make = make
+        self._near, self._far = _canary()
+        self._holds_time = False
         self.gives_descriptors = gives_descriptors
+
+    def hold_time(self, monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+        clock = ManualClock(SystemClock.now_ns())
+        monkeypatch.setattr(SystemClock, "now_ns", clock.now_ns)
+        self._holds_time = True
+        return clock
+
+    def wait(self, engine: Engine, timeout_ns: int) -> EventBatch:
+        if not self._holds_time:
+            return engine.wait(timeout_ns)
+        batch = engine.wait(0)  # it would wait for the end of a time that stands still
+        if not len(batch):
+            time.sleep(timeout_ns / 1e9)
+        return batch
+
+    def network_is_done(self) -> None:
+        # On a busy machine a kernel thread delivers, one packet after the other.
+        self._near.send(b"?")
+        self._far.recv(1)
 
     def engine(self, **options: Any) -> Engine:
         return self._make(**options)

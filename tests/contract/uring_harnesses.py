@@ -24,6 +24,7 @@ from c1m.kernel.uring_probe import OLDEST, probe
 from c1m.testing import fake_network
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Network
+from c1m.testing.manual_clock import ManualClock
 from contract.harness import LOOPBACK, Given, Harness, Signal, SocketHarness
 from contract.peers import Peer, PeerListener
 
@@ -66,6 +67,12 @@ class FakeHarness(Harness):
     def engine(self, **options: Any) -> Engine:
         options.setdefault("tuning", self._tuning)
         return UringEngine(kernel=self.kernel, clock=self.kernel.clock, **options)
+
+    def hold_time(self, monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+        return self.kernel.clock  # by the waits that find nothing, and by nothing else
+
+    def network_is_done(self) -> None:
+        """Nothing is ever under way."""
 
     def _peer(self, endpoint: Endpoint, buffers: int | None) -> Peer:
         peer = MemoryPeer()

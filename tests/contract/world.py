@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.engine.contract import EventBatch
 from c1m.engine.ragged import Ragged
+from c1m.testing.manual_clock import ManualClock
 from contract.harness import LOOPBACK, Harness
 from contract.log import Conn, Log
 from contract.peers import Peer
@@ -17,6 +20,7 @@ from contract.peers import Peer
 IDLE_NS = 5_000_000  # how long one wait may sleep when nothing moved
 IDLE_ROUNDS_MAX = 1000  # rounds in which nothing moved before a test gives up
 SETTLED_ROUNDS = 3  # rounds in which nothing moved before the world counts as settled
+LATE_ROUNDS_MAX = 30  # in which the machine did other things: these do not count as well
 
 App = Callable[[EventBatch], None]
 
@@ -31,6 +35,7 @@ class World:
         self.app: App | None = None  # is called with each batch, after the log has taken it
         self.endpoint = LOOPBACK
         self.handed_bytes = 0  # to send
+        self._clock: ManualClock | None = None
         self._kept: list[Ragged] = []  # rule 3: unchanged until the next wait returns
 
     # the engine's calls, with the log kept up to date
@@ -89,7 +94,7 @@ class World:
     def turn(self, timeout_ns: int = 0) -> bool:
         """One step of the peers and one wait; False if nothing moved."""
         moved = self.harness.step()
-        batch = self.engine.wait(timeout_ns)
+        batch = self.harness.wait(self.engine, timeout_ns)
         self.log.add(batch)
         if self.app is not None:
             self.app(batch)
@@ -108,9 +113,26 @@ class World:
 
     def settle(self) -> None:
         """Take turns until nothing moves any more."""
-        idle = 0
+        idle, late = 0, 0
         while idle < SETTLED_ROUNDS:
-            idle = 0 if self.turn(IDLE_NS if idle else 0) else idle + 1
+            begin_ns = time.monotonic_ns()
+            if self.turn(IDLE_NS if idle else 0):
+                idle = 0
+            elif time.monotonic_ns() - begin_ns > 2 * IDLE_NS and late < LATE_ROUNDS_MAX:
+                late += 1  # whoever is to move something may be waiting for a processor as well
+            else:
+                idle += 1
+            self.harness.network_is_done()
+
+    def hold_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From now on the engine's time goes on by `pass_time`."""
+        self._clock = self.harness.hold_time(monkeypatch)
+
+    def pass_time(self, duration_ns: int) -> None:
+        """So long later; the engine takes note."""
+        assert self._clock is not None, "time is not held"
+        self._clock.advance(duration_ns)
+        self.turn()
 
     # what most tests begin with
 
