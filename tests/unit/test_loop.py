@@ -21,7 +21,7 @@ SLOTS = np.array([3], np.int32)
 ALL = EventBatch(
     opened=SLOTS, opened_listeners=SLOTS, connected=SLOTS, failed=SLOTS, failed_errnos=SLOTS,
     data_slots=SLOTS, data=Ragged.of([b"x"]), eof=SLOTS, closed=SLOTS, closed_errnos=SLOTS,
-    blocked=SLOTS, drained=SLOTS, expired=SLOTS,
+    blocked=SLOTS, drained=SLOTS, expired=SLOTS, secured=SLOTS,
 )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_each_kind_goes_to_its_handler_in_the_order_in_which_they_are_listed() -
 
     loop, _ = made(ALL, handlers=Handlers(**{name: handler(name) for name in names}))
     loop.call_at(0, lambda now_ns: called.append(("timer", 1)))
-    assert loop.tick(0) == len(ALL) == 9
+    assert loop.tick(0) == len(ALL) == 10
     with_more = {"opened", "failed", "data", "closed"}
     expected = [(name, 2 if name in with_more else 1) for name in names]
     assert called == [*expected, ("timer", 1)]
@@ -88,7 +88,7 @@ def test_pieces_come_before_all_else() -> None:
 
 def test_events_without_a_handler_are_passed_over() -> None:
     loop, _ = made(ALL, EventBatch(data_slots=SLOTS, data=Ragged.of([b"x"]), is_plain=True))
-    assert loop.tick(0) == 9
+    assert loop.tick(0) == 10
     assert loop.tick(0) == 1
 
 
