@@ -66,7 +66,7 @@ PURE = [
     "engine/names", "engine/outbox", "engine/ragged", "engine/states", "engine/uring/table",
     "server/statistics",
     "tls/certificates", "tls/failures", "tls/reasons", "tls/records", "tls/session",
-    "tls/statistics", "tls/suites",
+    "tls/statistics", "tls/suites", "tls/words",
     "results/*",
     "protocols/*",
     "fanout/*", "kv/*", "push/*",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,8 @@ from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
 from c1m.errors import UsageError
 from c1m.kernel.procfs import process_sample
-from c1m.server.statistics import why_never_opened
+from c1m.server.statistics import by_words
+from c1m.tls.reasons import HTTP_TO_TLS
 from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
 
 if TYPE_CHECKING:
@@ -108,19 +110,15 @@ def serve(
     server = server_of(load_app(app, **own), list(listen) or [DEFAULT_LISTEN[app]], **given)
     live = Live(outputs.stream, quiet)
     progress = Progress(server)
-    is_refusal_reported = False
+    said: set[str] = set()
 
     def report(running: AnyServer) -> int:
-        nonlocal is_refusal_reported
         live.show(progress.line())
-        if running.statistics.refusal and not is_refusal_reported:
-            is_refusal_reported = True
-            live.done()
-            click.echo(
-                f"c1m: {running.statistics.refusal} The connections that are there stay and are "
-                "served; further ones wait in the accept queue, and accepting is tried again.",
-                err=True,
-            )
+        for kind, line in _odd(running):
+            if kind not in said:
+                said.add(kind)
+                live.done()
+                click.echo(f"c1m: {line}", err=True)
         return running.clock.now_ns() + REPORT_NS
 
     hung_up = reloads_at_hangup(server, lambda line: click.echo(f"c1m: {line}", err=True))
@@ -132,6 +130,25 @@ def serve(
         live.done()
         click.echo(_final_text(server), file=outputs.stream)
         outputs.end()
+
+
+def _odd(server: AnyServer) -> Iterator[tuple[str, str]]:
+    """What is to be told once of each kind, when it has happened."""
+    statistics = server.statistics
+    if statistics.refusal:
+        yield (
+            "refusal",
+            f"{statistics.refusal} The connections that are there stay and are served; further "
+            "ones wait in the accept queue, and accepting is tried again.",
+        )
+    secured = [str(e) for e in server.endpoints if e.is_tls]
+    plain = [str(e) for e in server.endpoints if not e.is_tls]
+    if HTTP_TO_TLS in statistics.never_opened:
+        where = " or ".join(secured[:4])
+        yield "http", f"A client spoke plain HTTP on {where}, which speaks TLS."
+    if statistics.spoke_tls:
+        where = " or ".join(plain[:4])
+        yield "tls", f"A client spoke TLS on {where}, which has none."
 
 
 def _hello(app: str, server: AnyServer, asked: int | None) -> list[str]:
@@ -189,18 +206,18 @@ class Progress:
         step = self._server.ramp.last_step_ms()
         refused = sum(statistics.refused.values())
         sample = process_sample()
-        return "  ".join(
-            [
-                f"{format_count(statistics.live)} connections",
-                f"+{format_rate(opened)}" if opened else "+0/s",
-                f"last 1,000 in {'-' if step is None else format_duration(step * NS_PER_MS)}",
-                f"{format_rate(messages)} messages" if messages else "0/s messages",
-                f"in {format_bytes(statistics.received_bytes)}",
-                f"out {format_bytes(statistics.sent_bytes)}",
-                f"memory {format_bytes(sample.rss_bytes)}" if sample else "",
-                f"{format_count(refused)} times refused room" if refused else "",
-            ]
-        ).rstrip()
+        parts = [
+            f"{format_count(statistics.live)} connections",
+            f"+{format_rate(opened)}" if opened else "+0/s",
+            f"last 1,000 in {'-' if step is None else format_duration(step * NS_PER_MS)}",
+            f"{format_rate(messages)} messages" if messages else "0/s messages",
+            f"in {format_bytes(statistics.received_bytes)}",
+            f"out {format_bytes(statistics.sent_bytes)}",
+            f"memory {format_bytes(sample.rss_bytes)}" if sample else "",
+            f"{format_count(refused)} times refused room" if refused else "",
+            f"{format_count(statistics.opening)} opening" if statistics.opening else "",
+        ]
+        return "  ".join(part for part in parts if part)
 
 
 def _final_figures(server: AnyServer) -> dict[str, Any]:
@@ -209,13 +226,46 @@ def _final_figures(server: AnyServer) -> dict[str, Any]:
     sample = process_sample()
     return dataclasses.asdict(statistics) | {
         "closed": {reason.name.lower(): count for reason, count in statistics.closed.items()},
-        "never_opened": {why_never_opened(c): n for c, n in statistics.never_opened.items()},
+        "never_opened": by_words(statistics.never_opened),
+        "tls": _handshakes(server),
         "engine": {"name": server.engine.name, "reason": server.engine.reason},
         "threads": sample.threads if sample else None,
         "rss_peak_bytes": sample.peak_rss_bytes if sample else None,
         "cpu_user_s": sample.user_s if sample else None,
         "cpu_system_s": sample.system_s if sample else None,
     }
+
+
+def _handshakes(server: AnyServer) -> dict[str, Any] | None:
+    """all = done + failed + under_way; None where TLS is not c1m's."""
+    engine = server.security.engine if server.security is not None else None
+    if engine is None:
+        return None
+    counts = engine.handshakes
+    return {
+        "done": counts.done,
+        "resumed": counts.resumed,
+        "handed": counts.handed,
+        "versions": dict(counts.versions),
+        "under_way": counts.under_way,
+        "failed": by_words(counts.failed),
+    }
+
+
+def _handshakes_in_words(server: AnyServer) -> list[str]:
+    found = _handshakes(server)
+    if found is None:
+        return []
+    failed = sum(found["failed"].values())
+    said = [
+        f"{format_count(found['done'])} done",
+        *(f"{format_count(n)} by {name}" for name, n in sorted(found["versions"].items())),
+        f"{format_count(found['resumed'])} resumed",
+        *([f"{format_count(found['handed'])} handed off"] if found["handed"] else []),
+        f"{format_count(failed)} failed",
+        *([f"{format_count(found['under_way'])} under way"] if found["under_way"] else []),
+    ]
+    return [f"TLS handshakes: {', '.join(said)}"]
 
 
 def _final_text(server: AnyServer) -> str:
@@ -228,8 +278,9 @@ def _final_text(server: AnyServer) -> str:
     for reason, count in statistics.closed.items():
         if count:
             lines.append(f"  {format_count(count):>12}  {reason.text}")
-    for code, count in statistics.never_opened.items():
-        lines.append(f"  {format_count(count):>12}  never opened: {why_never_opened(code)}")
+    for why, count in by_words(statistics.never_opened).items():
+        lines.append(f"  {format_count(count):>12}  never opened: {why}")
+    lines += _handshakes_in_words(server)
     lines.append(
         f"{format_count(statistics.messages)} messages, in "
         f"{format_bytes(statistics.received_bytes)}, out {format_bytes(statistics.sent_bytes)}"

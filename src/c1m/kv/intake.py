@@ -18,7 +18,7 @@ from c1m.kv.quick import FORMS
 from c1m.kv.rows import RESP3
 from c1m.protocols.resp.batch import Uniform, uniform
 from c1m.protocols.resp.replies import error
-from c1m.protocols.resp.requests import Args, RequestBounds, Requests, whole
+from c1m.protocols.resp.requests import NO_TLS, Args, RequestBounds, Requests, whole
 
 ALIKE_MIN = 4  # pieces, or bytes of one piece as below, from which on the quick forms pay
 LONG = 256  # bytes: a pipeline, probably
@@ -202,6 +202,7 @@ class Intake:
         is_open = client.later is None and not client.is_closing
         if is_open and requests is not None and requests.error is not None:
             out.append(error(requests.error))
+            self.store.statistics.spoke_tls += requests.error.endswith(NO_TLS)
             client.is_closing = True
         self.clients.settle(client)
         if client.is_closing:

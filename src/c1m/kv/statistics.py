@@ -34,6 +34,7 @@ class Statistics:
         self.now_ns: Callable[[], int] = lambda: 0  # whoever runs commands sets it
         self.log: Callable[[str], object] = lambda text: None  # where faults are said
         self.faults = 0  # commands that ended by an exception of ours
+        self.spoke_tls = 0  # clients that did, where there is none
         self.connections = 0  # that came; those that were refused included
         self.slow: deque[SlowCommand] = deque(maxlen=128)
         self.slow_count = 0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Self
 
 from c1m.engine.contract import EngineStatistics
 from c1m.protocols.proxy import BY_CODE
+from c1m.tls import reasons as tls
+from c1m.tls.words import words_of
 
 
 class CloseReason(IntEnum):
@@ -25,6 +29,8 @@ class CloseReason(IntEnum):
     DRAIN = 7, "closed at shutdown"
     # It took nothing of its output until the linger timeout.
     NOT_READ = 8, "closed by us, and reset because the peer did not read the rest"
+    TRUNCATED = 9, "closed by the peer without TLS's close_notify"
+    TLS = 10, "ended by an error of TLS"  # an alert, a record that cannot be read
 
     def __new__(cls, value: int, text: str = "") -> Self:
         reason = int.__new__(cls, value)
@@ -45,7 +51,9 @@ _BY_ERRNO = {
 
 
 def reason_of(code: int) -> CloseReason:
-    """The reason for an errno (positive) that a receive or a send ended with."""
+    """The reason for an errno (positive) that a receive or a send ended with, or of TLS."""
+    if code >= tls.BASE:
+        return CloseReason.TRUNCATED if code == tls.TRUNCATED else CloseReason.TLS
     return _BY_ERRNO.get(code, CloseReason.ERROR)
 
 
@@ -53,7 +61,17 @@ def why_never_opened(code: int) -> str:
     """The same in words for a connection that was accepted, and that no application was told of."""
     if code in BY_CODE:
         return str(BY_CODE[code].value).rstrip(".")
+    if code >= tls.BASE:
+        return words_of(code)
     return "The server stopped" if code == errno.ECANCELED else reason_of(code).text.capitalize()
+
+
+def by_words(counts: Mapping[int, int]) -> dict[str, int]:
+    """Of connections that were never opened, by why."""
+    found: Counter[str] = Counter()
+    for code, count in counts.items():
+        found[why_never_opened(code)] += count
+    return {why: count for why, count in found.most_common() if count}
 
 
 @dataclass(slots=True)
@@ -70,6 +88,7 @@ class ServerStatistics:
     closed: dict[CloseReason, int] = field(default_factory=lambda: dict.fromkeys(CloseReason, 0))
     opening: int = 0
     never_opened: dict[int, int] = field(default_factory=dict)
+    spoke_tls: int = 0  # of HTTP's and Redis's clients, where there is none
     messages: int = 0  # pieces of data received
     received_bytes: int = 0
     sent_bytes: int = 0

@@ -16,7 +16,7 @@ import numpy as np
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Slots
 from c1m.protocols import sse
-from c1m.protocols.http.requests import Bounds, Head, Refused, RequestReader
+from c1m.protocols.http.requests import NO_TLS, Bounds, Head, Refused, RequestReader
 from c1m.protocols.http.responses import CONTINUE, Response, encoded, text
 from c1m.protocols.http.upgrades import Upgrades
 from c1m.protocols.websocket.handshake import check
@@ -189,6 +189,7 @@ class Requests(Connections):
             try:
                 found = self._go_on(slot, reader, server)
             except Refused as refused:
+                server.statistics.spoke_tls += refused.why == NO_TLS
                 said = text(refused.status, refused.why, *refused.fields)
                 self._end_with(slot, said, server)
         if self._readers.get(slot) is reader and found is None:

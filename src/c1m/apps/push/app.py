@@ -135,16 +135,17 @@ class PushApp(WebApp):
                 operators.append(endpoint)
         lines = []
         if own[0].host:
-            place = str(own[0]).partition("://")[2]
+            place, s = str(own[0]).partition("://")[2], "s" if own[0].is_tls else ""
             lines.append(
-                f"subscribe: ws://{place}/connect?channel=NAME, http://{place}/events?channel=NAME"
+                f"subscribe: ws{s}://{place}/connect?channel=NAME, "
+                f"http{s}://{place}/events?channel=NAME"
             )
-            lines.append(f"publish: POST http://{place}/publish?channel=NAME")
+            lines.append(f"publish: POST http{s}://{place}/publish?channel=NAME")
             if self.options.page:
-                lines.append(f"page: http://{place}/")
+                lines.append(f"page: http{s}://{place}/")
         lines += [f"Redis's protocol: {endpoint}" for endpoint in redis]
         for endpoint in operators:
-            place = str(endpoint).replace("tcp://", "http://")
+            place = str(endpoint).replace("tcp://", "http://").replace("tls://", "https://")
             lines.append(f"operators: {place}/healthz, /stats, /metrics")
         if self.access.is_open and not all(map(is_private, own)):
             lines.append(

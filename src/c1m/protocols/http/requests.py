@@ -28,6 +28,8 @@ __all__ = ["Bounds", "Head", "Refused", "Request", "RequestReader", "head_like",
 _LINE = re.compile(rb"(%b) ([!-~]++) HTTP/([0-9])\.([0-9])\r\n" % TOKEN)
 FIELD_COST = 100  # bytes that a field takes beside its own
 _PLAIN_LINE = re.compile(rb"GET (/[!\"$-~]*+) HTTP/1\.1")
+TLS_HANDSHAKE = b"\x16"  # the first byte of a client that speaks TLS (RFC 8446, 5.1)
+NO_TLS = "That is TLS, and this port speaks none: ask for http:// or ws://."
 _FIRST = b"\r!#$%&'*+-.^_`|~0123456789" + bytes(range(65, 91)) + bytes(range(97, 123))
 _HOST = rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._~!$&'()*+,;=%-]*+)(?::[0-9]*+)?"  # RFC 3986, 3.2.2
 _IS_HOST = re.compile(_HOST)
@@ -137,7 +139,8 @@ class RequestReader:
         stream = self._stream
         while self._head is None:
             if stream.first() not in _FIRST:  # nor is it TLS, whose line would never end
-                raise Refused(400, "That is no request of HTTP/1.1.")
+                is_tls = stream.first() == TLS_HANDSHAKE
+                raise Refused(400, NO_TLS if is_tls else "That is no request of HTTP/1.1.")
             stream.line_bytes = 0
             line = stream.line(self._bounds.line, 414)
             if line is None:

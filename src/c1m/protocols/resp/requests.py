@@ -23,6 +23,8 @@ Args = list[bytes]
 
 BULK_MAX = 512 << 20  # bytes of one argument: Redis's proto-max-bulk-len
 ARGUMENTS_MAX = (1 << 31) - 1  # of one command
+TLS_HELLO = b"\x16\x03"  # how a client begins that speaks TLS (RFC 8446, 5.1)
+NO_TLS = b"this is TLS, and this port speaks none"
 INLINE_MAX = 64 << 10  # bytes of a line: an inline command, or what says a count or a length
 REQUEST_MAX = 1 << 30  # bytes of one command: Redis's client-query-buffer-limit
 ARGUMENT_COST = 48  # bytes that an argument takes beside its own; they count for REQUEST_MAX
@@ -123,6 +125,8 @@ class Requests:
                 yield from commands
                 at += size
             elif self._is_inline(piece[at]):
+                if piece.startswith(TLS_HELLO, at):  # its line may never end
+                    raise ProtocolError(NO_TLS)
                 stop = piece.find(b"\n", at)
                 if stop < 0:
                     self._keep(piece[at:])
