@@ -131,7 +131,7 @@ class Server:
         self.pid = self.process.pid
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline()
-        self.urls = re.findall(r"(?:tcp|unix)://[^\s,]+", self.first_line)
+        self.urls = re.findall(r"(?:tcp|unix|tls|https?|rediss?)://[^\s,]+", self.first_line)
         if not self.urls:
             _, said = finish(self.process)
             raise AssertionError(f"the server did not start: {self.first_line}{said}")

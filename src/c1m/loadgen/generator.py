@@ -129,6 +129,14 @@ class Generator:
         """The run was ended early, in good order, by `loop.stop`; not while it only closes."""
         return self.loop.is_stopping and not self._is_whole
 
+    @property
+    def met_nobody(self) -> bool:
+        """Connects were answered, and nothing else was: something else is spoken there."""
+        counts = self.connections.counts
+        if not counts.opened:
+            return counts.handshake_failed > 0
+        return self.recorder.first_requests.due > 0 and not counts.ready and counts.lost > 0
+
     def run(self) -> None:
         """All stages, one after the other; then what is in flight, then the end."""
         with frozen_heap(), precise_timers():

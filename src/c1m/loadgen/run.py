@@ -16,7 +16,7 @@ from c1m.loadgen.generator import Generator
 from c1m.loadgen.plan import make_plan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
-from c1m.loadgen.tls import refused_certificates
+from c1m.loadgen.tls import in_words, that_it_speaks_tls
 from c1m.loop import stopped_by_signals
 from c1m.results.options import LoadOptions, checked
 from c1m.results.record import RunRecord
@@ -102,17 +102,19 @@ def run(
     plan = make_plan(options)
     clock = SystemClock()
     chosen = choose(options.engine)
+    said: dict[int, str] = {}  # by ssl, of failed handshakes
     connector = None if plan.tls is None else plan.tls.connector(plan.asked)
     if connector is not None:
         from c1m.tls.engine import TlsEngine
 
-        chosen = TlsEngine(
+        tls_engine = TlsEngine(
             chosen,
             clock,
             connector=connector,
             handoff=plan.asked.tls_handoff,
             handshake_ns=2 * plan.asked.timeout_ns,  # the pool gives them up before
         )
+        chosen, said = tls_engine, tls_engine.said
     with contextlib.ExitStack() as stack:
         stack.callback(chosen.shutdown)
         check_capacity(chosen, plan.asked.connections)
@@ -125,8 +127,10 @@ def run(
             stack.enter_context(stopped_by_signals(generator.loop.stop, exits_at_second=False))
         generator.run()
         if plan.tls is not None:
-            first, said = generator.connections.tls_first, generator.connections.said
-            said.update(refused_certificates(first, plan.tls, plan.addresses))
+            first = generator.connections.tls_first
+            generator.connections.said |= in_words(first, said, plan.tls, plan.addresses)
+        elif generator.met_nobody:
+            generator.shortfalls += that_it_speaks_tls(plan.asked.targets, plan.targets)
         statistics = chosen.statistics()  # while its rings are there
         extra = statistics.extra | {f"refused_{k}": n for k, n in statistics.refused.items()}
         generator.loop.shutdown()

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c1m.addresses import Endpoint, parse_url, unpack
+from c1m.addresses import AF_UNIX, Endpoint, parse_url, unpack
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.loadgen.sources import AddressPlan
+from c1m.loadgen.transports.wanted import WITH_TLS
 from c1m.results.options import LoadOptions
 from c1m.tls import certificates, reasons
 from c1m.tls.connector import Connector
@@ -153,30 +154,45 @@ _REFUSED = (
     reasons.EXPIRED, reasons.NOT_YET_VALID, reasons.WRONG_NAME, reasons.UNKNOWN_ISSUER,
     reasons.SELF_SIGNED,
 )  # fmt: skip
+_OTHERS = (reasons.HANDSHAKE_FAILED, reasons.BAD_CERTIFICATE, reasons.NO_COMMON, reasons.BAD_RECORD)
 
 
-def refused_certificates(
-    first: Mapping[int, int], tls: TlsPlan, addresses: AddressPlan
+def in_words(
+    first: Mapping[int, int], said: Mapping[int, str], tls: TlsPlan, addresses: AddressPlan
 ) -> dict[int, str]:
-    """What certificates that were refused say, by reason: the names, the day, the issuer. ssl does
-    not show them, so each is asked for once more. `first`: a connection for each reason."""
-    found = {}
+    """What is known besides, by reason: what ssl says of what has no reason of its own; of
+    certificates that were refused the names, the day, the issuer. ssl does not show these, so each
+    is asked for once more. `first`: a connection for each reason."""
+    found = {reason: said[reason] for reason in _OTHERS if reason in said}
     for reason in set(_REFUSED) & first.keys():
         number = first[reason]
         rows = addresses.rows(np.array([number]))[1]
         endpoint = unpack(rows.family, bytes(rows.rows[0]))
-        said = certificates.read(_certificate_of(endpoint, tls.name_of(number)))
+        shown = certificates.read(_certificate_of(endpoint, tls.name_of(number)))
         words = {
-            reasons.EXPIRED: said.expires,
-            reasons.NOT_YET_VALID: said.begins,
-            reasons.WRONG_NAME: ", ".join(said.names),
+            reasons.EXPIRED: shown.expires,
+            reasons.NOT_YET_VALID: shown.begins,
+            reasons.WRONG_NAME: ", ".join(shown.names),
         }
-        found[reason] = words.get(reason, said.issuer)
+        found[reason] = words.get(reason, shown.issuer)
     return found
 
 
+def that_it_speaks_tls(asked: Sequence[str], targets: Sequence[Endpoint]) -> list[str]:
+    """A sentence where a run without TLS has met a server that speaks it; asks it once."""
+    first = targets[0]
+    if first.family == AF_UNIX or not _certificate_of(first, first.host):
+        return []
+    with_tls = {plain: secured for secured, plain in WITH_TLS.items()}
+    scheme, _, place = asked[0].rpartition("://")
+    return [
+        f"The server speaks TLS on port {first.port}, and this run did not: write the target as "
+        f"{with_tls.get(scheme.lower() or 'tcp', 'tls')}://{place}."
+    ]
+
+
 def _certificate_of(endpoint: Endpoint, name: str) -> bytes:
-    """In DER; nothing where it cannot be had."""
+    """In DER; nothing where there is no TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

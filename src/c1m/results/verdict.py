@@ -46,7 +46,8 @@ def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
 def _of_connections(asked: LoadOptions, connections: Connections) -> list[str]:
     shortfalls = []
     words = (
-        kind.replace("otherwise", "for another reason").replace("_", " ") for kind in NOT_OPENED
+        kind.replace("otherwise", "for another reason").replace("_", " ").replace("tls", "TLS")
+        for kind in NOT_OPENED
     )
     why = _listed(zip((getattr(connections, kind) for kind in NOT_OPENED), words, strict=True))
     # Connections that the plan closed and opened again are attempted twice.

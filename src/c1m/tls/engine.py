@@ -417,7 +417,10 @@ class TlsEngine(Decorated):
             self._read(slot, session)
         else:
             self._set_kind(slot, HANDED)
-            self.handshakes.handed += is_accepted
+            if is_accepted:
+                self.handshakes.handed += 1
+            elif self._connector is not None:
+                self._connector.handed += 1
             if rest:
                 self._open_records([(slot, rest)])
         self._go_on(shake)
