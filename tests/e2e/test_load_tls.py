@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -64,7 +66,8 @@ def test_sessions_are_taken_up(tmp_path: Path, flag: str) -> None:
 def test_each_stage_over_tls(tmp_path: Path) -> None:
     stages = [
         "ramp 0..80 in 500ms", "hold for 500ms at 400/s",
-        "steps 80..100 by 10 every 300ms at 200/s", "storm 50%", "hold 100 for 500ms", "stampede", "drain in 300ms",
+        "steps 80..100 by 10 every 300ms at 200/s", "storm 50%", "hold 100 for 500ms", "stampede",
+        "drain in 300ms",
     ]  # fmt: skip
     with tls_server(tmp_path, "--tls-handoff") as server:
         status, record, output = load(
@@ -89,6 +92,86 @@ def test_several_targets_have_their_own_names(tmp_path: Path) -> None:
     assert [(f.phase, f.errno, f.count) for f in record.failures] == [("tls", "wrong name", 20)]
     assert "localhost, 127.0.0.1" in record.failures[0].text
     assert "20 x wrong name in the TLS handshake" in output and "--server-name" in output
+
+
+# --- what is spoken over it -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", HANDOFF)
+def test_redis_over_tls(tmp_path: Path, flag: str) -> None:
+    files = ("--tls-cert", SERVED.cert, "--tls-key", SERVED.key)
+    with Server(tmp_path, *files, app="kv", listen=["rediss://127.0.0.1:0"]) as server:
+        for more in ((), ("--scenario", "redis-subscribe", "--rate", "20/s")):
+            status, record, output = load(
+                tmp_path, server.url.replace("tls", "rediss"), *TRUST, "--connections", 20,
+                "--hold", "500ms", *more, *filter(None, [flag]),
+            )  # fmt: skip
+            assert status == 0, output
+            assert record.connections.secured == 20 and record.requests.right > 0
+
+
+@pytest.mark.parametrize("flag", HANDOFF)
+def test_web_sockets_and_events_over_tls(tmp_path: Path, flag: str) -> None:
+    """Also published by POST, on a connection of its own over TLS, under another name."""
+    files = ("--tls-cert", SERVED.cert, "--tls-key", SERVED.key)
+    with Server(tmp_path, *files, app="push", listen=["https://127.0.0.1:0"]) as server:
+        place = server.url.partition("://")[2].rstrip("/")
+        elsewhere = f"https://{place.replace('127.0.0.1', 'localhost')}/publish?channel=a"
+        for target, more in (
+            (f"wss://{place}/connect?channel=a", ()),
+            (f"wss://{place}/connect?channel=a", ("--publish-to", elsewhere)),
+            (f"sses://{place}/events?channel=a", ()),
+            (f"sses://{place}/events?channel=a", ("--publish-to", elsewhere)),
+        ):
+            status, record, output = load(
+                tmp_path, target, *TRUST, "--connections", 22, "--scenario", "publish",
+                "--publishers", 2, "--hold", "500ms", "--rate", "20/s", *more,
+                *filter(None, [flag]),
+            )  # fmt: skip
+            assert status == 0, output
+            fan_out, tls = record.fan_out, record.tls
+            assert fan_out is not None and fan_out.received == fan_out.expected > 0
+            assert tls is not None and tls.protocol in ("http/1.1", "")
+            assert (
+                record.latencies["secured"].count
+                == record.latencies["handshake"].count
+                == (20 if more or "sses" in target else 22)
+                or record.latencies["secured"].count == 22
+            )
+            assert "opened: request accepted" in output
+
+
+def test_openssls_own_server(tmp_path: Path) -> None:
+    """It answers a line with the line from behind, one connection after the other."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        openssl, "s_server", "-accept", f"127.0.0.1:{port}", "-cert", SERVED.cert, "-key",
+        SERVED.key, "-rev", "-naccept", "3",
+    ]  # fmt: skip
+    server = subprocess.Popen(
+        list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        while "ACCEPT" not in server.stdout.readline():
+            assert server.poll() is None
+        for flags in ((), ("--tls-handoff",), ("--tls-handoff", "--tls-resume")):
+            status, record, output = load(
+                tmp_path, f"tls://127.0.0.1:{port}", *TRUST, *flags, "--connections", 1,
+                "--scenario", "ping", "--message", "abcd\\n", "--expect", "dcba\\n",
+                "--hold", "300ms", "--think", "20ms",
+            )  # fmt: skip
+            assert status == 0, output
+            assert record.requests.right > 1
+    finally:
+        server.kill()
+        server.communicate()
 
 
 # --- servers with a defect ------------------------------------------------------------------------

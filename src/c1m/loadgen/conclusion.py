@@ -19,14 +19,16 @@ from c1m.results.record import (
     FaultSeen,
     Latency,
     Metadata,
+    ProcessColumns,
     Requests,
     RunRecord,
+    Samples,
     Saturation,
     Span,
     StageResult,
     TlsUsed,
 )
-from c1m.results.samples import cpu_share, idle_cores, memory_of
+from c1m.results.samples import cpu_share, cpu_used, idle_cores, memory_of
 from c1m.results.saturation import Facts, judge_limit, pauses_of
 from c1m.results.thresholds import Required, evaluate
 from c1m.results.verdict import judge
@@ -74,7 +76,7 @@ def conclude(
         series=generator.recorder.series.series(),
         faults=_faults(generator),
         fan_out=scenario.fan_out(),
-        tls=_tls(generator),
+        tls=_tls(generator, stages, samples),
         notes=scenario.notes(),
     )
     if record.all_requests.bad or generator.traffic.ledger.extras:
@@ -205,7 +207,7 @@ def _silence(generator: Generator) -> Silence | None:
     return None
 
 
-def _tls(generator: Generator) -> TlsUsed | None:
+def _tls(generator: Generator, stages: Sequence[StageResult], samples: Samples) -> TlsUsed | None:
     connector, secured_ns = generator.connector, generator.connections.secured_ns
     if connector is None:
         return None
@@ -220,7 +222,16 @@ def _tls(generator: Generator) -> TlsUsed | None:
         handed_off=connector.handed,
         resumed=connector.resumed,
         seconds=max(secured_ns - generator.start_ns, 0) / 1e9,
+        server_cpu_s=_cpu_of_first(samples.server, stages, samples),
+        client_cpu_s=_cpu_of_first(samples.client, stages, samples),
     )
+
+
+def _cpu_of_first(
+    process: ProcessColumns | None, stages: Sequence[StageResult], samples: Samples
+) -> float | None:
+    used = cpu_used(process, samples.t_s, stages[0].start_s, stages[0].end_s) if stages else None
+    return None if used is None else used[0]
 
 
 def _limit(generator: Generator, record: RunRecord, latencies: dict[str, Histogram]) -> Saturation:

@@ -28,6 +28,7 @@ UNDER_WAY = (CONNECTING, SECURING, SHAKING)
 
 UNKNOWN_QUEUE = 128  # net.core.somaxconn before Linux 5.4, and the backlog many servers ask for
 WINDOW_MAX = 4096  # more brings nothing: it is several times what a tick handles
+TLS_WINDOW_MAX = 512  # each has an ssl object on both ends, and waits for the others' handshakes
 BLOCK = 1 << 16  # connections handed to the engine in one piece
 REFUSED_NS = 1_000_000_000  # how long a refusal must last before no more connects are begun: what
 # was closed a moment ago is given back a little later, by other processes too

@@ -12,7 +12,7 @@ from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
 from c1m.loadgen.arrivals import parse_spread
-from c1m.loadgen.connections import Window
+from c1m.loadgen.connections import TLS_WINDOW_MAX, Window
 from c1m.loadgen.schemes import with_schemes
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
@@ -103,13 +103,18 @@ def make_plan(options: LoadOptions) -> LoadPlan:
         stages=stages,
         scenario=scenario,
         addresses=addresses,
-        window=window_for(targets, options.connect_window, REQUEST_BYTES_MAX // size),
+        window=window_for(targets, options.connect_window, _window_most(size, tls)),
         message_bytes=size,
         targets=targets,
         findings=findings,
         transport=transport,
         tls=tls,
     )
+
+
+def _window_most(size: int, tls: TlsPlan | None) -> int:
+    most = REQUEST_BYTES_MAX // size
+    return most if tls is None else min(most, TLS_WINDOW_MAX)
 
 
 def _tls(options: LoadOptions, spoken: Wanted | None) -> TlsPlan | None:

@@ -25,7 +25,7 @@ from c1m.report.blocks import (
 from c1m.report.request_sections import LOWER_BOUND, sentence
 from c1m.results import catalogue
 from c1m.results.options import LoadOptions
-from c1m.results.record import Explanation, Failure, ProcessColumns, RunRecord, Threshold
+from c1m.results.record import Explanation, Failure, ProcessColumns, RunRecord, Threshold, TlsUsed
 from c1m.units import (
     NS_PER_S,
     format_bytes,
@@ -154,7 +154,7 @@ def _steps(record: RunRecord) -> Iterator[_Step]:
         yield _step("secured: TLS handshake done", c.secured, before)
         before = c.secured
     if c.opened < before or "handshake" in record.latencies:
-        yield _step("opened: handshake done", c.opened, before)
+        yield _step("opened: request accepted", c.opened, before)
     if c.ready or record.first.due or "first" in record.latencies:
         yield _step("ready: first reply right", c.ready, c.opened)
     if c.closed:
@@ -237,7 +237,22 @@ def ramp(record: RunRecord) -> Section:
             first = 1000 * thousands.index(ordered[-1])
             where = f"connections {format_count(first)} to {format_count(first + 999)}"
             rows.append(("each 1,000: slowest", _seconds(ordered[-1]), "", where))
+    rows += _handshakes(record)
     return Section.table("ramp", ("time", "rate", ""), rows, has_words=True)
+
+
+def _handshakes(record: RunRecord) -> list[Row]:
+    """How long those of TLS took, and what processor time one took of each end in the first stage,
+    with all else that it did."""
+    tls, count = record.tls, record.connections.secured
+    if tls is None or not count:
+        return []
+    first = record.stages[0].open_at_end if record.stages else 0
+    ends = (("server", tls.server_cpu_s), ("client", tls.client_cpu_s))
+    each = [f"{name} {_seconds(used / first)}" for name, used in ends if used and first]
+    said = f"processor time for each: {', '.join(each)}" if each else ""
+    rate = format_rate(count / tls.seconds) if tls.seconds else ""
+    return [("TLS handshakes", _seconds(tls.seconds), rate, said)]
 
 
 def notes(record: RunRecord) -> Section:
@@ -317,6 +332,7 @@ def conditions(record: RunRecord) -> Section:
         "target": f"{record.target}, scenario {record.scenario}, connects {pace}",
         "stages": "; ".join(asked.stages) if is_plan else "",
         "requests": ", ".join(_requests_asked(asked)),
+        "TLS": _tls(record.tls),
         "engine": f"{m.engine.name}: {m.engine.reason}" if m.engine.reason else m.engine.name,
         "machine": f"{m.kernel}, {m.cores} x {m.cpu}, {memory_there}, "
         f"nofile {format_count(m.nofile_soft)}",
@@ -341,6 +357,18 @@ def conditions(record: RunRecord) -> Section:
             Pairs("kernel counters over the run", moved, only=PAGE),
         ],
     )
+
+
+def _tls(tls: TlsUsed | None) -> str:
+    """What the connections came to; "" where not one was secured."""
+    if tls is None or not tls.version:
+        return ""
+    said = [f"{tls.version}, {tls.cipher}"]
+    said += [f"protocol {tls.protocol}"] if tls.protocol else []
+    said += [f"certificate of {tls.subject}, to {tls.expires[:10]}"] if tls.subject else []
+    said += [f"{format_count(tls.resumed)} handshakes resumed"] if tls.resumed else []
+    said += [f"{format_count(tls.handed_off)} connections handed off"] if tls.handed_off else []
+    return "; ".join(said)
 
 
 def _requests_asked(asked: LoadOptions) -> list[str]:

@@ -101,7 +101,8 @@ class LoadOptions:
     )] = 30_000_000_000
     connect_window: Annotated[int | None, Option(
         _SOME, "The most connects in progress.", "COUNT",
-        "as many as the server's accept queue takes, 128 where that is not known",
+        "as many as the server's accept queue takes, 128 where that is not known; over TLS at most "
+        "512",
     )] = None
     rate_per_s: Annotated[float | None, Option(
         RATE, "Open loop: requests a second over all connections, e.g. `100k/s`, each due at its "

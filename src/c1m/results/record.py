@@ -157,6 +157,8 @@ class TlsUsed:
     handed_off: int = 0  # connections whose records were c1m's own
     resumed: int = 0  # handshakes that took up a session
     seconds: float = 0.0  # from the run's start until the last handshake of all was done
+    server_cpu_s: float | None = None  # processor time of the first stage, which opens connections
+    client_cpu_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
