@@ -7,12 +7,21 @@ import os
 import selectors
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .stage import PATIENCE_S, Failed
 
 PIECE = 1 << 16
+
+
+def listens(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until somebody listens, without a connection: one that counts them takes it for one."""
+    wanted, deadline = f":{port:04X} 00000000:0000 0A ", time.monotonic() + PATIENCE_S
+    while wanted not in Path("/proc/net/tcp").read_text():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise Failed(f"{process.args!r} does not listen on port {port}")
+        time.sleep(0.02)
 
 
 class Piped:
@@ -81,6 +90,26 @@ class Piped:
                 raise Failed(f"{mark!r} is not in what it said: {self.errors[-1500:]}")
             time.sleep(0.02)
 
+    def piece(self) -> bytes:
+        """What has come, or comes next; b"" at its end."""
+        if self.came:
+            piece = bytes(self.came)
+            self.came.clear()
+            return piece
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._out, selectors.EVENT_READ)
+            if not selector.select(PATIENCE_S):
+                raise Failed(f"nothing came in {PATIENCE_S} s: {self._last()}")
+        return os.read(self._out, PIECE)
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Until it holds."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            if time.monotonic() > deadline:
+                raise Failed(f"{what} was waited for in vain: {self._last()}")
+            time.sleep(0.01)
+
     def end_input(self) -> None:
         """It reads the end of its input."""
         assert self.process.stdin is not None
@@ -91,8 +120,9 @@ class Piped:
         self._go_on(b"", lambda: False, "its end", to_end=True)
         return self.process.wait(PATIENCE_S)
 
-    def _go_on(self, words: bytes, is_enough: object, what: str, *, to_end: bool = False) -> None:
-        assert callable(is_enough)
+    def _go_on(
+        self, words: bytes, is_enough: Callable[[], bool], what: str, *, to_end: bool = False
+    ) -> None:
         deadline = time.monotonic() + PATIENCE_S
         left = memoryview(words)
         with selectors.DefaultSelector() as selector:

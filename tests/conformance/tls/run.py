@@ -8,26 +8,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
-from . import openssl_client
+from . import openssl_client, openssl_server
 from .cases import CLIENT, FAILED, NOT_HERE, Case, Result, table
 from .programs import GO, JAVA, NODE, Peers
 from .stage import Stage, counted
 
-
-class HasCases(Protocol):
-    """A module, or what is like one."""
-
-    def version(self) -> str:
-        """As the peer says it; raises CannotBeHad where it is not here."""
-
-    def cases(self) -> list[Case]:
-        """All of them."""
-
-
-PEERS: dict[str, HasCases] = {
+# Each has `version()`, which raises CannotBeHad where there is none, and `cases()`.
+PEERS: dict[str, Any] = {
     "s_client": openssl_client,
+    "s_server": openssl_server,
     "go": Peers(GO),
     "node": Peers(NODE),
     "java": Peers(JAVA),

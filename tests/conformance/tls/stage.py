@@ -148,13 +148,14 @@ class Stage:
         path = self.where / "run.json"
         path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "c1m", "load", url, "--quiet", "--json", path]
-        command += ["--ca", self.ca, *options]
+        command += ["--ca", self.ca, "--timeout", "10s", *options]
         command += ["--tls-handoff"] if self.handoff else []
         done = subprocess.run(
             list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
         )
         if done.returncode != status:
-            raise Failed(f"c1m load ended with {done.returncode}: {done.stdout}{done.stderr}")
+            said = done.stderr[-600:] or done.stdout[:600]
+            raise Failed(f"c1m load ended with {done.returncode}: {said}")
         record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         return record
 
