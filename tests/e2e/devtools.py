@@ -49,9 +49,11 @@ def find() -> str | None:
 
 
 class Browser:
-    """A running Chromium. A context manager; `Page` has what tests do with a page."""
+    """A running Chromium, with `more` flags. A context manager; `Page` has what tests do with a
+    page.
+    """
 
-    def __init__(self, path: str, profile: Path) -> None:
+    def __init__(self, path: str, profile: Path, *more: str) -> None:
         commands, self._out = os.pipe()
         self._in, answers = os.pipe()
         # above 9, so that placing one at 3 does not close the other
@@ -59,7 +61,7 @@ class Browser:
         self._errors = (profile / "stderr").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, "-c", _PLACE, *map(str, ends), path, *_FLAGS,
-             f"--user-data-dir={profile}"],
+             *more, f"--user-data-dir={profile}"],
             pass_fds=ends, stdout=subprocess.DEVNULL, stderr=self._errors, start_new_session=True,
         )  # fmt: skip
         for fd in (commands, answers, *ends):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from . import openssl_client, openssl_server
+from . import http_clients, openssl_client, openssl_server, python_client
 from .cases import CLIENT, FAILED, NOT_HERE, Case, Result, table
 from .programs import GO, JAVA, NODE, Peers
 from .stage import Stage, counted
@@ -22,6 +22,8 @@ PEERS: dict[str, Any] = {
     "go": Peers(GO),
     "node": Peers(NODE),
     "java": Peers(JAVA),
+    "python": python_client,
+    "http": http_clients,
 }
 WAYS = {"ssl": False, "handoff": True}
 
