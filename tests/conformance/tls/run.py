@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from . import http_clients, openssl_client, openssl_server, python_client
+from . import http_clients, openssl_client, openssl_server, other_servers, python_client
 from .cases import CLIENT, FAILED, NOT_HERE, Case, Result, table
 from .programs import GO, JAVA, NODE, Peers
 from .stage import Stage, counted
@@ -24,6 +24,7 @@ PEERS: dict[str, Any] = {
     "java": Peers(JAVA),
     "python": python_client,
     "http": http_clients,
+    "servers": other_servers,
 }
 WAYS = {"ssl": False, "handoff": True}
 

@@ -100,13 +100,21 @@ class Stage:
         key = (app, kind, *map(str, options))
         if key in self._served and self._served[key].process.poll() is None:
             return self._served[key].port
-        leaf, number = self.leaf(kind), len(self._served)
+        leaf = self.leaf(kind)
         scheme = {"echo": "tls", "push": "https", "kv": "rediss"}[app]
+        tls = ["--tls-cert", leaf.cert, "--tls-key", leaf.key, *options]
+        return self._serve(key, scheme, *tls, *(["--tls-handoff"] if self.handoff else []))
+
+    def serve_plain(self) -> int:
+        """The port of an echo without TLS."""
+        key = ("echo", "plain")
+        return self._served[key].port if key in self._served else self._serve(key, "tcp")
+
+    def _serve(self, key: tuple[str, ...], scheme: str, *options: object) -> int:
+        app, number = key[0], len(self._served)
         figures, log = (self.where / f"{number}-{app}.{end}" for end in ("json", "log"))
         command = [sys.executable, "-m", "c1m", "serve", app, "--quiet", "--json", figures]
-        command += ["--listen", f"{scheme}://127.0.0.1:0"]
-        command += ["--tls-cert", leaf.cert, "--tls-key", leaf.key, *options]
-        command += ["--tls-handoff"] if self.handoff else []
+        command += ["--listen", f"{scheme}://127.0.0.1:0", *options]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 list(map(str, command)), cwd=ROOT, stdout=output, stderr=output
