@@ -67,18 +67,25 @@ def become(arguments: list[str]) -> None:
         os._exit(status)
 
 
+def waited_s(pid: int) -> float:
+    """How long it was ready to run and others ran: time that it did not have."""
+    with contextlib.suppress(OSError):  # a kernel that does not count it
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
+
+
 def wait(pid: int) -> int | None:
-    """Its exit status: interrupted after a moment, killed after a long one."""
+    """Its exit status: interrupted after a moment of its own, killed after a long one."""
     begun, is_interrupted = time.monotonic(), False
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
         passed = time.monotonic() - begun
-        if passed > INTERRUPT_S and not is_interrupted:
+        if passed > INTERRUPT_S + waited_s(pid) and not is_interrupted:
             os.kill(pid, signal.SIGINT)
             is_interrupted = True
-        if passed > GIVE_UP_S:
+        if passed > GIVE_UP_S + waited_s(pid):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return None

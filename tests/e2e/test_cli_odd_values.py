@@ -11,12 +11,13 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from c1m.cli.commands import COMMANDS, c1m
@@ -155,6 +156,7 @@ def test_odd_values(commands: Commands, command: str, option: str) -> None:
     """Some of the values, and texts."""
     values = st.sampled_from(VALUES)
 
+    @seed(zlib.crc32(f"{command} {option}".encode()))  # other values for each
     @settings(max_examples=1 if is_flag(command, option) else TRIES)
     @given(values if option in FINDS_HOSTS else values | TEXT)
     def ends(value: str) -> None:

@@ -381,6 +381,7 @@ ports = st.one_of(st.integers(0, 70_000).map(str), texts, st.just("9" * 5000))
 
 
 @given(first=ports, last=ports)
+@example("0\xa0", "1")
 def test_a_port_is_the_number_that_is_written(first: str, last: str) -> None:
     low, high = digits_of(first), digits_of(last)
     is_port = low is not None and low <= 65_535

@@ -49,3 +49,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"c1m: {said}\n")
         sys.exit(2)
+    except KeyboardInterrupt:  # before the command began, or while it was being refused
+        sys.stderr.write("c1m: interrupted.\n")
+        sys.exit(1)

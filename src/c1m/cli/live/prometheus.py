@@ -36,7 +36,7 @@ for _field, _figure in LIVE_FIGURES.items():
 
 def parse_address(text: str, option: str = "--metrics") -> tuple[str, int]:
     """`:9100`, `9100`, `HOST:9100`, `[::1]:9100` -> (host, port). Raises UsageError."""
-    place = text.strip()
+    place = text
     if place.lstrip(":").isdigit() and not place.startswith("::"):
         place = f"{HOST}:{place.lstrip(':')}"
     try:
