@@ -10,7 +10,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from . import http_clients, openssl_client, openssl_server, other_servers, python_client
+from . import (
+    http_clients,
+    openssl_client,
+    openssl_server,
+    other_servers,
+    python_client,
+    scanners,
+)
 from .cases import CLIENT, FAILED, NOT_HERE, Case, Result, table
 from .programs import GO, JAVA, NODE, Peers
 from .stage import Stage, counted
@@ -25,6 +32,7 @@ PEERS: dict[str, Any] = {
     "python": python_client,
     "http": http_clients,
     "servers": other_servers,
+    "scanners": scanners,
 }
 WAYS = {"ssl": False, "handoff": True}
 
