@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 import certificates
 from c1m import TLS, UsageError
 from c1m.addresses import AF_INET, Endpoint
-from c1m.tls.credentials import PeerCertificate, read_certificates
 from c1m.tls.contexts import Contexts, contexts_of
+from c1m.tls.credentials import PeerCertificate, read_certificates
 
 OURS = certificates.authority()
 LEAF = OURS.leaf("localhost", "127.0.0.1")
