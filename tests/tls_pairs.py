@@ -59,7 +59,7 @@ class End:
 
     def step(self, came: bytes) -> bytes:
         """Go on with what came; what is to be sent."""
-        self.session.feed(came)
+        self.session.incoming.write(came)
         if not self.is_done:
             self.is_done = self.session.shake()
         self.last = self.session.said()
@@ -89,7 +89,7 @@ class Handed:
     def __init__(self, end: End, handoff: HandOff | None = None, behind: bytes = b"") -> None:
         """`behind`: what came together with the end of the handshake."""
         if behind:
-            end.session.feed(behind)
+            end.session.incoming.write(behind)
         self.handoff = handoff or HandOff(CAPACITY)
         self.records: Records = self.handoff.records
         rest = self.handoff.take_over(SLOT, end.session, end.overheard, end.last)
@@ -114,6 +114,14 @@ def pair(suite: int = 0, records_max: int = 1 << 62) -> tuple[Records, Records]:
     client.take_over(SLOT, suite, theirs, ours, is_client=True)
     server.take_over(SLOT, suite, ours, theirs)
     return client, server
+
+
+def read(session: Session, came: bytes = b"") -> bytes:
+    """All plain text that ssl finds."""
+    found: Pieces = []
+    session.incoming.write(came)
+    session.read(SLOT, found)
+    return text(found)
 
 
 def text(pieces: Pieces) -> bytes:

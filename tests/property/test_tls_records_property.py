@@ -12,7 +12,17 @@ from c1m.tls.handoff import HandOff
 from c1m.tls.records import Records
 from c1m.tls.session import Session
 from c1m.tls.suites import SUITES
-from tls_pairs import CAPACITY, SLOT, Handed, begun, client_context, pair, server_context, text
+from tls_pairs import (
+    CAPACITY,
+    SLOT,
+    Handed,
+    begun,
+    client_context,
+    pair,
+    read,
+    server_context,
+    text,
+)
 from tls_streams import Direction, Maker, SlowReader, cut
 
 SUITE = st.integers(0, len(SUITES) - 1)
@@ -39,11 +49,11 @@ class Between:
             said += client.session.write(early) if early else b""
             self.heard, self.rest = _halved(random, said, finished)
             ours.step(self.heard)
-            other.session.feed(ours.last)  # tickets
+            other.session.incoming.write(ours.last)  # tickets
         else:
             said = server.step(said) + (server.session.write(early) if early else b"")
             self.heard, self.rest = _halved(random, said, 0)
-            ours.session.feed(self.heard)
+            ours.session.incoming.write(self.heard)
         self.handed = Handed(ours, handoff)
         self.ssl: Session = other.session
         self.plain = text(self.handed.first.plain)
@@ -61,8 +71,7 @@ class Between:
         """Have ssl read these records, in pieces."""
         found = b""
         for piece in cut(random, data):
-            self.ssl.feed(piece)
-            found += b"".join(self.ssl.read())
+            found += read(self.ssl, piece)
         return found
 
 

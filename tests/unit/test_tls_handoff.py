@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 import threading
@@ -14,7 +15,7 @@ import certificates
 from c1m.errors import UsageError
 from c1m.tls.handoff import HandOff, protected_in
 from c1m.tls.hello import hello_of
-from c1m.tls.keylog import SERVER, SERVERS, KeyLog
+from c1m.tls.keylog import CLIENTS, SERVER, SERVERS, KeyLog
 from c1m.tls.suites import SUITES
 from tls_pairs import (
     CAPACITY,
@@ -24,6 +25,7 @@ from tls_pairs import (
     begun,
     client_context,
     offer,
+    read,
     server_context,
     shaken,
     text,
@@ -76,16 +78,14 @@ def check_server(handoff: HandOff, client: End, server: End) -> None:
     """It is taken over, and speaks with the client's ssl object."""
     handed = Handed(server, handoff)
     assert text(handed.open(client.session.write(b"ping")).plain) == b"ping"
-    client.session.feed(handed.seal(b"pong"))
-    assert client.session.read() == [b"pong"]
+    assert read(client.session, handed.seal(b"pong")) == b"pong"
 
 
 def check_client(handoff: HandOff, client: End, server: End) -> None:
     """It is taken over, and speaks with the server's ssl object."""
     handed = Handed(client, handoff)
     assert text(handed.open(server.session.write(b"ping")).plain) == b"ping"
-    server.session.feed(handed.seal(b"pong"))
-    assert server.session.read() == [b"pong"]
+    assert read(server.session, handed.seal(b"pong")) == b"pong"
 
 
 @pytest.mark.parametrize("check", [check_server, check_client])
@@ -155,7 +155,7 @@ def test_a_certificate_of_the_client_is_no_matter(handoff: HandOff, check: Check
 def test_resumed_ones_are_taken_over(handoff: HandOff, check: Check) -> None:
     context, server = fresh_client(), fresh_server()
     first, _ = done(handoff, context, server)
-    first.session.read()
+    read(first.session)
     ends = done(handoff, context, server, first.session.object.session)
     assert ends[0].session.object.session_reused
     check(handoff, *ends)
@@ -279,7 +279,7 @@ def test_secrets_are_those_of_the_random_and_given_once(handoff: HandOff) -> Non
         session.shake()
         hellos.append(session.said())
     for (_, served), hello in zip(several, hellos, strict=True):
-        served.session.feed(hello)
+        served.session.incoming.write(hello)
         served.session.shake()  # without having been overheard
     randoms = [hello[11:43] for hello in hellos]
     found = [SERVERS.take(each) for each in reversed(randoms)]
@@ -309,32 +309,65 @@ def test_contexts_may_be_shared() -> None:
     assert context.keylog_filename is None
 
 
-def descriptors() -> set[str]:
-    """Pipes of this process."""
-    found = set()
+def test_what_nobody_takes_stops_nothing() -> None:
+    """Somebody else's handshakes with a context of ours."""
+    context, client, handoff = fresh_server(), fresh_client(), HandOff(CAPACITY)
+    handoff.attach(context)
+    for _ in range(100):
+        one, other = begun(client, context)
+        said = b""
+        for _ in range(2):
+            one.session.incoming.write(said)
+            one.is_done = one.is_done or one.session.shake()
+            other.session.incoming.write(one.session.said())
+            other.session.shake()
+            said = other.session.said()
+    check_server(handoff, *done(handoff, client, context))  # reading has made room
+    handoff.close()
+
+
+def descriptors() -> int:
+    """Of key logs, in this process: each has one, and each of its contexts."""
+    count = 0
     for name in os.listdir("/proc/self/fd"):
-        try:
-            found.add(os.readlink(f"/proc/self/fd/{name}"))
-        except OSError:  # the directory's own
-            continue
-    return {each for each in found if each.startswith("pipe:")}
+        with contextlib.suppress(OSError):  # the directory's own
+            count += os.readlink(f"/proc/self/fd/{name}").startswith("/memfd:c1m-tls")
+    return count
 
 
 def test_nothing_is_left_open() -> None:
-    log = KeyLog()
-    before = descriptors()
+    log, before = KeyLog(), descriptors()
     context, gone = fresh_server(), fresh_server()
     log.attach(context)
     log.attach(gone)
-    assert len(descriptors() - before) == 1
+    assert descriptors() == before + 3
     del gone
     log.detach(context)
     assert descriptors() == before
     log.detach(context)  # twice is no harm
     log.attach(context)
-    assert len(descriptors() - before) == 1
+    assert descriptors() == before + 2
     log.detach(context)
     assert descriptors() == before
+
+
+def test_what_was_read_is_wiped(handoff: HandOff) -> None:
+    done(handoff, fresh_client(), fresh_server())
+    for log in (CLIENTS, SERVERS):
+        assert log._at > 300 and not log._unclaimed
+        assert not any(os.pread(log._fd, log._at + 1, 0))
+
+
+def test_its_memory_is_given_back() -> None:
+    log, context = KeyLog(), fresh_server()
+    log.attach(context)
+    line = f"{SERVER} {'00' * 32} {'ab' * 32}\n".encode()
+    with open(f"/proc/self/fd/{log._fd}", "ab", buffering=0) as file:
+        for _ in range(2000):
+            file.write(line)
+            assert log.take(bytes(32)) == {SERVER: b"\xab" * 32}
+    assert os.fstat(log._fd).st_blocks * 512 <= 1 << 17 < log._at
+    log.detach(context)
 
 
 def test_handshakes_of_several_threads() -> None:

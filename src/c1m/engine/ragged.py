@@ -138,6 +138,11 @@ class Ragged:
 
     def pieces(self) -> list[bytes]:
         """All pieces, copied."""
+        if len(self) > FEW and len(self.memory) <= 2 * self.nbytes():
+            # Nearly all of the memory: slices of bytes take half the time that those of a view do.
+            raw = self.memory.tobytes()
+            ends = (self.offsets + self.lengths).tolist()
+            return [raw[at:end] for at, end in zip(self.offsets.tolist(), ends, strict=True)]
         view = self.memory.data
         pairs = zip(self.offsets.tolist(), self.lengths.tolist(), strict=True)
         return [bytes(view[start : start + length]) for start, length in pairs]

@@ -34,6 +34,7 @@ from c1m.tls.reasons import HANDSHAKE_EOF, HANDSHAKE_TIMEOUT, HTTP_TO_TLS, TRUNC
 from c1m.tls.session import Session
 from c1m.tls.statistics import Handshakes
 
+FEW = 8  # pieces that are sealed one by one
 SHAKING, BY_SSL, HANDED = range(OWN, OWN + 3)  # connected, and not secured yet; behind that
 
 
@@ -135,8 +136,12 @@ class TlsEngine(Decorated):
 
     def send(self, slots: Slots, data: Ragged) -> None:
         if self._others:
-            is_plain = self.kinds.take(slots) == PLAIN
-            if not is_plain.all():
+            kinds = self.kinds.take(slots)
+            if self._records is not None and len(slots) > FEW and (kinds == HANDED).all():
+                sealed = self._records.seal_many(slots.tolist(), data.pieces())
+                self._inner.send(slots, sealed)
+                return
+            if (kinds != PLAIN).any():
                 self.send_each(slots.tolist(), data.pieces())
                 return
         self._inner.send(slots, data)
@@ -341,7 +346,7 @@ class TlsEngine(Decorated):
 
     def _due_ns(self) -> int:
         due_ns = self._shaking.due_ns()
-        if self._records is not None and due_ns > 0:
+        if self._records is not None:
             sweep_ns = self._records.tick(self._clock.now_ns())
             due_ns = min(due_ns, sweep_ns) if sweep_ns >= 0 else due_ns
         return due_ns

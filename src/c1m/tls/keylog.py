@@ -1,20 +1,20 @@
-"""Traffic secrets of handshakes, as OpenSSL logs them, through a pipe of this process.
+"""Traffic secrets of handshakes, as OpenSSL logs them, in memory that no disk has.
 
 Facts. SSLContext.keylog_filename has Python append a line for each secret, within the call of
-do_handshake that makes it, in one write. The format is NSS's key log (draft-ietf-tls-keylogfile):
-LABEL, the client's random, the secret, in hexadecimal. Either side logs the secrets of both
-directions, that of the client's with its Finished. A context has one such file.
+do_handshake that makes it, in one write; a write that would block or fail ends the handshake, so
+that a pipe would not do. The format is NSS's key log (draft-ietf-tls-keylogfile): LABEL, the
+client's random, the secret, in hexadecimal. Either side logs the secrets of both directions, that
+of the client's with its Finished. A context has one such file.
 
-Choice. The file is the end of a pipe (/proc/self/fd/N), which Python allows for: what was read is
-gone from it, lines of several threads do not mix, and a pipe is kernel memory that is never
-swapped out. Secrets are found by the client's random, so none can be taken for another
-connection's; where both sides are in this process, each has a log of its own. Cost: whoever makes
-handshakes with an attached context calls `take` behind each step; a pipe that is full blocks.
+Choice. A memfd, which has no name in any directory. What was read is wiped at once, and its pages
+are given back; it is not cut off, for another thread may be writing. Secrets are found by the
+client's random, so none can be taken for another connection's; where both sides are in this
+process, each has a log of its own.
 """
 
 from __future__ import annotations
 
-import contextlib
+import mmap
 import os
 import ssl
 import threading
@@ -23,8 +23,9 @@ from weakref import WeakKeyDictionary
 from c1m.errors import UsageError
 
 CLIENT, SERVER = "CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"
-_PIPE_BYTES = 1 << 16  # some fifty handshakes
-_UNCLAIMED_MAX = 4096  # handshakes of other threads whose secrets were read and not asked for yet
+_LENGTHS = (64 + 1 + 64, 64 + 1 + 96)  # of a random and a secret in hexadecimal
+_CHUNK = 1 << 16  # bytes that are read, and given back, at a time
+_UNCLAIMED_MAX = 4096  # handshakes whose secrets were read, and that have not asked for them
 
 Secrets = dict[str, bytes]
 """Application traffic secrets by label."""
@@ -36,7 +37,8 @@ class KeyLog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users: WeakKeyDictionary[ssl.SSLContext, int] = WeakKeyDictionary()
-        self._ends: tuple[int, int] | None = None  # of the pipe: to read from, to write to
+        self._fd = -1
+        self._at = self._freed = 0  # bytes of the file that were read, and given back
         self._unclaimed: dict[bytes, Secrets] = {}
 
     def attach(self, context: ssl.SSLContext) -> None:
@@ -49,7 +51,9 @@ class KeyLog:
                         "hand-off needs this log for itself.",
                         "Unset SSLKEYLOGFILE (or keylog_filename), or do without the hand-off.",
                     )
-                context.keylog_filename = self._path()
+                if self._fd < 0:
+                    self._fd = os.memfd_create("c1m-tls", os.MFD_CLOEXEC)
+                context.keylog_filename = f"/proc/self/fd/{self._fd}"
             self._users[context] = self._users.get(context, 0) + 1
 
     def detach(self, context: ssl.SSLContext) -> None:
@@ -60,34 +64,41 @@ class KeyLog:
                 self._users[context] = count
             elif count == 0:
                 context.keylog_filename = None  # type: ignore[assignment]  # as documented
-            if not self._users and self._ends is not None:
-                for fd in self._ends:
-                    os.close(fd)
-                self._ends = None
+            if not self._users and self._fd >= 0:
+                self._read()
+                os.close(self._fd)
+                self._fd, self._at, self._freed = -1, 0, 0
                 self._unclaimed.clear()
 
     def take(self, client_random: bytes) -> Secrets:
         """What was logged of the connection whose ClientHello had this random, each once."""
         with self._lock:
-            if self._ends is not None:
-                self._read(self._ends[0])
+            if self._fd >= 0:
+                self._read()
             return self._unclaimed.pop(client_random, {})
 
-    def _read(self, fd: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            for line in os.read(fd, _PIPE_BYTES).decode("ascii").splitlines():
-                words = line.split()
-                if len(words) == 3 and words[0] in (CLIENT, SERVER):
-                    of_one = self._unclaimed.setdefault(bytes.fromhex(words[1]), {})
-                    of_one[words[0]] = bytes.fromhex(words[2])
-        while len(self._unclaimed) > _UNCLAIMED_MAX:
-            del self._unclaimed[next(iter(self._unclaimed))]
+    def _read(self) -> None:
+        while text := os.pread(self._fd, _CHUNK, self._at):
+            size = text.rfind(b"\n") + 1  # without a line that is being written
+            if not size:
+                break
+            os.pwrite(self._fd, bytes(size), self._at)
+            self._at += size
+            for line in text[:size].splitlines():
+                self._note(line.decode("latin-1"))
+        while self._at - self._freed >= _CHUNK:
+            with mmap.mmap(self._fd, _CHUNK, offset=self._freed) as chunk:
+                chunk.madvise(mmap.MADV_REMOVE)
+            self._freed += _CHUNK
 
-    def _path(self) -> str:
-        if self._ends is None:
-            self._ends = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(self._ends[0], False)
-        return f"/proc/self/fd/{self._ends[1]}"
+    def _note(self, line: str) -> None:
+        label, _, rest = line.partition(" ")
+        if label not in (CLIENT, SERVER) or len(rest) not in _LENGTHS:
+            return
+        of_one = self._unclaimed.setdefault(bytes.fromhex(rest[:64]), {})
+        of_one[label] = bytes.fromhex(rest[65:])
+        if len(self._unclaimed) > _UNCLAIMED_MAX:
+            del self._unclaimed[next(iter(self._unclaimed))]
 
 
 CLIENTS, SERVERS = KeyLog(), KeyLog()
