@@ -26,8 +26,8 @@ CHUNK = 1 << 14
 
 
 @functools.cache
-def server_context() -> ssl.SSLContext:
-    """What peers accept with."""
+def server_context(whose: str) -> ssl.SSLContext:
+    """What engines, or peers, accept with: the hand-off has an engine's to itself."""
     leaf = certificates.authority().leaf("localhost", "127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(leaf.cert, leaf.key)
@@ -35,8 +35,8 @@ def server_context() -> ssl.SSLContext:
 
 
 @functools.cache
-def client_context() -> ssl.SSLContext:
-    """What peers connect with."""
+def client_context(whose: str) -> ssl.SSLContext:
+    """What they connect with."""
     return ssl.create_default_context(cafile=str(certificates.authority().cert))
 
 
@@ -55,7 +55,7 @@ class TlsPeer(SocketPeer):
     def _begin(self) -> None:
         self._incoming, self._sealed = ssl.MemoryBIO(), bytearray()
         self._from_ssl = ssl.MemoryBIO()
-        context = server_context() if self.is_server else client_context()
+        context = (server_context if self.is_server else client_context)("peer")
         name = None if self.is_server else "localhost"
         self._tls = context.wrap_bio(self._incoming, self._from_ssl, self.is_server, name)
         self._is_shaken = self.has_notify = self._has_said_goodbye = False
@@ -191,8 +191,8 @@ class TlsHarness(SocketHarness):
         return AllTls(
             self._make(**options),
             SystemClock,
-            acceptor=Acceptor(server_context()),
-            connector=Connector(client_context(), "localhost"),
+            acceptor=Acceptor(server_context("engine")),
+            connector=Connector(client_context("engine"), "localhost"),
             handoff=self._handoff,
         )
 
