@@ -31,6 +31,7 @@ def server_context(whose: str) -> ssl.SSLContext:
     leaf = certificates.authority().leaf("localhost", "127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(leaf.cert, leaf.key)
+    context.num_tickets = 0  # what a peer has not read when it closes makes a reset of that
     return context
 
 

@@ -306,7 +306,7 @@ class TlsEngine(Decorated):
             shake.has_ended = is_heard = True
             self._shaking.queue(shake)
         if not is_heard:
-            self._end(slot, TRUNCATED)
+            self._end(slot, self._inner.failure(slot) or TRUNCATED)
 
     def _fail(self, slot: int, error: ssl.SSLError, said: bytes) -> None:
         """TLS has: the peer is sent what ssl says."""
