@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "fanout": {"engine"},
     "kv": {"engine", "fanout", "protocols"},
     "push": {"engine", "fanout", "protocols"},
-    "web": {"engine", "fanout", "protocols", "server"},
+    "web": {"engine", "fanout", "protocols", "server", "tls"},
     "apps": {"engine", "fanout", "kernel", "kv", "protocols", "push", "server", "web"},
     "loadgen": {"engine", "kernel", "limits", "loop", "protocols", "results", "scenarios", "tls"},
     "report": {"results"},

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from c1m.fanout.channels import Channels
 from c1m.protocols.websocket.frames import Op, frame, may_be_sent
 from c1m.server.server import AnySlots, Payload, Server
 from c1m.web.app import WEBSOCKET, WebApp
+
+if TYPE_CHECKING:
+    from c1m.tls.credentials import PeerCertificate
 
 Text = str | Payload | Iterable[str]
 
@@ -105,6 +108,10 @@ class WebSocketServer:
                 f"The reason has {len(said)} bytes.", f"A close frame has room for {REASON_MAX}."
             )
         self._do(lambda: self._web.close(those, code, self.server, said))
+
+    def peer_certificate(self, slot: int) -> PeerCertificate | None:
+        """See Server.peer_certificate."""
+        return self.server.peer_certificate(slot)
 
     def live_slots(self) -> Slots:
         """All open WebSockets, ascending: int32[n]."""

@@ -63,6 +63,7 @@ class Admin(WebApp):
             "connections.closed": {
                 reason.name.lower(): statistics.closed[reason] for reason in CloseReason
             },
+            "tls": self._handshakes(server),
             "ended": {str(code): count for code, count in sorted(counts.ended.items())},
             "silent": self.push.silent,
             "refused": {str(status): count for status, count in sorted(counts.refused.items())},
@@ -76,6 +77,18 @@ class Admin(WebApp):
             "bytes.queued": server.engine.statistics().outbox_bytes,
             "memory_bytes": sample.rss_bytes if sample is not None else 0,
             "cpu_seconds": round(sample.user_s + sample.system_s, 2) if sample is not None else 0,
+        }
+
+    def _handshakes(self, server: Server) -> dict[str, int]:
+        """By what became of them."""
+        engine = server.security.engine if server.security is not None else None
+        if engine is None:
+            return {}
+        counts = engine.handshakes
+        return {
+            "done": counts.done,
+            "resumed": counts.resumed,
+            "failed": counts.failed.total(),
         }
 
     def _kinds(self, server: Server) -> dict[str, int]:
@@ -108,6 +121,11 @@ FIGURES = {
     "connections.live": Figure("c1m_connections", "Connections that are open, by kind", "kind"),
     "connections.closed": Figure(
         "c1m_connections_closed_total", "Connections that ended, by reason", "reason"
+    ),
+    "tls": Figure(
+        "c1m_tls_handshakes_total",
+        "TLS handshakes, by what became of them (resumed: of those done)",
+        "state",
     ),
     "ended": Figure(
         "c1m_push_ended_total", "WebSockets and streams that ended, by close code", "code"
