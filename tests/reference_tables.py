@@ -21,6 +21,7 @@ from c1m.kv.commands import Command
 from c1m.results import catalogue, schema
 from c1m.results.record import Connections, FanOut, Requests
 from c1m.results.snapshot import LIVE_FIGURES
+from c1m.tls.options import OPTIONS as TLS_OPTIONS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -106,6 +107,7 @@ TABLES = {
     "families": _table(("name", "kind", "labels", "what it is"), _families()),
     "options_of_kv": _table(("option", "what it does", "default"), _options(KV_OPTIONS)),
     "options_of_push": _table(("option", "what it does", "default"), _options(PUSH_OPTIONS)),
+    "options_of_tls": _table(("option", "what it does", "default"), _options(TLS_OPTIONS)),
     "settings_in_force": _settings(settings.IN_FORCE),
     "settings_encodings": _settings(settings.ENCODINGS),
     "settings_fixed": _settings(settings.FIXED),

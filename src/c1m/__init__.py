@@ -10,13 +10,14 @@ From the top down; each imports what is below it, and a test holds them to that:
     scenarios   what is said, and what replies are right     limits      what bounds a machine
     loop        the loop of server and loadgen               results     what a run is: the record
     fanout      channels, messages on their way to many
+    tls         around an engine: handshakes, records
     engine      one contract: uring, epoll                   protocols   framing, RESP, HTTP, frames
     kernel      the only package that meets the kernel
     errors, bounds, clock, units, addresses, files, arguments: leaves
 
 Public names: App and its batches, Server, WebSocketApp and its batches, WebSocketServer, Push,
-ProtocolServer, EventLoop, new_event_loop, run, serve, load, Scenario, Conversation, Say, Message,
-CloseReason, Ragged, RecordInbox, RunRecord and the errors.
+ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, load, Scenario, Conversation, Say,
+Message, CloseReason, Ragged, RecordInbox, RunRecord and the errors.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ def test_the_pages_are_as_they_are_written() -> None:
         "metrics.md",
         "push.md",
         "record.md",
+        "tls.md",
         "record.schema.json",
     ]
     for path, text in written.items():
