@@ -55,6 +55,7 @@ class Standing:
             stage_left_s=left,
             asked=plan.asked.connections,
             attempted=counts.attempted,
+            connected=counts.connected,
             secured=counts.secured,
             opened=counts.opened,
             ready=counts.ready,

@@ -26,6 +26,7 @@ class Snapshot:
     stage_left_s: float | None = None  # None: until it is done
     asked: int = 0
     attempted: int = 0
+    connected: int = 0
     secured: int = 0
     opened: int = 0
     ready: int = 0
@@ -95,9 +96,10 @@ LIVE_FIGURES = {
     "open": LiveFigure("c1m_connections_open", "Connections open now", shown="open now"),
     "attempted": _counter("connections", "attempted", CONNECTION_COUNTS),
     "opened": _counter("connections", "opened", CONNECTION_COUNTS, shown="connected"),
+    "connected": _counter("connections", "connected", CONNECTION_COUNTS),
     "secured": _counter("connections", "secured", CONNECTION_COUNTS),
     "ready": _counter("connections", "ready", CONNECTION_COUNTS),
-    "failed": LiveFigure("c1m_connections_failed_total", "Connects that failed"),
+    "failed": LiveFigure("c1m_connections_failed_total", "Connects and handshakes that failed"),
     "lost": _counter("connections", "lost", CONNECTION_COUNTS),
     "closed": _counter("connections", "closed", CONNECTION_COUNTS),
     "errnos": LiveFigure(

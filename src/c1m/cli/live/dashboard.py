@@ -42,9 +42,10 @@ _BAD = "bold red"
 _NUMBER = 13  # columns for a count of requests
 _CONNECTIONS = 11  # for one of connections
 _FUNNEL = {  # the rows of connections, and their bars' style
-    "attempted": _BAR, "secured": _BAR, "opened": _BAR, "ready": _BAR, "open": "green",
-    "failed": _BAD, "lost": _BAD, "closed": _BAR,
+    "attempted": _BAR, "opened": _BAR, "connected": _BAR, "secured": _BAR, "ready": _BAR,
+    "open": "green", "failed": _BAD, "lost": _BAD, "closed": _BAR,
 }  # fmt: skip
+_ONLY = {"opened": False, "connected": True, "secured": True}  # rows with TLS, or without
 _REQUESTS = {  # the rows of requests, and their numbers' style
     **{
         f"requests.{name}": _BAD if count.shortfall else "green" if name == "right" else ""
@@ -199,7 +200,7 @@ class Dashboard:
 
     def lines(self, width: int, height: int) -> list[Text]:
         """At most `height` lines of `width` columns, the most important parts first."""
-        steps = 1 + len(_FUNNEL) - (not self.snapshot.is_tls)
+        steps = 9 if self.snapshot.is_tls else 8
         funnel, requests = Panel(1, 8, steps, self._funnel), Panel(2, 8, 8, self._requests)
         opened, rates = Panel(8, 3, 12, self._open_chart), Panel(9, 3, 12, self._rate_chart)
         used = [i for i, count in enumerate(self.snapshot.octaves) if count] or [0]
@@ -267,7 +268,7 @@ class Dashboard:
         whole = max(s.asked, s.attempted)
         lines = [_heading("connections", f"{format_count(s.asked)} asked")]
         for name, style in _FUNNEL.items():
-            if name == "secured" and not s.is_tls:
+            if _ONLY.get(name, s.is_tls) != s.is_tls:
                 continue
             count, of = getattr(s, name), s.asked if name == "open" else whole
             share = count / of if of else 0.0
