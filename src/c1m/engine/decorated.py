@@ -276,7 +276,8 @@ class Decorated:
 
     def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         came = pieces
-        if self._others:
+        is_mixed = self._others > 0  # at any time in this wait: then all is looked at
+        if is_mixed:
             due_ns = 0 if self._later else self._due_ns()
             if due_ns < NEVER:
                 timeout_ns = due_ns if timeout_ns < 0 else min(timeout_ns, due_ns)
@@ -289,12 +290,13 @@ class Decorated:
         made.came_ns = batch.came_ns
         if not batch.is_plain and batch is not NOTHING:
             self._sort_beginnings(batch, made)
+            is_mixed = is_mixed or self._others > 0
         for slot, (reason, said) in [*self._later.items()]:
             if slot not in self._told.gone:
                 self._end(slot, reason, said)
-        self._sort_data(batch, made, came if came is not pieces else None)
+        self._sort_data(batch, made, came if came is not pieces else None, is_mixed)
         if not batch.is_plain and batch is not NOTHING:
-            self._sort_ends(batch, made)
+            self._sort_ends(batch, made, is_mixed)
         if self._others:
             self._work()
         return self._finished(made, pieces)
@@ -346,7 +348,9 @@ class Decorated:
         else:
             made.expired = slots[errnos == errno.ETIMEDOUT]
 
-    def _sort_data(self, batch: EventBatch, made: EventBatch, came: Pieces | None) -> None:
+    def _sort_data(
+        self, batch: EventBatch, made: EventBatch, came: Pieces | None, is_mixed: bool
+    ) -> None:
         """What is plain passes: in arrays as it came. `came`: what the inner engine had as bytes,
         where it is not in the caller's list already."""
         kinds, told = self._kind_bytes, self._told
@@ -359,7 +363,7 @@ class Decorated:
                 elif kind != FREE:
                     theirs.append(piece)
         made.data_slots, made.data = batch.data_slots, batch.data
-        if self._others and len(batch.data_slots):
+        if is_mixed and len(batch.data_slots):
             those = self.kinds.take(batch.data_slots)
             is_plain = those == PLAIN
             if not is_plain.all():
@@ -371,10 +375,10 @@ class Decorated:
         if theirs:
             self._take(theirs)
 
-    def _sort_ends(self, batch: EventBatch, made: EventBatch) -> None:
+    def _sort_ends(self, batch: EventBatch, made: EventBatch, is_mixed: bool) -> None:
         """Who is gone, and whose peers will send no more."""
         kinds = self._kind_bytes
-        if not self._others:
+        if not is_mixed:
             made.closed, made.closed_errnos = batch.closed, batch.closed_errnos
             self.kinds[batch.closed] = FREE
             made.eof = batch.eof
