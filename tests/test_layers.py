@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "results": set(),
     "engine": {"kernel"},
     "protocols": {"engine"},
-    "tls": {"engine"},
+    "tls": {"engine", "kernel"},
     "limits": {"engine", "kernel", "results", "tls"},
     "scenarios": {"engine", "protocols", "results"},
     "loop": {"engine"},

@@ -14,13 +14,13 @@ process, each has a log of its own.
 
 from __future__ import annotations
 
-import mmap
 import os
 import ssl
 import threading
 from weakref import WeakKeyDictionary
 
 from c1m.errors import UsageError
+from c1m.kernel import secret_memory
 
 CLIENT, SERVER = "CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"
 _LENGTHS = (64 + 1 + 64, 64 + 1 + 96)  # of a random and a secret in hexadecimal
@@ -52,7 +52,7 @@ class KeyLog:
                         "Unset SSLKEYLOGFILE (or keylog_filename), or do without the hand-off.",
                     )
                 if self._fd < 0:
-                    self._fd = os.memfd_create("c1m-tls", os.MFD_CLOEXEC)
+                    self._fd = secret_memory.file()
                 context.keylog_filename = f"/proc/self/fd/{self._fd}"
             self._users[context] = self._users.get(context, 0) + 1
 
@@ -87,8 +87,7 @@ class KeyLog:
             for line in text[:size].splitlines():
                 self._note(line.decode("latin-1"))
         while self._at - self._freed >= _CHUNK:
-            with mmap.mmap(self._fd, _CHUNK, offset=self._freed) as chunk:
-                chunk.madvise(mmap.MADV_REMOVE)
+            secret_memory.give_back(self._fd, self._freed, _CHUNK)
             self._freed += _CHUNK
 
     def _note(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""Traffic keys of all connections, in one direction. Pure.
+"""Traffic keys of all connections, in one direction, and their cipher suites.
 
 A connection at rest is its traffic secret and the count of its records, in columns; rows that no
 connection has had stay untouched, and so take no memory. The key is made of the secret when there
@@ -14,9 +14,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c1m.tls.suites import SECRET_MAX, Suite, cipher_of, next_secret
+from c1m.kernel import secret_memory
+from c1m.tls.suites import SECRET_MAX, SUITES, Suite, cipher_of, next_secret
 
 SEQUENCE_MAX = 1 << 62  # records under one key (RFC 8446, 5.3: they are never counted over)
+
+
+_IS_CLIENT, _SUITE = 0x80, 0x7F
+
+
+class Suites:
+    """Which cipher suite a connection has, and which side we are: a byte each."""
+
+    def __init__(self, capacity: int) -> None:
+        self._column = secret_memory.zeros(capacity, 1).reshape(-1)
+
+    def set(self, slot: int, suite: int, *, is_client: bool) -> None:
+        """An index into SUITES."""
+        self._column[slot] = suite | (_IS_CLIENT if is_client else 0)
+
+    def of(self, slot: int) -> Suite:
+        """The suite."""
+        return SUITES[self._column[slot] & _SUITE]
+
+    def is_client(self, slot: int) -> bool:
+        """Whether we are."""
+        return bool(self._column[slot] & _IS_CLIENT)
 
 
 class Key:
@@ -37,13 +60,14 @@ class Keys:
         self._old: dict[int, Key] = {}
         self._operation = operation
         self._records_max = records_max
-        self._secrets = np.zeros((capacity, SECRET_MAX), np.uint8)
-        self._counts = np.zeros(capacity, np.int64)
+        self._secrets = secret_memory.zeros(capacity, SECRET_MAX)
+        self._counts = secret_memory.zeros(capacity, 8).view(np.int64).reshape(-1)
 
     def set(self, slot: int, secret: bytes, count: int = 0) -> None:
         """Another secret, under which there were `count` records."""
         self._secrets[slot, : len(secret)] = np.frombuffer(secret, np.uint8)
-        self._counts[slot] = count
+        if count or self._counts[slot]:  # else a page of zeros stays untouched
+            self._counts[slot] = count
         self._drop(slot)
 
     def of(self, slot: int, suite: Suite) -> Key:

@@ -16,10 +16,10 @@ from cryptography.exceptions import InvalidTag
 
 from c1m.engine.contract import Pieces
 from c1m.engine.ragged import Ragged, starts_of
-from c1m.tls.keys import SEQUENCE_MAX, Key, Keys
+from c1m.tls.keys import SEQUENCE_MAX, Key, Keys, Suites
 from c1m.tls.messages import Messages, alert_in, key_update
 from c1m.tls.reasons import ALERT, OUR_ALERT, Alert, Broken
-from c1m.tls.suites import SUITES, TAG_SIZE, Suite
+from c1m.tls.suites import TAG_SIZE
 
 HEADER = 5
 OVERHEAD = HEADER + 1 + TAG_SIZE  # what a record without padding has more than its content
@@ -27,7 +27,6 @@ PLAIN_MAX = 1 << 14  # bytes in a record (RFC 8446, 5.1)
 CIPHERED_MAX = PLAIN_MAX + 256  # and of one with its type, padding and tag (5.2)
 CHANGE_CIPHER_SPEC, ALERT_TYPE, HANDSHAKE, DATA = 20, 21, 22, 23
 IDLE_MAX = 32  # records one after the other that bring nothing; OpenSSL has the same bound
-IS_CLIENT, SUITE_BITS = 0x80, 0x7F  # in the column of suites
 TICK_NS = 1_000_000_000  # keys that were not used for one to two of them are dropped
 
 _START = bytes((DATA, 3, 3))
@@ -83,7 +82,7 @@ class Records:
 
     def __init__(self, capacity: int, *, records_max: int = SEQUENCE_MAX) -> None:
         """`records_max`: records that are sent under one key, if the suite does not allow less."""
-        self._suites = np.zeros(capacity, np.uint8)
+        self._suites = Suites(capacity)
         self._reading = Keys(capacity, "decrypt")
         self._writing = Keys(capacity, "encrypt", records_max)
         self._odd: dict[int, _Odd] = {}
@@ -101,7 +100,7 @@ class Records:
         written: int = 0,
     ) -> None:
         """A connection whose handshake is done; so many records were read and written since."""
-        self._suites[slot] = suite | (IS_CLIENT if is_client else 0)
+        self._suites.set(slot, suite, is_client=is_client)
         self._reading.set(slot, read_secret, read)
         self._writing.set(slot, write_secret, written)
 
@@ -114,7 +113,7 @@ class Records:
 
     def export(self, slot: int) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
         """Secret and count of records, of reading and of writing: for who goes on with them."""
-        suite = self._suite(slot)
+        suite = self._suites.of(slot)
         return self._reading.export(slot, suite), self._writing.export(slot, suite)
 
     def is_heard(self, slot: int) -> bool:
@@ -175,7 +174,7 @@ class Records:
             return b""
         message = key_update(is_requested=is_requested)
         said = self._record(slot, self._write_key(slot), message, b"\x16")
-        self._writing.renew(slot, self._suite(slot))
+        self._writing.renew(slot, self._suites.of(slot))
         return said
 
     def close_notify(self, slot: int) -> bytes:
@@ -205,7 +204,7 @@ class Records:
         return head + key.run((key.iv ^ count).to_bytes(12, "big"), data + kind, head)
 
     def _write_key(self, slot: int) -> Key:
-        return self._writing.of(slot, self._suite(slot))
+        return self._writing.of(slot, self._suites.of(slot))
 
     # --- in ---------------------------------------------------------------------------------------
 
@@ -221,7 +220,7 @@ class Records:
                 self._open_odd(slot, piece, opened)
                 continue
             # One record, whole, of a connection that has nothing odd.
-            key = get(slot) or self._reading.of(slot, self._suite(slot))
+            key = get(slot) or self._reading.of(slot, self._suites.of(slot))
             count = key.count
             try:
                 inner = key.run((key.iv ^ count).to_bytes(12, "big"), piece[HEADER:], head)
@@ -284,7 +283,7 @@ class Records:
         return at
 
     def _open(self, slot: int, head: bytes, body: bytes) -> bytes:
-        key = self._reading.of(slot, self._suite(slot))
+        key = self._reading.of(slot, self._suites.of(slot))
         count = key.count
         if count >= SEQUENCE_MAX:
             raise Broken(Alert.INTERNAL_ERROR, "There were too many records under one key.")
@@ -323,10 +322,10 @@ class Records:
         if odd.messages is None:
             odd.messages = Messages()
         is_asked = False
-        is_client = bool(self._suites[slot] & IS_CLIENT)
+        is_client = self._suites.is_client(slot)
         for each in odd.messages.take(content, is_client=is_client):
             _bound(odd)
-            self._reading.renew(slot, self._suite(slot))
+            self._reading.renew(slot, self._suites.of(slot))
             is_asked |= each
         if not odd.messages.rest:
             odd.messages = None
@@ -337,9 +336,6 @@ class Records:
         if odd is None:
             odd = self._odd[slot] = _Odd()
         return odd
-
-    def _suite(self, slot: int) -> Suite:
-        return SUITES[self._suites[slot] & SUITE_BITS]
 
 
 def _bound(odd: _Odd) -> None:
