@@ -34,7 +34,7 @@ from c1m.tls.reasons import HANDSHAKE_EOF, HANDSHAKE_TIMEOUT, HTTP_TO_TLS, TRUNC
 from c1m.tls.session import Session
 from c1m.tls.statistics import Handshakes
 
-FEW = 8  # pieces that are sealed one by one
+FEW, LONG = 8, 1 << 11  # pieces that are sealed one by one; bytes from which on they are, too
 SHAKING, BY_SSL, HANDED = range(OWN, OWN + 3)  # connected, and not secured yet; behind that
 
 
@@ -137,7 +137,8 @@ class TlsEngine(Decorated):
     def send(self, slots: Slots, data: Ragged) -> None:
         if self._others:
             kinds = self.kinds.take(slots)
-            if self._records is not None and len(slots) > FEW and (kinds == HANDED).all():
+            is_batch = len(slots) > FEW and data.nbytes() < len(slots) * LONG
+            if is_batch and self._records is not None and (kinds == HANDED).all():
                 sealed = self._records.seal_many(slots.tolist(), data.pieces())
                 self._inner.send(slots, sealed)
                 return
