@@ -17,6 +17,7 @@ from c1m.addresses import Endpoint
 from c1m.clock import SystemClock
 from c1m.engine.choose import ENGINES
 from c1m.engine.contract import Engine
+from c1m.engine.decorated import NEVER
 from c1m.tls.connector import Connector
 from c1m.tls.engine import Acceptor, TlsEngine
 from contract.harness import SocketHarness
@@ -187,14 +188,13 @@ class TlsHarness(SocketHarness):
         return _AtLeast(size)
 
     def engine(self, **options: Any) -> Engine:
-        if "linger_ns" in options:  # the time that tests give it is short for MiBs of records
-            options["linger_ns"] *= 10
         return AllTls(
             self._make(**options),
             SystemClock,
             acceptor=Acceptor(server_context("engine")),
             connector=Connector(client_context("engine"), "localhost"),
             handoff=self._handoff,
+            handshake_ns=NEVER,
         )
 
     def _peer(self, endpoint: Endpoint, buffers: int | None) -> Peer:

@@ -121,7 +121,7 @@ class World:
             elif time.monotonic_ns() - begin_ns > 2 * IDLE_NS and late < LATE_ROUNDS_MAX:
                 late += 1  # whoever is to move something may be waiting for a processor as well
             else:
-                idle += 1
+                idle = 0 if self.engine.statistics().opening else idle + 1
             self.harness.network_is_done()
 
     def hold_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
