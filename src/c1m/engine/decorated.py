@@ -64,6 +64,7 @@ class Told:
     blocked: list[int] = field(default_factory=list)
     fresh: set[int] = field(default_factory=set)  # begin in this batch: must not end in it
     gone: set[int] = field(default_factory=set)  # over for the inner engine already
+    is_mixed: bool = False  # there are, or were, connections that are not plain
 
 
 class Decorated:
@@ -276,8 +277,7 @@ class Decorated:
 
     def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         came = pieces
-        is_mixed = self._others > 0  # at any time in this wait: then all is looked at
-        if is_mixed:
+        if self._others:
             due_ns = 0 if self._later else self._due_ns()
             if due_ns < NEVER:
                 timeout_ns = due_ns if timeout_ns < 0 else min(timeout_ns, due_ns)
@@ -285,18 +285,17 @@ class Decorated:
         batch = self._inner.wait(timeout_ns, came)
         if not self._others and (batch.is_plain or batch is NOTHING):
             return batch
-        self._told = Told()
+        self._told = Told(is_mixed=self._others > 0)
         made = EventBatch.nothing()
         made.came_ns = batch.came_ns
         if not batch.is_plain and batch is not NOTHING:
             self._sort_beginnings(batch, made)
-            is_mixed = is_mixed or self._others > 0
         for slot, (reason, said) in [*self._later.items()]:
             if slot not in self._told.gone:
                 self._end(slot, reason, said)
-        self._sort_data(batch, made, came if came is not pieces else None, is_mixed)
+        self._sort_data(batch, made, came if came is not pieces else None)
         if not batch.is_plain and batch is not NOTHING:
-            self._sort_ends(batch, made, is_mixed)
+            self._sort_ends(batch, made)
         if self._others:
             self._work()
         return self._finished(made, pieces)
@@ -311,6 +310,7 @@ class Decorated:
         self.kinds[batch.opened] = PLAIN
         holds = [at for at in distinct(batch.opened_listeners).tolist() if self._holds(at)]
         if holds:
+            told.is_mixed = True
             is_held = np.isin(batch.opened_listeners, holds)
             self._hold(batch.opened[is_held], batch.opened_listeners[is_held])
             made.opened = batch.opened[~is_held]
@@ -319,11 +319,12 @@ class Decorated:
             made.connected = batch.connected
             told.fresh.update(batch.connected.tolist())
             self._begin_connected(batch.connected)
+            told.is_mixed |= self._others > 0
         told.gone.update(batch.closed.tolist())
         for slot in told.gone & self._held.keys():  # too late to be opened
             self._over(slot, int(batch.closed_errnos[batch.closed == slot][0]))
         made.blocked, made.drained = batch.blocked, batch.drained
-        if self._others or self._own_ends:
+        if told.is_mixed or self._own_ends:
             self._full.update(self._held.keys() & {*batch.blocked.tolist()})
             self._full.difference_update(batch.drained.tolist())
             made.blocked = batch.blocked[self.kinds[batch.blocked] >= PLAIN]
@@ -348,9 +349,7 @@ class Decorated:
         else:
             made.expired = slots[errnos == errno.ETIMEDOUT]
 
-    def _sort_data(
-        self, batch: EventBatch, made: EventBatch, came: Pieces | None, is_mixed: bool
-    ) -> None:
+    def _sort_data(self, batch: EventBatch, made: EventBatch, came: Pieces | None) -> None:
         """What is plain passes: in arrays as it came. `came`: what the inner engine had as bytes,
         where it is not in the caller's list already."""
         kinds, told = self._kind_bytes, self._told
@@ -363,7 +362,7 @@ class Decorated:
                 elif kind != FREE:
                     theirs.append(piece)
         made.data_slots, made.data = batch.data_slots, batch.data
-        if is_mixed and len(batch.data_slots):
+        if told.is_mixed and len(batch.data_slots):
             those = self.kinds.take(batch.data_slots)
             is_plain = those == PLAIN
             if not is_plain.all():
@@ -375,10 +374,10 @@ class Decorated:
         if theirs:
             self._take(theirs)
 
-    def _sort_ends(self, batch: EventBatch, made: EventBatch, is_mixed: bool) -> None:
+    def _sort_ends(self, batch: EventBatch, made: EventBatch) -> None:
         """Who is gone, and whose peers will send no more."""
         kinds = self._kind_bytes
-        if not is_mixed:
+        if not self._told.is_mixed:
             made.closed, made.closed_errnos = batch.closed, batch.closed_errnos
             self.kinds[batch.closed] = FREE
             made.eof = batch.eof

@@ -21,7 +21,7 @@ import numpy as np
 
 from c1m.addresses import Endpoint, ListeningSocket
 from c1m.clock import Clock
-from c1m.engine.contract import Engine, EngineStatistics, EventBatch, Pieces, Slots
+from c1m.engine.contract import Engine, EventBatch, Pieces, Slots
 from c1m.engine.decorated import FREE, HELD, OWN, PLAIN, Decorated
 from c1m.engine.ragged import Ragged
 from c1m.tls.connector import Connector
@@ -58,8 +58,7 @@ class Acceptor:
 class TlsEngine(Decorated):
     """See engine.contract.Engine. Takes over `inner`.
 
-    `handshakes` counts those of accepted connections. `said` has the first failure's words by
-    reason, as ssl put them.
+    `said` has the first failure's words by reason, as ssl put them.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class TlsEngine(Decorated):
         self._sessions: dict[int, Session] = {}  # of those by ssl, behind their handshake
         self._live_max = inner.live_max
         self._is_throttled = False
-        self.handshakes = Handshakes(failed=self._never_opened)
+        self._counts = Handshakes(failed=self._never_opened)
         self.said: dict[int, str] = {}
         self._handoff = HandOff(inner.capacity) if handoff else None
         self._records = None if self._handoff is None else self._handoff.records
@@ -213,10 +212,11 @@ class TlsEngine(Decorated):
         if said:
             self._inner.send_each([slot for slot, _ in said], [piece for _, piece in said])
 
-    def statistics(self) -> EngineStatistics:
-        found = super().statistics()
-        self.handshakes.under_way = len(self._held)
-        return found
+    @property
+    def handshakes(self) -> Handshakes:
+        """What became of those of accepted connections."""
+        self._counts.under_way = len(self._held)
+        return self._counts
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -445,7 +445,7 @@ class TlsEngine(Decorated):
             self._end_of_input(slot)
 
     def _count(self, slot: int, session: Session) -> None:
-        found, counts = session.object, self.handshakes
+        found, counts = session.object, self._counts
         counts.done += 1
         counts.resumed += bool(found.session_reused)
         counts.versions[found.version() or ""] += 1
