@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,32 @@ def test_one_that_has_begun_keeps_what_it_began_with(serve: Serve, tmp_path: Pat
         assert shown is not None
         assert shown["serialNumber"] == tls_clients.shown_serial(first)
         sock.sendall(to_server.read())
+
+
+def test_who_connects_while_certificates_are_read_anew(serve: Serve) -> None:
+    run = serve(Echo())
+    failed: list[Exception] = []
+    socks: list[ssl.SSLSocket] = []
+
+    def connect_many() -> None:
+        try:
+            for _ in range(30):
+                socks.append(tls_clients.connect(run.port))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=connect_many) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(30):
+        run.server.reload_tls()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert failed == []
+    for number, sock in enumerate(socks):
+        assert echoed(sock, b"%d" % number) == b"%d" % number
+        end(sock)
+    assert len(socks) == run.stop().opened == 90
 
 
 def test_a_certificate_by_name(serve: Serve) -> None:

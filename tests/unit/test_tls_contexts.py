@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ssl
 import stat
 from pathlib import Path
@@ -16,6 +17,7 @@ from c1m import TLS, UsageError
 from c1m.addresses import AF_INET, Endpoint
 from c1m.tls.contexts import Contexts, contexts_of
 from c1m.tls.credentials import PeerCertificate, read_certificates
+from c1m.units import NS_PER_S
 
 OURS = certificates.authority()
 LEAF = OURS.leaf("localhost", "127.0.0.1")
@@ -92,6 +94,10 @@ def test_encrypted_keys(tmp_path: Path) -> None:
     file = written(tmp_path, "password", b"right\n")
     made(leaf.cert, leaf.key, key_password_file=file)
     made(LEAF.cert, LEAF.key, key_password="not needed")
+    umlauts = OURS.leaf("a", password="schlüssel")
+    made(umlauts.cert, umlauts.key, key_password="schlüssel")
+    file = written(tmp_path, "umlauts", "schlüssel\n".encode())
+    made(umlauts.cert, umlauts.key, key_password_file=file)
     file.chmod(0o644)
     assert "everybody may read it" in refused(leaf.cert, leaf.key, key_password_file=file)
     assert "right" not in repr(TLS(leaf.cert, leaf.key, key_password="right"))
@@ -184,6 +190,12 @@ def test_a_client_ca_without_certificates(tmp_path: Path) -> None:
     said = refused(LEAF.cert, LEAF.key, client_ca=written(tmp_path, "ca", b""))
     assert "is no PEM" in said
     assert "and no certificate" in refused(LEAF.cert, LEAF.key, client_ca=LEAF.key)
+
+
+def test_a_copy_is_the_same_with_something_else() -> None:
+    tls = TLS(LEAF.cert, LEAF.key, handshake_timeout="3s")
+    copy = dataclasses.replace(tls, handoff=True)
+    assert (copy.handshake_ns, copy.handoff, copy.pairs) == (3 * NS_PER_S, True, tls.pairs)
 
 
 def test_two_certificates_for_one_name() -> None:

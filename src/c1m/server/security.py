@@ -33,7 +33,7 @@ class Security:
         if isinstance(given, TLS):
             self.engine = TlsEngine(
                 engine, clock, acceptor=acceptor, handoff=given.handoff,
-                handshake_ns=given.handshake_timeout, handshakes_max=given.handshakes_max,
+                handshake_ns=given.handshake_ns, handshakes_max=given.handshakes_max,
             )  # fmt: skip
         else:
             self.engine = TlsEngine(engine, clock, acceptor=acceptor)
@@ -48,7 +48,7 @@ class Security:
     def handshake_s(self) -> float:
         """How long a handshake may take."""
         given = self._given
-        return (given.handshake_timeout if isinstance(given, TLS) else HANDSHAKE_NS) / NS_PER_S
+        return (given.handshake_ns if isinstance(given, TLS) else HANDSHAKE_NS) / NS_PER_S
 
     def reload(self) -> list[str]:
         """See Server.reload_tls."""

@@ -27,7 +27,12 @@ from c1m.tls.options import TLS
 HTTP_ALPN = ("http/1.1",)
 SHOWN = 8  # certificates
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-AUTHENTICATION = {"RSA": "auth-rsa", "ECDSA": "auth-ecdsa", "Ed25519": "auth-ecdsa"}  # (RFC 8422)
+AUTHENTICATION = {
+    "RSA": "auth-rsa",
+    "ECDSA": "auth-ecdsa",
+    "Ed25519": "auth-ecdsa",
+    "Ed448": "auth-ecdsa",
+}  # (RFC 8422)
 
 
 @dataclass(slots=True)
@@ -60,10 +65,10 @@ class _Group:
 class _Made:
     def __init__(self, tls: TLS) -> None:
         self._tls = tls
-        password = tls.key_password
+        password = None if tls.key_password is None else tls.key_password.encode()
         if tls.key_password_file is not None:
-            password = secret_line(tls.key_password_file, "passphrase")
-        self._password = password or ""
+            password = secret_line(tls.key_password_file, "passphrase").encode("latin-1")
+        self._password = password or b""
         self._pairs = [read_pair(cert, key, password) for cert, key in tls.pairs]
         self._groups = _grouped(self._pairs)
         self._issuers = [] if tls.client_ca is None else read_certificates(tls.client_ca)
@@ -172,13 +177,13 @@ class _Made:
             )
         if tls.alpn is not None:
             said.append(f"ALPN {', '.join(tls.alpn)}")
-        if tls.handoff:
-            said.append("handed off (experimental)")
+        handed = "hand-off (experimental): behind the handshake of TLS 1.3 records are c1m's own"
         more = len(self._pairs) - SHOWN
         return [
             *(f"certificate: {pair.shown()}" for pair in self._pairs[:SHOWN]),
             *([f"and {more:,} further certificates"] if more > 0 else []),
             ", ".join(said),
+            *([handed] if tls.handoff else []),
         ]
 
 

@@ -102,7 +102,7 @@ class Pair:
         return said
 
 
-def read_pair(cert_file: str, key_file: str, password: str | None) -> Pair:
+def read_pair(cert_file: str, key_file: str, password: bytes | None) -> Pair:
     """A certificate and its key. Raises UsageError where they are none, or not of each other."""
     chain = read_certificates(cert_file, key_file)
     check_is_private(key_file, "private key", group=True)
@@ -145,7 +145,7 @@ def read_certificates(path: str, key_file: str = "") -> list[x509.Certificate]:
         ) from None
 
 
-def _read_key(path: str, password: str | None) -> Any:
+def _read_key(path: str, password: bytes | None) -> Any:
     data = read_bytes(path, FILE_MAX)
     if b"PRIVATE KEY-----" not in data:
         what = "a certificate" if b"BEGIN CERTIFICATE" in data else "something else"
@@ -160,9 +160,7 @@ def _read_key(path: str, password: str | None) -> Any:
             "Give --tls-key-password-file FILE (in Python: key_password=...).",
         )
     try:
-        return serialization.load_pem_private_key(
-            data, password.encode() if is_encrypted and password is not None else None
-        )
+        return serialization.load_pem_private_key(data, password if is_encrypted else None)
     except Exception as error:  # ValueError, TypeError, UnsupportedAlgorithm
         # What the error says is about the format; it has nothing of the key in it.
         raise UsageError(

@@ -72,7 +72,7 @@ class TLS:
     ciphers: Any = CIPHERS
     alpn: Any = None
     tickets: Any = TICKETS
-    handshake_timeout: Any = HANDSHAKE_NS / NS_PER_S  # or "10s"; an int of nanoseconds once checked
+    handshake_timeout: Any = HANDSHAKE_NS / NS_PER_S  # or "10s"
     handshakes_max: Any = HANDSHAKES_MAX
     handoff: Any = False
 
@@ -85,7 +85,8 @@ class TLS:
         for each in fields(self):
             if each.name in kinds:
                 given = kinds[each.name].check(getattr(self, each.name), f"tls.{each.name}")
-                setattr(self, each.name, given)
+                if each.name != "handshake_timeout":  # a copy is checked again
+                    setattr(self, each.name, given)
         if self.key_password is not None:
             arguments.text("tls.key_password", self.key_password)
             if self.key_password_file is not None:
@@ -119,6 +120,11 @@ class TLS:
         for name in self.alpn or ():
             if not (name.isascii() and name.isprintable() and 0 < len(name) <= ALPN_MAX):
                 raise UsageError(f"{name!r} is no name of a protocol.", "Write http/1.1.")
+
+    @property
+    def handshake_ns(self) -> int:
+        """How long a handshake may take."""
+        return int(DURATION.check("tls.handshake_timeout", self.handshake_timeout))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
