@@ -29,7 +29,8 @@ _HELP = """Open connections to TARGET, keep load on them, check and measure ever
 
 TARGET is tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST or unix:///path, or several of them;
 redis://HOST:PORT is the same with the scenario of Redis's protocol and a load of its own;
-ws://HOST:PORT/PATH opens WebSockets and sse://HOST:PORT/PATH streams of events.
+ws://HOST:PORT/PATH opens WebSockets and sse://HOST:PORT/PATH streams of events;
+tls://, rediss://, wss:// and sses:// are the same over TLS.
 
 \b
 How many and how fast:

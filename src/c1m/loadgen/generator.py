@@ -19,7 +19,7 @@ from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.sleeping import precise_timers
-from c1m.limits.reasons import PEER_EOF
+from c1m.limits.reasons import NOT_HTTP, PEER_EOF
 from c1m.loadgen.arrivals import Arrivals, Spread, parse_spread
 from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, OPEN, ConnectionPool
@@ -131,11 +131,14 @@ class Generator:
 
     @property
     def met_nobody(self) -> bool:
-        """Connects were answered, and nothing else was: something else is spoken there."""
-        counts = self.connections.counts
-        if not counts.opened:
-            return counts.handshake_failed > 0
-        return self.recorder.first_requests.due > 0 and not counts.ready and counts.lost > 0
+        """Connects were answered, and nothing else was: something else may be spoken there."""
+        connections, counts = self.connections, self.connections.counts
+        ends = set(connections.handshake_errnos if not counts.opened else connections.lost_errnos)
+        if counts.opened and (counts.ready or not self.recorder.first_requests.due):
+            return False
+        if connections.said.get(NOT_HTTP, "").startswith("\x15\x03"):  # an alert of TLS
+            return True
+        return bool(ends) and ends <= {PEER_EOF, errno.ECONNRESET, errno.EPIPE}
 
     def run(self) -> None:
         """All stages, one after the other; then what is in flight, then the end."""
