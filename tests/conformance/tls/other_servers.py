@@ -19,7 +19,7 @@ from .cases import SERVER, Case
 from .openssl_client import BY_13
 from .piped import Piped, listens
 from .programs import NODE
-from .stage import Failed, Stage
+from .stage import Failed, Stage, all_right
 
 STREAM = """
 daemon off;
@@ -92,15 +92,6 @@ def nginx_shown(stage: Stage) -> str:
 # --- others ---------------------------------------------------------------------------------------
 
 
-def _all_right(record: dict[str, Any]) -> str:
-    requests = record["requests"]
-    if not requests["right"] or requests["right"] != requests["sent"]:
-        raise Failed(f"of the requests: {requests}")
-    if record["connections"]["lost"]:
-        raise Failed(f"connections were lost: {record['connections']}")
-    return f"{requests['right']} right"
-
-
 def redis(stage: Stage, *options: object, shows: bool = False) -> str:
     """redis-server with TLS, by rediss://."""
     port, leaf = free_port(), stage.leaf()
@@ -110,7 +101,7 @@ def redis(stage: Stage, *options: object, shows: bool = False) -> str:
     ours = ("--cert", stage.client.cert, "--key", stage.client.key) if shows else ()
     with _running(stage, [*command, *options], port):
         url = f"rediss://127.0.0.1:{port}"
-        return _all_right(stage.load(url, "--connections", "20", "--hold", "1s", *ours))
+        return all_right(stage.load(url, "--connections", "20", "--hold", "1s", *ours))
 
 
 def websocket(stage: Stage) -> str:
@@ -128,8 +119,8 @@ def websocket(stage: Stage) -> str:
         thread.start()
         try:
             url = f"wss://127.0.0.1:{server.socket.getsockname()[1]}/"
-            ours = ("--connections", "10", "--hold", "1s", "--think", "20ms")
-            return _all_right(stage.load(url, *ours))
+            ours = ("--connections", "10", "--hold", "1s", "--rate", "200/s")
+            return all_right(stage.load(url, *ours))
         finally:
             server.shutdown()
             thread.join()

@@ -239,6 +239,18 @@ def as_server(language: Language) -> list[Case]:
 
         return run
 
+    def resumed(version: str) -> Callable[[Stage], str | None]:
+        def run(stage: Stage) -> str:
+            with server(stage, language, version=version) as (port, counts):
+                url, storm = f"tls://127.0.0.1:{port}", ("--scenario", "reconnect-storm")
+                stage.load(url, *storm, "--connections", 5, "--hold", "500ms", "--tls-resume")
+            # The storm drops all five, by a reset, and opens them again.
+            if counts["resumed"] < 5 or counts["good"] < 5 or counts["refused"]:
+                raise Failed(f"its connections ended so: {counts}")
+            return f"{counts['resumed']} of 10 resumed"
+
+        return run
+
     found = [case("TLS 1.3", plain())]
     found += [case(name, plain(cipher=name)) for name in language.ciphers_13]
     found += [
@@ -248,6 +260,8 @@ def as_server(language: Language) -> list[Case]:
     for version in ("1.3", "1.2"):
         asks = plain(shows=True, ask="true", version=version)
         found.append(case(f"a client certificate, TLS {version}", asks))
+        if language is not JAVA:  # it does not tell
+            found.append(case(f"resumption, TLS {version}", resumed(version)))
     if language is JAVA:
         run = plain(limits="AES/GCM/NoPadding KeyUpdate 2^17", cipher=BY_13[1], connections=2)
         found.append(case("KeyUpdate each 128 KiB", run))

@@ -146,7 +146,6 @@ def sslyze(stage: Stage, kind: str) -> str:
         ("openssl_ccs_injection", "is_vulnerable_to_ccs_injection"),
         ("session_renegotiation", "is_vulnerable_to_client_renegotiation_dos"),
         ("tls_compression", "supports_compression"),
-        ("tls_1_3_early_data", "supports_early_data"),
     ):
         if result[check]["result"][value] is not False:
             wrong.append(f"{check}: {value}")

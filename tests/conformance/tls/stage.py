@@ -156,7 +156,7 @@ class Stage:
         path = self.where / "run.json"
         path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "c1m", "load", url, "--quiet", "--json", path]
-        command += ["--ca", self.ca, "--timeout", "10s", *options]
+        command += ["--ca", self.ca, *options]
         command += ["--tls-handoff"] if self.handoff else []
         done = subprocess.run(
             list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
@@ -171,14 +171,19 @@ class Stage:
         """Echoes of all sizes by a server of somebody else's, all right: how many."""
         record = self.load(
             f"tls://127.0.0.1:{port}", "--connections", connections, "--scenario", SCENARIO,
-            "--hold", "1s", "--think", "20ms", *options,
+            "--hold", "500ms", "--rate", f"{4 * len(SIZES) * connections}/s", *options,
         )  # fmt: skip
-        requests, closed = record["requests"], record["connections"]
-        if requests["right"] < len(SIZES) * connections or requests["right"] != requests["sent"]:
-            raise Failed(f"of the requests: {requests}")
-        if closed["lost"]:
-            raise Failed(f"connections were lost: {closed}")
-        return f"{requests['right']} echoes"
+        return all_right(record, at_least=len(SIZES) * connections)
+
+
+def all_right(record: dict[str, Any], at_least: int = 1) -> str:
+    """How many requests of a run were right; raises Failed where one was not."""
+    requests, connections = record["requests"], record["connections"]
+    if requests["right"] < at_least or requests["right"] != requests["due"]:
+        raise Failed(f"of the requests: {requests}")
+    if connections["lost"]:
+        raise Failed(f"connections were lost: {connections}")
+    return f"{requests['right']} right"
 
 
 def _told(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> str:
