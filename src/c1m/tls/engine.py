@@ -8,7 +8,8 @@ is done goes out behind it. close_notify is `eof`; an end of the stream without 
 TRUNCATED (RFC 8446, 6.1). Watermarks, `unsent` and the counts of bytes are about records.
 
 How many handshakes are under way, and how much of a tick they get, is in `handshakes.py`. While
-there are as many as may be, the inner engine accepts nobody.
+there are as many as may be, the inner engine accepts nobody, and those whose peers say nothing for
+a second give way.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from c1m.engine.ragged import Ragged
 from c1m.tls.connector import Connector
 from c1m.tls.failures import reason_of, words_of
 from c1m.tls.handoff import HandOff
-from c1m.tls.handshakes import AHEAD_MAX, MOST, TIMEOUT_NS, Handshake, HandshakeQueue
+from c1m.tls.handshakes import AHEAD_MAX, LOOK_NS, MOST, TIMEOUT_NS, Handshake, HandshakeQueue
 from c1m.tls.not_tls import ANSWER, is_http
 from c1m.tls.overheard import Overheard
 from c1m.tls.reasons import HANDSHAKE_EOF, HANDSHAKE_TIMEOUT, HTTP_TO_TLS, TRUNCATED
@@ -229,14 +230,13 @@ class TlsEngine(Decorated):
 
     def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         batch = super().wait(timeout_ns, pieces)
-        if self._is_throttled or len(self._held) >= self._shaking.most:
+        if self._is_throttled or (self._held and self._shaking.is_full()):
             self._throttle()
         return batch
 
     def _throttle(self) -> None:
         """Accept nobody while there are too many handshakes, until half of them are done."""
-        most = self._shaking.most
-        self._is_throttled = len(self._held) >= (most // 2 if self._is_throttled else most)
+        self._is_throttled = self._shaking.is_full(2 if self._is_throttled else 1)
         self._inner.live_max = 0 if self._is_throttled else self._live_max
 
     def _holds(self, listener: int) -> bool:
@@ -332,9 +332,8 @@ class TlsEngine(Decorated):
     # --- handshakes -------------------------------------------------------------------------------
 
     def _feed(self, shake: Handshake, piece: bytes) -> None:
-        shake.came.append(piece)
-        self._shaking.queue(shake)
-        if shake.ahead() > AHEAD_MAX and shake.slot in self._held:
+        self._shaking.feed(shake, piece)
+        if shake.ahead > AHEAD_MAX and shake.slot in self._held:
             shake.is_muted = True
             self._inner.receive(np.array([shake.slot], np.int32), False)
 
@@ -344,9 +343,14 @@ class TlsEngine(Decorated):
             self._step(shake)
         for slot in shaking.late():
             self._end(slot, HANDSHAKE_TIMEOUT)
+        if self._is_throttled:
+            for slot in shaking.stalled():
+                self._end(slot, HANDSHAKE_TIMEOUT)
 
     def _due_ns(self) -> int:
         due_ns = self._shaking.due_ns()
+        if self._is_throttled:
+            due_ns = min(due_ns, LOOK_NS)
         if self._records is not None:
             sweep_ns = self._records.tick(self._clock.now_ns())
             due_ns = min(due_ns, sweep_ns) if sweep_ns >= 0 else due_ns
@@ -358,8 +362,7 @@ class TlsEngine(Decorated):
             session = self._first_step(shake)
             if session is None:
                 return
-        came = b"".join(shake.came)
-        shake.came.clear()
+        came = shake.taken()
         session.incoming.write(came)
         if shake.is_muted:
             shake.is_muted = False

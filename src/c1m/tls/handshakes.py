@@ -22,33 +22,45 @@ MOST = 1024  # under way at a time; others wait in the kernel's queue
 BUDGET_NS = 2 * NS_PER_MS  # of a tick in which nothing else came; else a tenth of it
 BUSY = 10
 AHEAD_MAX = 1 << 16  # bytes that may have come beyond what the handshake has looked at
+SILENT = 64  # times as many may be there that have said nothing: those are rows only
+STALLED_NS = NS_PER_S  # while there are too many: whose peer says nothing for so long gives way
+LOOK_NS = NS_PER_S // 4
 
 
 class Handshake:
     """One connection's. `came`: what it has not looked at; `waiting`: to be sent behind it."""
 
     __slots__ = (
-        "came", "ends_output", "has_ended", "is_muted", "is_queued", "overheard", "session",
-        "since_ns", "slot", "waiting",
+        "ahead", "came", "ends_output", "has_ended", "has_spoken", "is_muted", "is_queued",
+        "overheard", "session", "since_ns", "slot", "turn_ns", "waiting",
     )  # fmt: skip
 
     def __init__(self, slot: int, since_ns: int) -> None:
         self.slot, self.since_ns = slot, since_ns
+        self.turn_ns = since_ns  # when it had its last turn
         self.session: Session | None = None
         self.came: list[bytes] = []
+        self.ahead = 0  # bytes in it
         self.waiting: list[bytes] = []
         self.overheard: Overheard | None = None
-        self.is_queued = self.is_muted = False
+        self.is_queued = self.is_muted = self.has_spoken = False
         self.has_ended = False  # the peer's stream
         self.ends_output = False
 
-    def ahead(self) -> int:
-        """Bytes that came and wait for its turn."""
-        return sum(map(len, self.came))
+    def taken(self) -> bytes:
+        """What it has not looked at, to look at."""
+        came = b"".join(self.came)
+        self.came.clear()
+        self.ahead = 0
+        return came
 
 
 class HandshakeQueue:
-    """Those of one engine. `most`: when so many are under way, no further should be begun."""
+    """Those of one engine. `most`: when so many are under way, no further should be begun.
+
+    Those that have said nothing cost next to nothing, and anybody can open many: they do not count,
+    up to SILENT times as many.
+    """
 
     def __init__(self, clock: Clock, timeout_ns: int = TIMEOUT_NS, most: int = MOST) -> None:
         self.most = most
@@ -56,6 +68,8 @@ class HandshakeQueue:
         self._timeout_ns = timeout_ns
         self._all: OrderedDict[int, Handshake] = OrderedDict()  # by slot, the oldest first
         self._queue: deque[Handshake] = deque()
+        self._speaking = 0
+        self._looked_ns = 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -72,6 +86,15 @@ class HandshakeQueue:
         shake = self._all[slot] = Handshake(slot, self._clock.now_ns())
         return shake
 
+    def feed(self, shake: Handshake, piece: bytes) -> None:
+        """Bytes came for it."""
+        if not shake.has_spoken:
+            shake.has_spoken = True
+            self._speaking += 1
+        shake.came.append(piece)
+        shake.ahead += len(piece)
+        self.queue(shake)
+
     def queue(self, shake: Handshake) -> None:
         """It can go on."""
         if not shake.is_queued:
@@ -80,20 +103,31 @@ class HandshakeQueue:
 
     def remove(self, slot: int) -> Handshake | None:
         """It is over; the one that was."""
-        return self._all.pop(slot, None)
+        shake = self._all.pop(slot, None)
+        if shake is not None and shake.has_spoken:
+            self._speaking -= 1
+        return shake
+
+    def is_full(self, share: int = 1) -> bool:
+        """Whether as many are under way as may be, or this share of it."""
+        most = self.most // share
+        return self._speaking >= most or len(self._all) >= SILENT * most
 
     def ready(self, *, is_busy: bool) -> Iterator[Handshake]:
         """Those whose turn it is in this tick: one at least."""
         if not self._queue:
             return
-        until_ns = self._clock.now_ns() + BUDGET_NS // (BUSY if is_busy else 1)
+        now_ns = self._clock.now_ns()
+        until_ns = now_ns + BUDGET_NS // (BUSY if is_busy else 1)
         for _ in range(len(self._queue)):
             shake = self._queue.popleft()
             shake.is_queued = False
             if self._all.get(shake.slot) is not shake:
                 continue
+            shake.turn_ns = now_ns
             yield shake
-            if self._clock.now_ns() >= until_ns:
+            now_ns = self._clock.now_ns()
+            if now_ns >= until_ns:
                 return
 
     def late(self) -> Iterator[int]:
@@ -105,6 +139,17 @@ class HandshakeQueue:
             if shake.since_ns > limit_ns:
                 return
             yield shake.slot
+
+    def stalled(self) -> Iterator[int]:
+        """While it is full: the slots of those that only wait for their peers, for too long. The
+        caller removes each."""
+        now_ns = self._clock.now_ns()
+        if now_ns - self._looked_ns < LOOK_NS:
+            return
+        self._looked_ns = now_ns
+        for shake in [*self._all.values()]:
+            if not shake.is_queued and now_ns - shake.turn_ns >= STALLED_NS:
+                yield shake.slot
 
     def due_ns(self) -> int:
         """In how many nanoseconds there is something to do, if nothing comes."""
@@ -118,6 +163,7 @@ class HandshakeQueue:
         """All are over."""
         self._all.clear()
         self._queue.clear()
+        self._speaking = 0
 
     def _oldest_ns(self) -> int:
         return next(iter(self._all.values())).since_ns
