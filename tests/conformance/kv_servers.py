@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import socket
 import subprocess
@@ -72,7 +73,9 @@ def takes_connections(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and nobody on the 64 that follow will be asked to."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port below the ephemeral range that nobody listens on, and rarely another one of these."""
+    while True:
+        port = random.randrange(10_000, 20_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import re
@@ -9,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from one_each import right_of_each
 
 COMMAND = [sys.executable, "-m", "c1m"]
 PATIENCE_S = 120  # for a command to end: a stuck one is a failure, not a measure
-FIRST_PORT, LAST_PORT = 20_000, 29_999  # below Linux's ephemeral range
+# Below Linux's ephemeral range; each test run has a block of them for itself.
+FIRST_PORT, LAST_PORT, BLOCK = 20_000, 29_999, 500
 
 
 def run(
@@ -66,7 +69,7 @@ def load(tmp_path: Path, *arguments: object) -> tuple[int, RunRecord, str]:
     """`c1m load` with --json: exit status, record, output. The record's laws hold."""
     path = tmp_path / "run.json"
     done = run("load", *arguments, "--json", path, "--quiet")
-    assert done.stderr == ""
+    assert done.stderr == "", done.stderr
     record = RunRecord.read(path)
     assert broken_laws(record) == []
     return done.returncode, record, done.stdout
@@ -91,19 +94,35 @@ def threads_of(pid: int) -> int:
     return int(match[1])
 
 
+@functools.cache
+def _block() -> tuple[socket.socket, Iterator[int]]:
+    """Ports that no other test run on this machine takes, and the lock on them: a name."""
+    for first in range(FIRST_PORT, LAST_PORT, BLOCK):
+        lock = socket.socket(socket.AF_UNIX)
+        try:
+            lock.bind(f"\0c1m-tests-{first}")
+        except OSError:
+            lock.close()
+            continue
+        return lock, itertools.cycle(range(first, first + BLOCK))
+    raise AssertionError("too many test runs at once")
+
+
 def free_ports(count: int) -> int:
-    """The first of `count` ports in a row that are free, below the ephemeral range."""
-    start_at = FIRST_PORT + os.getpid() % 5_000  # so that two test runs rarely meet
-    first = start_at
-    for port in range(start_at, LAST_PORT):
+    """The first of `count` ports in a row that are free, and that nobody else is given soon."""
+    found: list[int] = []
+    for port in itertools.islice(_block()[1], 2 * BLOCK):
+        if found and port != found[-1] + 1:
+            found.clear()
+        found.append(port)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                first = port + 1
-        if port - first + 1 >= count:
-            return first
+                found.clear()
+        if len(found) == count:
+            return found[0]
     raise AssertionError(f"no {count} free ports in a row")
 
 
@@ -133,6 +152,7 @@ class Server:
         self.first_line = self.process.stdout.readline()
         self.urls = re.findall(r"(?:tcp|unix|tls|https?|rediss?)://[^\s,]+", self.first_line)
         if not self.urls:
+            self.process.kill()  # it may be there and say something else
             _, said = finish(self.process)
             raise AssertionError(f"the server did not start: {self.first_line}{said}")
         self.url = self.urls[0]
@@ -148,7 +168,7 @@ class Server:
         """Its exit status when it has ended."""
         output, errors = finish(self.process)
         self.output = self.first_line + output
-        assert errors == ""
+        assert errors == "", errors
         return self.process.returncode
 
     def figures(self) -> dict[str, Any]:

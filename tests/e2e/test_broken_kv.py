@@ -9,8 +9,9 @@ import pytest
 
 from c1m.apps.kv.app import KeyValue
 from e2e.cli_helpers import load
+from e2e.debian_servers import free_port
 from e2e.library_runs import process, serving
-from e2e.test_examples import EXAMPLES, connect, free_port, interrupted
+from e2e.test_examples import EXAMPLES, connect, interrupted
 
 EVERY = 200
 

@@ -11,14 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from e2e.debian_servers import free_port
 from e2e.library_runs import WAIT_S, eventually, process
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def connect(port: int, child: subprocess.Popen[str]) -> socket.socket:

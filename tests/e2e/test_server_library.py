@@ -19,6 +19,7 @@ import pytest
 import c1m
 from c1m.apps.echo import Echo
 from c1m.engine.ragged import Ragged
+from e2e.cli_helpers import free_ports
 from e2e.library_runs import WAIT_S, ServerThread, eventually, process
 
 MB = 1 << 20
@@ -72,20 +73,6 @@ def read_all(sock: socket.socket) -> bytes:
     while piece := sock.recv(1 << 18):
         received += piece
     return bytes(received)
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that nobody listens on, outside the ephemeral ones
-    as far as these go.
-    """
-    for first in random.sample(range(20_000, 30_000), 200):
-        try:
-            for port in range(first, first + count):
-                socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return first
-    raise AssertionError(f"no {count} free ports")
 
 
 # --- where it listens -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from e2e.cli_helpers import Server, free_ports
 from e2e.library_runs import WAIT_S, eventually, process
-from e2e.test_examples import EXAMPLES, free_port, interrupted
+from e2e.test_examples import EXAMPLES, interrupted
 
 AS_MODULE = """
 import runpy, sys
@@ -33,7 +33,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 @contextlib.contextmanager
 def example(name: str, engine: str, folder: Path, *arguments: str) -> Iterator[str]:
     """The URL of an example; a SIGINT ends it in good order."""
-    port, script = free_port(), folder / "run.py"
+    port, script = free_ports(1), folder / "run.py"
     script.write_text(
         AS_MODULE.format(
             engine=engine, arguments=[str(port), *arguments], path=str(EXAMPLES / name)

@@ -13,8 +13,9 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from conformance import autobahn
-from conformance.kv_servers import free_port, running, takes_connections
+from conformance.kv_servers import running, takes_connections
 from conformance.obtaining import ROOT, CannotBeHad
+from e2e.debian_servers import free_port
 from e2e.npm import INSTALL_S, installed
 
 PACKAGES = ("ws@^8",)
