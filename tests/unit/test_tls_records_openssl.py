@@ -50,7 +50,9 @@ WRONG: dict[str, tuple[Callable[[Maker], bytes], int, int]] = {
     "another type inside": (lambda m: m.record(99, b"\1"), A.UNEXPECTED_MESSAGE, SAME),
     "an empty handshake record": (lambda m: handshake(m, b""), A.UNEXPECTED_MESSAGE, SAME),
     "an empty alert": (lambda m: m.record(ALERT_TYPE, b""), A.UNEXPECTED_MESSAGE, SAME),
-    "a long alert": (lambda m: m.record(ALERT_TYPE, b"\1\0\1\0"), A.DECODE_ERROR, A.UNEXPECTED_MESSAGE),
+    "a long alert": (
+        lambda m: m.record(ALERT_TYPE, b"\1\0\1\0"), A.DECODE_ERROR, A.UNEXPECTED_MESSAGE,
+    ),
     "an unknown KeyUpdate": (lambda m: handshake(m, b"\x18\0\0\1\2"), A.ILLEGAL_PARAMETER, SAME),
     "a long KeyUpdate": (
         lambda m: handshake(m, b"\x18\0\0\2\0\0"), A.DECODE_ERROR, A.ILLEGAL_PARAMETER,

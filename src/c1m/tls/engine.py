@@ -17,6 +17,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,15 +26,18 @@ from c1m.clock import Clock
 from c1m.engine.contract import Engine, EventBatch, Pieces, Slots
 from c1m.engine.decorated import FREE, HELD, OWN, PLAIN, Decorated
 from c1m.engine.ragged import Ragged
+from c1m.errors import UsageError
 from c1m.tls.connector import Connector
 from c1m.tls.failures import reason_of, words_of
-from c1m.tls.handoff import HandOff
 from c1m.tls.handshakes import AHEAD_MAX, LOOK_NS, MOST, TIMEOUT_NS, Handshake, HandshakeQueue
 from c1m.tls.not_tls import ANSWER, is_http
 from c1m.tls.overheard import Overheard
 from c1m.tls.reasons import HANDSHAKE_EOF, HANDSHAKE_TIMEOUT, HTTP_TO_TLS, TRUNCATED
 from c1m.tls.session import Session
 from c1m.tls.statistics import Handshakes
+
+if TYPE_CHECKING:
+    from c1m.tls.handoff import HandOff
 
 FEW, LONG = 8, 1 << 11  # pieces that are sealed one by one; bytes from which on they are, too
 SHAKING, BY_SSL, HANDED = range(OWN, OWN + 3)  # connected, and not secured yet; behind that
@@ -83,7 +87,7 @@ class TlsEngine(Decorated):
         self._is_throttled = False
         self._counts = Handshakes(failed=self._never_opened)
         self.said: dict[int, str] = {}
-        self._handoff = HandOff(inner.capacity) if handoff else None
+        self._handoff = _handoff(inner.capacity) if handoff else None
         self._records = None if self._handoff is None else self._handoff.records
         self._certificates: dict[int, bytes] = {}  # that clients have shown, in DER
         self._acceptor = acceptor
@@ -456,3 +460,14 @@ class TlsEngine(Decorated):
             shown = found.getpeercert(True)
             if shown:
                 self._certificates[slot] = shown
+
+
+def _handoff(capacity: int) -> HandOff:
+    try:
+        from c1m.tls.handoff import HandOff
+    except ImportError as error:
+        raise UsageError(
+            f"The hand-off of TLS needs cryptography, which is not here ({error}).",
+            "Install it with: pip install 'c1m[tls]'",
+        ) from error
+    return HandOff(capacity)
