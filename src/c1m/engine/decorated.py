@@ -32,12 +32,13 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.engine.contract import (
+    NO_SLOTS,
     NOTHING,
     Engine,
     EngineStatistics,
@@ -52,19 +53,28 @@ FREE, HELD, PLAIN, OWN = range(4)
 NEVER = 1 << 62
 
 
-@dataclass(slots=True)
 class Told:
-    """What the caller will be told by the batch that is being made, in Python's rows."""
+    """What the caller will be told by the batch that is being made, in Python's rows.
 
-    opened: list[tuple[int, int]] = field(default_factory=list)  # slot, listener
-    closed: list[tuple[int, int]] = field(default_factory=list)  # slot, reason
-    secured: list[int] = field(default_factory=list)
-    data: Pieces = field(default_factory=list)
-    eof: list[int] = field(default_factory=list)
-    blocked: list[int] = field(default_factory=list)
-    fresh: set[int] = field(default_factory=set)  # begin in this batch: must not end in it
-    gone: set[int] = field(default_factory=set)  # over for the inner engine already
-    is_mixed: bool = False  # there are, or were, connections that are not plain
+    `fresh` begin in this batch, and must not end in it; `gone` are over for the inner engine
+    already; `is_mixed`: there are, or were, connections that are not plain; `passes`: data does.
+    """
+
+    __slots__ = (
+        "blocked", "closed", "data", "eof", "fresh", "gone", "is_mixed", "opened", "passes", "secured",
+    )  # fmt: skip
+
+    def __init__(self, is_mixed: bool = False) -> None:
+        self.is_mixed = is_mixed
+        self.passes = False
+        self.data: Pieces = []
+        self.opened: list[tuple[int, int]] = []  # slot, listener
+        self.closed: list[tuple[int, int]] = []  # slot, reason
+        self.secured: list[int] = []
+        self.eof: list[int] = []
+        self.blocked: list[int] = []
+        self.fresh: set[int] = set()
+        self.gone: set[int] = set()
 
 
 class Decorated:
@@ -90,6 +100,7 @@ class Decorated:
         self._never_opened: Counter[int] = Counter()
         self._unsent_bytes = 0  # that the inner engine never saw
         self._told = Told()
+        self._has_plain = True  # the last data that came was, or may have been, a plain one's
 
     # --- for subclasses ---------------------------------------------------------------------------
 
@@ -281,7 +292,8 @@ class Decorated:
             due_ns = 0 if self._later else self._due_ns()
             if due_ns < NEVER:
                 timeout_ns = due_ns if timeout_ns < 0 else min(timeout_ns, due_ns)
-            came = None if pieces is None else []
+            # What is opened in Python comes best as its bytes, and what passes in arrays.
+            came = None if pieces is None and self._has_plain else []
         batch = self._inner.wait(timeout_ns, came)
         if not self._others and (batch.is_plain or batch is NOTHING):
             return batch
@@ -357,22 +369,35 @@ class Decorated:
         if came:
             for piece in came:
                 kind = kinds[piece[0]]
-                if kind == PLAIN:
-                    told.data.append(piece)
-                elif kind != FREE:
+                if kind > PLAIN or kind == HELD:
                     theirs.append(piece)
+                elif kind == PLAIN:
+                    told.data.append(piece)
+            self._has_plain = bool(told.data)
         made.data_slots, made.data = batch.data_slots, batch.data
         if told.is_mixed and len(batch.data_slots):
-            those = self.kinds.take(batch.data_slots)
-            is_plain = those == PLAIN
-            if not is_plain.all():
-                is_theirs = those != FREE
-                is_theirs &= ~is_plain
-                slots, data = batch.data_slots[is_theirs], batch.data.take(is_theirs)
-                theirs += zip(slots.tolist(), data.pieces(), strict=True)
-                made.data_slots, made.data = batch.data_slots[is_plain], batch.data.take(is_plain)
+            self._divide(made, theirs)
+        told.passes = len(made.data_slots) > 0
         if theirs:
             self._take(theirs)
+
+    def _divide(self, made: EventBatch, theirs: Pieces) -> None:
+        """Take out of the arrays what is not plain."""
+        slots, data = made.data_slots, made.data
+        those = self.kinds.take(slots)
+        is_plain = those == PLAIN
+        count = np.count_nonzero(is_plain)
+        self._has_plain = bool(count > 0)
+        if count == len(slots):
+            return
+        if count:
+            made.data_slots, made.data = slots[is_plain], data.take(is_plain)
+        else:
+            made.data_slots, made.data = NO_SLOTS, Ragged.empty()
+        is_theirs = (those != FREE) & ~is_plain
+        if np.count_nonzero(is_theirs) < len(slots):
+            slots, data = slots[is_theirs], data.take(is_theirs)
+        theirs += zip(slots.tolist(), data.pieces(), strict=True)
 
     def _sort_ends(self, batch: EventBatch, made: EventBatch) -> None:
         """Who is gone, and whose peers will send no more."""

@@ -139,17 +139,19 @@ class TlsEngine(Decorated):
         return found
 
     def send(self, slots: Slots, data: Ragged) -> None:
-        if self._others:
+        if not self._others:
+            self._inner.send(slots, data)
+        elif len(slots) <= FEW:
+            self.send_each(slots.tolist(), data.pieces())
+        else:
             kinds = self.kinds.take(slots)
-            is_batch = len(slots) > FEW and data.nbytes() < len(slots) * LONG
-            if is_batch and self._records is not None and (kinds == HANDED).all():
-                sealed = self._records.seal_many(slots.tolist(), data.pieces())
-                self._inner.send(slots, sealed)
-                return
-            if (kinds != PLAIN).any():
+            is_long = data.nbytes() >= len(slots) * LONG
+            if self._records is not None and not is_long and (kinds == HANDED).all():
+                self._inner.send(slots, self._records.seal_many(slots.tolist(), data.pieces()))
+            elif (kinds != PLAIN).any():
                 self.send_each(slots.tolist(), data.pieces())
-                return
-        self._inner.send(slots, data)
+            else:
+                self._inner.send(slots, data)
 
     def send_each(self, slots: Collection[int], pieces: Collection[bytes]) -> None:
         if not self._others:
@@ -343,7 +345,10 @@ class TlsEngine(Decorated):
 
     def _work(self) -> None:
         shaking = self._shaking
-        for shake in shaking.ready(is_busy=bool(self._told.data)):
+        if not len(shaking):
+            return
+        is_busy = self._told.passes or bool(self._told.data)
+        for shake in shaking.ready(is_busy=is_busy):
             self._step(shake)
         for slot in shaking.late():
             self._end(slot, HANDSHAKE_TIMEOUT)
