@@ -61,7 +61,8 @@ class Told:
     """
 
     __slots__ = (
-        "blocked", "closed", "data", "eof", "fresh", "gone", "is_mixed", "opened", "passes", "secured",
+        "blocked", "closed", "data", "eof", "fresh", "gone", "is_mixed", "opened", "passes",
+        "secured",
     )  # fmt: skip
 
     def __init__(self, is_mixed: bool = False) -> None:
