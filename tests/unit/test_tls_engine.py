@@ -134,9 +134,12 @@ def test_plain_listeners_stay_plain(stage: Stage) -> None:
 def test_as_many_as_may_be_are_under_way_and_the_callers_bound_is_kept(stage: Stage) -> None:
     stage.engine.live_max = 50
     assert stage.inner.live_max == 50
-    stage.accept(range(7))
-    assert stage.inner.live_max == 50
-    stage.accept([7])
+    stage.accept(range(60))  # who says nothing is only a row
+    for slot in range(8):
+        assert stage.inner.live_max == 50
+        far = Far(stage, slot)
+        far.shake()
+        stage.takes(slot, far.says())
     assert stage.inner.live_max == 0
     assert stage.engine.live_max == 50
     stage.engine.live_max = 40
