@@ -112,16 +112,28 @@ def serve(
     progress = Progress(server)
     said: set[str] = set()
 
+    def note(line: str) -> None:
+        live.done()
+        say(f"note: {line}", outputs.stream)
+
     def report(running: AnyServer) -> int:
         live.show(progress.line())
-        for kind, line in _odd(running):
-            if kind not in said:
-                said.add(kind)
-                live.done()
-                click.echo(f"c1m: {line}", err=True)
+        refusal = running.statistics.refusal
+        if refusal and "refusal" not in said:
+            said.add("refusal")
+            live.done()
+            click.echo(
+                f"c1m: {refusal} The connections that are there stay and are served; further ones "
+                "wait in the accept queue, and accepting is tried again.",
+                err=True,
+            )
+        for line in _mixed_up(running):
+            if line not in said:
+                said.add(line)
+                note(line)
         return running.clock.now_ns() + REPORT_NS
 
-    hung_up = reloads_at_hangup(server, lambda line: click.echo(f"c1m: {line}", err=True))
+    hung_up = reloads_at_hangup(server, note)
     with stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up):
         for line in _hello(app, server, options["connections_max"]):
             say(line, outputs.stream)
@@ -132,23 +144,17 @@ def serve(
         outputs.end()
 
 
-def _odd(server: AnyServer) -> Iterator[tuple[str, str]]:
-    """What is to be told once of each kind, when it has happened."""
+def _mixed_up(server: AnyServer) -> Iterator[str]:
+    """Clients that speak TLS where there is none, and the reverse."""
     statistics = server.statistics
-    if statistics.refusal:
-        yield (
-            "refusal",
-            f"{statistics.refusal} The connections that are there stay and are served; further "
-            "ones wait in the accept queue, and accepting is tried again.",
-        )
     secured = [str(e) for e in server.endpoints if e.is_tls]
     plain = [str(e) for e in server.endpoints if not e.is_tls]
     if HTTP_TO_TLS in statistics.never_opened:
         where = " or ".join(secured[:4])
-        yield "http", f"A client spoke plain HTTP on {where}, which speaks TLS."
+        yield f"A client spoke plain HTTP on {where}, which speaks TLS."
     if statistics.spoke_tls:
         where = " or ".join(plain[:4])
-        yield "tls", f"A client spoke TLS on {where}, which has none."
+        yield f"A client spoke TLS on {where}, which has none."
 
 
 def _hello(app: str, server: AnyServer, asked: int | None) -> list[str]:

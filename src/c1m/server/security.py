@@ -101,7 +101,7 @@ def reloads_at_hangup(server: Any, say: Callable[[str], object]) -> Callable[[],
         except UsageError as error:
             say(f"{error.message} {error.remedy} The certificates stay those that there were.")
             return
-        for line in (*notes, "certificates were read anew, for connections from now on"):
+        for line in (*notes, "The certificates were read anew, for connections from now on."):
             say(line)
 
     def hung_up() -> bool:
