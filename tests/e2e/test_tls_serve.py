@@ -251,6 +251,17 @@ def test_an_end_without_close_notify_is_its_own_reason(serve: Serve) -> None:
     assert sum(run.stop().closed.values()) == 2
 
 
+def test_a_stop_says_goodbye_to_all(serve: Serve) -> None:
+    run = serve(Echo())
+    socks = [tls_clients.connect(run.port) for _ in range(3)]
+    for sock in socks:
+        assert echoed(sock, b"x") == b"x"
+    assert run.stop().closed[c1m.CloseReason.DRAIN] == 3
+    for sock in socks:
+        assert sock.recv(1) == b""
+        sock.close()
+
+
 def test_listeners_with_and_without_tls_on_one_server(serve: Serve) -> None:
     run = serve(Echo(), ["tcp://127.0.0.1:0", "tls://127.0.0.1:0"])
     plain, secured = run.server.endpoints
@@ -358,6 +369,9 @@ def test_protocols_have_the_tls_of_asyncio(engine: str, tmp_path: Path) -> None:
         again = tls_clients.connect(run.port)
         assert tls_clients.serial(again) == tls_clients.shown_serial(second)
         end(again)
+        run.server.stop()
+        while sock.recv(100):  # to the server's close_notify
+            pass
         end(sock)
 
 

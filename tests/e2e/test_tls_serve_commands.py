@@ -173,20 +173,13 @@ def test_a_client_that_does_not_trust_us_is_counted_in_words(
 
 def _mistakes() -> Iterator[tuple[tuple[Any, ...], str]]:
     cert, key = LEAF.cert, LEAF.key
-    secret = OURS.leaf("a", password="secret")
     tls = ("--listen", "tls://127.0.0.1:0")
     yield (*tls,), "and there is no certificate"
     yield (*tls, "--tls-key", key), "A key is given, and no certificate"
-    yield (*tls, "--tls-handoff"), "There is no certificate"
     yield ("--listen", "tcp://127.0.0.1:0", *CERTIFIED), "nothing is listened on with TLS"
-    yield (*tls, "--tls-cert", cert, "--tls-key", OURS.leaf("b").key), "does not fit"
     yield (*tls, "--tls-cert", key, "--tls-key", cert), "the other way round"
-    yield (*tls, "--tls-cert", secret.cert, "--tls-key", secret.key), "no passphrase"
-    yield (*tls, *CERTIFIED, "--tls-ciphers", "NONE"), "leaves none"
     yield (*tls, *CERTIFIED, "--tls-min-version", "1.1"), "1.1"
-    yield (*tls, *CERTIFIED, "--tls-client-ca", "/dev/null"), "is no PEM"
     yield (*tls, *CERTIFIED, "--tls-tickets", "100"), "--tls-tickets"
-    yield (*tls, *CERTIFIED, *CERTIFIED), "are both for localhost"
 
 
 MISTAKES = list(_mistakes())

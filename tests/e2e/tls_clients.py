@@ -25,10 +25,11 @@ def context(shows: certificates.Leaf | None = None, **options: Any) -> ssl.SSLCo
 
 
 def connect(port: int, name: str = "localhost", by: ssl.SSLContext | None = None) -> ssl.SSLSocket:
-    """A connection, its handshake done. Raises ssl.SSLError."""
+    """A connection, its handshake done. Raises ssl.SSLError, also at an end of the stream without a
+    close_notify."""
     sock = socket.create_connection(("127.0.0.1", port), WAIT_S)
     try:
-        return (by or context()).wrap_socket(sock, server_hostname=name)
+        return (by or context()).wrap_socket(sock, server_hostname=name, suppress_ragged_eofs=False)
     except BaseException:
         sock.close()
         raise
