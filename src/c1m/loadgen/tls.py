@@ -77,6 +77,8 @@ def expected_name(host: str) -> str:
 
 def context_of(options: LoadOptions, *, speaks_http: bool) -> ssl.SSLContext:
     """Raises UsageError for files that are not what they should be."""
+    if options.tls_handoff:
+        _check_handoff()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[options.tls_min]
     if speaks_http:
@@ -95,6 +97,16 @@ def context_of(options: LoadOptions, *, speaks_http: bool) -> ssl.SSLContext:
     if options.cert is not None:
         _show(context, options.cert, options.key or options.cert)
     return context
+
+
+def _check_handoff() -> None:
+    try:
+        import c1m.tls.handoff  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"--tls-handoff needs the package cryptography, which is not here ({error}).",
+            "pip install 'c1m[tls]'",
+        ) from None
 
 
 def _trust(context: ssl.SSLContext, path: str) -> None:
