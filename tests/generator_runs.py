@@ -26,6 +26,7 @@ from c1m.loadgen.plan import LoadPlan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages
+from c1m.loadgen.tls import TlsPlan
 from c1m.results.options import LoadOptions
 from c1m.results.record import Metadata, RunRecord
 from c1m.results.snapshot import Snapshot
@@ -193,6 +194,7 @@ class Run:
         seed: int = 0,
         awake_ns: int = 0,
         spin: bool = False,
+        tls: TlsPlan | None = None,
     ) -> None:
         made = [one for one in stages if isinstance(one, Stage)]
         options = options or LoadOptions()
@@ -225,10 +227,12 @@ class Run:
             addresses=plan_addresses(count, [self.target], [], 10_000),
             window=Window(window, 1),
             targets=[self.target],
+            tls=tls,
         )
         self.seen: list[Snapshot] = []
+        connector = None if tls is None else tls.connector(plan.asked)
         self.generator = Generator(
-            plan, self.engine, self.clock, self.sampler, self.seen.append  # type: ignore[arg-type]
+            plan, self.engine, self.clock, self.sampler, self.seen.append, connector  # type: ignore[arg-type]
         )  # fmt: skip
         self.generator.awake_ns = awake_ns  # 0: the clock here moves as far as is slept for
 
@@ -257,7 +261,8 @@ class Run:
         after = [group.requests for group in self.generator.recorder.groups[1:]]
         # Of the first replies only the bad ones are in the series.
         sums = {
-            "opened": counts.opened, "failed": connections.connect_errnos.total(),
+            "opened": counts.opened, "failed": connections.failures.total(),
+            "secured": counts.secured,
             "lost": counts.lost, "closed": counts.closed, "due": sum(t.due for t in after),
             "sent": sum(t.sent for t in after), "right": sum(t.right for t in after),
             "bad": record.all_requests.bad,
