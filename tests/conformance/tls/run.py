@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import (
+    gnutls,
     http_clients,
     openssl_client,
     openssl_server,
@@ -30,6 +31,7 @@ PEERS: dict[str, Any] = {
     "node": Peers(NODE),
     "java": Peers(JAVA),
     "python": python_client,
+    "gnutls": gnutls,
     "http": http_clients,
     "servers": other_servers,
     "scanners": scanners,
