@@ -33,7 +33,7 @@ from c1m.engine.ragged import Ragged
 from c1m.errors import C1mError
 from c1m.kernel import procfs
 from c1m.kernel.sock_diag import accept_queue_of
-from c1m.loadgen.connections import Window
+from c1m.loadgen.connections import TLS_WINDOW_MAX, Window
 from c1m.loadgen.sources import plan_addresses
 from c1m.results.histogram import Histogram
 from c1m.results.ramp import RampTimes
@@ -355,7 +355,9 @@ def client_of(kind: type[AnyClient]) -> AnyClient:
         connector = Connector(ssl.create_default_context(cafile=ca), "localhost")
         engine = TlsEngine(engine, SystemClock(), connector=connector, handoff=way == "handoff")
     client = kind(engine, port, most, payload, server_pid)
-    client.is_tls = bool(spoken)
+    if spoken:
+        client.is_tls = True
+        client.window.size = min(client.window.size, TLS_WINDOW_MAX)
     return client
 
 

@@ -6,7 +6,15 @@ import pytest
 
 from c1m.engine.decorated import NEVER
 from c1m.testing.manual_clock import ManualClock
-from c1m.tls.handshakes import LOOK_NS, SILENT, STALLED_NS, Handshake, HandshakeQueue
+from c1m.tls.handshakes import (
+    FREED_MIN,
+    LOOK_NS,
+    QUIET_NS,
+    SILENT,
+    STALLED_NS,
+    Handshake,
+    HandshakeQueue,
+)
 from c1m.units import NS_PER_S
 
 MOST, TIMEOUT_NS = 4, 10 * NS_PER_S
@@ -95,3 +103,32 @@ def test_all_have_the_same_time(queue: HandshakeQueue, clock: ManualClock) -> No
     assert [*queue.late()] == [0] and queue.due_ns() == 0
     queue.remove(0)
     assert [*queue.late()] == [] and queue.due_ns() == NS_PER_S
+
+
+def stormed(clock: ManualClock, count: int) -> HandshakeQueue:
+    """One through which so many handshakes went."""
+    queue = HandshakeQueue(clock)
+    for slot in range(count):
+        queue.begin(slot)
+        queue.remove(slot)
+    return queue
+
+
+def test_memory_is_given_back_once_when_a_storm_is_over() -> None:
+    clock = ManualClock()
+    queue = stormed(clock, FREED_MIN)
+    assert not queue.has_shrunk() and queue.due_ns() == QUIET_NS
+    clock.advance(QUIET_NS)
+    assert queue.due_ns() == 0
+    assert queue.has_shrunk()
+    assert not queue.has_shrunk() and queue.due_ns() == NEVER
+
+
+def test_not_for_a_few_and_not_while_one_is_under_way() -> None:
+    clock = ManualClock()
+    few = stormed(clock, FREED_MIN - 1)
+    many = stormed(clock, FREED_MIN)
+    many.begin(1)
+    clock.advance(QUIET_NS)
+    assert not few.has_shrunk() and few.due_ns() == NEVER
+    assert not many.has_shrunk()

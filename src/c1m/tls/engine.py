@@ -23,10 +23,11 @@ import numpy as np
 
 from c1m.addresses import Endpoint, ListeningSocket
 from c1m.clock import Clock
-from c1m.engine.contract import Engine, EventBatch, Pieces, Slots
+from c1m.engine.contract import NOTHING, Engine, EventBatch, Pieces, Slots
 from c1m.engine.decorated import FREE, HELD, OWN, PLAIN, Decorated
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
+from c1m.kernel import libc
 from c1m.tls.connector import Connector
 from c1m.tls.failures import reason_of, words_of
 from c1m.tls.handshakes import AHEAD_MAX, LOOK_NS, MOST, TIMEOUT_NS, Handshake, HandshakeQueue
@@ -236,6 +237,8 @@ class TlsEngine(Decorated):
 
     def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         batch = super().wait(timeout_ns, pieces)
+        if batch is NOTHING and self._shaking.has_shrunk():
+            libc.trim()
         if self._is_throttled or (self._held and self._shaking.is_full()):
             self._throttle()
         return batch

@@ -4,6 +4,9 @@ A handshake costs a hundred times what a message does. So those that can go on w
 which each tick takes what fits into a budget: those who are connected are served in between, and
 each handshake has its turn before another has two. One that has said nothing is a row here, without
 an ssl object. All have the same time to be done in, so the oldest is the first that is late.
+
+An ssl object takes some 50 KB during a handshake. What a storm of them has freed stays with the
+allocator, in pieces between what is kept: so when it is over, the pages are given back.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ TIMEOUT_NS = 10 * NS_PER_S
 MOST = 1024  # under way at a time; others wait in the kernel's queue
 BUDGET_NS = 2 * NS_PER_MS  # of a tick in which nothing else came; else a tenth of it
 BUSY = 10
+FREED_MIN = 256  # handshakes whose memory is worth looking for
+QUIET_NS = 3 * NS_PER_S  # the keys of their connections are dropped by then, too
 AHEAD_MAX = 1 << 16  # bytes that may have come beyond what the handshake has looked at
 SILENT = 64  # times as many may be there that have said nothing: those are rows only
 STALLED_NS = NS_PER_S  # while there are too many: whose peer says nothing for so long gives way
@@ -70,6 +75,8 @@ class HandshakeQueue:
         self._queue: deque[Handshake] = deque()
         self._speaking = 0
         self._looked_ns = 0
+        self._freed = 0  # handshakes that are over, and whose memory was not given back
+        self._last_ns = 0  # when the last one was
 
     def __len__(self) -> int:
         return len(self._all)
@@ -103,6 +110,8 @@ class HandshakeQueue:
 
     def remove(self, slot: int) -> Handshake | None:
         """It is over; the one that was."""
+        self._freed += 1
+        self._last_ns = self._clock.now_ns()
         shake = self._all.pop(slot, None)
         if shake is not None and shake.has_spoken:
             self._speaking -= 1
@@ -112,6 +121,15 @@ class HandshakeQueue:
         """Whether as many are under way as may be, or this share of it."""
         most = self.most // share
         return self._speaking >= most or len(self._all) >= SILENT * most
+
+    def has_shrunk(self) -> bool:
+        """Whether memory should be given back: a storm of handshakes is over. Once for each."""
+        if self._freed < FREED_MIN or self._all:
+            return False
+        if self._clock.now_ns() < self._last_ns + QUIET_NS:
+            return False
+        self._freed = 0
+        return True
 
     def ready(self, *, is_busy: bool) -> Iterator[Handshake]:
         """Those whose turn it is in this tick: one at least."""
@@ -155,8 +173,10 @@ class HandshakeQueue:
         """In how many nanoseconds there is something to do, if nothing comes."""
         if self._queue:
             return 0
-        if not self._all:
+        if not self._all and self._freed < FREED_MIN:
             return NEVER
+        if not self._all:
+            return max(self._last_ns + QUIET_NS - self._clock.now_ns(), 0)
         return max(self._oldest_ns() + self._timeout_ns - self._clock.now_ns(), 0)
 
     def clear(self) -> None:
