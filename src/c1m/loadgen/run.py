@@ -13,6 +13,7 @@ from c1m.kernel import procfs
 from c1m.loadgen import metadata
 from c1m.loadgen.conclusion import conclude
 from c1m.loadgen.generator import Generator
+from c1m.loadgen.headed import HeaderEngine
 from c1m.loadgen.plan import make_plan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
@@ -63,6 +64,7 @@ def load(
     tls_min: str = "1.2",
     tls_resume: bool = False,
     tls_handoff: bool = False,
+    proxy_header: str | None = None,
     spin: bool = False,
     on_progress: Callable[[Snapshot], None] | None = None,
     on_signals: bool = False,
@@ -102,6 +104,8 @@ def run(
     plan = make_plan(options)
     clock = SystemClock()
     chosen = choose(options.engine)
+    if options.proxy_header is not None:
+        chosen = HeaderEngine(chosen, options.proxy_header)
     said: dict[int, str] = {}  # by ssl, of failed handshakes
     connector = None if plan.tls is None else plan.tls.connector(plan.asked)
     if connector is not None:

@@ -188,6 +188,10 @@ class LoadOptions:
         FLAG, "Over TLS 1.3, experimental: behind the handshake c1m goes on without OpenSSL, and "
         "an idle connection takes about a hundred bytes.",
     )] = False
+    proxy_header: Annotated[str | None, Option(
+        Choice(("v1", "v2")), "Begin each connection with a PROXY header of that version, as a "
+        "proxy would, for a client of its own from 198.18.0.0/15.",
+    )] = None
     sources: Annotated[list[str], Option(
         TEXTS, "Where to connect from: an address, `FIRST-LAST`, a network, or several with "
         "commas; may be given more than once (see [docs/how-to/several-source-addresses.md]"
