@@ -12,7 +12,7 @@ demo-push: setup
 	@.venv/bin/c1m demo --push --out c1m-demo-push
 
 test: setup programs lint
-	.venv/bin/python -m pytest
+	.venv/bin/python tests/side_by_side.py
 
 # CPython's tests of asyncio, uvloop's, and those of packages, on c1m's event loop; for the key-value
 # server a million random commands beside redis-server, Redis's own tests and redis-py's; for WebSockets

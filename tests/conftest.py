@@ -4,6 +4,7 @@ The examples of a property are the same in each run: what passed for its author 
 `C1M_EXAMPLES=50` tries 50 times as many, and others each time: do so with a property that is new.
 """
 
+import gc
 import os
 
 import pytest
@@ -36,3 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if isinstance(own, settings) and owner not in changed:
                 changed.add(owner)
                 setattr(owner, name, settings(own, max_examples=own.max_examples * TIMES))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are no garbage: collections, of which some tests make many, leave them."""
+    gc.collect()
+    gc.freeze()
