@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from random import Random
 
 import pytest
@@ -57,7 +58,7 @@ class Between:
         self.handed = Handed(ours, handoff)
         self.ssl: Session = other.session
         self.plain = text(self.handed.first.plain)
-        handoff.close()
+        self.close = handoff.close
 
     def to_ours(self, random: Random, data: bytes) -> None:
         """Have ours open these records, in pieces."""
@@ -81,7 +82,7 @@ def _halved(random: Random, said: bytes, least: int) -> tuple[bytes, bytes]:
     return said[:at], said[at:]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     SUITE, SIDE, st.integers(0, 3), st.lists(SIZES, max_size=4), st.lists(SIZES, max_size=6), SEEDS
 )
@@ -90,54 +91,54 @@ def test_any_split_with_ssl_on_the_other_side(
 ) -> None:
     random = Random(seed)
     first = b"".join([random.randbytes(size) for size in early])
-    between = Between(suite, side, tickets, first, random)
-    between.to_ours(random, b"")
-    assert between.plain == first
-    for size in sizes:
-        data = random.randbytes(size)
-        between.plain = b""
-        between.to_ours(random, between.ssl.write(data))
-        assert between.plain == data
-        if random.random() < 0.3:
-            between.handed.records.sweep()
-        said = between.handed.seal(data)
-        if random.random() < 0.3:
-            said += between.handed.records.update_key(SLOT)  # ssl follows without a word
-        assert between.to_ssl(random, said) == data
-        assert not between.ssl.said()
+    with closing(Between(suite, side, tickets, first, random)) as between:
+        between.to_ours(random, b"")
+        assert between.plain == first
+        for size in sizes:
+            data = random.randbytes(size)
+            between.plain = b""
+            between.to_ours(random, between.ssl.write(data))
+            assert between.plain == data
+            if random.random() < 0.3:
+                between.handed.records.sweep()
+            said = between.handed.seal(data)
+            if random.random() < 0.3:
+                said += between.handed.records.update_key(SLOT)  # ssl follows without a word
+            assert between.to_ssl(random, said) == data
+            assert not between.ssl.said()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(SUITE, SIDE, SEEDS)
 def test_ssl_answers_our_request_for_a_new_key(suite: int, side: str, seed: int) -> None:
     random = Random(seed)
-    between = Between(suite, side, 1, b"", random)
-    between.to_ours(random, b"")
-    for data in (b"one", b"two" * 9999):
-        request = between.handed.records.update_key(SLOT, is_requested=True)
-        assert between.to_ssl(random, request + between.handed.seal(data)) == data
-        between.plain = b""
-        between.to_ours(random, between.ssl.said() + between.ssl.write(data))
-        assert between.plain == data
+    with closing(Between(suite, side, 1, b"", random)) as between:
+        between.to_ours(random, b"")
+        for data in (b"one", b"two" * 9999):
+            request = between.handed.records.update_key(SLOT, is_requested=True)
+            assert between.to_ssl(random, request + between.handed.seal(data)) == data
+            between.plain = b""
+            between.to_ours(random, between.ssl.said() + between.ssl.write(data))
+            assert between.plain == data
 
 
 @pytest.mark.parametrize("side", ["server", "client"])
 @pytest.mark.parametrize("suite", range(len(SUITES)))
 def test_close_notify_of_either(suite: int, side: str) -> None:
     for is_ours_first in (True, False):
-        between = Between(suite, side, 2, b"", Random(1))
-        between.to_ours(Random(1), b"")
-        if is_ours_first:
-            assert between.to_ssl(Random(2), between.handed.records.close_notify(SLOT)) == b""
-            assert between.ssl.is_eof
-        opened = between.handed.open(between.ssl.close_notify())
-        assert opened.eof == [SLOT] and not opened.ended
+        with closing(Between(suite, side, 2, b"", Random(1))) as between:
+            between.to_ours(Random(1), b"")
+            if is_ours_first:
+                assert between.to_ssl(Random(2), between.handed.records.close_notify(SLOT)) == b""
+                assert between.ssl.is_eof
+            opened = between.handed.open(between.ssl.close_notify())
+            assert opened.eof == [SLOT] and not opened.ended
 
 
 # --- streams that are made here -------------------------------------------------------------------
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(SUITE, st.booleans(), st.lists(st.tuples(SIZES, st.integers(0, 300)), max_size=5), SEEDS)
 def test_our_records_are_what_the_slow_reader_reads(
     suite: int, is_client: bool, sizes: list[tuple[int, int]], seed: int
@@ -154,7 +155,7 @@ def test_our_records_are_what_the_slow_reader_reads(
     assert b"".join([text(each.plain) for each in opened]) == read.plain
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(SUITE, st.lists(st.tuples(st.integers(0, 100), st.integers(0, 300)), max_size=9), SEEDS)
 def test_padded_records_are_read(suite: int, sizes: list[tuple[int, int]], seed: int) -> None:
     random = Random(seed)

@@ -537,6 +537,14 @@ def test_nothing_is_left_of_one_that_ended(as_array: bool) -> None:
     assert not server._odd
 
 
+def test_nothing_is_left_at_the_end() -> None:
+    client, _ = pair()
+    client.seal(SLOT, b"a")
+    client.forget_all()
+    for keys in (client._reading, client._writing):
+        assert not keys._secrets.any() and not len(keys)
+
+
 def test_nothing_is_left_of_a_key_behind_the_next(peer: Peer) -> None:
     secret = peer.records._writing._secrets[SLOT].copy()
     peer.records.update_key(SLOT)

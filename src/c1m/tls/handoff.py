@@ -36,7 +36,8 @@ class HandOff:
             self._contexts.add(context)
 
     def close(self) -> None:
-        """Let all contexts go."""
+        """Let all contexts go, and wipe what is left of connections."""
+        self.records.forget_all()
         for context in tuple(self._contexts):
             keylog_of(context).detach(context)
         self._contexts.clear()

@@ -60,11 +60,13 @@ class Keys:
         self._old: dict[int, Key] = {}
         self._operation = operation
         self._records_max = records_max
+        self._top = 0  # no row from here on was ever used
         self._secrets = secret_memory.zeros(capacity, SECRET_MAX)
         self._counts = secret_memory.zeros(capacity, 8).view(np.int64).reshape(-1)
 
     def set(self, slot: int, secret: bytes, count: int = 0) -> None:
         """Another secret, under which there were `count` records."""
+        self._top = max(self._top, slot + 1)
         self._secrets[slot, : len(secret)] = np.frombuffer(secret, np.uint8)
         if count or self._counts[slot]:  # else a page of zeros stays untouched
             self._counts[slot] = count
@@ -97,6 +99,12 @@ class Keys:
         self._counts[slots] = 0
         for slot in (slots,) if isinstance(slots, int) else slots.tolist():
             self._drop(slot)
+
+    def forget_all(self) -> None:
+        """No connection is left."""
+        self._secrets[: self._top] = 0
+        self.young.clear()
+        self._old.clear()
 
     def sweep(self) -> None:
         """Drop the keys that were not used since the last time."""

@@ -111,6 +111,12 @@ class Records:
         for slot in (slots,) if isinstance(slots, int) else slots.tolist():
             self._odd.pop(slot, None)
 
+    def forget_all(self) -> None:
+        """All have ended."""
+        self._reading.forget_all()
+        self._writing.forget_all()
+        self._odd.clear()
+
     def export(self, slot: int) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
         """Secret and count of records, of reading and of writing: for who goes on with them."""
         suite = self._suites.of(slot)
