@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
-from contract.harness import HARNESSES
+from contract.harness import HARNESSES, ONLY
 from contract.world import World
 
 MakeWorld = Callable[..., World]
 
 
-@pytest.fixture(params=sorted(HARNESSES))
-def engine_kind(request: pytest.FixtureRequest) -> str:
-    """The engine's name."""
-    return str(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`engine_kind`, the engine's name."""
+    if "engine_kind" in metafunc.fixturenames:
+        module = metafunc.module.__name__.rpartition("test_contract_")[2]
+        kinds = [kind for kind in sorted(HARNESSES) if module in ONLY.get(kind, module)]
+        metafunc.parametrize("engine_kind", kinds)
 
 
 @pytest.fixture

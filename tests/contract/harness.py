@@ -298,3 +298,11 @@ HARNESSES: dict[str, Callable[[], Harness]] = {
     "uring-oldest": _on_uring("oldest"),
     "uring-small": _on_uring("small"),
 }
+
+# Where the files of tests are that bear on more than what another harness has tested already.
+ONLY = {
+    "tls-handoff": (
+        "accept", "connect", "data", "ends", "output", "pieces", "random", "reported_ends",
+    ),
+    "tls-uring": ("connect", "data", "ends", "output", "pieces"),
+}  # fmt: skip
