@@ -37,6 +37,7 @@ from dataclasses import replace
 import numpy as np
 
 from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
+from c1m.clock import SystemClock
 from c1m.engine.contract import (
     NO_SLOTS,
     NOTHING,
@@ -300,7 +301,7 @@ class Decorated:
             return batch
         self._told = Told(is_mixed=self._others > 0)
         made = EventBatch.nothing()
-        made.came_ns = batch.came_ns
+        made.came_ns = batch.came_ns or (SystemClock.now_ns() if came else 0)
         if not batch.is_plain and batch is not NOTHING:
             self._sort_beginnings(batch, made)
         for slot, (reason, said) in [*self._later.items()]:
