@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import ssl
@@ -17,6 +18,7 @@ from websockets.sync.client import connect as connect_websocket
 import c1m
 import certificates
 from c1m.apps.echo import Echo
+from c1m.tls.reasons import HANDSHAKE_TIMEOUT
 from e2e import tls_clients
 from e2e.library_runs import ServerThread, eventually, serving
 from e2e.tls_clients import LEAF, OURS, WAIT_S, echoed, end
@@ -236,6 +238,20 @@ def test_plain_http_on_a_listener_with_tls_is_answered_and_counted(serve: Serve)
     assert handshakes(run).failed.total() == 1
 
 
+def test_who_does_not_finish_the_handshake_is_closed(serve: Serve) -> None:
+    run = serve(Echo(), handshake_timeout="100ms")
+    for said in (b"", b"\x16\x03\x01"):
+        with (
+            contextlib.suppress(ConnectionError),  # on a busy machine it is closed before
+            socket.create_connection((run.host, run.port), WAIT_S) as sock,
+        ):
+            sock.sendall(said)
+            assert sock.recv(100) == b""
+    statistics = run.stop()
+    assert statistics.opened == 0
+    assert statistics.never_opened == {HANDSHAKE_TIMEOUT: 2}
+
+
 def test_an_end_without_close_notify_is_its_own_reason(serve: Serve) -> None:
     run = serve(Echo())
     sock = tls_clients.connect(run.port)
@@ -303,9 +319,13 @@ def test_tls_spoken_on_a_plain_listener_of_http_is_counted(engine: str) -> None:
 def test_a_context_of_the_program(engine: str) -> None:
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own.load_cert_chain(LEAF.cert, LEAF.key)
-    with serving(Echo(), "tls://127.0.0.1:0", engine=engine, tls=own) as run:
-        sock = tls_clients.connect(run.port)
-        assert echoed(sock, b"x") == b"x"
+    own.load_verify_locations(OURS.cert)
+    own.verify_mode = ssl.CERT_OPTIONAL
+    with serving(Whose(), "tls://127.0.0.1:0", engine=engine, tls=own) as run:
+        sock = tls_clients.connect(
+            run.port, by=tls_clients.context(OURS.leaf("alice", client=True))
+        )
+        assert echoed(sock, b"CN=alice") == b"CN=alice"
         end(sock)
         with pytest.raises(c1m.UsageError, match="the program's own"):
             run.server.reload_tls()
