@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
 import shutil
 import signal
 import socket
@@ -102,19 +101,28 @@ def test_certificates_are_read_anew_at_hangup(tmp_path: Path, how: tuple[Any, ..
         assert server.figures()["opened"] == 3
 
 
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "c1m", *sys.argv[1:]])
+"""
+
+
 def test_a_terminal_that_closes_stops_it(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    pid, terminal = pty.fork()
-    if pid == 0:  # a session of its own, whose terminal is the pair's other end
-        command = [*COMMAND, "serve", "echo", "--listen", "tls://127.0.0.1:0", *CERTIFIED]
-        words = [*map(str, command), "--json", str(figures), "--quiet"]
-        os.execv(sys.executable, words)
-    said = b""
-    while b"note: " not in said:  # it has its signal handlers before it says anything
-        said += os.read(terminal, 1 << 16)
-    os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) in (0, 1)  # 1: nothing could be said any more
+    words = ["serve", "echo", "--listen", "tls://127.0.0.1:0", *CERTIFIED, "--json", figures]
+    master, terminal = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, *map(str, words)],
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+    ) as server:  # fmt: skip
+        os.close(terminal)
+        said = b""
+        while b"note: " not in said:  # it has its signal handlers before it says anything
+            said += os.read(master, 1 << 16)
+        os.close(master)
+        # 1: nothing could be said any more.
+        assert server.wait(PATIENCE_S) in (0, 1)
     assert json.loads(figures.read_text())["live"] == 0
 
 
