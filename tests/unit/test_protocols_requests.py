@@ -180,3 +180,15 @@ def test_each_byte_is_looked_at_a_few_times(stream: bytes, size: int) -> None:
     for at in range(0, len(stream), size):
         requests.feed(Watched(stream[at : at + size]))
     assert Watched.seen <= 8 * len(stream)
+
+
+@pytest.mark.parametrize("cut", range(12))
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\nPING\r\n"])
+def test_a_client_that_speaks_tls_is_told_so_wherever_it_is_cut(cut: int, end: bytes) -> None:
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + end
+    requests = Requests()
+    assert requests.feed(hello[:cut]) + requests.feed(hello[cut:]) == []
+    assert requests.error == b"ERR Protocol error: this is TLS, and this port speaks none"
+    requests = Requests()
+    assert requests.feed(b"*1\r\n$3\r\n" + hello[:3] + b"\r\n") == [[hello[:3]]]
+    assert requests.error is None

@@ -125,8 +125,6 @@ class Requests:
                 yield from commands
                 at += size
             elif self._is_inline(piece[at]):
-                if piece.startswith(TLS_HELLO, at):  # its line may never end
-                    raise ProtocolError(NO_TLS)
                 stop = piece.find(b"\n", at)
                 if stop < 0:
                     self._keep(piece[at:])
@@ -169,6 +167,8 @@ class Requests:
         self._check(self._line)
 
     def _check(self, line: bytes | bytearray) -> None:
+        if line.startswith(TLS_HELLO) and not self._due:  # its line may never end
+            raise ProtocolError(NO_TLS)
         if len(line) <= self.bounds.inline:
             return
         if self._is_inline(line[0]):
