@@ -53,15 +53,32 @@ class Result:
 
 
 def table(results: Iterable[Result]) -> str:
-    """Markdown: a row for each case, a column for each way."""
-    ways: list[str] = []
-    rows: dict[Case, dict[str, Result]] = {}
+    """Markdown: a row for each peer and role, with how many cases passed each way."""
+    rows: dict[tuple[str, str], dict[str, list[Result]]] = {}
     for result in results:
-        rows.setdefault(result.case, {})[result.how] = result
-        if result.how not in ways:
-            ways.append(result.how)
-    lines = [f"| peer | role | what | {' | '.join(ways)} |", "| --- " * (3 + len(ways)) + "|"]
-    for case, found in rows.items():
-        cells = [found[way].outcome if way in found else "" for way in ways]
-        lines.append(f"| {case.peer} | {case.role} | {case.what} | {' | '.join(cells)} |")
+        row = rows.setdefault((result.case.peer, result.case.role), {})
+        row.setdefault(result.how, []).append(result)
+    ways = list(dict.fromkeys(way for row in rows.values() for way in row))
+    lines = [f"| peer | it is the | tried | {' | '.join(ways)} |"]
+    lines.append("| --- " * (3 + len(ways)) + "|")
+    for (peer, role), row in rows.items():
+        cells = [_passed(row.get(way, [])) for way in ways]
+        tried = _tried(list(dict.fromkeys(each.case.what for each in row[next(iter(row))])))
+        lines.append(f"| {peer} | {role} | {tried} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _passed(results: list[Result]) -> str:
+    """As in "27 of 28"."""
+    return f"{sum(each.outcome == PASSED for each in results)} of {len(results)}"
+
+
+def _tried(names: list[str]) -> str:
+    """Names of cases in a cell, ciphers only counted."""
+    groups = {"TLS 1.3": ("TLS_",), "TLS 1.2": ("ECDHE-",)}
+    words = []
+    for version, begins in groups.items():
+        count = sum(name.startswith(begins) for name in names)
+        words += [f"{count} ciphers of {version}"] if count else []
+    rest = [name for name in names if not name.startswith(("TLS_", "ECDHE-"))]
+    return "; ".join([*words, *rest])

@@ -101,6 +101,5 @@ def cases() -> list[Case]:
             priority = f"{BY_12}:-CIPHER-ALL:+{cipher}"
             found.append(case(role, f"TLS 1.2, {cipher}", function, priority))
         found.append(case(role, "a client certificate", function, BY_13, shows=True))
-    found.append(case(CLIENT, "--recordsize 512", client, BY_13, "--recordsize", 512))
     found.append(case(CLIENT, "resumption", resumed))
     return found

@@ -184,7 +184,9 @@ def early_data(stage: Stage) -> str:
 
 def options(stage: Stage, *words: str) -> None:
     """All sizes with options of its own, by both versions that they are for."""
-    for protocol in ("tls1_3",) if "-record_padding" in words else ("tls1_3", "tls1_2"):
+    for protocol in (
+        ("tls1_3",) if words[0] in ("-record_padding", "-no_middlebox") else ("tls1_3", "tls1_2")
+    ):
         with s_client(
             stage, stage.serve(), "-brief", "-nocommands", f"-{protocol}", *words
         ) as client:
@@ -243,7 +245,7 @@ def cases() -> list[Case]:
         ]
     for words in (
         "-max_send_frag 512", "-split_send_frag 512 -max_send_frag 1024", "-record_padding 4096",
-        "-maxfraglen 512", "-maxfraglen 4096", "-no_ticket",
+        "-maxfraglen 512", "-maxfraglen 4096", "-no_ticket", "-no_middlebox", "-groups P-521:X25519", "-record_padding 16384",
     ):  # fmt: skip
         found.append(case(words, options, *words.split()))
     return [

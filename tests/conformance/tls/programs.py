@@ -196,6 +196,9 @@ def as_client(language: Language) -> list[Case]:
             found.append(case(f"KeyUpdate each 128 KiB, {name}", run))
     if language is GO:
         found.append(case("records that begin small", plain(small="true")))
+        for version in ("1.3", "1.2"):
+            late = plain(version=version, late="true")
+            found.append(case(f"its half ends before it reads 500,000 bytes, TLS {version}", late))
     return found
 
 

@@ -6,10 +6,12 @@ Peers that are not installed are left out, and named.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ..obtaining import CannotBeHad
 from . import (
     gnutls,
     http_clients,
@@ -51,7 +53,7 @@ def of_peer(name: str, *, handoff: bool, only: str = "", tell: bool = False) -> 
             if tell:
                 print(result, flush=True)
         if any(stage.ran):
-            ends = Case(results[0].case.peer, CLIENT, "how our servers ended", lambda s: s.ended())
+            ends = Case(name, CLIENT, "how our servers ended", lambda s: s.ended())
             results.append(ends.tried(stage))
             if tell:
                 print(results[-1], flush=True)
@@ -75,7 +77,10 @@ def main(words: Sequence[str]) -> int:
             if asked.way in (None, way):
                 results += of_peer(name, handoff=handoff, only=asked.only, tell=True)
     if asked.table:
-        print(table(results))
+        for name in asked.peers or PEERS:
+            with contextlib.suppress(CannotBeHad):
+                print(PEERS[name].version())
+        print(table([each for each in results if each.case.peer not in PEERS]))
     outcomes = [result.outcome for result in results]
     print(f"tls: {len(results)} cases: {counted(outcomes)}")
     if set(outcomes) <= {NOT_HERE}:

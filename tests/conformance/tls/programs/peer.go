@@ -27,6 +27,7 @@ var (
 	ask      = flag.Bool("ask", false, "ask clients for certificates")
 	tickets  = flag.Bool("tickets", true, "give tickets")
 	small    = flag.Bool("small", false, "records begin small, as by default")
+	late     = flag.Bool("late", false, "end its half before it reads what comes back")
 	resume   = flag.Bool("resume", false, "twice, the second time by the first one's session")
 	sizes    = []int{1, 100, 16383, 16384, 16385, 100000}
 	patience = 60 * time.Second
@@ -81,11 +82,18 @@ func client(with *tls.Config) *tls.Conn {
 			check(errors.New("it is another"), fmt.Sprintf("an echo of %d bytes", size))
 		}
 	}
+	last := make([]byte, 0)
+	if *late {
+		last = make([]byte, 500000)
+		rand.Read(last)
+		_, err := conn.Write(last)
+		check(err, "to write")
+	}
 	check(conn.CloseWrite(), "to close one half") // close_notify
 	rest, err := io.ReadAll(conn)                  // fails where there is none in return
 	check(err, "the end")
-	if len(rest) != 0 {
-		check(errors.New("more came"), "the end")
+	if !bytes.Equal(rest, last) {
+		check(errors.New("something else came"), "the end")
 	}
 	conn.Close()
 	return conn
