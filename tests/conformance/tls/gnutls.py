@@ -10,7 +10,7 @@ from ..kv_servers import free_port
 from ..obtaining import CannotBeHad
 from .cases import CLIENT, SERVER, Case
 from .piped import Piped, listens
-from .stage import SIZES, Failed, Stage, digits
+from .stage import SIZES, Failed, Stage, all_right, digits, rounds
 
 BY_13, BY_12 = (f"NORMAL:-VERS-ALL:+VERS-TLS{version}" for version in ("1.3", "1.2"))
 CIPHERS = ("AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305")
@@ -73,9 +73,9 @@ def server(stage: Stage, priority: str, *, shows: bool = False) -> str:
     ours = ("--cert", stage.client.cert, "--key", stage.client.key) if shows else ()
     with Piped(command, stage.where, merged=True) as process:
         listens(port, process.process)
-        lines = ("--scenario", "lines", "--connections", 10, "--rate", "100/s", "--hold", "500ms")
+        lines = ("--scenario", "lines", "--connections", 10, *rounds(5))
         record = stage.load(f"tls://127.0.0.1:{port}", *lines, *ours)
-    return f"{record['requests']['right']} right"
+    return all_right(record, 60)
 
 
 def cases() -> list[Case]:

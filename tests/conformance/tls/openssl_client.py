@@ -245,7 +245,8 @@ def cases() -> list[Case]:
         ]
     for words in (
         "-max_send_frag 512", "-split_send_frag 512 -max_send_frag 1024", "-record_padding 4096",
-        "-maxfraglen 512", "-maxfraglen 4096", "-no_ticket", "-no_middlebox", "-groups P-521:X25519", "-record_padding 16384",
+        "-record_padding 16384", "-maxfraglen 512", "-maxfraglen 4096", "-no_ticket",
+        "-no_middlebox", "-groups P-521:P-256",
     ):  # fmt: skip
         found.append(case(words, options, *words.split()))
     return [

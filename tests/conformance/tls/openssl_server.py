@@ -17,7 +17,7 @@ from ..kv_servers import free_port
 from .cases import SERVER, Case
 from .openssl_client import BY_12, BY_13, version
 from .piped import Piped, listens
-from .stage import Failed, Stage, all_right, digits
+from .stage import Failed, Stage, all_right, digits, rounds
 
 PEER = "OpenSSL s_server"
 UPDATES = 20
@@ -109,9 +109,9 @@ def key_updates(stage: Stage) -> str:
             record = stage.load(
                 f"tls://127.0.0.1:{port}", "--scenario", "ping", "--connections", "1",
                 "--message", f"@{stage.where / 'mark'}", "--expect", f"@{stage.where / 'mark'}",
-                "--hold", "1s", "--rate", f"{2 * UPDATES}/s",
+                *rounds(UPDATES + 4),
             )  # fmt: skip
-    right = all_right(record, UPDATES + 1)
+    right = all_right(record, UPDATES + 5)
     if (said(">>>"), said("<<<")) != (UPDATES, UPDATES // 2):
         raise Failed(f"it sent {said('>>>')} KeyUpdates and received {said('<<<')}")
     return f"{UPDATES} sent, {UPDATES // 2} came back, {right}"
@@ -122,11 +122,10 @@ def reversing(stage: Stage, protocol: str) -> str:
     with s_server(stage, "-rev", "-brief", f"-{protocol}") as (port, process):
         record = stage.load(
             f"tls://127.0.0.1:{port}", "--scenario", "ping", "--connections", "1",
-            "--message", r"0123456789\n", "--expect", r"9876543210\n", "--hold", "1s",
-            "--rate", "20/s",
+            "--message", r"0123456789\n", "--expect", r"9876543210\n", *rounds(3),
         )  # fmt: skip
         process.process.terminate()
-    return all_right(record)
+    return all_right(record, 4)
 
 
 def killed(stage: Stage) -> str:
@@ -143,8 +142,7 @@ def killed(stage: Stage) -> str:
 
         with _echoing(process, take):
             record = stage.load(
-                f"tls://127.0.0.1:{port}", "--connections", "1", "--hold", "1s", "--rate", "20/s",
-                status=1,
+                f"tls://127.0.0.1:{port}", "--connections", "1", *rounds(5), status=1,
             )  # fmt: skip
     if record["connections"]["lost"] != 1 or len(record["failures"]) != 1:
         raise Failed(f"{record['connections']} {record['failures']}")

@@ -19,7 +19,7 @@ from .cases import SERVER, Case
 from .openssl_client import BY_13
 from .piped import Piped, listens
 from .programs import NODE
-from .stage import Failed, Stage, all_right
+from .stage import Failed, Stage, all_right, rounds
 
 STREAM = """
 daemon off;
@@ -119,7 +119,7 @@ def websocket(stage: Stage) -> str:
         thread.start()
         try:
             url = f"wss://127.0.0.1:{server.socket.getsockname()[1]}/"
-            ours = ("--connections", "10", "--hold", "1s", "--rate", "200/s")
+            ours = ("--connections", "10", *rounds(5))
             return all_right(stage.load(url, *ours))
         finally:
             server.shutdown()
