@@ -322,13 +322,18 @@ class Decorated:
         made.failed, made.failed_errnos = batch.failed, batch.failed_errnos
         made.opened, made.opened_listeners = batch.opened, batch.opened_listeners
         self.kinds[batch.opened] = PLAIN
-        holds = [at for at in distinct(batch.opened_listeners).tolist() if self._holds(at)]
+        listeners = {*batch.opened_listeners.tolist()}
+        holds = [at for at in listeners if self._holds(at)]
         if holds:
             told.is_mixed = True
-            is_held = np.isin(batch.opened_listeners, holds)
-            self._hold(batch.opened[is_held], batch.opened_listeners[is_held])
-            made.opened = batch.opened[~is_held]
-            made.opened_listeners = batch.opened_listeners[~is_held]
+            made.opened = made.opened_listeners = NO_SLOTS
+            if len(holds) == len(listeners):
+                self._hold(batch.opened, batch.opened_listeners)
+            else:
+                is_held = np.isin(batch.opened_listeners, holds)
+                self._hold(batch.opened[is_held], batch.opened_listeners[is_held])
+                made.opened = batch.opened[~is_held]
+                made.opened_listeners = batch.opened_listeners[~is_held]
         if len(batch.connected):
             made.connected = batch.connected
             told.fresh.update(batch.connected.tolist())

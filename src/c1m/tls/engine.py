@@ -464,10 +464,9 @@ class TlsEngine(Decorated):
         counts.done += 1
         counts.resumed += bool(found.session_reused)
         counts.versions[found.version() or ""] += 1
-        if found.context.verify_mode != ssl.CERT_NONE:
-            shown = found.getpeercert(True)
-            if shown:
-                self._certificates[slot] = shown
+        shown = found.getpeercert(True)
+        if shown:
+            self._certificates[slot] = shown
 
 
 def _handoff(capacity: int) -> HandOff:
