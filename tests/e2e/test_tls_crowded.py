@@ -27,6 +27,15 @@ def client_hello() -> bytes:
     return said.read()
 
 
+def is_served(port: int) -> bool:
+    """One who goes on at once; on a busy machine he may be taken for one who does not."""
+    try:
+        with tls_clients.connect(port) as other:
+            return echoed(other, b"hello") == b"hello"
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize("engine", ["uring", "epoll"])
 @pytest.mark.parametrize("said", [b"", client_hello()[:100], client_hello()], ids=len)
 def test_who_does_not_go_on_gives_way(engine: str, said: bytes) -> None:
@@ -40,8 +49,7 @@ def test_who_does_not_go_on_gives_way(engine: str, said: bytes) -> None:
             sock.sendall(said)
         statistics = run.server.engine.statistics
         eventually(lambda: statistics().opening >= MOST, "there are as many as may be")
-        with tls_clients.connect(run.port) as other:
-            assert echoed(other, b"hello") == b"hello"
+        eventually(lambda: is_served(run.port), "another one is served")
         assert statistics().never_opened.keys() <= {HANDSHAKE_TIMEOUT}
         if not said:
             assert (statistics().opening, statistics().never_opened) == (3 * MOST, {})
