@@ -39,7 +39,8 @@ from c1m.errors import UsageError
         ("[::1]:80", ("tcp", "::1", 80, 80)),
         ("UNIX:///run/A.sock", ("unix", "/run/A.sock", 0, 0)),
         ("tcp://localhost:0", ("tcp", "localhost", 0, 0)),
-        ("http://127.0.0.1:80", ("tcp", "127.0.0.1", 80, 80)),
+        ("http://127.0.0.1:80", ("http", "127.0.0.1", 80, 80)),
+        ("HTTPS://127.0.0.1:80", ("https", "127.0.0.1", 80, 80)),
         ("unix:///run/c1m.sock", ("unix", "/run/c1m.sock", 0, 0)),
     ],
 )
@@ -51,7 +52,7 @@ def test_parse_url(text: str, parts: tuple[str, str, int, int]) -> None:
     "text",
     [
         "", "80", ":80", "/run/c1m.sock", "ftp://127.0.0.1:80", "tcp://127.0.0.1", "tcp://:80",
-        "ws://127.0.0.1:80", "https://127.0.0.1:80", "http://127.0.0.1:80/path",
+        "ws://127.0.0.1:80", "wss://127.0.0.1:80", "http://127.0.0.1:80/path",
         "tcp://[]:80", "tcp://::1:80", "tcp://127.0.0.1:65536", "tcp://127.0.0.1:9-8",
         "tcp://127.0.0.1:0-5", f"tcp://127.0.0.1:1-{PORTS_MAX + 1}", "tcp://127.0.0.1:-1",
         "tcp://127.0.0.1:80/path", "tcp://a\0b:80", "tcp://127.0.0.1:80\n", "unix:///\udcff",
