@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
-_MAX_FRAGMENT_LENGTH = 1
+_MAX_FRAGMENT_LENGTH = b"\0\1\0\1"  # its type, and its length, which is always one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,16 @@ def hello_of(said: bytes) -> Hello | None:
         at += size_size + size
     if at != len(message):
         return None
-    kinds = []
-    at -= size
-    while at < len(message):
-        kinds.append(int.from_bytes(message[at : at + 2], "big"))
-        at += 4 + int.from_bytes(message[at + 2 : at + 4], "big")
-    return Hello(message[2:34], _MAX_FRAGMENT_LENGTH in kinds)
+    extensions = message[at - size :]
+    wants = _MAX_FRAGMENT_LENGTH in extensions and _wants_short_records(extensions)
+    return Hello(message[2:34], wants)
+
+
+def _wants_short_records(extensions: bytes) -> bool:
+    """Whether max_fragment_length begins one of them."""
+    at = 0
+    while at < len(extensions):
+        if extensions.startswith(_MAX_FRAGMENT_LENGTH, at):
+            return True
+        at += 4 + int.from_bytes(extensions[at + 2 : at + 4], "big")
+    return False

@@ -86,6 +86,8 @@ class KeyLog:
             self._at += size
             for line in text[:size].splitlines():
                 self._note(line.decode("latin-1"))
+            if len(text) < _CHUNK:
+                break
         while self._at - self._freed >= _CHUNK:
             secret_memory.give_back(self._fd, self._freed, _CHUNK)
             self._freed += _CHUNK

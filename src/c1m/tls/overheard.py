@@ -25,5 +25,7 @@ class Overheard:
             if self.hello is None:
                 return
             self._said_first = b""
+        if len(self.secrets) == 2:
+            return
         keylog = CLIENTS if self._is_client else SERVERS
         self.secrets |= keylog.take(self.hello.random)
