@@ -12,6 +12,7 @@ from contract.harness import HARNESSES, ONLY
 from contract.world import World
 
 MakeWorld = Callable[..., World]
+NEVER_NS = 3_600_000_000_000
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -41,6 +42,7 @@ def make_world(engine_kind: str, request: pytest.FixtureRequest) -> Iterator[Mak
     before = make_harness().resources()
 
     def make(**options: Any) -> World:
+        options.setdefault("linger_ns", NEVER_NS)  # nobody expires because the machine is busy
         worlds.append(World(make_harness(), **options))
         return worlds[-1]
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from c1m.bounds import LINGER_NS
-from contract.conftest import MakeWorld
+from contract.conftest import NEVER_NS, MakeWorld
 from contract.log import Conn
 from contract.peers import Peer
 from contract.sample import noise
@@ -139,7 +138,7 @@ class Schedule:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_schedules(make_world: MakeWorld, seed: int) -> None:
-    linger_ns = LINGER_NS if seed < 6 else 5_000_000  # of these some expire
+    linger_ns = NEVER_NS if seed < 6 else 5_000_000  # of these some expire
     world = make_world(outbox_high=1 << 16, linger_ns=linger_ns)
     world.listen()
     schedule = Schedule(world, seed)

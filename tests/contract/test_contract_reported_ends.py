@@ -17,6 +17,7 @@ from contract.sample import noise, to
 from contract.world import World
 
 SIZE = 8 << 20
+LINGER_NS = 1_000_000_000
 GONE = (errno.ECONNRESET, errno.EPIPE)
 
 
@@ -171,12 +172,19 @@ def test_a_drop_and_an_abort_leave_nothing_to_the_slots_next_connection(world: W
     assert all(len(peer.received) == SIZE for peer, _ in peers)
 
 
-def test_one_that_expires_ends_with_a_timeout(make_world: MakeWorld) -> None:
-    world = make_world(outbox_high=1 << 16, linger_ns=50_000_000)
+def test_one_that_expires_ends_with_a_timeout(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(outbox_high=1 << 16, linger_ns=LINGER_NS)
+    world.hold_time(monkeypatch)
     world.listen()
     world.report_ends()
     _, conn = stuck(world)
     world.close(conn)
+    world.settle()
+    assert conn.ended is None
+    world.pass_time(LINGER_NS)
+    world.pass_time(LINGER_NS)
     assert end(world, conn) == errno.ETIMEDOUT
     assert world.log.expired == []
 
