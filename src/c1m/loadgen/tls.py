@@ -18,7 +18,7 @@ from c1m.results.options import LoadOptions
 from c1m.tls import certificates, reasons
 from c1m.tls.connector import Connector
 
-LOOK_S = 1.0  # how long a certificate that was refused is asked for again
+LOOK_S = 5.0  # how long a certificate that was refused is asked for again
 HTTP_1 = "http/1.1"  # in ALPN (RFC 7301, 6)
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
