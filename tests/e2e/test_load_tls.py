@@ -17,7 +17,7 @@ import pytest
 import c1m
 import certificates
 from c1m.errors import UsageError
-from e2e.cli_helpers import Server, load, run
+from e2e.cli_helpers import Server, assert_as_asked, load, run
 
 OURS = certificates.authority()
 OTHERS = certificates.authority("another authority")
@@ -78,7 +78,7 @@ def test_each_stage_over_tls(tmp_path: Path) -> None:
             tmp_path, server.url, *TRUST, "--tls-handoff", "--churn", "100/s",
             *(word for stage in stages for word in ("--stage", stage)),
         )  # fmt: skip
-    assert status == 0, output
+    assert_as_asked(status, record, output)
     c = record.connections
     assert c.lost == 0 and c.closed > 100 and c.opened == c.secured == c.attempted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cli_helpers import load
+from e2e.cli_helpers import assert_as_asked, load
 from e2e.debian_servers import free_port, program, running
 
 REQUEST = r"GET / HTTP/1.1\r\nHost: c1m\r\n\r\n"
@@ -74,11 +74,10 @@ def test_a_fixed_request(tmp_path: Path, engine: str, serve: Serve) -> None:
         tmp_path, url, *PING, "--connections", count, "--hold", "2s", "--rate", "4k/s",
         "--engine", engine, "--require", "wrong == 0", "--require", "lost == 0",
     )  # fmt: skip
-    assert status == 0, said
-    assert record.verdict.complete and record.faults == []
-    assert (record.requests.due, record.requests.right) == (8_000, 8_000)
+    assert_as_asked(status, record, said)
+    assert record.requests.due == 8_000 and record.faults == []
     assert (record.first.right, record.connections.open_at_end) == (count, count)
-    assert record.latencies["request"].count == 8_000
+    assert record.latencies["request"].count == record.requests.right
 
 
 def test_pipelined_requests(tmp_path: Path, engine: str, serve: Serve) -> None:
