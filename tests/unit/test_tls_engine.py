@@ -314,3 +314,15 @@ def test_each_has_its_turn_and_a_tick_its_budget() -> None:
     queue.remove(2)
     assert 2 not in [shake.slot for shake in queue.ready(is_busy=False)]
     assert queue.due_ns() > 0
+
+
+def test_who_came_before_the_last_listen_is_no_plain_one() -> None:
+    """The listener of such a connection is -1: an engine may bring it late (uring does)."""
+    stage = Stage()
+    stage.engine.listen([], 0)
+    assert not len(stage.accept([3], -1))
+    far = Far(stage, 3)
+    far.shake()
+    stage.takes(3, far.says())
+    assert stage.engine.handshakes.under_way == 1
+    assert all(piece[:1] == b"\x16" or slot != 3 for slot, piece in stage.inner.sent)

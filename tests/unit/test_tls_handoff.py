@@ -14,7 +14,7 @@ import pytest
 import certificates
 from c1m.errors import UsageError
 from c1m.tls.handoff import HandOff, protected_in
-from c1m.tls.hello import hello_of
+from c1m.tls.hello import Hello, HelloReader
 from c1m.tls.keylog import CLIENTS, SERVER, SERVERS, KeyLog
 from c1m.tls.suites import SUITES
 from tls_pairs import (
@@ -233,6 +233,10 @@ def with_extension(hello: bytes, kind: int, content: bytes) -> bytes:
     return hello[:3] + len(message).to_bytes(2, "big") + message
 
 
+def hello_of(said: bytes) -> Hello | None:
+    return HelloReader().take(said)
+
+
 def test_a_hello_has_a_random() -> None:
     said = first_said()
     hello = hello_of(said)
@@ -256,6 +260,9 @@ def test_a_hello_may_come_in_any_pieces() -> None:
     for size in range(len(split)):
         found = hello_of(split[:size])
         assert found is None or (not rest and size == len(split) - 5)
+    reader = HelloReader()
+    found_by_bytes = [reader.take(split[at : at + 1]) for at in range(len(split))]
+    assert [each for each in found_by_bytes if each is not None][:1] == [hello_of(said)]
 
 
 @pytest.mark.parametrize(

@@ -99,18 +99,20 @@ class ProxyEngine(Decorated):
         """See Engine.wait."""
         batch = super().wait(timeout_ns, pieces)
         if len(batch.opened) and not all(each.is_proxied for each in self._listeners):
-            direct = ~np.array([each.is_proxied for each in self._listeners])
+            direct = np.array([*(not each.is_proxied for each in self._listeners), False])
             self._rows[batch.opened[direct.take(batch.opened_listeners)], 0] = 0
         return batch
 
     def _holds(self, listener: int) -> bool:
+        if listener < 0:
+            return any(each.is_proxied for each in self._listeners)
         return self._listeners[listener].is_proxied
 
     def _hold(self, slots: Slots, listeners: Slots) -> None:
         super()._hold(slots, listeners)
         if not self._trusted:
             return
-        are_unix = np.array([each.family == AF_UNIX for each in self._listeners])
+        are_unix = np.array([*(each.family == AF_UNIX for each in self._listeners), False])
         slots = slots[~are_unix.take(listeners)]
         for slot, name in zip(slots.tolist(), sockaddrs(self._inner, slots), strict=True):
             if not self._is_trusted(address_of(name)[0]):

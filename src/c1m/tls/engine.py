@@ -81,7 +81,8 @@ class TlsEngine(Decorated):
         super().__init__(inner)
         self._clock = clock
         self._connector = connector
-        self._are_tls: list[bool] = []  # by listener
+        # By listener. The last is for -1, one that was there before: never plain where it had TLS.
+        self._are_tls: list[bool] = []
         self._shaking = HandshakeQueue(clock, handshake_ns, handshakes_max)
         self._sessions: dict[int, Session] = {}  # of those by ssl, behind their handshake
         self._live_max = inner.live_max
@@ -136,7 +137,9 @@ class TlsEngine(Decorated):
         self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
     ) -> list[Endpoint]:
         found = self._inner.listen(endpoints, backlog)
-        self._are_tls = [isinstance(e, Endpoint) and e.is_tls for e in endpoints]
+        had_tls = any(self._are_tls)
+        self._are_tls = [(e if isinstance(e, Endpoint) else e.endpoint).is_tls for e in endpoints]
+        self._are_tls.append(had_tls or any(self._are_tls))
         return found
 
     def send(self, slots: Slots, data: Ragged) -> None:

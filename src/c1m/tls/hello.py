@@ -19,13 +19,35 @@ class Hello:
     wants_short_records: bool
 
 
-def hello_of(said: bytes) -> Hello | None:
-    """What a client said first, as records; None where that is no whole ClientHello."""
-    message, at = b"", 0
-    while at + 5 <= len(said) and said[at] == _HANDSHAKE:
-        size = int.from_bytes(said[at + 3 : at + 5], "big")
-        message += said[at + 5 : at + 5 + size]
-        at += 5 + size
+class HelloReader:
+    """Reads what a client says first, piece by piece, each byte once.
+
+    A ClientHello may come in thousands of records (RFC 8446, 5.1), and those in pieces.
+    """
+
+    __slots__ = ("_at", "_message", "_said")
+
+    def __init__(self) -> None:
+        self._said, self._at = bytearray(), 0
+        self._message = bytearray()
+
+    def take(self, said: bytes) -> Hello | None:
+        """None while that is no whole ClientHello."""
+        self._said += said
+        all_said, at, message = self._said, self._at, self._message
+        while at + 5 <= len(all_said) and all_said[at] == _HANDSHAKE:
+            end = at + 5 + int.from_bytes(all_said[at + 3 : at + 5], "big")
+            if end > len(all_said):
+                break
+            message += all_said[at + 5 : end]
+            at = end
+        self._at = at
+        if len(message) < 4 or len(message) < 4 + int.from_bytes(message[1:4], "big"):
+            return None
+        return _hello_in(bytes(message))
+
+
+def _hello_in(message: bytes) -> Hello | None:
     if message[:1] != bytes((_CLIENT_HELLO,)):
         return None
     if len(message) != 4 + int.from_bytes(message[1:4], "big"):
