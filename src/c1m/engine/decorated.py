@@ -4,7 +4,8 @@ A decorator keeps the contract (engine/contract.py) towards its caller, and is t
 engine inside; decorators may stack. This base passes everything through. A subclass takes part by
 overriding what it needs of:
 
-    _holds(listener)     whether those who come there are held back: accepted, and nobody is told
+    _holds(listener)     whether those who come there are held back: accepted, and nobody is told;
+                         -1: a listener of before the last `listen`
     _begin(slot)         one is held back from now on; `_open(slot, kind)` reports it as opened
     _begin_connected     connects that have succeeded: the subclass may give them a kind
     _take(pieces)        data of those that are held, or of a kind of its own, in order
@@ -91,8 +92,8 @@ class Decorated:
         self.uses_descriptors = inner.uses_descriptors
         self.reports_ends = inner.reports_ends
         inner.reports_ends = True  # also of those whom only this one has closed
-        self._kind_bytes = bytearray(inner.capacity)  # the same memory: quick for one, ...
-        self.kinds = np.frombuffer(self._kind_bytes, np.uint8)  # ... and for many
+        self.kinds = np.zeros(inner.capacity, np.uint8)  # no memory where nobody has been
+        self._kind_bytes = self.kinds.data  # the same, quick for one
         self._held: dict[int, int] = {}  # slot -> listener
         self._full: set[int] = set()  # held, and their output is over the watermark
         self._others = 0  # connections that are neither free nor plain
@@ -283,7 +284,7 @@ class Decorated:
             self._forget(slot)
         self._never_opened[errno.ECANCELED] += len(self._held)
         self._held.clear()
-        self.kinds[:] = FREE
+        self.kinds[np.flatnonzero(self.kinds)] = FREE
         self._others = 0
 
     # --- the tick ---------------------------------------------------------------------------------
