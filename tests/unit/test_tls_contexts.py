@@ -151,6 +151,15 @@ def test_certificate_and_key_mixed_up() -> None:
     assert "has a private key, and no certificate" in refused(LEAF.key)
 
 
+def test_a_certificate_alone(tmp_path: Path) -> None:
+    """Everybody may read it; what is missing is the key."""
+    alone = written(tmp_path, "cert.pem", LEAF.cert.read_bytes())
+    alone.chmod(0o644)
+    said = refused(alone)
+    assert "No key is given, and " in said
+    assert "Give --tls-key FILE, too" in said
+
+
 def test_a_chain_upside_down_broken_or_not_there(tmp_path: Path) -> None:
     leaf = OURS.intermediate.leaf("a")
     first, second = read_certificates(str(leaf.cert))

@@ -105,8 +105,7 @@ class Pair:
 def read_pair(cert_file: str, key_file: str, password: bytes | None) -> Pair:
     """A certificate and its key. Raises UsageError where they are none, or not of each other."""
     chain = read_certificates(cert_file, key_file)
-    check_is_private(key_file, "private key", group=True)
-    key = _read_key(key_file, password)
+    key = _read_key(key_file, password, is_own=key_file != cert_file)
     if not _fits(chain[0], key):
         if any(_fits(each, key) for each in chain[1:]):
             raise UsageError(
@@ -145,14 +144,21 @@ def read_certificates(path: str, key_file: str = "") -> list[x509.Certificate]:
         ) from None
 
 
-def _read_key(path: str, password: bytes | None) -> Any:
+def _read_key(path: str, password: bytes | None, *, is_own: bool) -> Any:
+    """`is_own`: a file was named for it."""
     data = read_bytes(path, FILE_MAX)
     if b"PRIVATE KEY-----" not in data:
+        if not is_own:
+            raise UsageError(
+                f"No key is given, and {path} has none beside the certificate.",
+                "Give --tls-key FILE, too (in Python: c1m.TLS(cert, key)).",
+            )
         what = "a certificate" if b"BEGIN CERTIFICATE" in data else "something else"
         raise UsageError(
             f"{path} has {what if b'-----BEGIN ' in data else 'no PEM in it'}, and no private key.",
             "Give the file of the key (-----BEGIN PRIVATE KEY-----).",
         )
+    check_is_private(path, "private key", group=True)
     is_encrypted = b"ENCRYPTED" in data
     if is_encrypted and password is None:
         raise UsageError(
