@@ -291,6 +291,13 @@ def test_a_server_that_is_refused_is_closed_with_the_reason(stage: Stage) -> Non
     assert stage.engine.said[reasons.NOT_TLS] == "wrong version number"
 
 
+def test_a_server_that_sends_back_what_it_gets_does_not_speak_tls(stage: Stage) -> None:
+    stage.inner.brings(connected=[9])
+    stage.engine.wait(0)
+    batch = stage.takes(9, stage.inner.said_to(9))
+    assert batch.closed_errnos.tolist() == [reasons.NOT_TLS]
+
+
 def test_a_reset_is_what_it_is(stage: Stage) -> None:
     stage.inner.brings(connected=[9])
     stage.engine.wait(0)

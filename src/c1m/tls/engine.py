@@ -31,9 +31,9 @@ from c1m.kernel import libc
 from c1m.tls.connector import Connector
 from c1m.tls.failures import reason_of, words_of
 from c1m.tls.handshakes import AHEAD_MAX, LOOK_NS, MOST, TIMEOUT_NS, Handshake, HandshakeQueue
-from c1m.tls.not_tls import ANSWER, is_http
+from c1m.tls.not_tls import ANSWER, is_echo, is_http
 from c1m.tls.overheard import Overheard
-from c1m.tls.reasons import HANDSHAKE_EOF, HANDSHAKE_TIMEOUT, HTTP_TO_TLS, TRUNCATED
+from c1m.tls.reasons import HANDSHAKE_EOF, HANDSHAKE_TIMEOUT, HTTP_TO_TLS, NOT_TLS, TRUNCATED
 from c1m.tls.session import Session
 from c1m.tls.statistics import Handshakes
 
@@ -392,8 +392,7 @@ class TlsEngine(Decorated):
             shake.overheard = shake.overheard or Overheard(is_client=slot not in self._held)
             shake.overheard.step(came, said)
         if error is not None:
-            is_refused = slot in self._held and reason_of(error) == HTTP_TO_TLS
-            self._fail(slot, error, ANSWER if is_refused else said)
+            self._fail_handshake(slot, error, came, said)
             return
         if said:
             self._inner.send_each([slot], [said])
@@ -401,6 +400,14 @@ class TlsEngine(Decorated):
             self._secure(shake, session, said)
         elif shake.has_ended:
             self._end(slot, HANDSHAKE_EOF)
+
+    def _fail_handshake(self, slot: int, error: ssl.SSLError, came: bytes, said: bytes) -> None:
+        if slot in self._held:
+            self._fail(slot, error, ANSWER if reason_of(error) == HTTP_TO_TLS else said)
+        elif is_echo(came):
+            self._end(slot, NOT_TLS, said)
+        else:
+            self._fail(slot, error, said)
 
     def _first_step(self, shake: Handshake) -> Session | None:
         """The ssl object, which nobody needs before there is something to say."""

@@ -1,4 +1,4 @@
-"""Plain HTTP sent to a port that speaks TLS, and what it is answered with. Pure."""
+"""Peers that do not speak TLS: plain HTTP, and what it is answered with; an echo. Pure."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ ANSWER = (
 def is_http(came: bytes) -> bool:
     """Whether this is how a request of HTTP/1 begins."""
     return _REQUEST.match(came) is not None
+
+
+def is_echo(came: bytes) -> bool:
+    """Whether a server's first record has a ClientHello: what it was sent (RFC 8446, 4 and 5.1)."""
+    return came[:2] == b"\x16\x03" and came[5:6] == b"\x01"
