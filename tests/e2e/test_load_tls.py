@@ -403,6 +403,10 @@ def test_plain_bytes_to_a_tls_port(tmp_path: Path) -> None:
             )
             assert status == 1
             assert "speaks TLS" in output, output
+        plain = server.url.replace("tls", "redis")
+        status, _, output = load(tmp_path, plain, "--connections", 5, "--hold", "1s")
+        assert status == 1
+        assert server.url.replace("tls", "rediss") in output, output
 
 
 def test_bad_input_opens_nothing(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def run(
             first = generator.connections.tls_first
             generator.connections.said |= in_words(first, said, plan.tls, plan.addresses)
         elif generator.met_nobody:
-            generator.shortfalls += that_it_speaks_tls(plan.asked.targets, plan.targets)
+            generator.shortfalls += that_it_speaks_tls(plan.asked, plan.targets)
         statistics = chosen.statistics()  # while its rings are there
         extra = statistics.extra | {f"refused_{k}": n for k, n in statistics.refused.items()}
         generator.loop.shutdown()

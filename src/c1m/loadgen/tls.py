@@ -190,16 +190,17 @@ def in_words(
     return found
 
 
-def that_it_speaks_tls(asked: Sequence[str], targets: Sequence[Endpoint]) -> list[str]:
+def that_it_speaks_tls(asked: LoadOptions, targets: Sequence[Endpoint]) -> list[str]:
     """A sentence where a run without TLS has met a server that speaks it; asks it once."""
     first = targets[0]
     if first.family == AF_UNIX or not _certificate_of(first, first.host):
         return []
     with_tls = {plain: secured for secured, plain in WITH_TLS.items()}
-    scheme, _, place = asked[0].rpartition("://")
+    scheme, _, place = asked.targets[0].rpartition("://")
+    secured = with_tls.get(scheme.lower(), "rediss" if asked.scenario == "resp" else "tls")
     return [
         f"The server speaks TLS on port {first.port}, and this run did not: write the target as "
-        f"{with_tls.get(scheme.lower() or 'tcp', 'tls')}://{place}."
+        f"{secured}://{place}."
     ]
 
 
