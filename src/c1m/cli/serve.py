@@ -116,6 +116,12 @@ def serve(
         live.done()
         say(f"note: {line}", outputs.stream)
 
+    def note_mixed_up(running: AnyServer) -> None:
+        for line in _mixed_up(running):
+            if line not in said:
+                said.add(line)
+                note(line)
+
     def report(running: AnyServer) -> int:
         live.show(progress.line())
         refusal = running.statistics.refusal
@@ -127,10 +133,7 @@ def serve(
                 "wait in the accept queue, and accepting is tried again.",
                 err=True,
             )
-        for line in _mixed_up(running):
-            if line not in said:
-                said.add(line)
-                note(line)
+        note_mixed_up(running)
         return running.clock.now_ns() + REPORT_NS
 
     hung_up = reloads_at_hangup(server, note)
@@ -139,6 +142,7 @@ def serve(
             say(line, outputs.stream)
         server.run(report)
         outputs.write_text(json.dumps(_final_figures(server), indent=2) + "\n")
+        note_mixed_up(server)  # since the last report
         live.done()
         click.echo(_final_text(server), file=outputs.stream)
         outputs.end()
