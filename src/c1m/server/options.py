@@ -85,7 +85,7 @@ class ServerOptions:
             return ProxyEngine(engine, self.clock, self.trusted)
         if self.trusted:
             raise UsageError(
-                "Proxies are trusted (--proxy-from), and no PROXY headers are read.",
+                "Proxies are trusted (proxy_from, --proxy-from), and no PROXY headers are read.",
                 "Give --proxy-protocol, or listen on tcp+proxy://HOST:PORT.",
             )
         return engine
@@ -104,7 +104,7 @@ def _network(text: str) -> Network:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise UsageError(
-            f"{text!r} (--proxy-from) is no address and no network.",
+            f"{text!r} in proxy_from (--proxy-from) is no address and no network.",
             "Write 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32.",
         ) from None
 
