@@ -197,7 +197,8 @@ def that_it_speaks_tls(asked: LoadOptions, targets: Sequence[Endpoint]) -> list[
         return []
     with_tls = {plain: secured for secured, plain in WITH_TLS.items()}
     scheme, _, place = asked.targets[0].rpartition("://")
-    secured = with_tls.get(scheme.lower(), "rediss" if asked.scenario == "resp" else "tls")
+    is_redis = asked.scenario == "resp"  # redis:// has become tcp:// by now
+    secured = "rediss" if is_redis else with_tls.get(scheme.lower(), "tls")
     return [
         f"The server speaks TLS on port {first.port}, and this run did not: write the target as "
         f"{secured}://{place}."
