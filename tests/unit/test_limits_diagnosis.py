@@ -390,6 +390,10 @@ def test_connections_that_are_open_and_never_answered_are_explained() -> None:
     (row,) = explanations(asked, connections, failures, replace(HERE, unanswered=986))
     assert (row.count, row.what) == (986, "986 connected, and never had a first reply")
     assert "accept queue" in row.cause and "descriptors" not in row.cause
+    connections.secured = 2_000
+    (row,) = explanations(asked, connections, failures, replace(HERE, unanswered=986))
+    assert "has accepted them" in row.cause and "accept queue" not in row.cause
+    connections.secured = 0
     known = replace(HERE, unanswered=986, server_nofile=1_024)
     (row,) = explanations(asked, connections, failures, known)  # alone: told in its row
     assert "It answered 1,014, and its process may have 1,024 descriptors" in row.cause

@@ -71,7 +71,7 @@ def explanations(
     """All rows; [] for a run in which nothing is missing and nothing was dropped or delayed."""
     rows, told = missing_rows(asked, connections, failures, evidence)
     if evidence.unanswered:
-        rows.append(("unanswered", _unanswered(evidence.unanswered)))
+        rows.append(("unanswered", _unanswered(evidence.unanswered, connections)))
     met = walls.recognise(
         # Where all have opened nothing stopped them, whatever the most at one moment was.
         connections.peak_open if connections.opened < asked.connections else asked.connections,
@@ -153,13 +153,23 @@ def _failure(failure: Failure, evidence: Evidence, told: set[str]) -> Row:
     return symptom, row
 
 
-def _unanswered(count: int) -> Explanation:
-    """Connections that are open, and that the server has never said anything on."""
+def _unanswered(count: int, connections: Connections) -> Explanation:
+    """Connections that are open, and that the server has never said anything on.
+
+    Over TLS it has answered in the handshake; by TLS 1.3 a client is done with it first.
+    """
+    by_kernel = (
+        "The kernel completes connections before the server accepts them, so these may have waited "
+        "in its accept queue until the end."
+    )
+    by_server = (
+        "The server has accepted them, since it answered in their handshakes. Whether it was done "
+        "with these, its own count says."
+    )
     return Explanation(
         count,
         f"{format_count(count)} connected, and never had a first reply",
-        "The kernel completes connections before the server accepts them, so these may have waited "
-        "in its accept queue until the end.",
+        by_server if connections.secured else by_kernel,
         "Look at the server's log and at its own limit of connections.",
     )
 

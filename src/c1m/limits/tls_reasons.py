@@ -27,7 +27,8 @@ _PLAIN = "Is there TLS on that port? Without it the targets are tcp://, redis://
 WORDS = {
     "truncated": (
         "the stream ended without a close_notify: what the server had sent may be cut off",
-        "Look at the server's log: it crashed, or ends connections without TLS's own goodbye.",
+        "Look at the server's log: it crashed, gave up a handshake that was slow, or ends "
+        "connections without TLS's own goodbye.",
     ),
     "no TLS": ("what came is no TLS", _PLAIN),
     "plain HTTP": ("what came is HTTP without TLS", _PLAIN),
