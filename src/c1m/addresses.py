@@ -39,7 +39,7 @@ _TCP = re.compile(r"(\[[^\]]*\]|[^:/\[\]\s]*):([0-9]{1,9})(?:-([0-9]{1,9}))?/?")
 _NUMERIC = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
 _FORMS = (
     "Write tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST, tcp://[IPV6]:PORT or "
-    "unix:///path."
+    "unix:///path; over TLS tls://HOST:PORT."
 )
 
 
