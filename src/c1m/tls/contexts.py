@@ -20,6 +20,7 @@ from c1m.addresses import Endpoint
 from c1m.clock import wall_time_s
 from c1m.errors import UsageError
 from c1m.files import secret_line
+from c1m.kernel import ktls
 from c1m.tls.credentials import Pair, der_of, name_of, read_certificates, read_pair
 from c1m.tls.engine import Acceptor
 from c1m.tls.options import TLS
@@ -183,8 +184,12 @@ class _Made:
             *(f"certificate: {pair.shown()}" for pair in self._pairs[:SHOWN]),
             *([f"and {more:,} further certificates"] if more > 0 else []),
             ", ".join(said),
-            *([handed] if tls.handoff else []),
+            *([handed, _kernel_tls()] if tls.handoff else []),
         ]
+
+
+def _kernel_tls() -> str:
+    return f"kernel TLS is not used. {ktls.probe() or 'This kernel has it.'}"
 
 
 def _grouped(pairs: list[Pair]) -> list[_Group]:
