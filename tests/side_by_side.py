@@ -3,7 +3,7 @@
     python tests/side_by_side.py [options of pytest]
 
 `tests/e2e` mostly waits for processes that it starts, the others mostly compute: so they run beside
-each other, the others with less priority. A million connections come last, alone. What `tests/e2e`
+each other, the others with the least priority. A million connections come last, alone. What `tests/e2e`
 says is shown as it comes, what the others say when they have ended.
 """
 
@@ -60,7 +60,7 @@ def counts_of(said: bytes) -> Counter[str]:
 def main() -> int:
     """0 where all passed."""
     with tempfile.TemporaryFile() as kept:
-        others = start("the others", kept.fileno(), nice=5)
+        others = start("the others", kept.fileno(), nice=15)
         with start("tests/e2e", subprocess.PIPE) as e2e:
             counts = counts_of(follow(e2e))
         others.wait()
