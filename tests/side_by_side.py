@@ -3,8 +3,8 @@
     python tests/side_by_side.py [options of pytest]
 
 `tests/e2e` mostly waits for processes that it starts, the others mostly compute: so they run beside
-each other, the others with the least priority. A million connections come last, alone. What `tests/e2e`
-says is shown as it comes, what the others say when they have ended.
+each other, and the others take what is left. A million connections come last, alone. What
+`tests/e2e` says is shown as it comes, what the others say when they have ended.
 """
 
 from __future__ import annotations

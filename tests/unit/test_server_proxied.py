@@ -254,8 +254,14 @@ def test_a_unix_sockets_file_says_who_may() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"proxy_from": "nobody"}, "'nobody' in proxy_from (--proxy-from) is no address and no network."),
-        ({"proxy_from": "10.0.0.0/8"}, "Proxies are trusted (proxy_from, --proxy-from), and no PROXY headers"),
+        (
+            {"proxy_from": "nobody"},
+            "'nobody' in proxy_from (--proxy-from) is no address and no network.",
+        ),
+        (
+            {"proxy_from": "10.0.0.0/8"},
+            "Proxies are trusted (proxy_from, --proxy-from), and no PROXY headers",
+        ),
         ({"proxy_protocol": "no"}, "proxy_protocol is 'no'."),
         ({"proxy_protocol": True, "proxy_from": 7}, "proxy_from is 7."),
     ],
