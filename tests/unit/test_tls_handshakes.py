@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
 from c1m.engine.decorated import NEVER
@@ -15,6 +17,7 @@ from c1m.tls.handshakes import (
     Handshake,
     HandshakeQueue,
 )
+from c1m.tls.session import Session
 from c1m.units import NS_PER_S
 
 MOST, TIMEOUT_NS = 4, 10 * NS_PER_S
@@ -53,6 +56,17 @@ def test_each_has_its_turn_once_for_all_that_came(queue: HandshakeQueue) -> None
     queue.feed(first, b"d")
     queue.queue(second)
     assert turns(queue) == [0]
+
+
+def test_those_that_have_begun_take_turns_with_first_steps(queue: HandshakeQueue) -> None:
+    shakes = begun(queue, 6, b"hello")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for shake in shakes[4:]:
+        queue.remove(shake.slot)
+        shakes[shake.slot] = queue.begin(shake.slot)
+        shakes[shake.slot].session = Session(context, server_side=True)
+        queue.feed(shakes[shake.slot], b"finished")
+    assert turns(queue) == [0, 4, 1, 5, 2, 3] and turns(queue) == []
 
 
 def test_those_that_have_said_nothing_do_not_make_it_full(queue: HandshakeQueue) -> None:

@@ -2,8 +2,10 @@
 
 A handshake costs a hundred times what a message does. So those that can go on wait in a queue, from
 which each tick takes what fits into a budget: those who are connected are served in between, and
-each handshake has its turn before another has two. One that has said nothing is a row here, without
-an ssl object. All have the same time to be done in, so the oldest is the first that is late.
+each handshake has its turn before another has two. Steps of those that have begun take turns with
+first steps: in a storm the first are done early, instead of all of them late. One that has said
+nothing is a row here, without an ssl object. All have the same time to be done in, so the oldest is
+the first that is late.
 
 An ssl object takes some 50 KB during a handshake. What a storm of them has freed stays with the
 allocator, in pieces between what is kept: so when it is over, the pages are given back.
@@ -72,7 +74,9 @@ class HandshakeQueue:
         self._clock = clock
         self._timeout_ns = timeout_ns
         self._all: OrderedDict[int, Handshake] = OrderedDict()  # by slot, the oldest first
-        self._queue: deque[Handshake] = deque()
+        self._fresh: deque[Handshake] = deque()  # those that can go on: their first step, ...
+        self._begun: deque[Handshake] = deque()  # ... and a further one
+        self._is_turn_of_fresh = False
         self._speaking = 0
         self._looked_ns = 0
         self._freed = 0  # handshakes that are over, and whose memory was not given back
@@ -106,7 +110,7 @@ class HandshakeQueue:
         """It can go on."""
         if not shake.is_queued:
             shake.is_queued = True
-            self._queue.append(shake)
+            (self._fresh if shake.session is None else self._begun).append(shake)
 
     def remove(self, slot: int) -> Handshake | None:
         """It is over; the one that was."""
@@ -133,12 +137,13 @@ class HandshakeQueue:
 
     def ready(self, *, is_busy: bool) -> Iterator[Handshake]:
         """Those whose turn it is in this tick: one at least."""
-        if not self._queue:
+        count = len(self._fresh) + len(self._begun)
+        if not count:
             return
         now_ns = self._clock.now_ns()
         until_ns = now_ns + BUDGET_NS // (BUSY if is_busy else 1)
-        for _ in range(len(self._queue)):
-            shake = self._queue.popleft()
+        for _ in range(count):
+            shake = self._next()
             shake.is_queued = False
             if self._all.get(shake.slot) is not shake:
                 continue
@@ -147,6 +152,13 @@ class HandshakeQueue:
             now_ns = self._clock.now_ns()
             if now_ns >= until_ns:
                 return
+
+    def _next(self) -> Handshake:
+        """One of each kind in turn: so those that have begun are done, however many begin."""
+        self._is_turn_of_fresh = not self._is_turn_of_fresh
+        if self._fresh and (self._is_turn_of_fresh or not self._begun):
+            return self._fresh.popleft()
+        return self._begun.popleft()
 
     def late(self) -> Iterator[int]:
         """The slots of those whose time is up. The caller removes each."""
@@ -171,7 +183,7 @@ class HandshakeQueue:
 
     def due_ns(self) -> int:
         """In how many nanoseconds there is something to do, if nothing comes."""
-        if self._queue:
+        if self._fresh or self._begun:
             return 0
         if not self._all and self._freed < FREED_MIN:
             return NEVER
@@ -182,7 +194,8 @@ class HandshakeQueue:
     def clear(self) -> None:
         """All are over."""
         self._all.clear()
-        self._queue.clear()
+        self._fresh.clear()
+        self._begun.clear()
         self._speaking = 0
 
     def _oldest_ns(self) -> int:
