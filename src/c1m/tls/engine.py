@@ -7,6 +7,10 @@ reason of `tls/reasons.py`. Data is plain text in both directions; what is sent 
 is done goes out behind it. close_notify is `eof`; an end of the stream without it is `closed` with
 TRUNCATED (RFC 8446, 6.1). Watermarks, `unsent` and the counts of bytes are about records.
 
+Two ends without all that could be said. Who closes before the handshake is done closes at once:
+what waits was for a peer that nobody knows yet, and counts as unsent. And one that is TRUNCATED
+gets no close_notify of ours: it would say that the answer so far is all there is.
+
 How many handshakes are under way, and how much of a tick they get, is in `handshakes.py`. While
 there are as many as may be, the inner engine accepts nobody, and those whose peers say nothing for
 a second give way.
