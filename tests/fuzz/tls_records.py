@@ -15,6 +15,7 @@ from c1m.tls.suites import SUITES
 from tls_streams import ALERT_TYPE, HANDSHAKE, PLAIN_MAX, Direction, Maker, SlowReader, cut, ticket
 
 CAPACITY = 4
+UPDATE = b"\x18\0\0\x01\0"  # a KeyUpdate
 SIZES = (0, 1, 2, 15, 16, 17, 64, 255, 256, 1000, 2025, 2026, 2027)
 
 
@@ -89,7 +90,7 @@ def _record(random: Random, maker: Maker, meant: list[bytes], is_client: bool) -
 
 
 def _messages(random: Random, maker: Maker, zeros: int, is_client: bool) -> bytes:
-    choices = [b"\x18\0\0\x01\0", b"\x18\0\0\x01\x02", b"\x18\0\0\x02\0\0", b"\x0d\0\0\0", b""]
+    choices = [UPDATE, b"\x18\0\0\x01\x02", b"\x18\0\0\x02\0\0", b"\x0d\0\0\0", b""]
     weights = [1, 1, 1, 1, 1]
     if is_client:
         choices += [
@@ -101,7 +102,13 @@ def _messages(random: Random, maker: Maker, zeros: int, is_client: bool) -> byte
         choices.append(b"\x04" + random.choice((TICKET_MAX, TICKET_MAX + 1)).to_bytes(3, "big"))
         weights += [30, 10, 1, 1, 1]
     text = b"".join(random.choices(choices, weights, k=random.randrange(1, 4)))
-    return b"".join([maker.record(HANDSHAKE, part, zeros) for part in cut(random, text, 4) if part])
+    said, records = b"", []
+    for part in filter(None, cut(random, text, 4)):
+        records.append(maker.record(HANDSHAKE, part, zeros))
+        said += part
+        if said.endswith(UPDATE):  # else its next KeyUpdate would be to keys that are in use
+            maker.update()
+    return b"".join(records)
 
 
 def _disturbed(random: Random, records: list[bytes]) -> list[bytes]:
