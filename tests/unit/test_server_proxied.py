@@ -277,7 +277,7 @@ def test_no_memory_is_touched_for_those_without_a_header() -> None:
     stage.peer(8002)
     engine = stage.server.engine
     assert isinstance(engine, ProxyEngine) and not engine._rows.any()
-    assert engine._waiting == {} and not engine._by_age
+    assert engine._waiting == {}
     stage.end()
 
 

@@ -12,7 +12,7 @@ has come it also has an entry in a dict.
 from __future__ import annotations
 
 import ipaddress
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ ROW = 19  # bytes: family, port, address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class _Waiting:
     """A connection whose header has not come."""
 
@@ -51,8 +51,7 @@ class ProxyEngine(Decorated):
         self._clock = clock
         self._trusted = trusted
         self._listeners: list[Endpoint] = []
-        self._waiting: dict[int, _Waiting] = {}
-        self._by_age: deque[tuple[int, _Waiting]] = deque()
+        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()  # by slot, the oldest first
         self._rows = np.zeros((inner.capacity, ROW), np.uint8)  # no memory where none is touched
         self._row_bytes = self._rows.reshape(-1).data
 
@@ -126,9 +125,7 @@ class ProxyEngine(Decorated):
         return any(address in network for network in self._trusted)
 
     def _begin(self, slot: int) -> None:
-        waiting = _Waiting(self._clock.now_ns())
-        self._waiting[slot] = waiting
-        self._by_age.append((slot, waiting))
+        self._waiting[slot] = _Waiting(self._clock.now_ns())
 
     def _forget(self, slot: int) -> None:
         self._waiting.pop(slot, None)
@@ -164,21 +161,18 @@ class ProxyEngine(Decorated):
     # --- time -------------------------------------------------------------------------------------
 
     def _due_ns(self) -> int:
-        oldest = self._oldest()
-        if oldest is None:
+        if not self._waiting:
             return NEVER
-        return max(oldest[1].since_ns + HEADER_NS - self._clock.now_ns(), 0)
+        oldest = next(iter(self._waiting.values()))
+        return max(oldest.since_ns + HEADER_NS - self._clock.now_ns(), 0)
 
     def _work(self) -> None:
-        now_ns = self._clock.now_ns()
-        while (oldest := self._oldest()) is not None and now_ns - oldest[1].since_ns >= HEADER_NS:
-            self._end(oldest[0], Wrong.LATE.code)
-
-    def _oldest(self) -> tuple[int, _Waiting] | None:
-        by_age = self._by_age
-        while by_age and self._waiting.get(by_age[0][0]) is not by_age[0][1]:
-            by_age.popleft()
-        return by_age[0] if by_age else None
+        limit_ns = self._clock.now_ns() - HEADER_NS
+        while self._waiting:
+            slot, oldest = next(iter(self._waiting.items()))
+            if oldest.since_ns > limit_ns:
+                return
+            self._end(slot, Wrong.LATE.code)
 
 
 def _row_of(sockaddr: bytes) -> bytes:
