@@ -17,6 +17,7 @@ from c1m.loadgen.transports.wanted import WITH_TLS
 from c1m.results.options import LoadOptions
 from c1m.tls import certificates, reasons
 from c1m.tls.connector import Connector
+from c1m.tls.engine import handoff_class
 
 LOOK_S = 5.0  # how long a certificate that was refused is asked for again
 HTTP_1 = "http/1.1"  # in ALPN (RFC 7301, 6)
@@ -78,7 +79,7 @@ def expected_name(host: str) -> str:
 def context_of(options: LoadOptions, *, speaks_http: bool) -> ssl.SSLContext:
     """Raises UsageError for files that are not what they should be."""
     if options.tls_handoff:
-        _check_handoff()
+        handoff_class()  # which says what is missing, before anything is opened
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[options.tls_min]
     if speaks_http:
@@ -97,16 +98,6 @@ def context_of(options: LoadOptions, *, speaks_http: bool) -> ssl.SSLContext:
     if options.cert is not None:
         _show(context, options.cert, options.key or options.cert)
     return context
-
-
-def _check_handoff() -> None:
-    try:
-        import c1m.tls.handoff  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"--tls-handoff needs the package cryptography, which is not here ({error}).",
-            "pip install 'c1m[tls]'",
-        ) from None
 
 
 def _trust(context: ssl.SSLContext, path: str) -> None:

@@ -93,7 +93,7 @@ class TlsEngine(Decorated):
         self._is_throttled = False
         self._counts = Handshakes(failed=self._never_opened)
         self.said: dict[int, str] = {}
-        self._handoff = _handoff(inner.capacity) if handoff else None
+        self._handoff = handoff_class()(inner.capacity) if handoff else None
         self._records = None if self._handoff is None else self._handoff.records
         self._certificates: dict[int, bytes] = {}  # that clients have shown, in DER
         self._acceptor = acceptor
@@ -483,7 +483,8 @@ class TlsEngine(Decorated):
             self._certificates[slot] = shown
 
 
-def _handoff(capacity: int) -> HandOff:
+def handoff_class() -> type[HandOff]:
+    """Imported only where it is asked for: ssl alone needs no other package. Raises UsageError."""
     try:
         from c1m.tls.handoff import HandOff
     except ImportError as error:
@@ -491,4 +492,4 @@ def _handoff(capacity: int) -> HandOff:
             f"The hand-off of TLS needs cryptography, which is not here ({error}).",
             "Install it with: pip install 'c1m[tls]'",
         ) from error
-    return HandOff(capacity)
+    return HandOff
