@@ -37,6 +37,7 @@ from harness.accounts import account
 from harness.measure import Machine
 from harness.processes import RunFailed, Server, generate
 from harness.push_peers import BROADCAST, ECHO, EVENTS, UPGRADES, PushPeer
+from harness.turns import in_turns
 from million import namespace
 
 from c1m.loadgen.metadata import started_text
@@ -150,25 +151,14 @@ def _there(
 
 def compare(machine: Machine, row: Row, peers: list[PushPeer], keys: Path) -> dict[str, Any]:
     """Each peer's runs in turns, printed; a peer that fails is left out from there on."""
-    servers: dict[str, Server] = {}
-    runs: dict[str, list[dict[str, Any]]] = {peer.name: [] for peer in peers}
-    failed: dict[str, str] = {}
-    try:
-        for _ in range(machine.pairs):
-            for peer in peers:
-                if peer.name in failed:
-                    continue
-                try:
-                    if peer.name not in servers:
-                        port = machine.next_port()
-                        command = peer.command(port, row.task)
-                        servers[peer.name] = Server(command, port, machine.server_cpu)
-                    runs[peer.name].append(run(machine, servers[peer.name], row, keys))
-                except RunFailed as failure:
-                    failed[peer.name] = str(failure)
-    finally:
-        for server in servers.values():
-            server.stop()
+
+    def begin(peer: PushPeer) -> Server:
+        port = machine.next_port()
+        return Server(peer.command(port, row.task), port, machine.server_cpu)
+
+    runs, failed = in_turns(
+        machine.pairs, peers, begin, lambda server: run(machine, server, row, keys)
+    )
     show(row, runs, failed)
     return {**row._asdict(), "runs": runs, "failed": failed}
 

@@ -37,6 +37,7 @@ from harness import build, conditions, processes, tls_peers
 from harness.measure import Machine, memory
 from harness.processes import RunFailed, Server, generate, start, stop
 from harness.tls_peers import ECHO, HANDSHAKES, TlsPeer
+from harness.turns import in_turns
 from million import lives, namespace, secured
 
 from c1m.loadgen.metadata import started_text
@@ -219,23 +220,12 @@ def _there(options: argparse.Namespace, task: str, skipped: dict[str, str]) -> l
 
 def compare(machine: Machine, row: Row, peers: Sequence[TlsPeer]) -> dict[str, Any]:
     """Each peer's runs in turns, printed; a peer that fails is left out from there on."""
-    running: dict[str, Running] = {}
-    runs: dict[str, list[dict[str, Any]]] = {peer.name: [] for peer in peers}
-    failed: dict[str, str] = {}
-    try:
-        for _ in range(machine.pairs):
-            for peer in peers:
-                if peer.name in failed:
-                    continue
-                try:
-                    if peer.name not in running:
-                        running[peer.name] = Running(machine, peer, row.task)
-                    runs[peer.name].append(run(machine, running[peer.name], row))
-                except RunFailed as failure:
-                    failed[peer.name] = str(failure)
-    finally:
-        for each in running.values():
-            each.stop()
+    runs, failed = in_turns(
+        machine.pairs,
+        peers,
+        lambda peer: Running(machine, peer, row.task),
+        lambda server: run(machine, server, row),
+    )
     show(row, runs, failed)
     return {**row._asdict(), "runs": runs, "failed": failed}
 
