@@ -17,7 +17,7 @@ From the top down; each imports what is below it, and a test holds them to that:
 
 Public names: App and its batches, Server, WebSocketApp and its batches, WebSocketServer, Push,
 ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, load, Scenario, Conversation, Say,
-Message, CloseReason, Ragged, RecordInbox, RunRecord and the errors.
+Request, Response, Message, CloseReason, Ragged, RecordInbox, RunRecord and the errors.
 """
 
 from __future__ import annotations
@@ -45,9 +45,11 @@ if TYPE_CHECKING:
     from c1m.errors import UsageError as UsageError
     from c1m.loadgen.run import load as load
     from c1m.results.record import RunRecord as RunRecord
+    from c1m.scenarios.asks import Request as Request
+    from c1m.scenarios.asks import Response as Response
+    from c1m.scenarios.asks import Say as Say
     from c1m.scenarios.base import Scenario as Scenario
     from c1m.scenarios.conversation import Conversation as Conversation
-    from c1m.scenarios.conversation import Say as Say
     from c1m.scenarios.messages import Message as Message
     from c1m.server.records import RecordInbox as RecordInbox
     from c1m.server.server import App as App
@@ -73,8 +75,9 @@ _NAMES = {  # the public ones, by their modules
     "c1m.errors": ["C1mError", "LimitError", "ScenarioError", "UsageError"],
     "c1m.loadgen.run": ["load"],
     "c1m.results.record": ["RunRecord"],
+    "c1m.scenarios.asks": ["Request", "Response", "Say"],
     "c1m.scenarios.base": ["Scenario"],
-    "c1m.scenarios.conversation": ["Conversation", "Say"],
+    "c1m.scenarios.conversation": ["Conversation"],
     "c1m.scenarios.messages": ["Message"],
     "c1m.server.records": ["RecordInbox"],
     "c1m.server.server": ["App", "CloseBatch", "DataBatch", "OpenBatch", "Server"],

@@ -13,10 +13,10 @@ from c1m.addresses import parse_url
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.limits.reasons import errno_name, explain
-from c1m.loadgen.schemes import with_schemes
+from c1m.loadgen.schemes.known import meant
+from c1m.loadgen.schemes.publishing import Publishing
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.tls import TlsPlan, check_unused, context_of, expected_name, names_of
-from c1m.loadgen.transports.wanted import wanted
 from c1m.results.options import LoadOptions
 from c1m.tls import reasons
 from c1m.tls.connector import BRINGERS_MAX, Connector
@@ -40,7 +40,7 @@ SERVED = OURS.leaf("localhost", "127.0.0.1")
     ],
 )
 def test_where_to_connect(text: str, place: str, scenario: str) -> None:
-    options = with_schemes(LoadOptions(targets=[text]))
+    options = meant(LoadOptions(targets=[text]))[1]
     assert (options.targets, options.scenario) == ([place], scenario)
     assert parse_url(place)[0] == place.partition("://")[0].lower()
 
@@ -57,27 +57,27 @@ def test_where_to_connect(text: str, place: str, scenario: str) -> None:
 )
 def test_targets_that_do_not_go_together(targets: list[str], what: str) -> None:
     with pytest.raises(UsageError, match=what):
-        with_schemes(LoadOptions(targets=targets))
+        meant(LoadOptions(targets=targets))
 
 
 def test_publishers_are_over_tls_as_subscribers_are() -> None:
     def asked(target: str, place: str) -> LoadOptions:
         return LoadOptions(targets=[target], scenario="publish", publish_to=place)
 
-    found = wanted(asked("sses://a/events", "https://b/publish"))
-    assert found is not None
-    assert (found.publish_at, found.publish_to, found.publish_host) == (
+    found = meant(asked("sses://a/events", "https://b/publish"))[0]
+    assert isinstance(found, Publishing)
+    assert (found.apart, found.publish_to, found.publish_host) == (
         "tls://b:443",
         "/publish",
         "b",
     )
-    found = wanted(asked("wss://a:7/x", "/publish"))
-    assert found is not None and (found.scheme, found.publish_at) == ("ws", "")
+    found = meant(asked("wss://a:7/x", "/publish"))[0]
+    assert isinstance(found, Publishing) and (found.name, found.apart) == ("ws", "")
     for target, place in (("wss://a/", "http://b/p"), ("ws://a/", "https://b/p")):
         with pytest.raises(UsageError, match="with TLS or without, all alike"):
-            wanted(asked(target, place))
+            meant(asked(target, place))
     with pytest.raises(UsageError, match="not a place to POST to"):
-        wanted(asked("wss://a/", "tls://b/p"))
+        meant(asked("wss://a/", "tls://b/p"))
 
 
 def test_options_that_are_for_targets_over_tls() -> None:
@@ -156,7 +156,7 @@ def contexts(*, tickets: int = 2, is_old: bool = False) -> tuple[Connector, ssl.
     server.num_tickets = tickets
     if is_old:
         server.maximum_version = ssl.TLSVersion.TLSv1_2
-    client = context_of(LoadOptions(ca=str(OURS.cert)), speaks_http=False)
+    client = context_of(LoadOptions(ca=str(OURS.cert)), alpn="")
     return Connector(client, "localhost", resumes=True), server
 
 

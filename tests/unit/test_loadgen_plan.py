@@ -60,7 +60,7 @@ def test_connections_beside_stages_are_opened_first(first: str, has_ramp: bool) 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "How many connections"),
+        ({"rate": 5, "hold": "5s"}, "How many connections"),
         ({"connections": 0}, "0 is too small for connections. Give 1 to"),
         ({"connections": -1}, "-1 is too small for connections"),
         ({"connections": 10, "rate": float("nan"), "hold": "5ns"}, "rate is nan"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from c1m.errors import UsageError
-from c1m.loadgen.schemes import HOLD_NS, with_schemes
+from c1m.loadgen.schemes.known import CONNECTIONS, HOLD_NS, meant
 from c1m.results.options import LoadOptions
 
 
@@ -21,7 +21,7 @@ from c1m.results.options import LoadOptions
     ],
 )
 def test_where_to_connect(text: str, wanted: str) -> None:
-    options = with_schemes(LoadOptions(targets=[text, text]))
+    options = meant(LoadOptions(targets=[text, text]))[1]
     assert options.targets == [wanted, wanted] and options.scenario == "resp"
     assert (options.think_ns, options.hold_ns) == (0, HOLD_NS)
 
@@ -29,8 +29,8 @@ def test_where_to_connect(text: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("HTTP://127.0.0.1:80/", "asks for HTTP requests, which c1m load does not send. Use ws://"),
-        ("https://127.0.0.1", "asks for HTTP requests, which c1m load does not send. Use wss://"),
+        ("htp://127.0.0.1:80/", "scheme of .* is unknown. Is http:// meant?"),
+        ("gopher://127.0.0.1", "scheme of .* is unknown. There are: tcp://, tls://, http://"),
         ("rediss://:secret@127.0.0.1", "a user or a password"),
         ("redis://:secret@127.0.0.1", "a user or a password"),
         ("redis://me:a/b@127.0.0.1:1/0", "a user or a password"),
@@ -39,21 +39,21 @@ def test_where_to_connect(text: str, wanted: str) -> None:
 )
 def test_what_is_refused(text: str, what: str) -> None:
     with pytest.raises(UsageError, match=what) as error:
-        with_schemes(LoadOptions(targets=[text]))
+        meant(LoadOptions(targets=[text]))[1]
     assert "secret" not in str(error.value)
 
 
 def test_targets_that_speak_different_things() -> None:
     for targets in (["redis://a", "tcp://a:1"], ["a:1", "redis://a"]):
         with pytest.raises(UsageError, match="speak different things"):
-            with_schemes(LoadOptions(targets=targets))
+            meant(LoadOptions(targets=targets))[1]
 
 
 def test_what_is_asked_for_stays() -> None:
-    plain = LoadOptions(targets=["127.0.0.1:1", "unix:///x"], hold_ns=5)
-    assert with_schemes(plain) is plain
+    plain = LoadOptions(targets=["127.0.0.1:1", "unix:///x"], connections=3, hold_ns=5)
+    assert meant(plain)[1] == plain
     asked = LoadOptions(targets=["redis://a:1"], scenario="lines", hold_ns=5)
-    options = with_schemes(asked)
+    options = meant(asked)[1]
     assert (options.scenario, options.think_ns, options.hold_ns) == ("lines", 0, 5)
     for load in (
         {"rate_per_s": 5.0},
@@ -61,5 +61,13 @@ def test_what_is_asked_for_stays() -> None:
         {"churn_per_s": 5.0},
         {"stages": ["ramp 5"]},
     ):
-        options = with_schemes(LoadOptions(targets=["redis://a"], **load))
-        assert options.hold_ns == 0 and options.think_ns == load.get("think_ns")
+        options = meant(LoadOptions(targets=["redis://a"], **load))[1]
+        assert options.hold_ns == (0 if "stages" in load else HOLD_NS)
+        assert options.think_ns == load.get("think_ns")
+
+
+def test_nothing_but_a_target() -> None:
+    for target in ("127.0.0.1:1", "http://127.0.0.1/"):
+        options = meant(LoadOptions(targets=[target]))[1]
+        assert options.connections == CONNECTIONS
+        assert (options.think_ns, options.hold_ns) == (0, HOLD_NS)

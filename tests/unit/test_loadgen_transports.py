@@ -8,10 +8,10 @@ import pytest
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.limits.reasons import NOT_ASKED, NOT_HTTP, PEER_EOF, explain
-from c1m.loadgen.schemes import HOLD_NS, with_schemes
+from c1m.loadgen.schemes.known import HOLD_NS, meant
+from c1m.loadgen.schemes.publishing import Publishing
 from c1m.loadgen.transports.base import NOBODY, Taken
 from c1m.loadgen.transports.posting import Beside, PostingTransport
-from c1m.loadgen.transports.wanted import transport_for, wanted
 from c1m.loadgen.transports.websocket import WebSocketTransport
 from c1m.protocols.websocket.frames import FrameReader, Op, frame
 from c1m.protocols.websocket.handshake import accepted
@@ -165,16 +165,16 @@ def test_what_is_asked_for(
 ) -> None:
     scenario = "publish" if publish_to else "echo"
     options = LoadOptions(targets=targets, scenario=scenario, **more)  # type: ignore[arg-type]
-    found = wanted(options)
-    assert found is not None
+    found, options = meant(options)
+    assert isinstance(found, Publishing)
     assert (found.host, found.target, found.publish_to) == (host, target, publish_to)
-    assert found.publish_at == ("tcp://o:9" if "http" in str(more) else "")
+    assert found.apart == ("tcp://o:9" if "http" in str(more) else "")
     assert not [each for each in found.fields if each.startswith("Host")]
-    transport_for(found, 10, 1, is_binary=False, seed=0)
+    assert found.transport(found.scenario_for(options), 10, options) is not None
 
 
 @pytest.mark.parametrize(
-    ("target", "scenario", "place", "meant", "think_ns"),
+    ("target", "scenario", "place", "named", "think_ns"),
     [
         ("ws://127.0.0.1/a:b?c", "echo", "tcp://127.0.0.1:80", "echo", 0),
         ("ws://[::1]:81-83/x", "publish", "tcp://[::1]:81-83", "publish", 0),
@@ -183,13 +183,14 @@ def test_what_is_asked_for(
         ("sse://h/e", "publish", "tcp://h:80", "publish", 0),
     ],
 )
-def test_schemes(target: str, scenario: str, place: str, meant: str, think_ns: int | None) -> None:
-    options = with_schemes(LoadOptions(targets=[target], scenario=scenario))
-    assert (options.targets, options.scenario) == ([place], meant)
+def test_schemes(target: str, scenario: str, place: str, named: str, think_ns: int | None) -> None:
+    to = "/p" if scenario == "publish" else None
+    options = meant(LoadOptions(targets=[target], scenario=scenario, publish_to=to))[1]
+    assert (options.targets, options.scenario) == ([place], named)
     assert (options.think_ns, options.hold_ns) == (think_ns, HOLD_NS)
 
 
 @pytest.mark.parametrize("text", ["", "a", "a b: c", ": b", "a: b\r\nc: d", "a: \x00"])
 def test_fields_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="no field"):
-        wanted(LoadOptions(targets=["ws://h"], headers=[text]))
+        meant(LoadOptions(targets=["ws://h"], headers=[text]))

@@ -10,8 +10,9 @@ import pytest
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
+from c1m.scenarios.asks import Say
 from c1m.scenarios.base import Exchange
-from c1m.scenarios.conversation import Conversation, Say, Talking
+from c1m.scenarios.conversation import Conversation, Talking
 from c1m.scenarios.ledger import OUTCOMES
 
 Talk = Generator[Say, bytes, Any]

@@ -77,6 +77,8 @@ def conclude(
         faults=_faults(generator),
         fan_out=scenario.fan_out(),
         tls=_tls(generator, stages, samples),
+        checks=scenario.checks(),
+        statuses=scenario.statuses(),
         notes=scenario.notes(),
     )
     if record.all_requests.bad or generator.traffic.ledger.extras:

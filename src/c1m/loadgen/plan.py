@@ -13,18 +13,16 @@ from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
 from c1m.loadgen.arrivals import parse_spread
 from c1m.loadgen.connections import TLS_WINDOW_MAX, Window
-from c1m.loadgen.schemes import with_schemes
+from c1m.loadgen.schemes.base import Scheme
+from c1m.loadgen.schemes.known import meant
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
 from c1m.loadgen.tls import TlsPlan, check_unused, context_of, names_of
 from c1m.loadgen.transports.base import Transport
-from c1m.loadgen.transports.wanted import Wanted, transport_for, wanted
 from c1m.results.options import LoadOptions
 from c1m.scenarios.base import Scenario
-from c1m.scenarios.loader import find_scenario, rehearse
-from c1m.scenarios.posted import Posted
-from c1m.scenarios.publish import PUBLICATION, Publish
+from c1m.scenarios.loader import rehearse
 
 REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
 IN_FLIGHT_MAX = 100_000_000
@@ -51,7 +49,7 @@ class LoadPlan:
 def make_plan(options: LoadOptions) -> LoadPlan:
     """Raises UsageError, or LimitError where this machine cannot hold so many."""
     asked = options
-    options, spoken = with_schemes(asked), wanted(asked)
+    scheme, options = meant(asked)
     for text in options.targets:
         parse_url(text)  # before all else: what is no target is not mended by further options
     parse_spread(options.spread)
@@ -61,7 +59,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
             "A rate and a think time were given.",
             "A rate is an open loop, a think time a closed one: give one of them.",
         )
-    scenario = _scenario(options, spoken)
+    scenario = _scenario(options, scheme)
     options = _with_defaults(options, scenario)
     stages = _stages(options, scenario)
     count = most_connections(stages)
@@ -69,7 +67,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
         raise UsageError("The plan opens no connection.", "Begin with a stage such as 'ramp 10k'.")
     targets = [endpoint for text in options.targets for endpoint in resolve(text)]
     check_targets(targets)
-    tls = _tls(options, spoken)
+    tls = _tls(options, scheme)
     sources = parse_sources(",".join(options.sources)) if options.sources else []
     check_routes(targets, sources)
     findings = check_fits(count, targets, options.engine)  # first: a scenario may keep columns
@@ -77,23 +75,16 @@ def make_plan(options: LoadOptions) -> LoadPlan:
     size = rehearse(scenario, count, options.seed, options.pipeline)
     _check_load(scenario, stages)
     addresses = plan_addresses(count, targets, sources, local_ports())
-    transport = None
-    if spoken is not None:
+    transport = scheme.transport(scenario, count, options)
+    if scheme.apart:
         publishers = scenario.speakers or 0
-        transport = transport_for(
-            spoken, count, publishers, is_binary=options.binary, seed=options.seed
-        )
-        if spoken.publish_at:
-            addresses = _apart(addresses, spoken.publish_at, publishers)
-            tls = tls and replace(
-                tls,
-                apart=names_of([spoken.publish_at], options.server_name)[0],
-                apart_below=publishers,
-            )
+        addresses = _apart(addresses, scheme.apart, publishers)
+        apart = names_of([scheme.apart], options.server_name)[0]
+        tls = tls and replace(tls, apart=apart, apart_below=publishers)
     return LoadPlan(
         asked=replace(
             options,
-            targets=list(asked.targets) if spoken is not None else options.targets,
+            targets=scheme.shown(),
             connections=count,
             stages=[stage.text for stage in stages],
             scenario=options.scenario if isinstance(options.scenario, str) else scenario.name,
@@ -117,57 +108,22 @@ def _window_most(size: int, tls: TlsPlan | None) -> int:
     return most if tls is None else min(most, TLS_WINDOW_MAX)
 
 
-def _tls(options: LoadOptions, spoken: Wanted | None) -> TlsPlan | None:
+def _tls(options: LoadOptions, scheme: Scheme) -> TlsPlan | None:
     """What is shown and trusted, where the targets are over TLS; files are looked at."""
     if not Endpoint(0, scheme=parse_url(options.targets[0])[0]).is_tls:
         check_unused(options)
         return None
-    context = context_of(options, speaks_http=spoken is not None)
+    context = context_of(options, alpn=scheme.alpn)
     return TlsPlan(context, names_of(options.targets, options.server_name))
 
 
-def _scenario(options: LoadOptions, spoken: Wanted | None) -> Scenario:
-    """The scenario that is meant, told whether it hears messages or parts of a stream."""
-    given = {
-        "message": options.message, "expect": options.expect, "publishers": options.publishers
-    }  # fmt: skip
-    if spoken is None:
-        scenario = find_scenario(options.scenario, **given)
-        scenario.hears_messages = False
-        return scenario
-    if options.scenario == "publish":
-        kind = Posted if spoken.publish_to else Publish
-        message = PUBLICATION.rstrip("\n") if options.message is None else options.message
-        publishers = 1 if options.publishers is None else options.publishers
-        scenario = kind(message, options.expect, publishers)
-    else:
-        scenario = find_scenario(options.scenario, **given)
-    scenario.hears_messages = True
-    _check_spoken(scenario, spoken, options)
+def _scenario(options: LoadOptions, scheme: Scheme) -> Scenario:
+    """The scenario that is meant, told what is spoken on its connections."""
+    scenario = scheme.scenario_for(options)
+    scenario.hears_messages = scheme.has_transport
+    scenario.session = scheme.session()
+    scheme.check(scenario, options)
     return scenario
-
-
-def _check_spoken(scenario: Scenario, spoken: Wanted, options: LoadOptions) -> None:
-    """What goes over streams only, or over WebSocket only."""
-    if scenario.wants_end:
-        raise UsageError(
-            f"The scenario {scenario.name!r} says half of a message, which a WebSocket cannot.",
-            "Use it with a target as tcp://HOST:PORT.",
-        )
-    if spoken.scheme == "ws" or scenario.is_silent:
-        return
-    if not isinstance(scenario, Posted):
-        raise UsageError(
-            f"Nothing can be said on a stream of events, and the scenario {scenario.name!r} does.",
-            "Use hold or publish, or a target as ws://HOST:PORT/PATH.",
-        )
-    if options.expect is None and options.message is not None:
-        text = options.message if isinstance(options.message, bytes) else options.message.encode()
-        if b"\r" in text:
-            raise UsageError(
-                "The message has a carriage return, which server-sent events cannot carry.",
-                "Leave it out, or say with --expect what arrives.",
-            )
 
 
 def _apart(addresses: AddressPlan, place: str, publishers: int) -> AddressPlan:

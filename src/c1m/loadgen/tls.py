@@ -12,15 +12,15 @@ import numpy as np
 from c1m.addresses import AF_UNIX, Endpoint, parse_url, unpack
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
+from c1m.loadgen.schemes.base import Url
+from c1m.loadgen.schemes.known import SCHEMES
 from c1m.loadgen.sources import AddressPlan
-from c1m.loadgen.transports.wanted import WITH_TLS
 from c1m.results.options import LoadOptions
 from c1m.tls import certificates, reasons
 from c1m.tls.connector import Connector
 from c1m.tls.engine import handoff_class
 
 LOOK_S = 5.0  # how long a certificate that was refused is asked for again
-HTTP_1 = "http/1.1"  # in ALPN (RFC 7301, 6)
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -76,14 +76,14 @@ def expected_name(host: str) -> str:
     return host.partition("%")[0].rstrip(".")
 
 
-def context_of(options: LoadOptions, *, speaks_http: bool) -> ssl.SSLContext:
+def context_of(options: LoadOptions, *, alpn: str) -> ssl.SSLContext:
     """Raises UsageError for files that are not what they should be."""
     if options.tls_handoff:
         handoff_class()  # which says what is missing, before anything is opened
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[options.tls_min]
-    if speaks_http:
-        context.set_alpn_protocols([HTTP_1])
+    if alpn:
+        context.set_alpn_protocols([alpn])
     if options.insecure and options.ca is not None:
         raise UsageError("--insecure takes any certificate, --ca does not.", "Give one of them.")
     if options.insecure:
@@ -186,10 +186,8 @@ def that_it_speaks_tls(asked: LoadOptions, targets: Sequence[Endpoint]) -> list[
     first = targets[0]
     if first.family == AF_UNIX or not _certificate_of(first, first.host):
         return []
-    with_tls = {plain: secured for secured, plain in WITH_TLS.items()}
-    scheme, _, place = asked.targets[0].rpartition("://")
-    is_redis = asked.scenario == "resp"  # redis:// has become tcp:// by now
-    secured = "rediss" if is_redis else with_tls.get(scheme.lower(), "tls")
+    url = Url.of(asked.targets[0])
+    secured, place = SCHEMES[url.scheme].over_tls, url.text.rpartition("://")[2]
     return [
         f"The server speaks TLS on port {first.port}, and this run did not: write the target as "
         f"{secured}://{place}."

@@ -26,6 +26,9 @@ from c1m.results import codec, record_1
 from c1m.results.counts import HIGHER, counted, counts_of
 from c1m.results.histogram import Histogram
 from c1m.results.options import LoadOptions
+from c1m.results.outcomes import FAN_OUT_COUNTS as FAN_OUT_COUNTS
+from c1m.results.outcomes import Check as Check
+from c1m.results.outcomes import FanOut as FanOut
 
 SCHEMA = "c1m-run/2"
 LAG_SAID = "p99 of its lag"  # in the sentence of a generator that was the limit by its lag
@@ -479,36 +482,6 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class FanOut:
-    """What became of the publications of scenario publish, and of their pushes to subscribers."""
-
-    LAWS: ClassVar[tuple[str, ...]] = ("received <= expected",)
-
-    published: int = counted("publications sent", better=HIGHER)
-    expected: int = counted("pushes expected, one for each subscriber", better="")
-    received: int = counted("pushes that came", better=HIGHER, of="expected")
-    doubled: int = counted(
-        "pushes received more than once", shortfall="{doubled} publications came more than once."
-    )
-    garbled: int = counted(
-        "bytes that are not a push", shortfall="{garbled} publications came garbled."
-    )
-
-    @property
-    def missing(self) -> int:
-        """Pushes that did not come."""
-        return self.expected - self.received
-
-    @property
-    def reach(self) -> float | None:
-        """The share of pushes that came; None where none was expected."""
-        return self.received / self.expected if self.expected else None
-
-
-FAN_OUT_COUNTS = counts_of(FanOut)
-
-
-@dataclass(frozen=True, slots=True)
 class RunRecord:
     """The record of one run."""
 
@@ -539,6 +512,8 @@ class RunRecord:
     explanations: list[Explanation] = field(default_factory=list)  # of what is missing
     fan_out: FanOut | None = None
     tls: TlsUsed | None = None  # None: without TLS
+    checks: list[Check] = field(default_factory=list)  # in the order of their first time
+    statuses: dict[str, int] = field(default_factory=dict)  # responses of HTTP by their status
     notes: list[str] = field(default_factory=list)  # what a scenario found at the end
     doubts: list[str] = field(default_factory=list)  # why what was wrong may be named wrongly
 

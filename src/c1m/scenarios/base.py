@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError
+from c1m.scenarios.asks import Session
 from c1m.scenarios.ledger import Ledger, Resolved
 from c1m.scenarios.messages import Numbers
 
 if TYPE_CHECKING:
-    from c1m.results.record import FanOut
+    from c1m.results.record import Check, FanOut
 
 NO_ENDS = (
     "Where a wrong reply ends is unknown: these have no end of their own, as a line or a length "
@@ -53,6 +54,7 @@ class Scenario:
     stampedes = True  # all connections say something at the same moment
     storms = False  # all connections are dropped and reopened in the middle
     hears_messages = False  # over ws:// and the like: what comes are messages, no parts of a stream
+    session = Session()  # what is spoken on its connections; set when the run is planned
     keeps_asking = False  # each connection asks again after its reply, for as long as they are held
 
     def begin(self, connections: int, seed: int) -> None:
@@ -156,6 +158,14 @@ class Scenario:
     def fan_out(self) -> FanOut | None:
         """At the end, for scenarios in which one message goes to many."""
         return None
+
+    def checks(self) -> list[Check]:
+        """At the end: what was checked by name, and how often it held."""
+        return []
+
+    def statuses(self) -> dict[str, int]:
+        """At the end, over HTTP: how many responses had which status."""
+        return {}
 
     def exchange(self, count: int, depth: int) -> Exchange | None:
         """How the replies of a run find their requests: `count` connections, `depth` at once.

@@ -18,13 +18,12 @@ raised as a note. Anything else is a mistake in the scenario: a ScenarioError, w
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any
 
 from c1m.engine.ragged import Ragged
-from c1m.errors import ScenarioError, UsageError
-from c1m.protocols import framing
+from c1m.errors import ScenarioError
 from c1m.protocols.inbox import UNKNOWN_MAX, Inbox
+from c1m.scenarios.asks import Ask, Say
 from c1m.scenarios.base import Exchange, Scenario
 from c1m.scenarios.ledger import GARBLED, RIGHT, Resolved
 from c1m.scenarios.matching import bad_frame
@@ -34,51 +33,7 @@ from c1m.scenarios.mistakes import described, mistake, where
 ABOUT_THE_REPLY = (AssertionError, ValueError, LookupError)
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
-    """A request: its bytes, and where its reply ends.
-
-    One of: `until`, the bytes that end it; `size`, how many it has; `frame`, a function of the
-    bytes so far that returns how many of them are the whole reply (0: more must come); `expect`,
-    the right reply itself. With one of the first three `expect` may be given, too. Without any, the
-    next message is the reply: over ws://, where there are messages.
-    """
-
-    message: bytes
-    until: bytes = b""
-    size: int = 0
-    frame: Callable[[bytes], int] | None = None
-    expect: bytes | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.message, bytes) or not self.message:
-            raise UsageError(
-                f"Say({self.message!r}) says nothing.", "Give the bytes to send, at least one."
-            )
-        if self.size < 0:
-            raise UsageError(f"No reply has {self.size} bytes.", "Give a size above zero.")
-        ends = (bool(self.until), bool(self.size), self.frame is not None)
-        if sum(ends) > 1:
-            raise UsageError(
-                f"Say({self.message[:40]!r}) has more than one end of its reply.",
-                "Give one of until=, size=, frame=, or expect= alone.",
-            )
-
-    @property
-    def has_end(self) -> bool:
-        """Whether it says where its reply ends."""
-        return bool(self.until or self.size or self.frame or self.expect)
-
-    def whole(self, stream: bytes) -> int:
-        """Bytes of the reply that `stream` begins with; 0: more must come."""
-        if self.frame is not None:
-            return self.frame(stream)
-        if self.until:
-            return framing.delimited(stream, self.until)
-        return framing.sized(stream, self.size or len(self.expect or b""))
-
-
-Talk = Generator[Say, bytes, Any]
+Talk = Generator[Ask, Any, Any]
 
 
 class Conversation:
@@ -145,7 +100,7 @@ class Talks(Exchange):
         super().__init__(scenario, count)
         self._talk_of = scenario.talk
         self._talks: dict[int, Talk] = {}
-        self._says: dict[int, Say] = {}  # in flight, or to be said next
+        self._says: dict[int, Ask] = {}  # in flight, or to be said next
         self._inbox = Inbox()
 
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
@@ -160,13 +115,23 @@ class Talks(Exchange):
                         "Let it yield c1m.Say(...) at least once.",
                     )
             say = self._says[number]
-            if not (say.has_end or self.hears_messages):
-                raise ScenarioError(
-                    f"Say({say.message[:40]!r}) has no end of its reply.",
-                    "Give one of until=, size=, frame=, or expect= alone.",
-                )
-            messages.append(say.message)
+            self._check(say)
+            messages.append(say.encode(self.scenario.session))
         return Ragged.of(messages), self.ledger.send(numbers)
+
+    def _check(self, say: Ask) -> None:
+        """Whether it can be said here, and its reply be heard."""
+        scheme = self.scenario.session.scheme
+        if scheme not in say.schemes:
+            raise ScenarioError(
+                f"{type(say).__name__} cannot be said over {scheme}://.",
+                f"It is for targets as {', '.join(f'{name}://' for name in say.schemes)}.",
+            )
+        if isinstance(say, Say) and not (say.has_end or self.hears_messages):
+            raise ScenarioError(
+                f"Say({say.message[:40]!r}) has no end of its reply.",
+                "Give one of until=, size=, frame=, or expect= alone.",
+            )
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         for number, piece in zip(numbers.tolist(), data.pieces(), strict=True):
@@ -200,10 +165,16 @@ class Talks(Exchange):
     def _hear(self, number: int, reply: bytes) -> None:
         """A whole reply: give it to the talk, which says what comes next or ends."""
         say = self._says.pop(number)
-        note: str | None = ""
-        if say.expect is None or reply == say.expect:
+        note: str | None
+        try:
+            said = say.heard(reply)
+        except ValueError as error:
+            said, note = reply, str(error)
+        else:
+            note = say.wrong(said)
+        if note is None:
             talk = self._talks[number]
-            note = self._step(number, lambda: talk.send(reply))
+            note = self._step(number, lambda: talk.send(said))
         if note is None:
             self.ledger.resolve(number, int(self.ledger.oldest[number]), RIGHT)
         else:
@@ -224,7 +195,7 @@ class Talks(Exchange):
             return f"{said} ({where(error)})" if said else described(error)
         except Exception as error:
             raise mistake(error, "talk raised") from error
-        if not isinstance(next_, Say):
+        if not isinstance(next_, Ask):
             raise ScenarioError(
                 f"{_place(self._talks[number])}: talk yielded {next_!r}, no c1m.Say.",
                 "Write reply = yield c1m.Say(b'...', until=b'\\n').",
@@ -234,7 +205,8 @@ class Talks(Exchange):
 
     def _garbled(self, number: int, reply: bytes, note: str) -> None:
         """Not the reply that was wanted: the talk begins anew."""
-        seq, expected = int(self.ledger.oldest[number]), self._says[number].expect
+        seq, say = int(self.ledger.oldest[number]), self._says[number]
+        expected = say.expect if isinstance(say, Say) else None
         self._end(number)
         self.ledger.fault("garbled", number, number, seq, reply, expected or b"", note)
         self.ledger.resolve(number, seq, GARBLED)

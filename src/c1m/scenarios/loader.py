@@ -23,6 +23,7 @@ from c1m.bounds import TEXT_BYTES_MAX
 from c1m.errors import ScenarioError, UsageError
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Conversation, Talking
+from c1m.scenarios.http import Http
 from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.mistakes import described, guard
 from c1m.scenarios.publish import Publish
@@ -32,8 +33,8 @@ from c1m.scenarios.templates import Echo, LengthPrefixed, Lines, Ping, Reconnect
 from c1m.scenarios.unanswered import HalfOpen, Hold
 
 BUILT_IN = (
-    Echo, Ping, Lines, LengthPrefixed, Resp, Publish, RedisSubscribe, Hold, SlowReader, HalfOpen,
-    ReconnectStorm,
+    Echo, Ping, Lines, LengthPrefixed, Http, Resp, Publish, RedisSubscribe, Hold, SlowReader,
+    HalfOpen, ReconnectStorm,
 )  # fmt: skip
 SCENARIOS: dict[str, type[Scenario]] = {kind.name: kind for kind in BUILT_IN}
 

@@ -1,0 +1,1 @@
+"""What a target's URL means: one module a protocol, and the list of them in `known`."""

@@ -1,0 +1,87 @@
+"""The schemes that targets may have, and what the options of a run mean with them."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+
+from c1m.errors import UsageError
+from c1m.loadgen.schemes.base import Scheme, Url
+from c1m.loadgen.schemes.http import Http
+from c1m.loadgen.schemes.plain import Plain
+from c1m.loadgen.schemes.publishing import Events, WebSocket
+from c1m.loadgen.schemes.redis import Redis
+from c1m.results.options import OPTIONS, LoadOptions
+
+KINDS: tuple[type[Scheme], ...] = (Plain, Http, WebSocket, Events, Redis)
+SCHEMES = {name: kind for kind in KINDS for name in (kind.name, kind.over_tls)} | {"unix": Plain}
+
+CONNECTIONS = 10  # where it is not said how many
+HOLD_NS = 10_000_000_000  # where it is not said how long
+
+
+def meant(options: LoadOptions) -> tuple[Scheme, LoadOptions]:
+    """What is spoken with the targets, and the options with targets as endpoints, and what is
+    usual where nothing was said.
+
+    Raises UsageError for what cannot be done, and for targets that speak different things.
+    """
+    if not options.targets:
+        raise UsageError("There is no target.", "Name one, as in tcp://127.0.0.1:8001.")
+    urls = [Url.of(text) for text in options.targets]
+    kinds = [_kind_of(url) for url in urls]
+    if any(kind is not kinds[0] for kind in kinds):
+        raise UsageError(
+            "The targets speak different things.", f"Give all of them as {urls[0].scheme}://."
+        )
+    if len({url.scheme == kinds[0].over_tls for url in urls}) > 1:
+        raise UsageError(
+            "Some targets are over TLS, others are not.",
+            f"Load them one after the other, or give all of them as {kinds[0].over_tls}://.",
+        )
+    _check_unused(kinds[0], options)
+    scheme = kinds[0](urls, options)
+    options = replace(
+        options,
+        targets=scheme.places(),
+        scenario=scheme.scenario if options.scenario == "echo" else options.scenario,
+    )
+    return scheme, _with_load(scheme, options)
+
+
+def _kind_of(url: Url) -> type[Scheme]:
+    if url.scheme in SCHEMES:
+        return SCHEMES[url.scheme]
+    near = difflib.get_close_matches(url.scheme, SCHEMES, 1)
+    hint = f"Is {near[0]}:// meant? " if near else ""
+    raise UsageError(
+        f"The scheme of {url.text!r} is unknown.",
+        f"{hint}There are: {', '.join(f'{name}://' for name in SCHEMES)}.",
+    )
+
+
+def _check_unused(kind: type[Scheme], options: LoadOptions) -> None:
+    """Raise UsageError for an option that only other protocols have a use for."""
+    usual = LoadOptions()
+    for name in dict.fromkeys(name for each in KINDS for name in each.takes):
+        if name in kind.takes or getattr(options, name) == getattr(usual, name):
+            continue
+        flag = next(one.flags for one in OPTIONS.values() if one.field == name)
+        takers = [f"{scheme}://" for scheme, each in SCHEMES.items() if name in each.takes]
+        raise UsageError(
+            f"{flag} is of no use with {kind.name}://.",
+            f"Leave it out, or write the target as {', '.join(takers)}.",
+        )
+
+
+def _with_load(scheme: Scheme, options: LoadOptions) -> LoadOptions:
+    """Where no load is asked for, every connection of a protocol that is known keeps asking for a
+    while; and ten do where only a target was given."""
+    has_load = (options.rate_per_s, options.think_ns, options.churn_per_s) != (None, None, None)
+    if options.stages or (isinstance(scheme, Plain) and (options.connections or has_load)):
+        return options
+    options = replace(options, connections=options.connections or CONNECTIONS)
+    is_silent = options.scenario == "hold" or getattr(options.scenario, "is_silent", False)
+    if not has_load:
+        options = replace(options, think_ns=None if is_silent else 0)
+    return replace(options, hold_ns=options.hold_ns or HOLD_NS)
