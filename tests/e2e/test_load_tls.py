@@ -429,7 +429,6 @@ def test_bad_input_opens_nothing(tmp_path: Path) -> None:
         (target, {"tls_min": "1.1"}, "1.1"),
         (plain, {"ca": ca}, "--ca is for targets over TLS"),
         ([target, "tcp://127.0.0.1:2"], {}, "Some targets are over TLS, others are not"),
-        ("https://127.0.0.1:1/", {}, "asks for HTTP requests"),
         ("wss://127.0.0.1:1/", posting, "with TLS or without, all alike"),
     )
     for targets, options, said in given:

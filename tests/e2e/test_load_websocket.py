@@ -225,14 +225,13 @@ def test_a_server_that_breaks_the_protocol() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("https://127.0.0.1",), "HTTP requests"),
         (("ws://me:secret@127.0.0.1",), "user or a password"),
         (("ws://127.0.0.1/a", "ws://127.0.0.1/b"), "different paths"),
         (("ws://127.0.0.1/#a",), "fragment"),
         (("ws://127.0.0.1/a b",), "no path"),
         (("ws://127.0.0.1:1", "tcp://127.0.0.1:1"), "speak different things"),
-        (("tcp://127.0.0.1:1", "--header", "a: b"), "--header is for"),
-        (("tcp://127.0.0.1:1", "--binary"), "--binary is for"),
+        (("tcp://127.0.0.1:1", "--header", "a: b"), "--header is of no use with tcp://"),
+        (("tcp://127.0.0.1:1", "--binary"), "--binary is of no use with tcp://"),
         (("ws://127.0.0.1", "--header", "a b"), "no field"),
         (("ws://127.0.0.1", "--header", "Upgrade: h2c"), "client's own"),
         (("ws://[::1/",), "not an endpoint"),
@@ -243,7 +242,7 @@ def test_a_server_that_breaks_the_protocol() -> None:
         (("ws://127.0.0.1", "--scenario", "half-open"), "half of a message"),
         (("sse://127.0.0.1", "--scenario", "publish"), "where to publish"),
         (("sse://127.0.0.1", "--scenario", "lines"), "Nothing can be said"),
-        (("sse://127.0.0.1", "--binary"), "text"),
+        (("sse://127.0.0.1", "--binary"), "--binary is of no use with sse://"),
         (
             ("sse://127.0.0.1/?channel=a", "--scenario", "publish", "--message", "{seq}\\r"),
             "carriage return",
