@@ -1,8 +1,9 @@
-"""c1m as the generator: a closed loop of its load generator.
+"""c1m as the generator: a closed loop of its load generator, or with RATE an open one.
 
-Usage: c1m_client.py PORT CONNECTIONS PAYLOAD SECONDS WARM_UP ENGINE. Prints what the C generator
-prints, as far as it is the same: requests, seconds, rps, errors, own_cpu_ns. It is what `c1m load
---think 0s` does: each reply is compared byte for byte and its latency recorded.
+Usage: c1m_client.py PORT CONNECTIONS PAYLOAD SECONDS WARM_UP ENGINE [RATE]. Prints what the C
+generator prints, as far as it is the same: requests, seconds, rps, errors, own_cpu_ns, and p50_us
+and p99_us, from when a request was due. It is what `c1m load --think 0s` and `--rate` do: each
+reply is compared byte for byte and its latency recorded.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
+
+import numpy as np
 
 from c1m.addresses import AF_INET, Endpoint
 from c1m.clock import SystemClock
@@ -33,6 +37,10 @@ def main() -> None:
     """Run by the command line."""
     port, count, payload = map(int, sys.argv[1:4])
     seconds, warm_up = map(float, sys.argv[4:6])
+    rate = float(sys.argv[7]) if len(sys.argv) > 7 else None
+    load: dict[str, Any] = (
+        {"think_ns": 0} if rate is None else {"rate_from": rate, "rate_to": rate}
+    )
     template = "{n}" + "x" * (payload - len(str(count - 1)))
     scenario = Echo(template)
     scenario.begin(count, 0)
@@ -41,8 +49,8 @@ def main() -> None:
         asked=LoadOptions(connections=count, timeout_ns=10 * NS_PER_S),
         stages=[
             Stage("ramp", "ramp", 0, count),
-            Stage("hold", "warm-up", count, count, round(warm_up * NS_PER_S), think_ns=0),
-            Stage("hold", "measured", count, count, round(seconds * NS_PER_S), think_ns=0),
+            Stage("hold", "warm-up", count, count, round(warm_up * NS_PER_S), **load),
+            Stage("hold", "measured", count, count, round(seconds * NS_PER_S), **load),
         ],
         scenario=scenario,
         addresses=plan_addresses(count, [Endpoint(AF_INET, "127.0.0.1", port)], [], PORTS),
@@ -55,7 +63,9 @@ def main() -> None:
     if counts.opened < count:
         raise SystemExit("c1m_client: a connection could not be opened")
     phase = generator.phases[2]
-    requests = generator.recorder.groups[-1].requests
+    group = generator.recorder.groups[-1]
+    requests = group.requests
+    p50, p99 = group.corrected.quantiles(np.array([0.5, 0.99])).tolist()
     took = (phase.end_ns - phase.start_ns) / 1e9
     start = (phase.start_ns - generator.start_ns) / 1e9
     samples = sampler.samples()
@@ -64,6 +74,8 @@ def main() -> None:
         "requests": requests.right,
         "seconds": took,
         "rps": requests.right / took,
+        "p50_us": p50 / 1e3,
+        "p99_us": p99 / 1e3,
         "own_cpu_ns": cpu * took * 1e9,
         "errors": requests.bad + counts.lost,
     }
