@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 from . import (
     http1,
     mercure,
+    mqtt,
     proxy,
     push_json,
     push_server,
@@ -32,6 +33,7 @@ from . import (
 TARGETS = {
     "http1": http1.run,
     "mercure-topics": mercure.run,
+    "mqtt": mqtt.run,
     "proxy": proxy.run,
     "push-json": push_json.run,
     "push-server": push_server.run,

@@ -6,6 +6,7 @@ from random import Random
 
 import fuzz.http1
 import fuzz.mercure
+import fuzz.mqtt
 import fuzz.proxy
 import fuzz.push_json
 import fuzz.push_server
@@ -39,6 +40,10 @@ def test_tokens() -> None:
 
 def test_topics_of_mercure() -> None:
     assert sum(fuzz.mercure.run(Random(seed)) for seed in range(1000)) > 0
+
+
+def test_packets_of_mqtt() -> None:
+    assert sum(fuzz.mqtt.run(Random(seed)) for seed in range(500)) > 0
 
 
 def test_clients_of_a_web_server() -> None:
