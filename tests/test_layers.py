@@ -72,7 +72,7 @@ PURE = [
     "fanout/*", "kv/*", "push/*",
     "scenarios/*",
     "limits/catalogue", "limits/conntrack", "limits/descriptors", "limits/diagnosis",
-    "limits/limit", "limits/memory", "limits/needs", "limits/ports",
+    "limits/limit", "limits/memory", "limits/mqtt_reasons", "limits/needs", "limits/ports",
     "limits/queues", "limits/reasons", "limits/tls_reasons", "limits/uring",
     "limits/walls",
     "loadgen/arrivals", "loadgen/backlog", "loadgen/connections", "loadgen/recorder",

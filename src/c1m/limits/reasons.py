@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Mapping
 
-from c1m.limits import tls_reasons
+from c1m.limits import mqtt_reasons, tls_reasons
 from c1m.limits.catalogue import limits_of
 from c1m.limits.queues import AcceptQueue
 from c1m.results.record import Connections, Failure
@@ -206,6 +206,8 @@ def _in_words(code: int, name: str) -> tuple[str, str]:
     """Of what is no errno and has no row of its own."""
     if code >= TLS:
         return tls_reasons.words_of(code)
+    if code >= mqtt_reasons.BASE:
+        return mqtt_reasons.words_of(code)
     if code >= BROKE_OFF:
         said = f"the server broke the protocol, and was answered with {code & 0xFFFF}"
         return said, "Look at the server: which message or frame is it?"
@@ -229,6 +231,8 @@ def _name_of_own(code: int) -> str:
         return OWN_NAMES[code]
     if code >= TLS:
         return tls_reasons.name_of(code)
+    if code >= mqtt_reasons.BASE:
+        return mqtt_reasons.name_of(code)
     kinds = ((BROKE_OFF, "broke off"), (SAID_CLOSE, "close"), (HTTP_STATUS, "HTTP"))
     base, word = next(kind for kind in kinds if code >= kind[0])
     return f"{word} {code - base}"

@@ -83,6 +83,8 @@ def conclude(
     )
     if record.all_requests.bad or generator.traffic.ledger.extras:
         record.doubts.extend(scenario.doubts())
+    if plan.transport is not None:
+        record.doubts.extend(plan.transport.doubts())
     also = [*generator.shortfalls, *record.notes, *_not_ended(generator)]
     if generator.interrupted:
         also.append("The run was interrupted before its end.")

@@ -19,6 +19,7 @@ from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.sleeping import precise_timers
+from c1m.limits.mqtt_reasons import NOT_MQTT
 from c1m.limits.reasons import NOT_HTTP, PEER_EOF
 from c1m.loadgen.arrivals import Arrivals, Spread, parse_spread
 from c1m.loadgen.closing import Closing
@@ -31,6 +32,7 @@ from c1m.loadgen.snapshots import Standing
 from c1m.loadgen.spoken import SpokenPool
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.traffic import Traffic
+from c1m.loadgen.transports.base import Taken
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.snapshot import Snapshot
 from c1m.scenarios.matching import exchange_of
@@ -45,6 +47,7 @@ SERIES_NS = 1_000_000_000
 AWAKE_NS = 300_000  # before a request is due: a wake-up and a request out of cold caches take it
 GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
 DOUBT_NS = 100_000_000  # behind a silence, for replies that an engine brings later than others
+_ODD = NOT_HTTP, NOT_MQTT  # what came may be an alert of TLS
 INTERRUPTED_NS = 1_000_000_000  # what is in flight is waited for so long when a run is interrupted
 
 
@@ -136,7 +139,7 @@ class Generator:
         ends = set(connections.handshake_errnos if not counts.opened else connections.lost_errnos)
         if counts.opened and (counts.ready or not self.recorder.first_requests.due):
             return False
-        if connections.said.get(NOT_HTTP, "").startswith("\x15\x03"):  # an alert of TLS
+        if any(connections.said.get(each, "").startswith("\x15\x03") for each in _ODD):
             return True
         return bool(ends) and ends <= {PEER_EOF, errno.ECONNRESET, errno.EPIPE}
 
@@ -149,12 +152,17 @@ class Generator:
         self.loop.call_every(SAMPLE_NS, self._sample, self.start_ns)
         self.loop.call_every(SNAPSHOT_NS, self._look, self.start_ns)
         self.loop.call_at(self.start_ns + self.plan.asked.timeout_ns, self._reporting(self._expire))
+        transport = self.plan.transport
+        if transport is not None and transport.tick_ns:
+            self.loop.call_every(transport.tick_ns, self._reporting(self._by_clock), self.start_ns)
         for stage in self.plan.stages:
             if self.interrupted:
                 break
             self._stages_begun += 1
             self._phase(stage, self._stage)
         self._phase(SETTLE, self._settle)
+        if transport is not None:
+            self.shortfalls += transport.notes()
         if self._has_raised:
             self.traffic.abandon(self.clock.now_ns())
         self._is_whole = not self.interrupted
@@ -369,7 +377,7 @@ class Generator:
         # Of a scenario that waits for its end, the stages were the time that the server had for it.
         limit = 0 if scenario.wants_end else self.plan.asked.timeout_ns
         interrupted_ns = None
-        while self.traffic.exchange.awaited and now - self.watch.moved_ns < limit:
+        while self._awaited() and now - self.watch.moved_ns < limit:
             if self.interrupted:
                 interrupted_ns = interrupted_ns or now
                 if now - interrupted_ns >= INTERRUPTED_NS:
@@ -382,6 +390,10 @@ class Generator:
         if phase.stage is SETTLE and is_waiting and now - heard_ns > STILL_NS:
             self._keep_gap(False, heard_ns, now, ledger.in_flight)
         self.traffic.give_up_older_than(now + 1, now)
+
+    def _awaited(self) -> int:
+        connections, awaited = self.connections, self.traffic.exchange.awaited
+        return awaited + (connections.awaited if isinstance(connections, SpokenPool) else 0)
 
     def _close_all(self, phase: Phase) -> None:
         self._is_closing = True
@@ -454,7 +466,16 @@ class Generator:
 
     def _spoken(self, connections: SpokenPool, numbers: Numbers, data: Ragged) -> None:
         """Pieces that a transport makes messages of."""
-        taken = connections.take(numbers, data, self._came_ns)
+        self._take(connections, connections.take(numbers, data, self._came_ns))
+
+    def _by_clock(self, now: int) -> None:
+        """What a transport has to do by the time."""
+        assert isinstance(self.connections, SpokenPool)
+        self._came_ns = now
+        self._take(self.connections, self.connections.due(now))
+
+    def _take(self, connections: SpokenPool, taken: Taken) -> None:
+        """What a transport has made of what came."""
         try:
             if len(taken.ready):
                 self._opened(taken.ready, self._came_ns)

@@ -50,7 +50,18 @@ class SpokenPool(ConnectionPool):
 
     def take(self, numbers: Numbers, data: Ragged, now_ns: int) -> Taken:
         """Pieces that came: replies are sent, handshakes are done. What failed is not closed."""
-        taken = self._transport.take(numbers, data)
+        return self._taken(self._transport.take(numbers, data), now_ns)
+
+    def due(self, now_ns: int) -> Taken:
+        """What the transport says by the clock; as `take`."""
+        return self._taken(self._transport.due(now_ns), now_ns)
+
+    @property
+    def awaited(self) -> int:
+        """See Transport."""
+        return self._transport.awaited
+
+    def _taken(self, taken: Taken, now_ns: int) -> Taken:
         self.say(taken.replies)
         if len(taken.ready):
             self.handshake.record(now_ns - self._since_ns[taken.ready])

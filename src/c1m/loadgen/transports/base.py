@@ -58,7 +58,12 @@ class Rows:
 
 
 class Transport(Protocol):
-    """What the load client asks of a transport. Numbers in one call are distinct but in `take`."""
+    """What the load client asks of a transport. Numbers in one call are distinct but in `take`.
+
+    One that has to do something by the clock says with `tick_ns` how often it is asked.
+    """
+
+    tick_ns: int = 0  # 0: never
 
     def opened(self, numbers: Numbers) -> tuple[Numbers, Ragged]:
         """These have connected: who of them has to say something first, and what. The others are
@@ -83,7 +88,24 @@ class Transport(Protocol):
 
     def is_idle(self, number: int) -> bool:
         """Whether the server may end this connection as it likes: another one is opened then."""
-        ...
+        return False
+
+    def due(self, now_ns: int) -> Taken:
+        """What is to be said, or has failed, by the time that it is; asked every `tick_ns`."""
+        return Taken()
+
+    @property
+    def awaited(self) -> int:
+        """How much of what was said is still to be confirmed, beside the scenario's replies."""
+        return 0
+
+    def notes(self) -> list[str]:
+        """When all replies are there or given up: sentences about what does not add up."""
+        return []
+
+    def doubts(self) -> list[str]:
+        """The same about what is as it may be, and worth knowing."""
+        return []
 
 
 def chosen(numbers: Numbers, data: Ragged, which: Where) -> tuple[Numbers, Ragged]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from c1m.engine.ragged import Ragged
 from c1m.limits.reasons import HTTP_STATUS, NOT_A_STREAM, NOT_EVENTS, NOT_HTTP
-from c1m.loadgen.transports.base import MESSAGE_MAX, NOBODY, SAID_MAX, Rows, Taken, Where
+from c1m.loadgen.transports.base import MESSAGE_MAX, NOBODY, SAID_MAX, Rows, Taken, Transport, Where
 from c1m.protocols.http.messages import Body, Refused
 from c1m.protocols.http.messages import Stream as Unread
 from c1m.protocols.http.replies import WIDE, ResponseReader
@@ -51,7 +51,7 @@ class Stream:
         return self._events.take(content)
 
 
-class EventsTransport:
+class EventsTransport(Transport):
     """Up to `count` streams of events from one target; `fields` are further ones of the GET."""
 
     def __init__(

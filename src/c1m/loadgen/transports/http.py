@@ -12,7 +12,7 @@ import numpy as np
 
 from c1m.engine.ragged import Ragged
 from c1m.limits.reasons import NOT_ASKED, NOT_HTTP, PEER_EOF
-from c1m.loadgen.transports.base import NOBODY, Rows, Taken
+from c1m.loadgen.transports.base import NOBODY, Rows, Taken, Transport
 from c1m.protocols.http.messages import Bounds, Refused
 from c1m.protocols.http.replies import ResponseReader
 from c1m.scenarios.messages import Numbers
@@ -20,7 +20,7 @@ from c1m.scenarios.messages import Numbers
 BOUNDS = Bounds(body=1 << 24)  # of a response
 
 
-class HttpTransport:
+class HttpTransport(Transport):
     """Requests on up to `count` connections, and their responses."""
 
     def __init__(self, count: int) -> None:

@@ -20,7 +20,7 @@ from c1m.scenarios.messages import Numbers
 BOUNDS = Bounds(body=1 << 24)  # of a response
 
 
-class PostingTransport:
+class PostingTransport(Transport):
     """Requests that POST to one target, and their responses."""
 
     def __init__(self, target: str, host: str, fields: Sequence[str] = ()) -> None:
@@ -89,7 +89,7 @@ class PostingTransport:
         return not self._waiting.get(number)
 
 
-class Beside:
+class Beside(Transport):
     """Two transports: `publishing` for numbers below `publishers`, `hearing` for the others."""
 
     def __init__(self, publishers: int, publishing: Transport, hearing: Transport) -> None:

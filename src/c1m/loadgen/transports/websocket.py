@@ -12,7 +12,7 @@ import numpy as np
 
 from c1m.engine.ragged import Ragged
 from c1m.limits.reasons import BAD_HANDSHAKE, BROKE_OFF, HTTP_STATUS, NOT_HTTP, SAID_CLOSE
-from c1m.loadgen.transports.base import MESSAGE_MAX, SAID_MAX, Rows, Taken, Where, chosen
+from c1m.loadgen.transports.base import MESSAGE_MAX, SAID_MAX, Rows, Taken, Transport, Where, chosen
 from c1m.protocols.http.messages import Refused
 from c1m.protocols.http.replies import ResponseReader
 from c1m.protocols.websocket.batch import whole_frames
@@ -28,7 +28,7 @@ _PING, _SHORT = 0x80 | Op.PING, 126  # bytes from which a length needs more room
 _NORMAL = int(Close.NORMAL).to_bytes(2, "big")
 
 
-class WebSocketTransport:
+class WebSocketTransport(Transport):
     """Up to `count` WebSockets to one target; `fields` are further ones of the upgrade.
 
     `is_binary`: messages are sent as binary ones. Else they are text where they are UTF-8.
