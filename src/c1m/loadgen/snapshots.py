@@ -13,6 +13,8 @@ from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.traffic import Traffic
 from c1m.results.snapshot import Snapshot
 
+CHECKS_MAX = 100  # in a snapshot
+
 
 @dataclass(slots=True)
 class Standing:
@@ -45,6 +47,7 @@ class Standing:
         failed = connections.failures
         errnos = failed + connections.lost_errnos
         overall = recorder.overall
+        checks = plan.scenario.checks()[:CHECKS_MAX]
         self._last = Snapshot(
             elapsed_s=elapsed,
             target=",".join(plan.asked.targets),
@@ -72,6 +75,9 @@ class Standing:
             rate_asked_per_s=rate,
             is_closed_loop=stage.think_ns is not None,
             errnos={errno_name(code): count for code, count in errnos.items()},
+            checks_passed={one.name: one.passed for one in checks},
+            checks_failed={one.name: one.failed for one in checks},
+            statuses=plan.scenario.statuses(),
             percentiles_ns=overall.percentiles() | ({"max": overall.max} if overall.count else {}),
             recent_ns=self.recent_ns,
             octaves=overall.octaves(),

@@ -123,7 +123,9 @@ def compare(
     """
     assert a and b
     wanted = [("", catalogue.find(name)) for name in only] or [
-        (part, catalogue.find(name)) for part, names in catalogue.COMPARED for name in names
+        (part, catalogue.find(name))
+        for part, names in (*catalogue.COMPARED, ("checks", _checks([*a, *b])))
+        for name in names
     ]
     examined = [_examine(part, metric, a, b) for part, metric in wanted]
     if not only:
@@ -138,6 +140,11 @@ def compare(
         method=_method(len(a), len(b), len(undecided), tolerance),
         rows=[_bounded(row, *is_limited) for row in rows],
     )
+
+
+def _checks(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """What any of them checked, as metrics."""
+    return tuple(dict.fromkeys(f"check:{one.name}" for r in records for one in r.checks))
 
 
 def _examine(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from c1m.report import request_sections
+from c1m.report import outcomes, request_sections
 from c1m.report.blocks import (
     PAGE,
     TEXT,
@@ -50,6 +50,8 @@ def findings(record: RunRecord) -> list[Section]:
         missing(record),
         *([ramp(record)] if is_plain else []),
         request_sections.requests(record),
+        outcomes.statuses(record),
+        outcomes.checks(record),
         request_sections.stages(record),
         request_sections.publications(record),
         request_sections.request_latency(record),

@@ -4,10 +4,11 @@ Each metric is described here once: its name, unit, help, how it is read, which 
 why a run may have none. Counts are described at their fields in record.py. Thresholds, comparisons
 and the tables of docs/reference are made from this.
 
-A name is a plain one (`lost`, `rate`) or a latency's: a figure (`p99`, `max`) of a distribution
-(`first.p99`). Without a distribution it is that of the requests, from the intended send time; a
-run that was to send none besides the first message is judged by what it has instead: the pushes
-of a publish run, else the first replies. What was used is said beside the value.
+A name is a plain one (`lost`, `rate`), has what it is of behind a colon (`check:cart total`,
+`status:5xx`), or is a latency's: a figure (`p99`, `max`) of a distribution (`first.p99`). Without a
+distribution it is that of the requests, from the intended send time; a run that was to send none
+besides the first message is judged by what it has instead: the pushes of a publish run, else the
+first replies. What was used is said beside the value.
 
 Pure: a record in, figures out. A figure that the run does not carry is None, with the reason.
 """
@@ -64,6 +65,8 @@ DISTRIBUTIONS = {
 }
 PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9", "p99.99", "p99.999")
 LATENCY_FIGURES = (*PERCENTILES, "max", "mean", "min")
+_NAMED_MAX = 20  # checks that are named where another one is looked for
+_NO_RESPONSE = "The run read no response of HTTP."
 _BEYOND = 10  # samples that a percentile must have beyond it, on the side where they are fewer
 
 _PERCENTILE = re.compile(r"p([0-9]+(?:\.[0-9]+)?)")
@@ -114,7 +117,7 @@ class Metric:
     kind: str  # of KINDS
     help: str = ""
     read: Reader = lambda record: None
-    why: str = ""  # a run may have none
+    why: str | Callable[[RunRecord], str] = ""  # a run may have none
     better: str = LOWER  # or HIGHER; "": neither
     must_not_be: bool = False  # with any of it a run is not as it should be
     figure: str = ""  # of a latency: "p99", "max"; "" for others
@@ -143,6 +146,10 @@ def find(name: str) -> Metric:
     known = name.strip().lower()
     if known in PLAIN:
         return PLAIN[known]
+    if known.startswith("check:"):
+        return _check(name.strip()[len("check:") :].strip())
+    if known.startswith("status:"):
+        return _status(known[len("status:") :].strip())
     head, dot, tail = known.partition(".")
     if head in DISTRIBUTIONS and dot:
         distribution, figure = head, tail
@@ -153,9 +160,45 @@ def find(name: str) -> Metric:
         raise UsageError(
             f"There is no figure {name.strip()!r}{_nearest(known)}",
             f"There are: {' '.join(LATENCY_FIGURES)} of the requests, of others as "
-            f"{' '.join(f'{d}.p99' for d in DISTRIBUTIONS)}; {' '.join(PLAIN)}.",
+            f"{' '.join(f'{d}.p99' for d in DISTRIBUTIONS)}; check:NAME status:404 status:5xx; "
+            f"{' '.join(PLAIN)}.",
         )
     return Metric(known, "time", figure=figure, distribution=distribution, quantile=quantile)
+
+
+def _check(name: str) -> Metric:
+    """How often a check of this name failed."""
+    if not name:
+        raise UsageError("'check:' names no check.", "Write check:NAME, as in 'check:total == 0'.")
+
+    def failed(record: RunRecord) -> float | None:
+        return next((one.failed for one in record.checks if one.name.strip() == name), None)
+
+    def why(record: RunRecord) -> str:
+        names = ", ".join(repr(one.name) for one in record.checks[:_NAMED_MAX])
+        there = f"it checked {names}" if names else "it checked nothing by name"
+        return f"The run checked nothing that is called {name!r}; {there}."
+
+    text = "how often the scenario's check of that name failed"
+    return Metric(f"check:{name}", "count", text, failed, why, must_not_be=True)
+
+
+def _status(code: str) -> Metric:
+    """How many responses of HTTP had this status, or one of this class."""
+    if not re.fullmatch("[1-9]([0-9]{2}|xx)", code):
+        raise UsageError(
+            f"{code!r} is no status of HTTP.", "Write status:404, or status:5xx for all such."
+        )
+
+    def count(record: RunRecord) -> float | None:
+        """A run that read no response has none."""
+        start = code.rstrip("x")
+        found = sum(n for status, n in record.statuses.items() if status.startswith(start))
+        return found if record.statuses else None
+
+    better = {"2": HIGHER, "4": LOWER, "5": LOWER}.get(code[0], "")
+    text = "how many responses of HTTP had that status"
+    return Metric(f"status:{code}", "count", text, count, _NO_RESPONSE, better)
 
 
 def _quantile(figure: str) -> Fraction | None:
@@ -174,7 +217,8 @@ def measure(record: RunRecord, metric: Metric) -> Figure:
     """The run's figure of that metric."""
     if not metric.figure:
         value = metric.read(record)
-        return Figure(metric.name, value, metric.why if value is None else "")
+        why = metric.why if isinstance(metric.why, str) else metric.why(record)
+        return Figure(metric.name, value, why if value is None else "")
     name = metric.distribution or default_distribution(record)
     value, why = _of_latency(distribution(record, name), metric, DISTRIBUTIONS[name])
     if value is not None and name != (metric.distribution or "request"):
@@ -359,5 +403,6 @@ COMPARED = (
                     *(f"first.{p}" for p in _SHORT_TAIL))),
     ("stampede", tuple(f"stampede.{p}" for p in ("p50", "p99", "max"))),
     ("memory a connection", ("server_bytes", "client_bytes", "kernel_bytes")),
+    ("responses", ("status:4xx", "status:5xx")),
     ("must not be", tuple(name for name, metric in PLAIN.items() if metric.must_not_be)),
 )  # fmt: skip

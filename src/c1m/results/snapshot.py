@@ -43,6 +43,9 @@ class Snapshot:
     rate_asked_per_s: float | None = None
     is_closed_loop: bool = False  # in this stage: requests follow replies
     errnos: dict[str, int] = field(default_factory=dict)
+    checks_passed: dict[str, int] = field(default_factory=dict)  # by name
+    checks_failed: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)  # of HTTP
     percentiles_ns: dict[str, int] = field(default_factory=dict)
     recent_ns: dict[str, int] = field(default_factory=dict)  # "p50", "p99", "max": the last second
     octaves: list[int] = field(default_factory=list)  # replies with 2**i <= latency < 2**(i+1) ns
@@ -121,6 +124,13 @@ LIVE_FIGURES = {
     "requests.faults": LiveFigure(
         "c1m_faults_total", "Replies that were not as they should be, by kind", "kind"
     ),
+    "checks_passed": LiveFigure(
+        "c1m_checks_passed_total", "What the scenario checked and held, by name", "check"
+    ),
+    "checks_failed": LiveFigure(
+        "c1m_checks_failed_total", "What the scenario checked and did not hold, by name", "check"
+    ),
+    "statuses": LiveFigure("c1m_responses_total", "Responses of HTTP, by status", "status"),
     "percentiles_ns": LiveFigure(
         "c1m_request_latency_percentile_seconds",
         "Percentiles of the whole run, from when requests were due",

@@ -1,6 +1,7 @@
 """Thresholds: `--require 'p99 < 50ms'`, parsed before a run and judged by its record.
 
-METRIC OP VALUE, with a metric of the catalogue, OP one of < <= > >= == != and a value in the
+METRIC OP VALUE, with a metric of the catalogue (which may be a check of any name: the last OP is
+meant), OP one of < <= > >= == != and a value in the
 metric's unit: a time always with its unit (50 of what?), a share as 99.9% or 0.999.
 
 Judged strictly: a figure that the run does not carry (too few samples for that percentile) does not
@@ -28,7 +29,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_FORM = re.compile(r"\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>)\s*([^<>=!]+?)\s*")
+_FORM = re.compile(r"\s*((?i:check:.*)|[^<>=!]*[^\s<>=!])\s*(<=|>=|==|!=|<|>)\s*([^<>=!]+?)\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from c1m.results.record import (
     NOT_OPENED,
     REQUEST_COUNTS,
     WRONG_KINDS,
+    Check,
     Connections,
     FanOut,
     Requests,
@@ -22,11 +23,14 @@ from c1m.results.record import (
 )
 from c1m.units import format_count
 
+CHECKS_SAID = 5  # that failed, each with its sentence
+
 
 def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
     """The verdict: complete when all asked-for connections were open at the same time, none was
-    lost, every request that was due was sent, every reply was right and came once, and every
-    publication reached everybody. `also`: further sentences of what was short.
+    lost, every request that was due was sent, every reply was right and came once, every
+    publication reached everybody, and every check held. `also`: further sentences of what was
+    short.
     """
     asked, c = record.asked, record.connections
     shortfalls = [*also, *_of_connections(asked, c)]
@@ -38,6 +42,7 @@ def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
         if stage.is_stampede:
             shortfalls += _of_one_each("Stampede", stage.requests, c, is_of_all=is_of_all)
     shortfalls += _of_requests(record)
+    shortfalls += _of_checks(record.checks)
     if record.fan_out is not None:
         shortfalls += _of_fan_out(record.fan_out)
     return Verdict(complete=not shortfalls, shortfalls=shortfalls)
@@ -113,6 +118,18 @@ def _of_requests(record: RunRecord) -> list[str]:
     if extra := sum(everything.faults.get(kind, 0) for kind in EXTRA_KINDS):
         kinds = _kinds(everything, EXTRA_KINDS)
         shortfalls.append(f"{format_count(extra)} replies came beyond those due{kinds}.")
+    return shortfalls
+
+
+def _of_checks(checks: Sequence[Check]) -> list[str]:
+    failed = [one for one in checks if one.failed]
+    shortfalls = [
+        f"The check {one.name!r} failed {format_count(one.failed)} of "
+        f"{format_count(one.passed + one.failed)} times."
+        for one in failed[:CHECKS_SAID]
+    ]
+    if len(failed) > CHECKS_SAID:
+        shortfalls.append(f"{format_count(len(failed) - CHECKS_SAID)} further checks failed.")
     return shortfalls
 
 

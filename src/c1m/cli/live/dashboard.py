@@ -214,6 +214,7 @@ class Dashboard:
             ]  # fmt: skip
         ends = [
             Panel(3, 1, 2 if len(self.snapshot.causes()) > 2 else 1, self._errors),
+            *([Panel(4, 1, 1, self._outcomes)] if self._outcomes(width, 1) else []),
             Panel(7, 1, 1, self._memory),
             Panel(4, 1, 1, self._generator),
         ]
@@ -377,6 +378,20 @@ class Dashboard:
         rest = Text(" " * 11).append(line.plain[cut:], _BAD)
         rest.truncate(width - 1, overflow=self._overflow())
         return [line[:cut], rest]
+
+    def _outcomes(self, width: int, rows: int) -> list[Text]:
+        """How many responses had which status, and which checks failed; [] without either."""
+        s = self.snapshot
+        said = {code: (count, code[0] in "45") for code, count in sorted(s.statuses.items())}
+        if s.checks_passed:
+            said["checks held"] = (sum(s.checks_passed.values()), False)
+        said |= {f"{name} failed": (n, True) for name, n in s.checks_failed.items() if n}
+        line = _label("responses" if s.statuses else "checks")
+        for name, (count, is_bad) in said.items():
+            line.append(f"{printable(name)} ", "dim")
+            line.append(f"{format_count(count)}  ", _BAD if is_bad else "")
+        line.truncate(width - 1, overflow=self._overflow())
+        return [line] if said else []
 
     def _memory(self, width: int, rows: int) -> list[Text]:
         line = _label("memory")
