@@ -73,7 +73,9 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Each rate's pairs, printed as they come."""
     print("| requests/s | p50 us, C | c1m | more | p99 us, C | c1m | core, C | c1m |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    server = Server([str(build.c_program("echo_epoll")), str(options.port)], options.port, SERVER_CPU)
+    server = Server(
+        [str(build.c_program("echo_epoll")), str(options.port)], options.port, SERVER_CPU
+    )
     try:
         return [_pairs(options, server, rate) for rate in options.rates]
     finally:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from c1m.addresses import AF_INET, Endpoint, SockAddrs
-from c1m.engine.contract import EngineStatistics, EventBatch, Slots
+from c1m.engine.contract import EngineStatistics, EventBatch, Pieces, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import LimitError
 from c1m.loadgen.conclusion import conclude
@@ -110,7 +110,18 @@ class Engine:
         self._replies = [one for one in self._replies if one[2] != slot]
         heapq.heapify(self._replies)
 
-    def wait(self, timeout_ns: int) -> EventBatch:
+    def send_each(self, slots: Collection[int], pieces: Collection[bytes]) -> None:
+        self.send(slots_of([*slots]), Ragged.of(pieces))
+
+    def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
+        """Every other time as Python's pieces, where they are wanted so."""
+        batch = self._wait(timeout_ns)
+        if pieces is not None and self.waits & 1:
+            pieces += zip(batch.data_slots.tolist(), batch.data.pieces(), strict=True)
+            return replace(batch, data_slots=slots_of([]), data=Ragged.empty(), is_plain=False)
+        return batch
+
+    def _wait(self, timeout_ns: int) -> EventBatch:
         self.waits += 1
         assert self.waits < WAITS_MAX, "it does not sleep"
         assert timeout_ns >= 0

@@ -38,9 +38,7 @@ def main() -> None:
     port, count, payload = map(int, sys.argv[1:4])
     seconds, warm_up = map(float, sys.argv[4:6])
     rate = float(sys.argv[7]) if len(sys.argv) > 7 else None
-    load: dict[str, Any] = (
-        {"think_ns": 0} if rate is None else {"rate_from": rate, "rate_to": rate}
-    )
+    load: dict[str, Any] = {"think_ns": 0} if rate is None else {"rate_from": rate, "rate_to": rate}
     template = "{n}" + "x" * (payload - len(str(count - 1)))
     scenario = Echo(template)
     scenario.begin(count, 0)

@@ -97,18 +97,24 @@ class Loop:
             self.dispatch()
         return len(pieces) + len(batch)
 
-    def wait(self, timeout_ns: int) -> int:
-        """The first half of a tick, which timers do not shorten."""
-        self.batch = self.engine.wait(timeout_ns)
-        self.woke_ns = self.clock.now_ns()
-        return len(self.batch)
+    def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> int:
+        """The first half of a tick, which timers do not shorten: how many events it has brought.
 
-    def dispatch(self) -> None:
-        """The other half: handlers, then timers."""
+        Data may be in `pieces` then (see Engine.wait), which are the caller's to take.
+        """
+        batch = self.batch = self.engine.wait(timeout_ns, pieces)
+        self.woke_ns = self.clock.now_ns()
+        count = 0 if batch is NOTHING else len(batch)
+        return count + len(pieces) if pieces else count
+
+    def dispatch(self) -> bool:
+        """The other half: handlers, then timers. Whether there was anything but data."""
         batch, on = self.batch, self._on
+        has_news = False
         if batch.is_plain:
             on.data(batch.data_slots, batch.data)
-        else:
+        elif batch is not NOTHING:
+            has_news = True
             if len(batch.expired):
                 on.expired(batch.expired)
             if len(batch.opened):
@@ -129,6 +135,8 @@ class Loop:
                 on.eof(batch.eof)
             if len(batch.closed):
                 on.closed(batch.closed, batch.closed_errnos)
+        if not self._timers or self._timers[0][0] > self.woke_ns:
+            return has_news
         due = deque[tuple[int, int, Callable[[int], object]]]()
         while self._timers and self._timers[0][0] <= self.woke_ns:
             due.append(heapq.heappop(self._timers))
@@ -138,6 +146,7 @@ class Loop:
         finally:
             for timer in due:  # one has raised: the others are still due
                 heapq.heappush(self._timers, timer)
+        return True
 
     def call_at(self, when_ns: int, callback: Callable[[int], object]) -> None:
         """Call `callback(now_ns)` at the end of the first tick that this time falls into.

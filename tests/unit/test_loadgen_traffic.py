@@ -290,7 +290,7 @@ def test_a_request_is_made_before_it_is_due_and_goes_out_when_it_is(
         nonlocal ended
         if not ended and run.phase == "hold" and run.generator.traffic._ready is not None:
             ended = True  # just the connection whose request waits to be handed over
-            slot = int(run.generator.traffic._ready[2][0])
+            slot = run.generator.traffic._ready[2]
             engine.open.discard(slot)
             return EventBatch(closed=slots_of([slot]), closed_errnos=slots_of([errno.ECONNRESET]))
         return None

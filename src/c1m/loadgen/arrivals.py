@@ -19,14 +19,15 @@ from c1m.units import parse_number
 
 Times = npt.NDArray[np.int64]
 
-BLOCK = 4096  # exponential variates drawn at once
+BLOCK = 256  # arrivals whose times are worked out at once, or more where more are due
+DRAWN = 64  # connections that are drawn at once where they are taken one by one
 
 
 class Arrivals:
     """Arrivals from `start_ns` on for `duration_ns`, at `rate_from` to `rate_to` a second.
 
     Constant spacing, or Poisson where `rng` is given. The times are the plan's, whenever they are
-    asked for.
+    asked for. They are worked out in blocks, and read from these as an array or one by one.
     """
 
     def __init__(
@@ -41,10 +42,13 @@ class Arrivals:
         self.seconds = seconds = duration_ns / 1e9
         self._from, self._bend = rate_from, (rate_to - rate_from) / (2 * seconds)
         self._rng = rng
-        self._passed = 0  # arrivals taken
-        self._levels = np.zeros(0)  # Poisson: what N passes next
-        self._drawn = 0.0  # the last level that was drawn
-        self._end_level = self._level(seconds)
+        self._end_level = self._level(seconds) - 1e-9  # the end itself is no arrival
+        self._passed = 0.0  # Poisson: the last level of the block; else how many levels were in any
+        self._use(np.zeros(0, np.int64))
+
+    def _use(self, block: Times) -> None:
+        """These come next."""
+        self._block, self._block_at, self._at = block, block.data, 0
 
     def _level(self, t: float) -> float:
         return (self._from + self._bend * t) * t
@@ -60,50 +64,46 @@ class Arrivals:
 
     def until(self, now_ns: int) -> Times:
         """The arrivals since the last call that are due now, ascending: int64[n]."""
-        times = self.peek(now_ns)
-        self._passed += len(times)
-        if self._rng is not None:
-            self._levels = self._levels[len(times) :]
-        return times
-
-    def peek(self, now_ns: int) -> Times:
-        """What `until` would say, and will say again."""
-        t = min((now_ns - self.start_ns) / 1e9, self.seconds)
-        if t < 0:
-            return np.zeros(0, np.int64)
-        level = self._level(t)
-        if self._rng is None:
-            # Level k is passed at or before t where k <= N(t), give or take what rounding to
-            # nanoseconds makes of it; the end itself is no arrival.
-            end = min(math.floor(level) + 2, math.ceil(self._end_level - 1e-9))
-            levels = np.arange(self._passed, end, dtype=np.float64)
-        else:
-            # The same: what is due at a time as `next_ns` says it must be due then.
-            level = self._level(min(t + 2e-9, self.seconds))
-            self._draw(level)
-            levels = self._levels[: int(np.searchsorted(self._levels, level, side="right"))]
-        times = self._times(levels)
-        return times[: int(np.searchsorted(times, now_ns, side="right"))]
+        parts: list[Times] = []
+        while self._at < len(self._block) or self._go_on(now_ns):
+            end = int(np.searchsorted(self._block, now_ns, side="right"))
+            parts.append(self._block[self._at : end])
+            self._at = end
+            if end < len(self._block):
+                break
+        return np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else self._block[:0]
 
     def next_ns(self) -> int | None:
         """When the next one is due; None: no more."""
-        if self._rng is None:
-            level = float(self._passed)
-        else:
-            if not len(self._levels):
-                self._draw(0.0)
-            level = float(self._levels[0])
-        if level >= self._end_level - 1e-9:
+        if self._at == len(self._block) and not self._go_on(self.start_ns):
             return None
-        return int(self._times(np.array([level]))[0])
+        return self._block_at[self._at]
 
-    def _draw(self, level: float) -> None:
-        """Have at least one level above `level`."""
-        assert self._rng is not None
-        while self._drawn <= level or not len(self._levels):
-            more = self._drawn + np.cumsum(self._rng.standard_exponential(BLOCK))
-            self._drawn = float(more[-1])
-            self._levels = np.concatenate((self._levels, more))
+    def take(self) -> None:
+        """The one that `next_ns` has named is taken: the scalar form of `until`."""
+        self._at += 1
+
+    def are_few(self, now_ns: int, most: int) -> bool:
+        """Whether at most so many are due; False, too, where the block does not say."""
+        at = self._at + most
+        return at < len(self._block) and self._block_at[at] > now_ns
+
+    def _go_on(self, now_ns: int) -> bool:
+        """The next block, when one is used up: to `now_ns`, or further. Whether there is any."""
+        if self._passed >= self._end_level:
+            return False
+        t = min(max((now_ns - self.start_ns) / 1e9, 0.0), self.seconds)
+        ahead = max(math.ceil(self._level(t) - self._passed), 0) + BLOCK
+        if self._rng is None:
+            end = min(self._passed + ahead, math.ceil(self._end_level))
+            levels = np.arange(self._passed, end, dtype=np.float64)
+            self._passed = end
+        else:
+            levels = self._passed + np.cumsum(self._rng.standard_exponential(ahead))
+            self._passed = float(levels[-1])
+            levels = levels[levels < self._end_level]
+        self._use(self._times(levels))
+        return len(levels) > 0
 
 
 class Spread:
@@ -116,9 +116,17 @@ class Spread:
         self, connections: int, rng: np.random.Generator, zipf: float | None = None
     ) -> None:
         self._rng = rng
+        self._ahead: list[int] = []  # drawn for `one`, of those below
+        self._below = 0
         self._sums: npt.NDArray[np.float64] | None = None
         if zipf is not None:
             self._sums = np.cumsum(np.arange(1, connections + 1, dtype=np.float64) ** -zipf)
+
+    def one(self, below: int) -> int:
+        """The scalar form of `draw`."""
+        if below != self._below or not self._ahead:
+            self._below, self._ahead = below, self.draw(DRAWN, below).tolist()
+        return self._ahead.pop()
 
     def draw(self, count: int, below: int) -> npt.NDArray[np.int64]:
         """`count` connections of those with numbers below `below`: int64[count]."""

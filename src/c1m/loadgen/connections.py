@@ -94,6 +94,7 @@ class ConnectionPool:
         self.said: dict[int, str] = {}  # what the server said where it ended one, by reason
         self.states = np.zeros(count, np.uint8)
         self.slots = np.zeros(count, np.int32)
+        self.state_at, self.slot_at = self.states.data, self.slots.data  # an element, quickly
         self.latency = Histogram()  # of connects
         self.securing = Histogram()  # of TLS handshakes, from there on
         self.handshake = Histogram()  # of others, from there on
@@ -107,6 +108,7 @@ class ConnectionPool:
         self._addresses = addresses
         self._since_ns = np.zeros(count, np.int64)
         self._numbers = np.zeros(engine.capacity, np.int32)  # by slot
+        self.number_at = self._numbers.data
         self.below = 0  # numbers from here on were never opened
         self._again: list[Numbers] = []  # numbers that were closed and may be opened again
         self._missed: list[Numbers] = []  # numbers that failed or were lost and count as wanted

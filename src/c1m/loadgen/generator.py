@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from c1m.clock import Clock
-from c1m.engine.contract import Engine, Slots
+from c1m.engine.contract import Engine, Pieces, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.sleeping import precise_timers
@@ -31,7 +31,7 @@ from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.snapshots import Standing
 from c1m.loadgen.spoken import SpokenPool
 from c1m.loadgen.stages import Stage
-from c1m.loadgen.traffic import Traffic
+from c1m.loadgen.traffic import FEW, Traffic
 from c1m.loadgen.transports.base import Taken
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.snapshot import Snapshot
@@ -44,7 +44,8 @@ SLEEP_NS = 50_000_000
 SAMPLE_NS = 500_000_000
 SNAPSHOT_NS = 250_000_000
 SERIES_NS = 1_000_000_000
-AWAKE_NS = 300_000  # before a request is due: a wake-up and a request out of cold caches take it
+AWAKE_NS = 300_000  # before a request is due: a wake-up and a request out of cold caches take it,
+AWAKE_SHARE = 16  # but no more than one part in so many of the time between two requests
 GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
 DOUBT_NS = 100_000_000  # behind a silence, for replies that an engine brings later than others
 _ODD = NOT_HTTP, NOT_MQTT  # what came may be an alert of TLS
@@ -103,6 +104,7 @@ class Generator:
                 closed=self._reporting(self._lost),
             ),
         )
+        self._take_few = self._reporting(self._few)
         self.shortfalls: list[str] = self.connections.shortfalls
         self._on_progress = on_progress
         self._standing = Standing(
@@ -111,6 +113,8 @@ class Generator:
         self._series_ns = self.start_ns + SERIES_NS
         self.watch = Watch(self.start_ns)
         scenario = plan.scenario
+        self._takes_few = transport is None and self.traffic.exchange.has_scalars()
+        self._brought_few = False  # by the last tick
         self._hears = scenario.reads and not scenario.wants_end  # replies, before the end
         greets = scenario.speakers is None or scenario.greets
         self._greets = self._hears and not scenario.is_silent and greets
@@ -120,7 +124,9 @@ class Generator:
         self._is_whole = False  # all that was asked for was done
         self._is_closing = False
         self._came_ns = self.start_ns  # when the kernel handed over what this tick brought
-        self.awake_ns = AWAKE_NS  # before a request is due
+        self.awake_ns = AWAKE_NS  # before a request is due, at most
+        self._awake_ns = 0  # in this stage
+        self._has_news = True  # something else than data came, or a timer: what is asked may differ
         self.spun_ns = 0  # looked for what was not there, instead of sleeping
 
     def _server_name(self, slot: int) -> str:
@@ -217,34 +223,54 @@ class Generator:
                 self._stampede(phase)
             self.watch.begin(self.clock.now_ns())
         self._begin_load(phase)
-        while not self.interrupted and not self._is_over(phase):
+        traffic, spins = self.traffic, self.plan.asked.spin and phase.group is not None
+        steady_ns = 0  # until then, requests and replies are all that there is to see to
+        while True:
             now = self.clock.now_ns()
-            self.connections.wanted = stage.wanted(now - phase.start_ns)
-            self._keep(now)
-            if stage.churn_rate:
-                self.closing.churn(stage.churn_rate, now - phase.start_ns)
-            self.traffic.due(now)
+            if self._has_news or now >= steady_ns:
+                self._has_news = False
+                if self.interrupted or self._is_over(phase):
+                    break
+                steady_ns = self._see_to_connections(phase, now)
+            traffic.due(now)
+            traffic.prepare(now)
             timeout_ns = self._timeout(phase)
-            if timeout_ns <= 0 or (self.plan.asked.spin and phase.group is not None):
+            if timeout_ns <= 0 or spins:
                 self._spin()
             else:
                 self._tick(timeout_ns)
         if phase.group is not None and stage.name != "stampede":
             self._end_load(phase.planned_end_ns)
 
+    def _see_to_connections(self, phase: Phase, now: int) -> int:
+        """As many as are wanted now; until when that is so while nothing else happens."""
+        stage, connections = phase.stage, self.connections
+        connections.wanted = stage.wanted(now - phase.start_ns)
+        self._keep(now)
+        if stage.churn_rate:
+            self.closing.churn(stage.churn_rate, now - phase.start_ns)
+        is_steady = stage.is_timed and not (
+            stage.churn_rate or connections.short or connections.surplus
+        )
+        return phase.planned_end_ns if is_steady else now
+
     def _begin_load(self, phase: Phase) -> None:
         stage = phase.stage
+        self._has_news, self._awake_ns = True, 0
         self.closing.begin()
         if self.plan.scenario.is_silent or not stage.has_load:
             return
         phase.group = self.recorder.group(is_load=True)
         arrivals = None
+        apart_ns = (stage.think_ns or 0) // max(self.connections.live, 1)  # two requests
         if stage.rate_from is not None:
             assert stage.rate_to is not None and stage.duration_ns is not None
             rng = self.rng if self.plan.asked.arrivals == "poisson" else None
             arrivals = Arrivals(
                 phase.start_ns, stage.duration_ns, stage.rate_from, stage.rate_to, rng
             )
+            apart_ns = round(1e9 / max(stage.rate_from, stage.rate_to))
+        self._awake_ns = min(self.awake_ns, apart_ns // AWAKE_SHARE)
         self.traffic.begin(phase.group, arrivals, stage.think_ns, phase.start_ns)
 
     def _end_load(self, end_ns: int) -> None:
@@ -299,7 +325,7 @@ class Generator:
         until = now + SLEEP_NS
         due = self.traffic.next_ns()
         if due is not None:
-            until = min(until, due - self.awake_ns)
+            until = min(until, due - self._awake_ns)
         if now < phase.planned_end_ns:
             until = min(until, phase.planned_end_ns)
         if self.connections.short:
@@ -312,7 +338,6 @@ class Generator:
         """A tick that does not sleep: to be woken takes the kernel 50 to 150 us, and leaves the
         caches cold. What is burnt so is no work: it is counted apart."""
         begin = self.clock.now_ns()
-        self.traffic.prepare(begin)
         if not self._tick(0):
             self.spun_ns += self.clock.now_ns() - begin
 
@@ -415,8 +440,10 @@ class Generator:
         if self.engine.sends_in_wait:
             self.traffic.stamp()
         watch = self.watch
-        has_come = self.loop.wait(timeout_ns) > 0
-        now = self.loop.woke_ns
+        pieces: Pieces | None = [] if self._takes_few and self._brought_few else None
+        count = self.loop.wait(timeout_ns, pieces)
+        has_come, now = count > 0, self.loop.woke_ns
+        self._brought_few = count <= FEW
         if now - watch.ticked_ns > timeout_ns + STILL_NS:
             self._keep_gap(True, watch.ticked_ns, now)
             watch.hear(now)  # it could not
@@ -425,7 +452,9 @@ class Generator:
             watch.hear(now)  # nothing is waited for
         # What the engine made of it since then is not the server's doing.
         self._came_ns = self.loop.batch.came_ns or now
-        self.loop.dispatch()
+        if pieces:
+            self._take_few(pieces)
+        self._has_news |= self.loop.dispatch()
         return has_come
 
     def _connected(self, slots: Slots) -> None:
@@ -463,6 +492,18 @@ class Generator:
             self._spoken(self.connections, numbers, data)
         else:
             self._heard(numbers, data)
+
+    def _few(self, pieces: Pieces) -> None:
+        """The scalar form of `_data`."""
+        watch, now = self.watch, self._came_ns
+        if len(pieces) > FEW or watch.broken_ns or now - watch.heard_ns > STILL_NS:
+            slots = np.array([slot for slot, _ in pieces], np.int32)
+            self._data(slots, Ragged.of([piece for _, piece in pieces]))
+            return
+        number_at = self.connections.number_at
+        if self.traffic.take_few([(number_at[slot], piece) for slot, piece in pieces], now):
+            watch.hear(now)
+            watch.moved_ns, watch.gave_up = now, False
 
     def _spoken(self, connections: SpokenPool, numbers: Numbers, data: Ragged) -> None:
         """Pieces that a transport makes messages of."""

@@ -135,6 +135,30 @@ class Recorder:
         if number != FIRST:
             self.series.recent.record(corrected)
 
+    def answered(self, number: int, intended: int, sent: int, now_ns: int) -> None:
+        """The scalar form of `resolved`: one request of this group, and its reply was right."""
+        group = self.groups[number]
+        group.requests.right += 1
+        corrected = max(now_ns - intended, 0)
+        group.corrected.record_one(corrected)
+        group.uncorrected.record_one(max(now_ns - sent, 0))
+        if group.is_load:
+            self.overall.record_one(corrected)
+        if number != FIRST:
+            self.series.recent.record_one(corrected)
+
+    def behind_one(self, group: Group, lag: int) -> None:
+        """The scalar form of `behind`, where it could be sent at once."""
+        is_late = lag > LATE_NS
+        group.requests.late += is_late
+        if self.is_after_gap:
+            self.lag_after.record_one(lag)
+            self.late_after += is_late
+        else:
+            self.lag.record_one(lag)
+        if lag > self.series.lag_max_ns:
+            self.series.lag_max_ns = lag
+
     def behind(self, group: Group, lags: Times, of_sent: Times) -> None:
         """The generator came to requests so long after they were due; `of_sent`: the lags of
         those that it could send at once."""

@@ -27,8 +27,9 @@ from c1m.scenarios.ledger import MISSING, RIGHT, Pushes, Repeats, Resolved
 from c1m.scenarios.messages import Numbers
 
 FAR = np.iinfo(np.int64).max  # in the column of send times: nothing in flight there
-PREPARE_NS = 500_000  # so long before it is due a request may be made
-PREPARE_LEAST_NS = 50_000  # and not later than that: it takes so long with warm caches
+FEW = 8  # requests, or replies, that are looked at one by one
+PREPARE_NS = 2_000_000  # so long before it is due a request may be made
+PREPARE_LEAST_NS = 5_000  # and not later than that: it takes so long with warm caches
 REDRAWS = 8  # tries to hit an open connection before all of them are listed
 
 
@@ -57,18 +58,22 @@ class Traffic:
         self._spread = spread
         self._rng = rng
         self._depth = depth
+        self._has_scalars = transport is None and exchange.has_scalars()
         speakers = exchange.scenario.speakers
         self._speakers = count if speakers is None else speakers  # numbers from here on only hear
         self._intended = np.zeros(count * depth, np.int64)
         self._sent = np.full(count * depth, FAR, np.int64)
         self._groups = np.zeros(count * depth, np.uint8)
+        self._intended_at, self._sent_at = self._intended.data, self._sent.data
+        self._groups_at = self._groups.data
         self._backlog = Backlog(count)
         self._repeats = Repeats(count)
         self._group = recorder.first  # of the stage that is under way
         self._next_ns: int | None = None  # when the next arrival is due
-        self._ready: tuple[int, Numbers, Slots, Ragged] | None = None  # due, row, slot, request
-        self._chosen: Numbers | None = None  # the connection of the next arrival, where it is drawn
+        self._ready: tuple[int, int, int, bytes] | None = None  # due, row, slot, request
+        self._chosen = -1  # the connection of the next arrival, where it is drawn
         self._unstamped: list[tuple[Numbers, bool]] = []  # rows of requests; whether due when sent
+        self._unstamped_few: list[int] = []  # rows of those that were sent one by one
         self.fault_ns: list[int] = []  # when each of the exchange's faults was seen
         self._arrivals: Arrivals | None = None
         self._think_ns: int | None = None
@@ -108,7 +113,8 @@ class Traffic:
     def _stop(self, now_ns: int) -> None:
         if self._ready is not None:
             self._launch(now_ns, at_once=True)
-        self._arrivals = self._think_ns = self._chosen = None
+        self._arrivals = self._think_ns = None
+        self._chosen = -1
         self._thinking.clear()
 
     def oldest_sent(self, numbers: Numbers) -> int:
@@ -138,25 +144,50 @@ class Traffic:
 
     def due(self, now_ns: int) -> None:
         """Send what is due."""
-        if self._arrivals is not None:
-            if self._ready is not None:
-                self._launch(now_ns)
-            if self._next_ns is not None and now_ns >= self._next_ns:
-                times = self._arrivals.until(now_ns)
-                if len(times):
-                    self._arrive(times, now_ns)
-                self._next_ns = self._arrivals.next_ns()
-        elif self._thinking:
-            self._after_thinking(now_ns)
+        arrivals = self._arrivals
+        if arrivals is None:
+            if self._thinking:
+                self._after_thinking(now_ns)
+            return
+        if self._ready is not None:
+            self._launch(now_ns)
+        if self._next_ns is None or now_ns < self._next_ns:
+            return
+        if arrivals.are_few(now_ns, FEW):
+            while self._next_ns is not None and self._next_ns <= now_ns:
+                self._arrive_one(arrivals, self._next_ns, now_ns)
+            return
+        times = arrivals.until(now_ns)
+        self._next_ns = arrivals.next_ns()
+        if len(times):
+            self._arrive(times, now_ns)
+
+    def _arrive_one(self, arrivals: Arrivals, due_ns: int, now_ns: int) -> None:
+        """The scalar form of `_arrive`, which it leaves to that where the connection is not free.
+
+        A time of its own: a request that is made takes as long as many replies.
+        """
+        arrivals.take()
+        self._next_ns = arrivals.next_ns()
+        number = self._choose()
+        if number < 0:
+            self._arrive(np.array([due_ns]), now_ns)
+            return
+        self._chosen = -1
+        self._group.requests.due += 1
+        at, said = self._made_one(number)
+        self._intended_at[at] = due_ns
+        self._hand_over_one(at, self._connections.slot_at[number], said, self._clock.now_ns())
+        self.recorder.behind_one(self._group, now_ns - due_ns)
 
     def _arrive(self, times: Times, now_ns: int) -> None:
         requests = self._group.requests
         requests.due += len(times)
         numbers = self._drawn(len(times))
-        if self._chosen is not None and len(numbers):
-            if len(self._chosen) and self._connections.states[self._chosen[0]] == OPEN:
-                numbers[0] = self._chosen[0]
-            self._chosen = None
+        if self._chosen >= 0 and len(numbers):
+            if self._connections.state_at[self._chosen] == OPEN:
+                numbers[0] = self._chosen
+            self._chosen = -1
         if not len(numbers):
             requests.unsent += len(times)
             return
@@ -175,43 +206,48 @@ class Traffic:
             self._serve_backlog(np.unique(numbers[~may]))
 
     def prepare(self, now_ns: int) -> None:
-        """Where the next arrival is so near that it is waited for awake: make its request now, and
-        only hand it over when it is due. To draw a connection and to make a message takes 0.2 ms
-        out of cold caches, which would be in its latency.
+        """Where the next arrival is near: make its request before it is waited for, and only hand
+        it over when it is due. To draw a connection and to make a message takes 0.2 ms out of cold
+        caches, which would be in its latency. What is to go out now does not wait for that.
         """
         due, arrivals = self._next_ns, self._arrivals
         if due is None or arrivals is None or not PREPARE_LEAST_NS < due - now_ns < PREPARE_NS:
             return
-        if self._ready is not None or len(self._backlog):
+        if self._ready is not None or self._unstamped_few or self._unstamped:
             return
-        if self._chosen is None:  # once: an arrival does not look for a connection that is free
-            self._chosen = self._drawn(1)
-        numbers = self._chosen
-        is_one = len(numbers) == 1 and bool(self.exchange.is_free(numbers)[0])
-        if not is_one or self._connections.states[numbers[0]] != OPEN:
+        number = self._choose()
+        if number < 0:
             return
-        if len(arrivals.peek(due)) != 1:
-            return
-        arrivals.until(due)
-        self._chosen = None
+        self._chosen = -1
+        arrivals.take()
         self._next_ns = arrivals.next_ns()
         self._group.requests.due += 1
-        at, data = self._made(numbers, self._group)
-        self._intended[at] = self._sent[at] = due
-        self._ready = due, at, self._connections.slots.take(numbers), data
+        at, said = self._made_one(number)
+        self._intended_at[at] = self._sent_at[at] = due
+        self._ready = due, at, self._connections.slot_at[number], said
 
     def _launch(self, now_ns: int, *, at_once: bool = False) -> None:
         """Hand over the request that was prepared, if it is due."""
         assert self._ready is not None
-        due, at, slots, data = self._ready
+        due, at, slot, said = self._ready
         if now_ns < due and not at_once:
             return
         self._ready = None
-        if self._sent[at[0]] == FAR:
+        if self._sent_at[at] == FAR:
             return  # its connection has ended meanwhile, and it is resolved
-        self._hand_over(at, slots, data, max(now_ns, due), False)
-        lag = np.array([max(now_ns - due, 0)])
-        self.recorder.behind(self._group, lag, lag)
+        self._hand_over_one(at, slot, said, max(now_ns, due))
+        self.recorder.behind_one(self._group, max(now_ns - due, 0))
+
+    def _choose(self) -> int:
+        """The connection that the next arrival is for, drawn once; -1 where it is not open, or has
+        no room, or others wait: then arrays are to see to that."""
+        connections = self._connections
+        if self._chosen < 0 and connections.live:
+            self._chosen = self._spread.one(min(connections.below, self._speakers))
+        number = self._chosen
+        if number < 0 or len(self._backlog) or connections.state_at[number] != OPEN:
+            return -1
+        return number if self.exchange.has_room(number) else -1
 
     def _drawn(self, count: int) -> Numbers:
         """`count` open connections (the same more than once, perhaps); none where none is open."""
@@ -301,6 +337,26 @@ class Traffic:
         requests.in_flight_peak = max(requests.in_flight_peak, requests.in_flight)
         return at, data
 
+    def _made_one(self, number: int) -> tuple[int, bytes]:
+        """The scalar form of `_made`, for the stage's group."""
+        if not self._has_scalars:
+            at, data = self._made(np.array([number]), self._group)
+            return int(at[0]), data.piece(0)
+        said, seq = self.exchange.request(number)
+        at_one = number if self._depth == 1 else number * self._depth + seq % self._depth
+        self._groups_at[at_one] = self._group.number
+        requests = self._group.requests
+        requests.sent += 1
+        requests.in_flight_peak = max(requests.in_flight_peak, requests.in_flight)
+        return at_one, said
+
+    def _hand_over_one(self, at: int, slot: int, said: bytes, now_ns: int) -> None:
+        """The scalar form of `_hand_over`, of what had a time at which it was due."""
+        self._sent_at[at] = now_ns
+        if self._engine.sends_in_wait:
+            self._unstamped_few.append(at)
+        self._engine.send_each((slot,), (said,))
+
     def _hand_over(
         self, at: Numbers, slots: Slots, data: Ragged, now_ns: int, is_due_now: bool
     ) -> None:
@@ -312,6 +368,12 @@ class Traffic:
 
     def stamp(self) -> None:
         """What was given to the engine since the last call goes out now."""
+        if self._unstamped_few:
+            now, sent_at = self._clock.now_ns(), self._sent_at
+            for row in self._unstamped_few:
+                if sent_at[row] != FAR:
+                    sent_at[row] = now
+            self._unstamped_few.clear()
         if not self._unstamped:
             return
         now = self._clock.now_ns()
@@ -337,6 +399,23 @@ class Traffic:
             self._pushed(pushes, resolved, now_ns)
         self._resolved(resolved, now_ns)
         return len(resolved.numbers) > 0 or (pushes is not None and len(pushes.counts) > 0)
+
+    def take_few(self, pieces: list[tuple[int, bytes]], now_ns: int) -> bool:
+        """The scalar form of `take`: pieces of these connections, by number."""
+        right = self.exchange.take_few(pieces)
+        if right is None:
+            numbers = np.array([number for number, _ in pieces])
+            return self.take(numbers, Ragged.of([piece for _, piece in pieces]), now_ns)
+        depth, sent_at, groups_at = self._depth, self._sent_at, self._groups_at
+        for number, seq in right:
+            at = number if depth == 1 else number * depth + seq % depth
+            group = groups_at[at]
+            self.recorder.answered(group, self._intended_at[at], sent_at[at], now_ns)
+            sent_at[at] = FAR
+            self._connections.counts.ready += group == FIRST
+        if len(self._backlog) or self._think_ns is not None:
+            self._go_on(np.array([number for number, _ in right]), now_ns)
+        return True
 
     def _pushed(self, pushes: Pushes, resolved: Resolved, now_ns: int) -> None:
         """Copies of publications that came: from the publication to each, and to the last."""

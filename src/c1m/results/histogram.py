@@ -72,11 +72,12 @@ class Histogram:
     VALUE_MAX, and `clamped` says how many they are. An empty histogram says 0 everywhere.
     """
 
-    __slots__ = ("_buffer", "_clamped", "_counts", "_max", "_min", "_sum", "_waiting")
+    __slots__ = ("_buffer", "_buffer_at", "_clamped", "_counts", "_max", "_min", "_sum", "_waiting")
 
     def __init__(self) -> None:
         self._counts = np.zeros(_BUCKETS, np.int64)
         self._buffer = np.zeros(_FOLD_AT, np.int64)
+        self._buffer_at = self._buffer.data
         self._waiting = 0  # values in the buffer, not counted yet
         self._sum = 0  # a Python int: exact, however many
         self._min = VALUE_MAX
@@ -97,6 +98,13 @@ class Histogram:
         self._fold()
         for start in range(0, len(values), _FOLD_AT):
             self._place(values[start : start + _FOLD_AT])
+
+    def record_one(self, value: int) -> None:
+        """The scalar form of `record`."""
+        if self._waiting == _FOLD_AT:
+            self._fold()
+        self._buffer_at[self._waiting] = value
+        self._waiting += 1
 
     def _fold(self) -> None:
         """Count what waits in the buffer."""

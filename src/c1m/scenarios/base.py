@@ -64,6 +64,10 @@ class Scenario:
         """What connection numbers[i] says as its request seqs[i]: n pieces."""
         raise ScenarioError(f"{type(self).__name__} has no requests(numbers, seqs).")
 
+    def request(self, number: int, seq: int) -> bytes:
+        """The scalar form of `requests`."""
+        return self.requests(np.array([number]), np.array([seq])).piece(0)
+
     def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         """What is right as a reply to it: n pieces."""
         raise ScenarioError(f"{type(self).__name__} has no replies(numbers, seqs).")
@@ -71,6 +75,20 @@ class Scenario:
     def are_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
         """Whether every piece is the whole right reply: asked for every batch."""
         return bool(self.which_right(numbers, seqs, data).all())
+
+    def is_right(self, number: int, seq: int, piece: bytes) -> bool:
+        """The scalar form of `are_right`."""
+        return self.are_right(np.array([number]), np.array([seq]), Ragged.of([piece]))
+
+    def has_scalars(self) -> bool:
+        """Whether the scalar forms are quicker than arrays, and say the same: whoever derives from
+        such a scenario may have changed the arrays only."""
+        kind = type(self)
+        own = [
+            next(each for each in kind.__mro__ if name in vars(each))
+            for name in ("requests", "request", "are_right", "is_right", "took")
+        ]
+        return own[0] is own[1] is own[2] is own[3] is not Scenario and own[4] is Scenario
 
     def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
         """Which pieces are the whole right reply: bool[n]."""
@@ -198,10 +216,28 @@ class Exchange:
         """Which of these connections may have another request sent: bool[n]."""
         return self.ledger.is_free(numbers)
 
+    def has_room(self, number: int) -> bool:
+        """The scalar form of `is_free`."""
+        return bool(self.is_free(np.array([number]))[0])
+
     def requests(self, numbers: Numbers) -> tuple[Ragged, Numbers]:
         """What to send now on these connections, each once and free; and their seqs int64[n]."""
         said = self.scenario.requests(numbers, self.ledger.following(numbers))
         return said, self.ledger.send(numbers)  # once it has said so: it may have raised
+
+    def has_scalars(self) -> bool:
+        """Whether there are `request` and `take_few`."""
+        return False
+
+    def request(self, number: int) -> tuple[bytes, int]:
+        """The scalar form of `requests`."""
+        said, seqs = self.requests(np.array([number]))
+        return said.piece(0), int(seqs[0])
+
+    def take_few(self, pieces: list[tuple[int, bytes]]) -> list[tuple[int, int]] | None:
+        """The scalar form of `take`: requests (number, seq) that were right. None, with nothing
+        taken, where there is anything else in these pieces: `take` is for that."""
+        return None
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         """Pieces that came, in order; returns the requests that they resolve."""

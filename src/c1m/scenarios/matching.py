@@ -55,6 +55,37 @@ class Matching(Exchange):
         self._has_ends = scenario.has_ends()
         self._repeats = Repeats(count)
 
+    def has_scalars(self) -> bool:
+        """See Exchange."""
+        return self.scenario.has_scalars()
+
+    def has_room(self, number: int) -> bool:
+        """See Exchange."""
+        return self.ledger.has_room(number)
+
+    def request(self, number: int) -> tuple[bytes, int]:
+        """See Exchange."""
+        seq: int = self.ledger.sent_at[number]
+        said = self.scenario.request(number, seq)
+        self.ledger.send_one(number)
+        return said, seq
+
+    def take_few(self, pieces: list[tuple[int, bytes]]) -> list[tuple[int, int]] | None:
+        """See Exchange."""
+        ledger, is_right = self.ledger, self.scenario.is_right
+        sent, oldest, is_odd = ledger.sent_at, ledger.oldest_at, ledger.is_odd_at
+        right: list[tuple[int, int]] = []
+        for number, piece in pieces:
+            seq = oldest[number]
+            if seq == sent[number] or is_odd[number] or not is_right(number, seq, piece):
+                return None
+            right.append((number, seq))
+        if len(right) > 1 and len(dict(right)) < len(right):
+            return None
+        for number, _ in right:
+            ledger.answer_one(number)
+        return right
+
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:
         seqs = self.ledger.oldest.take(numbers).astype(np.int64)
         if self._are_right(numbers, seqs, data):

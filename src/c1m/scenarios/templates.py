@@ -47,11 +47,17 @@ class Templates(Scenario):
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         return self._request.pieces(numbers, seqs)
 
+    def request(self, number: int, seq: int) -> bytes:
+        return self._request.one(number, seq)
+
     def replies(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         return self._reply.pieces(numbers, seqs)
 
     def are_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
         return self._reply.equal(numbers, seqs, data)
+
+    def is_right(self, number: int, seq: int, piece: bytes) -> bool:
+        return piece == self._reply.one(number, seq, piece)
 
     def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
         return self._reply.matching(numbers, seqs, data)

@@ -347,7 +347,7 @@ class UringEngine:
         deadline = now + timeout_ns if timeout_ns > 0 else 0
         if few.is_open and now < self._input.next_sweep_ns:
             batch = self._batch if self._batch.is_plain else self._next_batch()
-            if few.wait(batch, timeout_ns, pieces):
+            if few.wait(batch, timeout_ns, deadline, pieces):
                 self._rings.woken = False
                 batch = batch if pieces is None else NOTHING
                 if self._checks:

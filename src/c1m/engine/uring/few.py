@@ -73,15 +73,17 @@ class Few:
         self._buffer_size = rings.arena.size
         self._columns, self._others = (_Columns(rings.arena, self.most) for _ in range(2))
 
-    def wait(self, batch: EventBatch, timeout_ns: int, pieces: Pieces | None = None) -> bool:
+    def wait(
+        self, batch: EventBatch, timeout_ns: int, end_ns: int, pieces: Pieces | None = None
+    ) -> bool:
         """One pass: submit, sleep, take what came; False, with the way closed, where it is not
-        plain data, or nothing. With `pieces` the batch is left as it is.
+        plain data, or nothing before `end_ns`. With `pieces` the batch is left as it is.
         """
         rings = self._rings
         if rings.watched_is_ready:
             rings.poll_watched(rings.places[0].ring)
         there = rings.enter(timeout_ns)
-        if 0 < there <= self.most:
+        if 0 < there <= self.most or (there == 0 and 0 <= timeout_ns and self._now_ns() >= end_ns):
             ring = rings.places[0].ring
             rows = ring.peek(there)
             if pieces is None:
