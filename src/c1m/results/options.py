@@ -159,6 +159,32 @@ class LoadOptions:
     binary: Annotated[bool, Option(
         FLAG, "Over ws://: send binary messages. Without it they are text where they are UTF-8.",
     )] = False
+    topic: Annotated[str | None, Option(
+        TEXT, "Over mqtt://: where connections publish, and what they subscribe to; with `{n}` "
+        "each has its own. With `hold`: a filter to subscribe to.", "TOPIC",
+        "`c1m/SEED/{n}`; with `publish` `c1m/SEED`; with `hold` none",
+    )] = None
+    qos: Annotated[int, Option(
+        COUNT.within(0, 1), "Over mqtt://: the QoS of what is published and subscribed to, 0 or 1.",
+        "QOS", "0",
+    )] = 0
+    retain: Annotated[bool, Option(
+        FLAG, "Over mqtt://: the server is to keep each topic's last message.",
+    )] = False
+    client_id: Annotated[str | None, Option(
+        TEXT, "Over mqtt://: who each connection says it is.", "ID", "`c1m-SEED-{n}`",
+    )] = None
+    mqtt_version: Annotated[str, Option(
+        Choice(("3.1.1", "5")), "Over mqtt://: the version of the protocol.", unset="3.1.1",
+    )] = "3.1.1"
+    keep_alive_ns: Annotated[int, Option(
+        DURATION.within(0, 65_535_000_000_000), "Over mqtt://: a connection that says nothing for "
+        "three quarters of this time says PINGREQ. `0s`: never.", "TIME", "60s",
+    )] = 60_000_000_000
+    will: Annotated[str | None, Option(
+        TEXT, "Over mqtt://: what the server is to publish when a connection breaks; both may have "
+        "`{n}`.", "TOPIC=MESSAGE",
+    )] = None
     ca: Annotated[str | None, Option(
         TEXT, "Over TLS: whose certificates to trust, a file of certificates in PEM.", "FILE",
         "the authorities that this machine trusts",

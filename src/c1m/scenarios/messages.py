@@ -40,12 +40,14 @@ class Message:
 
     `prefix`: so many bytes before each message say how long it is, big-endian (0: none do).
     Where {n} is all that differs the messages are kept, made block by block when first asked for,
-    if those of all connections take at most KEPT_BYTES_MAX; otherwise they are made every time.
+    if those of all connections take at most KEPT_BYTES_MAX; otherwise, and where `is_kept` is
+    False, they are made every time.
     """
 
     def __init__(
-        self, template: str | bytes, count: int, seed: int = 0, *, prefix: int = 0
-    ) -> None:
+        self, template: str | bytes, count: int, seed: int = 0, *, prefix: int = 0,
+        is_kept: bool = True,
+    ) -> None:  # fmt: skip
         self.template = template
         self._seed, self._prefix = seed, prefix
         self._parts, self._places = parse(template)
@@ -76,7 +78,8 @@ class Message:
         kept = max(count, 1) if self.has_n else 1
         stride = stride_of(self._size_min, self.size_max)
         self._kept: MessageRows | None = None
-        if not self.has_seq and "random" not in kinds and kept * stride <= KEPT_BYTES_MAX:
+        is_kept &= not self.has_seq and "random" not in kinds
+        if is_kept and kept * stride <= KEPT_BYTES_MAX:
             self._kept = MessageRows(kept, self._size_min, self.size_max)
         self._block = max(min(BLOCK_ROWS, BLOCK_BYTES // stride), 1)
         self._is_made = np.zeros(-(-kept // self._block), np.bool_)

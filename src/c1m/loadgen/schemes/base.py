@@ -39,6 +39,14 @@ class Url:
             match["path"],
         )  # fmt: skip
 
+    @property
+    def shown(self) -> str:
+        """The same without a password."""
+        user, separator, _ = (self.login or "").partition(":")
+        if not separator:
+            return self.text
+        return f"{self.scheme}://{user}:***@{self.place}{self.path}"
+
     def place_at(self, port: int) -> str:
         """Host and port, of which this one where none is written."""
         return self.place if _PORT.search(self.place) else f"{self.place}:{port}"
@@ -73,7 +81,7 @@ class Scheme:
 
     def shown(self) -> list[str]:
         """The targets as the record has them: without a password."""
-        return [url.text for url in self.urls]
+        return [url.shown for url in self.urls]
 
     def session(self) -> Session:
         """What a conversation needs to know, to say something."""

@@ -8,12 +8,13 @@ from dataclasses import replace
 from c1m.errors import UsageError
 from c1m.loadgen.schemes.base import Scheme, Url
 from c1m.loadgen.schemes.http import Http
+from c1m.loadgen.schemes.mqtt import Mqtt
 from c1m.loadgen.schemes.plain import Plain
 from c1m.loadgen.schemes.publishing import Events, WebSocket
 from c1m.loadgen.schemes.redis import Redis
 from c1m.results.options import OPTIONS, LoadOptions
 
-KINDS: tuple[type[Scheme], ...] = (Plain, Http, WebSocket, Events, Redis)
+KINDS: tuple[type[Scheme], ...] = (Plain, Http, WebSocket, Events, Redis, Mqtt)
 SCHEMES = {name: kind for kind in KINDS for name in (kind.name, kind.over_tls)} | {"unix": Plain}
 
 CONNECTIONS = 10  # where it is not said how many
