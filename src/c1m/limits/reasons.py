@@ -20,7 +20,7 @@ from c1m.tls.reasons import BASE as TLS
 HTTP_STATUS = 1 << 16  # + the status with which a handshake was answered
 SAID_CLOSE = 1 << 17  # + the code of the server's close frame (RFC 6455, 7.4)
 BROKE_OFF = 1 << 18  # + the code with which the server's mistake was answered
-NOT_HTTP, BAD_HANDSHAKE, NOT_EVENTS, NOT_A_STREAM, NOT_ASKED = range(1 << 19, (1 << 19) + 5)
+NOT_HTTP, BAD_HANDSHAKE, NOT_EVENTS, NOT_A_STREAM = range(1 << 19, (1 << 19) + 4)
 
 PEER_EOF = 0  # not an errno: the peer closed in good order, but before the run was over
 
@@ -86,10 +86,6 @@ OPEN = {
     "no stream": (
         "what came is no stream of events any more",
         "Look at the server: something broke its chunks, or an event is too large.",
-    ),
-    "unasked reply": (
-        "the server answered a request on this connection that nobody had made",
-        "Look at the server's log.",
     ),
     "not HTTP": (
         "what came is no response of HTTP/1.1",
@@ -167,7 +163,7 @@ PHASES = {
 }  # fmt: skip
 OWN_NAMES = {
     NOT_HTTP: "not HTTP", BAD_HANDSHAKE: "bad handshake", NOT_EVENTS: "no events",
-    NOT_A_STREAM: "no stream", NOT_ASKED: "unasked reply",
+    NOT_A_STREAM: "no stream",
 }  # fmt: skip
 _STATUS = "Look at the server's log for the reason."
 CLOSED = {

@@ -24,6 +24,7 @@ from c1m.protocols.framing import windows
 
 Index = npt.NDArray[np.int64]
 Records = npt.NDArray[np.void]
+COMPARED_MAX = 1 << 18  # bytes at once: what is near stays near
 
 
 class MessageRows:
@@ -99,21 +100,31 @@ def _tail_of(size_min: int, size_max: int) -> int | None:
 
 
 def equal_to(data: Ragged, piece: bytes) -> npt.NDArray[np.bool_]:
-    """Which pieces are these bytes: bool[n]. The slow form: `[p == piece for p in data.pieces()]`.
+    """Which pieces are these bytes: `[p == piece for p in data.pieces()]`, as bool[n]."""
+    same: npt.NDArray[np.bool_] = data.lengths == len(piece)
+    which = np.flatnonzero(same)
+    are_equal = equal_at(data.memory, data.offsets[which], piece)
+    if are_equal is not None:
+        same[which] = are_equal
+    return same
+
+
+def equal_at(memory: Bytes, places: Index, piece: bytes) -> npt.NDArray[np.bool_] | None:
+    """At which places in the memory, behind each of which there is as much, these bytes are:
+    bool[n]; None: at all of them.
 
     The bytes are copied to be compared, but no index for each of them is made.
     """
-    same: npt.NDArray[np.bool_] = data.lengths == len(piece)
-    which = np.flatnonzero(same)
-    size = len(piece)
-    step = max((1 << 18) // max(size, 1), 1)
-    records = windows(data.memory, f"V{size}")
-    for at in range(0, len(which), step):
-        some = which[at : at + step]
-        rows = records[data.offsets[some]]
-        if rows.tobytes() != piece * len(some):
-            table = rows.view(np.uint8).reshape(len(some), size)
-            same[some] = (table == np.frombuffer(piece, np.uint8)).all(axis=1)
+    size, same = len(piece), None
+    step = max(COMPARED_MAX // max(size, 1), 1)
+    records = windows(memory, f"V{size}")
+    for at in range(0, len(places), step):
+        rows = records[places[at : at + step]]
+        if rows.tobytes() != piece * len(rows):
+            if same is None:
+                same = np.ones(len(places), np.bool_)
+            table = rows.view(np.uint8).reshape(len(rows), size)
+            same[at : at + step] = (table == np.frombuffer(piece, np.uint8)).all(axis=1)
     return same
 
 

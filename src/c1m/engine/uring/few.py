@@ -83,7 +83,7 @@ class Few:
         if rings.watched_is_ready:
             rings.poll_watched(rings.places[0].ring)
         there = rings.enter(timeout_ns)
-        if 0 < there <= self.most or (there == 0 and 0 <= timeout_ns and self._now_ns() >= end_ns):
+        if 0 < there <= self.most or (there == 0 and timeout_ns >= 0 and self._now_ns() >= end_ns):
             ring = rings.places[0].ring
             rows = ring.peek(there)
             if pieces is None:

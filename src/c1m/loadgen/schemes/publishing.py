@@ -91,9 +91,10 @@ class Publishing(Web):
     def _with_publishers(self, hearing: Transport, scenario: Scenario) -> Transport:
         if not self.publish_to:
             return hearing
+        publishers = scenario.speakers or 0
         fields = [field for field in self.fields if not name_of(field).startswith("sec-websocket-")]
-        publishing = PostingTransport(self.publish_to, self.publish_host, fields)
-        return Beside(scenario.speakers or 0, publishing, hearing)
+        publishing = PostingTransport(publishers, self.publish_to, self.publish_host, fields)
+        return Beside(publishers, publishing, hearing)
 
 
 class WebSocket(Publishing):

@@ -1,78 +1,259 @@
 """HTTP/1.1 requests and responses on connections that are kept. Pure.
 
-A scenario says whole requests. What it hears is whole responses: the head as it came, an empty
-line, and the body without chunks.
+A scenario says whole requests. What it hears is whole responses: the head, names of fields in lower
+case, an empty line, and the body without chunks.
+
+Nearly every response is, byte for byte, one that was read a moment ago. Such ones are found by one
+comparison of memory for a whole batch, and handed on as one memory for all: only what is new is
+read. Of a page that stays as it is, that is one response a second, for its Date.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 import numpy as np
+import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
-from c1m.limits.reasons import NOT_ASKED, NOT_HTTP, PEER_EOF
-from c1m.loadgen.transports.base import NOBODY, Rows, Taken, Transport
+from c1m.limits.reasons import NOT_HTTP, PEER_EOF
+from c1m.loadgen.transports.base import NOBODY, SAID_MAX, Rows, Taken, Transport, Where
+from c1m.protocols.framing import windows
 from c1m.protocols.http.messages import Bounds, Refused
-from c1m.protocols.http.replies import ResponseReader
+from c1m.protocols.http.replies import ReplyHead, ResponseReader
+from c1m.scenarios.ledger import Repeats
+from c1m.scenarios.message_rows import equal_at
 from c1m.scenarios.messages import Numbers
 
-BOUNDS = Bounds(body=1 << 24)  # of a response
+BOUNDS = Bounds(body=1 << 28)  # of a response
+KNOWN_MAX = 8  # responses that are known again: of several paths, or of a second ago
+KNOWN_BYTES_MAX = 1 << 16  # a longer one seldom comes in one piece
+
+# The first four bytes of requests: of GET, of HEAD, and of those that may be said twice (RFC 9110,
+# 9.2.2), as numbers.
+_GET, _HEAD, *_OTHERS = np.frombuffer(b"GET HEADPUT DELEOPTITRAC", "<u4").tolist()
+_TWICE = np.array([_GET, _HEAD, *_OTHERS], np.uint32)
+
+
+class Known:
+    """A response that came whole, and what the scenario hears of it."""
+
+    __slots__ = ("_lengths", "_memory", "_places", "message", "raw", "status")
+
+    def __init__(self, raw: bytes, message: bytes, status: int) -> None:
+        self.raw, self.message, self.status = raw, message, status
+        self._memory = np.frombuffer(message, np.uint8)
+        self._places = np.zeros(0, np.int64)
+        self._lengths = np.zeros(0, np.int32)
+
+    def times(self, count: int) -> Ragged:
+        """The message so often, held once."""
+        if count > len(self._places):
+            self._places = np.zeros(2 * count, np.int64)
+            self._lengths = np.full(2 * count, len(self.message), np.int32)
+        return Ragged(self._memory, self._places[:count], self._lengths[:count],
+                      self._memory.ctypes.data)  # fmt: skip
 
 
 class HttpTransport(Transport):
     """Requests on up to `count` connections, and their responses."""
 
     def __init__(self, count: int) -> None:
-        self._waiting = np.zeros(count, np.uint32)  # requests without a response
-        self._methods: dict[int, deque[bytes]] = {}  # of those that wait
-        self._readers: dict[int, ResponseReader] = {}
+        self.statuses: Counter[int] = Counter()  # of all responses
+        self._waiting = np.zeros(count, np.int32)  # requests without a response
+        self._once = np.zeros(count, np.bool_)  # among them is one that may not be said twice
+        self._has_once = False  # any ever was
+        self._heads: dict[int, deque[bool]] = {}  # where HEAD waits: of each that waits, whether
+        self._readers: dict[int, ResponseReader] = {}  # of what is not whole
+        self._over: set[int] = set()  # the server has said that it will end them
+        self._is_odd = np.zeros(count, np.bool_)  # is in one of these three
+        self._read: list[Known] = []  # the last ones that were read, the last one first
+        self._known: list[Known] = []  # of these, what has come again: a batch may be of them
+        self._repeats = Repeats(count)
 
     def opened(self, numbers: Numbers) -> tuple[Numbers, Ragged]:
         """See Transport: ready at once."""
         return NOBODY, Ragged.empty()
 
+    # --- what comes ---------------------------------------------------------------------------
+
     def take(self, numbers: Numbers, data: Ragged) -> Taken:
-        """See Transport."""
-        taken, rows = Taken(), Rows()
-        for number, piece in zip(numbers.tolist(), data.pieces(), strict=True):
-            while piece:
-                try:
-                    piece, reason = self._answer(number, piece, rows)
-                except Refused:
-                    piece, reason = b"", NOT_HTTP
-                if reason is not None:
-                    taken.failed.append((number, reason))
-                    break
+        """See Transport. More responses than were asked for are handed on, too."""
+        taken = Taken()
+        at = self._take_known(numbers, data, taken)
+        if at is None:
+            return taken
+        rows, done = Rows(), at - data.offsets
+        for row in np.flatnonzero(done < data.lengths).tolist():
+            number, piece = int(numbers[row]), data.piece(row)[int(done[row]) :]
+            if number in self._over:  # RFC 9112, 9.6: nothing is asked behind that
+                continue
+            reason = self._take_piece(number, piece, rows)
+            self._see_odd(number)
+            if reason is not None:
+                taken.failed.append((number, reason))
+                if reason == NOT_HTTP:
+                    taken.said[reason] = piece[:SAID_MAX].decode("latin-1")
         rows.into(taken)
         return taken
 
-    def _answer(self, number: int, piece: bytes, rows: Rows) -> tuple[bytes, int | None]:
-        """Go on with a response; returns what came behind it, and why the connection ends."""
-        if not self._waiting[number]:
-            return b"", NOT_ASKED
-        reader = self._readers.get(number)
-        if reader is None:
-            reader = self._readers[number] = ResponseReader(self._methods[number][0], BOUNDS)
-        reader.feed(piece)
-        if not reader.is_whole or reader.head is None:
-            return b"", None
-        del self._readers[number]
-        self._methods[number].popleft()
-        self._waiting[number] -= 1
-        head = reader.head
+    def _take_known(self, numbers: Numbers, data: Ragged, taken: Taken) -> Numbers | None:
+        """Take responses that pieces begin with, as long as they are known ones; returns where
+        what is left of each piece begins. None: nothing is."""
+        waiting = self._waiting.take(numbers)
+        is_plain = self._are_plain(numbers)
+        if self._known and is_plain is None and np.count_nonzero(waiting) == len(waiting):
+            known = self._known[0]
+            is_long = bool(np.count_nonzero(data.lengths != len(known.raw)))
+            if not is_long and equal_at(data.memory, data.offsets, known.raw) is None:
+                self._hand_on(known, numbers, waiting, taken)
+                return None
+        at, ends = data.offsets.copy(), data.offsets + data.lengths
+        rows = np.arange(len(numbers)) if is_plain is None else np.flatnonzero(is_plain)
+        for known in self._known:
+            live, size = rows, len(known.raw)
+            while True:
+                live = live[(ends[live] - at[live] >= size) & (waiting[live] > 0)]
+                same = equal_at(data.memory, at[live], known.raw) if len(live) else None
+                live = live if same is None else live[same]
+                if not len(live):
+                    break
+                self._hand_on(known, numbers[live], waiting[live], taken)
+                at[live] += size
+                waiting[live] -= 1
+        return at
+
+    def _are_plain(self, numbers: Numbers) -> Where | None:
+        """Which of these have one piece and nothing unfinished, and wait for no HEAD; None: all."""
+        plain = None if self._repeats.none(numbers) else ~self._repeats.several(numbers)
+        if self._readers or self._heads or self._over:
+            is_odd = self._is_odd.take(numbers)
+            if is_odd.any():
+                plain = ~is_odd if plain is None else plain & ~is_odd
+        return plain
+
+    def _see_odd(self, number: int) -> None:
+        self._is_odd[number] = (
+            number in self._readers or number in self._heads or number in self._over
+        )
+
+    def _hand_on(
+        self, known: Known, numbers: Numbers, waiting: npt.NDArray[np.int32], taken: Taken
+    ) -> None:
+        self._waiting[numbers] = waiting - 1
+        self.statuses[known.status] += len(numbers)
+        taken.messages.append((numbers, known.times(len(numbers))))
+
+    def _take_piece(self, number: int, piece: bytes, rows: Rows) -> int | None:
+        """A piece that is no known response, or more; returns why the connection ends, if so."""
+        while piece:
+            reader = self._readers.pop(number, None)
+            heads = self._heads.get(number)
+            is_head = heads is not None and heads[0]
+            if reader is None and not is_head:
+                known = self._found(piece)
+                if known is not None:
+                    self._answered(number, known.status, known.message, rows)
+                    piece = piece[len(known.raw) :]
+                    continue
+            is_new = reader is None
+            reader = reader or ResponseReader(b"HEAD" if is_head else b"GET", BOUNDS)
+            try:
+                reader.feed(piece)
+            except Refused:
+                return NOT_HTTP
+            if not reader.is_whole or reader.head is None:
+                self._readers[number] = reader
+                return None
+            head, rest = reader.head, reader.rest()
+            if head.status == 101:  # nobody has asked for that
+                return NOT_HTTP
+            message = self._message(head, reader.body())
+            self._answered(number, head.status, message, rows)
+            if not _stays(head):
+                self._over.add(number)
+                return PEER_EOF
+            if is_new and not is_head:
+                self._know(piece[: len(piece) - len(rest)], message, head.status)
+            piece = rest
+        return None
+
+    def _found(self, piece: bytes) -> Known | None:
+        """The known response that a piece begins with."""
+        for known in self._read:
+            if piece.startswith(known.raw):
+                if known not in self._known:
+                    self._known = [known, *self._known[: KNOWN_MAX - 1]]
+                return known
+        return None
+
+    def _know(self, raw: bytes, message: bytes, status: int) -> None:
+        if len(raw) <= KNOWN_BYTES_MAX:
+            self._read = [Known(raw, message, status), *self._read[: KNOWN_MAX - 1]]
+
+    def _answered(self, number: int, status: int, message: bytes, rows: Rows) -> None:
+        self.statuses[status] += 1
+        if self._waiting[number]:
+            self._waiting[number] -= 1
+        heads = self._heads.get(number)
+        if heads is not None:
+            heads.popleft()
+            if not heads:
+                del self._heads[number]
+        rows.messages.append((number, message))
+
+    def _message(self, head: ReplyHead, body: bytes) -> bytes:
+        """What the scenario hears of a response."""
         lines = [b"HTTP/1.%d %d %b" % (head.minor, head.status, head.reason)]
         lines += [b"%b: %b" % field for field in head.fields]
-        rows.messages.append((number, b"\r\n".join(lines) + b"\r\n\r\n" + reader.body()))
-        is_last = b"close" in head.tokens(b"connection") or not head.minor
-        return reader.rest(), PEER_EOF if is_last else None
+        return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+    # --- what is said -------------------------------------------------------------------------
 
     def wrap(self, numbers: Numbers, messages: Ragged) -> Ragged:
         """See Transport: they are whole requests."""
-        for number, message in zip(numbers.tolist(), messages.pieces(), strict=True):
-            self._methods.setdefault(number, deque()).append(message.partition(b" ")[0])
-            self._waiting[number] += 1
+        words = windows(messages.memory, "<u4")[messages.offsets]
+        self._ask(numbers, words)
         return messages
+
+    def _ask(self, numbers: Numbers, words: npt.NDArray[np.uint32]) -> None:
+        """Requests that begin with these four bytes are said."""
+        waiting = self._waiting.take(numbers)
+        if self._has_once or np.count_nonzero(words != _GET):
+            once = ~np.isin(words, _TWICE)
+            self._has_once |= bool(once.any())
+            self._once[numbers] = once | (self._once[numbers] & (waiting > 0))
+        if self._heads or np.count_nonzero(words == _HEAD):
+            each = zip(numbers.tolist(), (words == _HEAD).tolist(), waiting.tolist(), strict=True)
+            for number, is_head, before in each:
+                if is_head and number not in self._heads:
+                    self._heads[number] = deque([False] * before)
+                if number in self._heads:
+                    self._heads[number].append(is_head)
+                    self._is_odd[number] = True
+        self._waiting[numbers] = waiting + 1
+
+    # --- ends ---------------------------------------------------------------------------------
+
+    def ended(self, numbers: Numbers) -> list[tuple[Numbers, Ragged]]:
+        """See Ending: a body of which nothing says how long it is ends with its connection."""
+        rows, taken = Rows(), Taken()
+        for number in numbers.tolist() if self._readers else ():
+            reader = self._readers.get(number)
+            try:
+                if reader is None:
+                    continue
+                reader.end()
+            except Refused:
+                continue
+            assert reader.head is not None
+            del self._readers[number]
+            message = self._message(reader.head, reader.body())
+            self._answered(number, reader.head.status, message, rows)
+            self._over.add(number)
+            self._see_odd(number)
+        rows.into(taken)
+        return taken.messages
 
     def farewell(self, numbers: Numbers) -> tuple[Numbers, Ragged]:
         """See Transport: nobody."""
@@ -81,10 +262,21 @@ class HttpTransport(Transport):
     def gone(self, numbers: Numbers) -> None:
         """See Transport."""
         self._waiting[numbers] = 0
-        for number in numbers.tolist():
-            self._readers.pop(number, None)
-            self._methods.pop(number, None)
+        if self._readers or self._heads or self._over:
+            self._is_odd[numbers] = False
+            for number in numbers.tolist():
+                self._readers.pop(number, None)
+                self._heads.pop(number, None)
+                self._over.discard(number)
 
     def is_idle(self, number: int) -> bool:
-        """See Transport: where it waits for no response (RFC 9112, 9.3.1)."""
-        return not self._waiting[number]
+        """See Transport: no response has begun, and what waits for one may be said twice (RFC 9112,
+        9.3.1) or came behind the server's last word (9.6)."""
+        is_once = bool(self._waiting[number] and self._once[number])
+        return number in self._over or (number not in self._readers and not is_once)
+
+
+def _stays(head: ReplyHead) -> bool:
+    """Whether the connection goes on behind this response (RFC 9112, 9.3)."""
+    options = head.tokens(b"connection")
+    return b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
