@@ -16,8 +16,9 @@ From the top down; each imports what is below it, and a test holds them to that:
     errors, bounds, clock, units, addresses, files, arguments: leaves
 
 Public names: App and its batches, Server, WebSocketApp and its batches, WebSocketServer, Push,
-ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, load, Scenario, Conversation, Say,
-Request, Response, Message, CloseReason, Ragged, RecordInbox, RunRecord and the errors.
+ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, load, Scenario, Conversation, what
+it says (Say, Hear, Get, Post, Put, Delete, Request, Command, Pause) and hears (Response,
+ErrorReply), check, feeder, Message, CloseReason, Ragged, RecordInbox, RunRecord and the errors.
 """
 
 from __future__ import annotations
@@ -44,12 +45,22 @@ if TYPE_CHECKING:
     from c1m.errors import ScenarioError as ScenarioError
     from c1m.errors import UsageError as UsageError
     from c1m.loadgen.run import load as load
+    from c1m.protocols.resp.values import ErrorReply as ErrorReply
     from c1m.results.record import RunRecord as RunRecord
+    from c1m.scenarios.asks import Delete as Delete
+    from c1m.scenarios.asks import Get as Get
+    from c1m.scenarios.asks import Hear as Hear
+    from c1m.scenarios.asks import Pause as Pause
+    from c1m.scenarios.asks import Post as Post
+    from c1m.scenarios.asks import Put as Put
     from c1m.scenarios.asks import Request as Request
     from c1m.scenarios.asks import Response as Response
     from c1m.scenarios.asks import Say as Say
     from c1m.scenarios.base import Scenario as Scenario
+    from c1m.scenarios.checks import check as check
+    from c1m.scenarios.commands import Command as Command
     from c1m.scenarios.conversation import Conversation as Conversation
+    from c1m.scenarios.feeders import feeder as feeder
     from c1m.scenarios.messages import Message as Message
     from c1m.server.records import RecordInbox as RecordInbox
     from c1m.server.server import App as App
@@ -67,6 +78,7 @@ if TYPE_CHECKING:
     from c1m.web.websocket_server import WebSocketServer as WebSocketServer
     from c1m.web.websocket_server import WebSocketStatistics as WebSocketStatistics
 
+# fmt: off
 _NAMES = {  # the public ones, by their modules
     "c1m.aio.loop": ["EventLoop", "new_event_loop", "run"],
     "c1m.aio.serving": ["ProtocolServer"],
@@ -75,9 +87,15 @@ _NAMES = {  # the public ones, by their modules
     "c1m.errors": ["C1mError", "LimitError", "ScenarioError", "UsageError"],
     "c1m.loadgen.run": ["load"],
     "c1m.results.record": ["RunRecord"],
-    "c1m.scenarios.asks": ["Request", "Response", "Say"],
+    "c1m.protocols.resp.values": ["ErrorReply"],
+    "c1m.scenarios.asks": [
+        "Delete", "Get", "Hear", "Pause", "Post", "Put", "Request", "Response", "Say",
+    ],
     "c1m.scenarios.base": ["Scenario"],
+    "c1m.scenarios.checks": ["check"],
+    "c1m.scenarios.commands": ["Command"],
     "c1m.scenarios.conversation": ["Conversation"],
+    "c1m.scenarios.feeders": ["feeder"],
     "c1m.scenarios.messages": ["Message"],
     "c1m.server.records": ["RecordInbox"],
     "c1m.server.server": ["App", "CloseBatch", "DataBatch", "OpenBatch", "Server"],
@@ -88,6 +106,7 @@ _NAMES = {  # the public ones, by their modules
     "c1m.web.websocket_app": ["ConnectBatch", "WebSocketApp"],
     "c1m.web.websocket_server": ["WebSocketServer", "WebSocketStatistics"],
 }
+# fmt: on
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = sorted(_PLACES)

@@ -188,7 +188,7 @@ def test_a_mistake_is_told_with_its_place(talk: Any, told: str) -> None:
     "arguments",
     [
         {"message": b""},
-        {"message": "text", "size": 1},
+        {"message": 7, "size": 1},
         {"message": b"x", "size": -1},
         {"message": b"x", "size": 1, "until": b"\n"},
     ],

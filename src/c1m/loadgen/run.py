@@ -9,6 +9,7 @@ from c1m import arguments
 from c1m.clock import SystemClock
 from c1m.engine.choose import choose
 from c1m.engine.ragged import Buffer
+from c1m.errors import UsageError
 from c1m.kernel import procfs
 from c1m.loadgen import metadata
 from c1m.loadgen.conclusion import conclude
@@ -23,6 +24,7 @@ from c1m.results.options import LoadOptions, checked
 from c1m.results.record import RunRecord
 from c1m.results.snapshot import Snapshot
 from c1m.results.thresholds import parse as parse_threshold
+from c1m.scenarios.base import Scenario
 from c1m.scenarios.loader import AnyScenario
 
 Duration = str | float
@@ -136,7 +138,11 @@ def run(
         started = metadata.started_text()
         if on_signals:
             stack.enter_context(stopped_by_signals(generator.loop.stop, exits_at_second=False))
-        generator.run()
+        plan.scenario.set_up()
+        try:
+            generator.run()
+        finally:
+            generator.shortfalls += _torn_down(plan.scenario)
         if plan.tls is not None:
             first = generator.connections.tls_first
             generator.connections.said |= in_words(first, said, plan.tls, plan.addresses)
@@ -152,3 +158,12 @@ def run(
         if on_end is not None:
             on_end(record)
     return record
+
+
+def _torn_down(scenario: Scenario) -> list[str]:
+    """A scenario's end, and what is to be said of it."""
+    try:
+        scenario.tear_down()
+    except UsageError as error:
+        return [str(error)]
+    return []

@@ -60,6 +60,12 @@ class Scenario:
     def begin(self, connections: int, seed: int) -> None:
         """Before anything is opened, perhaps more than once: how many connections at most."""
 
+    def set_up(self) -> None:
+        """Once a run, before anything is opened."""
+
+    def tear_down(self) -> None:
+        """Once, at the run's end; also where it was interrupted, or ended by a mistake."""
+
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         """What connection numbers[i] says as its request seqs[i]: n pieces."""
         raise ScenarioError(f"{type(self).__name__} has no requests(numbers, seqs).")
@@ -199,6 +205,8 @@ class Exchange:
     It has a ledger of requests, and finds out which request a reply belongs to.
     """
 
+    says_nothing_at_times = False  # a request may be without a byte: it only waits for its reply
+
     def __init__(self, scenario: Scenario, count: int, depth: int = 1) -> None:
         self.scenario = scenario
         self.hears_messages = scenario.hears_messages
@@ -237,6 +245,9 @@ class Exchange:
     def take_few(self, pieces: list[tuple[int, bytes]]) -> list[tuple[int, int]] | None:
         """The scalar form of `take`: requests (number, seq) that were right. None, with nothing
         taken, where there is anything else in these pieces: `take` is for that."""
+    def pauses(self, numbers: Numbers) -> Numbers | None:
+        """In a closed loop: by how much (ns) the next request of these is due later, int64[n].
+        None: none is."""
         return None
 
     def take(self, numbers: Numbers, data: Ragged) -> Resolved:

@@ -8,12 +8,11 @@ replies.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -23,9 +22,10 @@ from c1m.bounds import TEXT_BYTES_MAX
 from c1m.errors import ScenarioError, UsageError
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Conversation, Talking
+from c1m.scenarios.feeders import rewind
 from c1m.scenarios.http import Http
 from c1m.scenarios.matching import exchange_of
-from c1m.scenarios.mistakes import described, guard
+from c1m.scenarios.mistakes import described, guard, nearest
 from c1m.scenarios.publish import Publish
 from c1m.scenarios.redis_subscribe import RedisSubscribe
 from c1m.scenarios.resp import Resp
@@ -55,7 +55,7 @@ def find_scenario(wanted: AnyScenario, **options: Any) -> Scenario:
         return own_scenario(_from_file(wanted, given), wanted)
     if wanted not in SCENARIOS:
         raise UsageError(
-            f"There is no scenario {wanted!r}{_nearest(wanted, SCENARIOS)}.",
+            f"There is no scenario {wanted!r}{nearest(wanted, SCENARIOS)}.",
             f"There are: {', '.join(SCENARIOS)}; or your own, as FILE.py:Name.",
         )
     kind = SCENARIOS[wanted]
@@ -122,6 +122,9 @@ def _run(path: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except UsageError:
+        del sys.modules[name]
+        raise
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         said = f"{described(error)} (when {path} was loaded)."
@@ -159,7 +162,7 @@ def _found(module: ModuleType, path: str, name: str) -> Any:
     thing = getattr(module, name, None)
     if thing is None:
         raise UsageError(
-            f"{path} has no {name!r}{_nearest(name, there)}.",
+            f"{path} has no {name!r}{nearest(name, there)}.",
             f"It has: {names}." if there else "It has no scenario at all.",
         )
     if not _is_scenario(thing):
@@ -185,11 +188,6 @@ def _made(found: Any, path: str, options: dict[str, Any]) -> Any:
         raise ScenarioError(said, "It is made without arguments.") from error
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
-    return f"; did you mean {' or '.join(map(repr, near))}?"[:-1] if near else ""
-
-
 # --- the rehearsal ------------------------------------------------------------------------------
 
 
@@ -203,8 +201,10 @@ def rehearse(scenario: Scenario, connections: int, seed: int, pipeline: int = 1)
             f"The scenario {scenario.name!r} has at most one request in flight on a connection.",
             "Leave --pipeline out.",
         )
+    rewind(seed)
     scenario.begin(connections, seed)
     size = 1 if scenario.is_silent else _say_and_hear(scenario, connections)
+    rewind(seed)
     scenario.begin(connections, seed)
     return size
 

@@ -6,9 +6,10 @@ good order with what it has measured. Pure.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from c1m.engine.ragged import Ragged
@@ -99,3 +100,9 @@ def where(error: BaseException) -> str:
     ours = [f for f in frames if not f.filename.startswith(_OURS) and _LIBRARY not in f.filename]
     frame = (ours or list(frames))[-1] if frames else None
     return "somewhere" if frame is None else f"{frame.filename}:{frame.lineno}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """ "; did you mean 'echo'?" without the sign, or "" where nothing is like it."""
+    near = difflib.get_close_matches(name, list(names), n=2, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, near))}?"[:-1] if near else ""
