@@ -338,6 +338,10 @@ class Request(Ask):
 
 
 Get = partial(Request, "GET")
+"""A Request with this method: `Get(path, ...)`."""
 Post = partial(Request, "POST")
+"""A Request with this method: `Post(path, ...)`."""
 Put = partial(Request, "PUT")
+"""A Request with this method: `Put(path, ...)`."""
 Delete = partial(Request, "DELETE")
+"""A Request with this method: `Delete(path, ...)`."""
