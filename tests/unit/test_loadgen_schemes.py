@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from c1m.errors import UsageError
+from c1m.loadgen.schemes import base
 from c1m.loadgen.schemes.known import CONNECTIONS, HOLD_NS, meant
 from c1m.results.options import LoadOptions
 
@@ -16,6 +17,8 @@ from c1m.results.options import LoadOptions
         ("Redis://localhost:7000/", "tcp://localhost:7000"),
         ("redis://[::1]/0", "tcp://[::1]:6379"),
         ("redis://[::1]:7000-7003", "tcp://[::1]:7000-7003"),
+        ("rediss://me:a%40b@[::1]/3", "tls://[::1]:6379"),
+        ("redis://me:a/b:c@127.0.0.1:1/3", "tcp://127.0.0.1:1"),
         ("redis://", "tcp://:6379"),  # what is wrong with these parse_url says
         ("redis://[::1", "tcp://[::1"),
     ],
@@ -31,15 +34,42 @@ def test_where_to_connect(text: str, wanted: str) -> None:
     [
         ("htp://127.0.0.1:80/", "scheme of .* is unknown. Is http:// meant?"),
         ("gopher://127.0.0.1", "scheme of .* is unknown. There are: tcp://, tls://, http://"),
-        ("rediss://:secret@127.0.0.1", "a user or a password"),
-        ("redis://:secret@127.0.0.1", "a user or a password"),
-        ("redis://me:a/b@127.0.0.1:1/0", "a user or a password"),
-        ("redis://127.0.0.1/1", "names a database"),
+        ("redi://:secret@127.0.0.1", "scheme of .* is unknown. Is redis:// meant?"),
+        ("me:secret@127.0.0.1:1", "a user or a password"),
+        ("tls://me:secret@127.0.0.1:1", "a user or a password"),
+        ("http://me:secret@127.0.0.1", "a user or a password"),
+        ("redis://:secret@127.0.0.1/x", "'/x' where the number of a database should be"),
+        ("redis://:secret@127.0.0.1/1?db=2", "where the number of a database should be"),
     ],
 )
 def test_what_is_refused(text: str, what: str) -> None:
     with pytest.raises(UsageError, match=what) as error:
         meant(LoadOptions(targets=[text]))[1]
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://127.0.0.1/3", "redis://127.0.0.1/3"),
+        ("redis://me:secret@127.0.0.1/3", "redis://me:***@127.0.0.1/3"),
+        ("redis://secret@[::1]", "redis://***@[::1]"),
+        ("redis://:sec@ret@127.0.0.1", "redis://:***@127.0.0.1"),
+        ("redis://:sec/ret@127.0.0.1", "redis://:***@127.0.0.1"),
+        ("--publish-to=http://me:secret@a/b?c@d", "--publish-to=http://me:***@a/b?c@d"),
+        ("http://[::1]:80/@me", "http://[::1]:80/@me"),
+        ("http://a:80/b:c@me", "http://a:80/b:c@me"),
+        ("--message=a@b", "--message=a@b"),
+    ],
+)
+def test_passwords_are_not_shown(text: str, shown: str) -> None:
+    assert base.shown(text) == shown
+    assert "sec" not in repr(base.Url.of(text))
+
+
+def test_targets_of_redis_that_want_different_things() -> None:
+    with pytest.raises(UsageError, match="different passwords or databases") as error:
+        meant(LoadOptions(targets=["redis://:secret@a", "redis://:secret2@a"]))
     assert "secret" not in str(error.value)
 
 

@@ -21,6 +21,7 @@ HTTP_STATUS = 1 << 16  # + the status with which a handshake was answered
 SAID_CLOSE = 1 << 17  # + the code of the server's close frame (RFC 6455, 7.4)
 BROKE_OFF = 1 << 18  # + the code with which the server's mistake was answered
 NOT_HTTP, BAD_HANDSHAKE, NOT_EVENTS, NOT_A_STREAM = range(1 << 19, (1 << 19) + 4)
+NOT_REDIS, AUTH_REFUSED, SELECT_REFUSED = range((1 << 19) + 16, (1 << 19) + 19)
 
 PEER_EOF = 0  # not an errno: the peer closed in good order, but before the run was over
 
@@ -137,6 +138,18 @@ HANDSHAKE = {
         "the server answered with something else than text/event-stream",
         "Compare the target's path with the server's.",
     ),
+    "not Redis": (
+        "what came is no reply of Redis's protocol",
+        "Compare the target's port with the server's: does it speak Redis's protocol there?",
+    ),
+    "AUTH refused": (
+        "the server does not take that user and password",
+        "Compare them with the server's requirepass and ACL LIST.",
+    ),
+    "SELECT refused": (
+        "the server does not give that database",
+        "Compare the target's path with the server's number of databases.",
+    ),
     "HTTP 200": (
         "there is something else than a WebSocket at that path",
         "Compare the target's path with the server's.",
@@ -163,7 +176,8 @@ PHASES = {
 }  # fmt: skip
 OWN_NAMES = {
     NOT_HTTP: "not HTTP", BAD_HANDSHAKE: "bad handshake", NOT_EVENTS: "no events",
-    NOT_A_STREAM: "no stream",
+    NOT_A_STREAM: "no stream", NOT_REDIS: "not Redis",
+    AUTH_REFUSED: "AUTH refused", SELECT_REFUSED: "SELECT refused",
 }  # fmt: skip
 _STATUS = "Look at the server's log for the reason."
 CLOSED = {

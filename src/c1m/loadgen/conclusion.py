@@ -13,6 +13,7 @@ from c1m.limits.reasons import failures_of
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.phases import Phase
 from c1m.loadgen.recorder import Group
+from c1m.loadgen.schemes.base import shown
 from c1m.loadgen.targets import is_here
 from c1m.results.histogram import Histogram
 from c1m.results.record import (
@@ -51,7 +52,7 @@ def conclude(
     samples = generator.sampler.samples()
     record = RunRecord(
         started=started,
-        command=list(sys.argv),
+        command=[shown(each) for each in sys.argv],
         target=",".join(asked.targets),
         scenario=scenario.name,
         asked=asked,

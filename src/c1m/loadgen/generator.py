@@ -89,7 +89,7 @@ class Generator:
             clock,
             Spread(plan.asked.connections, self.rng, parse_spread(plan.asked.spread)),
             self.rng,
-            transport,
+            transport if transport is not None and transport.wraps else None,
         )
         self.phases: list[Phase] = []
         self.loop = Loop(

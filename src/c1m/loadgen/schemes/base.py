@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from c1m.errors import UsageError
@@ -14,17 +14,32 @@ from c1m.scenarios.asks import Session
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.loader import find_scenario
 
-_URL = re.compile(r"(?:(?P<login>[^?#]*)@)?(?P<place>[^/?#]*)(?P<path>.*)", re.DOTALL)
+# A login ends at the last @ before the path. A / in it should be written as %2F; where it is not,
+# what stands before it is still no host with a port.
+_LOGIN = r"(?:[^/?#]*|[^/?#\[]*:(?![0-9]*/)[^?#]*)@"
+_URL = re.compile(rf"(?P<login>{_LOGIN})?(?P<place>[^/?#]*)(?P<path>.*)", re.DOTALL)
+_SHOWN = re.compile(rf"(://)({_LOGIN})")
 _PORT = re.compile(r":[^\]:]*$")
+
+
+def shown(text: str) -> str:
+    """A text with URLs in it, whose passwords are not to be seen."""
+    return _SHOWN.sub(lambda match: match[1] + _user(match[2]) + "***@", text)
+
+
+def _user(login: str) -> str:
+    """What may be shown of a login: what stands alone may be a password."""
+    user, separator, _ = login.partition(":")
+    return user + separator if separator else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
     """A target as it is written, in its parts; `path` begins with /, ? or #, or is empty."""
 
-    text: str
+    text: str = field(repr=False)
     scheme: str  # in lower case
-    login: str | None  # what stands before @
+    login: str | None = field(repr=False)  # what stands before @
     place: str  # host, and port where there is one
     path: str
 
@@ -34,10 +49,14 @@ class Url:
         scheme, separator, rest = text.partition("://")
         match = _URL.fullmatch(rest if separator else text)
         assert match is not None
-        return cls(
-            text, scheme.lower() if separator else "tcp", match["login"], match["place"],
-            match["path"],
-        )  # fmt: skip
+        login = match["login"] and match["login"].removesuffix("@")
+        scheme = scheme.lower() if separator else "tcp"
+        return cls(text, scheme, login, match["place"], match["path"])
+
+    @property
+    def shown(self) -> str:
+        """The same without a password."""
+        return shown(self.text)
 
     @property
     def shown(self) -> str:

@@ -56,7 +56,7 @@ def _kind_of(url: Url) -> type[Scheme]:
     near = difflib.get_close_matches(url.scheme, SCHEMES, 1)
     hint = f"Is {near[0]}:// meant? " if near else ""
     raise UsageError(
-        f"The scheme of {url.text!r} is unknown.",
+        f"The scheme of {url.shown!r} is unknown.",
         f"{hint}There are: {', '.join(f'{name}://' for name in SCHEMES)}.",
     )
 

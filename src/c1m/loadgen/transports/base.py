@@ -63,6 +63,7 @@ class Transport(Protocol):
     One that has to do something by the clock says with `tick_ns` how often it is asked.
     """
 
+    wraps: bool = True  # False: `wrap` leaves messages as they are
     tick_ns: int = 0  # 0: never
 
     def opened(self, numbers: Numbers) -> tuple[Numbers, Ragged]:

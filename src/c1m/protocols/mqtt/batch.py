@@ -44,9 +44,7 @@ class Packets:
 
     def take(self, which: Bools) -> Packets:
         """Some of the packets: bool[n]."""
-        return Packets(
-            self.rows[which], self.firsts[which], self.bodies.take(which), self.is_plain
-        )
+        return Packets(self.rows[which], self.firsts[which], self.bodies.take(which), self.is_plain)
 
 
 def whole_packets(data: Ragged, packet_max: int) -> Packets:
