@@ -58,14 +58,6 @@ class Url:
         """The same without a password."""
         return shown(self.text)
 
-    @property
-    def shown(self) -> str:
-        """The same without a password."""
-        user, separator, _ = (self.login or "").partition(":")
-        if not separator:
-            return self.text
-        return f"{self.scheme}://{user}:***@{self.place}{self.path}"
-
     def place_at(self, port: int) -> str:
         """Host and port, of which this one where none is written."""
         return self.place if _PORT.search(self.place) else f"{self.place}:{port}"
