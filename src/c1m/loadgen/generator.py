@@ -31,7 +31,7 @@ from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.snapshots import Standing
 from c1m.loadgen.spoken import SpokenPool
 from c1m.loadgen.stages import Stage
-from c1m.loadgen.traffic import FEW, Traffic
+from c1m.loadgen.traffic import FAR, FEW, Traffic
 from c1m.loadgen.transports.base import Taken
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.snapshot import Snapshot
@@ -45,7 +45,9 @@ SAMPLE_NS = 500_000_000
 SNAPSHOT_NS = 250_000_000
 SERIES_NS = 1_000_000_000
 AWAKE_NS = 300_000  # before a request is due: a wake-up and a request out of cold caches take it,
-AWAKE_SHARE = 16  # but no more than one part in so many of the time between two requests
+AWAKE_SHARE = 16  # but no more than one part in so many of the time between two requests,
+AWAKE_LEAST_NS = 20_000  # and not at all where that is less than to be woken takes
+DOZE_NS = 10_000  # to sleep takes as long itself
 GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
 DOUBT_NS = 100_000_000  # behind a silence, for replies that an engine brings later than others
 _ODD = NOT_HTTP, NOT_MQTT  # what came may be an alert of TLS
@@ -126,6 +128,7 @@ class Generator:
         self._came_ns = self.start_ns  # when the kernel handed over what this tick brought
         self.awake_ns = AWAKE_NS  # before a request is due, at most
         self._awake_ns = 0  # in this stage
+        self._sleep_ns, self._end_ns = SLEEP_NS, FAR  # at most, and until when
         self._has_news = True  # something else than data came, or a timer: what is asked may differ
         self.spun_ns = 0  # looked for what was not there, instead of sleeping
 
@@ -234,8 +237,8 @@ class Generator:
                 steady_ns = self._see_to_connections(phase, now)
             traffic.due(now)
             traffic.prepare(now)
-            timeout_ns = self._timeout(phase)
-            if timeout_ns <= 0 or spins:
+            timeout_ns = self._timeout()
+            if timeout_ns < DOZE_NS or spins:
                 self._spin()
             else:
                 self._tick(timeout_ns)
@@ -249,10 +252,15 @@ class Generator:
         self._keep(now)
         if stage.churn_rate:
             self.closing.churn(stage.churn_rate, now - phase.start_ns)
-        is_steady = stage.is_timed and not (
-            stage.churn_rate or connections.short or connections.surplus
-        )
-        return phase.planned_end_ns if is_steady else now
+        self._end_ns = end_ns = phase.planned_end_ns if now < phase.planned_end_ns else FAR
+        self._sleep_ns = SLEEP_NS
+        if connections.short:
+            self._sleep_ns = SLEEP_NS // 50
+        elif stage.churn_rate:
+            self._sleep_ns = SLEEP_NS // 5
+        elif stage.is_timed and not connections.surplus:
+            return end_ns
+        return now
 
     def _begin_load(self, phase: Phase) -> None:
         stage = phase.stage
@@ -270,7 +278,8 @@ class Generator:
                 phase.start_ns, stage.duration_ns, stage.rate_from, stage.rate_to, rng
             )
             apart_ns = round(1e9 / max(stage.rate_from, stage.rate_to))
-        self._awake_ns = min(self.awake_ns, apart_ns // AWAKE_SHARE)
+        awake_ns = min(self.awake_ns, apart_ns // AWAKE_SHARE)
+        self._awake_ns = awake_ns if awake_ns >= AWAKE_LEAST_NS else 0
         self.traffic.begin(phase.group, arrivals, stage.think_ns, phase.start_ns)
 
     def _end_load(self, end_ns: int) -> None:
@@ -319,20 +328,13 @@ class Generator:
         answers = self.recorder.first.requests.in_flight if self._hears else 0
         return self.connections.counts.unfinished + answers
 
-    def _timeout(self, phase: Phase) -> int:
+    def _timeout(self) -> int:
         """How long the engine may be waited for."""
-        now = self.clock.now_ns()
-        until = now + SLEEP_NS
-        due = self.traffic.next_ns()
-        if due is not None:
-            until = min(until, due - self._awake_ns)
-        if now < phase.planned_end_ns:
-            until = min(until, phase.planned_end_ns)
-        if self.connections.short:
-            until = min(until, now + SLEEP_NS // 50)
-        elif phase.stage.churn_rate:
-            until = min(until, now + SLEEP_NS // 5)
-        return max(until - now, 0)
+        now, due = self.clock.now_ns(), self.traffic.next_ns()
+        until = min(now + self._sleep_ns, self._end_ns)
+        if due is not None and due - self._awake_ns < until:
+            until = due - self._awake_ns
+        return until - now if until > now else 0
 
     def _spin(self) -> None:
         """A tick that does not sleep: to be woken takes the kernel 50 to 150 us, and leaves the

@@ -210,10 +210,10 @@ class Traffic:
         it over when it is due. To draw a connection and to make a message takes 0.2 ms out of cold
         caches, which would be in its latency. What is to go out now does not wait for that.
         """
+        if self._ready is not None or self._unstamped_few or self._unstamped:
+            return
         due, arrivals = self._next_ns, self._arrivals
         if due is None or arrivals is None or not PREPARE_LEAST_NS < due - now_ns < PREPARE_NS:
-            return
-        if self._ready is not None or self._unstamped_few or self._unstamped:
             return
         number = self._choose()
         if number < 0:

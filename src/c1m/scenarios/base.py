@@ -245,6 +245,8 @@ class Exchange:
     def take_few(self, pieces: list[tuple[int, bytes]]) -> list[tuple[int, int]] | None:
         """The scalar form of `take`: requests (number, seq) that were right. None, with nothing
         taken, where there is anything else in these pieces: `take` is for that."""
+        return None
+
     def pauses(self, numbers: Numbers) -> Numbers | None:
         """In a closed loop: by how much (ns) the next request of these is due later, int64[n].
         None: none is."""

@@ -83,7 +83,11 @@ class Few:
         if rings.watched_is_ready:
             rings.poll_watched(rings.places[0].ring)
         there = rings.enter(timeout_ns)
-        if 0 < there <= self.most or (there == 0 and timeout_ns >= 0 and self._now_ns() >= end_ns):
+        if there == 0:
+            is_over = timeout_ns == 0 or (timeout_ns > 0 and self._now_ns() >= end_ns)
+        else:
+            is_over = there <= self.most
+        if is_over:
             ring = rings.places[0].ring
             rows = ring.peek(there)
             if pieces is None:
