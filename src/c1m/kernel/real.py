@@ -162,6 +162,8 @@ class RealKernel:
 
     def socket(self, family: int, source: bytes | None) -> int:
         made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        if family != socket.AF_UNIX:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source is not None:
             try:
                 made.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)

@@ -217,10 +217,14 @@ def get_option(request: FakeRequest) -> Outcome:
 
 
 def set_option(request: FakeRequest) -> Outcome:
-    """setsockopt of {level u32, name u32} in addr, the value at addr3: ports are late anyway."""
+    """setsockopt of {level u32, name u32} in addr, the value at addr3: ports are late anyway, and
+    nothing waits."""
     sqe = request.sqe
     assert sqe.off == abi.SOCKET_URING_OP_SETSOCKOPT, "not as the engine asks"
-    assert sqe.addr == socket.IPPROTO_IP | IP_BIND_ADDRESS_NO_PORT << 32
+    assert sqe.addr in (
+        socket.IPPROTO_IP | IP_BIND_ADDRESS_NO_PORT << 32,
+        socket.IPPROTO_TCP | socket.TCP_NODELAY << 32,
+    ), "not as the engine asks"
     assert ctypes.string_at(sqe.addr3, sqe.file_index) == b"\1\0\0\0"
     return Done(0)
 

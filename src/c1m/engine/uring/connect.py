@@ -1,10 +1,11 @@
 """Outgoing connections of the uring engine.
 
-A connection is four submissions on one place of the table: SOCKET, setsockopt
-IP_BIND_ADDRESS_NO_PORT, BIND (both only with a source address) and CONNECT. The first three run
-inline, in the order in which they were submitted, and are silent when they succeed; linking them
-would only cost. If one of them fails, its completion gives the true reason, and the connect counts
-as failed whatever it reports itself.
+A connection is five submissions on one place of the table: SOCKET, setsockopt TCP_NODELAY (a small
+piece behind another one is not to wait for that one's ACK), setsockopt IP_BIND_ADDRESS_NO_PORT,
+BIND (both only with a source address) and CONNECT. All but the last run inline, in the order in
+which they were submitted, and are silent when they succeed; linking them would only cost. If one
+fails, its completion gives the true reason, and the connect counts as failed whatever it reports
+itself.
 
 Where the kernel cannot make sockets in a ring (before 6.11), they are made by system calls and
 moved into the table.
@@ -61,10 +62,10 @@ class Connector:
         self._addresses.clear()
 
     def setups_failed(self, setups: Completions) -> None:
-        """Completions of preparations: each says why its connect is going to fail."""
+        """Completions of preparations: each connect's first says why it is going to fail."""
         for slot, tag, result, _ in setups.tolist():
             if self._table.generations[slot] == tag >> GENERATION_SHIFT:
-                self._errors[slot] = (1 << 32) - result
+                self._errors.setdefault(slot, (1 << 32) - result)
 
     def done(self, connects: Completions) -> tuple[Slots, npt.NDArray[np.int32]]:
         """Completions of connects -> slots, and 0 or the errno of each; late ones left out."""
@@ -88,14 +89,14 @@ class Connector:
     ) -> None:
         files = self._rings.files(slots)
         self._rings.push(slots, sub.open_socket(files, family, data))
+        options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY)]
+        if sources is not None:
+            options.append((socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT))
+        for level, name in options if family != socket.AF_UNIX else ():
+            one = self._one.ctypes.data, self._one.itemsize
+            self._rings.push(slots, sub.set_option(files, level, name, *one, data))
         if sources is None:
             return
-        if family != socket.AF_UNIX:
-            rows = sub.set_option(
-                files, socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT,
-                self._one.ctypes.data, self._one.itemsize, data,
-            )  # fmt: skip
-            self._rings.push(slots, rows)
         rows = sub.bind(files, self._addresses_of(sources), sources.size, data)
         self._rings.push(slots, rows)
 
