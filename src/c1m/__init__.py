@@ -17,8 +17,9 @@ From the top down; each imports what is below it, and a test holds them to that:
 
 Public names: App and its batches, Server, WebSocketApp and its batches, WebSocketServer, Push,
 ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, load, Scenario, Conversation, what
-it says (Say, Hear, Get, Post, Put, Delete, Request, Command, Pause) and hears (Response,
-ErrorReply), check, feeder, Message, CloseReason, Ragged, RecordInbox, RunRecord and the errors.
+it says (Say, Hear, Get, Post, Put, Delete, Request, Command, Publish, Subscribe, Unsubscribe,
+Pause) and hears (Response, ErrorReply, MqttMessage), check, feeder, Message, CloseReason, Ragged,
+RecordInbox, RunRecord and the errors.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
     from c1m.scenarios.asks import Request as Request
     from c1m.scenarios.asks import Response as Response
     from c1m.scenarios.asks import Say as Say
+    from c1m.scenarios.asks_mqtt import MqttMessage as MqttMessage
+    from c1m.scenarios.asks_mqtt import Publish as Publish
+    from c1m.scenarios.asks_mqtt import Subscribe as Subscribe
+    from c1m.scenarios.asks_mqtt import Unsubscribe as Unsubscribe
     from c1m.scenarios.base import Scenario as Scenario
     from c1m.scenarios.checks import check as check
     from c1m.scenarios.commands import Command as Command
@@ -91,6 +96,7 @@ _NAMES = {  # the public ones, by their modules
     "c1m.scenarios.asks": [
         "Delete", "Get", "Hear", "Pause", "Post", "Put", "Request", "Response", "Say",
     ],
+    "c1m.scenarios.asks_mqtt": ["MqttMessage", "Publish", "Subscribe", "Unsubscribe"],
     "c1m.scenarios.base": ["Scenario"],
     "c1m.scenarios.checks": ["check"],
     "c1m.scenarios.commands": ["Command"],

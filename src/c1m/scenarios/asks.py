@@ -40,10 +40,12 @@ class Session:
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """What comes over a scheme without having been asked: `whole(stream)` says how many bytes the
-    first message has (0: more must come), `heard(message)` what a user is given of it."""
+    first message has (0: more must come), `heard(message)` what a user is given of it, and
+    `is_due` of that whether it may come at any time."""
 
     whole: Callable[[bytes], int] = len
     heard: Callable[[bytes], Any] = bytes
+    is_due: Callable[[Any], bool] = lambda _: False
 
 
 def text_or_bytes(message: bytes) -> str | bytes:

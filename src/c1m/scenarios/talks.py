@@ -193,7 +193,7 @@ class Talks(Exchange):
             said = self._words.heard(message)
         except ValueError:
             said = message
-        if not self._spoken.hears(number, said):
+        if not (self._spoken.hears(number, said) or self._words.is_due(said)):
             self.ledger.unasked(number, message)
 
     def _step(self, number: int, said: Any) -> str | None:

@@ -13,7 +13,9 @@ from c1m.loadgen.transports.mqtt import Asked, MqttTransport
 from c1m.protocols.mqtt.fields import STRING_MAX, Broken, check_filter, check_name
 from c1m.protocols.mqtt.packets import V5, V311
 from c1m.results.options import LoadOptions
+from c1m.scenarios import asks_mqtt as asks_mqtt  # what conversations say here
 from c1m.scenarios.base import Scenario
+from c1m.scenarios.conversation import Talking
 from c1m.scenarios.loader import find_scenario
 from c1m.scenarios.messages import Message
 from c1m.scenarios.publish import PUBLICATION, Publish
@@ -60,6 +62,7 @@ class Mqtt(Scheme):
                 f"The scenario {scenario.name!r} says half of a message, which MQTT cannot.",
                 "Use it with a target as tcp://HOST:PORT.",
             )
+        _are_conversations(scenario)
         topic = options.topic or ""
         if scenario.speakers is not None and "{n}" in topic:
             raise UsageError(
@@ -77,7 +80,8 @@ class Mqtt(Scheme):
     def transport(self, scenario: Scenario, count: int, options: LoadOptions) -> Transport:
         """See Scheme."""
         usual = f"c1m/{options.seed}" + "/{n}" * (scenario.speakers is None)
-        topic = options.topic or ("" if scenario.is_silent else usual)
+        in_packets = _are_conversations(scenario)
+        topic = options.topic or ("" if scenario.is_silent or in_packets else usual)
         asked = Asked(
             client_id=options.client_id or f"c1m-{options.seed}-{{n}}",
             version=V5 if options.mqtt_version == "5" else V311,
@@ -91,7 +95,19 @@ class Mqtt(Scheme):
             retain=options.retain,
             timeout_ns=options.timeout_ns,
         )
-        return MqttTransport(count, asked, options.seed)
+        return MqttTransport(count, asked, options.seed, in_packets=in_packets)
+
+
+def _are_conversations(scenario: Scenario) -> bool:
+    """Whether packets are said, and not payloads. Raises UsageError where some say these, others
+    those."""
+    found = {isinstance(each, Talking) for each in getattr(scenario, "parts", [scenario])}
+    if len(found) > 1:
+        raise UsageError(
+            "Over mqtt:// a conversation is mixed with conversations only.",
+            "Leave the other scenarios out.",
+        )
+    return found.pop()
 
 
 def _will(text: str | None) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ all else, and a few pieces only, one by one. Sections are those of MQTT 5.0.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,8 @@ from c1m.protocols.mqtt.packets import (
     PacketReader,
     Ping,
     Publish,
+    Subscribe,
+    Unsubscribe,
     decoded,
     encoded,
 )
@@ -84,10 +86,17 @@ class Asked:
 
 
 class MqttTransport(Transport):
-    """Up to `count` connections."""
+    """Up to `count` connections.
 
-    def __init__(self, count: int, asked: Asked, seed: int = 0) -> None:
+    `in_packets`: the scenario is a conversation, which says and hears whole packets as those of
+    MQTT 5. They are given identifiers here, and made packets of the version that is spoken.
+    """
+
+    def __init__(
+        self, count: int, asked: Asked, seed: int = 0, *, in_packets: bool = False
+    ) -> None:
         self._asked, self._count, self._seed = asked, count, seed
+        self._in_packets = in_packets
         self._has_properties = asked.version == V5
         self._behind = b"\0" * self._has_properties  # where no property is said
         self._connect = self._connect_fields()
@@ -98,8 +107,9 @@ class MqttTransport(Transport):
         self._connack = b""  # the last good one
         granted = Acknowledged(Kind.SUBACK, FIRST_ID, bytes((asked.qos,)))
         self._suback = encoded(granted, asked.version)
-        self._acks = Acknowledgements(count) if asked.qos else None
-        self._heard = np.zeros(count if asked.qos else 0, np.uint16)  # the last identifier
+        has_ids = asked.qos or in_packets
+        self._acks = Acknowledgements(count) if has_ids else None
+        self._heard = np.zeros(count if has_ids else 0, np.uint16)  # the last identifier
         self._alive = KeepAlive(count, asked.keep_alive_s, asked.timeout_ns)
         self.tick_ns = self._alive.tick_ns
         self._counts: Counter[str] = Counter()
@@ -166,7 +176,7 @@ class MqttTransport(Transport):
     def take(self, numbers: Numbers, data: Ragged) -> Taken:
         """See Transport."""
         taken, rows = Taken(), Rows()
-        if len(numbers) <= FEW:
+        if len(numbers) <= FEW or self._in_packets:
             self._take_some(numbers, data, np.ones(len(numbers), np.bool_), taken, rows)
         else:
             kinds = self._kinds.take(numbers)
@@ -300,9 +310,11 @@ class MqttTransport(Transport):
             case Publish():
                 self._publication(number, packet, rows)
             case Acknowledged(kind=Kind.PUBACK):
-                self._acknowledged(number, packet)
+                self._acknowledged(number, packet, rows)
             case Acknowledged(kind=Kind.SUBACK) if kind == SUBSCRIBING:
                 return self._take_suback(number, packet, taken)
+            case Acknowledged() if self._in_packets:
+                self._acknowledged(number, packet, rows)
             case Ping(kind=Kind.PINGRESP):
                 self._alive.answered(np.array([number]))
             case Disconnect() if self._has_properties:
@@ -352,6 +364,9 @@ class MqttTransport(Transport):
                 if packet.is_again and is_known:
                     self._counts["again"] += 1
                     return
+        if self._in_packets:
+            rows.messages.append((number, encoded(packet, V5)))
+            return
         self._check_topic(number, packet.topic)
         if packet.retain:
             self._counts["retained"] += 1
@@ -367,8 +382,11 @@ class MqttTransport(Transport):
                 self._odd_topic = f"{topic[:80].decode(errors='replace')!r} on connection {number}"
             self._counts["topic"] += 1
 
-    def _acknowledged(self, number: int, packet: Acknowledged) -> None:
-        if packet.codes[0] >= FAILURE:
+    def _acknowledged(self, number: int, packet: Acknowledged, rows: Rows) -> None:
+        if self._in_packets:  # an UNSUBACK of 3.1.1 has no code
+            packet = replace(packet, codes=packet.codes or b"\0")
+            rows.messages.append((number, encoded(packet, V5)))
+        elif packet.codes[0] >= FAILURE:
             self._refused[packet.codes[0]] += 1
         if self._acks is None:
             self._counts["stray"] += 1
@@ -380,10 +398,24 @@ class MqttTransport(Transport):
     def wrap(self, numbers: Numbers, messages: Ragged) -> Ragged:
         """See Transport: a PUBLISH each (3.3)."""
         self._alive.said(numbers)
+        if self._in_packets:
+            pairs = zip(numbers.tolist(), messages.pieces(), strict=True)
+            return Ragged.of([self._packet(number, each) for number, each in pairs])
         fields = self._each([self._topic], numbers)
         if self._acks is not None:
             fields.append(number_column(self._acks.next(numbers)))
         return packets_of(self._first, len(numbers), [*fields, self._behind, messages])
+
+    def _packet(self, number: int, said: bytes) -> bytes:
+        """One that a conversation says, with an identifier, as this version has it; or nothing."""
+        if not said:
+            return b""
+        ((first, body),) = PacketReader(MESSAGE_MAX).take(said)
+        packet = decoded(first, body, V5)
+        assert isinstance(packet, Publish | Subscribe | Unsubscribe)
+        if packet.packet_id and self._acks is not None:
+            packet = replace(packet, packet_id=int(self._acks.next(np.array([number]))[0]))
+        return encoded(packet, self._asked.version)
 
     def farewell(self, numbers: Numbers) -> tuple[Numbers, Ragged]:
         """See Transport: DISCONNECT (3.14), so that no will is published."""
