@@ -11,13 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
+from c1m.limits.mqtt_reasons import BROKE_OFF, DISCONNECTED
 from c1m.limits.reasons import SAID_CLOSE
 from c1m.loadgen.transports.base import Taken, Transport
 from c1m.loadgen.transports.events import EventsTransport
+from c1m.loadgen.transports.mqtt import Asked, MqttTransport
 from c1m.loadgen.transports.websocket import WebSocketTransport
 from c1m.protocols import sse
+from c1m.protocols.mqtt.packets import (
+    V5,
+    V311,
+    Acknowledged,
+    Connack,
+    Disconnect,
+    Kind,
+    Packet,
+    Ping,
+    Publish,
+    Subscribe,
+    encoded,
+)
 from c1m.protocols.websocket.frames import FrameReader, Op, frame
 from c1m.protocols.websocket.handshake import GUID
+from mqtt_streams import read
 
 CONNECTIONS = 40
 
@@ -45,9 +61,11 @@ class Heard:
             self.failed[number] = reason
 
 
-def hear(transport: Transport, streams: list[bytes], seed: int, cut: int) -> Heard:
+def hear(
+    transport: Transport, streams: list[bytes], seed: int, cut: int, heard: Heard | None = None
+) -> Heard:
     """The streams in ticks: of each connection at most `cut` bytes a piece, some twice in one."""
-    rng, heard = np.random.default_rng(seed), Heard()
+    rng, heard = np.random.default_rng(seed), Heard() if heard is None else heard
     at = [0] * len(streams)
     while True:
         left = [n for n, stream in enumerate(streams) if at[n] < len(stream)]
@@ -162,3 +180,81 @@ def test_events(
     for number, messages in enumerate(said):
         wanted = [each.replace(b"\r\n", b"\n").replace(b"\r", b"\n") for each in messages]
         assert heard.messages.get(number, []) == wanted
+
+
+PUBLISHED = 5  # by each connection
+events = st.lists(
+    st.sampled_from(["plain", "sure", "again", "kept", "ping", "ack", "ack"]), max_size=9
+)
+
+
+def server_of(
+    number: int, kinds: list[str], acks: list[int]
+) -> tuple[list[Packet], list[bytes], list[int]]:
+    """What a server says to a connection, and of that payloads, and what is acknowledged."""
+    topic, said, heard, ids = b"c1m/7/%d" % number, list[Packet](), list[bytes](), list[int]()
+    for at, kind in enumerate(kinds):
+        payload = b"%d of %d" % (at, number)
+        match kind:
+            case "plain" | "kept":
+                said.append(Publish(topic, payload, retain=kind == "kept"))
+                heard += [payload] * (kind == "plain")
+            case "sure":
+                said.append(Publish(topic, payload, 1, packet_id=at + 1))
+                ids.append(at + 1)
+                heard.append(payload)
+            case "again" if ids:
+                said.append(Publish(topic, b"the same", 1, packet_id=ids[-1], is_again=True))
+                ids.append(ids[-1])
+            case "ping":
+                said.append(Ping(Kind.PINGRESP))
+            case "ack" if acks:
+                said.append(Acknowledged(Kind.PUBACK, acks.pop(0)))
+    return said, heard, ids
+
+
+@given(
+    st.lists(
+        st.tuples(events, st.permutations(range(2, 2 + PUBLISHED))),
+        min_size=1,
+        max_size=CONNECTIONS,
+    ),
+    st.integers(0, 1 << 32),
+    st.sampled_from([1, 7, 64, 1 << 16]),
+    st.booleans(),
+    st.sampled_from([V311, V5]),
+)
+def test_mqtt(
+    planned: list[tuple[list[str], list[int]]], seed: int, cut: int, is_alike: bool, version: int
+) -> None:
+    if is_alike:
+        planned = [planned[0]] * CONNECTIONS
+    count = len(planned)
+    transport = MqttTransport(count, Asked("{n}", version, topic="c1m/7/{n}", qos=1))
+    numbers, _ = transport.opened(np.arange(count))
+    connack, granted = encoded(Connack(), version), Acknowledged(Kind.SUBACK, 1, b"\1")
+    heard = hear(transport, [connack] * count, seed, cut, Heard(ready=list(range(count))))
+    for number, asking in heard.replies.items():
+        topic = b"c1m/7/%d" % number
+        assert read([asking], version) == ([Subscribe(1, ((topic, 1),))], 0, False)
+    heard = hear(transport, [encoded(granted, version)] * count, seed, cut)
+    assert sorted(heard.ready) == list(range(count))
+    for _ in range(PUBLISHED):
+        transport.wrap(numbers, Ragged.repeat(b"x", count))
+    assert transport.awaited == PUBLISHED * count
+    said = [server_of(n, kinds, list(acks)) for n, (kinds, acks) in enumerate(planned)]
+    end = Disconnect(0x8B) if version == V5 else Connack()  # the latter breaks the protocol
+    streams = [b"".join(encoded(p, version) for p in [*all_, end]) for all_, _, _ in said]
+    waited = sum(isinstance(p, Acknowledged) for all_, _, _ in said for p in all_)
+    heard = hear(transport, [s[: -len(encoded(end, version))] for s in streams], seed, cut, heard)
+    assert transport.awaited == PUBLISHED * count - waited
+    hear(transport, [encoded(end, version)] * count, seed, cut, heard)
+    reason = DISCONNECTED + 0x8B if version == V5 else BROKE_OFF + 0x82
+    assert heard.failed == dict.fromkeys(range(count), reason)
+    assert transport.awaited == 0
+    for number, (_, payloads_, ids) in enumerate(said):
+        assert heard.messages.get(number, []) == payloads_
+        replies, code, _ = read([heard.replies.get(number, b"")], version)
+        assert not code
+        assert replies == [Acknowledged(Kind.PUBACK, each) for each in ids]
+    assert not [note for note in transport.notes() if "twice" in note or "topic" in note]
