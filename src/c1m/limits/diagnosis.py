@@ -91,7 +91,8 @@ def missing_rows(
     """Rows with their symptoms, and the names of the counters that they mention.
 
     They add up to the connections that were asked for and are not open at the end, without those
-    that the plan closed and did not open again. One of them may be below zero, and says why.
+    that the plan (or the server, between requests) closed and that did not open again. One of them
+    may be below zero, and says why.
     """
     c, told = connections, set[str]()
     never = max(0, asked.connections - c.attempted)
@@ -116,7 +117,7 @@ def missing_rows(
             "Give the ramp more time, or lower --connect-rate.",
         )
         rows.append(_joined("connect unfinished", unfinished, evidence, told))
-    instead = max(0, c.attempted - asked.connections - c.closed)
+    instead = max(0, c.attempted - asked.connections - c.closed - c.renewed)
     if instead:
         what = f"{format_count(instead)} further connects in the place of others"
         row = Explanation(-instead, what, "They were tried after others had failed.")

@@ -79,7 +79,7 @@ def conclude(
         fan_out=scenario.fan_out(),
         tls=_tls(generator, stages, samples),
         checks=scenario.checks(),
-        statuses=scenario.statuses(),
+        statuses=plan.statuses(),
         notes=scenario.notes(),
     )
     if record.all_requests.bad or generator.traffic.ledger.extras:

@@ -1,7 +1,8 @@
 """The connections of a run: opened up to a number, closed down to one, lost, opened again.
 
 A connection is a number (0 .. count - 1) with a row in a few columns; a number that was closed may
-be opened again. What is under way is counted, never listed. opened = open + lost + closed + ended.
+be opened again. What is under way is counted, never listed. opened = open + lost + closed + ended +
+renewed.
 """
 
 from __future__ import annotations

@@ -345,10 +345,10 @@ class Generator:
 
     # --- connections --------------------------------------------------------------------------
 
-    def _keep(self, now_ns: int) -> None:
-        """Open or close connections, to be as many as are wanted now."""
+    def _keep(self, now_ns: int, most: int | None = None) -> None:
+        """Open or close connections, to be as many as are wanted now; or only open so many."""
         connections, window = self.connections, self.plan.window
-        left = connections.short
+        left = connections.short if most is None else min(connections.short, most)
         if left:
             under_way = self._under_way()
             count = min(window.may_start(connections.counts.attempted, under_way, now_ns), left)
@@ -358,7 +358,7 @@ class Generator:
                 if not under_way:
                     self.watch.moved_ns = now_ns  # it stood still for nobody
                 connections.open(count, now_ns)
-        elif connections.surplus:
+        elif connections.surplus and most is None:
             self.closing.surplus()
 
     def _break_off(self, stage: Stage) -> None:
@@ -409,6 +409,8 @@ class Generator:
                 interrupted_ns = interrupted_ns or now
                 if now - interrupted_ns >= INTERRUPTED_NS:
                     break
+            if isinstance(self.connections, SpokenPool) and self.connections.renewing:
+                self._keep(now, self.connections.renewing)
             self._tick(SLEEP_NS // 5)
             now = self.clock.now_ns()
         watch = self.watch
@@ -478,11 +480,19 @@ class Generator:
             self.watch.moved_ns = now
         if not self.plan.scenario.reads:
             self.engine.receive(self.connections.slots.take(numbers), False)
+        if isinstance(self.connections, SpokenPool) and self.connections.renewing:
+            again = self.connections.taken_up(numbers)
+            self.traffic.take_up(numbers[again], now)
+            numbers = numbers[~again]
         if not self.plan.scenario.is_silent:
             self.traffic.greet(numbers, now)
 
     def _failed(self, slots: Slots, errnos: Int32s) -> None:
-        self.connections.failed(self.connections.numbers_of(slots), errnos)
+        numbers = self.connections.numbers_of(slots)
+        if isinstance(self.connections, SpokenPool) and self.connections.renewing:
+            again = numbers[self.connections.is_renewed[numbers]]
+            self.traffic.gone(again, self._came_ns, by_peer=True)  # what it had not answered
+        self.connections.failed(numbers, errnos)
         if (errnos != errno.ETIMEDOUT).any():
             self.watch.moved_ns = self._came_ns
 
@@ -543,6 +553,9 @@ class Generator:
 
     def _eof(self, slots: Slots) -> None:
         self.engine.close(slots)  # first: a scenario may raise over what was lost
+        if isinstance(self.connections, SpokenPool):
+            for numbers, data in self.connections.ended(self.connections.numbers_of(slots)):
+                self._heard(numbers, data)
         self._lost(slots, np.full(len(slots), PEER_EOF, np.int32))
 
     def _lost(self, slots: Slots, errnos: Int32s) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -44,6 +45,11 @@ class LoadPlan:
     findings: list[Finding] = field(default_factory=list)  # the doctor's
     transport: Transport | None = None  # None: the scenario's bytes are the connection's
     tls: TlsPlan | None = None  # None: without TLS
+
+    def statuses(self) -> dict[str, int]:
+        """Over HTTP: how many responses had which status so far."""
+        counted = Counter[int]() if self.transport is None else self.transport.statuses()
+        return {str(status): count for status, count in sorted(counted.items())}
 
 
 def make_plan(options: LoadOptions) -> LoadPlan:

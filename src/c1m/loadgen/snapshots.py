@@ -77,7 +77,7 @@ class Standing:
             errnos={errno_name(code): count for code, count in errnos.items()},
             checks_passed={one.name: one.passed for one in checks},
             checks_failed={one.name: one.failed for one in checks},
-            statuses=plan.scenario.statuses(),
+            statuses=plan.statuses(),
             percentiles_ns=overall.percentiles() | ({"max": overall.max} if overall.count else {}),
             recent_ns=self.recent_ns,
             octaves=overall.octaves(),

@@ -302,6 +302,30 @@ class Traffic:
         elif self._think_ns is not None:  # a publisher that is opened again goes on
             self._go_on(numbers[numbers < self._speakers], now_ns)
 
+    def take_up(self, numbers: Numbers, now_ns: int) -> None:
+        """Connections in the place of those that the server has ended: what it has not answered is
+        said once more, from which its latency does not begin anew; who waits for nothing goes on.
+        """
+        left = {number: self.exchange.unanswered(number) for number in numbers.tolist()}
+        while left := {number: seqs for number, seqs in left.items() if seqs}:
+            again = np.array(list(left), np.int64)
+            self._repeat(again, np.array([seqs.pop(0) for seqs in left.values()], np.int64))
+        numbers = numbers[self.exchange.is_free(numbers)]
+        if self._think_ns:  # who should have asked meanwhile asks now
+            numbers = numbers[self._asks_ns.take(numbers) <= now_ns]
+            self._group.requests.due += len(numbers)
+            self._send(numbers, self._asks_ns.take(numbers), self._group)
+        else:
+            self._go_on(numbers, now_ns)
+
+    def _repeat(self, numbers: Numbers, seqs: Numbers) -> None:
+        data = self.exchange.again(numbers, seqs)
+        if self._transport is not None:
+            data = self._transport.wrap(numbers, data)
+        for number, count in enumerate(np.bincount(self._groups[self._at(numbers, seqs)]).tolist()):
+            self.recorder.groups[number].requests.repeated += count
+        self._engine.send(self._connections.slots.take(numbers), data)
+
     def send_all(self, numbers: Numbers, group: Group) -> None:
         """One request on each of these connections, as far as they are free."""
         numbers = numbers[self.exchange.is_free(numbers)]
@@ -476,17 +500,17 @@ class Traffic:
 
     def _go_on(self, numbers: Numbers, now_ns: int) -> None:
         """These connections can send again: what waits on them, or the closed loop's next."""
-        numbers = numbers[self._connections.states.take(numbers) == OPEN]
         if self._depth > 1:
             numbers = np.unique(numbers)
+        if self._think_ns:  # also of one that is opened again until then
+            self._think(np.full(len(numbers), now_ns + self._think_ns), numbers)
+        numbers = numbers[self._connections.states.take(numbers) == OPEN]
         if len(self._backlog):
             waited = self._serve_backlog(numbers)
             self._group.requests.waited += waited
         if self._think_ns == 0:
             for _ in range(self._depth):
                 self.send_all(numbers, self._group)
-        elif self._think_ns is not None:
-            self._think(np.full(len(numbers), now_ns + self._think_ns), numbers)
 
     def _serve_backlog(self, numbers: Numbers) -> int:
         """Send what waits on these (distinct) connections, as many on each as it may have."""

@@ -158,12 +158,14 @@ def _steps(record: RunRecord) -> Iterator[_Step]:
     if c.opened < before or "handshake" in record.latencies:
         yield _step("opened: request accepted", c.opened, before)
     if c.ready or record.first.due or "first" in record.latencies:
-        yield _step("ready: first reply right", c.ready, c.opened)
+        yield _step("ready: first reply right", c.ready, max(c.opened - c.renewed, c.ready))
     if c.closed:
         yield ("closed by the plan", c.closed, "", "")
     if c.ended:
         yield ("ended by the server", c.ended, format_share(c.ended, c.opened), "")
-    kept = c.opened - c.closed - c.ended
+    if c.renewed:
+        yield ("ended between requests", c.renewed, "", "")
+    kept = c.opened - c.closed - c.ended - c.renewed
     name, _, share, short = _step("still open at the end", c.open_at_end, kept)
     is_drained = c.open_at_end == 0 and c.closed > 0  # the plan closed all: no share of anything
     yield (name, c.open_at_end, "" if is_drained else share, short)

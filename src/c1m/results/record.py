@@ -86,7 +86,7 @@ class Connections:
 
     LAWS: ClassVar[tuple[str, ...]] = (
         f"attempted = opened + {' + '.join(NOT_OPENED)}",
-        "opened = open_at_end + lost + closed + ended",
+        "opened = open_at_end + lost + closed + ended + renewed",
         "peak_open <= opened",
         "ready <= opened",
         "connected <= attempted",
@@ -117,6 +117,10 @@ class Connections:
     )
     ended: int = counted(
         "connections ended by the server, where the scenario waits for that", better=HIGHER
+    )
+    renewed: int = counted(
+        "connections that the server ended between requests, as HTTP lets it: opened again",
+        better="",
     )
     ready: int = counted("connections whose first reply was right", better=HIGHER)
     connected: int = counted("connects that the server's kernel answered", better=HIGHER)
@@ -295,6 +299,10 @@ class Requests:
     waited: int = counted("sent later than due: the connection was busy", of="due")
     late: int = counted(
         "sent over 10 ms late: the generator was behind", of="due", name="sent_late"
+    )
+    repeated: int = counted(
+        "said once more, on a new connection: the server had ended the other one unanswered",
+        better="",
     )
     faults: dict[str, int] = field(default_factory=dict)  # by kind, also extra replies
     in_flight_peak: int = 0  # the most that were in flight at one moment

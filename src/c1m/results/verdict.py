@@ -103,7 +103,8 @@ def _of_one_each(
             f"wrong: {format_count(one.wrong)}, missing: {format_count(one.missing)}."
         )
     # The lost are reported already; what the plan closed may have been closed before.
-    if is_of_all and one.sent < connections.opened - connections.lost - connections.closed:
+    anew = connections.lost + connections.closed + connections.renewed
+    if is_of_all and one.sent < connections.opened - anew:
         shortfalls.append(
             f"{name}: only {format_count(one.sent)} of {format_count(connections.opened)} "
             "opened connections were sent to."

@@ -187,10 +187,6 @@ class Scenario:
         """At the end: what was checked by name, and how often it held."""
         return []
 
-    def statuses(self) -> dict[str, int]:
-        """At the end, over HTTP: how many responses had which status."""
-        return {}
-
     def exchange(self, count: int, depth: int) -> Exchange | None:
         """How the replies of a run find their requests: `count` connections, `depth` at once.
 
@@ -267,6 +263,16 @@ class Exchange:
             if self.ledger.is_waiting(number, seq):
                 self.miss(number, seq)
         return self.ledger.resolved()
+
+    def unanswered(self, number: int) -> list[int]:
+        """Seqs of what is to be said once more where the server has ended a connection between
+        requests, and another one has opened in its place."""
+        seqs = range(int(self.ledger.oldest[number]), int(self.ledger.sent[number]))
+        return [seq for seq in seqs if self.ledger.is_waiting(number, seq)]
+
+    def again(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        """The same requests once more: seqs[i] of the (distinct) connection numbers[i]."""
+        return self.scenario.requests(numbers, seqs)
 
     def miss(self, number: int, seq: int) -> None:
         """One request that is given up."""

@@ -72,10 +72,9 @@ class Talking(Scenario):
         self._conversation = spoken if isinstance(spoken, Conversation) else None
         self._talk = spoken.talk if isinstance(spoken, Conversation) else spoken
         self.checked = Checks()
-        self.counted: dict[int, int] = {}  # responses of HTTP by their status
 
     def begin(self, connections: int, seed: int) -> None:
-        self.checked, self.counted = Checks(), {}
+        self.checked = Checks()
         use(self.checked)
         if self._conversation is not None:
             self._conversation.begin(connections, seed)
@@ -107,9 +106,6 @@ class Talking(Scenario):
 
     def checks(self) -> list[Check]:
         return self.checked.found()
-
-    def statuses(self) -> dict[str, int]:
-        return {str(status): count for status, count in sorted(self.counted.items())}
 
     def talk(self, number: int) -> Talk:
         """A generator for one connection. Raises ScenarioError if `talk` is none."""

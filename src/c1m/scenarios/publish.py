@@ -337,6 +337,10 @@ class FanOutExchange(Exchange):
 
     # --- ends ---------------------------------------------------------------------------------
 
+    def unanswered(self, number: int) -> list[int]:
+        """See Exchange: nothing is published twice."""
+        return []
+
     def gone(self, numbers: Numbers, *, by_peer: bool = False) -> Resolved:
         """See Exchange: what those that the server ended should have heard is missing; the others
         are no longer waited for."""

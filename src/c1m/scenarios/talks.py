@@ -10,7 +10,7 @@ import numpy as np
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError
 from c1m.protocols.inbox import UNKNOWN_MAX, Inbox
-from c1m.scenarios.asks import PLAIN, SPOKEN, Ask, Pause, Response, Say, Session
+from c1m.scenarios.asks import PLAIN, SPOKEN, Ask, Pause, Say, Session
 from c1m.scenarios.base import Exchange, Scenario
 from c1m.scenarios.checks import Checks, use
 from c1m.scenarios.ledger import GARBLED, Resolved
@@ -28,7 +28,6 @@ class Spoken(Protocol):
 
     session: Session
     checked: Checks
-    counted: dict[int, int]
 
     def talk(self, number: int) -> AnyTalk:
         """The talk of a connection."""
@@ -175,9 +174,6 @@ class Talks(Exchange):
             if not _is_reply(ask, said):
                 self._overhear(number, message)
                 return False
-            if type(said) is Response:
-                counted = self._spoken.counted
-                counted[said.status] = counted.get(said.status, 0) + 1
             note = ask.wrong(said)
             if note is None:
                 note = self._step(number, said)
@@ -242,6 +238,11 @@ class Talks(Exchange):
                 talk.close()
             except Exception as error:
                 raise mistake(error, "talk raised when it was ended") from error
+
+    def again(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        """See Exchange: what these wait for."""
+        session = self._spoken.session
+        return Ragged.of([self._asked[number].encode(session) for number in numbers.tolist()])
 
     def gone(self, numbers: Numbers, *, by_peer: bool = False) -> Resolved:
         """See Exchange. Talks end with their connections."""

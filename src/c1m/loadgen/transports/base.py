@@ -7,6 +7,7 @@ in a column.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -88,8 +89,17 @@ class Transport(Protocol):
         ...
 
     def is_idle(self, number: int) -> bool:
-        """Whether the server may end this connection as it likes: another one is opened then."""
+        """Whether the server may end this connection as it likes: another one is opened then, and
+        says once more what was not answered here."""
         return False
+
+    def ended(self, numbers: Numbers) -> list[tuple[Numbers, Ragged]]:
+        """The server has ended these in good order: messages that are whole by that."""
+        return []
+
+    def statuses(self) -> Counter[int]:
+        """At the end, of HTTP: how many responses had which status."""
+        return Counter()
 
     def due(self, now_ns: int) -> Taken:
         """What is to be said, or has failed, by the time that it is; asked every `tick_ns`."""

@@ -59,7 +59,7 @@ class HttpTransport(Transport):
     """Requests on up to `count` connections, and their responses."""
 
     def __init__(self, count: int) -> None:
-        self.statuses: Counter[int] = Counter()  # of all responses
+        self._statuses: Counter[int] = Counter()  # of all responses
         self._waiting = np.zeros(count, np.int32)  # requests without a response
         self._once = np.zeros(count, np.bool_)  # among them is one that may not be said twice
         self._has_once = False  # any ever was
@@ -141,13 +141,13 @@ class HttpTransport(Transport):
         self, known: Known, numbers: Numbers, waiting: npt.NDArray[np.int32], taken: Taken
     ) -> None:
         self._waiting[numbers] = waiting - 1
-        self.statuses[known.status] += len(numbers)
+        self._statuses[known.status] += len(numbers)
         taken.messages.append((numbers, known.times(len(numbers))))
 
     def _take_piece(self, number: int, piece: bytes, rows: Rows) -> int | None:
         """A piece that is no known response, or more; returns why the connection ends, if so."""
         while piece:
-            reader = self._readers.pop(number, None)
+            reader = self._readers.get(number)
             heads = self._heads.get(number)
             is_head = heads is not None and heads[0]
             if reader is None and not is_head:
@@ -158,16 +158,17 @@ class HttpTransport(Transport):
                     continue
             is_new = reader is None
             reader = reader or ResponseReader(b"HEAD" if is_head else b"GET", BOUNDS)
+            self._readers[number] = reader
             try:
                 reader.feed(piece)
             except Refused:
                 return NOT_HTTP
-            if not reader.is_whole or reader.head is None:
-                self._readers[number] = reader
-                return None
-            head, rest = reader.head, reader.rest()
-            if head.status == 101:  # nobody has asked for that
+            if reader.head is not None and reader.head.status == 101:  # nobody has asked for it
                 return NOT_HTTP
+            if not reader.is_whole or reader.head is None:
+                return None
+            del self._readers[number]
+            head, rest = reader.head, reader.rest()
             message = self._message(head, reader.body())
             self._answered(number, head.status, message, rows)
             if not _stays(head):
@@ -192,7 +193,7 @@ class HttpTransport(Transport):
             self._read = [Known(raw, message, status), *self._read[: KNOWN_MAX - 1]]
 
     def _answered(self, number: int, status: int, message: bytes, rows: Rows) -> None:
-        self.statuses[status] += 1
+        self._statuses[status] += 1
         if self._waiting[number]:
             self._waiting[number] -= 1
         heads = self._heads.get(number)
@@ -236,7 +237,7 @@ class HttpTransport(Transport):
     # --- ends ---------------------------------------------------------------------------------
 
     def ended(self, numbers: Numbers) -> list[tuple[Numbers, Ragged]]:
-        """See Ending: a body of which nothing says how long it is ends with its connection."""
+        """See Transport: a body of which nothing says how long it is ends with its connection."""
         rows, taken = Rows(), Taken()
         for number in numbers.tolist() if self._readers else ():
             reader = self._readers.get(number)
@@ -254,6 +255,10 @@ class HttpTransport(Transport):
             self._see_odd(number)
         rows.into(taken)
         return taken.messages
+
+    def statuses(self) -> Counter[int]:
+        """See Transport: of all, also those that are wrong."""
+        return self._statuses
 
     def farewell(self, numbers: Numbers) -> tuple[Numbers, Ragged]:
         """See Transport: nobody."""

@@ -6,6 +6,7 @@ is given the status and the beginning of the body: b"200 ok".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,6 +36,10 @@ class PostingTransport(HttpTransport):
             numbers, Ragged.of([b"%b%d\r\n\r\n%b" % (head, len(body), body) for body in bodies])
         )
 
+    def is_idle(self, number: int) -> bool:
+        """See Transport: what is published is not said twice."""
+        return not self._waiting[number]
+
     def _message(self, head: ReplyHead, body: bytes) -> bytes:
         return b"%d %b" % (head.status, body[:SAID_MAX].strip())
 
@@ -42,7 +47,7 @@ class PostingTransport(HttpTransport):
 class Beside(Transport):
     """Two transports: `publishing` for numbers below `publishers`, `hearing` for the others."""
 
-    def __init__(self, publishers: int, publishing: Transport, hearing: Transport) -> None:
+    def __init__(self, publishers: int, publishing: PostingTransport, hearing: Transport) -> None:
         self._publishers = publishers
         self._publishing = publishing
         self._hearing = hearing
@@ -77,6 +82,14 @@ class Beside(Transport):
         for which, transport in ((is_first, self._publishing), (~is_first, self._hearing)):
             pieces[which] = transport.wrap(numbers[which], messages.take(which)).pieces()
         return Ragged.of(pieces.tolist())
+
+    def ended(self, numbers: Numbers) -> list[tuple[Numbers, Ragged]]:
+        """See Transport: of publishers."""
+        return self._publishing.ended(numbers[numbers < self._publishers])
+
+    def statuses(self) -> Counter[int]:
+        """See Transport: of publishers."""
+        return self._publishing.statuses()
 
     def farewell(self, numbers: Numbers) -> tuple[Numbers, Ragged]:
         """See Transport."""
