@@ -9,7 +9,8 @@ Closed loop: a connection asks again a think time after its reply.
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
+import itertools
 
 import numpy as np
 
@@ -77,7 +78,9 @@ class Traffic:
         self.fault_ns: list[int] = []  # when each of the exchange's faults was seen
         self._arrivals: Arrivals | None = None
         self._think_ns: int | None = None
-        self._thinking: deque[tuple[Times, Numbers]] = deque()  # due when, ascending; who
+        # The first of them is due when, in which order it came; when all are, ascending; who.
+        self._thinking: list[tuple[int, int, Times, Numbers]] = []
+        self._ordered = itertools.count()
         self._asks_ns = np.zeros(0, np.int64)  # when each thinks until; another time is outdated
 
     # --- a stage ------------------------------------------------------------------------------
@@ -92,8 +95,8 @@ class Traffic:
             return
         numbers = self._connections.open_numbers()
         numbers = numbers[numbers < self._speakers]
+        self._asks_ns = np.zeros(len(self._connections.states), np.int64)
         if think_ns:  # not all at once: as if they had been at it before
-            self._asks_ns = np.zeros(len(self._connections.states), np.int64)
             due = now_ns + np.sort(self._rng.integers(0, think_ns, len(numbers)))
             self._think(due, self._rng.permutation(numbers))
         else:
@@ -140,7 +143,7 @@ class Traffic:
             return self._ready[0]
         if self._arrivals is not None:
             return self._next_ns
-        return int(self._thinking[0][0][0]) if self._thinking else None
+        return self._thinking[0][0] if self._thinking else None
 
     def due(self, now_ns: int) -> None:
         """Send what is due."""
@@ -274,14 +277,15 @@ class Traffic:
         a connection may have been closed, opened again and answered while its old entry waits."""
         if len(numbers):
             self._asks_ns[numbers] = until
-            self._thinking.append((until, numbers))
+            heapq.heappush(self._thinking, (int(until[0]), next(self._ordered), until, numbers))
 
     def _after_thinking(self, now_ns: int) -> None:
-        while self._thinking and self._thinking[0][0][0] <= now_ns:
-            times, numbers = self._thinking.popleft()
+        while self._thinking and self._thinking[0][0] <= now_ns:
+            _, order, times, numbers = heapq.heappop(self._thinking)
             count = int(np.searchsorted(times, now_ns, side="right"))
             if count < len(times):
-                self._thinking.appendleft((times[count:], numbers[count:]))
+                rest = int(times[count]), order, times[count:], numbers[count:]
+                heapq.heappush(self._thinking, rest)
                 times, numbers = times[:count], numbers[:count]
             may = (self._connections.states.take(numbers) == OPEN) & self.exchange.is_free(numbers)
             may &= self._asks_ns.take(numbers) == times
@@ -353,13 +357,23 @@ class Traffic:
             group.requests.unsent += len(numbers)
             raise
         if self._transport is not None:
-            data = self._transport.wrap(numbers, data)
+            data = self._wrapped(self._transport, numbers, data)
         at = self._at(numbers, seqs)
         self._groups[at] = group.number
         requests = group.requests
         requests.sent += len(numbers)
         requests.in_flight_peak = max(requests.in_flight_peak, requests.in_flight)
         return at, data
+
+    def _wrapped(self, transport: Transport, numbers: Numbers, data: Ragged) -> Ragged:
+        """The bytes that carry these requests. Those without a byte only wait."""
+        said = data.lengths > 0
+        if not self.exchange.says_nothing_at_times or said.all():
+            return transport.wrap(numbers, data)
+        offsets, lengths = np.zeros(len(data), np.int64), np.zeros(len(data), np.int32)
+        wrapped = transport.wrap(numbers[said], data.take(said))
+        offsets[said], lengths[said] = wrapped.offsets, wrapped.lengths
+        return Ragged(wrapped.memory, offsets, lengths, wrapped.address)
 
     def _made_one(self, number: int) -> tuple[int, bytes]:
         """The scalar form of `_made`, for the stage's group."""
@@ -379,7 +393,8 @@ class Traffic:
         self._sent_at[at] = now_ns
         if self._engine.sends_in_wait:
             self._unstamped_few.append(at)
-        self._engine.send_each((slot,), (said,))
+        if said:
+            self._engine.send_each((slot,), (said,))
 
     def _hand_over(
         self, at: Numbers, slots: Slots, data: Ragged, now_ns: int, is_due_now: bool
@@ -388,6 +403,8 @@ class Traffic:
         self._sent[at] = now_ns
         if self._engine.sends_in_wait:
             self._unstamped.append((at, is_due_now))
+        if self.exchange.says_nothing_at_times and not data.lengths.all():
+            slots, data = slots[data.lengths > 0], data.take(data.lengths > 0)
         self._engine.send(slots, data)
 
     def stamp(self) -> None:
@@ -508,7 +525,16 @@ class Traffic:
         if len(self._backlog):
             waited = self._serve_backlog(numbers)
             self._group.requests.waited += waited
-        if self._think_ns == 0:
+        if self._think_ns is None:
+            return
+        pauses = self.exchange.pauses(numbers)
+        if pauses is not None:
+            due = now_ns + self._think_ns + pauses
+            order = np.argsort(due, kind="stable")
+            self._think(due[order], numbers[order])
+        elif self._think_ns:
+            self._think(np.full(len(numbers), now_ns + self._think_ns), numbers)
+        else:
             for _ in range(self._depth):
                 self.send_all(numbers, self._group)
 

@@ -71,6 +71,8 @@ class Talks(Exchange):
             except Exception as error:
                 raise mistake(error, f"{ask!r} cannot be said") from error
             asks.append(ask)
+            if self._pauses:
+                self._pauses.pop(number, None)
         self._asked.update(zip(every, asks, strict=True))
         return Ragged.of(messages), self.ledger.send(numbers)
 
