@@ -60,7 +60,6 @@ def test_connections_beside_stages_are_opened_first(first: str, has_ramp: bool) 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"rate": 5, "hold": "5s"}, "How many connections"),
         ({"connections": 0}, "0 is too small for connections. Give 1 to"),
         ({"connections": -1}, "-1 is too small for connections"),
         ({"connections": 10, "rate": float("nan"), "hold": "5ns"}, "rate is nan"),
@@ -105,3 +104,31 @@ def test_a_spread_is_uniform_or_an_exponent(text: str) -> None:
         assert repr(text) in error.message
         return
     assert exponent is None if text == "uniform" else exponent is not None and exponent > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "assumed"),
+    [
+        ({}, "10 connections, for 10 s, each asks again as soon as it has its reply"),
+        ({"rate": 100}, "10 connections, for 10 s"),
+        ({"connections": 100, "rate": 100}, "for 10 s"),
+        ({"connections": 100, "churn": 1, "hold": "5s"}, ""),
+        ({"connections": 100}, ""),  # open, and ask once more
+        ({"connections": 100, "hold": "5s"}, ""),
+        ({"hold": "5s", "scenario": "hold"}, "10 connections"),
+        ({"scenario": "half-open"}, "10 connections, for 10 s"),
+        ({"scenario": "publish"}, "10 connections, for 10 s, one publication a second"),
+        ({"stages": ["ramp 10"]}, ""),
+        ({"target": "redis://127.0.0.1:1", "connections": 7, "hold": "3s"},
+         "each asks again as soon as it has its reply"),
+        ({"target": "ws://127.0.0.1:1/", "scenario": "publish", "connections": 7},
+         "for 10 s, one publication a second"),
+    ],
+)  # fmt: skip
+def test_what_is_assumed_is_said(given: dict[str, Any], assumed: str) -> None:
+    plan = make_plan(checked({"target": "tcp://127.0.0.1:1"} | given))
+    assert plan.assumed == assumed
+    if "scenario" in given:
+        is_publish = given["scenario"] == "publish"
+        asked = (plan.asked.rate_per_s, plan.asked.think_ns)
+        assert asked == ((1.0, None) if is_publish else (None, None))

@@ -23,6 +23,7 @@ from c1m.errors import UsageError
 from c1m.results.options import OPTIONS, LoadOptions
 
 if TYPE_CHECKING:
+    from c1m.loadgen.plan import LoadPlan
     from c1m.results.record import RunRecord
 
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
@@ -65,15 +66,22 @@ def _load(metrics: str | None, live: str | None, quiet: bool, **given: Any) -> N
     from c1m.cli.live.observer import Observer
     from c1m.cli.outputs import Outputs, summary
     from c1m.loadgen.run import run
+    from c1m.report.sections import MORE
 
     plain = {name: list(one) if isinstance(one, tuple) else one for name, one in given.items()}
     found: dict[str, Any] = {option.field: plain[name] for name, option in OPTIONS.items()}
     options = LoadOptions(**found)
     outputs = Outputs({name: given[name] for name in OUTPUTS})
+
+    def on_plan(plan: LoadPlan) -> None:
+        if plan.assumed and not quiet:  # else the summary says so
+            click.echo(f"assumed: {plan.assumed}; {MORE}.", file=outputs.stream)
+
     with Observer(outputs.stream, quiet, metrics, live) as observer:
         record = run(
-            options, on_progress=observer.show, on_signals=True, on_end=outputs.write_record
-        )
+            options, on_progress=observer.show, on_signals=True, on_end=outputs.write_record,
+            on_plan=on_plan,
+        )  # fmt: skip
         observer.conclude(_verdict(record))
     click.echo(summary(record), file=outputs.stream)
     for path, what in outputs.written.items():

@@ -56,6 +56,7 @@ def conclude(
         target=",".join(asked.targets),
         scenario=scenario.name,
         asked=asked,
+        assumed=plan.assumed,
         metadata=conditions,
         connections=connections.counts,
         failures=[

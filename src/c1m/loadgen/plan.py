@@ -15,7 +15,7 @@ from c1m.limits.limit import Finding
 from c1m.loadgen.arrivals import parse_spread
 from c1m.loadgen.connections import TLS_WINDOW_MAX, Window
 from c1m.loadgen.schemes.base import Scheme
-from c1m.loadgen.schemes.known import meant
+from c1m.loadgen.schemes.known import is_load, meant
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
@@ -24,9 +24,11 @@ from c1m.loadgen.transports.base import Transport
 from c1m.results.options import LoadOptions
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.loader import rehearse
+from c1m.units import format_duration
 
 REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
 IN_FLIGHT_MAX = 100_000_000
+PUBLISHED_PER_S = 1.0  # where it is not said how often
 # A first stage that says itself how many it opens ("hold 10k for 5s", not "hold for 5s").
 _OPENS = re.compile(r"\s*(ramp\b|(hold|steps)\s+[0-9][0-9_,.kKmMgGbB]*(\s|$))", re.IGNORECASE)
 
@@ -45,6 +47,7 @@ class LoadPlan:
     findings: list[Finding] = field(default_factory=list)  # the doctor's
     transport: Transport | None = None  # None: the scenario's bytes are the connection's
     tls: TlsPlan | None = None  # None: without TLS
+    assumed: str = ""  # what was not asked otherwise
 
     def statuses(self) -> dict[str, int]:
         """Over HTTP: how many responses had which status so far."""
@@ -66,7 +69,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
             "A rate is an open loop, a think time a closed one: give one of them.",
         )
     scenario = _scenario(options, scheme)
-    options = _with_defaults(options, scenario)
+    options = _with_defaults(asked, options, scenario)
     stages = _stages(options, scenario)
     count = most_connections(stages)
     if count < 1:
@@ -106,6 +109,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
         findings=findings,
         transport=transport,
         tls=tls,
+        assumed=_assumed(asked, options),
     )
 
 
@@ -161,15 +165,32 @@ def _check_load(scenario: Scenario, stages: Sequence[Stage]) -> None:
         )
 
 
-def _with_defaults(options: LoadOptions, scenario: Scenario) -> LoadOptions:
+def _with_defaults(asked: LoadOptions, options: LoadOptions, scenario: Scenario) -> LoadOptions:
     """What the scenario does unless the user says otherwise."""
-    has_load = options.rate_per_s is not None or options.think_ns is not None or options.stages
-    asks = scenario.keeps_asking and options.hold_ns and not has_load
-    return replace(
-        options,
-        think_ns=0 if asks else options.think_ns,
-        pipeline=scenario.pipeline if options.pipeline == 1 else options.pipeline,
-    )
+    if scenario.pipeline > 1 and options.pipeline == 1:
+        options = replace(options, pipeline=scenario.pipeline)
+    if not is_load(asked):
+        if scenario.is_silent or scenario.wants_end:
+            return replace(options, think_ns=None)
+        if scenario.speakers is not None and options.think_ns == 0:  # whoever publishes
+            return replace(options, think_ns=None, rate_per_s=PUBLISHED_PER_S)
+    is_told = options.rate_per_s is not None or options.think_ns is not None or options.stages
+    asks = scenario.keeps_asking and options.hold_ns and not is_told
+    return replace(options, think_ns=0) if asks else options
+
+
+def _assumed(asked: LoadOptions, options: LoadOptions) -> str:
+    """What is done so because nothing else was asked, in words; "" where all was."""
+    parts = []
+    if not (asked.connections or asked.stages):
+        parts.append(f"{options.connections} connections")
+    if options.hold_ns and not asked.hold_ns:
+        parts.append(f"for {format_duration(options.hold_ns)}")
+    if not is_load(asked) and options.rate_per_s is not None:
+        parts.append("one publication a second")
+    elif not is_load(asked) and options.think_ns is not None:
+        parts.append("each asks again as soon as it has its reply")
+    return ", ".join(parts)
 
 
 def _stages(options: LoadOptions, scenario: Scenario) -> list[Stage]:
@@ -191,19 +212,8 @@ def _stages(options: LoadOptions, scenario: Scenario) -> list[Stage]:
 
 
 def _stages_of_hold(options: LoadOptions, scenario: Scenario) -> list[Stage]:
-    if not options.connections:
-        raise UsageError(
-            "How many connections?",
-            "Add --connections 10k, or stages such as --stage 'ramp 10k'.",
-        )
-    has_load = (options.rate_per_s, options.think_ns, options.churn_per_s) != (None, None, None)
-    if has_load and not options.hold_ns:
-        raise UsageError(
-            "A rate, a think time and churn need time to go on for.", "Add --hold 30s."
-        )
-    return simple_stages(
-        options, stampede=scenario.stampedes and not has_load, storm=scenario.storms
-    )
+    stampedes = scenario.stampedes and not is_load(options)
+    return simple_stages(options, stampede=stampedes, storm=scenario.storms)
 
 
 def _check_pipeline(count: int, pipeline: int) -> None:

@@ -15,7 +15,7 @@ from c1m.loadgen import metadata
 from c1m.loadgen.conclusion import conclude
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.headed import HeaderEngine
-from c1m.loadgen.plan import make_plan
+from c1m.loadgen.plan import LoadPlan, make_plan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
 from c1m.loadgen.tls import in_words, that_it_speaks_tls
@@ -105,8 +105,9 @@ def run(
     on_progress: Callable[[Snapshot], None] | None = None,
     on_signals: bool = False,
     on_end: Callable[[RunRecord], None] | None = None,
+    on_plan: Callable[[LoadPlan], None] | None = None,
 ) -> RunRecord:
-    """As `load`, with options that are checked one by one."""
+    """As `load`, with options that are checked one by one. `on_plan` is told when all is."""
     thresholds = [parse_threshold(text) for text in options.require]
     if options.server_pid is not None:
         check_server_pid(options.server_pid)
@@ -134,6 +135,8 @@ def run(
         pid = options.server_pid or server_pid_of(plan.targets)
         sampler = Sampler(pid, clock)
         stack.callback(sampler.close)
+        if on_plan is not None:
+            on_plan(plan)
         generator = Generator(plan, chosen, clock, sampler, on_progress, connector)
         started = metadata.started_text()
         if on_signals:

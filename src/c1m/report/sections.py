@@ -66,6 +66,8 @@ def findings(record: RunRecord) -> list[Section]:
     ]
 
 
+MORE = "ask otherwise with --connections, --hold, --rate, --think"
+
 # The outcome
 
 
@@ -334,6 +336,7 @@ def conditions(record: RunRecord) -> Section:
     memory_there = format_bytes(m.memory_bytes) if m.memory_bytes else "memory not known"
     run = {
         "target": f"{record.target}, scenario {record.scenario}, connects {pace}",
+        "assumed": f"{record.assumed}; {MORE}" if record.assumed else "",
         "stages": "; ".join(asked.stages) if is_plan else "",
         "requests": ", ".join(_requests_asked(asked)),
         "TLS": _tls(record.tls),

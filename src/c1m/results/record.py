@@ -499,6 +499,7 @@ class RunRecord:
     target: str = ""
     scenario: str = ""
     asked: LoadOptions = field(default_factory=LoadOptions)
+    assumed: str = ""  # what of it is so because nothing else was asked
     metadata: Metadata = field(default_factory=Metadata)
     connections: Connections = field(default_factory=Connections)
     failures: list[Failure] = field(default_factory=list)

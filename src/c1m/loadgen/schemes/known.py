@@ -77,12 +77,20 @@ def _check_unused(kind: type[Scheme], options: LoadOptions) -> None:
 
 def _with_load(scheme: Scheme, options: LoadOptions) -> LoadOptions:
     """Where no load is asked for, every connection of a protocol that is known keeps asking for a
-    while; and ten do where only a target was given."""
-    has_load = (options.rate_per_s, options.think_ns, options.churn_per_s) != (None, None, None)
-    if options.stages or (isinstance(scheme, Plain) and (options.connections or has_load)):
+    while; and ten do where only a target was given. Of bytes those that are open ask once."""
+    if options.stages or (
+        isinstance(scheme, Plain) and options.connections and not is_load(options)
+    ):
         return options
-    options = replace(options, connections=options.connections or CONNECTIONS)
     is_silent = options.scenario == "hold" or getattr(options.scenario, "is_silent", False)
-    if not has_load:
-        options = replace(options, think_ns=None if is_silent else 0)
-    return replace(options, hold_ns=options.hold_ns or HOLD_NS)
+    return replace(
+        options,
+        connections=options.connections or CONNECTIONS,
+        think_ns=options.think_ns if is_load(options) or is_silent else 0,
+        hold_ns=options.hold_ns or HOLD_NS,
+    )
+
+
+def is_load(options: LoadOptions) -> bool:
+    """Whether they say how requests are to come."""
+    return (options.rate_per_s, options.think_ns, options.churn_per_s) != (None, None, None)
