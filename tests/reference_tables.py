@@ -19,6 +19,7 @@ from c1m.kv import settings
 from c1m.kv.command_info import group_of, rows
 from c1m.kv.commands import Command
 from c1m.results import catalogue, schema
+from c1m.results.options import Option, grouped
 from c1m.results.record import Connections, FanOut, Requests
 from c1m.results.snapshot import LIVE_FIGURES
 from c1m.tls.options import OPTIONS as TLS_OPTIONS
@@ -83,6 +84,19 @@ def _options(options: Sequence[AppOption]) -> Iterator[Sequence[str]]:
         yield name, text.strip(), default.removesuffix("]")
 
 
+def _of_load(options: Sequence[Option]) -> Iterator[Sequence[str]]:
+    for option in options:
+        kind = option.kind
+        value = "\\|".join(kind.words) if isinstance(kind, Choice) else option.metavar
+        yield f"`{f'{option.flags} {value}'.strip()}`", option.unset, option.help
+
+
+def _load_tables() -> dict[str, str]:
+    """One for each group: load_connections, load_rate, ... by its first option."""
+    head = ("option", "default", "what it does")
+    return {f"load_{some[0].name}": _table(head, _of_load(some)) for some in grouped().values()}
+
+
 def _settings(kind: dict[str, settings.Setting]) -> str:
     values = settings.Settings()
     return _table(
@@ -105,6 +119,7 @@ TABLES = {
     ),
     "laws": _table(("part", "law"), _laws()),
     "families": _table(("name", "kind", "labels", "what it is"), _families()),
+    **_load_tables(),
     "options_of_kv": _table(("option", "what it does", "default"), _options(KV_OPTIONS)),
     "options_of_push": _table(("option", "what it does", "default"), _options(PUSH_OPTIONS)),
     "options_of_tls": _table(("option", "what it does", "default"), _options(TLS_OPTIONS)),

@@ -33,11 +33,10 @@ from pathlib import Path
 import click
 import pytest
 
-from c1m.arguments import Choice
 from c1m.cli.load import load
 from c1m.loadgen import stages
 from c1m.loadgen.stages import parse_stages
-from c1m.results.options import OPTIONS, LoadOptions, Option
+from c1m.results.options import LoadOptions
 from c1m.units import NS_PER_S, parse_count, parse_duration
 from e2e.cli_helpers import free_ports
 
@@ -287,15 +286,6 @@ def test_every_option_of_load_is_explained() -> None:
     text = (DOCS / "reference" / "load.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE))
     assert named == {*options_of(load), "--help"}
-    rows = {row_of(option) for option in OPTIONS.values() if option.name != "target"}
-    assert rows - set(text.splitlines()) == set(), "to be in docs/reference/load.md"
-
-
-def row_of(option: Option) -> str:
-    """An option as the reference has it."""
-    kind = option.kind
-    value = "\\|".join(kind.words) if isinstance(kind, Choice) else option.metavar
-    return f"| `{f'{option.flags} {value}'.strip()}` | {option.unset} | {option.help} |"
 
 
 def test_every_form_of_a_stage_is_explained() -> None:

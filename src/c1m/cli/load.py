@@ -20,7 +20,7 @@ import click
 
 from c1m.cli.options import parameter
 from c1m.errors import UsageError
-from c1m.results.options import OPTIONS, LoadOptions
+from c1m.results.options import OPTIONS, LoadOptions, grouped
 
 if TYPE_CHECKING:
     from c1m.loadgen.plan import LoadPlan
@@ -28,25 +28,38 @@ if TYPE_CHECKING:
 
 _HELP = """Open connections to TARGET, keep load on them, check and measure every reply.
 
-TARGET is tcp://HOST:PORT (or HOST:PORT), tcp://HOST:FIRST-LAST or unix:///path, or several of them;
-redis://HOST:PORT is the same with the scenario of Redis's protocol and a load of its own;
-ws://HOST:PORT/PATH opens WebSockets and sse://HOST:PORT/PATH streams of events;
-tls://, rediss://, wss:// and sses:// are the same over TLS.
+TARGET says where to, and what is spoken there. Several are taken in turns.
 
 \b
-How many and how fast:
-  c1m load TARGET --connections 100k --hold 30s              open, hold, ask once more
-  c1m load TARGET --connections 100k --hold 30s --rate 20k/s     open loop, 20,000/s in all
-  c1m load TARGET --connections 1k --hold 30s --think 0s         closed loop, as fast as it can
-  c1m load TARGET --stage 'ramp 0..1M in 60s' --stage 'hold 1M for 5m at 50k/s'
-  c1m load TARGET --stage 'steps 10k..50k by 10k every 30s at 5k/s'
-  c1m load TARGET --plan checkout.toml
-  c1m load redis://HOST --connections 10k                        whether a Redis answers right
-  c1m load 'ws://HOST/connect?channel=news' --connections 10k --scenario publish     whom it reaches
+  HOST:PORT  tcp://HOST:PORT  unix:///PATH   bytes, which are echoed
+  http://HOST/PATH?QUERY                     requests; connections are kept
+  ws://HOST/PATH                             WebSockets, messages are echoed
+  sse://HOST/PATH                            streams of events, which are held
+  mqtt://USER:PASSWORD@HOST                  each subscribes and hears itself
+  redis://USER:PASSWORD@HOST/DATABASE        SET, GET of its own key, INCR
+  tls:// https:// wss:// sses:// mqtts:// rediss://       the same over TLS
 
-Latencies are counted from when a request was due, and beside it from when it was sent. Exit status:
-0 all as asked, 1 something was short, 2 bad usage; with --require only the thresholds decide: 0 all
-hold, 1 one does not.
+Nothing but a TARGET: 10 connections for 10 seconds, each asks again as soon as it
+has its reply. To ask for more, or for something else:
+
+\b
+  c1m load http://HOST/ --connections 1k --hold 30s --rate 5k/s
+                                   5,000 requests a second are due, in all
+  c1m load http://HOST/ --connections 100 --hold 30s --think 0s
+                                   as fast as replies come
+  c1m load redis://HOST --connections 10k
+  c1m load wss://HOST/chat --connections 100k --hold 5m --ca ca.pem
+  c1m load mqtt://HOST --connections 10k --scenario publish --rate 10/s
+                                   who hears a publication, and how soon
+  c1m load tcp://HOST:PORT --connections 1M --hold 60s
+                                   open, hold, ask all at the same moment
+  c1m load TARGET --stage 'ramp 0..9k in 60s' --stage 'hold for 5m at 5k/s'
+  c1m load TARGET --scenario shop.py:Shop --require 'check:total == 0'
+  c1m load TARGET --plan checkout.toml
+
+Latencies are counted from when a request was due, and beside it from when it was
+sent. Exit status: 0 all as asked, 1 something was short, 2 bad usage; with --require
+only the thresholds decide: 0 all hold, 1 one does not.
 """
 OUTPUTS = {
     "json": "Write the record of the run as JSON; - is standard output.",
@@ -111,7 +124,24 @@ def _verdict(record: RunRecord) -> dict[str, Any]:
     }
 
 
-load = click.Command(
+class _Grouped(click.Command):
+    """Its help has the options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click.Command."""
+        groups = {one.name: title for title, some in grouped().items() for one in some}
+        last = list(groups.values())[-1]
+        rows: dict[str, list[tuple[str, str]]] = {title: [] for title in groups.values()}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                rows[groups.get(param.name or "", last)].append(record)
+        for title, some in rows.items():
+            with formatter.section(title):
+                formatter.write_dl(some)
+
+
+load = _Grouped(
     "load",
     callback=_load,
     help=_HELP,

@@ -12,7 +12,7 @@ from c1m.arguments import Choice, Number
 from c1m.bounds import PID_MAX
 from c1m.engine.choose import AUTO, ENGINES
 from c1m.errors import UsageError
-from c1m.results.options import OPTIONS, LoadOptions, Option
+from c1m.results.options import OPTIONS, LoadOptions, Option, plain
 
 
 class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -101,7 +101,7 @@ def parameter(option: Option) -> click.Parameter:
         return ENGINE
     more: dict[str, Any] = {
         "default": getattr(LoadOptions(), option.field),
-        "help": option.plain_help + (f"  [default: {option.unset}]" if option.unset else ""),
+        "help": option.plain_help + (f"  [default: {plain(option.unset)}]" if option.unset else ""),
         "metavar": option.metavar or None,
     }
     if isinstance(option.kind, Number):

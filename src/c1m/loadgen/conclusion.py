@@ -10,6 +10,7 @@ from dataclasses import replace
 from c1m.limits.diagnosis import explanations, server_ended
 from c1m.limits.limit import Evidence, Silence
 from c1m.limits.reasons import failures_of
+from c1m.loadgen.connections import ConnectionPool
 from c1m.loadgen.generator import Generator
 from c1m.loadgen.phases import Phase
 from c1m.loadgen.recorder import Group
@@ -17,6 +18,7 @@ from c1m.loadgen.schemes.base import shown
 from c1m.loadgen.targets import is_here
 from c1m.results.histogram import Histogram
 from c1m.results.record import (
+    Failure,
     FaultSeen,
     Latency,
     Metadata,
@@ -59,12 +61,7 @@ def conclude(
         assumed=plan.assumed,
         metadata=conditions,
         connections=connections.counts,
-        failures=[
-            *failures_of("connect", connections.connect_errnos),
-            *failures_of("tls", connections.tls_errnos, connections.said),
-            *failures_of("handshake", connections.handshake_errnos, connections.said),
-            *failures_of("open", connections.lost_errnos, connections.said),
-        ],
+        failures=_failures(connections),
         phases=[Span(p.stage.name, *_times(generator, p)) for p in generator.phases],
         ramp=connections.ramp.result(),
         latencies={n: Latency.of(h) for n, h in latencies.items() if h.count},
@@ -109,6 +106,16 @@ def conclude(
     record.explanations.extend(explanations(asked, record.connections, record.failures, evidence))
     record.thresholds.extend(evaluate(record, thresholds))
     return record
+
+
+def _failures(connections: ConnectionPool) -> list[Failure]:
+    said = connections.said
+    return [
+        *failures_of("connect", connections.connect_errnos),
+        *failures_of("tls", connections.tls_errnos, said),
+        *failures_of("handshake", connections.handshake_errnos, said),
+        *failures_of("open", connections.lost_errnos, said),
+    ]
 
 
 def _not_ended(generator: Generator) -> list[str]:

@@ -66,7 +66,12 @@ class Option:
     @property
     def plain_help(self) -> str:
         """Its help without marks."""
-        return re.sub(r"\[(.*?)\]\((.*?)\)", r"\1", self.help).replace("`", "")
+        return plain(self.help)
+
+
+def plain(text: str) -> str:
+    """A text without the marks of Markdown."""
+    return re.sub(r"\[(.*?)\]\((.*?)\)", r"\1", text).replace("`", "")
 
 
 # fmt: off
@@ -79,11 +84,11 @@ class LoadOptions:
     )] = field(default_factory=list)
     connections: Annotated[int, Option(
         _SOME, "How many connections, e.g. `10k` or `1M`. With stages: the most that they have, or "
-        "those of a ramp before them.", "COUNT",
+        "those of a ramp before them.", "COUNT", "10",
     )] = 0
     hold_ns: Annotated[int, Option(
         DURATION, "How long to keep all of them open, under load where a rate or think time is "
-        "given. Not with stages.", "TIME", "0s",
+        "given. Not with stages.", "TIME", "10s; 0s over tcp:// with `--connections` and no load",
     )] = 0
     connect_rate_per_s: Annotated[float | None, Option(
         RATE, "Open this many connections a second, e.g. `50k/s`.", "RATE", "as fast as possible",
@@ -245,6 +250,28 @@ OPTIONS = {
         for name, hint in get_type_hints(LoadOptions, include_extras=True).items()
     )
 }
+
+# The first option of each group -> what the group is called; the others follow it.
+GROUPS = {
+    "connections": "How many, how long",
+    "rate": "How many requests",
+    "scenario": "What is said",
+    "publish_to": "HTTP, WebSocket, server-sent events",
+    "topic": "MQTT",
+    "ca": "TLS",
+    "proxy_header": "From where, with what",
+    "require": "What comes out",
+}
+
+
+def grouped() -> dict[str, list[Option]]:
+    """The options of each group, in order; the targets are in none."""
+    found: dict[str, list[Option]] = {}
+    for option in list(OPTIONS.values())[1:]:
+        if option.name in GROUPS:
+            members = found[GROUPS[option.name]] = []
+        members.append(option)
+    return found
 
 
 def checked(given: Mapping[str, Any]) -> LoadOptions:
