@@ -26,7 +26,7 @@ class Posted(Publish):
 
     def notes(self) -> list[str]:
         fan = self._fan
-        left = fan.unanswered if isinstance(fan, PostedExchange) else 0
+        left = fan.without_answer if isinstance(fan, PostedExchange) else 0
         return [f"{left:,} publications had no answer."] if left else []
 
 
@@ -38,14 +38,14 @@ class PostedExchange(FanOutExchange):
         self._asked: dict[int, list[int]] = {}  # by publisher: seqs without an answer, in order
 
     @property
-    def unanswered(self) -> int:
+    def without_answer(self) -> int:
         """Publications without an answer."""
         return sum(map(len, self._asked.values()))
 
     @property
     def awaited(self) -> int:
         """See Exchange: also answers to what all have heard already."""
-        return self.ledger.in_flight + self.unanswered
+        return self.ledger.in_flight + self.without_answer
 
     def opened(self, numbers: Numbers) -> None:
         """See Exchange."""
