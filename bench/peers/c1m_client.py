@@ -55,7 +55,9 @@ def main() -> None:
         window=Window(CONNECT_WINDOW, 1),
     )
     sampler = Sampler(None, clock)
-    generator = Generator(plan, choose(sys.argv[6], live_max=count), clock, sampler)
+    generator = Generator(
+        plan, choose(sys.argv[6], live_max=count, is_light=plan.is_light), clock, sampler
+    )
     generator.run()
     counts = generator.connections.counts
     if counts.opened < count:

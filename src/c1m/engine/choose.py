@@ -49,6 +49,8 @@ FEW = 256
 """First connections in an epoll set where a tick's data stays in arrays: beyond some hundred that
 are busy the rings win then."""
 
+_LIGHT = ("epoll", "uring")  # the best first where few connections say little
+
 
 def check_name(name: str) -> None:
     """Raise UsageError for the name of no engine."""
@@ -66,6 +68,7 @@ def choose(
     busy_poll_ns: int = 0,
     few_first: int = 0,
     needs_descriptors: bool = False,
+    is_light: bool = False,
 ) -> Engine:
     """The engine asked for, or for `auto` the first of ENGINES that can run here.
 
@@ -75,16 +78,19 @@ def choose(
     `busy_poll_ns`: how long an engine that can looks for more before it sleeps. `few_first`: for
     `auto` where rings can be had, so many connections at most, the first, are held by the epoll
     engine (see engine/tiered.py). `needs_descriptors`: only one that can make a descriptor of a
-    connection and name its peer, as an event loop needs. Raises UsageError when the one asked for
-    cannot run here.
+    connection and name its peer, as an event loop needs. `is_light`: at most FEW connections will
+    say little, so for `auto` the epoll engine comes first: its way is shorter then. Raises
+    UsageError when the one asked for cannot run here.
     """
     check_name(name)
     from c1m.kernel.limits import raise_nofile
 
     raise_nofile()  # needs no privilege: the soft limit is only a default
     refused: dict[str, EngineUnavailable] = {}
-    for each in ENGINES if name == AUTO else [name]:
-        reason = _instead_of(refused) or ("asked for" if each == name else ENGINES[each].good)
+    order = _LIGHT if is_light else tuple(ENGINES)
+    for each in order if name == AUTO else [name]:
+        good = "for a few connections its way is the shortest" if is_light else ENGINES[each].good
+        reason = _instead_of(refused) or ("asked for" if each == name else good)
         try:
             options: dict[str, Any] = {
                 "live_max": live_max, "outbox_high": outbox_high, "linger_ns": linger_ns,
@@ -95,7 +101,7 @@ def choose(
         except EngineUnavailable as error:
             refused[each] = error
     last, refusal = refused.popitem()
-    resort = next(reversed(ENGINES))
+    resort = order[-1]
     if last != resort:
         raise UsageError(
             f"The {last} engine was asked for. {refusal.message}",

@@ -36,9 +36,10 @@ def poll(epoll: select.epoll, timeout_ns: int, most: int) -> list[tuple[int, int
     if timeout_ns < 0 or epoll.fileno() >= FD_SETSIZE:
         return epoll.poll(None if timeout_ns < 0 else timeout_ns / 1e9, most)
     whole, rest = divmod(timeout_ns, 1_000_000)
-    # Half below, so that no rounding of the quotient makes it one more.
-    events = epoll.poll(max(whole - 0.5, 0) / 1e3, most)
-    if events or not rest:
-        return events
-    select.select((epoll,), (), (), rest / 1e9)  # for what is left
-    return epoll.poll(0, most)
+    if whole or not rest:
+        # Half below, so that no rounding of the quotient makes it one more.
+        events = epoll.poll(max(whole - 0.5, 0) / 1e3, most)
+        if events or not rest:
+            return events
+    is_ready = select.select((epoll,), (), (), rest / 1e9)[0]  # for what is left
+    return epoll.poll(0, most) if is_ready else []

@@ -24,9 +24,10 @@ from c1m.limits.reasons import NOT_HTTP, PEER_EOF
 from c1m.loadgen.arrivals import Arrivals, Spread, parse_spread
 from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, OPEN, ConnectionPool
+from c1m.loadgen.hearing import Hearing
 from c1m.loadgen.phases import CLOSE, SETTLE, Phase
 from c1m.loadgen.plan import REQUEST_BYTES_MAX, LoadPlan
-from c1m.loadgen.recorder import STILL_NS, Recorder, Watch
+from c1m.loadgen.recorder import STILL_NS, Recorder
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.snapshots import Standing
 from c1m.loadgen.spoken import SpokenPool
@@ -47,9 +48,8 @@ SERIES_NS = 1_000_000_000
 AWAKE_NS = 300_000  # before a request is due: a wake-up and a request out of cold caches take it,
 AWAKE_SHARE = 16  # but no more than one part in so many of the time between two requests,
 AWAKE_LEAST_NS = 20_000  # and not at all where that is less than to be woken takes
-DOZE_NS = 10_000  # to sleep takes as long itself
+DOZE_NS = 20_000  # to sleep for so long, and to be woken, takes as much of a core
 GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
-DOUBT_NS = 100_000_000  # behind a silence, for replies that an engine brings later than others
 _ODD = NOT_HTTP, NOT_MQTT  # what came may be an alert of TLS
 INTERRUPTED_NS = 1_000_000_000  # what is in flight is waited for so long when a run is interrupted
 
@@ -94,18 +94,7 @@ class Generator:
             transport if transport is not None and transport.wraps else None,
         )
         self.phases: list[Phase] = []
-        self.loop = Loop(
-            engine,
-            clock,
-            Handlers(
-                connected=self._reporting(self._connected),
-                secured=self._reporting(self._secured),
-                failed=self._failed,
-                data=self._reporting(self._data),
-                eof=self._reporting(self._eof),
-                closed=self._reporting(self._lost),
-            ),
-        )
+        self.loop = Loop(engine, clock, self._handlers())
         self._take_few = self._reporting(self._few)
         self.shortfalls: list[str] = self.connections.shortfalls
         self._on_progress = on_progress
@@ -113,7 +102,9 @@ class Generator:
             plan, self.connections, self.traffic, self.recorder, sampler, self.start_ns
         )
         self._series_ns = self.start_ns + SERIES_NS
-        self.watch = Watch(self.start_ns)
+        heard = self.traffic, self.connections, self.recorder, sampler
+        self.hearing = Hearing(*heard, self.start_ns)
+        self.watch = self.hearing.watch
         scenario = plan.scenario
         self._takes_few = transport is None and self.traffic.exchange.has_scalars()
         self._brought_few = False  # by the last tick
@@ -131,6 +122,16 @@ class Generator:
         self._sleep_ns, self._end_ns = SLEEP_NS, FAR  # at most, and until when
         self._has_news = True  # something else than data came, or a timer: what is asked may differ
         self.spun_ns = 0  # looked for what was not there, instead of sleeping
+
+    def _handlers(self) -> Handlers:
+        return Handlers(
+            connected=self._reporting(self._connected),
+            secured=self._reporting(self._secured),
+            failed=self._failed,
+            data=self._reporting(self._data),
+            eof=self._reporting(self._eof),
+            closed=self._reporting(self._lost),
+        )
 
     def _server_name(self, slot: int) -> str:
         assert self.plan.tls is not None
@@ -417,7 +418,7 @@ class Generator:
         is_waiting = bool(ledger.in_flight) or watch.gave_up
         heard_ns = max(watch.heard_ns, watch.broken_ns)
         if phase.stage is SETTLE and is_waiting and now - heard_ns > STILL_NS:
-            self._keep_gap(False, heard_ns, now, ledger.in_flight)
+            self.hearing.keep_gap(False, heard_ns, now, ledger.in_flight)
         self.traffic.give_up_older_than(now + 1, now)
 
     def _awaited(self) -> int:
@@ -449,7 +450,7 @@ class Generator:
         has_come, now = count > 0, self.loop.woke_ns
         self._brought_few = count <= FEW
         if now - watch.ticked_ns > timeout_ns + STILL_NS:
-            self._keep_gap(True, watch.ticked_ns, now)
+            self.hearing.keep_gap(True, watch.ticked_ns, now)
             watch.hear(now)  # it could not
         watch.ticked_ns = now
         if not has_come and not (self._hears and (self.traffic.ledger.in_flight or watch.gave_up)):
@@ -497,29 +498,16 @@ class Generator:
             self.watch.moved_ns = self._came_ns
 
     def _data(self, slots: Slots, data: Ragged) -> None:
-        numbers, watch, now = self.connections.numbers_of(slots), self.watch, self._came_ns
-        if watch.broken_ns and now - watch.broken_ns > DOUBT_NS:
-            watch.hear(watch.broken_ns)
-        if isinstance(self.connections, SpokenPool):
-            self._spoken(self.connections, numbers, data)
+        connections, numbers = self.connections, self.connections.numbers_of(slots)
+        self.hearing.begin(self._came_ns)
+        if isinstance(connections, SpokenPool):
+            self._take(connections, connections.take(numbers, data, self._came_ns))
         else:
-            self._heard(numbers, data)
+            self.hearing.take(numbers, data, self._came_ns)
 
     def _few(self, pieces: Pieces) -> None:
         """The scalar form of `_data`."""
-        watch, now = self.watch, self._came_ns
-        if len(pieces) > FEW or watch.broken_ns or now - watch.heard_ns > STILL_NS:
-            slots = np.array([slot for slot, _ in pieces], np.int32)
-            self._data(slots, Ragged.of([piece for _, piece in pieces]))
-            return
-        number_at = self.connections.number_at
-        if self.traffic.take_few([(number_at[slot], piece) for slot, piece in pieces], now):
-            watch.hear(now)
-            watch.moved_ns, watch.gave_up = now, False
-
-    def _spoken(self, connections: SpokenPool, numbers: Numbers, data: Ragged) -> None:
-        """Pieces that a transport makes messages of."""
-        self._take(connections, connections.take(numbers, data, self._came_ns))
+        self.hearing.take_few(pieces, self._came_ns)
 
     def _by_clock(self, now: int) -> None:
         """What a transport has to do by the time."""
@@ -533,7 +521,7 @@ class Generator:
             if len(taken.ready):
                 self._opened(taken.ready, self._came_ns)
             for numbers, data in taken.messages:
-                self._heard(numbers, data)
+                self.hearing.take(numbers, data, self._came_ns)
         finally:  # a scenario may raise
             if taken.failed:
                 self.watch.moved_ns = self._came_ns
@@ -542,14 +530,6 @@ class Generator:
                 connections.say(taken.last_words)
                 self.engine.close(slots)
                 self._lost(slots, errnos.astype(np.int32))
-
-    def _heard(self, numbers: Numbers, data: Ragged) -> None:
-        watch, now = self.watch, self._came_ns
-        if now - watch.heard_ns > STILL_NS:
-            self._break_silence(numbers, data, now)
-        elif self.traffic.take(numbers, data, now):
-            watch.hear(now)
-            watch.moved_ns, watch.gave_up = now, False
 
     def _eof(self, slots: Slots) -> None:
         self.engine.close(slots)  # first: a scenario may raise over what was lost
@@ -568,33 +548,6 @@ class Generator:
         if len(slots):
             self.watch.moved_ns = self._came_ns
         self.traffic.gone(numbers, self._came_ns, by_peer=True)
-
-    def _break_silence(self, numbers: Numbers, data: Ragged, now: int) -> None:
-        """Something comes after a long time of nothing: the server stood still where it answers
-        what it had all the time, and not where it left out a few replies and nothing was asked.
-
-        What it had all the time may come a little later: those connections were quiet, and an
-        engine may take longer to read from such ones.
-        """
-        watch, traffic, extras = self.watch, self.traffic, self.traffic.ledger.extras
-        waiting, late, sent_ns = (
-            traffic.ledger.in_flight, extras["late"], traffic.oldest_sent(numbers),
-        )  # fmt: skip
-        end_ns = watch.broken_ns or now
-        is_whole = traffic.take(numbers, data, now)
-        is_late = extras["late"] > late
-        if is_late or (is_whole and sent_ns <= (watch.heard_ns + end_ns) // 2):
-            self._keep_gap(False, watch.heard_ns, end_ns, waiting)
-            watch.hear(now)
-        elif is_whole:
-            watch.broken_ns = end_ns
-        if is_whole:
-            watch.moved_ns, watch.gave_up = now, False
-
-    def _keep_gap(self, is_ours: bool, start_ns: int, end_ns: int, waiting: int = 0) -> None:
-        self.watch.keep(is_ours, start_ns, end_ns, waiting)
-        self.recorder.is_after_gap |= not is_ours  # what it was late by itself stays its own
-        self.sampler.sample(self.connections.live, keep=True)
 
     # --- timers -------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from c1m.addresses import Endpoint, pack_many, parse_url
-from c1m.engine.choose import check_name
+from c1m.engine.choose import FEW, check_name
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
@@ -53,6 +53,12 @@ class LoadPlan:
         """Over HTTP: how many responses had which status so far."""
         counted = Counter[int]() if self.transport is None else self.transport.statuses()
         return {str(status): count for status, count in sorted(counted.items())}
+
+    @property
+    def is_light(self) -> bool:
+        """Whether there are few connections, asked at a rate, in no closed loop: see `choose`."""
+        rates = [stage.rate_from is not None for stage in self.stages if stage.has_load]
+        return self.asked.connections <= FEW and any(rates) and all(rates)
 
 
 def make_plan(options: LoadOptions) -> LoadPlan:

@@ -113,7 +113,7 @@ def run(
         check_server_pid(options.server_pid)
     plan = make_plan(options)
     clock = SystemClock()
-    chosen = choose(options.engine)
+    chosen = choose(options.engine, is_light=plan.is_light)
     if options.proxy_header is not None:
         chosen = HeaderEngine(chosen, options.proxy_header)
     said: dict[int, str] = {}  # by ssl, of failed handshakes

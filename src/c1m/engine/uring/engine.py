@@ -346,9 +346,8 @@ class UringEngine:
         now, few = self._clock.now_ns(), self._few
         deadline = now + timeout_ns if timeout_ns > 0 else 0
         if few.is_open and now < self._input.next_sweep_ns:
-            batch = self._batch  # which pieces leave as it is
-            if pieces is None and not batch.is_plain:
-                batch = self._next_batch()
+            is_kept = pieces is not None or self._batch.is_plain
+            batch = self._batch if is_kept else self._next_batch()
             if few.wait(batch, timeout_ns, deadline, pieces):
                 self._rings.woken = False
                 batch = batch if pieces is None else NOTHING
