@@ -37,7 +37,7 @@ def test_where_to_connect(text: str, wanted: str) -> None:
         ("redi://:secret@127.0.0.1", "scheme of .* is unknown. Is redis:// meant?"),
         ("me:secret@127.0.0.1:1", "a user or a password"),
         ("tls://me:secret@127.0.0.1:1", "a user or a password"),
-        ("http://me:secret@127.0.0.1", "a user or a password"),
+        ("ws://me:secret@127.0.0.1", "a user or a password"),
         ("redis://:secret@127.0.0.1/x", "'/x' where the number of a database should be"),
         ("redis://:secret@127.0.0.1/1?db=2", "where the number of a database should be"),
     ],

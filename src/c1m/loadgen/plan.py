@@ -14,7 +14,7 @@ from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
 from c1m.loadgen.arrivals import parse_spread
 from c1m.loadgen.connections import TLS_WINDOW_MAX, Window
-from c1m.loadgen.schemes.base import Scheme
+from c1m.loadgen.schemes.base import Scheme, shown
 from c1m.loadgen.schemes.known import is_load, meant
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
@@ -105,6 +105,8 @@ def make_plan(options: LoadOptions) -> LoadPlan:
             scenario=options.scenario if isinstance(options.scenario, str) else scenario.name,
             message=_shown(options.message),
             expect=_shown(options.expect),
+            body=None if options.body is None else _shown(options.body),
+            headers=[shown(field) for field in options.headers],
         ),
         stages=stages,
         scenario=scenario,

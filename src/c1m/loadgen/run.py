@@ -31,6 +31,7 @@ Duration = str | float
 Rate = str | float
 
 
+# fmt: off
 def load(
     target: str | Sequence[str],
     *,
@@ -51,28 +52,22 @@ def load(
     require: str | Sequence[str] | None = None,
     publish_to: str | None = None,
     headers: str | Sequence[str] | None = None,
+    method: str | None = None, body: str | Buffer | None = None, url_file: str | None = None,
+    expect_status: str = "", expect_headers: str | Sequence[str] | None = None,
+    expect_contains: str | Sequence[str] | None = None,
+    expect_json: str | Sequence[str] | None = None,
     binary: bool = False,
-    topic: str | None = None,
-    qos: int = 0,
-    retain: bool = False,
-    client_id: str | None = None,
-    mqtt_version: str = "3.1.1",
-    keep_alive: Duration = "60s",
-    will: str | None = None,
+    topic: str | None = None, qos: int = 0, retain: bool = False, client_id: str | None = None,
+    mqtt_version: str = "3.1.1", keep_alive: Duration = "60s", will: str | None = None,
     sources: str | Sequence[str] | None = None,
     engine: str = "auto",
     timeout: Duration = "30s",
     connect_window: int | None = None,
     server_pid: int | None = None,
     seed: int = 0,
-    ca: str | None = None,
-    insecure: bool = False,
-    server_name: str | None = None,
-    cert: str | None = None,
-    key: str | None = None,
-    tls_min: str = "1.2",
-    tls_resume: bool = False,
-    tls_handoff: bool = False,
+    ca: str | None = None, insecure: bool = False, server_name: str | None = None,
+    cert: str | None = None, key: str | None = None,
+    tls_min: str = "1.2", tls_resume: bool = False, tls_handoff: bool = False,
     proxy_header: str | None = None,
     spin: bool = False,
     on_progress: Callable[[Snapshot], None] | None = None,
@@ -97,6 +92,7 @@ def load(
         arguments.function(name, given[name])
     arguments.flag("on_signals", on_signals)
     return run(checked(given), on_progress=on_progress, on_signals=on_signals, on_end=on_end)
+# fmt: on
 
 
 def run(

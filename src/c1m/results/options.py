@@ -146,18 +146,46 @@ class LoadOptions:
         "the scenario's",
     )] = None
     expect: Annotated[str | bytes | None, Option(
-        MESSAGE, "The right reply; may contain `{any:10}`.", "TEXT", "the scenario's",
+        MESSAGE, "The right reply (over http:// its body); may contain `{any:10}`.", "TEXT",
+        "the scenario's",
     )] = None
     publishers: Annotated[int | None, Option(
         _SOME, "With the scenario `publish`: how many connections publish.", "COUNT", "1",
     )] = None
+    method: Annotated[str | None, Option(
+        TEXT, "Over http://: the method of each request.", "METHOD", "GET; with `--body` POST",
+    )] = None
+    body: Annotated[str | bytes | None, Option(
+        MESSAGE, "Over http://: the body of each request, a text as `--message` (but other braces "
+        "are braces); or `@FILE`.", "TEXT", "none",
+    )] = None
+    url_file: Annotated[str | None, Option(
+        TEXT, "Over http://: many requests instead of the target's path, drawn by the seed. A line "
+        "each: `[WEIGHT] [METHOD] PATH`, as `3 /cart` or `POST /orders`.", "FILE",
+    )] = None
+    expect_status: Annotated[str, Option(
+        TEXT, "Over http://: the right status, as `200`, `2xx`, or several: `200,404`.", "STATUS",
+        "any below 400",
+    )] = ""
+    expect_headers: Annotated[list[str], Option(
+        TEXTS, "Over http://: a field that each response must have; may be given more than once.",
+        "'NAME: VALUE'", flag="--expect-header",
+    )] = field(default_factory=list)
+    expect_contains: Annotated[list[str], Option(
+        TEXTS, "Over http://: what must be in the body, a text as `--body`; may be given more than "
+        "once.", "TEXT",
+    )] = field(default_factory=list)
+    expect_json: Annotated[list[str], Option(
+        TEXTS, "Over http://: a field of a body in JSON, and its value in JSON, as `cart.total=0` "
+        "or `'items.0.name=\"tea\"'`; may be given more than once.", "PATH=VALUE",
+    )] = field(default_factory=list)
     publish_to: Annotated[str | None, Option(
         TEXT, "With `publish` over ws:// or sse://: publishers POST to this path, or http:// URL "
         "(https:// over wss:// and sses://), and do not subscribe.", "PATH-OR-URL",
         "over sse:// with `channel=`: `/publish` with the same channel",
     )] = None
     headers: Annotated[list[str], Option(
-        TEXTS, "Over ws:// and sse://: a further field of each request (the upgrade, GET, POST), "
+        TEXTS, "Over http://, ws:// and sse://: a further field of each request (the upgrade too), "
         "as `'Authorization: Bearer TOKEN'`; may be given more than once.", "'NAME: VALUE'",
         flag="--header",
     )] = field(default_factory=list)
@@ -256,7 +284,7 @@ GROUPS = {
     "connections": "How many, how long",
     "rate": "How many requests",
     "scenario": "What is said",
-    "publish_to": "HTTP, WebSocket, server-sent events",
+    "method": "HTTP, WebSocket, server-sent events",
     "topic": "MQTT",
     "ca": "TLS",
     "proxy_header": "From where, with what",

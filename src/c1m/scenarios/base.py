@@ -135,6 +135,10 @@ class Scenario:
         """Whether this whole reply is right."""
         return reply == self.reply(number, seq)
 
+    def why_wrong(self, number: int, seq: int, reply: bytes) -> str:
+        """What was expected of a wrong reply, and what came, where its bytes do not say it."""
+        return ""
+
     def reply_size(self, number: int, seq: int) -> int:
         """Bytes of the right reply, 0 where that is not known before it is there."""
         return len(self.reply(number, seq))

@@ -1,40 +1,49 @@
-"""Scenario http: one request, again and again, and what its response must be. Pure."""
+"""Scenario http: requests on connections that are kept, and what their responses must be. Pure."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Ragged
-from c1m.scenarios.asks import Request, Response, Session
-from c1m.scenarios.base import Scenario
+from c1m.scenarios.asks import Response
+from c1m.scenarios.base import NO_SEQS, Exchange, Scenario
+from c1m.scenarios.expected import Expected
+from c1m.scenarios.http_requests import HttpRequests
+from c1m.scenarios.ledger import CROSSED, STALE
+from c1m.scenarios.matching import Matching
 from c1m.scenarios.message_rows import equal_to
-from c1m.scenarios.messages import Message, Numbers
+from c1m.scenarios.messages import Numbers
 
 
 class Http(Scenario):
-    """GET of one path; right is a status below 400."""
+    """Requests of one path or many; right is, unless more is said, a status below 400."""
 
     name = "http"
-    help = "over http://: asks for the URL; a status below 400 is right"
+    help = "over http://: asks for the URL; a status below 400 is right, or what --expect-... say"
 
     def __init__(self) -> None:
-        self.ask("/", Session("http", "localhost"))
-        self._statuses: Counter[int] = Counter()
-        self._known = b""  # the last response that was read and judged
-        self._seen: Bytes | None = None
+        self.ask(HttpRequests(), Expected())
 
-    def ask(self, target: str, session: Session) -> None:
-        """What to ask for."""
-        self._request = Request("GET", target).encode(session)
+    def ask(self, requests: HttpRequests, expected: Expected) -> None:
+        """What to ask for, and what is right."""
+        self._asked, self._expected = requests, expected
+        self._is_right: bytes = b""  # the last response that was judged so
+        self._seen: Bytes | None = None  # a memory that is such a response
+        self._in_turn = True
 
     def begin(self, connections: int, seed: int) -> None:
-        self._message = Message(self._request, connections, seed)
+        self._requests = self._asked.begin(connections, seed)
+        self._expected.begin(connections, seed)
+        body = self._expected.body
+        self._pattern = body.pattern() if body is not None and body.has_n else None
+
+    def exchange(self, count: int, depth: int) -> Exchange:
+        self._in_turn = depth == 1
+        return Answers(self, count, depth)
 
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
-        return self._message.pieces(numbers, seqs)
+        return self._requests.pieces(numbers, seqs)
 
     def judges(self) -> bool:
         return True
@@ -46,25 +55,70 @@ class Http(Scenario):
             return True
         if not self.which_right(numbers, seqs, data).all():
             return False
-        if is_one:
+        if is_one and self._expected.is_alike:
             self._seen = data.memory
         return True
 
     def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
-        """Equal, byte for byte, to one that was right: so is that one."""
-        right = equal_to(data, self._known) if self._known else np.zeros(len(data), np.bool_)
+        """Where all requests expect the same, what is equal to a right one is right."""
+        is_alike = self._expected.is_alike
+        right = np.zeros(len(data), np.bool_)
+        if is_alike and self._is_right:
+            right = equal_to(data, self._is_right)
         for row in np.flatnonzero(~right).tolist():
             piece = data.piece(row)
-            right[row] = self.accepts(int(numbers[row]), int(seqs[row]), piece)
-            if right[row]:
-                self._known = piece
+            right[row] = (is_alike and piece == self._is_right) or self.accepts(
+                int(numbers[row]), int(seqs[row]), piece
+            )
+            if right[row] and is_alike:
+                self._is_right = piece
         return right
 
     def accepts(self, number: int, seq: int, reply: bytes) -> bool:
-        return Response.of(reply).status < 400
+        return self._expected.wrong(number, seq, Response.of(reply)) is None
 
-    def took(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> None:
-        self._statuses[Response.of(data.piece(0)).status] += len(data)
+    def why_wrong(self, number: int, seq: int, reply: bytes) -> str:
+        return self._expected.wrong(number, seq, Response.of(reply)) or ""
 
-    def statuses(self) -> dict[str, int]:
-        return {str(code): count for code, count in sorted(self._statuses.items())}
+    def reply(self, number: int, seq: int) -> bytes:
+        body = self._expected.body
+        return b"" if body is None else body.one(number, seq)
+
+    def identify(self, reply: bytes) -> tuple[int, int | None] | None:
+        """By the body, where what is expected says whose it is."""
+        if self._pattern is None:
+            return None
+        match = self._pattern.fullmatch(reply.partition(b"\r\n\r\n")[2])
+        if match is None:
+            return None
+        groups = match.groupdict()
+        return int(groups["n"]), int(groups["seq"]) if "seq" in groups else None
+
+    def mix_up(self, number: int, seq: int, reply: bytes) -> int | None:
+        """A response is that of the request whose turn it is (RFC 9112, 9.3.2), whatever it says:
+        of another client, or of an earlier request, as out of a cache. In a pipeline the bytes
+        decide, so that one response too many or too few does not count for all behind it."""
+        owner = self.identify(reply) if self._in_turn else None
+        if owner is None or owner == (number, seq):
+            return None
+        if owner[0] != number:
+            return CROSSED
+        return STALE if owner[1] is not None and owner[1] < seq else None
+
+    def doubts(self) -> list[str]:
+        body = self._expected.body
+        return [] if body is not None and body.has_seq else [NO_SEQS]
+
+
+class Answers(Matching):
+    """See Matching. What a request got that was given up is late, and nobody else's."""
+
+    def _take_reply(self, number: int, reply: bytes) -> None:
+        owner, ledger = self.scenario.identify(reply), self.ledger
+        if owner is not None and owner[0] == number and owner[1] is not None:
+            seq = owner[1]
+            if (number, seq) in ledger.given_up and not ledger.is_waiting(number, seq):
+                ledger.given_up.discard((number, seq))
+                ledger.extra("late", number, number, seq, reply)
+                return
+        super()._take_reply(number, reply)

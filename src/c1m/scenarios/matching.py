@@ -235,7 +235,8 @@ class Matching(Exchange):
         owner = self._owner_of(number, reply) if wrong is None else None
         if owner is None and waits:
             wrong = GARBLED if wrong is None else wrong
-            ledger.fault(OUTCOMES[wrong], number, number, seq, reply)
+            note = self.scenario.why_wrong(number, seq, reply)
+            ledger.fault(OUTCOMES[wrong], number, number, seq, reply, note=note)
             self._forget(number, seq)
             ledger.resolve(number, seq, wrong)
         elif owner is None:

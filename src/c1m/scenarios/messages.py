@@ -53,7 +53,7 @@ class Message:
         self._parts, self._places = parse(template)
         kinds = [place.kind for place in self._places]
         self.has_n, self.has_seq = "n" in kinds, "seq" in kinds
-        self.has_any = "any" in kinds
+        self.has_any, self.has_random = "any" in kinds, "random" in kinds
         self._is_fixed = not {"n", "seq", "random"} & set(kinds)  # the same but for {any}
         self._constant = prefix + sum(map(len, self._parts)) + sum(p.size for p in self._places)
         # Where only numbers are put in, formatting makes one message ten times as fast.
@@ -329,6 +329,13 @@ def random_letters(numbers: Numbers, seqs: Numbers, place: int, size: int, seed:
         words = _mix(key[:, None] + counter[None, :])
     letters: Bytes = _LETTERS[words.view(np.uint8) & 63]
     return letters[:, :size]
+
+
+def draws(numbers: Numbers, seqs: Numbers, seed: int) -> npt.NDArray[np.uint64]:
+    """uint64[n] by connection, request and seed: as random as these letters."""
+    with np.errstate(over="ignore"):
+        key = _mix(numbers.astype(np.uint64) + np.uint64((seed + 1 << 32) % 2**64))
+        return _mix(key ^ seqs.astype(np.uint64))
 
 
 def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -19,11 +19,16 @@ from c1m.scenarios.loader import find_scenario
 _LOGIN = r"(?:[^/?#]*|[^/?#\[]*:(?![0-9]*/)[^?#]*)@"
 _URL = re.compile(rf"(?P<login>{_LOGIN})?(?P<place>[^/?#]*)(?P<path>.*)", re.DOTALL)
 _SHOWN = re.compile(rf"(://)({_LOGIN})")
+_SECRET = re.compile(
+    r"((?:--header=)?\s*(?:authorization|proxy-authorization|cookie)\s*:).*", re.I | re.S
+)
 _PORT = re.compile(r":[^\]:]*$")
 
 
 def shown(text: str) -> str:
-    """A text with URLs in it, whose passwords are not to be seen."""
+    """A text with URLs in it, or a field of a request, whose passwords are not to be seen."""
+    if match := _SECRET.fullmatch(text):
+        return match[1] + " ***"
     return _SHOWN.sub(lambda match: match[1] + _user(match[2]) + "***@", text)
 
 

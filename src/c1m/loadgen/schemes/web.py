@@ -13,6 +13,7 @@ from c1m.results.options import LoadOptions
 from c1m.scenarios.asks import Session
 
 _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_PLACE = re.compile(r"(\{(?:n|seq|random:[0-9]+)\})")  # of a template
 # What a request needs is written by whoever makes it.
 OURS = {"connection", "content-length", "transfer-encoding", "upgrade"}
 
@@ -25,10 +26,13 @@ class Web(Scheme):
     alpn = "http/1.1"  # RFC 7301, 6
     has_transport = True
     ours: ClassVar[set[str]] = OURS
+    has_login = False  # a user and a password in the URL have a use
 
     def __init__(self, urls: Sequence[Url], options: LoadOptions) -> None:
         super().__init__(urls, options)
-        targets = {target_of(url) for url in urls}
+        targets = {target_of(url, has_login=self.has_login) for url in urls}
+        if len({url.login for url in urls}) > 1:
+            raise UsageError("The targets have different users.", "Give all of them the same one.")
         if len(targets) > 1:
             raise UsageError(
                 "The targets have different paths.", "Give the same path and query to all of them."
@@ -44,9 +48,9 @@ class Web(Scheme):
         return Session(self.name, self.host, tuple(self.fields))
 
 
-def target_of(url: Url) -> str:
+def target_of(url: Url, *, has_login: bool = False) -> str:
     """The path and query of a URL, as a request says them."""
-    if url.login is not None:
+    if url.login is not None and not has_login:
         raise UsageError(
             "The target has a user or a password, which stands in the record then.",
             "Give it as a field: --header 'Authorization: Basic ...'.",
@@ -62,7 +66,9 @@ def checked_target(text: str) -> str:
         )
     if not text.isprintable() or " " in text:
         raise UsageError(f"{text!r} is no path of a URL.", "Write blanks in it as %20.")
-    return quote(text, safe="!$%&'()*+,-./:;=?@[]_~")
+    parts = _PLACE.split(text)  # each second one is a place
+    parts[::2] = [quote(part, safe="!$%&'()*+,-./:;=?@[]_~") for part in parts[::2]]
+    return "".join(parts)
 
 
 def name_of(field: str) -> str:
