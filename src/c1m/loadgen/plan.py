@@ -141,6 +141,11 @@ def _scenario(options: LoadOptions, scheme: Scheme) -> Scenario:
     scenario.hears_messages = scheme.has_transport
     scenario.session = scheme.session()
     scheme.check(scenario, options)
+    if scenario.scheme not in ("", scheme.name):
+        raise UsageError(
+            f"The scenario {scenario.name!r} is for targets as {scenario.scheme}://.",
+            "Write the target so, or leave --scenario out.",
+        )
     return scenario
 
 
