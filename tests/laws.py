@@ -13,6 +13,7 @@ from c1m.results.record import (
     FanOut,
     Requests,
     RunRecord,
+    Share,
 )
 
 
@@ -40,12 +41,14 @@ def broken_laws(record: RunRecord) -> list[str]:
     if record.stages:
         broken += _broken_by_sum("stages", load, record.requests)
         broken += _broken_by_sum("stampedes", stampedes, record.stampede)
+    for share in record.shares:
+        broken += _broken_by(f"{share.name}: ", share)
     if record.fan_out is not None:
         broken += _broken_by("fan-out: ", record.fan_out)
     return broken
 
 
-def _broken_by(where: str, part: Connections | Requests | FanOut) -> list[str]:
+def _broken_by(where: str, part: Connections | Requests | FanOut | Share) -> list[str]:
     """Those of its LAWS that do not hold."""
     values = {one.name: getattr(part, one.name) for one in fields(part)}
     if isinstance(part, Requests):

@@ -67,7 +67,15 @@ class MessageText(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 class ScenarioOption(click.Option):
-    """--scenario; its help names the scenarios, which are imported only to be shown."""
+    """--scenario, several of which are one text with commas; its help names the scenarios, which
+    are imported only to be shown."""
+
+    def __init__(self, names: list[str], **more: Any) -> None:
+        more |= {"default": (more["default"],), "multiple": True}
+        super().__init__(names, **more)
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        return ", ".join(super().process_value(ctx, value))
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         from c1m.scenarios.loader import SCENARIOS

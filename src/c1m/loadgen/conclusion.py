@@ -77,6 +77,7 @@ def conclude(
         fan_out=scenario.fan_out(),
         tls=_tls(generator, stages, samples),
         checks=scenario.checks(),
+        shares=scenario.shares(),
         statuses=plan.statuses(),
         notes=scenario.notes(),
     )

@@ -23,7 +23,8 @@ from c1m.loadgen.tls import TlsPlan, check_unused, context_of, names_of
 from c1m.loadgen.transports.base import Transport
 from c1m.results.options import LoadOptions
 from c1m.scenarios.base import Scenario
-from c1m.scenarios.loader import rehearse
+from c1m.scenarios.loader import forget_files, rehearse
+from c1m.scenarios.mix import Mix, weighed
 from c1m.units import format_duration
 
 REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
@@ -136,16 +137,20 @@ def _tls(options: LoadOptions, scheme: Scheme) -> TlsPlan | None:
 
 
 def _scenario(options: LoadOptions, scheme: Scheme) -> Scenario:
-    """The scenario that is meant, told what is spoken on its connections."""
-    scenario = scheme.scenario_for(options)
-    scenario.hears_messages = scheme.has_transport
-    scenario.session = scheme.session()
-    scheme.check(scenario, options)
-    if scenario.scheme not in ("", scheme.name):
-        raise UsageError(
-            f"The scenario {scenario.name!r} is for targets as {scenario.scheme}://.",
-            "Write the target so, or leave --scenario out.",
-        )
+    """The scenario that is meant, or several as one, told what is spoken on its connections."""
+    forget_files()
+    wanted = weighed(options.scenario)
+    made = [scheme.scenario_for(replace(options, scenario=each)) for each, _ in wanted]
+    scenario = made[0] if len(made) == 1 else Mix(made, [weight for _, weight in wanted])
+    for each in dict.fromkeys([*made, scenario]):
+        each.hears_messages = scheme.has_transport
+        each.session = scheme.session()
+        scheme.check(each, options)
+        if each.scheme not in ("", scheme.name):
+            raise UsageError(
+                f"The scenario {each.name!r} is for targets as {each.scheme}://.",
+                "Write the target so, or leave --scenario out.",
+            )
     return scenario
 
 

@@ -26,6 +26,19 @@ def _check_row(one: Check) -> Row:
     return (one.name, format_count(one.passed), format_count(one.failed), first)
 
 
+def shares(record: RunRecord) -> Section:
+    """What each of several scenarios had of the run."""
+    rows = [
+        (
+            one.name,
+            *map(format_count, (one.connections, one.sent, one.right, one.wrong, one.missing)),
+        )
+        for one in record.shares
+    ]
+    columns = ("connections", "sent", "right", "wrong", "missing")
+    return Section.table("scenarios", columns, rows)
+
+
 def statuses(record: RunRecord) -> Section:
     """How many responses had which status; where several of a class came, how many of that."""
     rows = list(_status_rows(record.statuses))

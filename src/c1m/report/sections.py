@@ -50,6 +50,7 @@ def findings(record: RunRecord) -> list[Section]:
         missing(record),
         *([ramp(record)] if is_plain else []),
         request_sections.requests(record),
+        outcomes.shares(record),
         outcomes.statuses(record),
         outcomes.checks(record),
         request_sections.stages(record),

@@ -138,7 +138,8 @@ class LoadOptions:
     )] = 0
     scenario: Annotated[str | Any, Option(
         _SCENARIO, "What connections say and expect: the name of a [scenario](scenarios.md), or "
-        "`FILE.py:NAME`.", "NAME", "echo",
+        "`FILE.py:NAME`; may be given more than once, with weights: `shop.py:Browse=3`.",
+        "NAME[=WEIGHT]", "echo",
     )] = "echo"
     message: Annotated[str | bytes | None, Option(
         MESSAGE, "The request: a text with `{n}` (the connection), `{seq}` (its request), "

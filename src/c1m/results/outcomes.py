@@ -1,4 +1,4 @@
-"""What scenarios count themselves: what they checked by name, copies of publications."""
+"""What scenarios count themselves: what they checked by name, shares of several, publications."""
 
 from __future__ import annotations
 
@@ -16,6 +16,20 @@ class Check:
     passed: int = 0
     failed: int = 0
     first: str = ""  # of the first that failed: what was there instead
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one of several scenarios had of a run's connections and requests."""
+
+    LAWS: ClassVar[tuple[str, ...]] = ("sent = right + wrong + missing",)
+
+    name: str = ""
+    connections: int = 0
+    sent: int = 0
+    right: int = 0
+    wrong: int = 0
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from c1m.results.options import LoadOptions
 from c1m.results.outcomes import FAN_OUT_COUNTS as FAN_OUT_COUNTS
 from c1m.results.outcomes import Check as Check
 from c1m.results.outcomes import FanOut as FanOut
+from c1m.results.outcomes import Share as Share
 
 SCHEMA = "c1m-run/2"
 LAG_SAID = "p99 of its lag"  # in the sentence of a generator that was the limit by its lag
@@ -522,6 +523,7 @@ class RunRecord:
     fan_out: FanOut | None = None
     tls: TlsUsed | None = None  # None: without TLS
     checks: list[Check] = field(default_factory=list)  # in the order of their first time
+    shares: list[Share] = field(default_factory=list)  # of several scenarios; of one: none
     statuses: dict[str, int] = field(default_factory=dict)  # responses of HTTP by their status
     notes: list[str] = field(default_factory=list)  # what a scenario found at the end
     doubts: list[str] = field(default_factory=list)  # why what was wrong may be named wrongly

@@ -19,7 +19,7 @@ from c1m.scenarios.ledger import Ledger, Resolved
 from c1m.scenarios.messages import Numbers
 
 if TYPE_CHECKING:
-    from c1m.results.record import Check, FanOut
+    from c1m.results.outcomes import Check, FanOut, Share
 
 NO_ENDS = (
     "Where a wrong reply ends is unknown: these have no end of their own, as a line or a length "
@@ -190,6 +190,10 @@ class Scenario:
 
     def checks(self) -> list[Check]:
         """At the end: what was checked by name, and how often it held."""
+        return []
+
+    def shares(self) -> list[Share]:
+        """At the end, where several scenarios are in the run: what each had of it."""
         return []
 
     def exchange(self, count: int, depth: int) -> Exchange | None:

@@ -81,4 +81,5 @@ def check(name: str, condition: object, detail: object = "") -> bool:
 
 def _shown(detail: Any) -> str:
     text = detail.decode("utf-8", "backslashreplace") if isinstance(detail, bytes) else str(detail)
+    text = " ".join(text.split())  # in one line
     return text if len(text) <= DETAIL_MAX else text[:DETAIL_MAX] + "..."

@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +26,7 @@ from c1m.scenarios.feeders import rewind
 from c1m.scenarios.http import Http
 from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.mistakes import described, guard, nearest
+from c1m.scenarios.mix import Mix
 from c1m.scenarios.publish import Publish
 from c1m.scenarios.redis_subscribe import RedisSubscribe
 from c1m.scenarios.resp import Resp
@@ -39,10 +40,18 @@ BUILT_IN = (
 SCENARIOS: dict[str, type[Scenario]] = {kind.name: kind for kind in BUILT_IN}
 
 Talk = Callable[[int], Any]  # a generator function of a connection's number
-AnyScenario = str | Scenario | Conversation | Talk
+OneScenario = str | Scenario | Conversation | Talk
+AnyScenario = OneScenario | Mapping[OneScenario, int] | Sequence[OneScenario]
+
+_files: dict[str, ModuleType] = {}  # that were run for the plan that is made
 
 
-def find_scenario(wanted: AnyScenario, **options: Any) -> Scenario:
+def forget_files() -> None:
+    """A plan is made: each file is run once for it, whichever of its scenarios are in there."""
+    _files.clear()
+
+
+def find_scenario(wanted: OneScenario, **options: Any) -> Scenario:
     """A scenario to be rehearsed: by a built-in name, from "FILE.py:Name", or a user's own object.
 
     `options` (`message`, `expect`, `publishers`; None: not given) go to those that name them in
@@ -108,6 +117,8 @@ def _from_file(place: str, options: dict[str, Any]) -> Any:
 
 def _run(path: str) -> ModuleType:
     """The file as a module; what stands beside it can be imported."""
+    if path in _files:
+        return _files[path]
     if not os.path.isfile(path):
         raise UsageError(f"There is no file {path}.", "Name a Python file, as in my_test.py:Shop.")
     if os.path.getsize(path) > TEXT_BYTES_MAX:
@@ -129,6 +140,7 @@ def _run(path: str) -> ModuleType:
         del sys.modules[name]
         said = f"{described(error)} (when {path} was loaded)."
         raise ScenarioError(said, "Correct the file.") from error
+    _files[path] = module
     return module
 
 
@@ -203,7 +215,8 @@ def rehearse(scenario: Scenario, connections: int, seed: int, pipeline: int = 1)
         )
     rewind(seed)
     scenario.begin(connections, seed)
-    size = 1 if scenario.is_silent else _say_and_hear(scenario, connections)
+    parts = scenario.parts if isinstance(scenario, Mix) else [scenario]
+    size = max(1 if each.is_silent else _say_and_hear(each, connections) for each in parts)
     rewind(seed)
     scenario.begin(connections, seed)
     return size
