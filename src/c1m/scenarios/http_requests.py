@@ -54,6 +54,8 @@ class Drawn:
         has_digits = self._body is not None and (self._body.has_n or self._body.has_seq)
         self._size = None if has_digits else self._body.size(0, 0) if self._body else 0
         self._made: dict[tuple[int, int], Message] = {}
+        for row in range(len(asked.wanted)):  # each of them has to mean something
+            self._message(row, self._size or 0)
         self._is_one = len(asked.wanted) == 1 and self._size is not None
         self._table = None if self._is_one else self._constant()
 
@@ -76,7 +78,9 @@ class Drawn:
             if size or one.method in _WITH_BODY:
                 lines.append(f"Content-Length: {size}")
             head = "\r\n".join(lines) + "\r\n\r\n"
-            made = Message(head + self._body_text, self._connections, self._seed)
+            is_one = len(self._asked.wanted) == 1
+            text = head + self._body_text
+            made = Message(text, self._connections, self._seed, is_kept=is_one)
             if made.has_any:
                 raise UsageError(
                     "A request has {any:..}, which only what is expected can have.",
