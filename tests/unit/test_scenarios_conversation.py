@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from typing import Any
 
@@ -10,10 +11,14 @@ import pytest
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError, UsageError
-from c1m.scenarios.asks import Say
+from c1m.results.outcomes import Check
+from c1m.scenarios.asks import Get, Hear, Pause, Post, Say, Session
 from c1m.scenarios.base import Exchange
+from c1m.scenarios.commands import Command
 from c1m.scenarios.conversation import Conversation, Talking
+from c1m.scenarios.feeders import Row
 from c1m.scenarios.ledger import OUTCOMES
+from c1m.scenarios.loader import own_scenario
 
 Talk = Generator[Say, bytes, Any]
 
@@ -213,3 +218,216 @@ def test_where_replies_end() -> None:
     assert Say(b"?", expect=b"ab").whole(b"a") == 0
     assert Say(b"?", expect=b"ab").whole(b"abc") == 2
     assert Say(b"?", frame=lambda s: s[0], expect=b"\1").whole(b"\1") == 1
+
+
+# --- over messages, and what comes unasked --------------------------------------------------------
+
+
+class Chat(Conversation):
+    """Hears its own words back, and those of others."""
+
+    def __init__(self) -> None:
+        self.others: list[tuple[int, Any]] = []
+
+    def talk(self, n: int) -> Any:
+        mine = f"hello of {n}"
+        reply = yield Say(mine, when=lambda message: message == mine)
+        self.check("mine", reply == mine, reply)
+
+    def heard(self, n: int, message: Any) -> bool:
+        self.others.append((n, message))
+        return isinstance(message, str) and message.startswith("hello of ")
+
+
+def spoken(conversation: Any, scheme: str, count: int = 3) -> tuple[Talking, Exchange]:
+    scenario = Talking(conversation)
+    scenario.session, scenario.hears_messages = Session(scheme, "host"), scheme in ("ws", "http")
+    scenario.begin(count, 0)
+    return scenario, scenario.exchange(count, 1)
+
+
+def test_which_message_is_the_reply_and_which_was_due() -> None:
+    chat = Chat()
+    scenario, exchange = spoken(chat, "ws")
+    assert say(exchange, 0, 1) == [b"hello of 0", b"hello of 1"]
+    pieces = (0, b"hello of 1"), (2, b"hello of 0"), (0, b"hello of 0"), (0, b"bye"), (1, b"\xff")
+    assert hear(exchange, *pieces) == [(0, 0, "right")]
+    assert chat.others == [(0, "hello of 1"), (2, "hello of 0"), (0, "bye"), (1, b"\xff")]
+    assert exchange.ledger.extras == {"unasked": 2}
+    assert [one.received for one in exchange.ledger.faults] == [b"bye", b"\xff"]
+    assert scenario.checks() == [Check("mine", 1, 0)]
+
+
+def test_a_message_that_when_cannot_make_anything_of_is_no_reply() -> None:
+    def talk(n: int) -> Any:
+        yield Say("?", when=lambda message: json.loads(message)["id"] == n)
+
+    _, exchange = spoken(talk, "ws")
+    say(exchange, 1)
+    pieces = [(1, piece) for piece in (b"no json", b'{"other": 1}', b'{"id": 0}', b'{"id": 1}')]
+    assert hear(exchange, *pieces) == [(1, 0, "right")]
+    assert exchange.ledger.extras == {"unasked": 3}
+
+
+def test_pushes_come_between_the_replies_of_redis() -> None:
+    class Cached(Chat):
+        def talk(self, n: int) -> Any:
+            value = yield Command("GET", "k")
+            self.check("value", value == b"1", value)
+
+        def heard(self, n: int, message: Any) -> bool:
+            self.others.append((n, message))
+            return bool(message[0] == b"invalidate")
+
+    cached = Cached()
+    _, exchange = spoken(cached, "redis")
+    push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
+    assert hear(exchange, (0, push[:9])) == []
+    assert say(exchange, 0) == [b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"]
+    assert hear(exchange, (0, push[9:] + push + b"$1\r\n1\r\n" + push)) == [(0, 0, "right")]
+    assert cached.others == [(0, [b"invalidate", [b"k"]])] * 3
+    assert not exchange.ledger.extras
+
+
+def test_a_request_that_only_waits() -> None:
+    def talk(n: int) -> Any:
+        greeting = yield Hear(until="\n")
+        assert greeting == b"220 ready\n", "no greeting"
+        yield Say(b"HELO\n", until="\n")
+
+    _, exchange = spoken(talk, "tcp")
+    assert exchange.says_nothing_at_times
+    assert say(exchange, 0, 1) == [b"", b""]
+    assert hear(exchange, (0, b"220 re"), (1, b"500 no\n")) == [(1, 0, "garbled")]
+    assert hear(exchange, (0, b"ady\n")) == [(0, 0, "right")]
+    assert say(exchange, 0, 1) == [b"HELO\n", b""]
+
+
+def test_pauses_are_of_the_request_behind_them() -> None:
+    def talk(n: int) -> Any:
+        yield Say(b"a", size=1)
+        if n:
+            yield Pause("2s")
+            yield Pause(n)
+        yield Say(b"b", size=1)
+        yield Pause(5)
+
+    _, exchange = spoken(talk, "tcp")
+    every = np.arange(3)
+    say(exchange, 0, 1, 2)
+    hear(exchange, (0, b"x"), (1, b"x"), (2, b"x"))
+    pauses = exchange.pauses(every)
+    assert pauses is not None and (pauses / 1e9).tolist() == [0, 3, 4]
+    assert exchange.pauses(every) is None
+    assert say(exchange, 0, 1, 2) == [b"b"] * 3
+    hear(exchange, (0, b"x"), (1, b"x"))
+    exchange.gone(np.array([1]))
+    pauses = exchange.pauses(every)
+    assert pauses is not None and (pauses / 1e9).tolist() == [5, 0, 0]
+    hear(exchange, (2, b"x"))
+    assert say(exchange, 2) == [b"a"]  # by a schedule: it does not wait
+    assert exchange.pauses(every) is None
+
+
+def test_values_go_from_a_reply_into_the_next_request_and_statuses_are_counted() -> None:
+    def talk(n: int) -> Any:
+        reply = yield Get("/cart")
+        yield Post(f"/cart/{reply.json()['id']}", data=reply.json(), expect=201)
+
+    scenario, exchange = spoken(talk, "http")
+    say(exchange, 0, 1)
+    ok = b'HTTP/1.1 200 OK\r\n\r\n{"id": 7}'
+    assert sorted(hear(exchange, (0, ok), (1, b"HTTP/1.1 200 OK\r\n\r\n{}"))) == [
+        (0, 0, "right"), (1, 0, "garbled"),
+    ]  # fmt: skip
+    assert "KeyError: 'id'" in exchange.ledger.faults[0].note
+    assert say(exchange, 0)[0].startswith(b"POST /cart/7 HTTP/1.1\r\nHost: host\r\n")
+    assert hear(exchange, (0, ok)) == [(0, 1, "garbled")]
+    assert exchange.ledger.faults[1].note == "status 200"
+    assert scenario.statuses() == {"200": 3}
+    scenario.begin(3, 0)
+    assert scenario.statuses() == {} and scenario.checks() == []
+
+
+def test_a_shared_object_is_begun_set_up_asked_at_the_end_and_torn_down() -> None:
+    class Bank(Conversation):
+        def __init__(self) -> None:
+            self.done: list[str] = []
+
+        def set_up(self) -> None:
+            self.check("set up", True)
+            self.done.append("set up")
+
+        def at_end(self) -> None:
+            self.check("sum is kept", self.done == ["set up"])
+            raise ZeroDivisionError
+
+        def tear_down(self) -> None:
+            self.done.append("torn down")
+
+    bank = Bank()
+    scenario = own_scenario(bank)
+    scenario.begin(1, 0)
+    scenario.set_up()
+    with pytest.raises(ScenarioError, match="ZeroDivisionError"):
+        scenario.tear_down()
+    assert bank.done == ["set up", "torn down"]
+    assert scenario.checks() == [Check("set up", 1, 0), Check("sum is kept", 1, 0)]
+
+
+def _forgets(self: Any, n: int, message: Any) -> Any:
+    return None
+
+
+def _stumbles(self: Any, n: int, message: Any) -> Any:
+    return message["id"]
+
+
+def _asks_badly(n: int) -> Any:
+    yield Say("?", when=lambda message: message.id)
+
+
+def _pauses_first(n: int) -> Any:
+    yield Pause(1)
+    yield Say("?")
+
+
+def _says_http(n: int) -> Any:
+    yield Get("/")
+
+
+def _misses_a_column(n: int) -> Any:
+    yield Say(Row({"name": "Ann"}, "users.csv")["nmae"])
+
+
+@pytest.mark.parametrize(
+    ("talk", "told"),
+    [
+        (type("", (Chat,), {"heard": _forgets})(), r"heard\(1, ...\) returned None"),
+        (type("", (Chat,), {"heard": _stumbles})(), r"py:\d+: TypeError: .*\(heard raised\)"),
+        (_asks_badly, r"py:\d+: AttributeError: .*\(when raised\)"),
+        (_pauses_first, "begins with a Pause"),
+        (_says_http, r"Request cannot be said over ws://. It is for targets as http://"),
+        (_misses_a_column, r"users.csv has no column 'nmae'; did you mean 'name'"),
+    ],
+)
+def test_further_mistakes(talk: Any, told: str) -> None:
+    _, exchange = spoken(talk, "ws")
+    with pytest.raises(ScenarioError, match=told):
+        say(exchange, 0, 1)
+        hear(exchange, (1, b"hello of 0"))
+
+
+def test_nothing_is_kept_of_connections_that_have_ended() -> None:
+    def talk(n: int) -> Any:
+        yield Say(b"a", size=2)
+        yield Pause(1)
+        yield Say(b"b", size=2)
+
+    _, exchange = spoken(talk, "tcp", 5)
+    say(exchange, 0, 1, 2, 3)
+    hear(exchange, (0, b"xx"), (1, b"x"), (2, b"xx"))
+    say(exchange, 2)
+    exchange.gone(np.arange(5))
+    kept = [one for one in vars(exchange).values() if isinstance(one, dict)]
+    assert len(kept) >= 4 and not any(kept) and not len(vars(exchange)["_inbox"])

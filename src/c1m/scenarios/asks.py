@@ -159,7 +159,9 @@ class Say(Ask):
 
     def heard(self, reply: bytes) -> Any:
         """See Ask."""
-        return reply.decode() if self.is_text else reply
+        if not self.is_text:
+            return reply
+        return reply.decode() if self.when is None else text_or_bytes(reply)
 
     def is_reply(self, heard: Any) -> bool:
         """See Ask."""

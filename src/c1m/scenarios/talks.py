@@ -13,11 +13,12 @@ from c1m.protocols.inbox import UNKNOWN_MAX, Inbox
 from c1m.scenarios.asks import PLAIN, SPOKEN, Ask, Pause, Say, Session
 from c1m.scenarios.base import Exchange, Scenario
 from c1m.scenarios.checks import Checks, use
-from c1m.scenarios.ledger import GARBLED, Resolved
+from c1m.scenarios.ledger import GARBLED, RIGHT, Resolved
 from c1m.scenarios.matching import bad_frame
 from c1m.scenarios.messages import Numbers
 from c1m.scenarios.mistakes import described, mistake, where
 
+FEW = 8  # replies that are counted one by one
 ABOUT_THE_REPLY = (AssertionError, ValueError, LookupError)
 
 AnyTalk = Generator[Any, Any, Any]
@@ -78,6 +79,7 @@ class Talks(Exchange):
 
     def _begin(self, number: int) -> Ask:
         """A talk begins; what it says first."""
+        self._pauses.pop(number, None)  # of the one before, where a schedule has not waited for it
         self._talks[number] = self._spoken.talk(number)
         if note := self._step(number, None):
             raise ScenarioError(
@@ -135,6 +137,10 @@ class Talks(Exchange):
                     self._overhear(number, message)
                 elif self._hear(number, ask, message):
                     right.append(number)
+        if len(right) <= FEW:
+            for number in right:
+                self.ledger.resolve(number, self.ledger.oldest_at[number], RIGHT)
+            return self.ledger.resolved()
         answered = np.array(right, np.int64)
         seqs = self.ledger.oldest.take(answered).astype(np.int64)
         self.ledger.answer(answered)
@@ -207,9 +213,9 @@ class Talks(Exchange):
             return None
         except ABOUT_THE_REPLY as error:
             text, _, _ = str(error).partition("\n")
-            return (
-                f"{text} ({where(error)})" if text and number in self._asked else described(error)
-            )
+            is_said = text and not isinstance(error, LookupError)  # whose text is the key alone
+            has_spoken = number in self._asked
+            return f"{text} ({where(error)})" if is_said and has_spoken else described(error)
         except Exception as error:
             raise mistake(error, "talk raised") from error
         if not isinstance(asked, Ask):
