@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -141,12 +140,6 @@ class Mix(Scenario):
             passed, failed = other.passed + one.passed, other.failed + one.failed
             found[one.name] = Check(one.name, passed, failed, first)
         return list(found.values())
-
-    def statuses(self) -> dict[str, int]:
-        together: Counter[str] = Counter()
-        for each in self.parts:
-            together.update(each.statuses())
-        return dict(sorted(together.items()))
 
     def shares(self) -> list[Share]:
         return [] if self._exchange is None else self._exchange.shares()
