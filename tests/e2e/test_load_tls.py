@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import socket
 import ssl
@@ -87,15 +88,12 @@ def test_several_targets_have_their_own_names(tmp_path: Path) -> None:
     """One is right by its address, the other by its name; under another name both are wrong."""
     with tls_server(tmp_path) as one, tls_server(tmp_path) as other:
         places = (one.url, other.url.replace("127.0.0.1", "localhost"))
-        status, record, output = load(tmp_path, *places, *TRUST, "--connections", 20)
+        status, _, output = load(tmp_path, *places, *TRUST, "--connections", 20)
         assert status == 0, output
-        status, record, output = load(
-            tmp_path, *places, *TRUST, "--connections", 20, "--server-name", "elsewhere.example"
-        )
-    assert status == 1
-    assert [(f.phase, f.errno, f.count) for f in record.failures] == [("tls", "wrong name", 20)]
-    assert "localhost, 127.0.0.1" in record.failures[0].text
-    assert "20 x wrong name in the TLS handshake" in output and "--server-name" in output
+        refused = run("load", *places, *TRUST, "--server-name", "elsewhere.example")
+    assert refused.returncode == 2
+    assert "is for other names (localhost, 127.0.0.1)" in refused.stderr
+    assert "--server-name" in refused.stderr
 
 
 # --- what is spoken over it -----------------------------------------------------------------------
@@ -258,13 +256,20 @@ NOT_YET = OURS.leaf("localhost", "127.0.0.1", span=certificates.NOT_YET)
 ELSEWHERE = OURS.leaf("elsewhere.example", "192.0.2.7")
 
 
+def at_first(first: certificates.Leaf, then: certificates.Leaf) -> Callable[[socket.socket], None]:
+    """An echo that has another certificate from the second connection on."""
+    later = itertools.repeat(echoing(context_of(then)))
+    answers = itertools.chain([echoing(context_of(first))], later)
+    return lambda connection: next(answers)(connection)
+
+
 @pytest.mark.parametrize(
     ("leaf", "trusted", "errno", "text"),
     [
         (EXPIRED, OURS, "certificate expired", "expired: '20"),
         (NOT_YET, OURS, "certificate not yet valid", "not valid yet: '20"),
         (ELSEWHERE, OURS, "wrong name", "elsewhere.example, 192.0.2.7"),
-        (SERVED, OTHERS, "unknown issuer", "CN=c1m test authority"),
+        (OTHERS.leaf("localhost"), OURS, "unknown issuer", "CN=another authority"),
     ],
 )
 def test_certificates_that_are_refused(
@@ -274,7 +279,8 @@ def test_certificates_that_are_refused(
     errno: str,
     text: str,
 ) -> None:
-    with serving(echoing(context_of(leaf))) as target:
+    """The first handshake asks whether there is any use in beginning."""
+    with serving(at_first(SERVED, leaf)) as target:
         common = (target, "--connections", 12)
         status, record, output = load(tmp_path, *common, "--ca", trusted.cert)
         assert status == 1
@@ -286,6 +292,33 @@ def test_certificates_that_are_refused(
         assert f"12 x {errno} in the TLS handshake" in output
         status, record, output = load(tmp_path, *common, "--insecure")
         assert status == 0, output
+
+
+@pytest.mark.parametrize(
+    ("leaf", "trusted", "text"),
+    [
+        (EXPIRED, OURS, "the server's certificate has expired (20"),
+        (NOT_YET, OURS, "the server's certificate is not valid yet (20"),
+        (
+            ELSEWHERE,
+            OURS,
+            "is for other names (elsewhere.example, 192.0.2.7). Give one",
+        ),
+        (
+            SERVED,
+            OTHERS,
+            "certificate (signed by CN=c1m test authority). Give the ",
+        ),
+    ],
+)
+def test_a_certificate_that_is_refused_before_anything_is_opened(
+    leaf: certificates.Leaf, trusted: certificates.Authority, text: str
+) -> None:
+    with serving(echoing(context_of(leaf))) as target:
+        done = run("load", target, "--ca", trusted.cert)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("c1m: At 127.0.0.1:") and text in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def resetting(connection: socket.socket) -> None:

@@ -535,7 +535,7 @@ class Generator:
         self.engine.close(slots)  # first: a scenario may raise over what was lost
         if isinstance(self.connections, SpokenPool):
             for numbers, data in self.connections.ended(self.connections.numbers_of(slots)):
-                self._heard(numbers, data)
+                self.hearing.take(numbers, data, self._came_ns)
         self._lost(slots, np.full(len(slots), PEER_EOF, np.int32))
 
     def _lost(self, slots: Slots, errnos: Int32s) -> None:

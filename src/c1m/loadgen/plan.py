@@ -25,7 +25,7 @@ from c1m.results.options import LoadOptions
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.loader import forget_files, rehearse
 from c1m.scenarios.mix import Mix, weighed
-from c1m.units import format_duration
+from c1m.units import NS_PER_S
 
 REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
 IN_FLIGHT_MAX = 100_000_000
@@ -145,12 +145,13 @@ def _scenario(options: LoadOptions, scheme: Scheme) -> Scenario:
     for each in dict.fromkeys([*made, scenario]):
         each.hears_messages = scheme.has_transport
         each.session = scheme.session()
-        scheme.check(each, options)
-        if each.scheme not in ("", scheme.name):
+        if each.schemes and scheme.name not in each.schemes:
             raise UsageError(
-                f"The scenario {each.name!r} is for targets as {each.scheme}://.",
-                "Write the target so, or leave --scenario out.",
+                f"The scenario {each.name!r} cannot be spoken over {scheme.name}://.",
+                f"It is for targets as {', '.join(f'{name}://' for name in each.schemes)}; without "
+                f"--scenario it is {scheme.scenario!r} here.",
             )
+        scheme.check(each, options)
     return scenario
 
 
@@ -203,7 +204,7 @@ def _assumed(asked: LoadOptions, options: LoadOptions) -> str:
     if not (asked.connections or asked.stages):
         parts.append(f"{options.connections} connections")
     if options.hold_ns and not asked.hold_ns:
-        parts.append(f"for {format_duration(options.hold_ns)}")
+        parts.append(f"for {options.hold_ns / NS_PER_S:g} s")
     if not is_load(asked) and options.rate_per_s is not None:
         parts.append("one publication a second")
     elif not is_load(asked) and options.think_ns is not None:

@@ -18,7 +18,7 @@ from c1m.loadgen.headed import HeaderEngine
 from c1m.loadgen.plan import LoadPlan, make_plan
 from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.targets import check_capacity, check_server_pid, server_pid_of
-from c1m.loadgen.tls import in_words, that_it_speaks_tls
+from c1m.loadgen.tls import check_trusted, in_words, that_it_speaks_tls
 from c1m.loop import stopped_by_signals
 from c1m.results.options import LoadOptions, checked
 from c1m.results.record import RunRecord
@@ -108,6 +108,8 @@ def run(
     if options.server_pid is not None:
         check_server_pid(options.server_pid)
     plan = make_plan(options)
+    if plan.tls is not None and options.proxy_header is None:
+        check_trusted(plan.tls, plan.targets[0])
     clock = SystemClock()
     chosen = choose(options.engine, is_light=plan.is_light)
     if options.proxy_header is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from c1m.addresses import AF_UNIX, Endpoint, parse_url, unpack
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
+from c1m.limits.tls_reasons import words_of
 from c1m.loadgen.schemes.base import Url
 from c1m.loadgen.schemes.known import SCHEMES
 from c1m.loadgen.sources import AddressPlan
@@ -19,6 +20,7 @@ from c1m.results.options import LoadOptions
 from c1m.tls import certificates, reasons
 from c1m.tls.connector import Connector
 from c1m.tls.engine import handoff_class
+from c1m.tls.failures import reason_of
 
 LOOK_S = 5.0  # how long a certificate that was refused is asked for again
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -57,7 +59,8 @@ def check_unused(options: LoadOptions) -> None:
         if getattr(options, name) != getattr(usual, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} is for targets over TLS.",
-                "Write the target as tls://, rediss://, wss:// or sses://, or leave it out.",
+                "Write the target as tls://, https://, wss://, sses://, mqtts:// or rediss://, or "
+                "leave it out.",
             )
 
 
@@ -171,14 +174,41 @@ def in_words(
         number = first[reason]
         rows = addresses.rows(np.array([number]))[1]
         endpoint = unpack(rows.family, bytes(rows.rows[0]))
-        shown = certificates.read(_certificate_of(endpoint, tls.name_of(number)))
-        words = {
-            reasons.EXPIRED: shown.expires,
-            reasons.NOT_YET_VALID: shown.begins,
-            reasons.WRONG_NAME: ", ".join(shown.names),
-        }
-        found[reason] = words.get(reason, shown.issuer)
+        found[reason] = _shown(reason, endpoint, tls.name_of(number))
     return found
+
+
+def _shown(reason: int, endpoint: Endpoint, name: str) -> str:
+    """What there is to know of a certificate that was refused for this reason."""
+    shown = certificates.read(_certificate_of(endpoint, name))
+    words = {
+        reasons.EXPIRED: shown.expires,
+        reasons.NOT_YET_VALID: shown.begins,
+        reasons.WRONG_NAME: ", ".join(shown.names),
+    }
+    return words.get(reason, shown.issuer)
+
+
+def check_trusted(tls: TlsPlan, endpoint: Endpoint) -> None:
+    """Raise UsageError where a target's certificate is refused, by one handshake with it: all
+    connections would fail so. What else goes wrong is seen in the run."""
+    if tls.context.verify_mode == ssl.CERT_NONE or endpoint.family == AF_UNIX:
+        return
+    try:
+        with (
+            socket.create_connection((endpoint.host, endpoint.port), LOOK_S) as plain,
+            tls.context.wrap_socket(plain, server_hostname=tls.names[0]),
+        ):
+            return
+    except ssl.SSLCertVerificationError as error:
+        reason = reason_of(error)
+    except (OSError, ValueError):
+        return
+    text, remedy = words_of(reason)
+    known = _shown(reason, endpoint, tls.names[0])
+    about = "signed by " * (reason == reasons.UNKNOWN_ISSUER) + known if known else ""
+    place = str(endpoint).rpartition("://")[2]
+    raise UsageError(f"At {place} {text}{f' ({about})' if about else ''}.", remedy)
 
 
 def that_it_speaks_tls(asked: LoadOptions, targets: Sequence[Endpoint]) -> list[str]:

@@ -259,7 +259,8 @@ class LoadOptions:
         "on loopback from 127.0.0.0/8, elsewhere the kernel's choice", flag="--source",
     )] = field(default_factory=list)
     engine: Annotated[str, Option(
-        TEXT, "`auto`: epoll for up to 256 connections at a rate, else uring where it works.", "NAME", "auto",
+        TEXT, "`auto`: epoll for up to 256 connections at a rate, else uring where it works.",
+        "NAME", "auto",
     )] = "auto"
     server_pid: Annotated[int | None, Option(
         _PID, "Measure this process as the server.", "PID", "found by its port on this machine",

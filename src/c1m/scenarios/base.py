@@ -43,7 +43,7 @@ class Scenario:
 
     name = "own"
     help = ""  # a line for the list of scenarios
-    scheme = ""  # the only one over which it can be spoken, where there is only one
+    schemes: tuple[str, ...] = ()  # over which it can be spoken; (): all, or it finds out itself
     is_silent = False  # says nothing: connections are only held
     reads = True  # False: nothing is read before the end of the last stage (a slow reader)
     wants_end = False  # the server is expected to end the connections (half-open peers)

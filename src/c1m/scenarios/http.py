@@ -20,7 +20,7 @@ class Http(Scenario):
     """Requests of one path or many; right is, unless more is said, a status below 400."""
 
     name = "http"
-    scheme = "http"
+    schemes = ("http",)
     help = "over http://: asks for the URL; a status below 400 is right, or what --expect-... say"
 
     def __init__(self) -> None:

@@ -54,6 +54,7 @@ class Publish(Scenario):
 
     name = "publish"
     help = "connection 0 says `client {n} publishes {seq}`; every open connection receives it"
+    schemes: tuple[str, ...] = ("tcp", "ws", "sse", "mqtt")
     stampedes = False
 
     def __init__(

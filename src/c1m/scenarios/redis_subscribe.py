@@ -67,6 +67,7 @@ class RedisSubscribe(Publish):
 
     name = "redis-subscribe"
     help = "all say SUBSCRIBE; connection 0 says PUBLISH, and every subscriber receives it"
+    schemes = ("tcp", "redis")
     greets = True
 
     def __init__(self, message: str | bytes = PUBLICATION, publishers: int = 1) -> None:

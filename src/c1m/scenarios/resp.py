@@ -39,6 +39,7 @@ class Resp(Scenario):
 
     name = "resp"
     help = "SET and GET of a key of its own, INCR of a counter that all share; see below"
+    schemes = ("tcp", "redis")
 
     def begin(self, connections: int, seed: int) -> None:
         self._seed = seed

@@ -24,6 +24,7 @@ class Templates(Scenario):
     reply ends with a newline, whatever is in it; otherwise it ends where the right one would.
     """
 
+    schemes = ("tcp", "ws", "mqtt")
     prefix = 0
     by_line = False
 
