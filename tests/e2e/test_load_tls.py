@@ -141,13 +141,14 @@ def test_web_sockets_and_events_over_tls(tmp_path: Path, flag: str) -> None:
 
 
 def test_openssls_own_server(tmp_path: Path) -> None:
-    """It answers a line with the line from behind, one connection after the other."""
+    """It answers a line with the line from behind, one connection after the other; the first of
+    each run asks for its certificate."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed")
     command = [
         openssl, "s_server", "-accept", "127.0.0.1:0", "-cert", SERVED.cert, "-key",
-        SERVED.key, "-rev", "-naccept", "3",
+        SERVED.key, "-rev", "-naccept", "6",
     ]  # fmt: skip
     server = subprocess.Popen(
         list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -22,6 +22,7 @@ from c1m.tls.connector import Connector
 from c1m.tls.engine import handoff_class
 from c1m.tls.failures import reason_of
 
+GOODBYE_S = 0.2  # how long a server's close_notify is waited for
 LOOK_S = 5.0  # how long a certificate that was refused is asked for again
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -197,9 +198,11 @@ def check_trusted(tls: TlsPlan, endpoint: Endpoint) -> None:
     try:
         with (
             socket.create_connection((endpoint.host, endpoint.port), LOOK_S) as plain,
-            tls.context.wrap_socket(plain, server_hostname=tls.names[0]),
+            tls.context.wrap_socket(plain, server_hostname=tls.names[0]) as secured,
         ):
-            return
+            secured.settimeout(GOODBYE_S)
+            secured.unwrap()
+        return
     except ssl.SSLCertVerificationError as error:
         reason = reason_of(error)
     except (OSError, ValueError):
