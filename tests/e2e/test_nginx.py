@@ -108,3 +108,33 @@ def test_a_limit_of_requests_is_told(tmp_path: Path, engine: str, serve: Serve) 
         assert b"Connection: keep-alive" in ast.literal_eval(fault.expected)
         if fault.kind == "garbled":
             assert b"Connection: close" in ast.literal_eval(fault.received)
+
+
+def test_its_latencies_open_in_hdrhistograms_plotter(tmp_path: Path, serve: Serve) -> None:
+    """As wrk2 has them: from when each request was due, and beside it from when it was sent."""
+    url = serve(1_000_000).replace("tcp", "http")
+    hgrm = tmp_path / "run.hgrm"
+    status, record, said = load(
+        tmp_path, url, "--connections", 100, "--hold", "2s", "--rate", "2k/s", "--hgrm", hgrm
+    )
+    assert_as_asked(status, record, said)
+    corrected, sent = plotted(hgrm), plotted(tmp_path / "run-uncorrected.hgrm")
+    for points, name in ((corrected, "request"), (sent, "uncorrected")):
+        latency = record.latencies[name]
+        shares, values = zip(*points, strict=True)
+        assert latency.count == record.requests.right == 4_000
+        assert list(shares) == sorted(set(shares)) and shares[0] == 1
+        assert shares[-1] >= latency.count / 2  # its last but one step
+        assert list(values) == sorted(values)
+        assert values[-1] == pytest.approx(latency.max_ns / 1e6, rel=2e-3, abs=1e-3)
+        p50 = next(value for share, value in points if share >= 2)
+        assert p50 == pytest.approx(latency.percentiles_ns["p50"] / 1e6, rel=2e-3, abs=1e-3)
+    by_share = dict(sent)
+    assert all(value >= by_share[share] for share, value in corrected if share in by_share)
+
+
+def plotted(path: Path) -> list[tuple[float, float]]:
+    """(1/(1-percentile), milliseconds): a row of four numbers is a point, as its plotter has it."""
+    rows = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert rows[0] == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
+    return [(float(row[3]), float(row[0])) for row in rows[1:] if len(row) == 4]
