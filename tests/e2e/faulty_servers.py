@@ -1,12 +1,14 @@
-"""Servers that answer lines with the same lines, and now and then do one thing wrong; each counts.
+"""Servers that answer messages with the same, and now and then do one thing wrong; each counts.
 
-Every server is a thread with one loop over plain sockets; what is wrong is in `answer`. A fault is
-made only after `quiet` right answers (so that every connection's first request is answered right),
-and at most `most` times: none is under way when a run ends, so counts can be equal exactly.
+Every server is a thread with one loop over plain sockets; what is wrong is in `answer`, and what a
+message is in faulty_speech.py. A fault is made only after `quiet` right answers (so that every
+connection's first request is answered right), and at most `most` times: none is under way when a
+run ends, so counts can be equal exactly.
 """
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import selectors
@@ -16,28 +18,39 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from e2e.faulty_speech import Speech
+
 RECEIVE_BYTES = 1 << 18
 
 
 class Client:
-    """A connection: its number in order of accepting, and the part of a line that has come."""
+    """A connection: its number in order of accepting, and what is spoken on it."""
 
-    def __init__(self, sock: socket.socket, number: int) -> None:
+    def __init__(self, sock: socket.socket, number: int, speech: Speech) -> None:
         self.sock = sock
         self.number = number
-        self.rest = b""
+        self.speech = speech
 
-    def send(self, data: bytes) -> None:
+    def send(self, *messages: bytes) -> None:
+        """These answers, in one piece."""
+        self.push(b"".join(map(self.speech.answer, messages)))
+
+    def push(self, data: bytes) -> None:
         """Short, so it never blocks; to a connection that has ended it says nothing."""
-        try:
+        with contextlib.suppress(OSError):
             self.sock.sendall(data)
-        except OSError:
-            self.rest = b""
+
+    def end(self) -> None:
+        """The server's loop reads the end then, and closes."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
 
-class LineServer:
-    """An echo of lines; a context manager. `url`: where it listens; `answered`: lines so far."""
+class EchoServer:
+    """An echo; a context manager. `speech`: of what, to be set before a client comes; `url`: where
+    it listens; `answered`: messages so far."""
 
+    speech: type[Speech] = Speech
     spins = False  # look for work without sleeping: exact to some microseconds, takes a core
 
     def __init__(self) -> None:
@@ -53,13 +66,16 @@ class LineServer:
         self._selector.register(self._wakee, selectors.EVENT_READ)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="faulty server", daemon=True)
-        self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.speech.scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     # what may be wrong
 
-    def answer(self, client: Client, line: bytes) -> None:
-        """A whole line has come, newline included."""
-        client.send(line)
+    def answer(self, client: Client, message: bytes) -> None:
+        """A whole message has come."""
+        client.send(message)
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do this then, from the loop."""
@@ -93,7 +109,7 @@ class LineServer:
         except (BlockingIOError, ConnectionError):
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client = Client(sock, len(self.clients))
+        client = Client(sock, len(self.clients), self.speech())
         self.clients.append(client)
         self._selector.register(sock, selectors.EVENT_READ, client)
 
@@ -106,10 +122,12 @@ class LineServer:
             self._selector.unregister(client.sock)
             client.sock.close()
             return
-        *lines, client.rest = (client.rest + data).split(b"\n")
-        for line in lines:
+        said, messages = client.speech.hear(data)
+        if said:
+            client.push(said)
+        for message in messages:
             self.answered += 1
-            self.answer(client, line + b"\n")
+            self.answer(client, message)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -128,7 +146,7 @@ class LineServer:
             raise self._error
 
 
-class Freezes(LineServer):
+class Freezes(EchoServer):
     """Does nothing at all for `seconds`, once, with the answer after the `quiet`-th."""
 
     def __init__(self, quiet: int, seconds: float) -> None:
@@ -136,15 +154,15 @@ class Freezes(LineServer):
         self._quiet, self._seconds = quiet, seconds
         self.froze_s = 0.0
 
-    def answer(self, client: Client, line: bytes) -> None:
+    def answer(self, client: Client, message: bytes) -> None:
         if self.answered == self._quiet:
             start = time.perf_counter()
             time.sleep(self._seconds)
             self.froze_s = time.perf_counter() - start
-        client.send(line)
+        client.send(message)
 
 
-class Delays(LineServer):
+class Delays(EchoServer):
     """Answers so long after it has received; `delays_s` is what it really made of it."""
 
     spins = True
@@ -154,31 +172,31 @@ class Delays(LineServer):
         self._seconds = seconds
         self.delays_s: list[float] = []
 
-    def answer(self, client: Client, line: bytes) -> None:
+    def answer(self, client: Client, message: bytes) -> None:
         came = time.perf_counter()
 
         def send() -> None:
-            client.send(line)  # on loopback the reply is there when this returns
+            client.send(message)  # on loopback the reply is there when this returns
             self.delays_s.append(time.perf_counter() - came)
 
         self.later(self._seconds, send)
 
 
-class Faulty(LineServer):
-    """One fault in `every` lines after `quiet` ones, at most `most`; `faults` is their number."""
+class Faulty(EchoServer):
+    """A fault in `every` messages after `quiet` ones, at most `most`; `faults` is their number."""
 
     def __init__(self, every: int, quiet: int, most: int) -> None:
         super().__init__()
         self._every, self._quiet, self._most = every, quiet, most
         self.faults = 0
 
-    def answer(self, client: Client, line: bytes) -> None:
+    def answer(self, client: Client, message: bytes) -> None:
         since = self.answered - self._quiet
         is_due = since > 0 and since % self._every == 0 and self.faults < self._most
-        if not is_due or not self.wrong(client, line):
-            client.send(line)
+        if not is_due or not self.wrong(client, message):
+            client.send(message)
 
-    def wrong(self, client: Client, line: bytes) -> bool:
+    def wrong(self, client: Client, message: bytes) -> bool:
         """Do it wrong, once, and count it; False: it cannot be done here."""
         raise NotImplementedError
 
@@ -186,7 +204,7 @@ class Faulty(LineServer):
 class Drops(Faulty):
     """Leaves an answer out."""
 
-    def wrong(self, client: Client, line: bytes) -> bool:
+    def wrong(self, client: Client, message: bytes) -> bool:
         self.faults += 1
         return True
 
@@ -194,12 +212,12 @@ class Drops(Faulty):
 class Doubles(Faulty):
     """Gives an answer twice: in one piece and, every other time, the second one by itself."""
 
-    def wrong(self, client: Client, line: bytes) -> bool:
+    def wrong(self, client: Client, message: bytes) -> bool:
         if self.faults % 2:
-            client.send(line)
-            client.send(line)
+            client.send(message)
+            client.send(message)
         else:
-            client.send(line + line)
+            client.send(message, message)
         self.faults += 1
         return True
 
@@ -207,18 +225,19 @@ class Doubles(Faulty):
 class Garbles(Faulty):
     """Changes one byte of an answer, another one every time, all but the newline."""
 
-    def wrong(self, client: Client, line: bytes) -> bool:
-        at = self.faults % (len(line) - 1)
-        client.send(line[:at] + bytes([line[at] ^ 1]) + line[at + 1 :])
+    def wrong(self, client: Client, message: bytes) -> bool:
+        at = self.faults % (len(message) - 1)
+        client.send(message[:at] + bytes([message[at] ^ 1]) + message[at + 1 :])
         self.faults += 1
         return True
 
 
 class Truncates(Faulty):
-    """Sends the first half of an answer, and never the rest."""
+    """Sends the first half of an answer, and never the rest; a whole message, where such have an
+    end of their own."""
 
-    def wrong(self, client: Client, line: bytes) -> bool:
-        client.send(line[: len(line) // 2])
+    def wrong(self, client: Client, message: bytes) -> bool:
+        client.send(message[: len(message) // 2])
         self.faults += 1
         return True
 
@@ -226,11 +245,11 @@ class Truncates(Faulty):
 class AnswersElsewhere(Faulty):
     """Sends an answer on another connection than the one that asked."""
 
-    def wrong(self, client: Client, line: bytes) -> bool:
+    def wrong(self, client: Client, message: bytes) -> bool:
         other = self.clients[(client.number + 1 + self.faults) % len(self.clients)]
         if other is client or other.sock.fileno() < 0:
             return False
-        other.send(line)
+        other.send(message)
         self.faults += 1
         return True
 
@@ -242,8 +261,8 @@ class Delaying(Faulty):
         super().__init__(every, quiet, most)
         self._seconds = seconds
 
-    def wrong(self, client: Client, line: bytes) -> bool:
-        self.later(self._seconds, lambda: client.send(line))
+    def wrong(self, client: Client, message: bytes) -> bool:
+        self.later(self._seconds, lambda: client.send(message))
         self.faults += 1
         return True
 
@@ -256,26 +275,37 @@ class Swaps(Faulty):
         self._within = within
         self.held: tuple[Client, bytes] | None = None  # the first of two; at the end, left out
 
-    def answer(self, client: Client, line: bytes) -> None:
+    def answer(self, client: Client, message: bytes) -> None:
         if self.held is None or (self.held[0] is client) != self._within:
-            super().answer(client, line)
+            super().answer(client, message)
             return
         (other, earlier), self.held = self.held, None
-        client.send(line if self._within else earlier)
-        other.send(earlier if self._within else line)
+        client.send(message if self._within else earlier)
+        other.send(earlier if self._within else message)
         self.faults += 1
 
-    def wrong(self, client: Client, line: bytes) -> bool:
+    def wrong(self, client: Client, message: bytes) -> bool:
         if self.held is not None:
             return False
-        self.held = (client, line)
+        self.held = (client, message)
         return True
 
 
 class Closes(Faulty):
     """Ends the connection instead of answering."""
 
-    def wrong(self, client: Client, line: bytes) -> bool:
-        client.sock.shutdown(socket.SHUT_RDWR)  # the loop reads the end, and closes
+    def wrong(self, client: Client, message: bytes) -> bool:
+        client.end()
+        self.faults += 1
+        return True
+
+
+class BreaksOff(Faulty):
+    """Ends the connection in the middle of an answer."""
+
+    def wrong(self, client: Client, message: bytes) -> bool:
+        answer = client.speech.answer(message)
+        client.push(answer[: len(answer) // 2])
+        client.end()
         self.faults += 1
         return True

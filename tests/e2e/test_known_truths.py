@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ import pytest
 from c1m.results.record import EXTRA_KINDS, WRONG_KINDS, RunRecord
 from c1m.units import format_count, format_duration
 from e2e import faulty_servers as servers
-from e2e.cli_helpers import load
+from e2e.cli_helpers import assert_as_asked, load
+from e2e.faulty_speech import Speech, WebSocket
 
 CONNECTIONS = 20
 # {random} makes every byte of a reply its own: a digit that is garbled makes no other's reply.
@@ -29,15 +31,37 @@ SLOWER = 3.5  # than a bare socket, explained where it is used
 # this kernel, so that two percent of 5 ms are reached in quiet minutes only. It is held to six.
 SHARES = {"epoll": 0.02, "uring": 0.06}
 TRIES = 8  # on a machine that others use, too: the nearest of so many counts
-LOOPS = {"closed": ("--think", "0s"), "open": ("--rate", "6k/s")}
+CLOSED, OPEN = ("--think", "0s"), ("--rate", "6k/s")
 
 Counts = dict[str, int]
 
 
-@pytest.fixture(params=LOOPS)
-def loop(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """The options of a closed and of an open loop."""
-    return LOOPS[request.param]
+@dataclass(frozen=True)
+class Way:
+    """What is spoken, with the options of a closed or an open loop."""
+
+    speech: type[Speech]
+    engine: str
+    loop: tuple[str, ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Those of a load whose messages are MESSAGE."""
+        return "--engine", self.engine, *self.loop, *self.speech.options(MESSAGE)
+
+
+WAYS = {
+    "uring-closed": Way(Speech, "uring", CLOSED),
+    "uring-open": Way(Speech, "uring", OPEN),
+    "epoll-closed": Way(Speech, "epoll", CLOSED),
+    "epoll-open": Way(Speech, "epoll", OPEN),
+    "ws-epoll-open": Way(WebSocket, "epoll", OPEN),
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Way:
+    return WAYS[request.param]
 
 
 def faults_of(record: RunRecord) -> Counts:
@@ -48,18 +72,19 @@ def faults_of(record: RunRecord) -> Counts:
 
 
 def run(
-    server: servers.Faulty, tmp_path: Path, engine: str, *options: object, hold: str = "500ms"
+    server: servers.Faulty, tmp_path: Path, way: Way, *options: object, hold: str = "500ms"
 ) -> tuple[RunRecord, str]:
     """A load on the server that leaves nothing but its faults to be found."""
+    server.speech = way.speech
     with server:
         status, record, said = load(
-            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", hold,
-            "--engine", engine, "--timeout", "1s", "--message", MESSAGE, *options,
+            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", hold, "--timeout", "1s",
+            *way.options, *options,
         )  # fmt: skip
     first = record.first
     assert (first.sent, first.right) == (CONNECTIONS, CONNECTIONS)
     assert record.connections.open_at_end == CONNECTIONS and record.connections.lost == 0
-    assert server.faults > 0, f"only {server.answered} lines came in {hold}"
+    assert server.faults > 0, f"only {server.answered} messages came in {hold}"
     assert status == 1 and not record.verdict.complete
     return record, said
 
@@ -82,26 +107,33 @@ def check(record: RunRecord, said: str, expected: Counts) -> None:
         assert re.search(rf"^first faults(?:\n  .*)*\n  (?:[\d,]+ x )?{kind}\b", said, re.MULTILINE)
 
 
-def test_an_answer_left_out_in_ten_thousand(
-    tmp_path: Path, engine: str, loop: tuple[str, ...]
-) -> None:
-    server = servers.Drops(10_000, quiet=CONNECTIONS, most=1)
-    record, said = run(server, tmp_path, engine, *loop, hold="2500ms")
+def test_an_answer_left_out_in_a_thousand(tmp_path: Path, way: Way) -> None:
+    server = servers.Drops(1_000, quiet=CONNECTIONS, most=1)
+    record, said = run(server, tmp_path, way, hold="1500ms")
     check(record, said, {"missing": 1})
     assert ast.literal_eval(record.faults[0].received) == b""
 
 
-def test_answers_twice(tmp_path: Path, engine: str, loop: tuple[str, ...]) -> None:
-    server = servers.Doubles(100, quiet=CONNECTIONS, most=15)
-    record, said = run(server, tmp_path, engine, *loop)
+def test_answers_twice(tmp_path: Path, way: Way) -> None:
+    server = servers.Doubles(10, quiet=CONNECTIONS, most=15)
+    record, said = run(server, tmp_path, way)
     check(record, said, {"doubled": server.faults})
     assert all(fault.expected == fault.received for fault in record.faults)
 
 
-@pytest.mark.parametrize("scenario", ["echo", "lines"])
-def test_a_byte_changed(tmp_path: Path, engine: str, loop: tuple[str, ...], scenario: str) -> None:
-    server = servers.Garbles(50, quiet=CONNECTIONS, most=45)  # each byte of a line once
-    record, said = run(server, tmp_path, engine, *loop, "--scenario", scenario)
+def test_a_byte_changed(tmp_path: Path, way: Way) -> None:
+    server = servers.Garbles(10, quiet=CONNECTIONS, most=45)  # each byte of a line once
+    record, said = run(server, tmp_path, way)
+    check_garbled(record, said, server)
+
+
+def test_a_byte_of_a_line_changed(tmp_path: Path, engine: str) -> None:
+    server = servers.Garbles(10, quiet=CONNECTIONS, most=45)
+    record, said = run(server, tmp_path, Way(Speech, engine, CLOSED), "--scenario", "lines")
+    check_garbled(record, said, server)
+
+
+def check_garbled(record: RunRecord, said: str, server: servers.Garbles) -> None:
     check(record, said, {"garbled": server.faults})
     for fault in record.faults:
         wanted, came = ast.literal_eval(fault.expected), ast.literal_eval(fault.received)
@@ -109,61 +141,59 @@ def test_a_byte_changed(tmp_path: Path, engine: str, loop: tuple[str, ...], scen
         assert [a ^ b for a, b in zip(wanted, came, strict=True) if a != b] == [1]
 
 
-def test_an_answer_that_is_cut_off(tmp_path: Path, engine: str, loop: tuple[str, ...]) -> None:
-    """It is missing, with what came of it; the next one on its connection is right."""
-    server = servers.Truncates(100, quiet=CONNECTIONS, most=5)
-    record, said = run(server, tmp_path, engine, *loop, hold="1500ms")
-    check(record, said, {"missing": server.faults})
+def test_an_answer_that_is_cut_off(tmp_path: Path, way: Way) -> None:
+    """It is missing, with what came of it; the next one on its connection is right. Where messages
+    have an end of their own, it is another message."""
+    server = servers.Truncates(10, quiet=CONNECTIONS, most=5)
+    record, said = run(server, tmp_path, way, hold="1500ms")
+    check(record, said, {"missing" if way.speech is Speech else "garbled": server.faults})
     for fault in record.faults:
         wanted, came = ast.literal_eval(fault.expected), ast.literal_eval(fault.received)
         assert came == wanted[: len(wanted) // 2]
     assert record.doubts == [], "each says which request it is for, and ends in a newline"
 
 
-def test_answers_on_the_wrong_connection(
-    tmp_path: Path, engine: str, loop: tuple[str, ...]
-) -> None:
-    server = servers.AnswersElsewhere(100, quiet=CONNECTIONS, most=15)
-    record, said = run(server, tmp_path, engine, *loop)
+def test_answers_on_the_wrong_connection(tmp_path: Path, way: Way) -> None:
+    server = servers.AnswersElsewhere(10, quiet=CONNECTIONS, most=15)
+    record, said = run(server, tmp_path, way)
     check(record, said, {"crossed": server.faults})
     for fault in record.faults:
         assert not ast.literal_eval(fault.received).startswith(b"client %d " % fault.connection)
 
 
-def test_answers_of_two_connections_swapped(
-    tmp_path: Path, engine: str, loop: tuple[str, ...]
-) -> None:
-    server = servers.Swaps(100, quiet=CONNECTIONS, most=15, within=False)
-    record, said = run(server, tmp_path, engine, *loop)
+def test_answers_of_two_connections_swapped(tmp_path: Path, way: Way) -> None:
+    server = servers.Swaps(10, quiet=CONNECTIONS, most=15, within=False)
+    record, said = run(server, tmp_path, way)
     left_out = {"missing": 1} if server.held else {}
     check(record, said, {"crossed": 2 * server.faults, **left_out})
 
 
-def test_answers_of_one_connection_swapped(
-    tmp_path: Path, engine: str, loop: tuple[str, ...]
-) -> None:
-    server = servers.Swaps(100, quiet=CONNECTIONS, most=15, within=True)
-    record, said = run(server, tmp_path, engine, *loop, "--pipeline", 4)
+def test_answers_of_one_connection_swapped(tmp_path: Path, way: Way) -> None:
+    server = servers.Swaps(10, quiet=CONNECTIONS, most=15, within=True)
+    record, said = run(server, tmp_path, way, "--pipeline", 4)
     left_out = {"missing": 1} if server.held else {}
     check(record, said, {"reordered": server.faults, **left_out})
     swapped = [fault for fault in record.faults if fault.kind == "reordered"]
     assert all(fault.expected == fault.received for fault in swapped)
 
 
-def test_answers_after_the_time_out(tmp_path: Path, engine: str, loop: tuple[str, ...]) -> None:
-    server = servers.Delaying(100, quiet=CONNECTIONS, most=5, seconds=1.5)
-    record, said = run(server, tmp_path, engine, *loop, hold="3s")
+def test_answers_after_the_time_out(tmp_path: Path, way: Way) -> None:
+    server = servers.Delaying(10, quiet=CONNECTIONS, most=5, seconds=1.5)
+    record, said = run(server, tmp_path, way, hold="3s")
     check(record, said, {"missing": server.faults, "late": server.faults})
 
 
+@pytest.mark.parametrize("kind", [servers.Closes, servers.BreaksOff])
 def test_ends_connections_instead_of_answering(
-    tmp_path: Path, engine: str, loop: tuple[str, ...]
+    tmp_path: Path, way: Way, kind: type[servers.Faulty]
 ) -> None:
-    server = servers.Closes(100, quiet=CONNECTIONS, most=5)
+    """Or in the middle of an answer."""
+    server = kind(10, quiet=CONNECTIONS, most=5)
+    server.speech = way.speech
     with server:
         status, record, said = load(
-            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", "500ms", *loop,
-            "--engine", engine, "--timeout", "1s",
+            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", "500ms", "--timeout",
+            "1s", *way.options,
         )  # fmt: skip
     assert status == 1 and server.faults > 0
     assert faults_of(record) == {"missing": server.faults}
@@ -174,15 +204,14 @@ def test_ends_connections_instead_of_answering(
     assert f"{server.faults} x EOF while open: Closed by the peer" in said
 
 
-def test_nothing_is_found_where_nothing_is_wrong(
-    tmp_path: Path, engine: str, loop: tuple[str, ...]
-) -> None:
-    with servers.LineServer() as server:
+def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path, way: Way) -> None:
+    with servers.EchoServer() as server:
+        server.speech = way.speech
         status, record, said = load(
-            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", "500ms", *loop,
-            "--engine", engine, "--pipeline", 4,
+            tmp_path, server.url, "--connections", CONNECTIONS, "--hold", "500ms", "--pipeline", 4,
+            *way.options,
         )  # fmt: skip
-    assert status == 0 and record.verdict.complete
+    assert_as_asked(status, record, said)
     assert faults_of(record) == {} and record.faults == []
     assert record.requests.right == record.requests.sent == server.answered - CONNECTIONS > 0
     assert "first faults" not in said

@@ -1,0 +1,95 @@
+"""What a faulty server speaks: where a client's message ends, and how its answer is written.
+
+One object a connection. What is wrong with an answer is the server's affair (faulty_servers.py).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import wsproto
+import wsproto.connection
+from wsproto import events
+
+Heard = tuple[bytes, list[bytes]]  # what is said at once, and whole messages
+
+
+class Speech:
+    """Lines: an answer is the line that it answers, newline included."""
+
+    scheme: ClassVar[str] = "tcp"
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def hear(self, data: bytes) -> Heard:
+        """More bytes have come."""
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        return b"", [line + b"\n" for line in lines]
+
+    def answer(self, message: bytes) -> bytes:
+        """The bytes of this answer."""
+        return message
+
+    @staticmethod
+    def options(message: str) -> tuple[str, ...]:
+        """What a load is told to say, and to expect."""
+        return "--message", message
+
+
+class Http(Speech):
+    """A request's body is the message, a response's the answer."""
+
+    scheme = "http"
+
+    def hear(self, data: bytes) -> Heard:
+        """See Speech."""
+        self.rest += data
+        messages = []
+        while b"\r\n\r\n" in self.rest:
+            head, _, body = self.rest.partition(b"\r\n\r\n")
+            _, _, length = head.lower().partition(b"content-length:")
+            size = int(length.split(b"\r\n")[0] or b"0")
+            if len(body) < size:
+                break
+            messages.append(body[:size])
+            self.rest = body[size:]
+        return b"", messages
+
+    def answer(self, message: bytes, *, status: bytes = b"200 OK", more: int = 0) -> bytes:
+        """See Speech. `more`: so many bytes too many are promised."""
+        return b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (
+            status, len(message) + more, message
+        )  # fmt: skip
+
+
+class WebSocket(Speech):
+    """By the package wsproto."""
+
+    scheme = "ws"
+
+    def __init__(self) -> None:
+        self._codec = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+        self._parts: list[str] = []
+
+    def hear(self, data: bytes) -> Heard:
+        """See Speech."""
+        said, messages = b"", []
+        self._codec.receive_data(data)
+        for event in self._codec.events():
+            if isinstance(event, events.Request):
+                said += self._codec.send(events.AcceptConnection())
+            elif isinstance(event, events.CloseConnection):
+                said += self._codec.send(event.response())
+            elif isinstance(event, events.TextMessage):
+                self._parts.append(event.data)
+                if event.message_finished:
+                    messages.append("".join(self._parts).encode())
+                    self._parts.clear()
+        return said, messages
+
+    def answer(self, message: bytes) -> bytes:
+        """See Speech: nothing where the client has said farewell."""
+        if self._codec.state is not wsproto.connection.ConnectionState.OPEN:
+            return b""
+        return self._codec.send(events.TextMessage(message.decode()))
