@@ -249,7 +249,7 @@ class AnswersElsewhere(Faulty):
         other = self.clients[(client.number + 1 + self.faults) % len(self.clients)]
         if other is client or other.sock.fileno() < 0:
             return False
-        other.send(message)
+        other.push(client.speech.answer(message))
         self.faults += 1
         return True
 

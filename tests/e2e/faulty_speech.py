@@ -11,6 +11,20 @@ import wsproto
 import wsproto.connection
 from wsproto import events
 
+from c1m.protocols.mqtt.packets import (
+    V311,
+    Acknowledged,
+    Connack,
+    Connect,
+    Kind,
+    PacketReader,
+    Ping,
+    Publish,
+    Subscribe,
+    decoded,
+    encoded,
+)
+
 Heard = tuple[bytes, list[bytes]]  # what is said at once, and whole messages
 
 
@@ -93,3 +107,44 @@ class WebSocket(Speech):
         if self._codec.state is not wsproto.connection.ConnectionState.OPEN:
             return b""
         return self._codec.send(events.TextMessage(message.decode()))
+
+
+class Mqtt(Speech):
+    """A broker whose clients hear what they publish: 3.1.1, with the QoS of the client."""
+
+    scheme = "mqtt"
+
+    def __init__(self) -> None:
+        self._reader = PacketReader(1 << 20)
+        self._topic, self._qos, self._id = b"", 0, 0
+
+    def hear(self, data: bytes) -> Heard:
+        """See Speech."""
+        said, messages = b"", []
+        for first, body in self._reader.take(data):
+            packet = decoded(first, body, V311)
+            match packet:
+                case Connect():
+                    said += encoded(Connack(), V311)
+                case Subscribe():
+                    ((self._topic, self._qos),) = packet.filters
+                    granted = Acknowledged(Kind.SUBACK, packet.packet_id, bytes((self._qos,)))
+                    said += encoded(granted, V311)
+                case Publish():
+                    messages.append(packet.payload)
+                    if packet.qos:
+                        said += encoded(Acknowledged(Kind.PUBACK, packet.packet_id), V311)
+                case Ping():
+                    said += encoded(Ping(Kind.PINGRESP), V311)
+        return said, messages
+
+    @staticmethod
+    def options(message: str) -> tuple[str, ...]:
+        """See Speech."""
+        return "--message", message, "--qos", "1"
+
+    def answer(self, message: bytes) -> bytes:
+        """See Speech: a publication to this client's topic."""
+        self._id = self._id % 65_535 + 1
+        id_ = self._id if self._qos else 0
+        return encoded(Publish(self._topic, message, self._qos, packet_id=id_), V311)

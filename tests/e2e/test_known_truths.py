@@ -21,7 +21,7 @@ from c1m.results.record import EXTRA_KINDS, WRONG_KINDS, RunRecord
 from c1m.units import format_count, format_duration
 from e2e import faulty_servers as servers
 from e2e.cli_helpers import assert_as_asked, load
-from e2e.faulty_speech import Speech, WebSocket
+from e2e.faulty_speech import Mqtt, Speech, WebSocket
 
 CONNECTIONS = 20
 # {random} makes every byte of a reply its own: a digit that is garbled makes no other's reply.
@@ -56,6 +56,7 @@ WAYS = {
     "epoll-closed": Way(Speech, "epoll", CLOSED),
     "epoll-open": Way(Speech, "epoll", OPEN),
     "ws-epoll-open": Way(WebSocket, "epoll", OPEN),
+    "mqtt-uring-open": Way(Mqtt, "uring", OPEN),
 }
 
 
