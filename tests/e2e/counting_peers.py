@@ -71,6 +71,18 @@ backend behind
     server one {behind}
 """
 
+MOSQUITTO = """
+{user}
+allow_anonymous true
+log_dest stderr
+log_type all
+set_tcp_nodelay true
+listener {mqtt} 127.0.0.1
+listener {mqtts} 127.0.0.1
+certfile {leaf.cert}
+keyfile {leaf.key}
+"""
+
 
 class Counts(NamedTuple):
     """What a server has seen since it was started."""
@@ -159,6 +171,25 @@ def redis(directory: Path) -> Iterator[Peer]:
             return Counts(int(connections.partition(":")[2]), sum(calls))
 
         yield Peer(f"127.0.0.1:{port}", counts)
+
+
+@contextmanager
+def mosquitto(directory: Path) -> Iterator[dict[str, Peer]]:
+    """Two, one over TLS: a line in the log for each client, and each message in and out."""
+    ports = {"mqtt": free_port(), "mqtts": free_port()}
+    path, log = directory / "mosquitto.conf", directory / "mosquitto.out"
+    user = "user root" if os.geteuid() == 0 else ""
+    leaf = certificates.authority().leaf("localhost", "127.0.0.1")
+    path.write_text(MOSQUITTO.format(user=user, leaf=leaf, **ports))
+
+    def counts() -> Counts:
+        said = log.read_bytes()
+        words = b": New client connected ", b": Received PUBLISH ", b": Sending PUBLISH "
+        return Counts(*map(said.count, words))
+
+    command: list[str | Path] = [program("mosquitto", "mosquitto"), "-c", path]
+    with running(command, ports["mqtt"], log):
+        yield {name: Peer(f"127.0.0.1:{port}", counts) for name, port in ports.items()}
 
 
 @contextmanager
