@@ -32,10 +32,16 @@ class RunFailed(Exception):
 class Server:
     """A process that listens on a port of 127.0.0.1, pinned to one core (None: to none)."""
 
-    def __init__(self, command: Sequence[str], port: int, cpu: int | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        cpu: int | None = None,
+        stdout: int = subprocess.DEVNULL,
+    ) -> None:
         self.port = port
         begin = time.monotonic()
-        self.process = start(command, cpu, stdout=subprocess.DEVNULL)
+        self.process = start(command, cpu, stdout=stdout)
         try:
             self._wait_until_it_listens()
         except BaseException:

@@ -1,4 +1,4 @@
-"""A WebSocket echo as an application of c1m. Usage: c1m_websocket.py PORT."""
+"""A WebSocket echo as an application of c1m. Usage: c1m_websocket.py PORT [CERT KEY [handoff]]."""
 
 import sys
 
@@ -18,4 +18,9 @@ class Echo(c1m.WebSocketApp):
 
 
 if __name__ == "__main__":
-    c1m.serve(Echo(), f"tcp://127.0.0.1:{sys.argv[1]}")
+    port, *files = sys.argv[1:]
+    tls = None
+    if files:  # on a machine that others use, too, a handshake may wait long for a core
+        cert, key, *more = files
+        tls = c1m.TLS(cert, key, handoff="handoff" in more, handshake_timeout="10m")
+    c1m.serve(Echo(), f"{'tls' if tls else 'tcp'}://127.0.0.1:{port}", tls=tls)
