@@ -143,7 +143,7 @@ def measured(machine: Machine, task: str, tool: Tool, seconds: int) -> dict[str,
         "task": task, "tool": tool.name, "rps": float(rate[1].replace(",", "")) if rate else None,
         "held": watch.connections, "rss_bytes": watch.rss_bytes, "seconds": took,
         "server": json.loads(did) if did else None,
-        "said": [line for line in output.splitlines() if re.search(tool.said, line)][-60:],
+        "said": [line for line in output.splitlines() if re.search(tool.said, line)][-30:],
     }  # fmt: skip
     print(
         f"\n{task}: {tool.name}: {row['rps']} requests/s, {row['held']:,} connections held, "

@@ -1,8 +1,8 @@
 """HTTP that is not all right: what does a load generator say of it? Usage: http_faulty.py PORT.
 
 Each GET has its path as its body, but one of 100 has that of another path, and one of 1,000 is not
-answered at all. FREEZE_AFTER_S after the first request nothing is answered for FREEZE_S, once. At
-SIGTERM it writes what it did to standard output, as JSON.
+answered at all. At the request FREEZE_AT nothing is done for FREEZE_S. At SIGTERM it writes what it
+did to standard output, as JSON.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ import signal
 import sys
 import time
 
-FREEZE_AFTER_S, FREEZE_S = 6.0, 3.0
+FREEZE_AT, FREEZE_S = 3_000, 3.0
 WRONG_EVERY, SILENT_EVERY = 100, 1_000
 OTHER = b"/of/another"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
 
 
 class Faulty(asyncio.Protocol):
     """One connection; the counts are all connections'."""
 
     requests = wrong = silent = connections = 0
-    freezes_at: float | None = None
-    has_frozen = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -38,10 +37,7 @@ class Faulty(asyncio.Protocol):
 
     def _answer(self, path: bytes) -> None:
         Faulty.requests += 1
-        if Faulty.freezes_at is None:
-            Faulty.freezes_at = time.monotonic() + FREEZE_AFTER_S
-        elif not Faulty.has_frozen and time.monotonic() > Faulty.freezes_at:
-            Faulty.has_frozen = True
+        if Faulty.requests == FREEZE_AT:
             time.sleep(FREEZE_S)
         if Faulty.requests % SILENT_EVERY == 0:
             Faulty.silent += 1
@@ -62,7 +58,7 @@ async def main() -> None:
     await ended.wait()
     server.close()
     counts = {"requests": Faulty.requests, "wrong": Faulty.wrong, "silent": Faulty.silent,
-              "connections": Faulty.connections, "froze": Faulty.has_frozen}  # fmt: skip
+              "connections": Faulty.connections, "froze": Faulty.requests >= FREEZE_AT}  # fmt: skip
     print(json.dumps(counts), flush=True)
 
 
