@@ -3,7 +3,8 @@
 How a page says what is to be run:
 
     ```console            lines that begin with "$ " are run by bash, in order, in one shell and a
-                          fresh directory; all others are output, which is not compared
+                          fresh directory, in which are the checkout's examples; all others are
+                          output, which is not compared
     # exit status 1       behind a command: what it ends with, where that is not 0; "0 or 1" where
                           it depends on what was measured
     command &             a server: the next command waits until it listens; ended with the page
@@ -39,6 +40,7 @@ from c1m.loadgen.stages import parse_stages
 from c1m.results.options import LoadOptions
 from c1m.units import NS_PER_S, parse_count, parse_duration
 from e2e.cli_helpers import free_ports
+from e2e.debian_servers import program
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -54,6 +56,8 @@ SECONDS_MOST = 1  # of --hold, for, every, in: longer times become this one
 PATIENCE = 100  # bounds on times in thresholds are so many times as wide: no test asserts a time
 PORTS = ("8001", "8002", "8003", "8011", "8012", "8013", "8080", "9100")  # those that pages may use
 PAGE_S = 280 if not AS_WRITTEN else 3000
+
+PROGRAMS = "curl|haproxy|ip|mosquitto|nginx|openssl|redis-cli|stunnel"  # that may be missing
 
 _COUNT = re.compile(r"(?<!\w)(?<!\d\.)(\d+(?:[_,]\d{3})+|\d+[kM])(?![\w/])")
 _TIME = re.compile(r"((?:--hold[ =]|\bfor |\bevery |\bin |\bhold=\")\s*)(\d+(?:ms|s|m|h))\b")
@@ -178,7 +182,9 @@ def script_of(page: Page, ports: dict[str, str]) -> str:
 def missing_for(page: Page) -> str:
     """Why a page cannot be run here; "" if it can."""
     commands = " ".join(command for _, command, _ in page.steps)
-    words = set(re.findall(r"\b(curl|haproxy|ip|nginx|openssl|redis-cli|stunnel)\b", commands))
+    words = set(re.findall(rf"\b({PROGRAMS})\b", commands))
+    if "mosquitto" in words:
+        program("mosquitto", "mosquitto")  # from Debian's packages, or the test is skipped
     absent = [word for word in sorted(words) if shutil.which(word) is None]
     if absent:
         return f"{', '.join(absent)} is not installed"
@@ -200,6 +206,7 @@ def test_commands_of_a_page_run(name: str, tmp_path: Path) -> None:
     script.write_text(script_of(page, ports))
     directory = tmp_path / "here"
     directory.mkdir()
+    (directory / "examples").symlink_to(ROOT / "examples")
     command = ["bash", str(script)]
     if page.own_network:  # names of namespaces are files below /run: a /run of its own
         inner = 'mount -t tmpfs none /run && ip link set lo up && exec bash "$0"'
