@@ -11,9 +11,12 @@ from dataclasses import replace
 
 import pytest
 
-from c1m.engine.contract import EventBatch
+from c1m.engine.contract import EventBatch, Slots
+from c1m.loadgen.connections import CLOSED
+from c1m.results.options import LoadOptions
 from c1m.results.record import Requests
 from c1m.results.saturation import Facts, judge_limit
+from c1m.scenarios.messages import Numbers
 from c1m.scenarios.templates import SlowReader
 from generator_runs import SECOND, Engine, Run, slots_of
 
@@ -47,6 +50,48 @@ def test_a_ramp_that_stands_still_ends_with_the_reason(ramp: str) -> None:
     reason = next(said for said in record.verdict.shortfalls if "stood still" in said)
     assert f"The stage {ramp!r} stood still for 1." in reason and "was ended" in reason
     assert f"{100 - record.connections.attempted} connects were not begun" in reason
+
+
+@pytest.mark.parametrize("ramp", ["ramp 100", "ramp 100 at 50/s", "ramp 100 in 2s"])
+@pytest.mark.parametrize("patience_s", [0.4, 4.0])
+def test_a_ramp_has_a_timeout_of_its_own(ramp: str, patience_s: float) -> None:
+    """The shorter one ends it before a connect is given up, the longer one behind several."""
+    options = LoadOptions(ramp_timeout_ns=round(patience_s * SECOND))
+    record = run_with([ramp], 30, options=options).record()
+    (stage,) = record.stages
+    assert record.connections.ready == 30
+    if patience_s < TIMEOUT_S:
+        assert 0.4 <= stage.stood_still_s < TIMEOUT_S
+    else:
+        assert stage.stood_still_s >= 4 or record.connections.attempted == 100
+
+
+@pytest.mark.parametrize("ramp", ["ramp 100", "ramp 100 at 50/s", "ramp 100 in 2s"])
+def test_a_ramp_ends_whose_server_closes_one_for_each_that_opens(ramp: str) -> None:
+    """As a server does that keeps below a limit by closing idle connections, which are opened
+    again: something moves all the time, and it comes no further."""
+
+    def script(engine: Engine) -> EventBatch | None:
+        engine.clock.advance(1_000_000)
+        return engine.lose(sorted(engine.open)[:1], 0) if len(engine.open) > 30 else None
+
+    run = Run([ramp], script, window=10)
+    pool = run.generator.connections
+
+    def lost(slots: Slots, *_: object, **__: object) -> Numbers:
+        numbers = pool.numbers_of(slots)
+        pool.states[numbers] = CLOSED
+        pool.live -= len(numbers)
+        pool.counts.closed += len(numbers)
+        pool._assigned -= len(numbers)
+        pool._again.append(numbers)
+        return numbers
+
+    pool.lost = lost  # type: ignore[method-assign]
+    run.generator.run()
+    assert run.generator.phases[0].stood_still
+    reason = next(said for said in run.generator.shortfalls if "stood still" in said)
+    assert "as many connections were ended as others opened" in reason
 
 
 def test_what_a_stage_has_not_begun_no_later_one_begins() -> None:

@@ -138,6 +138,11 @@ class ConnectionPool:
         self._waived = min(self._waived, max(count - self._assigned, 0))
 
     @property
+    def assigned(self) -> int:
+        """How many are open, under way or missed."""
+        return self._assigned
+
+    @property
     def short(self) -> int:
         """How many more are to be started."""
         return 0 if self.is_full else max(self.wanted - self._assigned - self._waived, 0)

@@ -116,6 +116,7 @@ class Generator:
         self._has_raised = False  # the scenario
         self._is_whole = False  # all that was asked for was done
         self._is_closing = False
+        self._given_up = 0  # connects, handshakes and first requests
         self._came_ns = self.start_ns  # when the kernel handed over what this tick brought
         self.awake_ns = AWAKE_NS  # before a request is due, at most
         self._awake_ns = 0  # in this stage
@@ -161,7 +162,9 @@ class Generator:
     def _run(self) -> None:
         self.loop.call_every(SAMPLE_NS, self._sample, self.start_ns)
         self.loop.call_every(SNAPSHOT_NS, self._look, self.start_ns)
-        self.loop.call_at(self.start_ns + self.plan.asked.timeout_ns, self._reporting(self._expire))
+        asked = self.plan.asked
+        first_ns = min(asked.timeout_ns, asked.ramp_timeout_ns or asked.timeout_ns)
+        self.loop.call_at(self.start_ns + first_ns, self._reporting(self._expire))
         transport = self.plan.transport
         if transport is not None and transport.tick_ns:
             self.loop.call_every(transport.tick_ns, self._reporting(self._by_clock), self.start_ns)
@@ -250,6 +253,11 @@ class Generator:
         """As many as are wanted now; until when that is so while nothing else happens."""
         stage, connections = phase.stage, self.connections
         connections.wanted = stage.wanted(now - phase.start_ns)
+        under_way = self._under_way()
+        is_waiting = under_way > 0 or (
+            connections.short > 0 and now >= phase.start_ns + stage.pace_ns
+        )
+        self.watch.reach(connections.assigned - under_way - self._given_up, is_waiting, now)
         self._keep(now)
         if stage.churn_rate:
             self.closing.churn(stage.churn_rate, now - phase.start_ns)
@@ -313,9 +321,12 @@ class Generator:
     def _stand_still(self, phase: Phase) -> None:
         """The stage ends, with the reason; what it has not begun is not begun later either."""
         connections = self.connections
+        self.watch.moved_ns, moved_ns = self.watch.ramped_ns, self.watch.moved_ns
         heard = "no connect was answered"
         if self._greets:
             heard = "nothing came on a connection that had not been answered before"
+        if moved_ns - self.watch.ramped_ns > STILL_NS:
+            heard = "as many connections were ended as others opened"
         self.shortfalls.append(
             f"The stage {phase.stage.text!r} stood still for "
             f"{format_duration(self.clock.now_ns() - self.watch.moved_ns)} and was ended: {heard}, "
@@ -559,17 +570,22 @@ class Generator:
 
         In a stampede a reply waits for those of all others: there the timeout is for no reply.
         """
-        limit = now - self.plan.asked.timeout_ns
-        if self.phases[-1].stage.name == "stampede" and self.watch.moved_ns > limit:
+        asked, watch = self.plan.asked, self.watch
+        ramp_ns = asked.ramp_timeout_ns or asked.timeout_ns
+        limit = now - asked.timeout_ns
+        if self.phases[-1].stage.name == "stampede" and watch.moved_ns > limit:
             self.loop.call_at(now + SLEEP_NS, self._reporting(self._expire))
             return
-        interval_ns = max(self.plan.asked.timeout_ns // 8, SLEEP_NS)
+        interval_ns = max(min(asked.timeout_ns, ramp_ns) // 8, SLEEP_NS)
         self.loop.call_at(now + interval_ns, self._reporting(self._expire))
-        given_up = self.connections.give_up_older_than(limit)
+        first = self.recorder.first.requests
+        given_up, missing = self.connections.give_up_older_than(limit), first.missing
+        self._given_up += given_up
         if self._hears:
             given_up += self.traffic.give_up_older_than(limit, now)
-        if given_up:
-            self.watch.given_up(limit)
+            self._given_up += first.missing - missing
+        watch.gave_up |= given_up > 0
+        watch.is_still = now - watch.ramped_ns >= ramp_ns
 
     def _look(self, now: int) -> None:
         self.recorder.is_after_gap &= now < self.watch.recovers_ns

@@ -214,9 +214,9 @@ class SeriesMaker:
 class Watch:
     """Notices when the server, the path to it or the generator itself stands still.
 
-    The generator sets when what last happened, in monotonic nanoseconds. A *stage* stands still
-    when something is under way and nothing of it has come to an end for the timeout: then the
-    stage is over (`moved_ns`, `is_still`). The server (or the path) stood still when no reply came
+    The generator sets when what last happened, in monotonic nanoseconds. A *ramp* stands still
+    when connects are due or under way and no further one has come to an end for its timeout: then
+    the stage is over (`reach`, `is_still`). The server (or the path) stood still when no reply came
     on any connection for STILL_NS though some were waited for, the generator when it was not awake
     for so long. Both are kept as gaps; results/saturation.py decides which of them are reported.
     """
@@ -234,16 +234,20 @@ class Watch:
     def begin(self, now_ns: int) -> None:
         """A stage begins to wait: for connects, or for replies."""
         self.moved_ns = now_ns  # its last progress
+        self.ramped_ns = now_ns  # that of a ramp, or when nothing was waited for
         self.is_still = False
+        self._reached = 0
 
     def hear(self, now_ns: int) -> None:
         """A reply came, or nothing is waited for."""
         self.heard_ns, self.broken_ns = now_ns, 0
 
-    def given_up(self, limit_ns: int) -> None:
-        """What was begun before `limit_ns` has come to no end."""
-        self.gave_up = True
-        self.is_still = self.moved_ns <= limit_ns
+    def reach(self, count: int, is_waiting: bool, now_ns: int) -> None:
+        """So many connections have opened (and were answered) or failed. Where the server ends some
+        as often as others open, that comes and goes, and is no progress."""
+        if count > self._reached or not is_waiting:
+            self._reached = max(count, self._reached)
+            self.ramped_ns = now_ns
 
     def keep(self, is_ours: bool, start_ns: int, end_ns: int, waiting: int) -> None:
         """A gap is over, or the run is, with so many requests in flight."""

@@ -62,6 +62,7 @@ def load(
     sources: str | Sequence[str] | None = None,
     engine: str = "auto",
     timeout: Duration = "30s",
+    ramp_timeout: Duration | None = None,
     connect_window: int | None = None,
     server_pid: int | None = None,
     seed: int = 0,

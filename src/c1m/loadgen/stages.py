@@ -70,6 +70,12 @@ class Stage:
         """Whether there are requests in it, by a rate or a think time."""
         return self.rate_from is not None or self.think_ns is not None
 
+    @property
+    def pace_ns(self) -> int:
+        """How long its connects take by their rate; 0: they have none."""
+        count = max(self.connections_to - self.connections_from, 0)
+        return round(count / self.connect_rate * 1e9) if self.connect_rate else 0
+
     def wanted(self, elapsed_ns: int) -> int:
         """How many connections it wants so long after it began."""
         if self.is_timed or self.duration_ns is None:

@@ -104,6 +104,10 @@ class LoadOptions:
     timeout_ns: Annotated[int, Option(
         _TIMEOUT, "Give up a connect or a reply that takes longer.", "TIME", "30s",
     )] = 30_000_000_000
+    ramp_timeout_ns: Annotated[int | None, Option(
+        _TIMEOUT, "End a ramp, with the reason, in which no further connection has opened, or "
+        "failed, for so long.", "TIME", "`--timeout`",
+    )] = None
     connect_window: Annotated[int | None, Option(
         _SOME, "The most connects in progress.", "COUNT",
         "as many as the server's accept queue takes, 128 where that is not known; over TLS at most "
