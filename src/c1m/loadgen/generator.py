@@ -162,9 +162,8 @@ class Generator:
     def _run(self) -> None:
         self.loop.call_every(SAMPLE_NS, self._sample, self.start_ns)
         self.loop.call_every(SNAPSHOT_NS, self._look, self.start_ns)
-        asked = self.plan.asked
-        first_ns = min(asked.timeout_ns, asked.ramp_timeout_ns or asked.timeout_ns)
-        self.loop.call_at(self.start_ns + first_ns, self._reporting(self._expire))
+        self._patience_ns = min(self.plan.asked.timeout_ns, self.plan.ramp_timeout_ns)
+        self.loop.call_at(self.start_ns + self._patience_ns, self._reporting(self._expire))
         transport = self.plan.transport
         if transport is not None and transport.tick_ns:
             self.loop.call_every(transport.tick_ns, self._reporting(self._by_clock), self.start_ns)
@@ -570,13 +569,11 @@ class Generator:
 
         In a stampede a reply waits for those of all others: there the timeout is for no reply.
         """
-        asked, watch = self.plan.asked, self.watch
-        ramp_ns = asked.ramp_timeout_ns or asked.timeout_ns
-        limit = now - asked.timeout_ns
+        watch, limit = self.watch, now - self.plan.asked.timeout_ns
         if self.phases[-1].stage.name == "stampede" and watch.moved_ns > limit:
             self.loop.call_at(now + SLEEP_NS, self._reporting(self._expire))
             return
-        interval_ns = max(min(asked.timeout_ns, ramp_ns) // 8, SLEEP_NS)
+        interval_ns = max(self._patience_ns // 8, SLEEP_NS)
         self.loop.call_at(now + interval_ns, self._reporting(self._expire))
         first = self.recorder.first.requests
         given_up, missing = self.connections.give_up_older_than(limit), first.missing
@@ -585,7 +582,7 @@ class Generator:
             given_up += self.traffic.give_up_older_than(limit, now)
             self._given_up += first.missing - missing
         watch.gave_up |= given_up > 0
-        watch.is_still = now - watch.ramped_ns >= ramp_ns
+        watch.is_still = now - watch.ramped_ns >= self.plan.ramp_timeout_ns
 
     def _look(self, now: int) -> None:
         self.recorder.is_after_gap &= now < self.watch.recovers_ns

@@ -56,6 +56,11 @@ class LoadPlan:
         return {str(status): count for status, count in sorted(counted.items())}
 
     @property
+    def ramp_timeout_ns(self) -> int:
+        """How long a ramp may come no further."""
+        return self.asked.ramp_timeout_ns or self.asked.timeout_ns
+
+    @property
     def is_light(self) -> bool:
         """Whether there are few connections, asked at a rate, in no closed loop: see `choose`."""
         rates = [stage.rate_from is not None for stage in self.stages if stage.has_load]
