@@ -135,6 +135,10 @@ class MqttServer(c1m.App):
         is_it = (found.firsts == Kind.PUBACK << 4) & (found.bodies.lengths == 2) & (versions > 0)
         self.counts["acknowledged"] += int(np.count_nonzero(ids_of(found.bodies)[is_it] > 0))
         left &= ~is_it
+        is_it = (found.firsts == Kind.PINGREQ << 4) & (found.bodies.lengths == 0) & (versions > 0)
+        self.counts["pinged"] += (count := int(np.count_nonzero(is_it)))
+        server.send(slots[is_it], Ragged.repeat(encoded(Ping(Kind.PINGRESP), V5), count))
+        left &= ~is_it
         return left
 
     def _are_usual(self, bodies: Ragged) -> Where:

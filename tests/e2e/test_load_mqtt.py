@@ -73,7 +73,7 @@ def test_an_echo(tmp_path: Path, engine: str, version: str, qos: int) -> None:
     assert_all_right(status, record, output)
     assert record.connections.ready == record.latencies["handshake"].count == 60
     sent = record.all_requests.sent
-    assert record.all_requests.right == sent > 120
+    assert record.all_requests.right == sent >= 60
     counts = server.counts()
     once = ("Received CONNECT", "Received SUBSCRIBE", "Sending SUBACK", "Received DISCONNECT")
     assert [counts[name] for name in once[1:]] == [60] * 3
@@ -91,7 +91,7 @@ def test_a_publication_reaches_all(tmp_path: Path, version: str) -> None:
         )  # fmt: skip
     assert_all_right(status, record, output)
     fan_out, counts = record.fan_out, server.counts()
-    assert fan_out is not None and fan_out.published == counts["Received PUBLISH"] > 2
+    assert fan_out is not None and fan_out.published == counts["Received PUBLISH"] >= 2
     assert (
         fan_out.expected == fan_out.received == counts["Sending PUBLISH"] == 100 * fan_out.published
     )
@@ -113,8 +113,8 @@ def test_many_at_once_on_a_connection(tmp_path: Path) -> None:
 def test_pings_keep_connections_alive(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as server:
         status, record, output = load(
-            tmp_path, server.url, "--scenario", "hold", "--connections", 40, "--hold", "5s",
-            "--keep-alive", "4s", "--topic", "a/#",
+            tmp_path, server.url, "--scenario", "hold", "--connections", 40, "--hold", "10s",
+            "--keep-alive", "8s", "--topic", "a/#",
         )  # fmt: skip
     assert_all_right(status, record, output)
     counts = server.counts()
@@ -184,10 +184,13 @@ def test_over_tls(tmp_path: Path) -> None:
         )  # fmt: skip
         assert_all_right(status, record, output)
         assert record.tls is not None and record.tls.version == "TLSv1.3"
-        refused, record, output = load(
-            tmp_path, f"mqtts://localhost:{port}", "--connections", 2, "--hold", "100ms"
-        )
-    assert refused == 1 and "--ca" in output
+        short = ["--connections", 2, "--hold", "100ms"]
+        refused, record, output = load(tmp_path, f"mqtts://localhost:{port}", *short)
+        assert refused == 1 and "--ca" in output
+        refused, record, output = load(tmp_path, f"mqtt://localhost:{port}", *short)
+    assert refused == 1 and f"write the target as mqtts://localhost:{port}" in " ".join(
+        output.split()
+    )
 
 
 def test_refused_subscriptions(tmp_path: Path) -> None:
@@ -234,12 +237,14 @@ def test_a_conversation(tmp_path: Path, version: str) -> None:
     with mosquitto(tmp_path) as server:
         status, record, output = load(
             tmp_path, server.url, "--scenario", tmp_path / "fleet.py", "--connections", 20,
-            "--hold", "1s", "--think", "10ms", "--mqtt-version", version,
+            "--hold", "2s", "--think", "10ms", "--mqtt-version", version,
         )  # fmt: skip
     assert_all_right(status, record, output)
     (check,) = record.checks
-    assert (check.name, check.failed) == ("command", 0) and check.passed >= 20
-    assert server.counts()["Received UNSUBSCRIBE"] > 0
+    assert (check.name, check.failed) == ("command", 0) and check.passed > 0
+    counts = server.counts()
+    assert counts["Received SUBSCRIBE"] >= 20
+    assert counts["Received UNSUBSCRIBE"] == counts["Sending UNSUBACK"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

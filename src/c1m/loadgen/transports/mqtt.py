@@ -206,7 +206,7 @@ class MqttTransport(Transport):
 
     def _take_open(self, numbers: Numbers, data: Ragged, taken: Taken, rows: Rows) -> None:
         """Pieces of connections that are open and have nothing unfinished."""
-        found = whole_packets(data, self._max)
+        found = whole_packets(data, MESSAGE_MAX)
         is_message = (found.firsts & 0xFC) == _PUBLISH
         some = found if is_message.all() else found.take(is_message)
         messages = messages_of(some.firsts, some.bodies, self._asked.version)
@@ -231,10 +231,6 @@ class MqttTransport(Transport):
             topics = messages.topics
             named = Ragged(topics.memory, topics.offsets - 2, topics.lengths + 2, topics.address)
             self._hear(numbers[some.rows], some, named, messages.payloads, messages.ids, taken)
-
-    @property
-    def _max(self) -> int:
-        return MESSAGE_MAX
 
     def _hear(
         self, numbers: Numbers, packets: Packets, topics: Ragged, payloads: Ragged, ids: Numbers,
@@ -276,7 +272,7 @@ class MqttTransport(Transport):
                 self._take_piece(number, data.piece(row), taken, rows)
 
     def _take_piece(self, number: int, piece: bytes, taken: Taken, rows: Rows) -> None:
-        reader = self._readers.pop(number, None) or PacketReader(self._max)
+        reader = self._readers.pop(number, None) or PacketReader(MESSAGE_MAX)
         self._kinds[number] &= ODD - 1
         try:
             for first, body in reader.take(piece):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from c1m.engine.ragged import Bytes, Ragged, starts_of
 from c1m.protocols.framing import windows
 from c1m.protocols.mqtt.fields import Broken, varint
-from c1m.protocols.mqtt.packets import DUP, QOS, V5, Kind, header_at
+from c1m.protocols.mqtt.packets import QOS, V5, Kind, header_at
 
 FEW = 16  # pieces that are looked at one by one
 SMALL = 1 << 14  # bytes behind a header whose length has one or two bytes
@@ -249,9 +249,3 @@ def number_column(numbers: Int64s) -> Bytes:
 def acknowledgements(kind: Kind, ids: Int64s) -> Ragged:
     """PUBACKs, each of four bytes (MQTT 5, 3.4.2.1: the code may be left out)."""
     return packets_of(kind << 4, len(ids), (number_column(ids),))
-
-
-def are_again(firsts: Int64s) -> Bools:
-    """Which PUBLISH packets are sent again (DUP): bool[n]."""
-    again: Bools = (firsts & DUP) != 0
-    return again
