@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,8 +14,9 @@ from c1m.scenarios.expected import Expected
 from c1m.scenarios.http_requests import HttpRequests
 from c1m.scenarios.ledger import CROSSED, STALE
 from c1m.scenarios.matching import Matching
-from c1m.scenarios.message_rows import equal_to
 from c1m.scenarios.messages import Numbers
+
+KEPT_MAX = 32  # right responses that are known again
 
 
 class Http(Scenario):
@@ -29,8 +32,8 @@ class Http(Scenario):
     def ask(self, requests: HttpRequests, expected: Expected) -> None:
         """What to ask for, and what is right."""
         self._asked, self._expected = requests, expected
-        self._is_right: bytes = b""  # the last response that was judged so
-        self._seen: Bytes | None = None  # a memory that is such a response
+        self._right: dict[bytes, None] = {}  # the last responses that were judged so
+        self._seen: dict[int, Bytes] = {}  # memories that are such a response, by their ids
         self._in_turn = True
 
     def begin(self, connections: int, seed: int) -> None:
@@ -52,31 +55,26 @@ class Http(Scenario):
     def are_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> bool:
         """Where all are one memory, which was right a moment ago, nothing is compared."""
         is_one = not np.count_nonzero(data.lengths != len(data.memory))
-        if is_one and data.memory is self._seen:
+        if is_one and id(data.memory) in self._seen:
             return True
         if not self.which_right(numbers, seqs, data).all():
             return False
         if is_one and self._expected.is_alike:
-            self._seen = data.memory
+            _keep(self._seen, id(data.memory), data.memory)
         return True
 
     def which_right(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> npt.NDArray[np.bool_]:
-        """Where all requests expect the same, what is equal to a right one is right."""
-        is_alike = self._expected.is_alike
-        right = np.zeros(len(data), np.bool_)
-        if is_alike and self._is_right:
-            right = equal_to(data, self._is_right)
-        for row in np.flatnonzero(~right).tolist():
-            piece = data.piece(row)
-            right[row] = (is_alike and piece == self._is_right) or self.accepts(
-                int(numbers[row]), int(seqs[row]), piece
-            )
-            if right[row] and is_alike:
-                self._is_right = piece
-        return right
+        rows = zip(numbers.tolist(), seqs.tolist(), data.pieces(), strict=True)
+        return np.array([self.accepts(number, seq, piece) for number, seq, piece in rows], np.bool_)
 
     def accepts(self, number: int, seq: int, reply: bytes) -> bool:
-        return self._expected.wrong(number, seq, Response.of(reply)) is None
+        """Where all requests expect the same, what is equal to a right one is right."""
+        if reply in self._right:
+            return True
+        is_right = self._expected.wrong(number, seq, Response.of(reply)) is None
+        if is_right and self._expected.is_alike:
+            _keep(self._right, reply, None)
+        return is_right
 
     def why_wrong(self, number: int, seq: int, reply: bytes) -> str:
         return self._expected.wrong(number, seq, Response.of(reply)) or ""
@@ -109,6 +107,13 @@ class Http(Scenario):
     def doubts(self) -> list[str]:
         body = self._expected.body
         return [] if body is not None and body.has_seq else [NO_SEQS]
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    """Keep the last few."""
+    if len(kept) >= KEPT_MAX:
+        del kept[next(iter(kept))]
+    kept[key] = value
 
 
 class Answers(Matching):

@@ -26,22 +26,24 @@ from c1m.scenarios.message_rows import equal_at
 from c1m.scenarios.messages import Numbers
 
 BOUNDS = Bounds(body=1 << 28)  # of a response
-KNOWN_MAX = 8  # responses that are known again: of several paths, or of a second ago
-KNOWN_BYTES_MAX = 1 << 16  # a longer one seldom comes in one piece
+READ_MAX = 15  # responses that are known again: of several paths, or of a second ago
+KNOWN_MAX = 8  # of these, those that a batch is compared with
+KNOWN_BYTES_MAX = 1 << 15  # a longer one is read every time
 
 # The first four bytes of requests: of GET, of HEAD, and of those that may be said twice (RFC 9110,
 # 9.2.2), as numbers.
 _GET, _HEAD, *_OTHERS = np.frombuffer(b"GET HEADPUT DELEOPTITRAC", "<u4").tolist()
+_METHOD = {False: b"GET", True: b"HEAD"}  # what a response is read as the answer to
 _TWICE = np.array([_GET, _HEAD, *_OTHERS], np.uint32)
 
 
 class Known:
     """A response that came whole, and what the scenario hears of it."""
 
-    __slots__ = ("_lengths", "_memory", "_places", "message", "raw", "status")
+    __slots__ = ("_lengths", "_memory", "_places", "is_head", "message", "raw", "status")
 
-    def __init__(self, raw: bytes, message: bytes, status: int) -> None:
-        self.raw, self.message, self.status = raw, message, status
+    def __init__(self, raw: bytes, message: bytes, status: int, is_head: bool) -> None:
+        self.raw, self.message, self.status, self.is_head = raw, message, status, is_head
         self._memory = np.frombuffer(message, np.uint8)
         self._places = np.zeros(0, np.int64)
         self._lengths = np.zeros(0, np.int32)
@@ -65,8 +67,9 @@ class HttpTransport(Transport):
         self._has_once = False  # any ever was
         self._heads: dict[int, deque[bool]] = {}  # where HEAD waits: of each that waits, whether
         self._readers: dict[int, ResponseReader] = {}  # of what is not whole
+        self._begun: dict[int, bytes] = {}  # all bytes of what is not whole, where they are few
         self._over: set[int] = set()  # the server has said that it will end them
-        self._is_odd = np.zeros(count, np.bool_)  # is in one of these three
+        self._is_odd = np.zeros(count, np.bool_)  # is in one of these
         self._read: list[Known] = []  # the last ones that were read, the last one first
         self._known: list[Known] = []  # of these, what has come again: a batch may be of them
         self._repeats = Repeats(count)
@@ -126,16 +129,15 @@ class HttpTransport(Transport):
     def _are_plain(self, numbers: Numbers) -> Where | None:
         """Which of these have one piece and nothing unfinished, and wait for no HEAD; None: all."""
         plain = None if self._repeats.none(numbers) else ~self._repeats.several(numbers)
-        if self._readers or self._heads or self._over:
+        if self._readers or self._begun or self._heads or self._over:
             is_odd = self._is_odd.take(numbers)
             if is_odd.any():
                 plain = ~is_odd if plain is None else plain & ~is_odd
         return plain
 
     def _see_odd(self, number: int) -> None:
-        self._is_odd[number] = (
-            number in self._readers or number in self._heads or number in self._over
-        )
+        odd = self._readers, self._begun, self._heads, self._over
+        self._is_odd[number] = any(number in each for each in odd)
 
     def _hand_on(
         self, known: Known, numbers: Numbers, waiting: npt.NDArray[np.int32], taken: Taken
@@ -146,51 +148,57 @@ class HttpTransport(Transport):
 
     def _take_piece(self, number: int, piece: bytes, rows: Rows) -> int | None:
         """A piece that is no known response, or more; returns why the connection ends, if so."""
+        begun = self._begun.pop(number, b"")
         while piece:
-            reader = self._readers.get(number)
-            heads = self._heads.get(number)
+            heads, reader = self._heads.get(number), self._readers.get(number)
             is_head = heads is not None and heads[0]
-            if reader is None and not is_head:
-                known = self._found(piece)
+            whole, is_kept = begun + piece, reader is None or bool(begun)
+            begun = b""
+            if reader is None:
+                known = self._found(whole, is_head)
                 if known is not None:
                     self._answered(number, known.status, known.message, rows)
-                    piece = piece[len(known.raw) :]
+                    piece = whole[len(known.raw) :]
                     continue
-            is_new = reader is None
-            reader = reader or ResponseReader(b"HEAD" if is_head else b"GET", BOUNDS)
-            self._readers[number] = reader
+                if self._may_be_known(whole, is_head):
+                    self._begun[number] = whole
+                    return None
+                reader = self._readers[number] = ResponseReader(_METHOD[is_head], BOUNDS)
+                piece = whole
             try:
                 reader.feed(piece)
             except Refused:
                 return NOT_HTTP
-            if reader.head is not None and reader.head.status == 101:  # nobody has asked for it
+            head = reader.head
+            if head is not None and head.status == 101:  # nobody has asked for that
                 return NOT_HTTP
-            if not reader.is_whole or reader.head is None:
+            if not reader.is_whole or head is None:
+                if is_kept and len(whole) <= KNOWN_BYTES_MAX:
+                    self._begun[number] = whole
                 return None
             del self._readers[number]
-            head, rest = reader.head, reader.rest()
+            piece = reader.rest()
             message = self._message(head, reader.body())
             self._answered(number, head.status, message, rows)
             if not _stays(head):
                 self._over.add(number)
                 return PEER_EOF
-            if is_new and not is_head:
-                self._know(piece[: len(piece) - len(rest)], message, head.status)
-            piece = rest
+            if is_kept:
+                raw = whole[: len(whole) - len(piece)]
+                self._read = [Known(raw, message, head.status, is_head), *self._read[:READ_MAX]]
         return None
 
-    def _found(self, piece: bytes) -> Known | None:
-        """The known response that a piece begins with."""
+    def _found(self, piece: bytes, is_head: bool) -> Known | None:
+        """The response that a piece begins with, where it was read before."""
         for known in self._read:
-            if piece.startswith(known.raw):
-                if known not in self._known:
+            if piece.startswith(known.raw) and known.is_head == is_head:
+                if not is_head and known not in self._known:
                     self._known = [known, *self._known[: KNOWN_MAX - 1]]
                 return known
         return None
 
-    def _know(self, raw: bytes, message: bytes, status: int) -> None:
-        if len(raw) <= KNOWN_BYTES_MAX:
-            self._read = [Known(raw, message, status), *self._read[: KNOWN_MAX - 1]]
+    def _may_be_known(self, piece: bytes, is_head: bool) -> bool:
+        return any(one.raw.startswith(piece) and one.is_head == is_head for one in self._read)
 
     def _answered(self, number: int, status: int, message: bytes, rows: Rows) -> None:
         self._statuses[status] += 1
@@ -267,10 +275,11 @@ class HttpTransport(Transport):
     def gone(self, numbers: Numbers) -> None:
         """See Transport."""
         self._waiting[numbers] = 0
-        if self._readers or self._heads or self._over:
+        if self._readers or self._begun or self._heads or self._over:
             self._is_odd[numbers] = False
             for number in numbers.tolist():
                 self._readers.pop(number, None)
+                self._begun.pop(number, None)
                 self._heads.pop(number, None)
                 self._over.discard(number)
 
@@ -278,7 +287,8 @@ class HttpTransport(Transport):
         """See Transport: no response has begun, and what waits for one may be said twice (RFC 9112,
         9.3.1) or came behind the server's last word (9.6)."""
         is_once = bool(self._waiting[number] and self._once[number])
-        return number in self._over or (number not in self._readers and not is_once)
+        has_begun = number in self._readers or number in self._begun
+        return number in self._over or not (has_begun or is_once)
 
 
 def _stays(head: ReplyHead) -> bool:
