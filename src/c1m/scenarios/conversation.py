@@ -50,6 +50,11 @@ class Conversation:
         where it was due. False: it is counted as unasked."""
         return False
 
+    def awaited(self) -> int:
+        """How many messages are still to be `heard` when all is said: the run waits for these, up
+        to its timeout, before it ends."""
+        return 0
+
     check = staticmethod(check)
 
     def at_end(self) -> None:
@@ -134,6 +139,15 @@ class Talking(Scenario):
                 "Return True where the message was due, else False.",
             )
         return is_due
+
+    def awaits(self) -> int:
+        """What is still to be heard."""
+        if self._conversation is None:
+            return 0
+        try:
+            return int(self._conversation.awaited())
+        except Exception as error:
+            raise mistake(error, "awaited raised") from error
 
     def exchange(self, count: int, depth: int) -> Exchange:
         return Talks(self, count)

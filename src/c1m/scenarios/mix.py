@@ -188,6 +188,12 @@ class Mixed(Exchange):
             for at, name in enumerate(self._names)
         ]
 
+    @property
+    def awaited(self) -> int:
+        """See Exchange."""
+        in_flight = self.ledger.in_flight
+        return in_flight + sum(each.awaited - in_flight for each in self._parts)
+
     def _split(self, numbers: Numbers) -> list[tuple[Exchange, Numbers]]:
         """The parts that these belong to, and where in them theirs are."""
         owners = self._owners.take(numbers)

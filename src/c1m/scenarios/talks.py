@@ -38,6 +38,10 @@ class Spoken(Protocol):
         """Whether what is no reply was due."""
         ...
 
+    def awaits(self) -> int:
+        """What is still to be heard."""
+        ...
+
 
 class Talks(Exchange):
     """See Exchange. A connection that has not said anything has no object here."""
@@ -54,6 +58,11 @@ class Talks(Exchange):
         self._pauses: dict[int, int] = {}  # before that
         self._may: set[type] = set()  # what can be said here
         self._inbox = Inbox()
+
+    @property
+    def awaited(self) -> int:
+        """See Exchange."""
+        return self.ledger.in_flight + self._spoken.awaits()
 
     # --- saying -------------------------------------------------------------------------------
 
