@@ -22,6 +22,8 @@ from typing import Any
 
 from c1m.errors import ScenarioError
 from c1m.results.outcomes import Check
+from c1m.scenarios import asks_mqtt as asks_mqtt  # it tells what comes unasked over its scheme,
+from c1m.scenarios import commands as commands  # and so does this
 from c1m.scenarios.asks import Ask, Pause
 from c1m.scenarios.base import Exchange, Scenario
 from c1m.scenarios.checks import Checks, check, use
