@@ -18,10 +18,13 @@ from c1m.cli.live import prometheus
 from c1m.kv import settings
 from c1m.kv.command_info import group_of, rows
 from c1m.kv.commands import Command
+from c1m.loadgen.schemes.known import KINDS
 from c1m.results import catalogue, schema
+from c1m.results.options import OPTIONS as LOAD_OPTIONS
 from c1m.results.options import Option, grouped
 from c1m.results.record import Connections, FanOut, Requests
 from c1m.results.snapshot import LIVE_FIGURES
+from c1m.scenarios.loader import SCENARIOS
 from c1m.tls.options import OPTIONS as TLS_OPTIONS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -97,6 +100,22 @@ def _load_tables() -> dict[str, str]:
     return {f"load_{some[0].name}": _table(head, _of_load(some)) for some in grouped().values()}
 
 
+def _schemes() -> Iterator[Sequence[str]]:
+    for one in KINDS:
+        ports = " or ".join(f"{port}" for port in dict.fromkeys((one.port, one.tls_port)) if port)
+        flags = [option.flags for option in LOAD_OPTIONS.values() if option.field in one.takes]
+        scenarios = [
+            name for name, kind in SCENARIOS.items() if not kind.schemes or one.name in kind.schemes
+        ]
+        yield (
+            f"`{one.name}://`, `{one.over_tls}://`",
+            ports or "must be named",
+            f"`{one.scenario}`",
+            ", ".join(f"`{name}`" for name in scenarios),
+            ", ".join(f"`{flag}`" for flag in flags),
+        )
+
+
 def _settings(kind: dict[str, settings.Setting]) -> str:
     values = settings.Settings()
     return _table(
@@ -120,6 +139,10 @@ TABLES = {
     "laws": _table(("part", "law"), _laws()),
     "families": _table(("name", "kind", "labels", "what it is"), _families()),
     **_load_tables(),
+    "schemes": _table(
+        ("scheme", "port", "without `--scenario`", "built-in scenarios", "options of its own"),
+        _schemes(),
+    ),
     "options_of_kv": _table(("option", "what it does", "default"), _options(KV_OPTIONS)),
     "options_of_push": _table(("option", "what it does", "default"), _options(PUSH_OPTIONS)),
     "options_of_tls": _table(("option", "what it does", "default"), _options(TLS_OPTIONS)),

@@ -10,9 +10,11 @@ def test_the_pages_are_as_they_are_written() -> None:
     written = reference_tables.written()
     assert [path.name for path in written] == [
         "key-value-server.md",
+        "load.md",
         "metrics.md",
         "push.md",
         "record.md",
+        "targets.md",
         "tls.md",
         "record.schema.json",
     ]

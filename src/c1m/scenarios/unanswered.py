@@ -35,6 +35,7 @@ class HalfOpen(Scenario):
 
     name = "half-open"
     help = "says the first half of a line, and expects that the server ends the connection"
+    schemes = ("tcp",)
     wants_end = True
     takes_turns = True
     stampedes = False
