@@ -95,7 +95,7 @@ def test_the_summary_shows_both() -> None:
     assert "FAIL  cart total" in said
     assert "the first: 12.50, not 13.00" in said
     lines = [line.split() for line in said.split("\n")]
-    assert ["2xx", "9,101", "99.85", "%"] in lines
+    assert ["2xx,", "together", "9,101", "99.85", "%"] in lines
     assert "    204 No Content" in said
     assert "\n  302 Found" in said  # alone in its class
     assert "3xx" not in said

@@ -53,7 +53,7 @@ def _status_rows(statuses: dict[str, int]) -> Iterator[Row]:
     for first, of_class in sorted(classes.items()):
         members = sorted(code for code in statuses if code[0] == first)
         if len(members) > 1:
-            yield (f"{first}xx", format_count(of_class), format_share(of_class, whole))
+            yield (f"{first}xx, together", format_count(of_class), format_share(of_class, whole))
         for code in members:
             name = f"{'  ' if len(members) > 1 else ''}{code} {_phrase(code)}".rstrip()
             yield (name, format_count(statuses[code]), format_share(statuses[code], whole))
