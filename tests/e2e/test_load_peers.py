@@ -105,3 +105,22 @@ def test_both_ends_count_events(tmp_path: Path, start: Start, scheme: str) -> No
     fan_out = record.fan_out
     assert fan_out is not None and fan_out.received == fan_out.expected
     assert_both_count(peer, before, record, fan_out.received)
+
+
+@pytest.mark.parametrize("way", ["one-by-one", "pipelined"])
+def test_a_server_that_ends_connections(tmp_path: Path, start: Start, way: str) -> None:
+    """nginx, after every fifth request: nothing is lost by that, and nothing is asked twice that
+    it has answered."""
+    peer = start("nginx", keepalive_requests=5)["http"]
+    before = peer.counts()
+    status, record, said = load(
+        tmp_path, f"http://{peer.place}", "--stage", f"ramp {CONNECTIONS}", *CLOSED, *OPEN,
+        *(("--pipeline", 8) if way == "pipelined" else ()),
+    )  # fmt: skip
+    assert_as_asked(status, record, said)
+    c = record.connections
+    assert (c.lost, c.closed) == (
+        0,
+        0,
+    ) and c.renewed >= record.all_requests.right // 5 - CONNECTIONS
+    assert_both_count(peer, before, record, 0)
