@@ -70,6 +70,11 @@ class Http(Speech):
             self.rest = body[size:]
         return b"", messages
 
+    @staticmethod
+    def options(message: str) -> tuple[str, ...]:
+        """See Speech."""
+        return "--body", message, "--expect", message
+
     def answer(self, message: bytes, *, status: bytes = b"200 OK", more: int = 0) -> bytes:
         """See Speech. `more`: so many bytes too many are promised."""
         return b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (

@@ -17,7 +17,7 @@ from c1m.scenarios.base import Scenario
 from c1m.scenarios.expected import Expected
 from c1m.scenarios.http import Http
 from c1m.scenarios.http_requests import HttpRequests, Wanted
-from c1m.scenarios.ledger import OUTCOMES
+from c1m.scenarios.ledger import CROSSED, OUTCOMES
 from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.messages import Numbers
 
@@ -245,3 +245,14 @@ def test_whose_it_is(
     depth: int, steps: list[tuple[str, int, str]], outcomes: dict[str, int], extras: dict[str, int]
 ) -> None:
     assert run(depth, *steps) == (outcomes, extras, 0)
+
+
+@pytest.mark.parametrize("number", ["2", "9", "1" * 30])
+def test_who_is_named_must_be_right_there(number: str) -> None:
+    """The letters are of connection 1: a digit of its number is not what the server was told."""
+    scenario = http(Expected(body="{n} {seq} {random:8}"))
+    right = scenario.reply(1, 0)
+    assert scenario.identify(response(right)) == (1, 0)
+    assert scenario.mix_up(2, 0, response(right)) == CROSSED
+    changed = response(number.encode() + right[1:])
+    assert scenario.identify(changed) is None and scenario.mix_up(1, 0, changed) is None

@@ -17,6 +17,7 @@ from c1m.scenarios.matching import Matching
 from c1m.scenarios.messages import Numbers
 
 KEPT_MAX = 32  # right responses that are known again
+SEQ_MAX = (1 << 32) - 1  # of a request
 
 
 class Http(Scenario):
@@ -37,6 +38,7 @@ class Http(Scenario):
         self._in_turn = True
 
     def begin(self, connections: int, seed: int) -> None:
+        self._connections = connections
         self._requests = self._asked.begin(connections, seed)
         self._expected.begin(connections, seed)
         body = self._expected.body
@@ -84,14 +86,18 @@ class Http(Scenario):
         return b"" if body is None else body.one(number, seq)
 
     def identify(self, reply: bytes) -> tuple[int, int | None] | None:
-        """By the body, where what is expected says whose it is."""
+        """By the body, where what is expected says whose it is, and it is the right one there."""
         if self._pattern is None:
             return None
         match = self._pattern.fullmatch(reply.partition(b"\r\n\r\n")[2])
         if match is None:
             return None
         groups = match.groupdict()
-        return int(groups["n"]), int(groups["seq"]) if "seq" in groups else None
+        number, seq = int(groups["n"]), int(groups["seq"]) if "seq" in groups else None
+        if number >= self._connections or (seq is not None and seq > SEQ_MAX):
+            return None
+        is_right = seq is None or self.accepts(number, seq, reply)
+        return (number, seq) if is_right else None
 
     def mix_up(self, number: int, seq: int, reply: bytes) -> int | None:
         """A response is that of the request whose turn it is (RFC 9112, 9.3.2), whatever it says:
