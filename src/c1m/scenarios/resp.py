@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Ragged
+from c1m.protocols.framing import windows
 from c1m.protocols.resp.replies import bulk, command, integers, reply_size
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.ledger import CROSSED, STALE
@@ -28,6 +29,7 @@ NIL = b"$-1\r\n"
 NEVER = -1
 TEXT = b"0000000000-0000000000-0123456789abcdef"  # connection, round, random letters
 VALUE = bulk(TEXT)
+NUMBER = slice(5, 15)  # of a value: the connection's
 VALUES_KEPT = 1 << 16  # a counter's values that wait to be put into the runs
 
 _VALUE = re.compile(rb"\$[0-9]+\r\n([0-9]{10})-([0-9]{10})-[A-Za-z0-9_-]{16}\r\n")
@@ -54,6 +56,10 @@ class Resp(Scenario):
         self.values = CountedValues()
         self.asked = 0  # INCR
         self._set = np.full(connections, NEVER, np.int64)  # the round whose SET was confirmed last
+        self._kept = np.zeros((connections, len(VALUE)), np.uint8)  # what each has set its key to
+        self._records = self._kept.view(f"V{len(VALUE)}").reshape(-1)
+        self._rounds = np.full(connections, NEVER, np.int64)  # in which round that was
+        self._counted: tuple[Ragged, Numbers] | None = None  # a batch, and what its INCRs said
 
     # --- what is said -------------------------------------------------------------------------
 
@@ -61,10 +67,17 @@ class Resp(Scenario):
         kinds = seqs % 3
         self.asked += int(np.count_nonzero(kinds == INCR))
         rows = self._blank[kinds]
-        has_key, is_set = np.flatnonzero(kinds != INCR), np.flatnonzero(kinds == SET)
-        rows[has_key, self._key_at : self._key_at + 10] = decimal(numbers[has_key], 10)
-        values = self._values(numbers[is_set], seqs[is_set] // 3)
+        is_set, is_get = np.flatnonzero(kinds == SET), np.flatnonzero(kinds == GET)
+        key = slice(self._key_at, self._key_at + 10)
+        who, rounds = numbers[is_set], seqs[is_set] // 3
+        values = self._values(who, rounds)
+        self._kept[who], self._rounds[who] = values, rounds
+        rows[is_set, key] = values[:, NUMBER]
         rows[is_set, self._sizes[SET] - values.shape[1] : self._sizes[SET]] = values
+        who = numbers[is_get]
+        rows[is_get, key] = (
+            self._kept[who, NUMBER] if (self._rounds[who] != NEVER).all() else decimal(who, 10)
+        )
         offsets = np.arange(len(numbers), dtype=np.int64) * rows.shape[1]
         return Ragged(rows.reshape(-1), offsets, self._sizes[kinds])
 
@@ -72,7 +85,7 @@ class Resp(Scenario):
         """What connections set their keys to, as bulk strings: uint8[n, 45]."""
         blank = np.frombuffer(VALUE, np.uint8)
         rows = np.repeat(blank[None, :], len(numbers), axis=0)
-        rows[:, 5:15] = decimal(numbers, 10)
+        rows[:, NUMBER] = decimal(numbers, 10)
         rows[:, 16:26] = decimal(rounds, 10)
         rows[:, 27:43] = random_letters(numbers, rounds, 0, 16, self._seed)
         return rows
@@ -88,18 +101,33 @@ class Resp(Scenario):
             if kind == SET:
                 right[which] = equal_to(pieces, OK)
             elif kind == GET:
-                values = self._values(numbers[which], seqs[which] // 3)
-                sizes = np.full(len(which), values.shape[1], np.int32)
-                right[which] = matches(pieces, values, sizes)
+                right[which] = self._have_values(numbers[which], seqs[which] // 3, pieces)
             else:
-                right[which] = integers(pieces) >= 0
+                said = integers(pieces)
+                right[which] = said >= 0
+                self._counted = data, said
         return right
+
+    def _have_values(
+        self, numbers: Numbers, rounds: Numbers, pieces: Ragged
+    ) -> npt.NDArray[np.bool_] | bool:
+        """Which are the values of these rounds: bool[n], or True for all."""
+        sizes = np.full(len(numbers), len(VALUE), np.int32)
+        is_kept = (self._rounds.take(numbers) == rounds).all()
+        if is_kept and pieces.lengths.tobytes() == sizes.tobytes():
+            came = windows(pieces.memory, self._records.dtype)[pieces.offsets]
+            if came.tobytes() == self._records[numbers].tobytes():
+                return True
+        return matches(pieces, self._values(numbers, rounds), sizes)
 
     def took(self, numbers: Numbers, seqs: Numbers, data: Ragged) -> None:
         kinds = seqs % 3
         is_set, is_incr = kinds == SET, kinds == INCR
         np.maximum.at(self._set, numbers[is_set], seqs[is_set] // 3)
-        if is_incr.any():
+        counted, self._counted = self._counted, None
+        if counted is not None and counted[0] is data:
+            self.values.add(counted[1])
+        elif is_incr.any():
             self.values.add(integers(data.take(is_incr)))
 
     def reply(self, number: int, seq: int) -> bytes:
