@@ -1,11 +1,12 @@
 """`c1m load` beside other generators: requests a second that one core of each drives.
 
-    python bench/load_tools.py [--pairs 5] [--seconds 3] [--only http,redis]
-                               [--connections 100,1000,10000] [--peers wrk] [--nice N] [--json FILE]
+    python bench/load_tools.py [--pairs 5] [--seconds 3] [--only http,redis,mqtt]
+                               [--connections 100,1000,10000] [--peers wrk] [--nice N]
+                               [--emqtt-bench PROGRAM] [--json FILE]
 
-Each generator has a server of its own (nginx with one worker and a static page; redis-server), all
-on the same core; all generators run on the other one, in turn (A B C A B C), each for so long. A
-ratio is taken within each turn; shown are the medians with the least and the most.
+Each generator has a server of its own (nginx with one worker and a static page; redis-server;
+mosquitto), all on the same core; all generators run on the other one, in turn (A B C A B C), each
+for so long. A ratio is taken within each turn; shown are the medians with the least and the most.
 
 The rate is what each says of its own window; only c1m's begins when all connections are open. Of
 processor time: `generator us` a request is, of c1m, its share of a core while requests ran by the
@@ -104,6 +105,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peers", type=listed, default=[])
     parser.add_argument("--connections", type=lambda text: [int(n) for n in text.split(",")],
                         default=CONNECTIONS)  # fmt: skip
+    parser.add_argument("--emqtt-bench", type=Path, metavar="PROGRAM")
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args()
@@ -125,7 +127,7 @@ def versions() -> dict[str, str]:
 def _there(options: argparse.Namespace, task: str, skipped: dict[str, str]) -> list[LoadPeer]:
     """Those that can be started; why the others cannot is put into `skipped`."""
     there = []
-    for peer in load_peers.ALL:
+    for peer in (*load_peers.ALL, load_peers.emqtt_bench(options.emqtt_bench)):
         if peer.task != task or (options.peers and peer.name not in (OURS, *options.peers)):
             continue
         if why := peer.why_missing():

@@ -16,16 +16,20 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.build import BENCH, BUILD, BuildFailed
 from harness.processes import RunFailed
 
-HTTP, REDIS = "http", "redis"
+HTTP, REDIS, MQTT = "http", "redis", "mqtt"
 RECORD = BUILD / "load-record.json"
 SCRIPT = BENCH / "c" / "wrk.lua"
 PAGE = b"x" * 612  # as long as nginx's own first page
 VALUE_BYTES = 38  # of the scenario resp
+PAYLOAD = 64  # of a message over MQTT
+HEADROOM = 1.1  # what publishers of emqtt-bench try, by what came last time
+OPENS_PER_S = 900  # of emqtt-bench, with a connect each ms
 
 NGINX = """
 daemon off;
@@ -68,7 +72,17 @@ def redis(port: int) -> Sequence[str]:
     ]  # fmt: skip
 
 
-SERVERS: dict[str, Callable[[int], Sequence[str]]] = {HTTP: nginx, REDIS: redis}
+def mosquitto(port: int) -> Sequence[str]:
+    """One thread, as it is; what it holds back for slow subscribers is bounded."""
+    program, settings = _found("mosquitto", "mosquitto"), BUILD / f"mosquitto-{port}.conf"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest none\n")
+    return [program, "-c", str(settings)]
+
+
+SERVERS: dict[str, Callable[[int], Sequence[str]]] = {
+    HTTP: nginx, REDIS: redis, MQTT: mosquitto
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +111,10 @@ def _found(program: str, package: str) -> str:
     return found
 
 
-def _c1m(scheme: str) -> Callable[[int, int, float, float], Sequence[str]]:
+def _c1m(scheme: str, *more: str) -> Callable[[int, int, float, float], Sequence[str]]:
     return lambda port, connections, seconds, rps: [
         sys.executable, "-m", "c1m", "load", f"{scheme}://127.0.0.1:{port}", "--connections",
-        str(connections), "--hold", f"{seconds}s", "--quiet", "--json", str(RECORD),
+        str(connections), "--hold", f"{seconds}s", "--quiet", "--json", str(RECORD), *more,
     ]  # fmt: skip
 
 
@@ -176,6 +190,35 @@ def _redis_benchmark_said(output: bytes, command: Sequence[str]) -> dict[str, An
     }  # fmt: skip
 
 
+def emqtt_bench(program: Path | None) -> LoadPeer:
+    """EMQX's emqtt-bench, of which one has a program: so many subscribe, each to a topic of its
+    own, and as many publish at a rate just above what came the last time. What comes counts."""
+
+    def command(port: int, connections: int, seconds: float, rps: float) -> Sequence[str]:
+        if program is None:
+            raise BuildFailed("no program was given: --emqtt-bench PROGRAM")
+        interval_ms = max(round(1e3 * connections / (HEADROOM * rps)), 1)
+        same = f"-h 127.0.0.1 -p {port} -c {connections} -i 1 -q 0 -t bench/%i"
+        opening = connections / OPENS_PER_S + 2
+        script = (
+            f'"$0" sub {same} & s=$!; sleep {opening:.1f}; '
+            f'"$0" pub {same} -I {interval_ms} -s {PAYLOAD} >/dev/null & p=$!; '
+            f"sleep {opening + seconds:.1f}; kill $p $s; wait"
+        )
+        return ["sh", "-c", script, str(program)]
+
+    return LoadPeer("emqtt-bench", MQTT, command, _emqtt_bench_said)
+
+
+def _emqtt_bench_said(output: bytes, command: Sequence[str]) -> dict[str, Any]:
+    """The rate of the seconds in which all publish: the last ones."""
+    lines = re.findall(rb"recv total=(\d+) rate=([0-9.]+)/sec", output)
+    if len(lines) < 3:
+        raise RunFailed(f"emqtt-bench has received nothing: {output[-200:]!r}")
+    rates = sorted(float(rate) for _, rate in lines[-4:])
+    return {"requests": int(lines[-1][0]), "rps": sum(rates[1:3]) / 2, "errors": 0}
+
+
 OURS = "c1m"
 ALL = (
     LoadPeer(OURS, HTTP, _c1m("http"), _c1m_said),
@@ -185,4 +228,5 @@ ALL = (
     LoadPeer("redis-benchmark", REDIS, _redis_benchmark(), _redis_benchmark_said),
     LoadPeer("redis-benchmark --threads 1", REDIS, _redis_benchmark("--threads", "1"),
              _redis_benchmark_said),
+    LoadPeer(OURS, MQTT, _c1m("mqtt", "--message", f"{{random:{PAYLOAD}}}"), _c1m_said),
 )  # fmt: skip
