@@ -6,16 +6,18 @@ from pathlib import Path
 
 from c1m.results.record import RunRecord
 from e2e.cli_helpers import load
-from e2e.debian_servers import free_port
+from e2e.debian_servers import free_port, program, running
 from e2e.library_runs import process
 from e2e.test_examples import EXAMPLES, connect, interrupted
 
+BANK = "bank.py:Customer=9 bank.py:Auditor"
 
-def case(tmp_path: Path, url: str, name: str, *more: object) -> tuple[int, RunRecord, str]:
-    """The case against a server that is there; all that was said was answered."""
-    status, record, said = load(
-        tmp_path, url, "--scenario", EXAMPLES / name, "--hold", "1s", "--timeout", "60s", *more
-    )
+
+def case(tmp_path: Path, url: str, names: str, *more: object) -> tuple[int, RunRecord, str]:
+    """A case, by its names in examples/; all that was said was answered, and nobody was lost."""
+    scenario = ", ".join(f"{EXAMPLES}/{name}" for name in names.split())
+    more = more if "--stage" in more else ("--hold", "1s", *more)
+    status, record, said = load(tmp_path, url, "--scenario", scenario, "--timeout", "60s", *more)
     assert record.requests.right == record.requests.sent > 0, said
     assert record.connections.lost == 0, said
     return status, record, said
@@ -28,6 +30,37 @@ def counts(record: RunRecord) -> dict[str, tuple[int, int]]:
 
 def failed(record: RunRecord) -> list[str]:
     return [check.name for check in record.checks if check.failed]
+
+
+def test_shop(tmp_path: Path) -> None:
+    port = free_port()
+    with process(EXAMPLES / "shop_server.py", str(port)) as server:
+        connect(port, server).close()
+        status, record, said = case(
+            tmp_path, f"http://127.0.0.1:{port}", "shop.py:Browser=9 shop.py:Buyer",
+            "--connections", 40,
+            "--require", "check:total is right == 0",
+        )  # fmt: skip
+        interrupted(server)
+    assert status == 0 and failed(record) == [], said
+    found = counts(record)
+    assert found["there is tea"][0] > 0 and found["total is right"][0] > 1
+    assert found["orders add up"] == (1, 0)
+    assert set(record.statuses) == {"200", "201"}
+
+
+def test_a_shop_that_forgets_something_in_every_25th_total(tmp_path: Path) -> None:
+    port = free_port()
+    with process(EXAMPLES / "shop_server.py", str(port), "25") as server:
+        connect(port, server).close()
+        status, record, said = case(
+            tmp_path, f"http://127.0.0.1:{port}", "shop.py:Buyer", "--connections", 20,
+            "--require", "check:total is right == 0",
+        )  # fmt: skip
+        interrupted(server)
+    passed, wrong = counts(record)["total is right"]
+    assert status == 1 and failed(record) == ["total is right"], said
+    assert wrong == (passed + wrong) // 25 > 0
 
 
 def test_chat(tmp_path: Path) -> None:
@@ -56,3 +89,32 @@ def test_a_chat_that_says_some_things_twice(tmp_path: Path) -> None:
         )
         interrupted(server)
     assert status == 1 and failed(record) == ["once and in order"], said
+
+
+def test_bank_on_our_server_and_on_redis(tmp_path: Path) -> None:
+    port = free_port()
+    redis = [program("redis-server", "redis-server"), "--port", str(port), "--save", ""]
+    with running(redis, port, tmp_path / "redis.log"):
+        check_bank(tmp_path, port)
+    port = free_port()
+    with process("-m", "c1m", "serve", "kv", "--listen", f"tcp://127.0.0.1:{port}") as server:
+        connect(port, server).close()
+        check_bank(tmp_path, port)
+
+
+def check_bank(tmp_path: Path, port: int) -> None:
+    status, record, said = case(tmp_path, f"redis://127.0.0.1:{port}", BANK, "--connections", 40)
+    assert status == 0 and failed(record) == [], said
+    assert all(passed > 0 for passed, _ in counts(record).values())
+    assert set(counts(record)) == {"no account below zero", "the sum is kept"}
+
+
+def test_a_bank_that_loses_payments(tmp_path: Path) -> None:
+    port = free_port()
+    with process(EXAMPLES / "broken_kv.py", "payment", str(port), "20") as server:
+        connect(port, server).close()
+        status, record, said = case(
+            tmp_path, f"redis://127.0.0.1:{port}", BANK, "--connections", 40
+        )
+        assert int(interrupted(server).split()[-3].replace(",", "")) > 0
+    assert status == 1 and failed(record) == ["the sum is kept"], said

@@ -149,7 +149,7 @@ def _scenario(options: LoadOptions, scheme: Scheme) -> Scenario:
     scenario = made[0] if len(made) == 1 else Mix(made, [weight for _, weight in wanted])
     for each in dict.fromkeys([*made, scenario]):
         each.hears_messages = scheme.has_transport
-        each.session = scheme.session()
+        each.session = replace(scheme.session(), target=scheme.urls[0].text)
         if each.schemes and scheme.name not in each.schemes:
             raise UsageError(
                 f"The scenario {each.name!r} cannot be spoken over {scheme.name}://.",

@@ -30,6 +30,7 @@ class Session:
     scheme: str = "tcp"
     host: str = ""  # and port, as the field Host has them
     fields: Sequence[str] = ()  # further ones of each request: "Name: value"
+    target: str = field(default="", repr=False)  # the first, as it was given: with a password
     head: str = field(init=False, default="")  # all of them as they are sent
 
     def __post_init__(self) -> None:

@@ -35,7 +35,9 @@ Talk = Generator[Ask | Pause, Any, Any]
 
 class Conversation:
     """Derive from this and give `talk`. One object serves all connections: `self` is what they
-    share."""
+    share. `target`: what is loaded, the first of several, as it was given."""
+
+    target = ""
 
     def begin(self, connections: int, seed: int) -> None:
         """Before anything is opened, perhaps more than once: how many connections at most."""
@@ -84,6 +86,7 @@ class Talking(Scenario):
         self.checked = Checks()
         use(self.checked)
         if self._conversation is not None:
+            self._conversation.target = self.session.target
             self._conversation.begin(connections, seed)
 
     def set_up(self) -> None:
