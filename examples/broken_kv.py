@@ -1,8 +1,8 @@
-"""A key-value server that is wrong now and then, in one of five ways.
+"""A key-value server that is wrong now and then, in one of six ways.
 
 Shows   that `c1m load redis://` finds each of them, and how a command is replaced.
 Needs   nothing else.
-Try it  python examples/broken_kv.py crossed 6400      (or stale, double, lost, counter)
+Try it  python examples/broken_kv.py crossed 6400      (or stale, double, lost, counter, payment)
         c1m load redis://127.0.0.1:6400 --connections 10k --timeout 3s
         A third argument is every how many times it is wrong.
 """
@@ -15,7 +15,10 @@ from c1m.kv.client import Client
 from c1m.kv.commands import TABLE, Args
 from c1m.kv.quick import override
 
-COMMANDS = {"crossed": "get", "stale": "set", "double": "get", "lost": "set", "counter": "incr"}
+COMMANDS = {
+    "crossed": "get", "stale": "set", "double": "get", "lost": "set", "counter": "incr",
+    "payment": "incrby",  # what examples/bank.py finds
+}  # fmt: skip
 
 
 class Fault:
@@ -38,7 +41,7 @@ class Fault:
         if self.kind == "stale":  # it says OK, and keeps the value that it had
             return b"+OK\r\n"
         reply = self.right(client, self.other if self.kind == "crossed" else args)
-        if self.kind == "counter":  # it says the new number, and forgets it
+        if self.kind in ("counter", "payment"):  # it says the new number, and forgets it
             client.db.put(args[1], value)
         return None if self.kind == "lost" else (reply or b"") * (1 + (self.kind == "double"))
 
