@@ -14,11 +14,11 @@ BANK = "bank.py:Customer=9 bank.py:Auditor"
 
 
 def case(tmp_path: Path, url: str, names: str, *more: object) -> tuple[int, RunRecord, str]:
-    """A case, by its names in examples/; all that was said was answered, and nobody was lost."""
+    """A case, by its names in examples/: no reply was wrong, and nobody was lost."""
     scenario = ", ".join(f"{EXAMPLES}/{name}" for name in names.split())
     more = more if "--stage" in more else ("--hold", "1s", *more)
     status, record, said = load(tmp_path, url, "--scenario", scenario, "--timeout", "60s", *more)
-    assert record.requests.right == record.requests.sent > 0, said
+    assert record.requests.right > 0 == record.requests.wrong, said
     assert record.connections.lost == 0, said
     return status, record, said
 
@@ -118,3 +118,48 @@ def test_a_bank_that_loses_payments(tmp_path: Path) -> None:
         )
         assert int(interrupted(server).split()[-3].replace(",", "")) > 0
     assert status == 1 and failed(record) == ["the sum is kept"], said
+
+
+FLEET = "fleet.py:Vehicle=19 fleet.py:Control"
+STAGES = ("ramp 40", "hold for 1s at 100/s", "storm 20%", "hold for 1s at 100/s")
+AS_SAID = [word for stage in STAGES for word in ("--stage", stage)]
+LOST = ("--qos", 1, "--will", "fleet/{n}/lost=gone")
+
+# Every command goes on to another vehicle.
+CROSSED = """
+import dataclasses, sys
+sys.path.insert(0, {tests!r})
+import c1m
+from mqtt_server import MqttServer
+
+class Crossed(MqttServer):
+    def publish(self, packet, server):
+        fleet, vehicle, what = packet.topic.split(b"/")
+        if what == b"command":
+            vehicle = b"%d" % (int(vehicle) // 2)
+            packet = dataclasses.replace(packet, topic=b"/".join((fleet, vehicle, what)))
+        super().publish(packet, server)
+
+c1m.serve(Crossed(), "tcp://127.0.0.1:{port}")
+"""
+
+
+def test_fleet(tmp_path: Path) -> None:
+    """A fifth of all clients is lost on the way, and begins anew behind its will."""
+    port = free_port()
+    broker = [program("mosquitto", "mosquitto"), "-p", str(port)]
+    with running(broker, port, tmp_path / "mosquitto.log"):
+        status, record, said = case(tmp_path, f"mqtt://127.0.0.1:{port}", FLEET, *LOST, *AS_SAID)
+    assert failed(record) == [] and record.connections.closed == 8, said
+    assert counts(record)["positions in order"][0] > 40
+
+
+def test_a_broker_that_sends_commands_to_another_vehicle(tmp_path: Path) -> None:
+    port, script = free_port(), tmp_path / "crossed.py"
+    script.write_text(CROSSED.format(tests=str(Path(__file__).parents[1]), port=port))
+    with process(script) as server:
+        connect(port, server).close()
+        status, record, said = case(
+            tmp_path, f"mqtt://127.0.0.1:{port}", FLEET, *LOST, "--connections", 40,
+        )  # fmt: skip
+    assert status == 1 and failed(record) == ["commands reach one vehicle"], said
