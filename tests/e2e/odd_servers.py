@@ -11,6 +11,7 @@ import selectors
 import socket
 import struct
 import threading
+from typing import Self
 
 _LINGER_NONE = struct.pack("ii", 1, 0)  # close with a reset
 
@@ -91,7 +92,7 @@ class OddServer:
             if sock in self.numbers:
                 self.end(sock)
 
-    def __enter__(self) -> OddServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
