@@ -186,11 +186,11 @@ class Traffic:
     def _arrive(self, times: Times, now_ns: int) -> None:
         requests = self._group.requests
         requests.due += len(times)
-        numbers = self._drawn(len(times))
-        if self._chosen >= 0 and len(numbers):
-            if self._connections.state_at[self._chosen] == OPEN:
-                numbers[0] = self._chosen
-            self._chosen = -1
+        chosen, self._chosen = self._chosen, -1
+        if chosen >= 0 and self._connections.state_at[chosen] == OPEN:
+            numbers = np.concatenate(([chosen], self._drawn(len(times) - 1)))
+        else:
+            numbers = self._drawn(len(times))
         if not len(numbers):
             requests.unsent += len(times)
             return
