@@ -10,6 +10,8 @@ import pytest
 
 from c1m.engine.contract import EventBatch
 from c1m.results.record import RunRecord
+from c1m.scenarios.asks import Pause, Say
+from c1m.scenarios.conversation import Talk, Talking
 from generator_runs import SECOND, TICK_NS, Engine, Run, slots_of
 
 MS = 1_000_000
@@ -244,6 +246,35 @@ def test_a_closed_loop_goes_on_after_a_reply_was_given_up() -> None:
     assert record.requests.missing == 1
     asked = [data for _, slot, data in run.engine.sent if data.startswith(b"no 3 ")]
     assert len(asked) > 100
+
+
+@pytest.mark.parametrize("think_ms", [0, 50])
+def test_a_pause_within_a_talk_is_added_to_the_think_time_of_its_connection(think_ms: int) -> None:
+    def talk(n: int) -> Talk:
+        for turn in range(2):
+            yield Say(b"%d/%d;" % (n, turn), expect=b"%d/%d;" % (n, turn))
+            if turn:
+                yield Pause(0.07 * (n % 3))
+
+    stages = ["ramp 6", f"hold for 3s think {think_ms}ms"]
+    scenario = Talking(talk)
+    run = Run(stages, when=after(DELAY_NS), scenario=scenario, message=None)
+    record = run.record()
+    assert record.verdict.complete and record.requests.late == 0
+    for slot in range(6):
+        turns = [(when, data[-2:] == b"1;") for when, s, data in run.engine.sent if s == slot][2:]
+        times, is_last = np.array(turns).T
+        expected = think_ms * MS + DELAY_NS + np.where(is_last[:-1], 70 * (slot % 3) * MS, 0)
+        assert len(times) > 10 and np.abs(np.diff(times) - expected).max() <= MS
+
+
+def test_a_schedule_passes_over_pauses() -> None:
+    def talk(n: int) -> Talk:
+        yield Say(b"a;", expect=b"a;")
+        yield Pause(30)
+
+    run = Run(["ramp 5", "hold for 2s at 100/s"], when=after(DELAY_NS), scenario=Talking(talk))
+    assert run.record().requests.right == 200
 
 
 # --- stages together --------------------------------------------------------------------------

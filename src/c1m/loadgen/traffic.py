@@ -315,8 +315,9 @@ class Traffic:
             again = np.array(list(left), np.int64)
             self._repeat(again, np.array([seqs.pop(0) for seqs in left.values()], np.int64))
         numbers = numbers[self.exchange.is_free(numbers)]
-        if self._think_ns:  # who should have asked meanwhile asks now
+        if self._think_ns is not None:  # who should have asked meanwhile asks now
             numbers = numbers[self._asks_ns.take(numbers) <= now_ns]
+        if self._think_ns:
             self._group.requests.due += len(numbers)
             self._send(numbers, self._asks_ns.take(numbers), self._group)
         else:
@@ -519,22 +520,18 @@ class Traffic:
         """These connections can send again: what waits on them, or the closed loop's next."""
         if self._depth > 1:
             numbers = np.unique(numbers)
-        if self._think_ns:  # also of one that is opened again until then
-            self._think(np.full(len(numbers), now_ns + self._think_ns), numbers)
+        pauses = None if self._think_ns is None else self.exchange.pauses(numbers)
+        if self._think_ns or pauses is not None:  # also of one that is opened again until then
+            due = np.full(len(numbers), now_ns + (self._think_ns or 0))
+            if pauses is not None:
+                due += pauses
+            order = np.argsort(due, kind="stable")
+            self._think(due[order], numbers[order])
         numbers = numbers[self._connections.states.take(numbers) == OPEN]
         if len(self._backlog):
             waited = self._serve_backlog(numbers)
             self._group.requests.waited += waited
-        if self._think_ns is None:
-            return
-        pauses = self.exchange.pauses(numbers)
-        if pauses is not None:
-            due = now_ns + self._think_ns + pauses
-            order = np.argsort(due, kind="stable")
-            self._think(due[order], numbers[order])
-        elif self._think_ns:
-            self._think(np.full(len(numbers), now_ns + self._think_ns), numbers)
-        else:
+        if self._think_ns == 0 and pauses is None:
             for _ in range(self._depth):
                 self.send_all(numbers, self._group)
 
