@@ -57,7 +57,7 @@ DISTRIBUTIONS = {
     "ended": "connections that the server ended, from half of a request on",
     "connect": "connects",
     "secured": "TLS handshakes, from the connect on",
-    "handshake": "handshakes (WebSocket, server-sent events), from there on",
+    "handshake": "handshakes (WebSocket, server-sent events, MQTT, AUTH of Redis), from there on",
     "stampede": "replies in the stampede",
     "push": "pushes",
     "push_last": "last pushes of each publication",

@@ -106,7 +106,8 @@ class Connections:
     unreachable: int = counted("connects to an address that cannot be reached")
     failed_otherwise: int = counted("connects that failed with any other errno")
     handshake_failed: int = counted(
-        "connects whose handshake (WebSocket, server-sent events) failed or was not answered"
+        "connects whose handshake (WebSocket, server-sent events, MQTT, AUTH of Redis) failed or "
+        "was not answered"
     )
     unfinished: int = counted("connects not finished when the run was stopped")
     lost: int = counted(

@@ -52,7 +52,7 @@ def target_of(url: Url, *, has_login: bool = False) -> str:
     """The path and query of a URL, as a request says them."""
     if url.login is not None and not has_login:
         raise UsageError(
-            "The target has a user or a password, which stands in the record then.",
+            "The target has a user or a password, for which HTTP has a field.",
             "Give it as a field: --header 'Authorization: Basic ...'.",
         )
     return checked_target(url.path if url.path.startswith("/") else "/" + url.path)
