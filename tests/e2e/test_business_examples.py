@@ -149,7 +149,7 @@ def test_fleet(tmp_path: Path) -> None:
     port = free_port()
     broker = [program("mosquitto", "mosquitto"), "-p", str(port)]
     with running(broker, port, tmp_path / "mosquitto.log"):
-        status, record, said = case(tmp_path, f"mqtt://127.0.0.1:{port}", FLEET, *LOST, *AS_SAID)
+        _, record, said = case(tmp_path, f"mqtt://127.0.0.1:{port}", FLEET, *LOST, *AS_SAID)
     assert failed(record) == [] and record.connections.closed == 8, said
     assert counts(record)["positions in order"][0] > 40
 
