@@ -46,6 +46,13 @@ class Mqtt(Scheme):
         user, separator, password = (urls[0].login or "").partition(":")
         self._user = unquote(user) if urls[0].login is not None else None
         self._password = unquote(password) if separator else None
+        try:
+            _ = [Message(text, 1) for text in (self._user, self._password) if text]
+        except UsageError:  # which would show a part of them
+            raise UsageError(
+                "The user or the password of the target has braces that stand for nothing.",
+                "Use {n} for the connection's number, {{ and }} for braces.",
+            ) from None
 
     def scenario_for(self, options: LoadOptions) -> Scenario:
         """See Scheme: messages are payloads, which need no newline at their end."""

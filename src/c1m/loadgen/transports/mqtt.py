@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from c1m.engine.ragged import Bytes, Ragged
+from c1m.errors import UsageError
 from c1m.limits.mqtt_reasons import (
     BROKE_OFF,
     DISCONNECTED,
@@ -34,7 +35,7 @@ from c1m.protocols.mqtt.batch import (
     packets_of,
     whole_packets,
 )
-from c1m.protocols.mqtt.fields import PROTOCOL_ERROR, Broken, binary, matches
+from c1m.protocols.mqtt.fields import PROTOCOL_ERROR, STRING_MAX, Broken, binary, matches
 from c1m.protocols.mqtt.packets import (
     FAILURE,
     RETAIN,
@@ -117,10 +118,19 @@ class MqttTransport(Transport):
         self._odd_topic = ""  # the first that nobody had asked for
 
     def _text(self, template: str, *, is_kept: bool = False) -> bytes | Message:
-        """A string for each connection, behind its length."""
-        if "{" not in template and "}" not in template:
-            return binary(template.encode())
-        return Message(template, self._count, self._seed, prefix=2, is_kept=is_kept)
+        """A string for each connection, behind its length. Raises UsageError for what is none."""
+        if not template:
+            return binary(b"")
+        made = Message(template, self._count, self._seed, prefix=2, is_kept=is_kept)
+        if made.has_seq or made.has_any:
+            raise UsageError(
+                "What each connection says once (topic, client id, user, password, will) has {seq} "
+                "or {any} in it.",
+                "Use {n} or {random:8} there.",
+            )
+        if made.size_max > STRING_MAX:
+            raise UsageError("A text has more than MQTT's 65,535 bytes.", "Give a shorter one.")
+        return made if "{" in template or "}" in template else made.one(0)
 
     # --- opening ------------------------------------------------------------------------------
 
