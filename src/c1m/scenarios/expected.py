@@ -76,16 +76,18 @@ class Expected:
             message.has_n or message.has_seq or message.has_random for message in several
         )
 
-    def wrong(self, number: int, seq: int, response: Response) -> str | None:
+    def wrong(self, number: int, seq: int, reply: bytes) -> str | None:
         """What is wrong with a response, and what was expected; None: nothing."""
-        if not self._is_status(response.status):
-            return f"status {response.status}, expected {self._shown_statuses()}"
+        status, body = int(reply[9:12]), reply.partition(b"\r\n\r\n")[2]
+        if not self._is_status(status):
+            return f"status {status}, expected {self._shown_statuses()}"
+        response = Response.of(reply) if self._names else None
         for name, message in zip(self._names, self._fields, strict=True):
-            value, due = response.get(name), message.one(number, seq)
+            value = None if response is None else response.get(name)
+            due = message.one(number, seq)
             if value != due:
                 said = "is not there" if value is None else f"is {_shown(value)}"
                 return f"field {name.decode()} {said}, expected {_shown(due)}"
-        body = response.body
         if self.body is not None and body != self.body.one(number, seq, body):
             return f"another body: {_shown(body)}, expected {_shown(self.body.one(number, seq))}"
         if self._is_empty and body:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Ragged
-from c1m.scenarios.asks import Response
 from c1m.scenarios.base import NO_SEQS, Exchange, Scenario
 from c1m.scenarios.expected import Expected
 from c1m.scenarios.http_requests import HttpRequests
@@ -73,13 +72,13 @@ class Http(Scenario):
         """Where all requests expect the same, what is equal to a right one is right."""
         if reply in self._right:
             return True
-        is_right = self._expected.wrong(number, seq, Response.of(reply)) is None
+        is_right = self._expected.wrong(number, seq, reply) is None
         if is_right and self._expected.is_alike:
             _keep(self._right, reply, None)
         return is_right
 
     def why_wrong(self, number: int, seq: int, reply: bytes) -> str:
-        return self._expected.wrong(number, seq, Response.of(reply)) or ""
+        return self._expected.wrong(number, seq, reply) or ""
 
     def reply(self, number: int, seq: int) -> bytes:
         body = self._expected.body

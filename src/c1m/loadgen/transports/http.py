@@ -26,13 +26,15 @@ from c1m.scenarios.message_rows import equal_at
 from c1m.scenarios.messages import Numbers
 
 BOUNDS = Bounds(body=1 << 28)  # of a response
-READ_MAX = 15  # responses that are known again: of several paths, or of a second ago
+FORMS_MAX = 64  # heads that are known again, with other bodies
+READ_MAX = 7  # responses that are known again: of several paths, or of a second ago
 KNOWN_MAX = 8  # of these, those that a batch is compared with
 KNOWN_BYTES_MAX = 1 << 15  # a longer one is read every time
 
 # The first four bytes of requests: of GET, of HEAD, and of those that may be said twice (RFC 9110,
 # 9.2.2), as numbers.
 _GET, _HEAD, *_OTHERS = np.frombuffer(b"GET HEADPUT DELEOPTITRAC", "<u4").tolist()
+_END = b"\r\n\r\n"
 _METHOD = {False: b"GET", True: b"HEAD"}  # what a response is read as the answer to
 _TWICE = np.array([_GET, _HEAD, *_OTHERS], np.uint32)
 
@@ -70,6 +72,7 @@ class HttpTransport(Transport):
         self._begun: dict[int, bytes] = {}  # all bytes of what is not whole, where they are few
         self._over: set[int] = set()  # the server has said that it will end them
         self._is_odd = np.zeros(count, np.bool_)  # is in one of these
+        self._forms: dict[bytes, tuple[ReplyHead, int]] = {}  # heads, and the size of their bodies
         self._read: list[Known] = []  # the last ones that were read, the last one first
         self._known: list[Known] = []  # of these, what has come again: a batch may be of them
         self._repeats = Repeats(count)
@@ -160,7 +163,18 @@ class HttpTransport(Transport):
                     self._answered(number, known.status, known.message, rows)
                     piece = whole[len(known.raw) :]
                     continue
-                if self._may_be_known(whole, is_head):
+                if not is_head and (form := self._form(whole)) is not None:
+                    known_head, end = form
+                    if len(whole) >= end:
+                        body = whole[whole.index(_END) + 4 : end]
+                        message = self._message(known_head, body)
+                        self._answered(number, known_head.status, message, rows)
+                        piece = whole[end:]
+                        continue
+                    if len(whole) <= KNOWN_BYTES_MAX:
+                        self._begun[number] = whole
+                        return None
+                elif self._may_be_known(whole, is_head):
                     self._begun[number] = whole
                     return None
                 reader = self._readers[number] = ResponseReader(_METHOD[is_head], BOUNDS)
@@ -178,13 +192,16 @@ class HttpTransport(Transport):
                 return None
             del self._readers[number]
             piece = reader.rest()
-            message = self._message(head, reader.body())
+            body = reader.body()
+            message = self._message(head, body)
             self._answered(number, head.status, message, rows)
             if not _stays(head):
                 self._over.add(number)
                 return PEER_EOF
             if is_kept:
                 raw = whole[: len(whole) - len(piece)]
+                if not is_head:
+                    self._keep_form(raw, head, body)
                 self._read = [Known(raw, message, head.status, is_head), *self._read[:READ_MAX]]
         return None
 
@@ -196,6 +213,22 @@ class HttpTransport(Transport):
                     self._known = [known, *self._known[: KNOWN_MAX - 1]]
                 return known
         return None
+
+    def _form(self, piece: bytes) -> tuple[ReplyHead, int] | None:
+        """The head that a piece begins with, where it was read before, and where its body ends."""
+        end = piece.find(_END) + 4
+        form = self._forms.get(piece[:end]) if end >= 4 else None
+        return None if form is None else (form[0], end + form[1])
+
+    def _keep_form(self, raw: bytes, head: ReplyHead, body: bytes) -> None:
+        """A response with this head has as many bytes, whatever its body is: not behind an interim
+        one, and not in chunks."""
+        end = raw.find(_END) + 4
+        is_sized = head.get(b"transfer-encoding") is None and raw[9:12] == b"%d" % head.status
+        if is_sized and len(raw) == end + len(body):
+            if len(self._forms) >= FORMS_MAX:
+                del self._forms[next(iter(self._forms))]
+            self._forms[raw[:end]] = head, len(body)
 
     def _may_be_known(self, piece: bytes, is_head: bool) -> bool:
         return any(one.raw.startswith(piece) and one.is_head == is_head for one in self._read)
@@ -213,9 +246,7 @@ class HttpTransport(Transport):
 
     def _message(self, head: ReplyHead, body: bytes) -> bytes:
         """What the scenario hears of a response."""
-        lines = [b"HTTP/1.%d %d %b" % (head.minor, head.status, head.reason)]
-        lines += [b"%b: %b" % field for field in head.fields]
-        return b"\r\n".join(lines) + b"\r\n\r\n" + body
+        return head.text + body
 
     # --- what is said -------------------------------------------------------------------------
 

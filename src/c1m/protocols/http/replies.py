@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from c1m.protocols.http.messages import (
     Body,
@@ -33,6 +34,13 @@ class ReplyHead(HasFields):
     minor: int
     reason: bytes = b""
     fields: Fields = field(default_factory=list)
+
+    @cached_property
+    def text(self) -> bytes:
+        """Its lines, with names of fields in lower case, and the empty one."""
+        lines = [b"HTTP/1.%d %d %b" % (self.minor, self.status, self.reason)]
+        lines += [b"%b: %b" % each for each in self.fields]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 class ResponseReader:
