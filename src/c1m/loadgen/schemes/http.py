@@ -22,7 +22,7 @@ from c1m.scenarios.base import Scenario
 from c1m.scenarios.expected import Expected
 from c1m.scenarios.http import Http as HttpScenario
 from c1m.scenarios.http_requests import HttpRequests, Wanted
-from c1m.scenarios.loader import BUILT_IN, find_scenario
+from c1m.scenarios.loader import find_scenario
 
 FILE_BYTES_MAX = 1 << 26
 WEIGHT_MAX = 1_000_000_000
@@ -100,14 +100,6 @@ class Http(Web):
                 "Give the target without one: http://HOST:PORT.",
             )
         return read_urls(options.url_file, usual)
-
-    def check(self, scenario: Scenario, options: LoadOptions) -> None:
-        """See Scheme."""
-        if type(scenario) in BUILT_IN and not (scenario.is_silent or scenario.name == "http"):
-            raise UsageError(
-                f"The scenario {scenario.name!r} says no requests of HTTP.",
-                "Leave --scenario out, or write the target as tcp://HOST:PORT.",
-            )
 
     def transport(self, scenario: Scenario, count: int, options: LoadOptions) -> Transport:
         """See Scheme."""
