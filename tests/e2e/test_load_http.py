@@ -106,9 +106,22 @@ def test_responses_of_every_form(tmp_path: Path, path: str, method: str, engine:
         assert sum(record.statuses.values()) == everything.sent == server.requests
 
 
-def test_what_was_not_answered_is_said_once_more(tmp_path: Path) -> None:
+CONVERSATION = """
+import c1m
+
+def talk(n):
+    reply = yield c1m.Get("/length")
+    assert reply.body
+"""
+
+
+@pytest.mark.parametrize("scenario", ["http", "{own}", "http=2,{own}=1"])
+def test_what_was_not_answered_is_said_once_more(tmp_path: Path, scenario: str) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(CONVERSATION)
+    scenario = scenario.format(own=f"{own}:talk")
     with EndsAtTheSecond() as server:
-        status, record, said = load(tmp_path, server.target, *LOOP)
+        status, record, said = load(tmp_path, server.target, *LOOP, "--scenario", scenario)
         assert_as_asked(status, record, said)
         c, everything = record.connections, record.all_requests
         assert c.lost == 0 and c.renewed > 0 and everything.repeated > 0

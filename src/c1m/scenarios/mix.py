@@ -214,8 +214,17 @@ class Mixed(Exchange):
             pieces, seqs[which] = part.requests(numbers[which])
             said.append(pieces)
         self._sent += np.bincount(self._owners.take(numbers), minlength=MOST)
-        order = np.argsort(np.concatenate([which for _, which in split]))
-        return (said[0] if len(said) == 1 else _one_behind_the_other(said).take(order)), seqs
+        return _in_order(split, said), seqs
+
+    def unanswered(self, number: int) -> list[int]:
+        """See Exchange."""
+        part: Exchange = self._parts[int(self._owners[number])]
+        return part.unanswered(number)
+
+    def again(self, numbers: Numbers, seqs: Numbers) -> Ragged:
+        """See Exchange."""
+        split = self._split(numbers)
+        return _in_order(split, [part.again(numbers[at], seqs[at]) for part, at in split])
 
     def pauses(self, numbers: Numbers) -> Numbers | None:
         """See Exchange."""
@@ -256,6 +265,14 @@ class Mixed(Exchange):
         self._right += np.bincount(owners[made.outcomes == RIGHT], minlength=MOST)
         self._missing += np.bincount(owners[made.outcomes == MISSING], minlength=MOST)
         return made
+
+
+def _in_order(split: Sequence[tuple[Exchange, Numbers]], said: Sequence[Ragged]) -> Ragged:
+    """What the parts said, in the order of the connections that were split."""
+    if len(said) == 1:
+        return said[0]
+    order = np.argsort(np.concatenate([which for _, which in split]))
+    return _one_behind_the_other(said).take(order)
 
 
 def _one_behind_the_other(pieces: Sequence[Ragged]) -> Ragged:
