@@ -177,6 +177,20 @@ def test_several_scenarios_with_weights(
     assert browse.sent / 6 <= 1 + (record.requests.seconds + 0.1) / 0.02
 
 
+def test_a_server_that_ends_connections_between_requests(
+    tmp_path: Path, shop: Path, carts: tuple[int, type[Carts]]
+) -> None:
+    carts[1].protocol_version = "HTTP/1.0"
+    status, record, said = load(
+        tmp_path, f"http://127.0.0.1:{carts[0]}", "--scenario", f"{shop}:Browse", "--scenario",
+        f"{shop}:Buy", "--connections", 4, "--hold", "500ms", "--think", "5ms", "--require",
+        "check:still there == 0", "--require", "missing == 0", "--require", "wrong == 0",
+    )  # fmt: skip
+    assert status == 0, said
+    assert by_name(record)["still there"].passed > 0
+    assert len(carts[1].totals) == record.statuses["201"]
+
+
 CHAT = """
 import c1m
 

@@ -90,6 +90,9 @@ def test_each_says_and_hears_its_own() -> None:
         b"ask %d\n" % n if n in talkers else b"client %d message 0\n" % n
         for n in reversed(range(8))
     ]
+    again = exchange.again(every, np.zeros(8, np.int64))
+    assert again.pieces() == said.pieces()[::-1]
+    assert [exchange.unanswered(n) for n in range(8)] == [[0]] * 8
     one, other = talkers
     lines = [n for n in range(8) if n not in talkers]
     told = hear(
