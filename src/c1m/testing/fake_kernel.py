@@ -121,6 +121,7 @@ class FakeKernel(Host):
     def socket(self, family: int, source: bytes | None) -> int:
         self.refusals.call("socket")
         made = self.network.socket(family)
+        made.has_nodelay = True
         if source is not None:
             self.network.bind(made, unpack(family, source))
         return self.install(made)

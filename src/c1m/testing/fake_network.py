@@ -120,6 +120,7 @@ class Socket(File):
         self.other: Socket | None = None
         self.inbox = bytearray()
         self.resets_on_close = False
+        self.has_nodelay = False
         self.is_closed = False
         self.at_eof = False  # the other end's FIN has been received
         self._was_reset = False

@@ -171,6 +171,7 @@ def connect(request: FakeRequest) -> Outcome:
     if ctypes.string_at(sqe.addr, 2) == _AF_UNSPEC:  # dissolves the association: a RST
         sock.resets_on_close = True
         return Done(0)
+    assert sock.has_nodelay or sock.family == socket.AF_UNIX, "Nagle's delay is on"
     try:
         sock.connect(unpack(sock.family, ctypes.string_at(sqe.addr, sqe.off)))
     except BlockingIOError:  # EINPROGRESS: the answer comes later
@@ -226,6 +227,8 @@ def set_option(request: FakeRequest) -> Outcome:
         socket.IPPROTO_TCP | socket.TCP_NODELAY << 32,
     ), "not as the engine asks"
     assert ctypes.string_at(sqe.addr3, sqe.file_index) == b"\1\0\0\0"
+    assert isinstance(request.file, Socket)
+    request.file.has_nodelay |= sqe.addr >> 32 == socket.TCP_NODELAY
     return Done(0)
 
 
