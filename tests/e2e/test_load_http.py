@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,22 @@ def test_what_was_not_answered_is_said_once_more(tmp_path: Path, scenario: str) 
         assert c.lost == 0 and c.renewed > 0 and everything.repeated > 0
         assert server.requests == everything.sent
         assert "200 OK" in said
+
+
+class EndsAtTheFirst(Answers):
+    """Ends each connection at its first request, a while later."""
+
+    def answer(self, sock: socket.socket, method: bytes, path: bytes) -> bool:
+        time.sleep(0.2)
+        return False
+
+
+def test_who_never_answers_is_not_asked_again(tmp_path: Path) -> None:
+    with EndsAtTheFirst() as server:
+        status, record, _ = load(tmp_path, server.target, *LOOP)
+        c = record.connections
+        assert status == 1 and (c.lost, c.renewed, c.attempted) == (8, 0, 8)
+        assert record.first.missing == 8
 
 
 def test_what_may_have_been_done_is_not_said_again(tmp_path: Path) -> None:

@@ -136,8 +136,10 @@ class SpokenPool(ConnectionPool):
     def _may_go(self, number: int, now_ns: int) -> bool:
         if int(self.states[number]) not in _ARE_OPEN:
             return False
-        is_old = now_ns - int(self._since_ns[number]) >= AGAIN_NS
-        return bool(is_old or self._is_heard[number]) and self._transport.is_idle(number)
+        may_go = bool(self._is_heard[number])
+        if self._transport.may_end_unheard:
+            may_go |= now_ns - int(self._since_ns[number]) >= AGAIN_NS
+        return may_go and self._transport.is_idle(number)
 
     def _renew(self, numbers: Numbers) -> None:
         """The server has ended them: others are opened in their place."""

@@ -66,6 +66,7 @@ class Transport(Protocol):
 
     wraps: bool = True  # False: `wrap` leaves messages as they are
     tick_ns: int = 0  # 0: never
+    may_end_unheard: bool = False  # a server may end one on which it has not answered yet, too
 
     def opened(self, numbers: Numbers) -> tuple[Numbers, Ragged]:
         """These have connected: who of them has to say something first, and what. The others are

@@ -47,6 +47,8 @@ class PostingTransport(HttpTransport):
 class Beside(Transport):
     """Two transports: `publishing` for numbers below `publishers`, `hearing` for the others."""
 
+    may_end_unheard = True  # a publisher may say nothing for long
+
     def __init__(self, publishers: int, publishing: PostingTransport, hearing: Transport) -> None:
         self._publishers = publishers
         self._publishing = publishing
