@@ -137,6 +137,6 @@ def test_comments_behind_fields() -> None:
 def test_examples_of_thresholds_in_the_reference_are_understood() -> None:
     reference = (ROOT / "docs" / "reference" / "record.md").read_text()
     examples = re.findall(r"--require '([^']+[0-9%os])'", reference)
-    assert len(examples) == 6
+    assert len(examples) == 9
     for text in examples:
         thresholds.parse(text)
