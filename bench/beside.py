@@ -4,7 +4,8 @@
                            [--json FILE]
 
 fast    nginx's static page over 100 connections, as fast as they go
-many    the same over 10,000: how many the tool holds, by nginx's descriptors, and its memory
+many    10,000 of which each asks every 5 s (wrk and autocannon have no pauses): how many the tool
+        holds, by nginx's descriptors, and its memory
 faulty  peers/http_faulty.py, at 500 requests/s over 50 connections for 20 s: it freezes for 3 s
         once, gives another's body to 1 of 100, and no answer to 1 of 1,000. What it did is beside
         what the tool says of it, in its own words
@@ -40,6 +41,7 @@ from c1m.loadgen.metadata import started_text
 
 FAST, MANY, FAULTY = "fast", "many", "faulty"
 PATH, RATE, FAULTY_S = "/item/7", 500, 20
+PAUSE_S, MANY_S = 5, 40  # so long that all are open for the last of it
 CONNECTIONS = {FAST: 100, MANY: 10_000, FAULTY: 50}
 GRACE_S = 60.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -83,7 +85,7 @@ def parse() -> argparse.Namespace:
     listed: Callable[[str], list[str]] = lambda text: text.split(",")  # noqa: E731
     parser.add_argument("--only", type=listed, default=[FAST, MANY, FAULTY])
     parser.add_argument("--tools", type=listed, default=[])
-    parser.add_argument("--seconds", type=int, default=15, help="of the runs on nginx")
+    parser.add_argument("--seconds", type=int, default=15, help="as fast as they go")
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args()
@@ -131,6 +133,8 @@ def measured(machine: Machine, task: str, tool: Tool, seconds: int) -> dict[str,
         asked = Asked(port, PATH, connections, FAULTY_S, RATE, PATH)
     else:
         program, asked = load_peers.nginx(port), Asked(port, "/", connections, seconds)
+        if task == MANY:
+            asked = asked._replace(seconds=MANY_S, pause_s=PAUSE_S)
     server = Server(program, port, machine.server_cpu, stdout=subprocess.PIPE)
     try:
         shutil.rmtree(HOME / "tsung-log", ignore_errors=True)
@@ -138,9 +142,12 @@ def measured(machine: Machine, task: str, tool: Tool, seconds: int) -> dict[str,
         output, watch, took = watched(command, server, machine.generator_cpu, asked.seconds)
     finally:
         did = ended(server)
-    rate = re.search(tool.rps, output) if tool.rps else None
+    rates = re.findall(tool.rps, output)
+    rate = float(rates[-1].replace(",", "")) if rates else None
+    if tool.is_count and rate is not None:
+        rate /= asked.seconds
     row: dict[str, Any] = {
-        "task": task, "tool": tool.name, "rps": float(rate[1].replace(",", "")) if rate else None,
+        "task": task, "tool": tool.name, "rps": rate,
         "held": watch.connections, "rss_bytes": watch.rss_bytes, "seconds": took,
         "server": json.loads(did) if did else None,
         "said": [line for line in output.splitlines() if re.search(tool.said, line)][-30:],

@@ -188,8 +188,8 @@ def show(row: Row, runs: dict[str, list[dict[str, Any]]], failed: dict[str, str]
         middle = {key: _median(some, key) for key in ("rps", "own_us", "server_us")}
         times = [f"{_median(some, key) / 1e3:.2f}" if key in some[0] else "-"
                  for key in ("p50_us", "p99_us")]  # fmt: skip
-        print(f"| {name} | {middle['rps']:,.0f} | {_ratio(ours, some, 'rps')} "
-              f"| {middle['own_us']:.1f} | {_ratio(ours, some, 'own_us')} "
+        print(f"| {name} | {middle['rps']:,.0f} | {ratio_of(ours, some, 'rps')} "
+              f"| {middle['own_us']:.1f} | {ratio_of(ours, some, 'own_us')} "
               f"| {middle['server_us']:.1f} | {' | '.join(times)} "
               f"| {sum(each['errors'] for each in some)} |")  # fmt: skip
     for name, why in failed.items():
@@ -201,7 +201,8 @@ def _median(some: Sequence[dict[str, Any]], key: str) -> float:
     return float(statistics.median(each[key] for each in some))
 
 
-def _ratio(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], key: str) -> str:
+def ratio_of(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], key: str) -> str:
+    """The median of the ratios within each turn, with the least and the most."""
     ratios = [a[key] / b[key] for a, b in zip(ours, theirs, strict=False)]
     if not ratios:
         return "-"

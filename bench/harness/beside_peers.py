@@ -25,7 +25,8 @@ STARTS_S = 5  # tools that start users by the second: all within so long
 
 
 class Asked(NamedTuple):
-    """What a tool is to do; `rate` 0: as fast as it can; `body`: what is right, "": whatever."""
+    """What a tool is to do: without a rate as fast as it can, or with a pause behind each reply.
+    `body`: what is right, "": whatever."""
 
     port: int
     path: str
@@ -33,6 +34,12 @@ class Asked(NamedTuple):
     seconds: int
     rate: int = 0
     body: str = ""
+    pause_s: int = 0
+
+    @property
+    def per_s(self) -> float:
+        """The rate of all, where pauses make one."""
+        return self.connections / self.pause_s if self.pause_s else self.rate
 
     @property
     def url(self) -> str:
@@ -43,7 +50,8 @@ class Asked(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Tool:
     """`command` writes what it needs into HOME. `said` are its words that count, by expressions on
-    a line of its output; `rps` is the one that finds the rate it gives. Raises BuildFailed."""
+    a line of its output; `rps` finds the rate that it gives, or all requests (`is_count`), in the
+    last place where they stand. Raises BuildFailed."""
 
     name: str
     package: str
@@ -51,6 +59,7 @@ class Tool:
     command: Callable[[Asked], Sequence[str]]
     rps: str
     said: str
+    is_count: bool = False
 
 
 def run(command: Sequence[str], where: Path = HOME) -> str:
@@ -146,7 +155,7 @@ def _wrk(asked: Asked) -> Sequence[str]:
 
 
 def _h2load(asked: Asked) -> Sequence[str]:
-    rate = ["--rps", str(asked.rate / asked.connections)] if asked.rate else []
+    rate = ["--rps", str(asked.per_s / asked.connections)] if asked.per_s else []
     return [
         debian("h2load", "nghttp2-client"), "--h1", "--threads", "1", "--clients",
         str(asked.connections), "--duration", str(asked.seconds), *rate, asked.url,
@@ -154,7 +163,7 @@ def _h2load(asked: Asked) -> Sequence[str]:
 
 
 def _autocannon(asked: Asked) -> Sequence[str]:
-    rate = ["--overallRate", str(asked.rate)] if asked.rate else []
+    rate = ["--overallRate", str(asked.rate)] if asked.rate else []  # at least 1 each
     body = ["--expectBody", asked.body] if asked.body else []
     return [
         autocannon(), "--connections", str(asked.connections), "--duration", str(asked.seconds),
@@ -180,12 +189,15 @@ def _artillery(asked: Asked) -> Sequence[str]:
     get = f"{{ get: {{ url: '{asked.path}'{capture + expect if asked.body else ''} }} }}"
     flow, phase = f"[{get}]", f"duration: {asked.seconds}, arrivalRate: {asked.rate}"
     if not asked.rate:
-        flow = f"[{{ loop: [{get}], count: 1000000 }}]"
+        pause = f", {{ think: {asked.pause_s} }}" if asked.pause_s else ""
+        flow = f"[{{ loop: [{get}{pause}], count: 1000000 }}]"
         phase = f"duration: {STARTS_S}, arrivalCount: {asked.connections}"
     script = written("artillery.yml", ARTILLERY.format(
         port=asked.port, timeout=TIMEOUT_S, flow=flow, phase=phase,
     ))  # fmt: skip
-    return [artillery(), "run", script]
+    # Users who go on have no end of their own: it says what it has found when it is interrupted.
+    until = [] if asked.rate else ["timeout", "--signal", "INT", f"{STARTS_S + asked.seconds}s"]
+    return [*until, artillery(), "run", script]
 
 
 LOCUST = """
@@ -204,9 +216,9 @@ class User(FastHttpUser):
 
 
 def _locust(asked: Asked) -> Sequence[str]:
-    wait = f"wait_time = constant_throughput({asked.rate / asked.connections})"
+    wait = f"wait_time = constant_throughput({asked.per_s / asked.connections})"
     script = written("locustfile.py", LOCUST.format(
-        timeout=TIMEOUT_S, wait=wait if asked.rate else "", path=asked.path, body=asked.body,
+        timeout=TIMEOUT_S, wait=wait if asked.per_s else "", path=asked.path, body=asked.body,
     ))  # fmt: skip
     return [
         locust(), "--headless", "-f", script, "--host", f"http://127.0.0.1:{asked.port}", "--users",
@@ -217,7 +229,7 @@ def _locust(asked: Asked) -> Sequence[str]:
 
 K6 = """
 import http from "k6/http";
-import {{ check }} from "k6";
+import {{ check, sleep }} from "k6";
 export const options = {{
   scenarios: {{ one: {scenario} }},
   summaryTrendStats: ["med", "p(90)", "p(99)", "max"],
@@ -225,6 +237,7 @@ export const options = {{
 export default function () {{
   const response = http.get("{url}", {{ timeout: "{timeout}s" }});
   if ("{body}") check(response, {{ "right body": (r) => r.body === "{body}" }});
+  if ({pause}) sleep({pause});
 }}
 """
 
@@ -240,6 +253,7 @@ def _k6(asked: Asked) -> Sequence[str]:
     )
     script = written("k6.js", K6.format(
         scenario=scenario, url=asked.url, timeout=TIMEOUT_S, body=asked.body,
+        pause=asked.pause_s,
     ))  # fmt: skip
     return [k6(), "run", "--quiet", "--no-usage-report", script]
 
@@ -257,7 +271,7 @@ TSUNG = """<?xml version="1.0"?>
   <options><option name="idle_timeout" value="{timeout}000"/></options>
   <sessions><session name="get" probability="100" type="ts_http">
     <for from="1" to="{times}" var="i"><request>{match}
-      <http url="{path}" method="GET" version="1.1"/></request></for>
+      <http url="{path}" method="GET" version="1.1"/></request>{pause}</for>
   </session></sessions>
 </tsung>
 """
@@ -272,12 +286,13 @@ def _tsung(asked: Asked) -> Sequence[str]:
         seconds=asked.seconds + TIMEOUT_S * bool(asked.rate),
         phase=asked.seconds, users=users, per_s=asked.rate or asked.connections / STARTS_S,
         times=1 if asked.rate else 100_000_000,
+        pause=f'<thinktime value="{asked.pause_s}"/>' if asked.pause_s else "",
     ))  # fmt: skip
     return [debian("tsung"), "-f", script, "-l", str(HOME / "tsung-log"), "start"]
 
 
 def _c1m(asked: Asked) -> Sequence[str]:
-    load = ["--rate", str(asked.rate)] if asked.rate else ["--think", "0s"]
+    load = ["--rate", str(asked.rate)] if asked.rate else ["--think", f"{asked.pause_s}s"]
     body = ["--expect", asked.body] if asked.body else []
     return [
         sys.executable, "-m", "c1m", "load", asked.url, "--connections", str(asked.connections),
@@ -308,5 +323,6 @@ ALL = (
          r"http_reqs\.*: \d+ +([\d.]+)/s",
          r"checks|http_req|iterations|dropped|✓|✗|vus|WARN.*\(limit|Insufficient"),
     Tool("tsung", "Debian", version_of(["tsung", "-v"]), _tsung,
-         r"", r"stats: (request|connect|users|match|nomatch|200|error\S*|finish_users_count) "),
+         r"stats: 200 \d+ (\d+)", r"stats: (request|connect|users|match|nomatch|200|error\S*) ",
+         is_count=True),
 )  # fmt: skip
