@@ -4,7 +4,7 @@ Shows   messages that nobody asked for (`heard`), a reply among them (`when`), a
         connections share.
 Needs   examples/chat.py.
 Try it  python examples/chat.py 8001 &
-        c1m load 'ws://127.0.0.1:8001/tea?name=guest' --connections 50 --rate 100/s \
+        c1m load 'ws://127.0.0.1:8001/tea?name={n}' --connections 50 --rate 100/s \
             --scenario examples/chat_load.py --require 'check:once and in order == 0'
 """
 
@@ -14,7 +14,7 @@ import c1m
 
 
 class Member(c1m.Conversation):
-    """Says "guest: 7 says 0", "guest: 7 says 1" and so on; listens to all others."""
+    """Says "7 says 0", "7 says 1" and so on; hears "7: 7 says 0", and all others."""
 
     def begin(self, connections: int, seed: int) -> None:
         self.said = [0] * connections
@@ -23,7 +23,7 @@ class Member(c1m.Conversation):
     def talk(self, n: int) -> Generator[c1m.Say, str, None]:
         text = f"{n} says {self.said[n]}"
         self.said[n] += 1
-        reply = yield c1m.Say(text, when=lambda heard: heard.endswith(f": {text}"))
+        reply = yield c1m.Say(text, when=lambda heard: heard == f"{n}: {text}")
         self.note(n, reply)
 
     def heard(self, n: int, message: str) -> bool:

@@ -68,7 +68,7 @@ def test_chat(tmp_path: Path) -> None:
     with process(EXAMPLES / "chat.py", str(port)) as server:
         connect(port, server).close()
         status, record, said = case(
-            tmp_path, f"ws://127.0.0.1:{port}/tea?name=guest", "chat_load.py", "--connections", 20
+            tmp_path, f"ws://127.0.0.1:{port}/tea?name={{n}}", "chat_load.py", "--connections", 20
         )
         interrupted(server)
     assert status == 0 and failed(record) == [], said
@@ -85,7 +85,7 @@ def test_a_chat_that_says_some_things_twice(tmp_path: Path) -> None:
     with process(tmp_path / "chat.py", str(port)) as server:
         connect(port, server).close()
         status, record, said = case(
-            tmp_path, f"ws://127.0.0.1:{port}/tea?name=guest", "chat_load.py", "--connections", 5
+            tmp_path, f"ws://127.0.0.1:{port}/tea?name={{n}}", "chat_load.py", "--connections", 5
         )
         interrupted(server)
     assert status == 1 and failed(record) == ["once and in order"], said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from c1m.limits.reasons import NOT_HTTP, PEER_EOF, explain
 from c1m.loadgen.schemes.known import HOLD_NS, meant
 from c1m.loadgen.schemes.publishing import Publishing
 from c1m.loadgen.transports.base import NOBODY, Taken
+from c1m.loadgen.transports.events import EventsTransport
 from c1m.loadgen.transports.posting import Beside, PostingTransport
 from c1m.loadgen.transports.websocket import WebSocketTransport
 from c1m.protocols.websocket.frames import FrameReader, Op, frame
@@ -56,6 +59,18 @@ def test_masks_and_keys_differ() -> None:
     numbers, closes = transport.farewell(TEN)
     assert numbers is TEN and said(closes) == [(Op.CLOSE, b"\x03\xe8")] * 10
     assert len(set(closes.pieces())) == 10
+
+
+@pytest.mark.parametrize("kind", [WebSocketTransport, EventsTransport])
+def test_places_in_the_target_and_in_fields_are_of_each_connection(
+    kind: type[WebSocketTransport | EventsTransport],
+) -> None:
+    fields = ["Authorization: Bearer {n}-{random:8}", 'X: {"n": 1}']
+    _, requests = kind(2_000, "/tea?name={n}", "a", fields).opened(np.array([7, 1_999]))
+    for number, request in zip((7, 1_999), requests.pieces(), strict=True):
+        assert request.startswith(b"GET /tea?name=%d HTTP/1.1\r\n" % number)
+        assert re.search(rb"\r\nAuthorization: Bearer %d-[\w-]{8}\r\n" % number, request)
+        assert b'\r\nX: {"n": 1}\r\n' in request
 
 
 def test_what_comes_with_the_handshake() -> None:

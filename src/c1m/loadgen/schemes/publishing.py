@@ -34,6 +34,11 @@ class Publishing(Web):
         super().__init__(urls, options)
         self.publish_host = self.host
         self.publish_to = self._publish_to(options)
+        if "{" in self.publish_to:
+            raise UsageError(
+                f"All publishers POST to one place, and {self.publish_to!r} is many.",
+                "Give --publish-to without {n}.",
+            )
 
     def _publish_to(self, options: LoadOptions) -> str:
         """The target of publishers; `apart` is where it is, if not on the same host."""
@@ -152,5 +157,5 @@ class Events(Publishing):
 
     def transport(self, scenario: Scenario, count: int, options: LoadOptions) -> Transport:
         """See Scheme."""
-        streams = EventsTransport(count, self.target, self.host, self.fields)
+        streams = EventsTransport(count, self.target, self.host, self.fields, seed=options.seed)
         return self._with_publishers(streams, scenario)

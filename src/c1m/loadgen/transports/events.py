@@ -13,6 +13,7 @@ import numpy as np
 from c1m.engine.ragged import Ragged
 from c1m.limits.reasons import HTTP_STATUS, NOT_A_STREAM, NOT_EVENTS, NOT_HTTP
 from c1m.loadgen.transports.base import MESSAGE_MAX, NOBODY, SAID_MAX, Rows, Taken, Transport, Where
+from c1m.loadgen.transports.places import Places
 from c1m.protocols.http.messages import Body, Refused
 from c1m.protocols.http.messages import Stream as Unread
 from c1m.protocols.http.replies import WIDE, ResponseReader
@@ -52,7 +53,8 @@ class Stream:
 
 
 class EventsTransport(Transport):
-    """Up to `count` streams of events from one target; `fields` are further ones of the GET."""
+    """Up to `count` streams of events from one target; `fields` are further ones of the GET.
+    Both are templates."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class EventsTransport(Transport):
         host: str,
         fields: Sequence[str] = (),
         *,
+        seed: int = 0,
         message_max: int = MESSAGE_MAX,
     ) -> None:
         lines = [
@@ -68,6 +71,7 @@ class EventsTransport(Transport):
             "Cache-Control: no-cache", *fields,
         ]  # fmt: skip
         self._request = "\r\n".join([*lines, "", ""]).encode()
+        self._places = Places(target, fields, count, seed)
         self._max = message_max
         self._kinds = np.zeros(count, np.uint8)
         self._heads: dict[int, ResponseReader] = {}  # of those of which a part of the head came
@@ -77,7 +81,7 @@ class EventsTransport(Transport):
     def opened(self, numbers: Numbers) -> tuple[Numbers, Ragged]:
         """See Transport: all of them ask for the stream."""
         self._kinds[numbers] = SHAKING
-        return numbers, Ragged.repeat(self._request, len(numbers))
+        return numbers, self._places.put_in(numbers, Ragged.repeat(self._request, len(numbers)))
 
     def take(self, numbers: Numbers, data: Ragged) -> Taken:
         """See Transport."""

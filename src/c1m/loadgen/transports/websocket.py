@@ -13,6 +13,7 @@ import numpy as np
 from c1m.engine.ragged import Ragged
 from c1m.limits.reasons import BAD_HANDSHAKE, BROKE_OFF, HTTP_STATUS, NOT_HTTP, SAID_CLOSE
 from c1m.loadgen.transports.base import MESSAGE_MAX, SAID_MAX, Rows, Taken, Transport, Where, chosen
+from c1m.loadgen.transports.places import Places
 from c1m.protocols.http.messages import Refused
 from c1m.protocols.http.replies import ResponseReader
 from c1m.protocols.websocket.batch import whole_frames
@@ -29,7 +30,8 @@ _NORMAL = int(Close.NORMAL).to_bytes(2, "big")
 
 
 class WebSocketTransport(Transport):
-    """Up to `count` WebSockets to one target; `fields` are further ones of the upgrade.
+    """Up to `count` WebSockets to one target; `fields` are further ones of the upgrade. Both are
+    templates.
 
     `is_binary`: messages are sent as binary ones. Else they are text where they are UTF-8.
     """
@@ -47,6 +49,7 @@ class WebSocketTransport(Transport):
     ) -> None:
         self._rng = np.random.default_rng((seed, 0x6455))
         self._upgrades = Upgrades(target, host, fields, self._rng)
+        self._places = Places(target, fields, count, seed)
         self._offered = _subprotocols(fields)
         self._is_binary = is_binary
         self._max = message_max
@@ -63,7 +66,7 @@ class WebSocketTransport(Transport):
         requests, accepts = self._upgrades.make(len(numbers))
         self._kinds[numbers] = SHAKING
         self._accepts.update(zip(numbers.tolist(), accepts, strict=True))
-        return numbers, requests
+        return numbers, self._places.put_in(numbers, requests)
 
     def _shake(self, number: int, piece: bytes, taken: Taken, rows: Rows) -> bytes:
         """A piece of a response; returns what came behind it."""
