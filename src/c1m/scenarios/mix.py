@@ -269,8 +269,8 @@ class Mixed(Exchange):
 
 def _in_order(split: Sequence[tuple[Exchange, Numbers]], said: Sequence[Ragged]) -> Ragged:
     """What the parts said, in the order of the connections that were split."""
-    if len(said) == 1:
-        return said[0]
+    if len(said) < 2:
+        return said[0] if said else Ragged.empty()
     order = np.argsort(np.concatenate([which for _, which in split]))
     return _one_behind_the_other(said).take(order)
 
