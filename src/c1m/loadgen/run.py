@@ -77,13 +77,15 @@ def load(
 ) -> RunRecord:
     """Open `connections` to `target`, have them say what the scenario says, check what comes back.
 
-    Durations are "30s" or seconds, rates "50k/s" or per second. Without `rate`, `think`, `churn`
-    and `stages`: every connection asks once when it is open and, after the hold, once more, all at
-    the same moment. `stages` are as in loadgen/stages.py and replace `hold`. `scenario` is a name,
-    FILE.py:NAME, or a Scenario or Conversation of your own. `require` are thresholds such as
-    "p99 < 50ms"; whether they hold is in the record's `thresholds`. `connect_window`: at most so
-    many connects under way (None: as many as the server's accept queue takes). `on_end` gets the
-    record, to write it, while a first signal still ends nothing (with `on_signals`).
+    Durations are "30s" or seconds, rates "50k/s" or per second. With nothing but a target ten
+    connections ask for ten seconds, each again as soon as it has its reply; to tcp:// with
+    `connections`, and without `rate`, `think`, `churn` and `stages`, every connection asks once
+    when it is open and, after the hold, once more, all at the same moment. `stages` are as in
+    loadgen/stages.py and replace `hold`. `scenario` is a name, FILE.py:NAME, or a Scenario or
+    Conversation of your own. `require` are thresholds such as "p99 < 50ms"; whether they hold is in
+    the record's `thresholds`. `connect_window`: at most so many connects under way (None: as many
+    as the server's accept queue takes). `on_end` gets the record, to write it, while a first signal
+    still ends nothing (with `on_signals`).
 
     Raises UsageError, with nothing opened, for what cannot be done as asked. What goes wrong on the
     way is in the record, never an exception.
