@@ -184,3 +184,23 @@ def test_more_responses_than_were_asked_for_are_heard() -> None:
         taken = transport.take(one, Ragged.of([response * 2]))
         assert [len(messages) for _, messages in taken.messages] in ([2], [1, 1])
     assert transport.statuses() == {200: 6}
+
+
+@pytest.mark.parametrize("most", [0, 1, 100, None])
+@pytest.mark.parametrize("end", ["sized", "chunked", "to the end"])
+def test_no_more_is_kept_of_a_long_body_than_is_needed(most: int | None, end: str) -> None:
+    transport, one, body = HttpTransport(1, most), np.array([0]), b"0123456789" * 10_000
+    heads = {
+        "sized": b"Content-Length: %d\r\n\r\n" % len(body),
+        "chunked": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body), "to the end": b"\r\n",
+    }  # fmt: skip
+    stream = b"HTTP/1.1 200 OK\r\n" + heads[end] + body
+    stream += b"\r\n0\r\n\r\n" if end == "chunked" else b""
+    for _ in range(2):
+        transport.wrap(one, Ragged.of([b"GET / HTTP/1.1\r\n\r\n"]))
+        messages = []
+        for at in range(0, len(stream), 7_000):
+            messages += transport.take(one, Ragged.of([stream[at : at + 7_000]])).messages
+        messages += transport.ended(one)
+        assert [plain(pieces.piece(0)) for _, pieces in messages] == [(200, body[:most])]
+        transport.gone(one)

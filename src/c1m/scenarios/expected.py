@@ -76,6 +76,13 @@ class Expected:
             message.has_n or message.has_seq or message.has_random for message in several
         )
 
+    @property
+    def body_most(self) -> int | None:
+        """How many bytes of a body decide whether it is right; None: all."""
+        if self._parts or self._values:
+            return None
+        return 1 if self.body is None else self.body.size_max + 1
+
     def wrong(self, number: int, seq: int, reply: bytes) -> str | None:
         """What is wrong with a response, and what was expected; None: nothing."""
         status, body = int(reply[9:12]), reply.partition(b"\r\n\r\n")[2]

@@ -43,6 +43,10 @@ class Http(Scenario):
         body = self._expected.body
         self._pattern = body.pattern() if body is not None and body.has_n else None
 
+    def body_most(self) -> int | None:
+        """How many bytes of a body have to be kept to judge it; None: all."""
+        return self._expected.body_most
+
     def exchange(self, count: int, depth: int) -> Exchange:
         self._in_turn = depth == 1
         return Answers(self, count, depth)

@@ -103,7 +103,8 @@ class Http(Web):
 
     def transport(self, scenario: Scenario, count: int, options: LoadOptions) -> Transport:
         """See Scheme."""
-        return HttpTransport(count)
+        most = scenario.body_most() if isinstance(scenario, HttpScenario) else None
+        return HttpTransport(count, most)
 
 
 def read_urls(path: str, usual: str) -> list[Wanted]:

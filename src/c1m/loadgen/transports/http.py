@@ -20,7 +20,7 @@ from c1m.limits.reasons import NOT_HTTP, PEER_EOF
 from c1m.loadgen.transports.base import NOBODY, SAID_MAX, Rows, Taken, Transport, Where
 from c1m.protocols.framing import windows
 from c1m.protocols.http.messages import Bounds, Refused
-from c1m.protocols.http.replies import ReplyHead, ResponseReader
+from c1m.protocols.http.replies import WIDE, ReplyHead, ResponseReader
 from c1m.scenarios.ledger import Repeats
 from c1m.scenarios.message_rows import equal_at
 from c1m.scenarios.messages import Numbers
@@ -60,9 +60,16 @@ class Known:
 
 
 class HttpTransport(Transport):
-    """Requests on up to `count` connections, and their responses."""
+    """Requests on up to `count` connections, and their responses.
 
-    def __init__(self, count: int) -> None:
+    `body_most`: of a body that is longer than KNOWN_BYTES_MAX so many bytes are kept and handed on;
+    None: all of it, within BOUNDS.
+    """
+
+    def __init__(self, count: int, body_most: int | None = None) -> None:
+        self._body_most = body_most
+        self._bounds = BOUNDS if body_most is None else WIDE
+        self._bodies: dict[int, bytearray] = {}  # what is kept of long ones that are not whole
         self._statuses: Counter[int] = Counter()  # of all responses
         self._waiting = np.zeros(count, np.int32)  # requests without a response
         self._once = np.zeros(count, np.bool_)  # among them is one that may not be said twice
@@ -177,7 +184,7 @@ class HttpTransport(Transport):
                 elif self._may_be_known(whole, is_head):
                     self._begun[number] = whole
                     return None
-                reader = self._readers[number] = ResponseReader(_METHOD[is_head], BOUNDS)
+                reader = self._readers[number] = ResponseReader(_METHOD[is_head], self._bounds)
                 piece = whole
             try:
                 reader.feed(piece)
@@ -189,10 +196,12 @@ class HttpTransport(Transport):
             if not reader.is_whole or head is None:
                 if is_kept and len(whole) <= KNOWN_BYTES_MAX:
                     self._begun[number] = whole
+                elif self._body_most is not None:
+                    self._keep_body(number, reader.body(), self._body_most)
                 return None
             del self._readers[number]
             piece = reader.rest()
-            body = reader.body()
+            body = self._body(number, reader)
             message = self._message(head, body)
             self._answered(number, head.status, message, rows)
             if not _stays(head):
@@ -204,6 +213,17 @@ class HttpTransport(Transport):
                     self._keep_form(raw, head, body)
                 self._read = [Known(raw, message, head.status, is_head), *self._read[:READ_MAX]]
         return None
+
+    def _keep_body(self, number: int, part: bytes, most: int) -> None:
+        kept = self._bodies.setdefault(number, bytearray())
+        kept += part[: max(most - len(kept), 0)]
+
+    def _body(self, number: int, reader: ResponseReader) -> bytes:
+        """Of a response that is whole now."""
+        if number not in self._bodies:
+            return reader.body()
+        self._keep_body(number, reader.body(), self._body_most or 0)
+        return bytes(self._bodies.pop(number))
 
     def _found(self, piece: bytes, is_head: bool) -> Known | None:
         """The response that a piece begins with, where it was read before."""
@@ -288,7 +308,7 @@ class HttpTransport(Transport):
                 continue
             assert reader.head is not None
             del self._readers[number]
-            message = self._message(reader.head, reader.body())
+            message = self._message(reader.head, self._body(number, reader))
             self._answered(number, reader.head.status, message, rows)
             self._over.add(number)
             self._see_odd(number)
@@ -311,6 +331,7 @@ class HttpTransport(Transport):
             for number in numbers.tolist():
                 self._readers.pop(number, None)
                 self._begun.pop(number, None)
+                self._bodies.pop(number, None)
                 self._heads.pop(number, None)
                 self._over.discard(number)
 
