@@ -162,6 +162,8 @@ def run(machine: Machine, driven: Driven, row: Row) -> dict[str, Any]:
         found = peer.read(output, command)
     except (ValueError, KeyError) as error:
         raise RunFailed(f"{peer.name}: {error!r} in {output[-300:]!r}") from error
+    if not found["requests"]:
+        raise RunFailed(f"{peer.name} has had no reply")
     driven.rps = found["rps"]
     by_share = found.get("own_cpu")
     found["own_us"] = 1e6 * (by_share / found["rps"] if by_share else own / found["requests"])
