@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -312,6 +313,7 @@ def test_it_is_torn_down_when_the_run_is_interrupted(
     )  # fmt: skip
     while not carts[1].totals:
         assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     said, errors = finish(process)
     assert (process.returncode, errors) == (1, "")
