@@ -25,9 +25,12 @@ def test_the_library_takes_every_option_with_its_default() -> None:
 
 def test_the_command_has_every_option_with_its_default() -> None:
     context = load.make_context("load", ["tcp://127.0.0.1:1"])
+    by_target = ("connections", "hold")  # what holds without these depends on the target
     for name, option in OPTIONS.items():
         found, default = context.params[name], getattr(LoadOptions(), option.field)
         assert name == "target" or found == (() if default == [] else default), name
+        if name in by_target:
+            continue
         if option.unset and default not in (None, []) and option.kind.name not in ("text",):
             assert option.kind.check(name, option.unset) == default, name
 

@@ -147,6 +147,11 @@ class ConnectionPool:
         """How many more are to be started."""
         return 0 if self.is_full else max(self.wanted - self._assigned - self._waived, 0)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing more could be begun when that was tried last: no peer keeps it waiting."""
+        return self._refused_ns is not None
+
     def waive(self) -> None:
         """Give up the connections that are wanted and not started yet: nobody answers."""
         self._waived += self.short

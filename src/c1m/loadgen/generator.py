@@ -253,9 +253,8 @@ class Generator:
         stage, connections = phase.stage, self.connections
         connections.wanted = stage.wanted(now - phase.start_ns)
         under_way = self._under_way()
-        is_waiting = under_way > 0 or (
-            connections.short > 0 and now >= phase.start_ns + stage.pace_ns
-        )
+        may_begin = connections.short > 0 and not connections.is_refused
+        is_waiting = under_way > 0 or (may_begin and now >= phase.start_ns + stage.pace_ns)
         self.watch.reach(connections.assigned - under_way - self._given_up, is_waiting, now)
         self._keep(now)
         if stage.churn_rate:
