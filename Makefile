@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo demo-push test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-push bench-tls bench-load bench-million bench-quick bench-peers bench-page
+.PHONY: demo demo-push test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-push bench-tls bench-light bench-load bench-million bench-quick bench-peers bench-page
 
 setup:
 	@./setup.sh
@@ -78,6 +78,11 @@ bench-push: setup bench-peers
 # libssl-dev): a quarter of an hour; what is not installed is left out. ARGS as of bench-push.
 bench-tls: setup bench-peers
 	.venv/bin/python bench/tls.py --json bench/results/$(shell date +%F)-tls.json $(ARGS)
+
+# The load client's own part of latencies and of a core under light load, beside the C generator: two
+# minutes. ARGS as of bench-push.
+bench-light: setup
+	.venv/bin/python bench/light.py --json bench/results/$(shell date +%F)-light.json $(ARGS)
 
 # The load client against wrk, h2load, redis-benchmark (apt-get install wrk nghttp2-client redis nginx):
 # five minutes; what is not installed is left out. ARGS as of bench-push.

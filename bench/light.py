@@ -42,7 +42,8 @@ def main() -> int:
         "settings": {
             name: getattr(options, name)
             for name in ("connections", "pairs", "seconds", "engine", "nice")
-        },
+        }
+        | {"realtime": os.sched_getscheduler(0) != os.SCHED_OTHER},
         "rates": compare(options),
     }
     found["conditions"]["load_average_after"] = os.getloadavg()[0]

@@ -134,7 +134,7 @@ def result_of(stages: list[str], seed: int, trouble: float, **options: Any) -> d
 
 
 @example(["ramp 5", "hold for 50ms at 2k/s"], 0, 0.0, "constant", 1, 0)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from(
         ["hold for 100ms at 100/s", "hold for 40ms at 5k/s", "hold for 100ms at 10/s..2k/s",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import platform
 import socket
 import struct
 from typing import Any
@@ -25,6 +26,7 @@ from c1m.kernel.refusals import refusal
 NR_IO_URING_SETUP = 425
 NR_IO_URING_ENTER = 426
 NR_IO_URING_REGISTER = 427
+NR_EPOLL_PWAIT2 = 441  # Linux 5.11
 
 PROT_READ_WRITE = 3
 MAP_SHARED = 1
@@ -62,6 +64,9 @@ _enter = _function("syscall", result=LONG)
 _enter_held = _function("syscall", result=LONG, holds_gil=True)
 _NO_ARG = POINTER(None)
 _NO_SIZE = SIZE(0)
+
+_epoll_pwait2 = _function("syscall", result=LONG)
+_EPOLL_EVENT = struct.Struct("=Ii4x" if platform.machine() == "x86_64" else "=I4xi4x")
 
 _mmap = _function("mmap", POINTER, SIZE, INT, INT, INT, LONG, result=POINTER)
 _munmap = _function("munmap", POINTER, SIZE)
@@ -129,6 +134,31 @@ def enter_now(fd: int, submit: int, least: int, flags: int) -> int:
     """io_uring_enter that never sleeps: the number submitted, or -errno."""
     result: int = _enter_held(NR_IO_URING_ENTER, fd, submit, least, flags, _NO_ARG, _NO_SIZE)
     return result if result >= 0 else -ctypes.get_errno()
+
+
+class EpollWait:
+    """epoll_wait with a timeout in nanoseconds, for one thread; the sleep releases the GIL."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._events = ctypes.create_string_buffer(_EPOLL_EVENT.size * most)
+        self._memory = memoryview(self._events).cast("B")
+        self._timeout = (ctypes.c_long * 2)()  # struct timespec
+        self._pointers = (
+            POINTER(ctypes.addressof(self._events)),
+            POINTER(ctypes.addressof(self._timeout)),
+        )
+
+    def wait(self, fd: int, timeout_ns: int) -> list[tuple[int, int]] | None:
+        """(descriptor, mask) of what is ready in the set; none after a signal. None: this kernel
+        does not have the call."""
+        self._timeout[0], self._timeout[1] = divmod(timeout_ns, 1_000_000_000)
+        events, timeout = self._pointers
+        count = _epoll_pwait2(NR_EPOLL_PWAIT2, fd, events, self._most, timeout, _NO_ARG, _NO_SIZE)
+        if count <= 0:
+            return None if count < 0 and ctypes.get_errno() != errno.EINTR else []
+        came = self._memory[: count * _EPOLL_EVENT.size]
+        return [(ready, mask) for mask, ready in _EPOLL_EVENT.iter_unpack(came)]
 
 
 def map_shared(fd: int, length: int, offset: int) -> int:
