@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import random
 import selectors
 import socket
 import threading
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from e2e.faulty_speech import Speech
+from e2e.faulty_speech import Http, Speech
 
 RECEIVE_BYTES = 1 << 18
 
@@ -30,10 +31,18 @@ class Client:
         self.sock = sock
         self.number = number
         self.speech = speech
+        self.since = time.perf_counter()
+        self.is_answered = False  # anything has been said on it
 
     def send(self, *messages: bytes) -> None:
         """These answers, in one piece."""
+        self.is_answered = True
         self.push(b"".join(map(self.speech.answer, messages)))
+
+    def answer(self, message: bytes, **how: object) -> None:
+        """Over HTTP an answer that is odd: see faulty_speech.Http."""
+        assert isinstance(self.speech, Http)
+        self.push(self.speech.answer(message, **how))  # type: ignore[arg-type]
 
     def push(self, data: bytes) -> None:
         """Short, so it never blocks; to a connection that has ended it says nothing."""
@@ -153,10 +162,12 @@ class Freezes(EchoServer):
         super().__init__()
         self._quiet, self._seconds = quiet, seconds
         self.froze_s = 0.0
+        self.froze_after_s = 0.0  # since its first client came
 
     def answer(self, client: Client, message: bytes) -> None:
         if self.answered == self._quiet:
             start = time.perf_counter()
+            self.froze_after_s = start - self.clients[0].since
             time.sleep(self._seconds)
             self.froze_s = time.perf_counter() - start
         client.send(message)
@@ -292,9 +303,11 @@ class Swaps(Faulty):
 
 
 class Closes(Faulty):
-    """Ends the connection instead of answering."""
+    """Ends the connection instead of answering, but not one on which it has said nothing yet."""
 
     def wrong(self, client: Client, message: bytes) -> bool:
+        if not client.is_answered:
+            return False
         client.end()
         self.faults += 1
         return True
@@ -309,3 +322,97 @@ class BreaksOff(Faulty):
         client.end()
         self.faults += 1
         return True
+
+
+# --- over HTTP ------------------------------------------------------------------------------------
+
+
+class Fails(Faulty):
+    """Gives the right body with the status 500."""
+
+    def wrong(self, client: Client, message: bytes) -> bool:
+        client.answer(message, status=b"500 Internal Server Error")
+        self.faults += 1
+        return True
+
+
+class SaysClose(Faulty):
+    """Ends the connection behind an answer, and says so in it."""
+
+    def wrong(self, client: Client, message: bytes) -> bool:
+        client.answer(message, field=b"Connection: close")
+        client.end()
+        self.faults += 1
+        return True
+
+
+class PromisesLess(Faulty):
+    """Says that an answer is a byte shorter than it is."""
+
+    def wrong(self, client: Client, message: bytes) -> bool:
+        client.answer(message, more=-1)
+        self.faults += 1
+        return True
+
+
+class PromisesMore(Faulty):
+    """Says that an answer is a mebibyte longer: all further ones of its connection are in it."""
+
+    def __init__(self, every: int, quiet: int, most: int) -> None:
+        super().__init__(every, quiet, most)
+        self.within: set[int] = set()
+        self.swallowed = 0
+
+    def answer(self, client: Client, message: bytes) -> None:
+        if client.number in self.within:
+            self.swallowed += 1
+            client.send(message)
+        else:
+            super().answer(client, message)
+
+    def wrong(self, client: Client, message: bytes) -> bool:
+        self.within.add(client.number)
+        client.answer(message, more=1 << 20)
+        self.faults += 1
+        return True
+
+
+# --- anything -------------------------------------------------------------------------------------
+
+
+class Random(EchoServer):
+    """Does anything that comes to its mind, by a seed, in a share of its answers."""
+
+    def __init__(self, seed: int, share: float) -> None:
+        super().__init__()
+        self._rng, self._share = random.Random(seed), share
+
+    def answer(self, client: Client, message: bytes) -> None:
+        if self._rng.random() >= self._share:
+            client.send(message)
+            return
+        whole = client.speech.answer(message)
+        other = self._rng.choice(self.clients)
+        match self._rng.randrange(10):
+            case 0:
+                pass
+            case 1:
+                client.send(message, message)
+            case 2:
+                at = self._rng.randrange(len(whole))
+                client.push(whole[:at] + self._rng.randbytes(1) + whole[at + 1 :])
+            case 3:
+                client.push(whole[: self._rng.randrange(len(whole))])
+            case 4:
+                other.push(whole)
+            case 5:
+                self.later(self._rng.random(), lambda: client.send(message))
+            case 6:
+                client.end()
+            case 7:
+                client.push(whole[: self._rng.randrange(len(whole))])
+                client.end()
+            case 8:
+                client.push(self._rng.randbytes(20))
+            case 9:
+                time.sleep(0.1)

@@ -52,7 +52,7 @@ class Speech:
 
 
 class Http(Speech):
-    """A request's body is the message, a response's the answer."""
+    """A request's body is the message, or its path; a response's body is the answer."""
 
     scheme = "http"
 
@@ -66,7 +66,7 @@ class Http(Speech):
             size = int(length.split(b"\r\n")[0] or b"0")
             if len(body) < size:
                 break
-            messages.append(body[:size])
+            messages.append(body[:size] if size else head.split(b" ")[1])
             self.rest = body[size:]
         return b"", messages
 
@@ -75,11 +75,12 @@ class Http(Speech):
         """See Speech."""
         return "--body", message, "--expect", message
 
-    def answer(self, message: bytes, *, status: bytes = b"200 OK", more: int = 0) -> bytes:
+    def answer(
+        self, message: bytes, *, status: bytes = b"200 OK", field: bytes = b"", more: int = 0
+    ) -> bytes:
         """See Speech. `more`: so many bytes too many are promised."""
-        return b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (
-            status, len(message) + more, message
-        )  # fmt: skip
+        lines = b"HTTP/1.1 " + status, field, b"Content-Length: %d" % (len(message) + more)
+        return b"\r\n".join(filter(None, lines)) + b"\r\n\r\n" + message
 
 
 class WebSocket(Speech):
