@@ -149,7 +149,7 @@ class ConnectionPool:
 
     @property
     def is_refused(self) -> bool:
-        """Whether nothing more could be begun when that was tried last: no peer keeps it waiting."""
+        """Whether nothing more could be begun when that was tried last, for want of room here."""
         return self._refused_ns is not None
 
     def waive(self) -> None:
