@@ -14,6 +14,7 @@ from c1m.loadgen.schemes.known import HOLD_NS, meant
 from c1m.loadgen.schemes.publishing import Publishing
 from c1m.loadgen.transports.base import NOBODY, Taken
 from c1m.loadgen.transports.events import EventsTransport
+from c1m.loadgen.transports.http import HttpTransport
 from c1m.loadgen.transports.posting import Beside, PostingTransport
 from c1m.loadgen.transports.websocket import WebSocketTransport
 from c1m.protocols.websocket.frames import FrameReader, Op, frame
@@ -208,3 +209,11 @@ def test_schemes(target: str, scenario: str, place: str, named: str, think_ns: i
 def test_fields_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="no field"):
         meant(LoadOptions(targets=["ws://h"], headers=[text]))
+
+
+def test_two_pieces_of_what_is_no_http_are_one_failure() -> None:
+    """Both came in one batch: the connection ends once."""
+    transport, twice = HttpTransport(4), np.array([2, 2])
+    transport.wrap(np.array([2]), Ragged.of([b"GET / HTTP/1.1\r\n\r\n"]))
+    taken = transport.take(twice, Ragged.of([b"HTTP/1.@ 200\r\n", b"what\r\n"]))
+    assert taken.failed == [(2, NOT_HTTP)] and not taken.messages

@@ -96,16 +96,18 @@ class HttpTransport(Transport):
         at = self._take_known(numbers, data, taken)
         if at is None:
             return taken
-        rows, done = Rows(), at - data.offsets
+        rows, done, broken = Rows(), at - data.offsets, set[int]()
         for row in np.flatnonzero(done < data.lengths).tolist():
             number, piece = int(numbers[row]), data.piece(row)[int(done[row]) :]
-            if number in self._over:  # RFC 9112, 9.6: nothing is asked behind that
+            # RFC 9112, 9.6: nothing is asked behind the last response; and each fails once.
+            if number in self._over or number in broken:
                 continue
             reason = self._take_piece(number, piece, rows)
             self._see_odd(number)
             if reason is not None:
                 taken.failed.append((number, reason))
                 if reason == NOT_HTTP:
+                    broken.add(number)
                     taken.said[reason] = piece[:SAID_MAX].decode("latin-1")
         rows.into(taken)
         return taken
