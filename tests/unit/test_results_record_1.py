@@ -46,7 +46,7 @@ def test_nothing_else_is_changed() -> None:
     assert new["requests"]["seconds"] == hold["end_s"] - hold["start_s"]
     assert new["requests"].items() >= old["requests"].items()
     old["connections"]["failed_otherwise"] = old["connections"].pop("failed")
-    for count in ("handshake_failed", "connected", "secured", "tls_failed"):
+    for count in ("handshake_failed", "connected", "secured", "tls_failed", "renewed"):
         assert new["connections"].pop(count) == 0  # there were none, or nobody had counted
     assert new["series"].pop("secured") == []
     said = old["limit"]["sentences"]
