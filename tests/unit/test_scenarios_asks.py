@@ -17,6 +17,7 @@ from c1m.protocols.http.requests import RequestReader
 from c1m.protocols.resp import replies
 from c1m.protocols.resp.requests import Requests
 from c1m.protocols.resp.values import ErrorReply, value_of
+from c1m.scenarios import asks_mqtt
 from c1m.scenarios.asks import Ask, Hear, Pause, Request, Response, Say, Session
 from c1m.scenarios.commands import Command
 
@@ -82,7 +83,7 @@ def test_a_response() -> None:
     assert reply.json() == {"total": 0} and reply.get(b"x") == b"y"
     assert "201" in repr(reply)
     with pytest.raises(ValueError, match="Expecting value"):
-        Response.of(b"HTTP/1.0 200 OK\r\n\r\n").json()
+        Response(b"HTTP/1.0 200 OK\r\n\r\n").json()
 
 
 @pytest.mark.parametrize(
@@ -204,6 +205,28 @@ def test_a_text_hears_a_text() -> None:
     with pytest.raises(ValueError, match="utf-8"):
         ask.heard(b"\xff")
     assert Say(b"a").heard(b"\xff") == b"\xff"
+    ask = Say("a", expect="b", when=lambda _: True)  # what is no text may come, too
+    assert ask.wrong(ask.heard(b"\xff")) == "" and ask.wrong(ask.heard(b"b")) is None
+
+
+def test_hearing_of_mqtt_expects_a_payload() -> None:
+    ask = Hear(expect="21.5")
+    ask.encode(Session("mqtt"))
+    message = asks_mqtt.MqttMessage("a", b"21.5")
+    assert ask.wrong(message) is None
+    assert ask.wrong(asks_mqtt.MqttMessage("a", b"22")) == ""
+
+
+def test_json_that_is_nested_too_deeply_is_no_json() -> None:
+    deep = b"[" * 200_000
+    with pytest.raises(ValueError, match="too deeply"):
+        Response(b"HTTP/1.1 200 OK\r\n\r\n" + deep).json()
+    with pytest.raises(ValueError, match="too deeply"):
+        asks_mqtt.MqttMessage("a", deep).json()
+
+
+def test_a_session_does_not_show_its_fields() -> None:
+    assert "secret" not in repr(Session("http", "a", ["Authorization: Basic secret"]))
 
 
 def test_hearing_says_nothing() -> None:

@@ -258,6 +258,16 @@ def test_which_message_is_the_reply_and_which_was_due() -> None:
     assert scenario.checks() == [Check("mine", 1, 0)]
 
 
+def test_a_status_with_which_nothing_can_be_compared_is_a_mistake() -> None:
+    def talk(n: int) -> Any:
+        yield Get("/", expect="200")  # type: ignore[arg-type]
+
+    _, exchange = spoken(talk, "http")
+    say(exchange, 0)
+    with pytest.raises(ScenarioError, match="cannot be judged"):
+        hear(exchange, (0, b"HTTP/1.1 200 OK\r\n\r\n"))
+
+
 def test_a_message_that_when_cannot_make_anything_of_is_no_reply() -> None:
     def talk(n: int) -> Any:
         yield Say("?", when=lambda message: json.loads(message)["id"] == n)

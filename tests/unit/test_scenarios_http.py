@@ -111,6 +111,9 @@ def test_a_file_of_something_else(line: str, tmp_path: Path) -> None:
         ({"expect_headers": ["X"]}, "no field of a response"),
         ({"expect_json": ["a"]}, "no field of JSON"),
         ({"expect_json": ["a=b"]}, "is no JSON"),
+        ({"expect_json": ["a=" + "[" * 200_000]}, "is no JSON"),
+        ({"expect_headers": ["\udcff: 1"]}, "expect-header.* has bytes that are not UTF-8"),
+        ({"targets": ["http://me:secret\udcff@a"]}, "target has bytes that are not UTF-8"),
         ({"expect_contains": ["{any:3}"]}, "Use it with --expect only"),
         ({"scenario": "own.py:A", "expect_status": "200"}, "no use for --expect-status"),
         ({"scenario": "own.py:A", "body": ""}, "no use for --body"),
@@ -165,6 +168,7 @@ JSON = b'{"cart": {"total": 0, "items": [{"name": "tea"}], "paid": false}}'
         (Expected(values=["cart.no=null"]), response(JSON), "is not there, expected null"),
         (Expected(values=["a={seq}"]), response(b'{"a": 5}'), ""),
         (Expected(values=["a=0"]), response(b"<html>"), "the body is no JSON: '<html>'"),
+        (Expected(values=["a=0"]), response(b"[" * 200_000), "the body is no JSON: '[["),
         (Expected(values=["a=0"]), response(b"\xff"), "the body is no JSON"),
     ],
 )

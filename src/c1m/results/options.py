@@ -81,7 +81,7 @@ class LoadOptions:
 
     targets: Annotated[list[str], Option(
         TEXTS, "Where to connect to.", "TARGET...",
-    )] = field(default_factory=list)
+    )] = field(default_factory=list, repr=False)
     connections: Annotated[int, Option(
         _SOME, "How many connections, e.g. `10k` or `1M`. With stages: the most that they have, or "
         "those of a ramp before them.", "COUNT", "10",
@@ -193,7 +193,7 @@ class LoadOptions:
         TEXTS, "Over http://, ws:// and sse://: a further field of each request (the upgrade too), "
         "as `'Authorization: Bearer TOKEN'`; may be given more than once.", "'NAME: VALUE'",
         flag="--header",
-    )] = field(default_factory=list)
+    )] = field(default_factory=list, repr=False)
     binary: Annotated[bool, Option(
         FLAG, "Over ws://: send binary messages. Without it they are text where they are UTF-8.",
     )] = False

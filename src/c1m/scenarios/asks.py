@@ -29,9 +29,10 @@ class Session:
 
     scheme: str = "tcp"
     host: str = ""  # and port, as the field Host has them
-    fields: Sequence[str] = ()  # further ones of each request: "Name: value"
+    # Further ones of each request, "Name: value"; a password may be in them.
+    fields: Sequence[str] = field(default=(), repr=False)
     target: str = field(default="", repr=False)  # the first, as it was given: with a password
-    head: str = field(init=False, default="")  # all of them as they are sent
+    head: str = field(init=False, default="", repr=False)  # all of them as they are sent
 
     def __post_init__(self) -> None:
         lines = [f"Host: {self.host}", *self.fields]
@@ -170,9 +171,8 @@ class Say(Ask):
 
     def wrong(self, reply: Any) -> str | None:
         """See Ask."""
-        if self.expect is None:
-            return None
-        return None if (reply.encode() if self.is_text else reply) == self.expect else ""
+        said = getattr(reply, "payload", reply)  # of a message of MQTT
+        return None if self.expect is None or _bytes(said) == self.expect else ""
 
     def due(self) -> bytes:
         """See Ask."""
@@ -217,10 +217,6 @@ class Hear(Say):
         """See Ask."""
         return self._spoken.heard(reply)
 
-    def wrong(self, reply: Any) -> str | None:
-        """See Ask."""
-        return None if self.expect is None or _bytes(reply) == self.expect else ""
-
 
 class Pause:
     """A time to think: what follows it is due so much later. "2s", or seconds.
@@ -241,6 +237,14 @@ def _bytes(text: bytes | str) -> bytes:
 # --- HTTP ---------------------------------------------------------------------------------------
 
 
+def json_of(text: bytes) -> Any:
+    """A value. Raises ValueError for what is none, or nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+
+
 class Response(HasFields):
     """A response of HTTP, of a whole one as a transport makes it: `status`, `headers`, `body`,
     `text`, `json()`. `fields` are (name in lower case, value), in order."""
@@ -248,11 +252,6 @@ class Response(HasFields):
     def __init__(self, message: bytes) -> None:
         self.message = message
         self.status = int(message[9:12])  # behind "HTTP/1.1 "
-
-    @classmethod
-    def of(cls, message: bytes) -> Response:
-        """The same."""
-        return cls(message)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body):,} bytes>"
@@ -281,7 +280,7 @@ class Response(HasFields):
 
     def json(self) -> Any:
         """The body's value. Raises ValueError where it is no JSON."""
-        return json.loads(self.body)
+        return json_of(self.body)
 
 
 class Request(Ask):

@@ -6,7 +6,6 @@ its own, and makes packets of the version that is spoken.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from c1m.errors import UsageError
 from c1m.protocols.mqtt import packets
 from c1m.protocols.mqtt.fields import Broken, check_filter, check_name
 from c1m.protocols.mqtt.packets import FAILURE, V5, Acknowledged, Kind, PacketReader
-from c1m.scenarios.asks import SPOKEN, Ask, Session, Spoken
+from c1m.scenarios.asks import SPOKEN, Ask, Session, Spoken, json_of
 
 PACKET_MAX = 1 << 24
 
@@ -36,7 +35,7 @@ class MqttMessage:
 
     def json(self) -> Any:
         """The payload's value. Raises ValueError where it is no JSON."""
-        return json.loads(self.payload)
+        return json_of(self.payload)
 
 
 def heard(packet: bytes) -> MqttMessage | Acknowledged:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from c1m.errors import UsageError
-from c1m.scenarios.asks import Response
+from c1m.scenarios.asks import Response, json_of
 from c1m.scenarios.messages import Message
 
 Text = str | bytes
@@ -88,7 +88,7 @@ class Expected:
         status, body = int(reply[9:12]), reply.partition(b"\r\n\r\n")[2]
         if not self._is_status(status):
             return f"status {status}, expected {self._shown_statuses()}"
-        response = Response.of(reply) if self._names else None
+        response = Response(reply) if self._names else None
         for name, message in zip(self._names, self._fields, strict=True):
             value = None if response is None else response.get(name)
             due = message.one(number, seq)
@@ -108,7 +108,7 @@ class Expected:
 
     def _wrong_value(self, number: int, seq: int, body: bytes) -> str | None:
         try:
-            said = json.loads(body)
+            said = json_of(body)
         except ValueError:
             return f"the body is no JSON: {_shown(body)}"
         for path, message in zip(self._paths, self._values, strict=True):
@@ -171,7 +171,7 @@ def _path(text: str) -> list[str]:
 
 def _value(text: bytes) -> Any:
     try:
-        return json.loads(text)
+        return json_of(text)
     except ValueError:
         said = text.decode("utf-8", "backslashreplace")
         raise UsageError(

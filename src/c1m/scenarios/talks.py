@@ -191,7 +191,7 @@ class Talks(Exchange):
             if not _is_reply(ask, said):
                 self._overhear(number, message)
                 return False
-            note = ask.wrong(said)
+            note = _wrong(ask, said)
             if note is None:
                 note = self._step(number, said)
         if note is None:
@@ -281,6 +281,14 @@ def _is_reply(ask: Ask, said: Any) -> bool:
         return False
     except Exception as error:
         raise mistake(error, "when raised") from error
+
+
+def _wrong(ask: Ask, said: Any) -> str | None:
+    """See Ask.wrong, for an `expect` with which nothing can be compared, too."""
+    try:
+        return ask.wrong(said)
+    except Exception as error:
+        raise mistake(error, f"{ask!r} cannot be judged") from error
 
 
 def _place(talk: AnyTalk) -> str:

@@ -29,6 +29,7 @@ def meant(options: LoadOptions) -> tuple[Scheme, LoadOptions]:
     """
     if not options.targets:
         raise UsageError("There is no target.", "Name one, as in tcp://127.0.0.1:8001.")
+    _check_texts(options)
     urls = [Url.of(text) for text in options.targets]
     kinds = [_kind_of(url) for url in urls]
     if any(kind is not kinds[0] for kind in kinds):
@@ -48,6 +49,18 @@ def meant(options: LoadOptions) -> tuple[Scheme, LoadOptions]:
         scenario=scheme.scenario if options.scenario == "echo" else options.scenario,
     )
     return scheme, _with_load(scheme, options)
+
+
+def _check_texts(options: LoadOptions) -> None:
+    """Raise UsageError for what is no text. Messages and bodies may be any bytes."""
+    for name in ("targets", "headers", "expect_headers", "topic", "client_id", "will"):
+        text = getattr(options, name) or ""
+        if not isinstance(text, str):
+            text = "".join(text)
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            flag = next(one.flags for one in OPTIONS.values() if one.field == name)
+            flag = "The target" if name == "targets" else flag
+            raise UsageError(f"{flag} has bytes that are not UTF-8.", "Write it in UTF-8.")
 
 
 def _kind_of(url: Url) -> type[Scheme]:
