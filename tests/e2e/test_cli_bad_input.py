@@ -80,6 +80,7 @@ SERVE = ("serve", "echo", "--listen")
         (("load", "http://127.0.0.1", "--ca", "ca.pem"), "--ca is for targets over TLS"),
         (("load", "https://127.0.0.1", "--ca", "ca.pem"), "ca.pem cannot be read"),
         (("load", PORT, "--require", "check: == 0"), "names no check"),
+        (("load", PORT, "--require", "check:\udcff == 0"), "names no check"),
         (("load", PORT, "--require", "status:5x == 0"), "no status of HTTP"),
         (("load", "tcp://127.0.0.1:9-8", "--connections", "1"), "backwards"),
         (("load", "tcp://127.0.0.1:0", "--connections", "1"), "port 0"),

@@ -168,8 +168,8 @@ def find(name: str) -> Metric:
 
 def _check(name: str) -> Metric:
     """How often a check of this name failed."""
-    if not name:
-        raise UsageError("'check:' names no check.", "Write check:NAME, as in 'check:total == 0'.")
+    if not name.isprintable() or not name:
+        raise UsageError(f"{'check:' + name!r} names no check.", "Write check:NAME, as in 'check:total == 0'.")
 
     def failed(record: RunRecord) -> float | None:
         return next((one.failed for one in record.checks if one.name.strip() == name), None)
