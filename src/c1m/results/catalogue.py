@@ -169,7 +169,9 @@ def find(name: str) -> Metric:
 def _check(name: str) -> Metric:
     """How often a check of this name failed."""
     if not name.isprintable() or not name:
-        raise UsageError(f"{'check:' + name!r} names no check.", "Write check:NAME, as in 'check:total == 0'.")
+        raise UsageError(
+            f"{'check:' + name!r} names no check.", "Write check:NAME, as in 'check:total == 0'."
+        )
 
     def failed(record: RunRecord) -> float | None:
         return next((one.failed for one in record.checks if one.name.strip() == name), None)

@@ -13,6 +13,7 @@ from c1m.results.options import LoadOptions
 from c1m.scenarios.asks import Session
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.loader import find_scenario
+from c1m.scenarios.publish import PUBLICATION, Publish
 
 # A login ends at the last @ before the path. A / in it should be written as %2F; where it is not,
 # what stands before it is still no host with a port.
@@ -109,6 +110,12 @@ class Scheme:
 
     def check(self, scenario: Scenario, options: LoadOptions) -> None:
         """Raise UsageError for a scenario that cannot be spoken so."""
+        if self.has_transport and scenario.wants_end:
+            raise UsageError(
+                f"The scenario {scenario.name!r} says half of a message, which cannot be done over "
+                f"{self.name}://.",
+                "Use it with a target as tcp://HOST:PORT.",
+            )
 
     def transport(self, scenario: Scenario, count: int, options: LoadOptions) -> Transport | None:
         """What stands between `count` connections and their scenario; None: nothing does."""
@@ -120,6 +127,13 @@ def template_options(options: LoadOptions) -> dict[str, object]:
     return {
         "message": options.message, "expect": options.expect, "publishers": options.publishers
     }  # fmt: skip
+
+
+def publication(options: LoadOptions, kind: type[Publish] = Publish) -> Publish:
+    """The scenario publish over a protocol whose messages need no newline at their end."""
+    message = PUBLICATION.rstrip("\n") if options.message is None else options.message
+    publishers = 1 if options.publishers is None else options.publishers
+    return kind(message, options.expect, publishers)
 
 
 def no_login(url: Url, instead: str) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from urllib.parse import unquote
 
 from c1m.errors import UsageError
-from c1m.loadgen.schemes.base import Scheme, Url, template_options
+from c1m.loadgen.schemes.base import Scheme, Url, publication, template_options
 from c1m.loadgen.transports.base import Transport
 from c1m.loadgen.transports.mqtt import Asked, MqttTransport
 from c1m.protocols.mqtt.fields import STRING_MAX, Broken, check_filter, check_name
@@ -18,7 +18,6 @@ from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Talking
 from c1m.scenarios.loader import find_scenario
 from c1m.scenarios.messages import Message
-from c1m.scenarios.publish import PUBLICATION, Publish
 from c1m.units import NS_PER_S
 
 
@@ -58,17 +57,11 @@ class Mqtt(Scheme):
         """See Scheme: messages are payloads, which need no newline at their end."""
         if options.scenario != "publish":
             return find_scenario(options.scenario, **template_options(options))
-        message = PUBLICATION.rstrip("\n") if options.message is None else options.message
-        publishers = 1 if options.publishers is None else options.publishers
-        return Publish(message, options.expect, publishers)
+        return publication(options)
 
     def check(self, scenario: Scenario, options: LoadOptions) -> None:
         """See Scheme."""
-        if scenario.wants_end:
-            raise UsageError(
-                f"The scenario {scenario.name!r} says half of a message, which MQTT cannot.",
-                "Use it with a target as tcp://HOST:PORT.",
-            )
+        super().check(scenario, options)
         _are_conversations(scenario)
         topic = options.topic or ""
         if scenario.speakers is not None and "{n}" in topic:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from c1m.addresses import parse_url
 from c1m.errors import UsageError
-from c1m.loadgen.schemes.base import Url, template_options
+from c1m.loadgen.schemes.base import Url, publication, template_options
 from c1m.loadgen.schemes.web import OURS, Web, checked_target, name_of, target_of
 from c1m.loadgen.transports.base import Transport
 from c1m.loadgen.transports.events import EventsTransport
@@ -21,7 +21,7 @@ from c1m.results.options import LoadOptions
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.loader import find_scenario
 from c1m.scenarios.posted import Posted
-from c1m.scenarios.publish import PUBLICATION, Publish
+from c1m.scenarios.publish import Publish
 
 
 class Publishing(Web):
@@ -80,18 +80,7 @@ class Publishing(Web):
         """See Scheme."""
         if options.scenario != "publish":
             return find_scenario(options.scenario, **template_options(options))
-        kind = Posted if self.publish_to else Publish
-        message = PUBLICATION.rstrip("\n") if options.message is None else options.message
-        publishers = 1 if options.publishers is None else options.publishers
-        return kind(message, options.expect, publishers)
-
-    def check(self, scenario: Scenario, options: LoadOptions) -> None:
-        """See Scheme."""
-        if scenario.wants_end:
-            raise UsageError(
-                f"The scenario {scenario.name!r} says half of a message, which a WebSocket cannot.",
-                "Use it with a target as tcp://HOST:PORT.",
-            )
+        return publication(options, Posted if self.publish_to else Publish)
 
     def _with_publishers(self, hearing: Transport, scenario: Scenario) -> Transport:
         if not self.publish_to:

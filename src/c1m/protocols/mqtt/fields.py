@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-VARINT_MAX = (1 << 28) - 1  # four bytes of seven bits (1.5.5)
 STRING_MAX = (1 << 16) - 1
 
 # Reason codes that a mistake of the peer is answered with (2.4).
