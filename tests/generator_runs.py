@@ -27,6 +27,7 @@ from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.sources import plan_addresses
 from c1m.loadgen.stages import Stage, most_connections, parse_stages
 from c1m.loadgen.tls import TlsPlan
+from c1m.loadgen.transports.base import Transport
 from c1m.results.options import LoadOptions
 from c1m.results.record import Metadata, RunRecord
 from c1m.results.snapshot import Snapshot
@@ -69,6 +70,7 @@ class Engine:
         self.sent: list[tuple[int, int, bytes]] = []  # when, on which slot, what
         self.quiet: set[int] = set()  # slots that are not received from
         self.stuck: Callable[[int], bool] = lambda slot: False  # a connect that never ends
+        self.answer: Callable[[bytes], bytes] = lambda piece: piece
         self.woken = self.waits = 0
         self._free = list(range(capacity - 1, -1, -1))
         self._replies: list[tuple[int, int, int, bytes]] = []
@@ -150,7 +152,7 @@ class Engine:
         connected, data = [slot for slot in self.connecting if not self.stuck(slot)], []
         while self._replies and self._replies[0][0] <= now:
             _, _, slot, piece = heapq.heappop(self._replies)
-            data.append((slot, piece))
+            data.append((slot, self.answer(piece)))
         self.connecting = deque(slot for slot in self.connecting if self.stuck(slot))
         self.open.update(connected)
         return EventBatch(
@@ -206,6 +208,7 @@ class Run:
         awake_ns: int = 0,
         spin: bool = False,
         tls: TlsPlan | None = None,
+        transport: Transport | None = None,
     ) -> None:
         made = [one for one in stages if isinstance(one, Stage)]
         options = options or LoadOptions()
@@ -238,6 +241,7 @@ class Run:
             addresses=plan_addresses(count, [self.target], [], 10_000),
             window=Window(window, 1),
             targets=[self.target],
+            transport=transport,
             tls=tls,
         )
         self.seen: list[Snapshot] = []

@@ -20,7 +20,7 @@ from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.loadgen.arrivals import Arrivals, Spread, Times
 from c1m.loadgen.backlog import Backlog
-from c1m.loadgen.connections import OPEN, ConnectionPool
+from c1m.loadgen.connections import LEAVING, OPEN, ConnectionPool
 from c1m.loadgen.recorder import FIRST, Group, Recorder
 from c1m.loadgen.transports.base import Transport
 from c1m.scenarios.base import Exchange
@@ -238,6 +238,8 @@ class Traffic:
         self._ready = None
         if self._sent_at[at] == FAR:
             return  # its connection has ended meanwhile, and it is resolved
+        if self._connections.state_at[at // self._depth] not in (OPEN, LEAVING):
+            return  # or another one opens in its place, where it is said: see `take_up`
         self._hand_over_one(at, slot, said, max(now_ns, due))
         self.recorder.behind_one(self._group, max(now_ns - due, 0))
 
@@ -311,6 +313,8 @@ class Traffic:
         said once more, from which its latency does not begin anew; who waits for nothing goes on.
         """
         left = {number: self.exchange.unanswered(number) for number in numbers.tolist()}
+        if self._ready is not None and self._ready[1] // self._depth in left:
+            self._ready = None  # it is said with these
         while left := {number: seqs for number, seqs in left.items() if seqs}:
             again = np.array(list(left), np.int64)
             self._repeat(again, np.array([seqs.pop(0) for seqs in left.values()], np.int64))

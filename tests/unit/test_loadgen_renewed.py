@@ -1,0 +1,46 @@
+"""Connections that the server may end as it likes: others open in their place. In memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from c1m.engine.contract import EventBatch
+from c1m.loadgen.transports.http import HttpTransport
+from c1m.scenarios.asks import Session
+from c1m.scenarios.expected import Expected
+from c1m.scenarios.http import Http
+from c1m.scenarios.http_requests import HttpRequests, Wanted
+from generator_runs import Engine, Run
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def each_its_own(method: str = "GET") -> Http:
+    """Requests each of which has another path."""
+    scenario = Http()
+    scenario.ask(HttpRequests([Wanted(method, "/{n}/{seq}")], Session("http", "a")), Expected())
+    scenario.hears_messages = True
+    scenario.begin(3, 0)
+    return scenario
+
+
+def test_a_request_that_was_made_before_its_time_is_said_once() -> None:
+    """Its connection is ended before it is due; the next one has the same slot."""
+
+    def script(engine: Engine) -> EventBatch | None:
+        ready = run.generator.traffic._ready
+        if ready is None or engine.waits < 50 or ready[2] not in engine.open:
+            return None
+        return engine.lose([ready[2]], 0)
+
+    run = Run(
+        ["ramp 3", "hold for 1s at 400/s"], script, scenario=each_its_own(),
+        transport=HttpTransport(3), awake_ns=300_000,
+    )  # fmt: skip
+    run.engine.answer = lambda piece: OK
+    record = run.record()
+    assert record.connections.renewed > 10
+    requests = record.all_requests
+    assert requests.right == requests.sent > 400 and not requests.faults
+    said = Counter(piece for _, _, piece in run.engine.sent)
+    assert set(said.values()) == {1}
