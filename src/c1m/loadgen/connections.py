@@ -256,6 +256,11 @@ class ConnectionPool:
         self._missed.append(numbers)
         counts.unfinished -= len(numbers)
 
+    def not_renewed(self, numbers: Numbers) -> Numbers:
+        """Which of these fail, or end, before they have opened in the place of others: what those
+        wait for does not come."""
+        return numbers[:0]
+
     def give_up_older_than(self, limit_ns: int) -> int:
         """End connects and handshakes that were begun before `limit_ns`; how many that were."""
         waiting = self.under_way_numbers()

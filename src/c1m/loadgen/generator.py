@@ -499,9 +499,8 @@ class Generator:
 
     def _failed(self, slots: Slots, errnos: Int32s) -> None:
         numbers = self.connections.numbers_of(slots)
-        if isinstance(self.connections, SpokenPool) and self.connections.renewing:
-            again = numbers[self.connections.is_renewed[numbers]]
-            self.traffic.gone(again, self._came_ns, by_peer=True)  # what it had not answered
+        if len(again := self.connections.not_renewed(numbers)):
+            self.traffic.gone(again, self._came_ns, by_peer=True)
         self.connections.failed(numbers, errnos)
         if (errnos != errno.ETIMEDOUT).any():
             self.watch.moved_ns = self._came_ns
@@ -551,9 +550,10 @@ class Generator:
         if self._is_closing:  # the peer was quicker to end what this run was about to close
             self.connections.finished(slots)
             return
-        numbers = self.connections.lost(
-            slots, errnos, self._came_ns, is_wanted=self.plan.scenario.wants_end
-        )
+        if len(again := self.connections.not_renewed(self.connections.numbers_of(slots))):
+            self.traffic.gone(again, self._came_ns, by_peer=True)
+        is_wanted = self.plan.scenario.wants_end
+        numbers = self.connections.lost(slots, errnos, self._came_ns, is_wanted=is_wanted)
         if len(slots):
             self.watch.moved_ns = self._came_ns
         self.traffic.gone(numbers, self._came_ns, by_peer=True)

@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from c1m.engine.contract import Engine, Slots
 from c1m.engine.ragged import Ragged
-from c1m.loadgen.connections import CLOSED, FAILED, LEAVING, OPEN, SHAKING, ConnectionPool
+from c1m.loadgen.connections import (
+    CLOSED,
+    FAILED,
+    LEAVING,
+    OPEN,
+    SHAKING,
+    UNDER_WAY,
+    ConnectionPool,
+)
 from c1m.loadgen.sources import AddressPlan
 from c1m.loadgen.transports.base import Taken, Transport
 from c1m.scenarios.messages import Numbers
@@ -92,6 +100,13 @@ class SpokenPool(ConnectionPool):
         again = self.is_renewed.take(numbers)
         self._see_renewed(numbers[again])
         return again
+
+    def not_renewed(self, numbers: Numbers) -> Numbers:
+        """See ConnectionPool."""
+        if not self.renewing:
+            return numbers[:0]
+        fail = np.isin(self.states.take(numbers), UNDER_WAY)
+        return numbers[fail & self.is_renewed.take(numbers)]
 
     def _see_renewed(self, numbers: Numbers) -> None:
         self.is_renewed[numbers] = False
