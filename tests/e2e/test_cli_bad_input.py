@@ -75,6 +75,8 @@ SERVE = ("serve", "echo", "--listen")
         ),
         (("load", "http://127.0.0.1", "--topic", "a"), "no use with http://.*mqtt://, mqtts://"),
         (("load", "http://127.0.0.1", "--scenario", "resp"), "cannot be spoken over http://"),
+        (("load", "http://127.0.0.1", "--scenario", "echo"), "cannot be spoken over http://"),
+        (("load", "redis://127.0.0.1", "--scenario", "echo"), "cannot be spoken over redis://"),
         (("load", "redis://127.0.0.1", "--scenario", "http"), "it is 'resp' here"),
         (("load", "http://127.0.0.1", "--header", "A: b\r\nC: d"), "is no field.*in one line"),
         (("load", "http://127.0.0.1", "--ca", "ca.pem"), "--ca is for targets over TLS"),

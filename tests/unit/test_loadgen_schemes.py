@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from c1m.errors import UsageError
@@ -19,8 +21,6 @@ from c1m.results.options import LoadOptions
         ("redis://[::1]:7000-7003", "tcp://[::1]:7000-7003"),
         ("rediss://me:a%40b@[::1]/3", "tls://[::1]:6379"),
         ("redis://me:a/b:c@127.0.0.1:1/3", "tcp://127.0.0.1:1"),
-        ("redis://", "tcp://:6379"),  # what is wrong with these parse_url says
-        ("redis://[::1", "tcp://[::1"),
     ],
 )
 def test_where_to_connect(text: str, wanted: str) -> None:
@@ -39,6 +39,11 @@ def test_where_to_connect(text: str, wanted: str) -> None:
         ("tls://me:secret@127.0.0.1:1", "a user or a password"),
         ("ws://me:secret@127.0.0.1", "a user or a password"),
         ("redis://:secret@127.0.0.1/x", "'/x' where the number of a database should be"),
+        ("redis://", "'redis://' has no host"),
+        ("redis://[::1", "Write redis://HOST or redis://HOST:PORT"),
+        ("http://:80/x", "'http://:80/x' has no host"),
+        ("http://:secret@127.0.0.1:99999", "or a port that is none"),
+        ("wss://a:b/", "or a port that is none"),
         ("redis://:secret@127.0.0.1/1?db=2", "where the number of a database should be"),
     ],
 )
@@ -81,7 +86,7 @@ def test_targets_that_speak_different_things() -> None:
 
 def test_what_is_asked_for_stays() -> None:
     plain = LoadOptions(targets=["127.0.0.1:1", "unix:///x"], connections=3, hold_ns=5)
-    assert meant(plain)[1] == plain
+    assert meant(plain)[1] == replace(plain, scenario="echo")
     asked = LoadOptions(targets=["redis://a:1"], scenario="lines", hold_ns=5)
     options = meant(asked)[1]
     assert (options.scenario, options.think_ns, options.hold_ns) == ("lines", 0, 5)

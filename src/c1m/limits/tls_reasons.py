@@ -21,7 +21,10 @@ NAMES = {
 _LOG = "Look at the server's log."
 _CLOCKS = "Renew it, or look at the clocks of both machines; --insecure takes it as it is."
 _TRUST = "Give the certificate of who signed it: --ca FILE; or --insecure, which takes any."
-_PLAIN = "Is there TLS on that port? Without it the targets are tcp://, redis://, ws://, sse://."
+_PLAIN = (
+    "Is there TLS on that port? Without it the targets are http://, ws://, sse://, mqtt://, "
+    "redis://, tcp://."
+)
 
 # Name -> (what it is, what to do).
 WORDS = {

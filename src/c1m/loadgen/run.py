@@ -36,7 +36,7 @@ def load(
     target: str | Sequence[str],
     *,
     connections: int | str | None = None,
-    scenario: AnyScenario = "echo",
+    scenario: AnyScenario = "",
     hold: Duration = 0,
     rate: Rate | None = None,
     arrivals: str = "constant",

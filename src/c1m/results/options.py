@@ -143,8 +143,8 @@ class LoadOptions:
     scenario: Annotated[str | Any, Option(
         _SCENARIO, "What connections say and expect: the name of a [scenario](scenarios.md), or "
         "`FILE.py:NAME`; may be given more than once, with weights: `shop.py:Browse=3`.",
-        "NAME[=WEIGHT]", "echo",
-    )] = "echo"
+        "NAME[=WEIGHT]", "the target's; echo over tcp://",
+    )] = ""
     message: Annotated[str | bytes | None, Option(
         MESSAGE, "The request: a text with `{n}` (the connection), `{seq}` (its request), "
         "`{random:64}`, and `\\n`, `\\r`, `\\x00` as in Python; or `@FILE`.", "TEXT",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import replace
 
 from c1m.errors import UsageError
@@ -17,6 +18,7 @@ from c1m.results.options import OPTIONS, LoadOptions
 KINDS: tuple[type[Scheme], ...] = (Plain, Http, WebSocket, Events, Redis, Mqtt)
 SCHEMES = {name: kind for kind in KINDS for name in (kind.name, kind.over_tls)} | {"unix": Plain}
 
+_PLACE = re.compile(r"(?:\[[^\]]+\]|[^:\[\]]+)(?::([0-9]{1,9})(?:-[0-9]+)?)?")
 CONNECTIONS = 10  # where it is not said how many
 HOLD_NS = 10_000_000_000  # where it is not said how long
 
@@ -41,12 +43,14 @@ def meant(options: LoadOptions) -> tuple[Scheme, LoadOptions]:
             "Some targets are over TLS, others are not.",
             f"Load them one after the other, or give all of them as {kinds[0].over_tls}://.",
         )
+    for url in urls:
+        _check_place(url)
     _check_unused(kinds[0], options)
     scheme = kinds[0](urls, options)
     options = replace(
         options,
         targets=scheme.places(),
-        scenario=scheme.scenario if options.scenario == "echo" else options.scenario,
+        scenario=options.scenario or scheme.scenario,
     )
     return scheme, _with_load(scheme, options)
 
@@ -72,6 +76,17 @@ def _kind_of(url: Url) -> type[Scheme]:
         f"The scheme of {url.shown!r} is unknown.",
         f"{hint}There are: {', '.join(f'{name}://' for name in SCHEMES)}.",
     )
+
+
+def _check_place(url: Url) -> None:
+    """Raise UsageError where it is not said where to, in the target's own words; what is bytes is
+    an endpoint, of which parse_url says more."""
+    match = _PLACE.fullmatch(url.place)
+    if SCHEMES[url.scheme] is not Plain and (match is None or int(match[1] or 0) > 65535):
+        raise UsageError(
+            f"{url.shown!r} has no host, or a port that is none.",
+            f"Write {url.scheme}://HOST or {url.scheme}://HOST:PORT, with a PORT up to 65535.",
+        )
 
 
 def _check_unused(kind: type[Scheme], options: LoadOptions) -> None:
