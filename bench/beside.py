@@ -94,12 +94,16 @@ def parse() -> argparse.Namespace:
 class Watch(threading.Thread):
     """Every fifth of a second: the server's descriptors, and the largest process of a session."""
 
-    def __init__(self, server: int, session: int) -> None:
+    def __init__(self, server: int) -> None:
         super().__init__(daemon=True)
-        self._server, self._session = server, session
+        self._server, self._session = server, 0
         self._before = self._descriptors()
         self.connections = self.rss_bytes = 0
         self.is_over = threading.Event()
+
+    def begin(self, session: int) -> None:
+        """From now on, that session."""
+        self._session = session
         self.start()
 
     def _descriptors(self) -> int:
@@ -170,8 +174,9 @@ def watched(
     log = HOME / "output"
     with log.open("wb") as output:
         both = ["sh", "-c", 'exec "$@" 2>&1', "sh", *command]  # what they say is in either
+        watch = Watch(server.pid)
         process = start(both, cpu, stdout=output, cwd=HOME)
-        watch = Watch(server.pid, process.pid)
+        watch.begin(process.pid)
         try:
             process.wait(seconds + GRACE_S)
         except subprocess.TimeoutExpired:

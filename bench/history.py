@@ -48,7 +48,8 @@ Every figure is a ratio to a plain epoll loop in C that was measured in the same
 the median of the pairs with the least and the most ([how it is
 measured](../../bench/README.md)). A higher rate is better, and less processor time. uvloop is the
 control: where it moves as well, the machine did. *Others had a core* is the largest part of any run
-in which server or generator waited for one: such figures are rough.
+in which server or generator waited for one: such figures are rough. What the load client drives
+beside wrk, redis-benchmark and others [has a page of its own](beside-other-load-tools.md).
 """
 
 

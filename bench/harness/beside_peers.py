@@ -315,7 +315,7 @@ ALL = (
          r"finished in [^,]*, ([\d.]+) req/s", r"finished|requests:|status|time for request"),
     Tool("autocannon", "npm", version_of(["autocannon", "--version"]), _autocannon,
          r"Req/Sec.*?\d[^│]*│[^│]*│[^│]*│[^│]*│ ([\d.,]+)", r"Latency|Req/Sec|requests|errors"),
-    Tool("artillery", "npm", version_of(["artillery", "--version"], r"Artillery: (\S+)"),
+    Tool("artillery", "npm", version_of(["artillery", "--version"], r"(?<=Artillery: )\S+"),
          _artillery, r"http.request_rate: \.+ ([\d]+)/sec", r"http\.|errors|vusers|expect|p9|max"),
     Tool("locust", "PyPI", version_of(["locust", "--version"]), _locust,
          r"Aggregated +\d+ +\S+ +\|.*\| +([\d.]+) ", r"Aggregated|GET|Error|error|failure"),
