@@ -239,7 +239,7 @@ def test_a_server_that_breaks_the_protocol() -> None:
         (("ws://127.0.0.1", "--scenario", "publish", "--publish-to", "x"), "no path"),
         (("ws://127.0.0.1", "--scenario", "publish", "--publish-to", "ftp://x"), "POST"),
         (("ws://a", "--scenario", "publish", "--publish-to", "http://[::1/x"), "not an endpoint"),
-        (("ws://127.0.0.1", "--scenario", "half-open"), "half of a message"),
+        (("ws://127.0.0.1", "--scenario", "half-open"), "cannot be spoken over ws://"),
         (("sse://127.0.0.1", "--scenario", "publish"), "where to publish"),
         (("sse://127.0.0.1", "--scenario", "lines"), "Nothing can be said"),
         (("sse://127.0.0.1", "--binary"), "--binary is of no use with sse://"),
