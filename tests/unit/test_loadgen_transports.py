@@ -194,7 +194,7 @@ def test_what_is_asked_for(
         ("ws://127.0.0.1/a:b?c", "echo", "tcp://127.0.0.1:80", "echo", 0),
         ("ws://[::1]:81-83/x", "publish", "tcp://[::1]:81-83", "publish", 0),
         ("ws://h", "hold", "tcp://h:80", "hold", None),
-        ("sse://h?a", "echo", "tcp://h:80", "hold", None),
+        ("sse://h?a", "", "tcp://h:80", "hold", None),
         ("sse://h/e", "publish", "tcp://h:80", "publish", 0),
     ],
 )
