@@ -99,6 +99,22 @@ def test_refusals_are_in_words() -> None:
         assert all(explain(each, "open")) and errno_name(each)
 
 
+@pytest.mark.parametrize("granted", [0, 1])
+def test_a_connection_opens_once_in_a_batch(granted: int) -> None:
+    """A second CONNACK (3.2), or a second SUBACK, is a mistake that ends it."""
+    transport = opened(MqttTransport(10, Asked("{n}", topic="a")))
+    transport.gone(TEN)
+    transport.opened(TEN)
+    pieces: list[Packet] = [Connack(), Acknowledged(Kind.SUBACK, 1, b"\0")]
+    if granted:
+        take(transport, pieces[0])
+    twice = Ragged.of([encoded(pieces[granted], V311)] * 12)
+    taken = transport.take(np.array([*TEN.tolist(), 3, 5]), twice)
+    for numbers in [taken.ready] if granted else [each for each, _ in taken.replies]:
+        assert numbers.tolist() == TEN.tolist()
+    assert {number for number, _ in taken.failed} == {3, 5} and len(taken.failed) == 2
+
+
 def test_what_does_not_add_up_is_told() -> None:
     transport = opened(MqttTransport(10, Asked("{n}", V5, topic="a/{n}", qos=1)), V5)
     made = transport.wrap(TEN, Ragged.repeat(b"x", 10))

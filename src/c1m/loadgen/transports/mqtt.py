@@ -209,9 +209,10 @@ class MqttTransport(Transport):
         ):  # fmt: skip
             is_it = left & (kinds == kind)
             if good and is_it.any():
-                is_it &= equal_to(data, good)
-                then(numbers[is_it], taken)
-                left &= ~is_it
+                at = np.flatnonzero(is_it & equal_to(data, good))
+                at = at[np.unique(numbers[at], return_index=True)[1]]  # a second one is a mistake
+                then(numbers[at], taken)
+                left[at] = False
         self._take_some(numbers, data, left, taken, rows)
 
     def _take_open(self, numbers: Numbers, data: Ragged, taken: Taken, rows: Rows) -> None:
