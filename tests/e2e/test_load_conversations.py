@@ -332,6 +332,8 @@ def test_it_is_torn_down_when_the_run_is_interrupted(
         ("def talk(n):\n    yield c1m.Get('/', headers={'A': 'b\\r\\nC: d'})", "http",
          "no field of a request"),
         ("c1m.feeder('nothing.csv')", "http", "nothing.csv"),
+        ("class A(c1m.Conversation):\n    async def talk(self, n):\n"
+         "        pass", "http", "coroutine, no generator"),
         ("c1m.feeder('rows.csv', columns=['street'])", "http", "has no column 'street'"),
         ("class A(c1m.Conversation):\n    def set_up(self):\n        1 / 0\n"
          "    def talk(self, n):\n        yield c1m.Get('/')", "http",
@@ -355,6 +357,12 @@ def test_what_is_wrong_is_told_before_anything_is_opened(
     assert (done.returncode, done.stdout) == (2, ""), done.stdout
     assert done.stderr.startswith("c1m: ") and done.stderr.count("\n") == 1
     assert told in done.stderr
+
+
+def test_a_path_of_the_target_is_not_passed_over(shop: Path) -> None:
+    done = run("load", "http://127.0.0.1:1/api", "--scenario", f"{shop}:Buy", "--quiet")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "The target has a path, and " in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -387,7 +387,10 @@ def _requests_asked(asked: LoadOptions) -> list[str]:
         parts += [f"arrivals {asked.arrivals}"] if asked.arrivals else []
         parts += [f"spread {asked.spread}"] if asked.spread else []
     if asked.think_ns is not None:
-        parts.append(f"closed loop, think time {format_duration(asked.think_ns)}")
+        think = (
+            f"think time {format_duration(asked.think_ns)}" if asked.think_ns else "at once again"
+        )
+        parts.append(f"closed loop, {think}")
     if asked.churn_per_s:
         parts.append(f"churn {format_short_rate(asked.churn_per_s)}")
     if asked.pipeline > 1:

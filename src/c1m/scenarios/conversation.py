@@ -17,7 +17,7 @@ raised as a note. Anything else is a mistake in the scenario: a ScenarioError, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from c1m.errors import ScenarioError
@@ -124,9 +124,11 @@ class Talking(Scenario):
         except Exception as error:
             raise mistake(error, "talk raised") from error
         if not isinstance(made, Generator):
+            if isinstance(made, Coroutine):
+                made.close()  # or Python warns that nobody has waited for it
             raise ScenarioError(
                 f"talk({number}) returned {type(made).__name__}, no generator.",
-                "Let it yield c1m.Say(...).",
+                "Let it yield what it says, as reply = yield c1m.Get('/'), or c1m.Say(...).",
             )
         return made
 

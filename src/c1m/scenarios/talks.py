@@ -229,8 +229,8 @@ class Talks(Exchange):
             raise mistake(error, "talk raised") from error
         if not isinstance(asked, Ask):
             raise ScenarioError(
-                f"{_place(talk)}: talk yielded {asked!r}, no c1m.Say.",
-                "Write reply = yield c1m.Say(b'...', until=b'\\n').",
+                f"{_place(talk)}: talk yielded {asked!r}, which is no request.",
+                "Yield c1m.Get('/') over http://, elsewhere c1m.Say(...), or another.",
             )
         self._next[number] = asked
         return None

@@ -19,10 +19,12 @@ from c1m.loadgen.transports.base import Transport
 from c1m.loadgen.transports.http import HttpTransport
 from c1m.results.options import LoadOptions
 from c1m.scenarios.base import Scenario
+from c1m.scenarios.conversation import Talking
 from c1m.scenarios.expected import Expected
 from c1m.scenarios.http import Http as HttpScenario
 from c1m.scenarios.http_requests import HttpRequests, Wanted
 from c1m.scenarios.loader import find_scenario
+from c1m.scenarios.mix import weighed
 
 FILE_BYTES_MAX = 1 << 26
 WEIGHT_MAX = 1_000_000_000
@@ -76,6 +78,15 @@ class Http(Web):
             ),
         )  # fmt: skip
         return scenario
+
+    def check(self, scenario: Scenario, options: LoadOptions) -> None:
+        """A conversation says its paths itself: that of the target would be passed over."""
+        own = [each for each, _ in weighed(options.scenario)]
+        if isinstance(scenario, Talking) and self.target != "/" and "http" not in own:
+            raise UsageError(
+                f"The target has a path, and {scenario.name} says itself what is asked for.",
+                "Give the target without one, and whole paths in the scenario.",
+            )
 
     def _check_unused(self, options: LoadOptions) -> None:
         """A scenario of one's own says itself what it asks for, and what is right."""
