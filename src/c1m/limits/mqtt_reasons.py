@@ -49,7 +49,7 @@ _REMEDIES = {
 _OWN = {
     NOT_MQTT: (
         "not MQTT", "what came is no CONNACK",
-        "Compare the target's port with the server's: is MQTT spoken there, without TLS?",
+        "Compare the target's port with the server's: is MQTT spoken there, with TLS or without?",
     ),
     NO_PINGRESP: (
         "no PINGRESP", "the server did not answer a PINGREQ in time",

@@ -74,7 +74,8 @@ OPEN = {
     ),
     "ECONNRESET": (
         "the peer reset the open connection",
-        "Look at the server: it crashed, or dropped the connection with bytes still unread.",
+        "Look at the server: it crashed, dropped the connection with bytes still unread, or speaks "
+        "another protocol on that port.",
     ),
     "EPIPE": (
         "sent to a connection that the peer had closed already",

@@ -55,7 +55,7 @@ def parse(template: str | bytes) -> tuple[list[bytes], list[Placeholder]]:
             parts.append("")
         else:
             raise UsageError(
-                f"The message has {token[0]!r}, which stands for nothing.",
+                f"The text has {token[0]!r}, which stands for nothing.",
                 "Use {n} for the connection's number, {seq} for the request's, {random:64} for 64 "
                 "letters, {{ and }} for braces.",
             )
