@@ -156,6 +156,14 @@ def test_wrong_replies_are_garbled_and_kept(turn: int, reply: bytes) -> None:
     assert exchange.ledger.in_flight == 0
 
 
+def test_a_server_that_asks_for_a_password_is_named() -> None:
+    scenario = Resp()
+    scenario.begin(1, 0)
+    assert not scenario.notes()
+    assert not scenario.accepts(0, 0, b"-NOAUTH Authentication required.\r\n")
+    assert "redis://:PASSWORD@HOST" in scenario.notes()[0]
+
+
 def test_after_a_set_that_was_lost_the_old_value_is_right_too() -> None:
     one = np.arange(1)
     for is_done in (False, True):

@@ -13,6 +13,7 @@ from c1m.scenarios.asks import Session
 from c1m.scenarios.expected import Text, with_braces
 from c1m.scenarios.messages import Message, Numbers, draws
 
+MADE_MAX = 4096  # requests that are kept ready to be filled in
 _WITH_BODY = ("POST", "PUT", "PATCH")  # these say so, too, where it is empty (RFC 9110, 8.6)
 
 
@@ -86,6 +87,8 @@ class Drawn:
                     "A request has {any:..}, which only what is expected can have.",
                     "Use {random:N} for letters of any kind.",
                 )
+            if len(self._made) >= MADE_MAX:
+                del self._made[next(iter(self._made))]
             self._made[row, size] = made
         return made
 

@@ -55,6 +55,7 @@ class Resp(Scenario):
         self._key_at = get.index(b"0000000000")
         self.values = CountedValues()
         self.asked = 0  # INCR
+        self._is_locked = False  # the server has asked for a password
         self._set = np.full(connections, NEVER, np.int64)  # the round whose SET was confirmed last
         self._kept = np.zeros((connections, len(VALUE)), np.uint8)  # what each has set its key to
         self._records = self._kept.view(f"V{len(VALUE)}").reshape(-1)
@@ -141,6 +142,7 @@ class Resp(Scenario):
         """Where a SET was not confirmed (its connection ended, say) the key may have its value,
         that of the last that was, or of one between them.
         """
+        self._is_locked |= reply.startswith(b"-NOAUTH")
         if seq % 3 == INCR:
             return _INTEGER.fullmatch(reply) is not None
         if reply == self.reply(number, seq):
@@ -183,6 +185,11 @@ class Resp(Scenario):
     def notes(self) -> list[str]:
         values = self.values
         found: list[str] = []
+        if self._is_locked:
+            found.append(
+                "The server asks for a password (NOAUTH): give it in the target, as "
+                "redis://:PASSWORD@HOST or redis://USER:PASSWORD@HOST."
+            )
         if values.doubled:
             found.append(
                 f"INCR: {values.doubled:,} of {values.count:,} replies said a number that another "
