@@ -288,7 +288,10 @@ def _tsung(asked: Asked) -> Sequence[str]:
         times=1 if asked.rate else 100_000_000,
         pause=f'<thinktime value="{asked.pause_s}"/>' if asked.pause_s else "",
     ))  # fmt: skip
-    return [debian("tsung"), "-f", script, "-l", str(HOME / "tsung-log"), "start"]
+    # Erlang would leave its daemon of names behind: so it finds one that ends with it.
+    shell = 'epmd & names=$!; trap "kill $names" EXIT; "$@"'
+    tsung = [debian("tsung"), "-f", script, "-l", str(HOME / "tsung-log"), "start"]
+    return ["sh", "-c", shell, "sh", *tsung]
 
 
 def _c1m(asked: Asked) -> Sequence[str]:
