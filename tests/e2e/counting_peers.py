@@ -63,6 +63,7 @@ global
     stats socket ipv4@127.0.0.1:{stats}
 defaults
     mode http
+    option http-ignore-probes
     timeout connect 60s
     timeout client 60s
     timeout server 60s
