@@ -91,7 +91,7 @@ def test_publishers_whose_idle_connections_are_ended(tmp_path: Path) -> None:
             "--stage", "hold for 1s think 50ms",
         )  # fmt: skip
     assert status == 0, output
-    assert record.connections.closed >= 1 and record.connections.lost == 0
+    assert record.connections.renewed >= 1 and record.connections.lost == 0
     assert record.fan_out is not None
     assert record.fan_out.received == record.fan_out.published * 100 > 0
 
