@@ -456,7 +456,10 @@ def test_a_connect_in_the_ring(make: MakeBench) -> None:
     data = np.ones(1, np.uint64)
     good = np.frombuffer(pack(listener.endpoint), np.uint8)
     bad = np.frombuffer(pack(Endpoint(AF_INET, "192.0.2.1", 0)), np.uint8)
+    on = np.ones(1, np.int32)
+    option = socket.IPPROTO_TCP, socket.TCP_NODELAY, on.ctypes.data, on.itemsize
     bench.ring.push(sub.open_socket(files, AF_INET, data))
+    bench.ring.push(sub.set_option(files, *option, data))
     bench.ring.push(sub.bind(files, np.array([bad.ctypes.data], np.uint64), len(bad), data))
     assert bench.until(1) == [(1, -errno.EADDRNOTAVAIL, 0)]
     bench.ring.push(sub.connect(files, np.array([good.ctypes.data], np.uint64), len(good), data))

@@ -99,7 +99,9 @@ class Arrivals:
             levels = np.arange(self._passed, end, dtype=np.float64)
             self._passed = end
         else:
-            levels = self._passed + np.cumsum(self._rng.standard_exponential(ahead))
+            steps = self._rng.standard_exponential(ahead)
+            # One sum behind the other: in whatever blocks, they are rounded alike.
+            levels = np.cumsum(np.concatenate(([self._passed], steps)))[1:]
             self._passed = float(levels[-1])
             levels = levels[levels < self._end_level]
         self._use(self._times(levels))
