@@ -35,6 +35,7 @@ from harness.beside_peers import HOME, Asked, Tool
 from harness.build import BENCH, BuildFailed
 from harness.measure import Machine
 from harness.processes import Server, start, stop
+from harness.results import conclude
 from million import namespace
 
 from c1m.loadgen.metadata import started_text
@@ -71,11 +72,7 @@ def main() -> int:
     for task in options.only:
         for tool in tools:
             found["rows"].append(measured(machine, task, tool, options.seconds))
-    for name, why in found["skipped"].items():
-        print(f"left out: {name}: {why}")
-    found["conditions"]["load_average_after"] = os.getloadavg()[0]
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    conclude(found, options.json)
     return 0
 
 

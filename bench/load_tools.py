@@ -17,8 +17,6 @@ the server took by the requests that it had.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import resource
 import statistics
 import subprocess
@@ -32,6 +30,7 @@ from harness.accounts import account
 from harness.load_peers import OURS, LoadPeer
 from harness.measure import Machine
 from harness.processes import RunFailed, Server, run_to_its_end
+from harness.results import conclude
 from harness.turns import in_turns
 from million import namespace
 
@@ -87,11 +86,7 @@ def main() -> int:
         there = _there(options, task, found["skipped"])
         for connections in options.connections:
             found["rows"].append(compare(machine, Row(task, connections), there))
-    for name, why in found["skipped"].items():
-        print(f"left out: {name}: {why}")
-    found["conditions"]["load_average_after"] = os.getloadavg()[0]
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    conclude(found, options.json)
     return 0
 
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
-import json
 import os
 import statistics
 import sys
@@ -37,6 +36,7 @@ from harness.accounts import account
 from harness.measure import Machine
 from harness.processes import RunFailed, Server, generate
 from harness.push_peers import BROADCAST, ECHO, EVENTS, UPGRADES, PushPeer
+from harness.results import conclude
 from harness.turns import in_turns
 from million import namespace
 
@@ -97,11 +97,7 @@ def main() -> int:
     for row in wanted(options):
         there, found["skipped"] = _there(known, row.task, found["skipped"])
         found["rows"].append(compare(machine, row, there, keys))
-    for name, why in found["skipped"].items():
-        print(f"left out: {name}: {why}")
-    found["conditions"]["load_average_after"] = os.getloadavg()[0]
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    conclude(found, options.json)
     return 0
 
 

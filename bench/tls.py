@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from typing import Any, NamedTuple
 from harness import build, conditions, processes, tls_peers
 from harness.measure import Machine, memory
 from harness.processes import RunFailed, Server, generate, start, stop
+from harness.results import conclude
 from harness.tls_peers import ECHO, HANDSHAKES, TlsPeer
 from harness.turns import in_turns
 from million import lives, namespace, secured
@@ -137,11 +137,7 @@ def main() -> int:
         found["million"] = secured.hold(machine, options.million, options.way)
     else:
         measure(machine, options, found)
-    for name, why in found["skipped"].items():
-        print(f"left out: {name}: {why}")
-    found["conditions"]["load_average_after"] = os.getloadavg()[0]
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    conclude(found, options.json)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,3 +83,12 @@ def _small(run: Mapping[str, Any]) -> dict[str, Any]:
         kept["empty"] = {**empty, "slabs": {n: empty["slabs"].get(n, 0) for n in grown}}
         kept["held"] = {**held, "slabs": grown}
     return kept
+
+
+def conclude(found: dict[str, Any], path: Path | None) -> None:
+    """What was found is whole: say who was left out, and write it where that is wanted."""
+    for name, why in found["skipped"].items():
+        print(f"left out: {name}: {why}")
+    found["conditions"]["load_average_after"] = os.getloadavg()[0]
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1) + "\n")
