@@ -16,7 +16,7 @@ from c1m.limits.tls_reasons import words_of
 from c1m.loadgen.schemes.base import Url
 from c1m.loadgen.schemes.known import SCHEMES
 from c1m.loadgen.sources import AddressPlan
-from c1m.results.options import LoadOptions
+from c1m.results.options import LoadOptions, flags_given
 from c1m.tls import certificates, reasons
 from c1m.tls.connector import Connector
 from c1m.tls.engine import handoff_class
@@ -54,15 +54,15 @@ class TlsPlan:
 
 def check_unused(options: LoadOptions) -> None:
     """Raise UsageError for options that are for targets over TLS, and there are none."""
-    usual = LoadOptions()
-    for name in ("ca", "cert", "key", "insecure", "server_name", "tls_min", "tls_resume",
-                 "tls_handoff"):  # fmt: skip
-        if getattr(options, name) != getattr(usual, name):
-            raise UsageError(
-                f"--{name.replace('_', '-')} is for targets over TLS.",
-                "Write the target as tls://, https://, wss://, sses://, mqtts:// or rediss://, or "
-                "leave it out.",
-            )
+    fields = (
+        "ca", "cert", "key", "insecure", "server_name", "tls_min", "tls_resume", "tls_handoff"
+    )  # fmt: skip
+    for _, flag in flags_given(options, fields):
+        raise UsageError(
+            f"{flag} is for targets over TLS.",
+            "Write the target as tls://, https://, wss://, sses://, mqtts:// or rediss://, or "
+            "leave it out.",
+        )
 
 
 def names_of(targets: Sequence[str], asked: str | None) -> list[str]:

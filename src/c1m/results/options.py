@@ -11,7 +11,7 @@ option's own name does not: `hold_ns` is `hold`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, get_type_hints
 
@@ -306,6 +306,20 @@ def grouped() -> dict[str, list[Option]]:
             members = found[GROUPS[option.name]] = []
         members.append(option)
     return found
+
+
+def flag_of(field: str) -> str:
+    """The option of the command line for a field of LoadOptions."""
+    flags: str = next(option.flags for option in OPTIONS.values() if option.field == field)
+    return flags
+
+
+def flags_given(options: LoadOptions, fields: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Those of these fields that are not as without an option, and their flags."""
+    usual = LoadOptions()
+    for name in fields:
+        if getattr(options, name) != getattr(usual, name):
+            yield name, flag_of(name)
 
 
 def checked(given: Mapping[str, Any]) -> LoadOptions:

@@ -106,7 +106,12 @@ class Scheme:
 
     def scenario_for(self, options: LoadOptions) -> Scenario:
         """The scenario that is meant. Raises UsageError."""
-        return find_scenario(options.scenario, **template_options(options))
+        return find_scenario(
+            options.scenario,
+            message=options.message,
+            expect=options.expect,
+            publishers=options.publishers,
+        )
 
     def check(self, scenario: Scenario, options: LoadOptions) -> None:
         """Raise UsageError for a scenario that cannot be spoken so."""
@@ -120,13 +125,6 @@ class Scheme:
     def transport(self, scenario: Scenario, count: int, options: LoadOptions) -> Transport | None:
         """What stands between `count` connections and their scenario; None: nothing does."""
         return None
-
-
-def template_options(options: LoadOptions) -> dict[str, object]:
-    """Those that a scenario may have a use for; None: not given."""
-    return {
-        "message": options.message, "expect": options.expect, "publishers": options.publishers
-    }  # fmt: skip
 
 
 def publication(options: LoadOptions, kind: type[Publish] = Publish) -> Publish:

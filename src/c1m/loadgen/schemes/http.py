@@ -13,17 +13,16 @@ from urllib.parse import unquote
 
 from c1m.errors import UsageError
 from c1m.files import read_text
-from c1m.loadgen.schemes.base import Url, template_options
+from c1m.loadgen.schemes.base import Url
 from c1m.loadgen.schemes.web import Web, checked_target, name_of
 from c1m.loadgen.transports.base import Transport
 from c1m.loadgen.transports.http import HttpTransport
-from c1m.results.options import LoadOptions
+from c1m.results.options import LoadOptions, flags_given
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Talking
 from c1m.scenarios.expected import Expected
 from c1m.scenarios.http import Http as HttpScenario
 from c1m.scenarios.http_requests import HttpRequests, Wanted
-from c1m.scenarios.loader import find_scenario
 from c1m.scenarios.mix import weighed
 
 FILE_BYTES_MAX = 1 << 26
@@ -62,7 +61,7 @@ class Http(Web):
         """See Scheme."""
         if options.scenario != self.scenario:
             self._check_unused(options)
-            return find_scenario(options.scenario, **template_options(options))
+            return super().scenario_for(options)
         for option in ("message", "publishers"):
             if getattr(options, option) is not None:
                 raise UsageError(
@@ -90,14 +89,11 @@ class Http(Web):
 
     def _check_unused(self, options: LoadOptions) -> None:
         """A scenario of one's own says itself what it asks for, and what is right."""
-        usual = LoadOptions()
-        for name in self.takes[1:]:
-            if getattr(options, name) != getattr(usual, name):
-                flag = "--" + name.replace("_", "-").replace("headers", "header")
-                raise UsageError(
-                    f"The scenario {options.scenario!r} has no use for {flag}.",
-                    "Leave it out, or the scenario.",
-                )
+        for _, flag in flags_given(options, self.takes[1:]):
+            raise UsageError(
+                f"The scenario {options.scenario!r} has no use for {flag}.",
+                "Leave it out, or the scenario.",
+            )
 
     def _wanted(self, options: LoadOptions) -> list[Wanted]:
         usual = options.method or ("GET" if options.body is None else "POST")

@@ -13,7 +13,7 @@ from c1m.loadgen.schemes.mqtt import Mqtt
 from c1m.loadgen.schemes.plain import Plain
 from c1m.loadgen.schemes.publishing import Events, WebSocket
 from c1m.loadgen.schemes.redis import Redis
-from c1m.results.options import OPTIONS, LoadOptions
+from c1m.results.options import LoadOptions, flag_of, flags_given
 
 KINDS: tuple[type[Scheme], ...] = (Plain, Http, WebSocket, Events, Redis, Mqtt)
 SCHEMES = {name: kind for kind in KINDS for name in (kind.name, kind.over_tls)} | {"unix": Plain}
@@ -62,8 +62,7 @@ def _check_texts(options: LoadOptions) -> None:
         if not isinstance(text, str):
             text = "".join(text)
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            flag = next(one.flags for one in OPTIONS.values() if one.field == name)
-            flag = "The target" if name == "targets" else flag
+            flag = "The target" if name == "targets" else flag_of(name)
             raise UsageError(f"{flag} has bytes that are not UTF-8.", "Write it in UTF-8.")
 
 
@@ -91,11 +90,8 @@ def _check_place(url: Url) -> None:
 
 def _check_unused(kind: type[Scheme], options: LoadOptions) -> None:
     """Raise UsageError for an option that only other protocols have a use for."""
-    usual = LoadOptions()
-    for name in dict.fromkeys(name for each in KINDS for name in each.takes):
-        if name in kind.takes or getattr(options, name) == getattr(usual, name):
-            continue
-        flag = next(one.flags for one in OPTIONS.values() if one.field == name)
+    taken = dict.fromkeys(name for each in KINDS for name in each.takes)
+    for name, flag in flags_given(options, (name for name in taken if name not in kind.takes)):
         takers = [f"{scheme}://" for scheme, each in SCHEMES.items() if name in each.takes]
         raise UsageError(
             f"{flag} is of no use with {kind.name}://.",

@@ -7,7 +7,7 @@ from typing import ClassVar
 from urllib.parse import unquote
 
 from c1m.errors import UsageError
-from c1m.loadgen.schemes.base import Scheme, Url, publication, template_options
+from c1m.loadgen.schemes.base import Scheme, Url, publication
 from c1m.loadgen.transports.base import Transport
 from c1m.loadgen.transports.mqtt import Asked, MqttTransport
 from c1m.protocols.mqtt.fields import STRING_MAX, Broken, check_filter, check_name
@@ -16,7 +16,6 @@ from c1m.results.options import LoadOptions
 from c1m.scenarios import asks_mqtt as asks_mqtt  # what conversations say here
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Talking
-from c1m.scenarios.loader import find_scenario
 from c1m.scenarios.messages import Message
 from c1m.units import NS_PER_S
 
@@ -56,7 +55,7 @@ class Mqtt(Scheme):
     def scenario_for(self, options: LoadOptions) -> Scenario:
         """See Scheme: messages are payloads, which need no newline at their end."""
         if options.scenario != "publish":
-            return find_scenario(options.scenario, **template_options(options))
+            return super().scenario_for(options)
         return publication(options)
 
     def check(self, scenario: Scenario, options: LoadOptions) -> None:

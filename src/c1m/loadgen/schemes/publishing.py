@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from c1m.addresses import parse_url
 from c1m.errors import UsageError
-from c1m.loadgen.schemes.base import Url, publication, template_options
+from c1m.loadgen.schemes.base import Url, publication
 from c1m.loadgen.schemes.web import OURS, Web, checked_target, name_of, target_of
 from c1m.loadgen.transports.base import Transport
 from c1m.loadgen.transports.events import EventsTransport
@@ -19,7 +19,6 @@ from c1m.loadgen.transports.posting import Beside, PostingTransport
 from c1m.loadgen.transports.websocket import WebSocketTransport
 from c1m.results.options import LoadOptions
 from c1m.scenarios.base import Scenario
-from c1m.scenarios.loader import find_scenario
 from c1m.scenarios.posted import Posted
 from c1m.scenarios.publish import Publish
 
@@ -79,7 +78,7 @@ class Publishing(Web):
     def scenario_for(self, options: LoadOptions) -> Scenario:
         """See Scheme."""
         if options.scenario != "publish":
-            return find_scenario(options.scenario, **template_options(options))
+            return super().scenario_for(options)
         return publication(options, Posted if self.publish_to else Publish)
 
     def _with_publishers(self, hearing: Transport, scenario: Scenario) -> Transport:
