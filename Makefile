@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need. Everything else is for people who work on c1m.
-.PHONY: demo demo-push test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-push bench-tls bench-light bench-load bench-million bench-quick bench-peers bench-page
+.PHONY: demo demo-push test lint format docs setup programs clean conformance bench bench-asyncio bench-kv bench-push bench-tls bench-light bench-load bench-million bench-quick bench-peers bench-page torture
 
 setup:
 	@./setup.sh
@@ -28,6 +28,12 @@ conformance: setup
 	$(if $(SUITES),,$(CONFORMANCE) kv-crash)
 	$(if $(SUITES),,$(CONFORMANCE) autobahn)
 	$(if $(SUITES),,$(CONFORMANCE) tls)
+
+# What must not fall over, at full length: some hours. `make torture TESTS='churn hostile' SCALE=0.01` runs a
+# hundredth of two of them.
+torture: setup
+	.venv/bin/python -m tests.torture $(TESTS) --scale $(or $(SCALE),1) \
+	--json $(or $(JSON),bench/results/$(shell date +%F)-torture.json)
 
 programs:
 	@./setup.sh programs

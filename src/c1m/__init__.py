@@ -10,14 +10,14 @@ From the top down; each imports what is below it, and a test holds them to that:
     scenarios   what is said, and what replies are right     limits      what bounds a machine
     loop        the loop of server and loadgen               results     what a run is: the record
     fanout      channels, messages on their way to many
-    tls         around an engine: handshakes, records
+    tls, guard  around an engine: handshakes, records; limits
     engine      one contract: uring, epoll                   protocols   framing, RESP, HTTP, frames
     kernel      the only package that meets the kernel
     errors, bounds, clock, units, addresses, files, arguments: leaves
 
 Public names: App and its batches, Server, WebSocketApp and its batches, WebSocketServer, Push,
-ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, load, Scenario, Conversation, what
-it says (Say, Hear, Get, Post, Put, Delete, Request, Command, Publish, Subscribe, Unsubscribe,
+ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, Limits, load, Scenario, Conversation,
+what it says (Say, Hear, Get, Post, Put, Delete, Request, Command, Publish, Subscribe, Unsubscribe,
 Pause) and hears (Response, ErrorReply, MqttMessage), check, feeder, Message, CloseReason, Ragged,
 RecordInbox, RunRecord and the errors.
 """
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from c1m.errors import LimitError as LimitError
     from c1m.errors import ScenarioError as ScenarioError
     from c1m.errors import UsageError as UsageError
+    from c1m.guard.options import Limits as Limits
     from c1m.loadgen.run import load as load
     from c1m.protocols.resp.values import ErrorReply as ErrorReply
     from c1m.results.record import RunRecord as RunRecord
@@ -107,6 +108,7 @@ _NAMES = {  # the public ones, by their modules
     "c1m.server.server": ["App", "CloseBatch", "DataBatch", "OpenBatch", "Server"],
     "c1m.server.statistics": ["CloseReason"],
     "c1m.serving": ["serve"],
+    "c1m.guard.options": ["Limits"],
     "c1m.tls.options": ["TLS"],
     "c1m.web.app": ["GoneBatch", "MessageBatch"],
     "c1m.web.websocket_app": ["ConnectBatch", "WebSocketApp"],

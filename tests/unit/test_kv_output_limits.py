@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from c1m.apps.kv.output_limits import SETTING, limits_of, output_limits
-from c1m.fanout.unread import LOOK_NS, Limit
+from c1m.guard.unread import LOOK_NS, Limit
 from c1m.kv.outbox import Outbox
 from c1m.kv.rows import IS_SUBSCRIBER
 from c1m.kv.settings import Settings

@@ -66,6 +66,7 @@ class ProtocolServer:
         try:
             self.engine = checked.make_engine(needs_descriptors=True)
             self.engine = checked.with_proxies(self.engine, checked.endpoints)
+            self.engine = checked.with_limits(self.engine)
             kind = _Served if outbox_high is None else _Bounded
             self._streams = kind(self.loop, self.engine, self.outbox_high, checked.backlog)
             self._streams.linger_s = checked.linger_ns / NS_PER_S

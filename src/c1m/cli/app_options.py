@@ -11,6 +11,7 @@ import click
 from c1m.apps import APPS
 from c1m.arguments import FLAG, TEXTS, AppOption, Choice
 from c1m.errors import UsageError
+from c1m.guard import options as guard
 from c1m.tls import options as tls
 
 _MODULES = {
@@ -74,6 +75,7 @@ class ServeCommand(click.Command):
         names = {option.name for option in OPTIONS_OF.get(app, ())}
         own = [p for p in self.get_params(ctx) if isinstance(p, OwnOption) and p.name in names]
         _write_section(f"Options of {app}", own, ctx, formatter)
+        _write_section("Limits", LIMIT_OPTIONS, ctx, formatter)
         _write_section("TLS (tls://, https://, rediss://)", TLS_OPTIONS, ctx, formatter)
         if not app:
             formatter.write_paragraph()
@@ -90,7 +92,15 @@ def _write_section(
             formatter.write_dl(records)
 
 
-APP_OPTIONS = [OwnOption(option) for options in OPTIONS_OF.values() for option in options]
+LIMIT_OPTIONS = [OwnOption(option) for option in guard.OPTIONS]
+_LIMITS = {option.name for option in guard.OPTIONS}
+# A server may have one of the limits' names for itself: its own is meant then.
+APP_OPTIONS = [
+    OwnOption(option)
+    for options in OPTIONS_OF.values()
+    for option in options
+    if option.name not in _LIMITS
+]
 TLS_OPTIONS = [OwnOption(option) for option in tls.OPTIONS]
 
 
@@ -115,3 +125,11 @@ def tls_options(options: dict[str, Any]) -> tls.TLS | None:
         name.removeprefix("tls_"): value for name, value in given.items() if value not in (None, ())
     }
     return tls.TLS(**{"cert": (), **wanted}) if wanted else None
+
+
+def limit_options(app: str, options: dict[str, Any]) -> guard.Limits | None:
+    """Take the limits out of all; None where none is given. Raises UsageError."""
+    own = {option.name for option in OPTIONS_OF.get(app, ())}
+    given = {name: options.pop(name, None) for name in _LIMITS - own}
+    wanted = {name: value for name, value in given.items() if value not in (None, ())}
+    return guard.Limits(**wanted) if wanted else None

@@ -14,9 +14,11 @@ from c1m.bounds import BACKLOG, REPORT_NS, TICK_NS_MAX
 from c1m.cli.app_options import (
     APP_OPTIONS,
     DEFAULT_LISTEN,
+    LIMIT_OPTIONS,
     OPTIONS_OF,
     TLS_OPTIONS,
     ServeCommand,
+    limit_options,
     own_options,
     tls_options,
 )
@@ -87,7 +89,9 @@ _OPTIONS = [
 ]  # fmt: skip
 
 
-@click.command(cls=ServeCommand, help=_HELP, params=[*_OPTIONS, *TLS_OPTIONS, *APP_OPTIONS])
+@click.command(
+    cls=ServeCommand, help=_HELP, params=[*_OPTIONS, *LIMIT_OPTIONS, *TLS_OPTIONS, *APP_OPTIONS]
+)
 def serve(
     app: str, listen: tuple[str, ...], quiet: bool, json_path: str | None, **options: Any
 ) -> None:
@@ -103,6 +107,7 @@ def serve(
         raise UsageError("There is nothing to listen on.", "Give --listen URL.")
     outputs = Outputs({"json": json_path})
     options["tls"] = tls_options(options)
+    options["limits"] = limit_options(app, options)
     own = own_options(app, options)
     if app in OPTIONS_OF:
         own["say"] = lambda line: say(line, outputs.stream)

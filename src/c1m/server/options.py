@@ -16,6 +16,8 @@ from c1m.clock import Clock, SystemClock
 from c1m.engine.choose import AUTO, ENGINES, FEW, choose
 from c1m.engine.contract import Engine
 from c1m.errors import UsageError
+from c1m.guard.engine import GuardEngine
+from c1m.guard.options import Limits
 from c1m.kernel.sockets import resolve
 from c1m.server.proxied import Network, ProxyEngine
 from c1m.tls.options import TLS
@@ -40,6 +42,7 @@ class ServerOptions:
     tls: Any = None
     proxy_protocol: Any = False
     proxy_from: Any = ()
+    limits: Any = None
     endpoints: list[Endpoint] = field(init=False)
     trusted: list[Network] = field(init=False)
 
@@ -58,6 +61,8 @@ class ServerOptions:
             self.endpoints = [replace(each, is_proxied=True) for each in self.endpoints]
         self.trusted = [_network(text) for text in arguments.texts("proxy_from", self.proxy_from)]
         _check_tls(self.tls)
+        if self.limits is not None and not isinstance(self.limits, Limits):
+            raise UsageError(f"limits is {self.limits!r}.", "Give a c1m.Limits(...).")
         self.backlog = arguments.integer("backlog", self.backlog, most=INT_MAX)
         for name in ("outbox_high", "busy_poll_ns", "drain_ns", "linger_ns"):
             setattr(self, name, arguments.integer(name, getattr(self, name)))
@@ -89,6 +94,12 @@ class ServerOptions:
                 "Give --proxy-protocol, or listen on tcp+proxy://HOST:PORT.",
             )
         return engine
+
+    def with_limits(self, engine: Engine) -> Engine:
+        """The engine, with a guard around it where something is limited."""
+        if self.limits is None or not self.limits.any():
+            return engine
+        return GuardEngine(engine, self.limits, self.clock)
 
     def security(self, endpoints: Sequence[Endpoint]) -> Security | None:
         """TLS, where one of these has it. Raises UsageError."""

@@ -40,6 +40,7 @@ from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.names import address_of, sockaddrs
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
+from c1m.guard.options import Limits
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.ramp import RampTimes
 from c1m.server.listeners import Listeners
@@ -183,7 +184,8 @@ class Server:
     output for this long is reset and counted as NOT_READ. `tls`: a c1m.TLS, or an ssl.SSLContext,
     for listeners with TLS (tls://, https://, rediss://). `proxy_protocol`: connections come from
     proxies that send a PROXY header first (of "tcp+proxy://127.0.0.1:8001" they do so anyway), and
-    `proxy_from` names those that may: addresses or networks, "10.0.0.0/8". Raises UsageError, with
+    `proxy_from` names those that may: addresses or networks, "10.0.0.0/8". `limits`: a
+    c1m.Limits, who may connect and what a connection may take. Raises UsageError, with
     nothing left behind, for an endpoint that cannot be listened on and for invalid arguments.
     """
 
@@ -202,6 +204,7 @@ class Server:
         tls: TLS | ssl.SSLContext | None = None,
         proxy_protocol: bool = False,
         proxy_from: str | Sequence[str] = (),
+        limits: Limits | None = None,
         clock: Clock | None = None,
     ) -> None:
         app = app.as_app() if isinstance(app, Makes) else app
@@ -210,6 +213,7 @@ class Server:
             listen=listen, engine=engine, connections_max=connections_max, outbox_high=outbox_high,
             backlog=backlog, busy_poll_ns=busy_poll_ns, drain_ns=drain_ns, linger_ns=linger_ns,
             clock=clock, tls=tls, proxy_protocol=proxy_protocol, proxy_from=proxy_from,
+            limits=limits,
         )  # fmt: skip
         self.app = app
         self.clock: Clock = options.clock
@@ -222,6 +226,7 @@ class Server:
         try:
             listeners = Listeners(options.endpoints, app.further_listeners())
             self.engine = options.with_proxies(self.engine, listeners.endpoints)
+            self.engine = options.with_limits(self.engine)
             self.security = options.security(listeners.endpoints)
             if self.security is not None:
                 self.engine = self.security.around(self.engine, self.clock)

@@ -10,6 +10,8 @@ from enum import IntEnum
 from typing import Self
 
 from c1m.engine.contract import EngineStatistics
+from c1m.guard import reasons as guard
+from c1m.guard.reasons import Why
 from c1m.protocols.proxy import BY_CODE
 from c1m.tls import reasons as tls
 from c1m.tls.words import words_of
@@ -31,6 +33,10 @@ class CloseReason(IntEnum):
     NOT_READ = 8, "closed by us, and reset because the peer did not read the rest"
     TRUNCATED = 9, "closed by the peer without TLS's close_notify"
     TLS = 10, "ended by an error of TLS"  # an alert, a record that cannot be read
+    SILENT = 11, "sent nothing in time"  # no first byte
+    UNREAD = 12, "did not read for too long"
+    UNSENT = 13, "had more unsent than it may"
+    APP = 14, "closed because the application failed"  # `on_error`
 
     def __new__(cls, value: int, text: str = "") -> Self:
         reason = int.__new__(cls, value)
@@ -47,11 +53,17 @@ _BY_ERRNO = {
     errno.EPIPE: CloseReason.RESET,
     errno.ECONNABORTED: CloseReason.RESET,
     errno.ETIMEDOUT: CloseReason.TIMED_OUT,
+    Why.FIRST_BYTE.code: CloseReason.SILENT,
+    Why.IDLE.code: CloseReason.IDLE,
+    Why.UNREAD.code: CloseReason.UNREAD,
+    Why.UNSENT.code: CloseReason.UNSENT,
 }
 
 
 def reason_of(code: int) -> CloseReason:
     """The reason for an errno (positive) that a receive or a send ended with, or of TLS."""
+    if code in _BY_ERRNO:
+        return _BY_ERRNO[code]
     if code >= tls.BASE:
         return CloseReason.TRUNCATED if code == tls.TRUNCATED else CloseReason.TLS
     return _BY_ERRNO.get(code, CloseReason.ERROR)
@@ -59,6 +71,9 @@ def reason_of(code: int) -> CloseReason:
 
 def why_never_opened(code: int) -> str:
     """The same in words for a connection that was accepted, and that no application was told of."""
+    if code in guard.BY_CODE:
+        said = str(guard.BY_CODE[code].value)
+        return said[0].upper() + said[1:]
     if code in BY_CODE:
         return str(BY_CODE[code].value).rstrip(".")
     if code >= tls.BASE:

@@ -14,7 +14,7 @@ import numpy as np
 
 from c1m.bounds import OUTBOX_TOTAL_MAX
 from c1m.engine.ragged import Ragged
-from c1m.fanout.unread import Limit
+from c1m.guard.unread import Limit
 from c1m.protocols.http.requests import Bounds
 from c1m.server.server import CloseBatch, DataBatch, OpenBatch, Server
 from c1m.units import NS_PER_S

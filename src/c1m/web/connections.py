@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from c1m.engine.contract import Slots
 from c1m.engine.ragged import Ragged
+from c1m.guard.deadlines import Deadlines
 from c1m.protocols.http.requests import Head, Request
 from c1m.protocols.http.responses import Response, text
 from c1m.protocols.websocket.frames import Close
 from c1m.server.server import AnySlots, App, Payload, Server
 from c1m.units import NS_PER_S
 from c1m.web.compression import Compression
-from c1m.web.deadlines import Deadlines
 
 # A connection's kind. CLOSING: a WebSocket whose close frame was sent, and the peer's awaited.
 # ENDING: the last was sent, and what still comes is passed over.

@@ -10,7 +10,7 @@ from c1m.engine.contract import NO_SLOTS, Slots
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Ragged
 from c1m.fanout.deliveries import Deliveries
-from c1m.fanout.unread import Limit, Unread
+from c1m.guard.unread import Limit, Unread
 from c1m.protocols.websocket.frames import Close
 from c1m.server.server import AnySlots, Payload, Server
 from c1m.units import NS_PER_MS, NS_PER_S

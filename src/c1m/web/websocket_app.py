@@ -25,7 +25,7 @@ from c1m.bounds import OUTBOX_TOTAL_MAX
 from c1m.engine.contract import Slots
 from c1m.engine.given import given_slots
 from c1m.errors import UsageError
-from c1m.fanout.unread import Limit
+from c1m.guard.unread import Limit
 from c1m.protocols.http.requests import Head, Request
 from c1m.protocols.http.responses import Response, text
 from c1m.server.server import AnySlots, App, Makes, Server, check_callbacks

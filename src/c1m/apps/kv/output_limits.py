@@ -1,6 +1,6 @@
 """Limits of unread output: Redis's client-output-buffer-limit, by classes of clients.
 
-What becomes of who is over one is in `fanout/unread.py`. Who said MONITOR is bounded as a
+What becomes of who is over one is in `guard/unread.py`. Who said MONITOR is bounded as a
 subscriber is. Clients of the class "normal" are not read from while they are owed much, which is
 enough: they do not count in the total.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from c1m.fanout.unread import Limit, Unread
+from c1m.guard.unread import Limit, Unread
 from c1m.kv.outbox import Outbox
 from c1m.kv.rows import IS_SUBSCRIBER
 from c1m.kv.settings import Settings

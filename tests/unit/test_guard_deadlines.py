@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c1m.web.deadlines import SLICE, Deadlines
+from c1m.guard.deadlines import SLICE, Deadlines
 
 
 def all_over(deadlines: Deadlines, second: int, slices: int = 4) -> list[int]:

@@ -1,0 +1,88 @@
+"""What a server's limits are: `c1m.Limits`, and options of `c1m serve`. Opens nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from c1m.arguments import COUNT, DURATION, RATE, SIZE, TEXTS, AppOption, Choice
+from c1m.errors import UsageError
+from c1m.units import NS_PER_S
+
+TIMEOUT_MAX_NS = 9 * 3600 * NS_PER_S  # what a row of `deadlines` can tell
+TIMEOUT = DURATION.within(NS_PER_S, TIMEOUT_MAX_NS)
+WAIT, REFUSE = "wait", "refuse"
+
+OPTIONS = (
+    AppOption("when_full", Choice((WAIT, REFUSE)), "Beyond --connections-max further connections "
+              "wait in the accept queue, or are told so and closed.  [default: wait]"),
+    AppOption("per_source", COUNT.within(1, 1 << 31), "The most connections of one source address "
+              "(of IPv6: of one /64).  [default: no bound]"),
+    AppOption("accept_rate", RATE, "The most connections accepted in a second; others wait in the "
+              "accept queue.  [default: no bound]"),
+    AppOption("allow", TEXTS, "Only these may connect. May be given more than once.  [default: "
+              "all]", "ADDRESS[/BITS]"),
+    AppOption("deny", TEXTS, "These may not. May be given more than once.", "ADDRESS[/BITS]"),
+    AppOption("memory_max", SIZE, "While the process has more than this, further connections "
+              "wait.  [default: no bound]"),
+    AppOption("first_byte_timeout", TIMEOUT, "Close a connection that has sent nothing for so long "
+              "after it was opened.  [default: never]"),
+    AppOption("idle_timeout", TIMEOUT, "Close a connection that sends nothing and is sent nothing "
+              "for so long.  [default: never]"),
+    AppOption("unread_timeout", TIMEOUT, "Reset a connection whose output is over --outbox and "
+              "that takes none of it for so long.  [default: never]"),
+    AppOption("unsent_max", SIZE, "Reset a connection that has more than this unsent.  [default: "
+              "no bound]"),
+    AppOption("unsent_soft", SIZE, "The same for one that has more than this for longer than "
+              "--unsent-soft-time.  [default: no bound]"),
+    AppOption("unsent_soft_time", TIMEOUT, "See --unsent-soft.  [default: 60s]"),
+    AppOption("unsent_total", SIZE, "Beyond this in all those who are owed most are reset.  "
+              "[default: no bound]"),
+    AppOption("turn", SIZE, "Bytes that one connection may bring into one tick, before others have "
+              "had their turn.  [default: no bound]"),
+    AppOption("keepalive", TIMEOUT, "The kernel asks a silent peer after so long whether it is "
+              "still there, and ends the connection if it is not.  [default: never]"),
+)  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class Limits:
+    """Who may connect, how many, and what they may take. Options are as in `c1m serve`.
+
+    Raises UsageError for what cannot be meant.
+    """
+
+    when_full: Any = None
+    per_source: Any = None
+    accept_rate: Any = None
+    allow: Any = None
+    deny: Any = None
+    memory_max: Any = None
+    first_byte_timeout: Any = None
+    idle_timeout: Any = None
+    unread_timeout: Any = None
+    unsent_max: Any = None
+    unsent_soft: Any = None
+    unsent_soft_time: Any = None
+    unsent_total: Any = None
+    turn: Any = None
+    keepalive: Any = None
+
+    def __post_init__(self) -> None:
+        by_name = {option.name: option for option in OPTIONS}
+        for field in fields(self):
+            by_name[field.name].check(getattr(self, field.name), f"limits.{field.name}")
+        if self.unsent_soft_time is not None and self.unsent_soft is None:
+            raise UsageError(
+                "A time without a soft limit of unsent bytes means nothing.",
+                "Give --unsent-soft, too, or leave it out.",
+            )
+
+    def value(self, name: str) -> Any:
+        """The checked value of an option: times in ns; None where it is not given."""
+        option = next(each for each in OPTIONS if each.name == name)
+        return option.check(getattr(self, name), f"limits.{name}")
+
+    def any(self) -> bool:
+        """Whether anything is limited."""
+        return any(getattr(self, field.name) not in (None, (), []) for field in fields(self))
