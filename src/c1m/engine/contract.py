@@ -147,6 +147,7 @@ class EngineStatistics:
     ticks: int = 0  # calls of wait
     opening: int = 0  # accepted, and held back: nobody has been told yet (engine/decorated.py)
     never_opened: dict[int, int] = field(default_factory=dict)  # held back to the end, by reason
+    limited: dict[str, int] = field(default_factory=dict)  # which limit acted how often (guard/)
     refused: dict[str, int] = field(default_factory=dict)  # what the kernel refused, how often
     refusal: str = ""  # the last of that in a sentence
     extra: dict[str, int] = field(default_factory=dict)  # an engine's own counters, by name

@@ -4,26 +4,34 @@ It stands outside what reads PROXY headers, so that it sees clients' addresses, 
 that nobody who may not come in costs a handshake. Connections are plain (engine/decorated.py): data
 passes in arrays, and what limits need to know of a connection is in columns.
 
-Who is not let in is `never_opened`; who may not stay is reported as closed, by a number of
-`reasons.py`.
+Who is not let in is `never_opened` (`admission.py` decides that); who may not stay is reported as
+closed, by a number of `reasons.py` (`stay.py`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
+
 import numpy as np
 
 from c1m.clock import Clock
-from c1m.engine.contract import NOTHING, Engine, EventBatch, Pieces, Slots, distinct
+from c1m.engine.contract import (
+    NOTHING,
+    Engine,
+    EngineStatistics,
+    EventBatch,
+    Pieces,
+    Slots,
+    distinct,
+)
 from c1m.engine.decorated import FREE, PLAIN, Decorated
 from c1m.engine.names import sockaddrs
 from c1m.engine.ragged import Ragged
-from c1m.guard.deadlines import Deadlines
 from c1m.guard.options import Limits
-from c1m.guard.reasons import Why
+from c1m.guard.reasons import BY_CODE, Why
 from c1m.guard.sources import Sources
-from c1m.units import NS_PER_S
-
-LOOK_NS = NS_PER_S  # how often deadlines are looked through
+from c1m.guard.stay import Ends, Stay
 
 
 class GuardEngine(Decorated):
@@ -34,10 +42,9 @@ class GuardEngine(Decorated):
         self._clock = clock
         per_source = limits.value("per_source")
         self._sources = None if per_source is None else Sources(per_source)
-        idle_ns = limits.value("idle_timeout")
-        self._idle_s = 0 if idle_ns is None else max(idle_ns // NS_PER_S, 1)
-        self._deadlines = Deadlines(inner.capacity) if self._idle_s else None
-        self._look_ns = clock.now_ns()
+        self._stay = Stay(inner, limits, clock) if Stay.wanted(limits) else None
+        self._put_off: dict[int, tuple[Why, bool]] = {}  # ends of who had just begun (rule 7)
+        self._limited: Counter[str] = Counter()
 
     # --- who comes and who goes -------------------------------------------------------------------
 
@@ -52,6 +59,13 @@ class GuardEngine(Decorated):
         else:
             self._end(slot, Why.PER_SOURCE.code)
 
+    def adopt(self, fd: int) -> int:
+        """See Engine.adopt."""
+        slot = super().adopt(fd)
+        if self._stay is not None:
+            self._stay.begin(np.array([slot], np.int32))
+        return slot
+
     def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
         """See Engine.close."""
         those = distinct(slots)
@@ -59,8 +73,10 @@ class GuardEngine(Decorated):
         super().close(slots, abort=abort, drop=drop)
 
     def _gone(self, slots: Slots) -> None:
-        if self._deadlines is not None:
-            self._deadlines.clear(slots)
+        if self._stay is not None:
+            self._stay.gone(slots)
+            for slot in self._put_off.keys() & {*slots.tolist()}:
+                del self._put_off[slot]
         if self._sources is not None:
             for slot in slots.tolist():
                 self._sources.give_back(slot)
@@ -69,46 +85,80 @@ class GuardEngine(Decorated):
 
     def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         """See Engine.wait."""
-        deadlines = self._deadlines
-        if deadlines is not None and deadlines.top:
-            timeout_ns = LOOK_NS if timeout_ns < 0 else min(timeout_ns, LOOK_NS)
+        stay = self._stay
+        if stay is None:
+            batch = super().wait(timeout_ns, pieces)
+            if not batch.is_plain and batch is not NOTHING:
+                self._gone(batch.closed)
+            return batch
+        timeout_ns = 0 if self._put_off else stay.bounded(timeout_ns)
         at = 0 if pieces is None else len(pieces)
         batch = super().wait(timeout_ns, pieces)
-        if not batch.is_plain and batch is not NOTHING:
-            self._gone(batch.closed)
-        if deadlines is not None:
-            second = self._clock.now_ns() // NS_PER_S
-            if pieces is not None and len(pieces) > at:
-                came = np.array([slot for slot, _ in pieces[at:]], np.int32)
-                deadlines.set(came, second + self._idle_s)
-            deadlines.set(batch.opened, second + self._idle_s)
-            deadlines.set(batch.data_slots, second + self._idle_s)
-            late = deadlines.over(second)
-            if len(late):
-                batch = self._closed_too(batch, late, Why.IDLE)
-        return batch
+        is_plain = batch.is_plain or batch is NOTHING
+        if not is_plain and (len(batch.opened) or len(batch.connected)):
+            stay.begin(np.concatenate((batch.opened, batch.connected)))
+        if len(batch.data_slots) or pieces:
+            stay.came(batch, pieces, at)
+        if not is_plain:
+            if len(batch.blocked) or len(batch.drained):
+                stay.marks(batch.blocked, batch.drained)
+            if len(batch.closed):
+                self._gone(batch.closed)
+        ends = stay.over()
+        return self._with_ends(batch, ends) if ends or self._put_off else batch
 
     def send(self, slots: Slots, data: Ragged) -> None:
         """See Engine.send."""
         super().send(slots, data)
-        if self._deadlines is not None:
-            live = slots[self.kinds.take(slots) == PLAIN]
-            self._deadlines.set(live, self._clock.now_ns() // NS_PER_S + self._idle_s)
+        if self._stay is not None and len(slots):
+            self._stay.sent(slots[self.kinds.take(slots) == PLAIN])
 
-    def _closed_too(self, batch: EventBatch, slots: Slots, why: Why) -> EventBatch:
-        """The batch, with these ended by us; who has just begun or ended stays as it is."""
-        slots = slots[self.kinds.take(slots) == PLAIN]
-        slots = slots[~np.isin(slots, np.concatenate((batch.opened, batch.connected)))]
-        if not len(slots):
-            return batch
-        if batch is NOTHING:
-            batch = EventBatch.nothing()
+    def send_each(self, slots: Collection[int], pieces: Collection[bytes]) -> None:
+        """See Engine.send_each."""
+        super().send_each(slots, pieces)
+        if self._stay is not None and slots:
+            those = np.array([*slots], np.int32)
+            self._stay.sent(those[self.kinds.take(those) == PLAIN])
+
+    def _with_ends(self, batch: EventBatch, ends: Ends) -> EventBatch:
+        """The batch, with these ended by us. Who has just begun in it, in the next."""
+        put_off, self._put_off = self._put_off, {}
+        for slot, (why, abort) in put_off.items():
+            ends.append((np.array([slot], np.int32), why, abort))
+        fresh = np.concatenate((batch.opened, batch.connected))
+        for slots, why, abort in ends:
+            slots = distinct(slots[self.kinds.take(slots) == PLAIN])
+            are_fresh = np.isin(slots, fresh)
+            for slot in slots[are_fresh].tolist():
+                self._put_off[slot] = why, abort
+            slots = slots[~are_fresh]
+            if len(slots):
+                batch = EventBatch.nothing() if batch is NOTHING else batch
+                self._end_plain(batch, slots, why, abort)
+        return batch
+
+    def _end_plain(self, batch: EventBatch, slots: Slots, why: Why, abort: bool) -> None:
+        self._limited[why.option] += len(slots)
         self._gone(slots)
         self.kinds[slots] = FREE
-        self._own_ends.update(slots.tolist())
-        self._inner.close(slots)
+        if not abort:  # else it is over at once
+            self._own_ends.update(slots.tolist())
+        self._inner.close(slots, abort=abort)
+        for kind in ("eof", "blocked", "drained"):
+            those = getattr(batch, kind)
+            if len(those):
+                setattr(batch, kind, those[~np.isin(those, slots)])
         codes = np.full(len(slots), why.code, np.int32)
         batch.closed = np.concatenate((batch.closed, slots))
         batch.closed_errnos = np.concatenate((batch.closed_errnos, codes))
         batch.is_plain = False
-        return batch
+
+    def statistics(self) -> EngineStatistics:
+        """See Engine.statistics."""
+        found = super().statistics()
+        found.limited = dict(self._limited)
+        for code, count in self._never_opened.items():
+            if code in BY_CODE:
+                option = BY_CODE[code].option
+                found.limited[option] = found.limited.get(option, 0) + count
+        return found

@@ -8,17 +8,28 @@ BASE = 1 << 22  # beside errnos, what TLS says (tls.reasons) and PROXY headers (
 
 
 class Why(Enum):
-    """What is said in statistics and in logs. `name` is the limit's."""
+    """What is said in statistics and in logs. `value` is the limit's option, and the words."""
 
     code: int
 
-    PER_SOURCE = "its address has as many connections as it may"
-    FULL = "the server is full"
-    DENIED = "its address is not let in"
-    FIRST_BYTE = "it sent nothing in time"
-    IDLE = "idle too long"
-    UNREAD = "it did not read for too long"
-    UNSENT = "more was unsent than it may have"
+    PER_SOURCE = "per_source", "its address has as many connections as it may"
+    FULL = "connections_max", "the server is full"
+    DENIED = "deny", "its address is not let in"
+    NO_ADDRESS = "allow", "nothing says its address, and not all are let in"
+    FIRST_BYTE = "first_byte_timeout", "it sent nothing in time"
+    IDLE = "idle_timeout", "idle too long"
+    UNREAD = "unread_timeout", "it did not read for too long"
+    UNSENT = "unsent_max", "more was unsent than it may have"
+
+    @property
+    def option(self) -> str:
+        """The limit's."""
+        return str(self.value[0])
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return str(self.value[1])
 
 
 for _place, _why in enumerate(Why):

@@ -72,7 +72,7 @@ def reason_of(code: int) -> CloseReason:
 def why_never_opened(code: int) -> str:
     """The same in words for a connection that was accepted, and that no application was told of."""
     if code in guard.BY_CODE:
-        said = str(guard.BY_CODE[code].value)
+        said = guard.BY_CODE[code].words
         return said[0].upper() + said[1:]
     if code in BY_CODE:
         return str(BY_CODE[code].value).rstrip(".")
