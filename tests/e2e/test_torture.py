@@ -1,0 +1,16 @@
+"""A sample of the tests of `make torture`: each in small, for what it shows but not for figures."""
+
+from __future__ import annotations
+
+import pytest
+
+from torture import churn
+from torture.verdict import Torture
+
+SAMPLES = [(churn.TORTURE, 0.0002)]
+
+
+@pytest.mark.parametrize(("test", "scale"), SAMPLES, ids=lambda value: getattr(value, "name", ""))
+def test_a_sample(test: Torture, scale: float) -> None:
+    verdict = test.run(scale)
+    assert verdict.wrong == [], verdict.figures

@@ -1,0 +1,21 @@
+"""What the servers of these tests run besides c1m's own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import c1m
+
+CLOSE, RESET = b"CR"  # the first byte of a message behind whose echo the server ends it
+
+
+class Ending(c1m.App):
+    """An echo that closes or resets a connection where its message says so."""
+
+    def on_data(self, batch: c1m.DataBatch, server: c1m.Server) -> None:
+        server.send(batch.slots, batch.data)
+        first = batch.data.memory.take(batch.data.offsets)
+        for letter, is_reset in ((CLOSE, False), (RESET, True)):
+            slots = batch.slots[first == np.uint8(letter)]
+            if len(slots):
+                server.close(slots, abort=is_reset)
