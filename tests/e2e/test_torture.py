@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from torture import churn
+from torture import churn, killed, reconnect
 from torture.verdict import Torture
 
-SAMPLES = [(churn.TORTURE, 0.0002)]
+SAMPLES = [(churn.TORTURE, 0.0002), (killed.TORTURE, 0.001), (reconnect.TORTURE, 0.001)]
 
 
 @pytest.mark.parametrize(("test", "scale"), SAMPLES, ids=lambda value: getattr(value, "name", ""))

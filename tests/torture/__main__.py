@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
 from .verdict import Torture
 
-MODULES: tuple[str, ...] = ("churn",)  # in the order in which they are run
+MODULES: tuple[str, ...] = ("churn", "killed", "reconnect")  # in the order in which they are run
 
 
 def found() -> dict[str, Torture]:

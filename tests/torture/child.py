@@ -22,7 +22,7 @@ class Child:
     """It, as a context manager: killed when left. `lines` are those that it has said so far."""
 
     def __init__(self, module: str, *, nice: int = 0, **asked: Any) -> None:
-        self._said = tempfile.NamedTemporaryFile(prefix=f"torture-{module}-")  # noqa: SIM115
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._at = 0
         self._rest = b""
         self.lines: list[Line] = []
@@ -31,14 +31,16 @@ class Child:
         before = ["nice", "-n", str(nice)] if nice else []
         self.process = subprocess.Popen(
             [*before, sys.executable, "-m", f"torture.{module}", json.dumps(asked)],
-            stdout=self._said.file, env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+            stdout=self._said, env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
         )  # fmt: skip
 
     def look(self) -> Line:
         """The last line, {} before the first."""
-        with open(self._said.name, "rb") as file:
-            file.seek(self._at)
-            data = file.read()
+        if self._said.closed:
+            return self.lines[-1] if self.lines else {}
+        # The offset of the file is the child's: it writes there.
+        there = os.fstat(self._said.fileno()).st_size - self._at
+        data = os.pread(self._said.fileno(), there, self._at) if there else b""
         self._at += len(data)
         *whole, self._rest = (self._rest + data).split(b"\n")
         self.lines += [json.loads(line) for line in whole]
@@ -66,7 +68,8 @@ class Child:
         return self.look()
 
     def kill(self) -> None:
-        """kill -9. The kernel closes what it had open before this returns."""
+        """kill -9. The kernel may still be closing what it had open when this returns: rings are
+        taken down later."""
         self.process.kill()
         self.process.wait(PATIENCE_S)
 
@@ -75,6 +78,7 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        self.look()
         self._said.close()
 
 
