@@ -31,6 +31,7 @@ from c1m.aio.transport import HIGH, PIECE_MAX, EngineTransport
 from c1m.clock import SystemClock
 from c1m.engine.contract import NOTHING, Engine, EventBatch, Pieces, Slots
 from c1m.engine.ragged import Ragged
+from c1m.guard.reasons import BY_CODE
 from c1m.loop import Int32s
 from c1m.results.ramp import RampTimes
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
@@ -476,7 +477,7 @@ class Connections:
         self._count_end(reason or transport.ends_as)
         error = transport._error
         if code and error is None:
-            error = OSError(code, os.strerror(code))
+            error = _error_of(code)
         transport.release()
         transport._slot, transport._is_writable = -1, False  # there is nowhere to write to
         self.call(transport, transport._call_connection_lost, error)
@@ -500,6 +501,13 @@ def _pieces_of(slots: Slots, data: Ragged) -> Pieces:
         whole = b"".join(mine)
         pieces += [(slot, whole[at : at + PIECE_MAX]) for at in range(0, len(whole), PIECE_MAX)]
     return pieces
+
+
+def _error_of(code: int) -> OSError:
+    """What a protocol is told of the end of its connection: of a limit, in the limit's words."""
+    if code not in BY_CODE:
+        return OSError(code, os.strerror(code))
+    return OSError(errno.ECONNABORTED, f"The server has closed it: {BY_CODE[code].words}.")
 
 
 def _slots_of(transports: list[EngineTransport]) -> Slots:

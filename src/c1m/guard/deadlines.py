@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from c1m.engine.contract import NO_SLOTS, Slots
 
-SLICE = 1 << 14  # rows that are looked at in one tick
+SLICE = 1 << 14  # rows that are looked at in one tick at least,
+SLICES = 16  # and so many ticks are enough for all
 LONGEST_S = 1 << 15  # from now on: a row has the last 16 bits of its second
 NONE = 0
 
@@ -24,37 +25,52 @@ class Deadlines:
         self.top = 0  # no row from here on has one
         self._at = 0  # where it is looked next
         self._second = -1  # in which the looking through all began
+        self._has_some = False  # since then one was set, or found
 
     def set(self, slots: Slots, second: int) -> None:
         """Theirs is at this second, less than LONGEST_S from now."""
         self._seconds[slots] = second & 0xFFFF or 1
+        self._has_some = True
         if len(slots):
             self.top = max(self.top, int(slots.max()) + 1)
+
+    def renew(self, slots: Slots, second: int) -> None:
+        """The same for such as had one before: in a third of the time."""
+        self._seconds[slots] = second & 0xFFFF or 1
+        self._has_some = True
 
     def set_one(self, slot: int, second: int) -> None:
         """The same for one that had one before."""
         self._seconds[slot] = second & 0xFFFF or 1
+        self._has_some = True
 
     def clear(self, slots: Slots | int) -> None:
         """They have none any more."""
         self._seconds[slots] = NONE
 
+    def is_looking(self) -> bool:
+        """Whether some of them are still to be looked at in this pass."""
+        return self._at < self.top
+
     def over(self, second: int) -> Slots:
         """Those in the next slice whose time is up; they have no deadline any more.
 
-        All is looked through once a second at most.
+        All is looked through once a second at most. Where none is left the memory goes, too.
         """
         if self._at >= self.top:
             if second == self._second:
                 return NO_SLOTS
-            self._at, self._second = 0, second
-        part = self._seconds[self._at : self._at + SLICE]
+            if self.top and not self._has_some:
+                self._seconds, self.top = np.zeros(len(self._seconds), np.uint16), 0
+            self._at, self._second, self._has_some = 0, second, False
+        size = max(SLICE, self.top // SLICES + 1)
+        part = self._seconds[self._at : self._at + size]
         late = np.uint16(second & 0xFFFF) - part  # as a circle: what is ahead is a large number
-        rows = np.flatnonzero((part != NONE) & (late < LONGEST_S))
+        is_set = part != NONE
+        rows = np.flatnonzero(is_set & (late < LONGEST_S))
+        self._has_some = self._has_some or bool(is_set.any())
+        at, self._at = self._at, self._at + size
         if not len(rows):
-            self._at += SLICE
             return NO_SLOTS
         part[rows] = NONE
-        rows += self._at
-        self._at += SLICE
-        return rows.astype(np.int32)
+        return (rows + at).astype(np.int32)

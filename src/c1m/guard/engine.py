@@ -63,8 +63,21 @@ class GuardEngine(Decorated):
         """See Engine.adopt."""
         slot = super().adopt(fd)
         if self._stay is not None:
-            self._stay.begin(np.array([slot], np.int32))
+            self._stay.spare(np.array([slot], np.int32))
         return slot
+
+    def limit_output(self, slot: int, low: int, high: int) -> None:
+        """See Engine.limit_output."""
+        super().limit_output(slot, low, high)
+        if self._stay is not None:
+            self._stay.has_watermark(slot, high)
+
+    def receive(self, slots: Slots, on: bool) -> None:
+        """See Engine.receive."""
+        if self._stay is None:
+            super().receive(slots, on)
+        else:
+            self._stay.receive(slots, on)
 
     def close(self, slots: Slots, *, abort: bool = False, drop: bool = False) -> None:
         """See Engine.close."""
@@ -95,8 +108,10 @@ class GuardEngine(Decorated):
         at = 0 if pieces is None else len(pieces)
         batch = super().wait(timeout_ns, pieces)
         is_plain = batch.is_plain or batch is NOTHING
-        if not is_plain and (len(batch.opened) or len(batch.connected)):
-            stay.begin(np.concatenate((batch.opened, batch.connected)))
+        if not is_plain and len(batch.opened):
+            stay.begin(batch.opened)
+        if not is_plain and len(batch.connected):
+            stay.spare(batch.connected)
         if len(batch.data_slots) or pieces:
             stay.came(batch, pieces, at)
         if not is_plain:
@@ -110,15 +125,17 @@ class GuardEngine(Decorated):
     def send(self, slots: Slots, data: Ragged) -> None:
         """See Engine.send."""
         super().send(slots, data)
-        if self._stay is not None and len(slots):
-            self._stay.sent(slots[self.kinds.take(slots) == PLAIN])
+        if self._stay is not None:
+            self._stay.sent(slots, data)
 
     def send_each(self, slots: Collection[int], pieces: Collection[bytes]) -> None:
         """See Engine.send_each."""
-        super().send_each(slots, pieces)
-        if self._stay is not None and slots:
-            those = np.array([*slots], np.int32)
-            self._stay.sent(those[self.kinds.take(those) == PLAIN])
+        if self._held:
+            self.send(np.array([*slots], np.int32), Ragged.of(pieces))
+            return
+        self._inner.send_each(slots, pieces)
+        if self._stay is not None:
+            self._stay.sent(np.array([*slots], np.int32), pieces)
 
     def _with_ends(self, batch: EventBatch, ends: Ends) -> EventBatch:
         """The batch, with these ended by us. Who has just begun in it, in the next."""
@@ -157,6 +174,8 @@ class GuardEngine(Decorated):
         """See Engine.statistics."""
         found = super().statistics()
         found.limited = dict(self._limited)
+        if self._stay is not None:
+            found.limited |= self._stay.limited
         for code, count in self._never_opened.items():
             if code in BY_CODE:
                 option = BY_CODE[code].option

@@ -20,6 +20,8 @@ class Why(Enum):
     IDLE = "idle_timeout", "idle too long"
     UNREAD = "unread_timeout", "it did not read for too long"
     UNSENT = "unsent_max", "more was unsent than it may have"
+    UNSENT_SOFT = "unsent_soft", "too much was unsent for too long"
+    UNSENT_TOTAL = "unsent_total", "too much was unsent in all, and it was owed most of it"
 
     @property
     def option(self) -> str:

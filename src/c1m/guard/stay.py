@@ -1,18 +1,41 @@
-"""Who may stay: limits on connections that were let in. Of an engine inside a guard (engine.py)."""
+"""Who may stay: limits on connections that were let in. Of an engine inside a guard (engine.py).
+
+The parts are pure: `activity` (a first byte, idleness), `unread` (output that is not taken) and
+`turns` (one peer is not read from all the time). Connections that a program opens itself, and those
+it adopts, only have turns.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Collection, Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from c1m.clock import Clock
-from c1m.engine.contract import Engine, EventBatch, Pieces, Slots
-from c1m.guard.deadlines import Deadlines
+from c1m.engine.contract import NO_SLOTS, Engine, EventBatch, Pieces, Slots
+from c1m.engine.ragged import Ragged
+from c1m.guard.activity import Activity
 from c1m.guard.options import Limits
 from c1m.guard.reasons import Why
-from c1m.units import NS_PER_S
+from c1m.guard.turns import Turns
+from c1m.guard.unread import LOOK_NS as UNREAD_LOOK_NS
+from c1m.guard.unread import Limit, Unread
+from c1m.units import NS_PER_MS, NS_PER_S
 
-LOOK_NS = NS_PER_S  # how often deadlines are looked through
+LOOK_NS = NS_PER_S  # how often deadlines are looked through,
+SLICE_NS = 50 * NS_PER_MS  # and how soon the next slice of them is, meanwhile
+SOFT_NS = 60 * NS_PER_S
 Ends = list[tuple[Slots, Why, bool]]  # whom to end, why, and whether by a reset
+
+_BY_REASON = {
+    "unread": Why.UNREAD, "hard": Why.UNSENT, "soft": Why.UNSENT_SOFT, "total": Why.UNSENT_TOTAL,
+}  # fmt: skip
+_SILENCE = ("first_byte_timeout", "idle_timeout")
+_OUTPUT = ("unread_timeout", "unsent_max", "unsent_soft", "unsent_total")
+NOTHING_BROUGHT: tuple[Slots, npt.NDArray[np.integer]] = (NO_SLOTS, NO_SLOTS)
 
 
 class Stay:
@@ -21,46 +44,174 @@ class Stay:
     def __init__(self, inner: Engine, limits: Limits, clock: Clock) -> None:
         self._inner = inner
         self._clock = clock
-        idle_ns = limits.value("idle_timeout")
-        self._idle_s = max((idle_ns or 0) // NS_PER_S, 1)
-        self._deadlines = Deadlines(inner.capacity)
+        self._second = clock.now_ns() // NS_PER_S
+        self.limited: Counter[str] = Counter()  # how often a limit acted that ends nobody
+        self._spared: set[int] = set()
+        first_s, idle_s = (-(-(limits.value(name) or 0) // NS_PER_S) for name in _SILENCE)
+        self._activity = (
+            Activity(inner.capacity, first_s, idle_s, inner.unsent) if first_s or idle_s else None
+        )
+        self._unread = _unread_of(inner, limits) if _are_any(limits, _OUTPUT) else None
+        self._has_total = limits.unsent_total is not None
+        turn = limits.value("turn")
+        self._turns = None if turn is None else Turns(inner.capacity, turn)
+        self._brought = NOTHING_BROUGHT
+        self._is_off = np.zeros(inner.capacity, np.bool_)  # the caller does not want their input
 
     @staticmethod
     def wanted(limits: Limits) -> bool:
         """Whether there is such a limit."""
-        return limits.idle_timeout is not None
+        return _are_any(limits, (*_SILENCE, *_OUTPUT, "turn"))
+
+    # --- what happens -----------------------------------------------------------------------------
 
     def begin(self, slots: Slots) -> None:
-        """These are open from now on."""
-        self._later(slots)
+        """These were accepted, and are open from now on."""
+        self._second = self._clock.now_ns() // NS_PER_S
+        self._afresh(slots)
+        if self._activity is not None:
+            self._activity.begin(slots, self._second)
+
+    def spare(self, slots: Slots) -> None:
+        """These were not accepted, but opened by the program: they only have turns."""
+        self._afresh(slots)
+        self._spared.update(slots.tolist())
+
+    def _afresh(self, slots: Slots) -> None:
+        if self._unread:
+            self._unread.forget(slots.tolist())
+        if self._turns is not None:
+            self._is_off[slots] = False
 
     def came(self, batch: EventBatch, pieces: Pieces | None, at: int) -> None:
         """Data came: in the batch, and in the pieces from this place on."""
+        self._second = self._clock.now_ns() // NS_PER_S
+        slots, lengths = batch.data_slots, batch.data.lengths
         if pieces is not None and len(pieces) > at:
-            self._later(np.array([slot for slot, _ in pieces[at:]], np.int32))
-        self._later(batch.data_slots)
+            those = pieces[at:] if at else pieces
+            some = np.array([slot for slot, _ in those], np.int32)
+            slots = np.concatenate((some, slots)) if len(slots) else some
+            if self._turns is not None:
+                sizes = np.array([len(piece) for _, piece in those], np.int64)
+                lengths = np.concatenate((sizes, lengths))
+        if self._activity is not None:
+            self._activity.came(self._limited_ones(slots), self._second)
+        if self._turns is not None:
+            self._brought = slots, lengths
+
+    def _limited_ones(self, slots: Slots) -> Slots:
+        return slots[~np.isin(slots, [*self._spared])] if self._spared else slots
 
     def marks(self, blocked: Slots, drained: Slots) -> None:
         """The output of these has passed a watermark."""
+        if self._unread is not None:
+            self._unread.forget(drained.tolist())
+            self._unread.blocked(self._limited_ones(blocked).tolist())
 
-    def sent(self, slots: Slots) -> None:
+    def has_watermark(self, slot: int, high: int) -> None:
+        """Its own from now on: where it is over that already, no mark tells so."""
+        if self._unread is None or slot in self._spared:
+            return
+        if self._inner.unsent(slot) > high:
+            self._unread.blocked([slot])
+
+    def sent(self, slots: Slots, data: Ragged | Collection[bytes]) -> None:
         """These are sent something."""
-        self._later(slots)
+        if self._activity is not None:
+            self._activity.sent(self._limited_ones(slots), self._second)
+        unread = self._unread
+        if unread is None or not (unread or self._has_total):
+            return
+        lengths = data.lengths.tolist() if isinstance(data, Ragged) else [*map(len, data)]
+        if unread:
+            unread.handed(slots.tolist(), lengths)
+        if self._has_total:
+            unread.sent(self._limited_ones(slots), sum(lengths), self._owed)
+
+    def receive(self, slots: Slots, on: bool) -> None:
+        """The caller turns receiving off or on: those who sit out have theirs on later."""
+        if self._turns is not None:
+            self._is_off[slots] = not on
+            if on and self._turns.debts:
+                slots = slots[~np.isin(slots, [*self._turns.debts])]
+        self._inner.receive(slots, on)
 
     def gone(self, slots: Slots) -> None:
-        """They are closed, by whomever."""
-        self._deadlines.clear(slots)
+        """They are closed, by whomever; some may still be owed something."""
+        if self._spared:
+            self._spared.difference_update(slots.tolist())
+        if self._activity is not None:
+            self._activity.gone(slots)
+        if self._unread:
+            self._unread.forget(slots.tolist())
+            self._unread.leave(slot for slot in slots.tolist() if self._inner.unsent(slot))
+        if self._turns is not None:
+            self._turns.gone(slots)
+
+    # --- what follows -----------------------------------------------------------------------------
 
     def bounded(self, timeout_ns: int) -> int:
         """The time to wait, or less where something is due before."""
-        if not self._deadlines.top:
-            return timeout_ns
-        return LOOK_NS if timeout_ns < 0 else min(timeout_ns, LOOK_NS)
+        most_ns = timeout_ns
+        if self._turns is not None and self._turns.debts:
+            return 0
+        if self._unread:
+            most_ns = UNREAD_LOOK_NS
+        elif self._activity is not None and self._activity.deadlines.top:
+            most_ns = SLICE_NS if self._activity.deadlines.is_looking() else LOOK_NS
+        return most_ns if timeout_ns < 0 else min(timeout_ns, most_ns)
 
     def over(self) -> Ends:
         """Who is to end now."""
-        late = self._deadlines.over(self._clock.now_ns() // NS_PER_S)
-        return [(late, Why.IDLE, False)] if len(late) else []
+        ends: Ends = []
+        now_ns = self._clock.now_ns()
+        self._second = now_ns // NS_PER_S
+        if self._turns is not None:
+            self._take_turns(self._turns)
+        activity, unread = self._activity, self._unread
+        if activity is not None and activity.deadlines.top:
+            silent, idle = activity.over(self._second)
+            if len(silent):
+                ends.append((silent, Why.FIRST_BYTE, False))
+            if len(idle):
+                ends.append((idle, Why.IDLE, False))
+        if unread:
+            total, leaving = self._owed() if self._has_total else 0, unread.leaving()
+            for slot, reason in unread.enforce(now_ns, total).items():
+                one = np.array([slot], np.int32)
+                if slot in leaving:  # the caller has closed it
+                    self._inner.close(one, abort=True)
+                else:
+                    ends.append((one, _BY_REASON[reason], True))
+        return ends
 
-    def _later(self, slots: Slots) -> None:
-        self._deadlines.set(slots, self._clock.now_ns() // NS_PER_S + self._idle_s)
+    def _take_turns(self, turns: Turns) -> None:
+        """Who has sat out is read from again; who brought too much sits out from now on."""
+        (slots, lengths), self._brought = self._brought, NOTHING_BROUGHT
+        if turns.debts:
+            had_others = not turns.debts.keys() >= {*slots.tolist()}
+            again = turns.next(had_others)
+            self._inner.receive(again[~self._is_off.take(again)], True)
+        over = turns.came(slots, lengths)
+        if len(over):
+            self.limited["turn"] += len(over)
+            self._inner.receive(over, False)
+
+    def _owed(self) -> int:
+        return self._inner.statistics().outbox_bytes
+
+
+def _unread_of(inner: Engine, limits: Limits) -> Unread:
+    limit = Limit(
+        hard=limits.value("unsent_max") or 0,
+        soft=limits.value("unsent_soft") or 0,
+        soft_ns=limits.value("unsent_soft_time") or SOFT_NS,
+        unread_ns=limits.value("unread_timeout") or 0,
+    )
+    total_max = limits.value("unsent_total")
+    total_max = sys.maxsize if total_max is None else total_max
+    return Unread(inner.unsent, lambda slot: limit, total_max=total_max)
+
+
+def _are_any(limits: Limits, names: Sequence[str]) -> bool:
+    return any(getattr(limits, name) is not None for name in names)

@@ -1,4 +1,7 @@
-"""Who does not read is bounded, and dropped by policy. Pure.
+"""Who does not read is bounded, and dropped by policy: one way for all servers. Pure.
+
+The guard has one with the server's limits (`stay.py`); the key-value server has one with those of
+Redis's classes of clients, and what speaks HTTP one whose clients are told why.
 
 What the kernel's socket buffers take (some megabytes a connection) is not counted here. What it
 does not take waits in the engine, which says whose output passed its high watermark. Only of those
@@ -7,6 +10,7 @@ is asked how much it is, a few times a second:
 hard   more than so many bytes: the connection is dropped. A limit below the watermark (--outbox)
        counts from there on
 soft   more than so many bytes for longer than so many seconds: it is dropped
+unread over the watermark, and nothing of it is taken for so long: it is dropped
 total  all together more than `total_max`: those who are owed most are dropped, until three quarters
        of that are left. Looked at as soon as it is passed
 
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from c1m.bounds import OUTBOX_TOTAL_MAX
@@ -26,6 +31,7 @@ from c1m.units import NS_PER_MS
 LOOK_BYTES = 1 << 20  # sent to many before it is asked how much is unsent in all
 LOOK_NS = 100 * NS_PER_MS  # how often those that are over the watermark are asked about
 NOT_OVER = 0
+NOT_ASKED = -1
 
 
 class Limit(NamedTuple):
@@ -35,6 +41,16 @@ class Limit(NamedTuple):
     soft: int
     soft_ns: int
     in_total: bool = True  # it counts in the total
+    unread_ns: int = 0  # 0: it may take nothing for as long as it likes
+
+
+@dataclass(slots=True)
+class _Blocked:
+    """One whose output is over the watermark."""
+
+    over_ns: int = NOT_OVER  # since when it is over its soft limit
+    left: int = NOT_ASKED  # bytes that it would be owed had it taken nothing since `took_ns`
+    took_ns: int = 0
 
 
 class Unread:
@@ -55,7 +71,7 @@ class Unread:
         self.dropped: Counter[str] = Counter() if dropped is None else dropped
         self._unsent = unsent
         self._limit_of = limit_of
-        self._blocked: dict[int, int] = {}  # slot -> since when it is over its soft limit (ns)
+        self._blocked: dict[int, _Blocked] = {}
         self._leaving: set[int] = set()  # dropped, and closed behind what they are owed
         self._due_ns = 0
         self._sent_bytes = 0  # since the total was asked for
@@ -69,7 +85,7 @@ class Unread:
         """The output of these has passed the high watermark."""
         for slot in slots:
             if slot not in self._blocked:
-                self._blocked[slot] = NOT_OVER
+                self._blocked[slot] = _Blocked()
                 self._free_ns = 0
 
     def sent(self, slots: Slots, size: int, total: Callable[[], int]) -> None:
@@ -84,6 +100,13 @@ class Unread:
             if total() > self.total_max:
                 self.blocked(slot for slot in slots.tolist() if self._unsent(slot))
 
+    def handed(self, slots: Iterable[int], sizes: Iterable[int]) -> None:
+        """So many bytes more were sent to each: where a limit has `unread_ns`."""
+        for slot, size in zip(slots, sizes, strict=True):
+            each = self._blocked.get(slot)
+            if each is not None and each.left != NOT_ASKED:
+                each.left += size
+
     def forget(self, slots: Iterable[int]) -> None:
         """The output of these has drained, or they have ended, or are others' slots now."""
         if self._blocked or self._leaving:
@@ -94,6 +117,10 @@ class Unread:
     def leave(self, slots: Iterable[int]) -> None:
         """These are closed, and what they are owed still counts until it has gone."""
         self._leaving.update(slots)
+
+    def leaving(self) -> set[int]:
+        """Those who leave."""
+        return set(self._leaving)
 
     def enforce(self, now_ns: int, total: int) -> dict[int, str]:
         """Whom to drop, and why, if it is time to look; `total` bytes are unsent in all.
@@ -106,17 +133,21 @@ class Unread:
         self._due_ns = now_ns + LOOK_NS
         found: dict[int, str] = {}
         counted: dict[int, int] = {}  # how much they are owed
-        for slot, since in list(self._blocked.items()):
+        for slot, each in list(self._blocked.items()):
             owed, limit = self._unsent(slot), self._limit_of(slot)
             if not owed:
                 del self._blocked[slot]
                 continue
-            is_over = 0 < limit.soft < owed
-            self._blocked[slot] = (since or now_ns) if is_over else NOT_OVER
+            since, is_over = each.over_ns, 0 < limit.soft < owed
+            each.over_ns = (since or now_ns) if is_over else NOT_OVER
+            if owed < each.left or each.left == NOT_ASKED:
+                each.left, each.took_ns = owed, now_ns
             if 0 < limit.hard < owed:
                 found[slot] = "hard"
             elif is_over and since and now_ns - since > limit.soft_ns:
                 found[slot] = "soft"
+            elif 0 < limit.unread_ns <= now_ns - each.took_ns:
+                found[slot] = "unread"
             elif limit.in_total:
                 counted[slot] = owed
         self.dropped.update(found.values())

@@ -57,6 +57,8 @@ _BY_ERRNO = {
     Why.IDLE.code: CloseReason.IDLE,
     Why.UNREAD.code: CloseReason.UNREAD,
     Why.UNSENT.code: CloseReason.UNSENT,
+    Why.UNSENT_SOFT.code: CloseReason.UNSENT,
+    Why.UNSENT_TOTAL.code: CloseReason.UNSENT,
 }
 
 
