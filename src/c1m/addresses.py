@@ -53,6 +53,8 @@ class Endpoint:
     path: str = ""
     scheme: str = field(default="tcp", compare=False)  # as it was written
     is_proxied: bool = field(default=False, compare=False)  # connections begin with a PROXY header
+    keepalive_s: int = field(default=0, compare=False)  # silent so long, a peer is probed; 0: never
+    untaken_ms: int = field(default=0, compare=False)  # TCP_USER_TIMEOUT of connections; 0: none
 
     @property
     def is_tls(self) -> bool:

@@ -55,6 +55,7 @@ class ProtocolServer:
         check_factory(factory)
         high = HIGH if outbox_high is None else outbox_high
         checked = ServerOptions(listen=listen, outbox_high=high, **options)
+        checked.endpoints = checked.watched(checked.endpoints)
         self._factory = factory
         self.clock: Clock = checked.clock
         self.drain_ns: int = checked.drain_ns

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from c1m.arguments import COUNT, DURATION, RATE, SIZE, TEXTS, AppOption, Choice
+from c1m.bounds import KEEPALIVE_NS
 from c1m.errors import UsageError
 from c1m.units import NS_PER_S
 
@@ -40,8 +41,9 @@ OPTIONS = (
               "[default: no bound]"),
     AppOption("turn", SIZE, "Bytes that one connection may bring into one tick, before others have "
               "had their turn.  [default: no bound]"),
-    AppOption("keepalive", TIMEOUT, "The kernel asks a silent peer after so long whether it is "
-              "still there, and ends the connection if it is not.  [default: never]"),
+    AppOption("keepalive", DURATION.within(0, TIMEOUT_MAX_NS), "The kernel asks a silent peer "
+              "after so long whether it is still there, and ends the connection if it says nothing "
+              f"for as long again. 0: never.  [default: {KEEPALIVE_NS // NS_PER_S}s]"),
 )  # fmt: skip
 
 
@@ -84,5 +86,6 @@ class Limits:
         return option.check(getattr(self, name), f"limits.{name}")
 
     def any(self) -> bool:
-        """Whether anything is limited."""
-        return any(getattr(self, field.name) not in (None, (), []) for field in fields(self))
+        """Whether anything is limited by a guard; `keepalive` is the kernel's affair."""
+        names = (field.name for field in fields(self) if field.name != "keepalive")
+        return any(getattr(self, name) not in (None, (), []) for name in names)

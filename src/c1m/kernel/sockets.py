@@ -3,6 +3,11 @@
 Facts
 - Sockets that accept(2) returns have the listener's TCP_NODELAY (and buffer sizes), so it is set
   once here and costs no system call for each connection.
+- So it is with SO_KEEPALIVE, its times and TCP_USER_TIMEOUT. Nobody is told of a probe that is
+  answered; KEEPALIVE_COUNT in a row that are not end the connection with ETIMEDOUT.
+- TCP_USER_TIMEOUT ends a connection whose peer has acknowledged nothing for so long, also one that
+  answers and keeps its window shut (seen on 6.18). Where it is set one lost probe is enough once it
+  is over, so it must not be shorter than all of them take.
 - SO_REUSEADDR lets a port be listened on again while old connections are in TIME_WAIT; on Linux it
   does not let two sockets listen on one port.
 - The file of a unix socket stays when its process dies; connect(2) to it is then refused, and
@@ -31,6 +36,8 @@ from c1m.addresses import (
 )
 from c1m.errors import UsageError
 from c1m.kernel import procfs
+
+KEEPALIVE_COUNT = 3  # probes, a third of the time apart: a dead peer is found within twice of it
 
 
 class Listener:
@@ -176,6 +183,7 @@ def _open_listener(endpoint: Endpoint, backlog: int) -> Listener:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if family == AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                _watch_peers(sock, endpoint)
                 sock.bind((endpoint.host, endpoint.port))
             sock.setblocking(False)
             # Two sockets may be bound to one port with SO_REUSEADDR; only listen(2) finds out.
@@ -185,6 +193,19 @@ def _open_listener(endpoint: Endpoint, backlog: int) -> Listener:
             raise _refused(endpoint, error) from None
         made.pop_all()
     return listener
+
+
+def _watch_peers(sock: socket.socket, endpoint: Endpoint) -> None:
+    """Let the kernel find out that peers are no longer there, on connections to come."""
+    if endpoint.keepalive_s:
+        seconds = endpoint.keepalive_s
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+        between_s = max(seconds // KEEPALIVE_COUNT, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, between_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
+    if endpoint.untaken_ms:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, endpoint.untaken_ms)
 
 
 def _bind_unix(sock: socket.socket, endpoint: Endpoint) -> None:

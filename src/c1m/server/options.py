@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from c1m import arguments
 from c1m.addresses import Endpoint
-from c1m.bounds import BACKLOG, BUSY_POLL_NS, DRAIN_NS, INT_MAX, LINGER_NS, OUTBOX_HIGH
+from c1m.bounds import (
+    BACKLOG,
+    BUSY_POLL_NS,
+    DRAIN_NS,
+    INT_MAX,
+    KEEPALIVE_NS,
+    LINGER_NS,
+    OUTBOX_HIGH,
+)
 from c1m.clock import Clock, SystemClock
 from c1m.engine.choose import AUTO, ENGINES, FEW, choose
 from c1m.engine.contract import Engine
@@ -21,6 +29,7 @@ from c1m.guard.options import Limits
 from c1m.kernel.sockets import resolve
 from c1m.server.proxied import Network, ProxyEngine
 from c1m.tls.options import TLS
+from c1m.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from c1m.server.security import Security
@@ -83,6 +92,17 @@ class ServerOptions:
             names = ", ".join([AUTO, *ENGINES])
             raise UsageError(f"{self.engine!r} is no engine.", f"Name one: {names}.")
         return self.engine
+
+    def watched(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+        """The same, with what the kernel is to find out about peers (kernel/sockets.py)."""
+        keepalive_ns = None if self.limits is None else self.limits.value("keepalive")
+        keepalive_ns = KEEPALIVE_NS if keepalive_ns is None else keepalive_ns
+        untaken_ns = 0 if self.limits is None else self.limits.value("unread_timeout") or 0
+        if untaken_ns:
+            untaken_ns = max(untaken_ns, 2 * keepalive_ns)
+        keepalive_s = -(-keepalive_ns // NS_PER_S)
+        untaken_ms = untaken_ns // NS_PER_MS
+        return [replace(each, keepalive_s=keepalive_s, untaken_ms=untaken_ms) for each in endpoints]
 
     def with_proxies(self, engine: Engine, endpoints: Sequence[Endpoint]) -> Engine:
         """The engine, with PROXY headers read where one of the endpoints has them."""

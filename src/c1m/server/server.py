@@ -225,6 +225,7 @@ class Server:
         self.capacity = self.engine.capacity
         try:
             listeners = Listeners(options.endpoints, app.further_listeners())
+            listeners.endpoints = options.watched(listeners.endpoints)
             self.engine = options.with_proxies(self.engine, listeners.endpoints)
             self.engine = options.with_limits(self.engine)
             self.security = options.security(listeners.endpoints)

@@ -92,6 +92,7 @@ class KeyValue(App):
         """The options are settings, which CONFIG shows."""
         options, settings = self.options, self.store.settings
         settings["maxclients"] = min(options.max_clients or server.capacity, server.capacity)
+        settings["tcp-keepalive"] = server.endpoints[0].keepalive_s
         for name, value in (
             ("requirepass", options.password),
             ("timeout", -(-(options.idle_timeout or 0) // NS_PER_S)),
