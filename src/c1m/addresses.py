@@ -55,6 +55,8 @@ class Endpoint:
     is_proxied: bool = field(default=False, compare=False)  # connections begin with a PROXY header
     keepalive_s: int = field(default=0, compare=False)  # silent so long, a peer is probed; 0: never
     untaken_ms: int = field(default=0, compare=False)  # TCP_USER_TIMEOUT of connections; 0: none
+    mode: int | None = field(default=None, compare=False)  # of a unix socket's file; the umask's
+    group: str = field(default="", compare=False)  # the same: its group; the process's
 
     @property
     def is_tls(self) -> bool:

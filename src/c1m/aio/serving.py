@@ -23,6 +23,8 @@ from c1m.clock import Clock
 from c1m.engine.contract import Slots
 from c1m.errors import UsageError
 from c1m.loop import frozen_heap
+from c1m.server.draining import Draining, accepted
+from c1m.server.listeners import Listeners
 from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason, ServerStatistics
 from c1m.units import NS_PER_S
@@ -62,9 +64,12 @@ class ProtocolServer:
         self.outbox_high: int = checked.outbox_high
         self.loop = EventLoop("auto")
         self._bell = threading.RLock()  # for those who stop while it ends
+        self.drain_spread_ns: int = checked.drain_spread_ns
         self._has_ended = False
         self._stop = asyncio.Event()
+        self.listeners = Listeners(checked.endpoints)
         try:
+            self.security = _security(checked, self.listeners)
             self.engine = checked.make_engine(needs_descriptors=True)
             self.engine = checked.with_proxies(self.engine, checked.endpoints)
             self.engine = checked.with_limits(self.engine)
@@ -72,15 +77,16 @@ class ProtocolServer:
             self._streams = kind(self.loop, self.engine, self.outbox_high, checked.backlog)
             self._streams.linger_s = checked.linger_ns / NS_PER_S
             self.loop.use(self._streams)
-            self.security = _security(checked)
+            places = zip(self.listeners.places(), checked.endpoints, strict=True)
             self.endpoints = self._streams.listen(
                 *(
-                    Listening(each, self._accepts(number, each), None, copy_context())
-                    for number, each in enumerate(checked.endpoints)
+                    Listening(place, self._accepts(number, each), None, copy_context())
+                    for number, (place, each) in enumerate(places)
                 )
             )
         except BaseException:
             self.loop.close()
+            self.listeners.close()
             raise
 
     @property
@@ -168,6 +174,20 @@ class ProtocolServer:
             if not self._has_ended:
                 self.loop.call_soon_threadsafe(self._stop.set)
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def every(self, interval_ns: int, function: Callable[[int], object]) -> None:
+        """Call it with the time soon and after each interval, to the end."""
+
+        def call() -> None:
+            self.loop.call_later(interval_ns / NS_PER_S, call)
+            function(self.clock.now_ns())
+
+        self.loop.call_soon(call)
+
     def wake(self) -> None:
         """Make the loop have an iteration now; may be called from another thread."""
         with self._bell:
@@ -179,6 +199,7 @@ class ProtocolServer:
         with self._bell:
             self._has_ended = True
         self.loop.close()
+        self.listeners.close()
         self.update_statistics()
 
     async def _serve(self, on_report: Callable[[ProtocolServer], int] | None) -> None:
@@ -206,24 +227,45 @@ class ProtocolServer:
     async def _drain(self) -> None:
         """As Server.drain: what has come is answered, what is pending goes out, all are closed."""
         streams, now_ns = self._streams, self.clock.now_ns
+        now = now_ns()
+        draining = Draining(0, now, self.drain_spread_ns, self.drain_ns)
+        await self._let_in(now + self.drain_ns // 4)
         streams.stop_accepting()
-        deadline_ns = now_ns() + self.drain_ns
+        self.listeners.close()
         before = None
-        while now_ns() < deadline_ns:
+        while (now := now_ns()) < draining.deadline_ns:
             counts = self.engine.statistics()
             heard = (counts.accepted, counts.received_bytes, counts.sent_bytes, counts.closed)
-            if heard == before and not counts.outbox_bytes:
+            is_over = now >= draining.spread_end_ns or not self.statistics.live
+            is_quiet = heard == before or draining.is_soon(now)
+            if is_over and is_quiet and not counts.outbox_bytes:
                 break
             before = heard
+            if not is_over:
+                self._close_some(draining.quota(self.statistics.live, now))
             await asyncio.sleep(QUIET_NS / NS_PER_S)
-        for transport in streams.transports():
-            if not transport.is_closing():
-                transport.ends_as = CloseReason.DRAIN
-                _outermost(transport).close()
-        await self._ends_by(deadline_ns)
+        self._close_some(len(streams.transports()))
+        await self._ends_by(draining.deadline_ns)
         for transport in streams.transports():
             transport.abort()
         await self._ends_by(now_ns() + int(ENDS_S * NS_PER_S))
+
+    async def _let_in(self, until_ns: int) -> None:
+        """Who is in the accept queues has connected, and may have sent something."""
+        if not self.listeners.turn_away():
+            return
+        found = -1
+        while found != (found := accepted(self.engine)) and self.clock.now_ns() < until_ns:
+            await asyncio.sleep(QUIET_NS / NS_PER_S)
+
+    def _close_some(self, count: int) -> None:
+        for transport in self._streams.transports():
+            if not count:
+                return
+            if not transport.is_closing():
+                count -= 1
+                transport.ends_as = CloseReason.DRAIN
+                _outermost(transport).close()
 
     async def _ends_by(self, deadline_ns: int) -> None:
         await asyncio.sleep(0)
@@ -231,8 +273,8 @@ class ProtocolServer:
             await asyncio.sleep(0.001)
 
 
-def _security(options: ServerOptions) -> Security | None:
-    found = options.security(options.endpoints)
+def _security(options: ServerOptions, listeners: Listeners) -> Security | None:
+    found = options.prepare(listeners)
     if found is not None and getattr(options.tls, "handoff", False):
         raise UsageError(
             "Protocols of asyncio have asyncio's TLS, which is not handed off.",

@@ -11,16 +11,22 @@ Facts
 - SO_REUSEADDR lets a port be listened on again while old connections are in TIME_WAIT; on Linux it
   does not let two sockets listen on one port.
 - The file of a unix socket stays when its process dies; connect(2) to it is then refused, and
-  that is how a stale one is recognised.
+  that is how a stale one is recognised. Before listen(2) it is refused as well: so nobody comes in
+  between bind(2), which makes the file, and the mode and the group that it is to have.
+- A socket's filter also sees what comes for a listening one, SYNs among it. One that drops all lets
+  the accept queue end: who connects tries again, and finds the next server or that there is none.
 - listen(2) silently cuts the backlog to net.core.somaxconn: see `sock_diag.accept_queue_of`.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import grp
 import os
 import socket
 import stat
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -38,14 +44,20 @@ from c1m.errors import UsageError
 from c1m.kernel import procfs
 
 KEEPALIVE_COUNT = 3  # probes, a third of the time apart: a dead peer is found within twice of it
+SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
+_DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF_RET | BPF_K
 
 
 class Listener:
-    """A listening socket: its descriptor, and what it is bound to (the port is never 0)."""
+    """A listening socket: its descriptor, and what it is bound to (the port is never 0).
+
+    `is_shared`: another process has it, too, so that its file and its accept queue are left alone.
+    """
 
     given: ListeningSocket | None = None
 
-    def __init__(self, sock: socket.socket, endpoint: Endpoint) -> None:
+    def __init__(self, sock: socket.socket, endpoint: Endpoint, *, is_shared: bool = False) -> None:
+        self.is_shared = is_shared
         port = 0 if endpoint.family == AF_UNIX else int(sock.getsockname()[1])
         self.endpoint = replace(endpoint, port=port)
         self.fd = sock.fileno()
@@ -60,10 +72,26 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening, and remove the file of a unix socket."""
-        if self._path and _identity(self._path) == self._file:
-            with suppress(FileNotFoundError):
-                os.unlink(self._path)
+        self._remove()
         self._sock.close()
+
+    def turn_away(self) -> None:
+        """Nobody new comes from now on; who is in the accept queue can still be accepted."""
+        self._remove()
+        if not self.is_shared and self.endpoint.family != AF_UNIX:
+            program = struct.pack("HP", 1, ctypes.addressof(_DROP_ALL))
+            with suppress(OSError):  # not to be had here: what is in the queue then is reset
+                self._sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a file that goes with it."""
+        return bool(self._path) and not self.is_shared
+
+    def _remove(self) -> None:
+        if self.has_file and _identity(self._path) == self._file:
+            with suppress(FileNotFoundError, PermissionError):  # another user's by now: it is stale
+                os.unlink(self._path)
 
 
 class GivenListener(Listener):
@@ -99,14 +127,43 @@ def resolve(text: str) -> list[Endpoint]:
     is_proxied = bool(separator) and written.lower().endswith(PROXIED)
     if is_proxied:
         text = f"{written[: -len(PROXIED)]}://{place}"
+    text, _, query = text.partition("?") if text.lower().startswith("unix://") else (text, "", "")
     scheme, host, first, last = parse_url(text)
     if scheme == "unix":
-        return [Endpoint(AF_UNIX, path=host, is_proxied=is_proxied)]
+        mode, group = _access_of(query)
+        return [Endpoint(AF_UNIX, path=host, is_proxied=is_proxied, mode=mode, group=group)]
     family = family_of(host)
     if family is None:
         family, host = _look_up(host, text)
     ports = range(first, last + 1)
     return [Endpoint(family, host, p, scheme=scheme, is_proxied=is_proxied) for p in ports]
+
+
+def _access_of(query: str) -> tuple[int | None, str]:
+    """Of mode=0660&group=www, who may connect to a unix socket: its file's mode and group."""
+    mode, group = None, ""
+    for each in filter(None, query.split("&")):
+        name, _, value = each.partition("=")
+        if name == "mode" and value and not set(value) - set("01234567") and len(value) <= 4:
+            mode = int(value, 8)
+        elif name == "group" and _group_of(value) is not None:
+            group = value
+        else:
+            raise UsageError(
+                f"{each!r} says nothing of a unix socket"
+                f"{': there is no such group' if name == 'group' else ''}.",
+                "Write unix:///run/c1m.sock?mode=0660&group=NAME.",
+            )
+    return mode, group
+
+
+def _group_of(name: str) -> int | None:
+    if name.isdigit():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
 
 
 def _look_up(name: str, text: str) -> tuple[int, str]:
@@ -178,6 +235,10 @@ def _open_listener(endpoint: Endpoint, backlog: int) -> Listener:
             if family == AF_UNIX:
                 _bind_unix(sock, endpoint)
                 made.callback(os.unlink, endpoint.path)
+                if endpoint.group:
+                    os.chown(endpoint.path, -1, _group_of(endpoint.group) or 0)
+                if endpoint.mode is not None:
+                    os.chmod(endpoint.path, endpoint.mode)
             else:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -264,6 +325,38 @@ def _holders(endpoint: Endpoint) -> str:
     holders = procfs.listener_holders(endpoint.port)
     names = [f"{command} (process {pid})" for pid, command in holders]
     return f" by {', '.join(names)}" if names else ""
+
+
+def given_listener(fd: int, asked: Endpoint, *, is_shared: bool, backlog: int) -> Listener:
+    """A socket that another process has made, for what is asked; the descriptor is its from now.
+
+    It is one description with the other's: whether it blocks and its backlog are theirs as well.
+    """
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    if asked.family != AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _watch_peers(sock, asked)
+    if not is_shared:
+        sock.listen(backlog)
+    return Listener(sock, asked, is_shared=is_shared)
+
+
+def listens_on(fd: int) -> Endpoint | None:
+    """What a descriptor is bound to; None where it is no stream socket that listens."""
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:  # none of a socket
+        return None
+    try:
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
+        name = sock.getsockname()
+        if sock.family == AF_UNIX:
+            return Endpoint(AF_UNIX, path=os.fsdecode(name))
+        return Endpoint(int(sock.family), name[0], name[1])
+    finally:
+        sock.detach()
 
 
 def is_unix(fd: int) -> bool:

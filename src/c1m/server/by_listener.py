@@ -30,6 +30,7 @@ class ByListener(App):
     def __init__(self, first: App, further: Sequence[Further]) -> None:
         self._apps = [first, *(each.app for each in further)]
         self._further = further
+        self.closes_at_stop = any(app.closes_at_stop for app in self._apps)
 
     def further_listeners(self) -> list[tuple[str, Sequence[str]]]:
         """What the server listens on besides what it is told, by application."""
@@ -40,7 +41,8 @@ class ByListener(App):
 
     def on_start(self, server: Server) -> None:
         self._owner = np.zeros(server.capacity, np.uint8)
-        self._of_listener = np.array(server.listener_owners, np.uint8)
+        # -1 is a listener of before the last `listen`: none is listened on while the server stops.
+        self._of_listener = np.array([*server.listener_owners, 0], np.uint8)
         for app in self._apps:
             app.on_start(server)
 

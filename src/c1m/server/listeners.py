@@ -1,13 +1,20 @@
-"""What a server listens on: what it is told, and what its applications ask for besides."""
+"""What a server listens on: what it is told, and what its applications ask for besides.
+
+The sockets are the server's own, not the engine's: they may come from another process
+(`kernel/supervisor.py`, `server/takeover.py`), and may go on to a next one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from c1m.addresses import Endpoint
+from c1m.addresses import Endpoint, ListeningSocket
 from c1m.engine.contract import Engine
 from c1m.errors import UsageError
-from c1m.kernel.sockets import resolve
+from c1m.kernel.sockets import Listener, given_listener, open_listeners, resolve
+from c1m.kernel.supervisor import Given
 
 LISTEN = "--listen"
 
@@ -20,10 +27,11 @@ class Listeners:
     """
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], further: Sequence[tuple[str, Sequence[str]]]
+        self, endpoints: Sequence[Endpoint], further: Sequence[tuple[str, Sequence[str]]] = ()
     ) -> None:
         self.endpoints = list(endpoints)
         self.owners = [0] * len(endpoints)
+        self.sockets: list[Listener] = []  # in the same order, once they are bound
         self._names = [LISTEN] * len(endpoints)
         for number, (name, urls) in enumerate(further, 1):
             for url in urls:
@@ -45,12 +53,106 @@ class Listeners:
         self.owners.append(number)
         self._names.append(name)
 
+    def bind(self, backlog: int, given: Sequence[Given] = ()) -> None:
+        """Make the sockets, of those that are given as far as they fit.
+
+        Raises UsageError where one cannot be had, with those closed that were made here, and for
+        one of systemd's that nothing was asked for.
+        """
+        taken, rest = matched(self.endpoints, given)
+        for each in rest:
+            if each.is_shared:
+                raise UsageError(
+                    f"systemd has opened {each.bound}, and no --listen says it.",
+                    f"Give --listen {each.bound}, or take it out of the socket unit.",
+                )
+        missing = [e for e, found in zip(self.endpoints, taken, strict=True) if found is None]
+        with self._named():
+            fresh = iter(open_listeners(missing, backlog))
+        self.sockets = [
+            next(fresh)
+            if found is None
+            else given_listener(found.fd, asked, is_shared=found.is_shared, backlog=backlog)
+            for asked, found in zip(self.endpoints, taken, strict=True)
+        ]
+        for each in rest:
+            os.close(each.fd)
+
+    def places(self) -> list[Endpoint | ListeningSocket]:
+        """For an engine to listen on."""
+        if self.sockets:
+            return [ListeningSocket(each.fd, each.endpoint) for each in self.sockets]
+        return [*self.endpoints]
+
+    def paths(self) -> list[str]:
+        """The files that were made here."""
+        return [each.endpoint.path for each in self.sockets if each.has_file]
+
     def open(self, engine: Engine, backlog: int) -> list[Endpoint]:
         """Listen, and say what on, with the ports that the kernel chose."""
+        with self._named():
+            return engine.listen(self.places(), backlog)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors name the option that an endpoint was told by."""
         try:
-            return engine.listen(self.endpoints, backlog)
+            yield
         except UsageError as error:
             for endpoint, owner, name in zip(self.endpoints, self.owners, self._names, strict=True):
                 if owner and str(endpoint) in error.message:
                     raise UsageError(f"{name}: {error.message}", error.remedy) from None
             raise
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def turn_away(self) -> bool:
+        """Let nobody new come; whether those in the accept queues are to be let in."""
+        for each in self.sockets:
+            each.turn_away()
+        return any(not each.is_shared for each in self.sockets)
+
+    def hand_over(self) -> list[tuple[int, Endpoint, Endpoint, bool]]:
+        """For another process: descriptor, what was asked, where it is bound, whether systemd's."""
+        return [
+            (each.fd, asked, each.endpoint, each.is_shared)
+            for each, asked in zip(self.sockets, self.endpoints, strict=True)
+        ]
+
+    def leave(self) -> None:
+        """Another process has them, too: files and accept queues are left alone from now on."""
+        for each in self.sockets:
+            each.is_shared = True
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        for each in self.sockets:
+            each.close()
+        self.sockets = []
+
+
+def matched(
+    endpoints: Sequence[Endpoint], given: Sequence[Given]
+) -> tuple[list[Given | None], list[Given]]:
+    """For each endpoint a socket that was opened for it, if there is one; and the others.
+
+    First by what was asked, then by where it is bound; then any port where none is said.
+    """
+    left = list(given)
+    taken: list[Given | None] = [None] * len(endpoints)
+    ways: tuple[Callable[[Endpoint, Given], bool], ...] = (
+        lambda asked, one: one.asked == asked,
+        lambda asked, one: one.bound == asked,
+        lambda asked, one: (
+            not asked.port
+            and not asked.path
+            and (one.bound.host, one.asked.port) == (asked.host, 0)
+        ),
+    )
+    for is_it in ways:
+        for at, asked in enumerate(endpoints):
+            found = next((one for one in left if is_it(asked, one)), None)
+            if taken[at] is None and found is not None:
+                taken[at] = found
+                left.remove(found)
+    return taken, left

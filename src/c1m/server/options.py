@@ -21,12 +21,15 @@ from c1m.bounds import (
     OUTBOX_HIGH,
 )
 from c1m.clock import Clock, SystemClock
-from c1m.engine.choose import AUTO, ENGINES, FEW, choose
+from c1m.engine.choose import AUTO, ENGINES, FEW, check_name, choose
 from c1m.engine.contract import Engine
 from c1m.errors import UsageError
 from c1m.guard.engine import GuardEngine
 from c1m.guard.options import Limits
 from c1m.kernel.sockets import resolve
+from c1m.kernel.supervisor import Given
+from c1m.kernel.users import User
+from c1m.server.listeners import Listeners
 from c1m.server.proxied import Network, ProxyEngine
 from c1m.tls.options import TLS
 from c1m.units import NS_PER_MS, NS_PER_S
@@ -52,6 +55,9 @@ class ServerOptions:
     proxy_protocol: Any = False
     proxy_from: Any = ()
     limits: Any = None
+    drain_spread_ns: Any = 0
+    user: Any = None
+    given: Sequence[Given] = ()
     endpoints: list[Endpoint] = field(init=False)
     trusted: list[Network] = field(init=False)
 
@@ -73,8 +79,24 @@ class ServerOptions:
         if self.limits is not None and not isinstance(self.limits, Limits):
             raise UsageError(f"limits is {self.limits!r}.", "Give a c1m.Limits(...).")
         self.backlog = arguments.integer("backlog", self.backlog, most=INT_MAX)
-        for name in ("outbox_high", "busy_poll_ns", "drain_ns", "linger_ns"):
+        for name in ("outbox_high", "busy_poll_ns", "drain_ns", "drain_spread_ns", "linger_ns"):
             setattr(self, name, arguments.integer(name, getattr(self, name)))
+        if self.user is not None:
+            self.user = User.of(arguments.text("user", self.user))
+
+    def prepare(self, listeners: Listeners) -> Security | None:
+        """What needs the rights that this process was started with: sockets are bound and keys are
+        read; then it is the user's.
+
+        Before there is an engine: see kernel/users.py. One that is given listens by itself.
+        """
+        if isinstance(self.engine, str):
+            check_name(self.engine)
+            listeners.bind(self.backlog, self.given)
+        security = self.security(listeners.endpoints)
+        if self.user is not None:
+            self.user.become(listeners.paths())
+        return security
 
     def make_engine(self, *, needs_descriptors: bool = False) -> Engine:
         """The engine that is named, or the one that is given. Raises UsageError for neither."""

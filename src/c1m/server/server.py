@@ -17,6 +17,7 @@ import ssl
 from asyncio import BaseProtocol
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,6 @@ from c1m.bounds import (
     DRAIN_NS,
     LINGER_NS,
     OUTBOX_HIGH,
-    QUIET_NS,
     REPORT_NS_MIN,
     TICK_NS_MAX,
 )
@@ -41,8 +41,10 @@ from c1m.engine.names import address_of, sockaddrs
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
 from c1m.guard.options import Limits
+from c1m.kernel.supervisor import Given
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.ramp import RampTimes
+from c1m.server.draining import Draining, drain
 from c1m.server.listeners import Listeners
 from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
@@ -105,6 +107,8 @@ class App:
     slot (`np.zeros(server.capacity)`) are the natural place for a connection's state: they cost
     memory only where they are touched.
     """
+
+    closes_at_stop = False  # on_stop sees to it that all are closed, over `server.drain_spread_ns`
 
     def notes(self, server: Server) -> list[str]:
         """Lines for people that `c1m serve` shows when the server listens."""
@@ -185,8 +189,11 @@ class Server:
     for listeners with TLS (tls://, https://, rediss://). `proxy_protocol`: connections come from
     proxies that send a PROXY header first (of "tcp+proxy://127.0.0.1:8001" they do so anyway), and
     `proxy_from` names those that may: addresses or networks, "10.0.0.0/8". `limits`: a
-    c1m.Limits, who may connect and what a connection may take. Raises UsageError, with
-    nothing left behind, for an endpoint that cannot be listened on and for invalid arguments.
+    c1m.Limits, who may connect and what a connection may take. `drain_spread_ns`: when it stops,
+    connections are closed over so long a time, not all at once. `user`: "NAME" or "NAME:GROUP", who
+    the process is from when ports are bound and keys are read. `given`: sockets of another process,
+    as `c1m.serve` finds them. Raises UsageError, with nothing left behind, for an endpoint that
+    cannot be listened on and for invalid arguments.
     """
 
     def __init__(
@@ -205,6 +212,9 @@ class Server:
         proxy_protocol: bool = False,
         proxy_from: str | Sequence[str] = (),
         limits: Limits | None = None,
+        drain_spread_ns: int = 0,
+        user: str | None = None,
+        given: Sequence[Given] = (),
         clock: Clock | None = None,
     ) -> None:
         app = app.as_app() if isinstance(app, Makes) else app
@@ -213,30 +223,32 @@ class Server:
             listen=listen, engine=engine, connections_max=connections_max, outbox_high=outbox_high,
             backlog=backlog, busy_poll_ns=busy_poll_ns, drain_ns=drain_ns, linger_ns=linger_ns,
             clock=clock, tls=tls, proxy_protocol=proxy_protocol, proxy_from=proxy_from,
-            limits=limits,
+            limits=limits, drain_spread_ns=drain_spread_ns, user=user, given=given,
         )  # fmt: skip
         self.app = app
         self.clock: Clock = options.clock
         self.drain_ns: int = options.drain_ns
+        self.drain_spread_ns: int = options.drain_spread_ns
+        self._draining: Draining | None = None
         self.outbox_high: int = options.outbox_high
         self.statistics = ServerStatistics()
         self.ramp = RampTimes(self.clock.now_ns())
-        self.engine = options.make_engine()
-        self.capacity = self.engine.capacity
-        try:
-            listeners = Listeners(options.endpoints, app.further_listeners())
-            listeners.endpoints = options.watched(listeners.endpoints)
-            self.engine = options.with_proxies(self.engine, listeners.endpoints)
+        self.listeners = Listeners(options.endpoints, app.further_listeners())
+        self.listeners.endpoints = options.watched(self.listeners.endpoints)
+        with ExitStack() as made:
+            made.callback(self.listeners.close)
+            self.security = options.prepare(self.listeners)
+            self.engine = options.make_engine()
+            made.callback(lambda: self.engine.shutdown())
+            self.capacity = self.engine.capacity
+            self.engine = options.with_proxies(self.engine, self.listeners.endpoints)
             self.engine = options.with_limits(self.engine)
-            self.security = options.security(listeners.endpoints)
             if self.security is not None:
                 self.engine = self.security.around(self.engine, self.clock)
-            self.endpoints = listeners.open(self.engine, options.backlog)
-        except BaseException:
-            self.engine.shutdown()
-            raise
+            self.endpoints = self.listeners.open(self.engine, options.backlog)
+            made.pop_all()
         # Of each listener: 0, or the place in further_listeners of who asked for it, from 1 on.
-        self.listener_owners = listeners.owners
+        self.listener_owners = self.listeners.owners
         takes_pieces = type(app).on_pieces is not App.on_pieces
         handlers = Handlers(
             pieces=self._pieces if takes_pieces else None,
@@ -361,6 +373,15 @@ class Server:
         """Make `run` end; may be called from a signal handler or another thread."""
         self.loop.stop()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self.loop.is_stopping
+
+    def every(self, interval_ns: int, function: Callable[[int], object]) -> None:
+        """Call it with the time in this tick and after each interval, to the end."""
+        self.loop.call_every(interval_ns, function, self.clock.now_ns())
+
     # --- the loop -------------------------------------------------------------------------------
 
     def tick(self, timeout_ns: int = TICK_NS_MAX) -> int:
@@ -401,6 +422,8 @@ class Server:
 
     def _data(self, slots: Slots, data: Ragged) -> None:
         self.statistics.messages += len(slots)
+        if self._draining is not None:
+            self._draining.heard(slots, self.clock.now_ns())
         if self._has_ended:
             is_live = self._live[slots] != CLOSED
             slots, data = slots[is_live], data.take(is_live)
@@ -410,6 +433,9 @@ class Server:
 
     def _pieces(self, pieces: Pieces) -> None:
         self.statistics.messages += len(pieces)
+        if self._draining is not None:
+            slots = np.array([slot for slot, _ in pieces], np.int32)
+            self._draining.heard(slots, self.clock.now_ns())
         self.app.on_pieces(pieces, self)
 
     def _data_in_pieces(self, slots: Slots, data: Ragged) -> None:
@@ -501,37 +527,28 @@ class Server:
     def drain(self) -> None:
         """Stop accepting, answer what has come, send pending output until the deadline; close all.
 
-        Ends early when nothing has come for QUIET_NS, no output is pending and the application is
-        done (`is_done`). Its `on_close` gets what is closed here as DRAIN.
+        Over `drain_spread_ns` some are closed at a time, those first from whom nothing comes. Ends
+        early when nothing has come for QUIET_NS, no output is pending and the application is done
+        (`is_done`). Its `on_close` gets what is closed here as DRAIN.
         """
-        self.engine.listen([], 0)
-        self.app.on_stop(self)
-        now = heard_ns = self.clock.now_ns()
-        deadline = now + self.drain_ns
-        while now < deadline:
-            events = self.tick(timeout_ns=QUIET_NS)  # may be shorter: a timer, on_tick, a wake-up
-            now = self.clock.now_ns()
-            if events:
-                heard_ns = now
-            elif now - heard_ns >= QUIET_NS and self._has_said_all():
-                break
-        slots = self.live_slots()
+        self._draining = Draining(
+            self.capacity, self.clock.now_ns(), self.drain_spread_ns, self.drain_ns
+        )
+        drain(self, self._draining)
+
+    def end_drained(self, slots: Slots) -> None:
+        """Close these because the server stops."""
         self._end(slots, CloseReason.DRAIN)
         if len(slots):
             reasons = np.full(len(slots), CloseReason.DRAIN, np.uint8)
             self.app.on_close(CloseBatch(slots, reasons), self)
-        while self.engine.statistics().lingering and self.clock.now_ns() < deadline:
-            self._has_ended = False
-            self.loop.tick(QUIET_NS)
-
-    def _has_said_all(self) -> bool:
-        return self.engine.statistics().outbox_bytes == 0 and self.app.is_done(self)
 
     def shutdown(self) -> None:
         """End what is left at once and release everything. May be called twice."""
         if not self.loop.has_ended:
             self._end(self.live_slots(), CloseReason.DRAIN, abort=False)
             self.loop.shutdown()
+            self.listeners.close()
             self.update_statistics()
             self.app.on_end(self)
 

@@ -24,6 +24,7 @@ STOP_NS = 2 * NS_PER_MS  # how often some more are
 class Output(Connections):
     """`deliveries` go out in slices, as the last thing in each tick; see `say` for the order."""
 
+    closes_at_stop = True
     unread_limit: Limit
     unread_total: int
 
@@ -92,6 +93,9 @@ class Output(Connections):
         slots = server.live_slots()
         self._ending = slots[self.kinds.take(slots) != 0]
         self._end_ns = server.clock.now_ns()
+        if server.drain_spread_ns:
+            self._per_s = len(self._ending) * NS_PER_S / server.drain_spread_ns
+            return
         spread_s = server.drain_ns * 3 / 4 / NS_PER_S  # the peers' close frames come back behind it
         self._per_s = max(len(self._ending) / max(spread_s, 1e-9), STOP_PER_S)
 
