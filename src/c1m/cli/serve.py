@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -31,6 +31,7 @@ from c1m.tls.reasons import HTTP_TO_TLS
 from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
 
 if TYPE_CHECKING:
+    from c1m.server.life import Life
     from c1m.serving import AnyServer
 
 _HELP = f"""Serve APP until SIGINT, SIGTERM or SIGHUP. APP is: \
@@ -69,6 +70,14 @@ _OPTIONS = [
            "for asyncio protocols never: they are told to pause at 64K]"),
     option(["--drain", "drain_ns"], type=DURATION, default="10s",
            help="When stopping, wait at most this long for unsent output to go out."),
+    option(["--drain-spread", "drain_spread_ns"], type=DURATION,
+           help="When stopping, close connections over so long a time before that, not all at "
+           "once.  [default: 0]"),
+    option(["--takeover"], metavar="PATH",
+           help="A unix socket, by which the next process that is started with this option gets "
+           "the listening sockets from the one that serves, which then drains and ends."),
+    option(["--user"], metavar="NAME[:GROUP]",
+           help="Become this user when ports are bound and keys are read."),
     option(["--linger", "linger_ns"], type=DURATION, default="30s",
            help="Reset a closed connection whose peer takes none of its output for this long."),
     option(["--backlog"], type=COUNT, default=BACKLOG, show_default=False,
@@ -93,26 +102,26 @@ _OPTIONS = [
     cls=ServeCommand, help=_HELP, params=[*_OPTIONS, *LIMIT_OPTIONS, *TLS_OPTIONS, *APP_OPTIONS]
 )
 def serve(
-    app: str, listen: tuple[str, ...], quiet: bool, json_path: str | None, **options: Any
+    app: str,
+    listen: tuple[str, ...],
+    quiet: bool,
+    json_path: str | None,
+    takeover: str | None,
+    **options: Any,
 ) -> None:
     """See _HELP."""
     from c1m.cli.live.plain import Live
     from c1m.cli.outputs import Outputs
     from c1m.loop import stopped_by_signals
-    from c1m.serving import reloads_at_hangup, server_of
+    from c1m.server.life import Life
+    from c1m.serving import reloads_at_hangup
 
-    if not listen and app not in DEFAULT_LISTEN:
-        if ":" not in app:
-            load_app(app)  # which says so if there is none
-        raise UsageError("There is nothing to listen on.", "Give --listen URL.")
     outputs = Outputs({"json": json_path})
-    options["tls"] = tls_options(options)
-    options["limits"] = limit_options(app, options)
-    own = own_options(app, options)
-    if app in OPTIONS_OF:
-        own["say"] = lambda line: say(line, outputs.stream)
-    given = {name: value for name, value in options.items() if value is not None}
-    server = server_of(load_app(app, **own), list(listen) or [DEFAULT_LISTEN[app]], **given)
+    life = Life(
+        takeover=takeover, user=options["user"], app=app,
+        say=lambda line: say(f"note: {line}", outputs.stream),
+    )  # fmt: skip
+    server = _made(app, listen or tuple(life.listen()), options, life, outputs.stream)
     live = Live(outputs.stream, quiet)
     progress = Progress(server)
     said: set[str] = set()
@@ -141,16 +150,40 @@ def serve(
         note_mixed_up(running)
         return running.clock.now_ns() + REPORT_NS
 
-    hung_up = reloads_at_hangup(server, note)
+    hung_up = reloads_at_hangup(server, note, life.reloading)
     with stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up):
         for line in _hello(app, server, options["connections_max"]):
             say(line, outputs.stream)
+        life.begin(server)
         server.run(report)
         outputs.write_text(json.dumps(_final_figures(server), indent=2) + "\n")
         note_mixed_up(server)  # since the last report
         live.done()
         click.echo(_final_text(server), file=outputs.stream)
         outputs.end()
+        life.end()
+
+
+def _made(
+    app: str, listen: Sequence[str], options: dict[str, Any], life: Life, stream: TextIO
+) -> AnyServer:
+    """The server; it listens."""
+    from c1m.serving import server_of
+
+    if not listen and app not in DEFAULT_LISTEN:
+        if ":" not in app:
+            load_app(app)  # which says so if there is none
+        raise UsageError("There is nothing to listen on.", "Give --listen URL.")
+    options["tls"] = tls_options(options)
+    options["limits"] = limit_options(app, options)
+    own = own_options(app, options)
+    if app in OPTIONS_OF:
+        own["say"] = lambda line: say(line, stream)
+    if own.get("data"):
+        life.wait_for_what_is_kept()
+    given = {name: value for name, value in options.items() if value is not None}
+    where = list(listen) or [DEFAULT_LISTEN[app]]
+    return server_of(load_app(app, **own), where, given=life.given, **given)
 
 
 def _mixed_up(server: AnyServer) -> Iterator[str]:

@@ -5,6 +5,7 @@ See sd_listen_fds(3) and sd_notify(3); both are a few environment variables and 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from dataclasses import dataclass, replace
@@ -92,3 +93,14 @@ class Notifier:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+
+
+def pass_on(fds: list[int]) -> None:
+    """Have this process find these sockets by `activated` after an exec. Closes all others there.
+
+    They are moved up first, so that none is where another is to be.
+    """
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FD + len(fds)) for fd in fds]
+    for at, fd in enumerate(high):
+        os.dup2(fd, FIRST_FD + at, inheritable=True)
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)))

@@ -3,7 +3,7 @@ connections are closed, all at once or spread over time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,6 @@ import numpy.typing as npt
 from c1m.bounds import QUIET_NS
 from c1m.engine.contract import NO_SLOTS, Engine, Slots
 from c1m.units import NS_PER_MS
-
-if TYPE_CHECKING:
-    from c1m.server.server import Server
 
 SLICE_NS = 10 * NS_PER_MS  # how often some more are closed
 CALM_NS = 100 * NS_PER_MS  # who has sent something within this time is closed later
@@ -60,7 +57,7 @@ class Draining:
         return live[self._heard_ns.take(live) <= now_ns - CALM_NS][:quota]
 
 
-def drain(server: Server, draining: Draining) -> None:
+def drain(server: Any, draining: Draining) -> None:
     """See Server.drain."""
     engine, now_ns = server.engine, server.clock.now_ns
     now = heard_ns = now_ns()
@@ -86,7 +83,7 @@ def drain(server: Server, draining: Draining) -> None:
         server.loop.tick(QUIET_NS)  # the application has nobody any more
 
 
-def _let_in(server: Server, until_ns: int) -> None:
+def _let_in(server: Any, until_ns: int) -> None:
     """Who is in the accept queues has connected, and may have sent something."""
     if not server.listeners.turn_away():
         return

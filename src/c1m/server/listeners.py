@@ -33,6 +33,7 @@ class Listeners:
         self.owners = [0] * len(endpoints)
         self.sockets: list[Listener] = []  # in the same order, once they are bound
         self._names = [LISTEN] * len(endpoints)
+        self._lent: list[Listener] = []
         for number, (name, urls) in enumerate(further, 1):
             for url in urls:
                 try:
@@ -112,17 +113,20 @@ class Listeners:
             each.turn_away()
         return any(not each.is_shared for each in self.sockets)
 
-    def hand_over(self) -> list[tuple[int, Endpoint, Endpoint, bool]]:
+    def all(self) -> list[tuple[int, Endpoint, Endpoint, bool]]:
         """For another process: descriptor, what was asked, where it is bound, whether systemd's."""
         return [
             (each.fd, asked, each.endpoint, each.is_shared)
             for each, asked in zip(self.sockets, self.endpoints, strict=True)
         ]
 
-    def leave(self) -> None:
-        """Another process has them, too: files and accept queues are left alone from now on."""
+    def share(self, on: bool) -> None:
+        """Another process has them, too, or has them no more: till then files and accept queues
+        are left alone."""
         for each in self.sockets:
-            each.is_shared = True
+            if each.is_shared != on and (on or each in self._lent):
+                each.is_shared = on
+                self._lent.append(each)
 
     def close(self) -> None:
         """Give the sockets back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from c1m.addresses import Endpoint
@@ -87,8 +88,10 @@ def security_of(given: Any, endpoints: Sequence[Endpoint]) -> Security | None:
     return Security(given, endpoints)
 
 
-def reloads_at_hangup(server: Any, say: Callable[[str], object]) -> Callable[[], bool]:
-    """What SIGHUP is to a server with TLS: reading its certificates anew.
+def reloads_at_hangup(
+    server: Any, say: Callable[[str], object], around: Callable[[], Any] = nullcontext
+) -> Callable[[], bool]:
+    """What SIGHUP is to a server with TLS: reading its certificates anew, in an `around()`.
 
     The function is called by the signal's handler and returns whether that was meant: where the
     terminal has gone it was not, and the server is to stop.
@@ -97,7 +100,8 @@ def reloads_at_hangup(server: Any, say: Callable[[str], object]) -> Callable[[],
 
     def reload() -> None:
         try:
-            notes = server.reload_tls()
+            with around():
+                notes = server.reload_tls()
         except UsageError as error:
             say(f"{error.message} {error.remedy} The certificates stay those that there were.")
             return
