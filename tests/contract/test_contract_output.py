@@ -40,7 +40,7 @@ def test_send_each_is_send(world: World) -> None:
 def test_unsent_after_a_flush_is_exact(world: World) -> None:
     peer, conn = world.open(buffers=16384)
     peer.is_reading = False
-    assert world.engine.unsent(conn.slot) == 0
+    assert world.engine.unsent(conn.slot) == 0 and not len(world.engine.owed()[0])
     world.send(conn.slots, [noise(SIZE)])
     world.engine.flush()
     now = world.engine.statistics()
@@ -49,6 +49,9 @@ def test_unsent_after_a_flush_is_exact(world: World) -> None:
     world.close(conn)
     world.settle()
     assert world.engine.unsent(conn.slot) == world.engine.statistics().outbox_bytes > 0
+    assert [column.tolist() for column in world.engine.owed()] == [
+        [conn.slot], [world.engine.unsent(conn.slot)],
+    ]  # fmt: skip
     peer.is_reading = True
     world.pump(peer.has_ended)
     assert peer.received == noise(SIZE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from c1m.engine.contract import EngineStatistics, EventBatch, Pieces, Slots
+from c1m.engine.contract import NO_SLOTS, EngineStatistics, EventBatch, Owed, Pieces, Slots
 from c1m.engine.ragged import Ragged
 
 
@@ -78,6 +78,9 @@ class ScriptedEngine:
 
     def unsent(self, slot: int) -> int:
         return 0
+
+    def owed(self) -> Owed:
+        return NO_SLOTS, np.zeros(0, np.int64)
 
     def end_output(self, slot: int) -> None: ...
 

@@ -54,6 +54,7 @@ from c1m.engine.ragged import Ragged
 Slots = npt.NDArray[np.int32]
 
 Pieces = list[tuple[int, bytes]]  # of data: whose, and what
+Owed = tuple[Slots, npt.NDArray[np.int64]]  # whom something is owed, and how many bytes
 
 NO_SLOTS: Slots = np.zeros(0, np.int32)
 
@@ -212,6 +213,10 @@ class Engine(Protocol):
 
     def unsent(self, slot: int) -> int:
         """Bytes in the slot's outbox, also of a connection that lingers."""
+        ...
+
+    def owed(self) -> Owed:
+        """All who have something in their outbox, and how much: cost follows them, once."""
         ...
 
     def failure(self, slot: int) -> int:

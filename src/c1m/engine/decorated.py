@@ -45,6 +45,7 @@ from c1m.engine.contract import (
     Engine,
     EngineStatistics,
     EventBatch,
+    Owed,
     Pieces,
     Slots,
     distinct,
@@ -219,6 +220,9 @@ class Decorated:
 
     def unsent(self, slot: int) -> int:
         return self._inner.unsent(slot)
+
+    def owed(self) -> Owed:
+        return self._inner.owed()
 
     def failure(self, slot: int) -> int:
         return self._inner.failure(slot)

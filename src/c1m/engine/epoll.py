@@ -52,7 +52,7 @@ from c1m.bounds import LINGER_NS, OUTBOX_HIGH
 from c1m.clock import SystemClock
 from c1m.engine import checks
 from c1m.engine.choose import ENGINES
-from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Pieces, Slots
+from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Owed, Pieces, Slots
 from c1m.engine.epoll_accept import Acceptor
 from c1m.engine.epoll_batch import ARENA_SIZE, EVENTS_MAX, NextBatch
 from c1m.engine.lingering import NEVER, Lingering
@@ -256,6 +256,9 @@ class EpollEngine:
 
     def unsent(self, slot: int) -> int:
         return self._outbox.size(slot)
+
+    def owed(self) -> Owed:
+        return self._outbox.sizes()
 
     def failure(self, slot: int) -> int:
         return self._broken.get(slot, 0)
@@ -630,8 +633,7 @@ class EpollEngine:
 
     def _release(self, slot: int) -> None:
         """Count the end of a connection or of a connect; its descriptor waits to be closed."""
-        counts = self._counts
-        state = self._states[slot]
+        counts, state = self._counts, self._states[slot]
         if state == CONNECTING:
             counts.connecting -= 1
             counts.connect_failed += 1
@@ -645,9 +647,7 @@ class EpollEngine:
         self._broken.pop(slot, None)
         self._shutting.discard(slot)
         self._outbox.forget_limits((slot,))
-        self._states[slot] = FREE
-        self._muted[slot] = 0
-        self._interests[slot] = 0
+        self._states[slot] = self._muted[slot] = self._interests[slot] = FREE  # 0
         self._released.append(slot)
 
     def _close_released(self) -> None:

@@ -17,6 +17,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from c1m.bounds import OUTBOX_TOTAL_MAX, OUTBOX_TRIM_MIN
 
 CHUNK = 1 << 16  # bytes: the first chunk of a slot is kept whole until its last byte has gone
@@ -94,6 +97,12 @@ class Outbox:
     def slots(self) -> list[int]:
         """The slots that have output pending."""
         return list(self._pending)
+
+    def sizes(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """The same slots, and how much each has."""
+        count, pending = len(self._pending), self._pending
+        sizes = (each.size for each in pending.values())
+        return np.fromiter(pending, np.int32, count), np.fromiter(sizes, np.int64, count)
 
     def limit(self, slot: int, low: int, high: int) -> None:
         """From now on other watermarks for this slot, until `forget_limits`."""

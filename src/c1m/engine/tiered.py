@@ -22,7 +22,7 @@ import numpy as np
 from c1m.addresses import Endpoint, ListeningSocket, SockAddrs
 from c1m.clock import SystemClock
 from c1m.engine.choose import FEW
-from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Pieces, Slots
+from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Owed, Pieces, Slots
 from c1m.engine.epoll import EpollEngine
 from c1m.engine.lingering import NEVER
 from c1m.engine.ragged import Ragged
@@ -168,6 +168,11 @@ class TieredEngine:
     def unsent(self, slot: int) -> int:
         engine, own = self._of(slot)
         return engine.unsent(own)
+
+    def owed(self) -> Owed:
+        few, many = self._few.owed(), self._many.owed()
+        slots = np.concatenate((few[0], many[0] + np.int32(self._base)))
+        return slots, np.concatenate((few[1], many[1]))
 
     def failure(self, slot: int) -> int:
         engine, own = self._of(slot)

@@ -18,16 +18,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint, ListeningSocket, SockAddrs
+from c1m.addresses import AF_UNIX, Endpoint, ListeningSocket, SockAddrs
 from c1m.clock import Clock
 from c1m.engine.contract import Engine, EventBatch, Pieces, Slots
 from c1m.engine.decorated import HELD, NEVER, PLAIN, Decorated
-from c1m.engine.names import address_of, sockaddrs
+from c1m.engine.names import ROW, address_of, packed, sockaddrs, unpacked
 from c1m.protocols.proxy import Broken, Header, Wrong, read
 from c1m.units import NS_PER_S
 
 HEADER_NS = 10 * NS_PER_S  # within which a header must come
-ROW = 19  # bytes: family, port, address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -60,7 +59,7 @@ class ProxyEngine(Decorated):
     def peers(self, slots: Slots, family: int) -> list[bytes]:
         """See Engine.peers: of whatever family a header says."""
         rows = self._rows.take(slots, axis=0)
-        found = [_sockaddr_of(row.tobytes()) for row in rows]
+        found = [unpacked(row.tobytes()) for row in rows]
         own = np.flatnonzero(rows[:, 0] == 0)
         if len(own):
             for at, name in zip(own.tolist(), self._inner.peers(slots[own], family), strict=True):
@@ -68,7 +67,7 @@ class ProxyEngine(Decorated):
         return found
 
     def _keep(self, slot: int, header: Header) -> None:
-        row = bytes(ROW) if header.source is None else _row_of(header.source)
+        row = bytes(ROW) if header.source is None else packed(header.source)
         self._row_bytes[slot * ROW : slot * ROW + ROW] = row
 
     def connect(self, sources: SockAddrs | None, destinations: SockAddrs) -> Slots:
@@ -173,19 +172,3 @@ class ProxyEngine(Decorated):
             if oldest.since_ns > limit_ns:
                 return
             self._end(slot, Wrong.LATE.code)
-
-
-def _row_of(sockaddr: bytes) -> bytes:
-    """A struct sockaddr as it is kept; of a client without an address (b""), its family only."""
-    if not sockaddr:
-        return AF_UNIX.to_bytes(1, "big") + bytes(ROW - 1)
-    family = sockaddr[:1]
-    address = sockaddr[8:24] if family[0] == AF_INET6 else sockaddr[4:8]
-    return (family + sockaddr[2:4] + address).ljust(ROW, b"\0")
-
-
-def _sockaddr_of(row: bytes) -> bytes:
-    family, port, address = row[:1] + b"\0", row[1:3], row[3:]
-    if row[0] == AF_INET:
-        return family + port + address[:4] + bytes(8)
-    return family + port + bytes(4) + address + bytes(4) if row[0] == AF_INET6 else b""

@@ -29,6 +29,7 @@ from c1m.engine.contract import (
     NOTHING,
     EngineStatistics,
     EventBatch,
+    Owed,
     Pieces,
     Slots,
     distinct,
@@ -129,8 +130,7 @@ class UringEngine:
         self._commands = Commands(self._rings, self.table, self._settle_now)
         self._expired: list[Slots] = []  # lingered too long and were reset
         self._early: list[Completions] = []  # came while settling in the middle of a tick
-        self._is_shut = False
-        self.reports_ends = False
+        self._is_shut = self.reports_ends = False
         self._ended: list[tuple[Slots, Slots]] = []  # with the errno of each
         self._aborted: set[int] = set()  # while they lingered, and their ends are not reported
         self._batch = EventBatch.nothing()
@@ -138,7 +138,6 @@ class UringEngine:
 
     @property
     def live_max(self) -> int:
-        """See Engine.live_max."""
         return self._live_max
 
     @live_max.setter
@@ -153,7 +152,6 @@ class UringEngine:
         return self._rings.thread
 
     def room(self) -> int:
-        """See Engine.room."""
         return min(self.places(), self._live_max)
 
     def places(self) -> int:
@@ -208,6 +206,9 @@ class UringEngine:
 
     def unsent(self, slot: int) -> int:
         return self._output.outbox.size(slot)
+
+    def owed(self) -> Owed:
+        return self._output.outbox.sizes()
 
     def failure(self, slot: int) -> int:
         return dict(self._output.broken).get(slot, 0)
@@ -302,7 +303,6 @@ class UringEngine:
 
     @property
     def watched_is_ready(self) -> bool:
-        """See Engine.watched_is_ready."""
         return self._rings.watched_is_ready
 
     def wake(self) -> None:
