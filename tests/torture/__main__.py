@@ -20,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
 from .verdict import Torture
 
-MODULES: tuple[str, ...] = ("churn", "killed", "reconnect")  # in the order in which they are run
+MODULES: tuple[str, ...] = (
+    "faults", "churn", "killed", "reconnect",
+)  # fmt: skip  # in the order in which they are run
 
 
 def found() -> dict[str, Torture]:
@@ -45,10 +47,13 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(tests)}; all")
     parser.add_argument("--scale", type=float, default=1.0, help="0.01: a hundredth of each")
     parser.add_argument("--json", type=Path, help="add what is found to this file")
+    parser.add_argument("--seed", type=int, help="repeat one run of a test that has seeds")
     asked = parser.parse_args()
     unknown = {*asked.names} - {*tests}
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
+    if asked.seed is not None:
+        return again(parser, [tests[name] for name in asked.names], asked.seed)
     is_well = True
     for name in asked.names or tests:
         said = run(tests[name], asked.scale)
@@ -56,6 +61,14 @@ def main() -> int:
         if asked.json is not None:
             keep(asked.json, name, said)
     return 0 if is_well else 1
+
+
+def again(parser: argparse.ArgumentParser, tests: list[Torture], seed: int) -> int:
+    """One run of one of them."""
+    if len(tests) != 1 or tests[0].replay is None:
+        parser.error("--seed repeats a run of one test that has seeds, such as faults")
+    tests[0].replay(seed)
+    return 0
 
 
 def run(test: Torture, scale: float) -> dict[str, Any]:

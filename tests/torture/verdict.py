@@ -28,3 +28,4 @@ class Torture:
     name: str
     asked: str  # what it must show, in a sentence
     run: Callable[[float], Verdict]
+    replay: Callable[[int], None] | None = None  # one of its seeds again
