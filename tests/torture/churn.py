@@ -34,10 +34,10 @@ def run(scale: float) -> Verdict:
 def _one(verdict: Verdict, engine: str, count: int) -> None:
     listen = [f"tcp://127.0.0.1:{port}" for port in [0] * PORTS]
     with Served("torture.apps:Ending", listen, engine=engine) as server:
-        _clients(server, min(WARM, count))
-        before = server.rest()
+        warm = _clients(server, min(WARM, count))["opened"]
+        before = server.rest(warm)
         said = _clients(server, count)
-        after = server.rest()
+        after = server.rest(warm + said["opened"])
         samples = [line for line in server.lines if line.get("opened", 0) > before["opened"]]
         last = server.stop()
     figures, check = verdict.figures, verdict.check

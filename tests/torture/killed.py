@@ -38,7 +38,9 @@ def run(scale: float) -> Verdict:
             end = time.monotonic()
             time.sleep(1.0)
             probe.stop()
-        after = server.rest()
+        probes = probe.answers("connects")
+        failed = sum(ms < 0 for _, ms in probes)
+        after = server.rest(count + len(probes) - failed)
         last = server.stop()
     figures, check = verdict.figures, verdict.check
     figures["connections"] = count
@@ -46,10 +48,8 @@ def run(scale: float) -> Verdict:
     figures["seconds from the kill to the last"] = round(end - start, 1)
     for name, line in (("before", before), ("with all", full), ("after", after)):
         figures[f"memory of the server, MiB {name}"] = round(line["rss"] / 2**20, 1)
-    probes = probe.answers("connects")
     note(verdict, "connects of a probe before the kill", probe.answers("connects", until=start))
     note(verdict, "connects of a probe from the kill on", probe.answers("connects", since=start))
-    failed = sum(ms < 0 for _, ms in probes)
     closed = last["closed"]
     figures["ended"] = closed
     check(not failed, f"{failed} connects of the probe have failed.")

@@ -57,7 +57,7 @@ def _one(verdict: Verdict, name: str, limits: dict[str, Any], count: int) -> Non
                 probe.wait_for(lambda line: line["pings"])
                 probe.stop()
             client.stop()
-            again.rest(PATIENCE_S)
+            again.rest(count)
             counts = again.stop()
     figures, check = verdict.figures, verdict.check
     figures[f"{name}: connections"] = count

@@ -42,11 +42,15 @@ class Served(Child):
         """Where it listens."""
         return [int(url.rsplit(":", 1)[1]) for url in self.urls]
 
-    def rest(self, patience_s: float = 120.0) -> Line:
-        """The first line that says that nobody is connected and nothing is out."""
+    def rest(self, opened: int = 0, patience_s: float = 120.0) -> Line:
+        """The first line that says that so many were there, and that nothing of them is left."""
         self.look()
         return self.wait_for(
-            lambda line: not (line.get("live", 1) or line["slots"] or line["buffers"]), patience_s
+            lambda line: (
+                line.get("opened", -1) >= opened
+                and not (line["live"] or line["slots"] or line["buffers"])
+            ),
+            patience_s,
         )
 
 
