@@ -114,6 +114,7 @@ class GuardEngine(Decorated):
             stay.spare(batch.connected)
         if len(batch.data_slots) or pieces:
             stay.came(batch, pieces, at)
+        batch = stay.in_turn(batch, pieces, at)
         if not is_plain:
             if len(batch.blocked) or len(batch.drained):
                 stay.marks(batch.blocked, batch.drained)

@@ -39,8 +39,9 @@ OPTIONS = (
     AppOption("unsent_soft_time", TIMEOUT, "See --unsent-soft.  [default: 60s]"),
     AppOption("unsent_total", SIZE, "Beyond this in all those who are owed most are reset.  "
               "[default: no bound]"),
-    AppOption("turn", SIZE, "Bytes that one connection may bring into one tick, before others have "
-              "had their turn.  [default: no bound]"),
+    AppOption("turn", SIZE.within(1 << 10, 1 << 30), "Bytes that one connection may bring into one "
+              "tick; the rest of what it has sent has its turn in the next ones.  [default: no "
+              "bound]"),
     AppOption("keepalive", DURATION.within(0, TIMEOUT_MAX_NS), "The kernel asks a silent peer "
               "after so long whether it is still there, and ends the connection if it says nothing "
               f"for as long again. 0: never.  [default: {KEEPALIVE_NS // NS_PER_S}s]"),

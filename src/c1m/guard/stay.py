@@ -12,10 +12,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from c1m.clock import Clock
-from c1m.engine.contract import NO_SLOTS, Engine, EventBatch, Pieces, Slots
+from c1m.engine.contract import Engine, EventBatch, Pieces, Slots
 from c1m.engine.ragged import Ragged
 from c1m.guard.activity import Activity
 from c1m.guard.options import Limits
@@ -35,7 +34,6 @@ _BY_REASON = {
 }  # fmt: skip
 _SILENCE = ("first_byte_timeout", "idle_timeout")
 _OUTPUT = ("unread_timeout", "unsent_max", "unsent_soft", "unsent_total")
-NOTHING_BROUGHT: tuple[Slots, npt.NDArray[np.integer]] = (NO_SLOTS, NO_SLOTS)
 
 
 class Stay:
@@ -55,7 +53,6 @@ class Stay:
         self._has_total = limits.unsent_total is not None
         turn = limits.value("turn")
         self._turns = None if turn is None else Turns(inner.capacity, turn)
-        self._brought = NOTHING_BROUGHT
         self._is_off = np.zeros(inner.capacity, np.bool_)  # the caller does not want their input
 
     @staticmethod
@@ -86,18 +83,27 @@ class Stay:
     def came(self, batch: EventBatch, pieces: Pieces | None, at: int) -> None:
         """Data came: in the batch, and in the pieces from this place on."""
         self._second = self._clock.now_ns() // NS_PER_S
-        slots, lengths = batch.data_slots, batch.data.lengths
+        slots = batch.data_slots
         if pieces is not None and len(pieces) > at:
-            those = pieces[at:] if at else pieces
-            some = np.array([slot for slot, _ in those], np.int32)
+            some = np.array([slot for slot, _ in pieces[at:]], np.int32)
             slots = np.concatenate((some, slots)) if len(slots) else some
-            if self._turns is not None:
-                sizes = np.array([len(piece) for _, piece in those], np.int64)
-                lengths = np.concatenate((sizes, lengths))
         if self._activity is not None:
             self._activity.came(self._limited_ones(slots), self._second)
-        if self._turns is not None:
-            self._brought = slots, lengths
+
+    def in_turn(self, batch: EventBatch, pieces: Pieces | None, at: int) -> EventBatch:
+        """What came, and what is kept of before, as far as it is its connections' turn."""
+        turns = self._turns
+        if turns is None:
+            return batch
+        batch = turns.take(batch, pieces, at, [s for s in turns.waiting() if self._is_off[s]])
+        if turns.muted or turns.unmuted:
+            self.limited["turn"] += len(turns.muted)
+            off = [slot for slot in turns.muted if slot in turns]
+            on = [slot for slot in turns.unmuted if not self._is_off[slot]]
+            turns.muted, turns.unmuted = [], []
+            self._inner.receive(np.array(off, np.int32), False)
+            self._inner.receive(np.array(on, np.int32), True)
+        return batch
 
     def _limited_ones(self, slots: Slots) -> Slots:
         return slots[~np.isin(slots, [*self._spared])] if self._spared else slots
@@ -129,11 +135,12 @@ class Stay:
             unread.sent(self._limited_ones(slots), sum(lengths), self._owed)
 
     def receive(self, slots: Slots, on: bool) -> None:
-        """The caller turns receiving off or on: those who sit out have theirs on later."""
+        """The caller turns receiving off or on: of whom some is kept, later."""
         if self._turns is not None:
             self._is_off[slots] = not on
-            if on and self._turns.debts:
-                slots = slots[~np.isin(slots, [*self._turns.debts])]
+            waiting = self._turns.waiting() if on else []
+            if waiting:
+                slots = slots[~np.isin(slots, waiting)]
         self._inner.receive(slots, on)
 
     def gone(self, slots: Slots) -> None:
@@ -146,14 +153,14 @@ class Stay:
             self._unread.forget(slots.tolist())
             self._unread.leave(slot for slot in slots.tolist() if self._inner.unsent(slot))
         if self._turns is not None:
-            self._turns.gone(slots)
+            self._turns.forget(slots)
 
     # --- what follows -----------------------------------------------------------------------------
 
     def bounded(self, timeout_ns: int) -> int:
         """The time to wait, or less where something is due before."""
         most_ns = timeout_ns
-        if self._turns is not None and self._turns.debts:
+        if self._turns is not None and not all(map(self._is_off.item, self._turns.waiting())):
             return 0
         if self._unread:
             most_ns = UNREAD_LOOK_NS
@@ -166,8 +173,6 @@ class Stay:
         ends: Ends = []
         now_ns = self._clock.now_ns()
         self._second = now_ns // NS_PER_S
-        if self._turns is not None:
-            self._take_turns(self._turns)
         activity, unread = self._activity, self._unread
         if activity is not None and activity.deadlines.top:
             silent, idle = activity.over(self._second)
@@ -184,18 +189,6 @@ class Stay:
                 else:
                     ends.append((one, _BY_REASON[reason], True))
         return ends
-
-    def _take_turns(self, turns: Turns) -> None:
-        """Who has sat out is read from again; who brought too much sits out from now on."""
-        (slots, lengths), self._brought = self._brought, NOTHING_BROUGHT
-        if turns.debts:
-            had_others = not turns.debts.keys() >= {*slots.tolist()}
-            again = turns.next(had_others)
-            self._inner.receive(again[~self._is_off.take(again)], True)
-        over = turns.came(slots, lengths)
-        if len(over):
-            self.limited["turn"] += len(over)
-            self._inner.receive(over, False)
 
     def _owed(self) -> int:
         return self._inner.statistics().outbox_bytes

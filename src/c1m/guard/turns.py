@@ -1,55 +1,140 @@
-"""One busy peer does not starve others: who brings more into a tick than its turn sits out. Pure.
+"""One busy peer does not starve others: what one connection may bring into one tick. Pure.
 
-What it brought beyond `most` bytes is a debt. For each further `most` it is not read from in one
-tick: others come meanwhile, and the kernel tells its peer to wait when its buffer is full. Where
-others bring nothing it goes on at once.
+What it has sent beyond `most` bytes is kept here, and handed over in the next ticks, as much in
+each. Until all of it is, the connection is not read from: the kernel tells its peer to wait when
+its buffer is full. So what is kept is what a single tick may bring of a connection, once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 import numpy as np
-import numpy.typing as npt
 
-from c1m.engine.contract import NO_SLOTS, Slots
-
-DEBT_MAX = 64  # ticks: whatever came at once
+from c1m.engine.contract import NOTHING, EventBatch, Pieces, Slots
+from c1m.engine.ragged import Ragged
 
 
 class Turns:
-    """Four bytes a connection that has been in a tick with more than `most` bytes in all."""
+    """Four bytes a connection that was in a tick with more than `most` bytes in all.
+
+    `muted` and `unmuted` say from whom to read no more, and again, since they were looked at last.
+    """
 
     def __init__(self, capacity: int, most: int) -> None:
         self._most = most
         self._brought = np.zeros(capacity, np.uint32)  # in this tick; else 0
-        self.debts: dict[int, int] = {}  # who sits out, and for how many ticks
+        self._kept: dict[int, memoryview] = {}  # what is to be handed over, by slot
+        self._ended: set[int] = set()  # their streams have ended behind that
+        self.muted: list[int] = []
+        self.unmuted: list[int] = []
 
-    def came(self, slots: Slots, lengths: npt.NDArray[np.integer]) -> Slots:
-        """What one tick brought: who sits out from now on."""
-        if int(lengths.sum()) <= self._most:
-            return NO_SLOTS
-        brought = self._brought
-        np.add.at(brought, slots, lengths.astype(np.uint32))
-        over = slots[brought.take(slots) > self._most]
-        found = []
-        for slot in dict.fromkeys(over.tolist()):
-            if slot not in self.debts:
-                self.debts[slot] = min((int(brought[slot]) - 1) // self._most, DEBT_MAX)
-                found.append(slot)
-        brought[slots] = 0
-        return np.array(found, np.int32)
+    def __contains__(self, slot: int) -> bool:
+        """Whether some of what it has sent is kept."""
+        return slot in self._kept
 
-    def next(self, had_others: bool) -> Slots:
-        """A tick is over, in which others brought something or not: who is read from again."""
-        if had_others:
-            self.debts = {slot: debt - 1 for slot, debt in self.debts.items()}
-            found = [slot for slot, debt in self.debts.items() if debt <= 0]
+    def waiting(self) -> list[int]:
+        """Those of whom something is kept."""
+        return [*self._kept]
+
+    def take(
+        self, batch: EventBatch, pieces: Pieces | None, at: int, off: Collection[int]
+    ) -> EventBatch:
+        """What a tick brings, with nobody's turn longer than it may be.
+
+        `off`: of those of whom something is kept, from whom the caller wants nothing for now.
+        """
+        before = [slot for slot in self._kept if slot not in off]
+        if len(batch.data_slots):
+            batch = self._cut_arrays(batch)
+        if pieces is not None and len(pieces) > at:
+            self._cut_pieces(pieces, at)
+        if not self._kept:
+            return batch
+        gone = self._kept.keys() & {*batch.closed.tolist()}
+        due = [(slot, bytes(self._kept.pop(slot))) for slot in gone]  # it comes before the end
+        due += [(slot, self._next(slot)) for slot in before if slot not in gone]
+        return self._with(batch, pieces, due)
+
+    def _next(self, slot: int) -> bytes:
+        kept = self._kept[slot]
+        head, rest = kept[: self._most], kept[self._most :]
+        if len(rest):
+            self._kept[slot] = rest
         else:
-            found = [*self.debts]
-        for slot in found:
-            del self.debts[slot]
-        return np.array(found, np.int32)
+            del self._kept[slot]
+            self.unmuted.append(slot)
+        return bytes(head)
 
-    def gone(self, slots: Slots) -> None:
+    def _keep(self, slot: int, data: bytes) -> None:
+        before = self._kept.get(slot)
+        if before is None:
+            self.muted.append(slot)
+        self._kept[slot] = memoryview(data if before is None else bytes(before) + data)
+
+    def _cut_arrays(self, batch: EventBatch) -> EventBatch:
+        slots, data = batch.data_slots, batch.data
+        if not self._kept and data.nbytes() <= self._most:
+            return batch
+        brought = self._brought
+        np.add.at(brought, slots, data.lengths.astype(np.uint32))
+        is_over = brought.take(slots) > self._most
+        brought[slots] = 0
+        over = {*slots[is_over].tolist()} | (self._kept.keys() & {*slots.tolist()})
+        if not over:
+            return batch
+        lengths, stays = data.lengths.copy(), np.ones(len(slots), np.bool_)
+        for slot in over:
+            rows = np.flatnonzero(slots == slot)
+            most = 0 if slot in self._kept else self._most
+            left = np.maximum(most - (lengths[rows].cumsum() - lengths[rows]), 0)
+            taken = np.minimum(lengths[rows], left)
+            rest = Ragged(data.memory, data.offsets[rows] + taken, lengths[rows] - taken)
+            self._keep(slot, b"".join(rest.pieces()))
+            lengths[rows] = taken
+            stays[rows] = taken > 0
+        cut = Ragged(data.memory, data.offsets[stays], lengths[stays])
+        return replace(batch, data_slots=slots[stays], data=cut)
+
+    def _cut_pieces(self, pieces: Pieces, at: int) -> None:
+        """The same for Python's rows."""
+        kept = self._kept
+        if not kept and sum(len(piece) for _, piece in pieces[at:]) <= self._most:
+            return
+        brought: dict[int, int] = {}
+        found: Pieces = []
+        for slot, piece in pieces[at:]:
+            room = 0 if slot in kept else self._most - brought.get(slot, 0)
+            brought[slot] = brought.get(slot, 0) + len(piece)
+            if len(piece) > room:
+                self._keep(slot, piece[room:])
+            if room:
+                found.append((slot, piece[:room]))
+        pieces[at:] = found
+
+    def _with(self, batch: EventBatch, pieces: Pieces | None, due: Pieces) -> EventBatch:
+        """The batch, with this data, and the ends of streams when all before them has come."""
+        if pieces is not None:
+            pieces += due
+        elif due:
+            those = np.array([slot for slot, _ in due], np.int32)
+            data = Ragged.of([*batch.data.pieces(), *(piece for _, piece in due)])
+            slots = np.concatenate((batch.data_slots, those))
+            is_plain = batch.is_plain or batch is NOTHING
+            batch = replace(batch, data_slots=slots, data=data, is_plain=is_plain)
+        self._ended.update(self._kept.keys() & {*batch.eof.tolist()})
+        if not self._ended:
+            return batch
+        ready = self._ended - self._kept.keys()
+        now = [slot for slot in batch.eof.tolist() if slot not in self._ended]
+        self._ended -= ready
+        eof = np.array([*now, *ready], np.int32)
+        return replace(batch, eof=eof, is_plain=batch.is_plain and not len(eof))
+
+    def forget(self, slots: Slots) -> None:
         """They have ended."""
-        for slot in self.debts.keys() & set(slots.tolist()):
-            del self.debts[slot]
+        if self._kept or self._ended:
+            for slot in slots.tolist():
+                self._kept.pop(slot, None)
+                self._ended.discard(slot)
