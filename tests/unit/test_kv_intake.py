@@ -142,3 +142,41 @@ def test_who_is_owed_much_and_leaves_is_forgotten(open_intake: Intake) -> None:
     intake.forget([1])
     intake.look_at_owed(lambda slot: True)
     assert not intake.owed and not intake.store.waiting.unblocked and not intake.clients.kept
+
+
+# --- what is unfinished ---------------------------------------------------------------------------
+
+
+def test_what_is_unfinished_is_bounded_in_all_and_who_has_most_goes() -> None:
+    store = Store(4)
+    clients = Clients(store)
+    clients.open(np.arange(4, dtype=np.int32))
+    intake = Intake(clients)
+    store.settings.apply("maxmemory-clients", "100000")
+    begun = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$90000\r\n"
+    intake.take([(0, begun + b"x" * 10_000), (1, begun + b"x" * 50_000), (2, b"*1\r\n$4\r\nPI")])
+    assert 60_000 < intake.unfinished_bytes < 70_000 and not store.out.killed
+    flush = b"\r\n" + command(b"SET", b"bad", b"1")
+    intake.take([(0, b"x" * 40_000), (1, b"x" * 20_000 + flush), (1, flush), (2, b"NG\r\n")])
+    assert store.out.killed == [1]  # and what follows is no command
+    assert store.databases[0].data == {}
+    assert store.statistics.clients_evicted == 1
+    assert heard(intake, 2) == b"+PONG\r\n"
+    intake.forget([1])
+    intake.take([(0, b"x" * 40_000 + b"\r\n")])
+    assert heard(intake, 0) == b"+OK\r\n"
+    assert (intake.unfinished, intake.unfinished_bytes) == ({}, 0)
+
+
+def test_a_bound_of_what_is_unfinished_may_be_a_share_or_none() -> None:
+    store = Store(2)
+    clients = Clients(store)
+    clients.open(np.arange(2, dtype=np.int32))
+    intake = Intake(clients)
+    store.settings.apply("maxmemory", 1_000_000)
+    begun = b"*2\r\n$4\r\nECHO\r\n$900000\r\n" + b"x" * 200_000
+    for share, killed in (("0", []), ("30%", []), ("10%", [0])):
+        store.settings.apply("maxmemory-clients", share)
+        intake.take([(0, begun)])
+        assert store.out.killed == killed
+        intake.forget([0])

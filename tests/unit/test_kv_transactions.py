@@ -187,3 +187,23 @@ def test_a_pop_that_would_wait_does_not() -> None:
         None, Refused("ERR MONITOR isn't allowed for DENY BLOCKING client"),
     ]  # fmt: skip
     assert session("ping") == "PONG"
+
+
+def test_what_is_queued_is_bounded_for_each_and_in_all() -> None:
+    session = Session()
+    session.store.settings.apply("maxmemory-clients", "100000")
+    assert session("multi") == session("multi", client=1) == "OK"
+    assert session("set", "k", "x" * 60_000) == "QUEUED"
+    too_much = Refused("OOM too much is queued in transactions")
+    assert session("set", "k", "x" * 60_000, client=1) == too_much
+    assert session("set", "k", "x", client=1) == "QUEUED"
+    assert session("exec", client=1) == PREVIOUS
+    assert session("exec") == ["OK"]
+    assert session.store.queued_bytes == 0
+    session.store.settings.apply("maxmemory-clients", "0")
+    session.store.settings.apply("client-query-buffer-limit", 2 << 20)
+    assert session("multi") == "OK"
+    for _ in range(2):
+        assert session("set", "k", "x" * 1_000_000) == "QUEUED"
+    assert session("set", "k", "x" * 1_000_000) == too_much
+    assert session("discard") == "OK" and session.store.queued_bytes == 0

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from c1m.kv.database import Database
+from c1m.kv.errors import CommandError
 from c1m.kv.store import Store
+from c1m.protocols.resp.requests import ARGUMENT_COST
 
 SKIPS, SILENT, TALKS_AGAIN = 1, 2, 3  # CLIENT REPLY SKIP, OFF, ON
 
@@ -30,6 +32,7 @@ class Client:
     waiter: Any = None  # a command waits for a key: a c1m.kv.waiting.Waiter
     later: list[list[bytes]] | None = None  # commands that came behind the one that waits
     later_size = 0  # bytes that came with them
+    queued = 0  # bytes of `queue`
     silence = 0  # SKIPS: no reply to the next command; SILENT: none at all
 
     def __init__(self, slot: int, store: Store, protocol: int = 2, index: int = 0) -> None:
@@ -49,8 +52,22 @@ class Client:
             or self.is_closing
         )
 
+    def enqueue(self, command: Any, args: list[bytes]) -> None:
+        """A command of a transaction waits for EXEC. Raises CommandError where too much does."""
+        store, queue = self.store, self.queue
+        assert queue is not None
+        size = sum(map(len, args)) + ARGUMENT_COST * len(args)
+        most = min(store.bounds.request, store.clients_max() - store.queued_bytes + self.queued)
+        if self.queued + size > most:
+            raise CommandError(b"OOM too much is queued in transactions")
+        queue.append((command, args))
+        self.queued += size
+        store.queued_bytes += size
+
     def end_transaction(self) -> None:
         """Forget what was queued and what is watched."""
+        self.store.queued_bytes -= self.queued
+        self.queued = 0
         self.queue = None
         self.is_broken = False
         self.unwatch()

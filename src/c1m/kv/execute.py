@@ -69,7 +69,7 @@ def _execute_with_care(client: Client, args: Args) -> bytes | None:
             if store.pause.until_ms and store.pause.holds(client, command, args):
                 return None
             if client.queue is not None and command.name not in _NOT_QUEUED:
-                client.queue.append((command, args))
+                client.enqueue(command, args)
                 return QUEUED
     except CommandError as refusal:
         return _reject(client, args, command, refusal.text)

@@ -153,6 +153,7 @@ def _stats(store: Store) -> Lines:
         "sync_full": 0,
         "expired_keys": store.expired,
         "evicted_keys": store.memory.evicted,
+        "evicted_clients": statistics.clients_evicted,
         "pubsub_channels": len(heard.channels),
         "pubsub_patterns": len(heard.patterns),
         "pubsubshard_channels": len(heard.shards),

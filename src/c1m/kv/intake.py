@@ -27,6 +27,8 @@ SUBSCRIBE = {b"SUBSCRIBE", b"subscribe"}
 LATER_MAX = 16 << 10  # bytes that come behind a command that waits, until reading stops
 LARGE_REPLY = 4096  # bytes: smaller ones to what a piece asks for are no danger
 REPLIES_MAX = 8 << 20  # bytes of larger ones: then a client waits until it has taken them
+TOO_MUCH = b"ERR too much is unfinished"
+READER_COST = 800  # bytes that something unfinished takes beside what came
 ROWS_MAX = 64  # commands of one connection whose replies are all made before they are looked at
 
 _slot_of, _text_of = itemgetter(0), itemgetter(1)
@@ -51,6 +53,7 @@ class Intake:
         self.clients = clients
         self.store = clients.store
         self.unfinished: dict[int, Requests] = {}  # by slot, where a command is not whole yet
+        self.unfinished_bytes = 0
         self._anyone = Client(-1, self.store)  # who asks for what all may ask for
         self.paused: list[int] = []  # slots to read no longer from
         self.resumed: list[int] = []  # and to read from again
@@ -141,7 +144,7 @@ class Intake:
     def take_one(self, slot: int, piece: bytes) -> None:
         """What one connection sent: run the commands that are whole now."""
         client = self.clients.of(slot)
-        requests = self.unfinished.pop(slot, None) if self.unfinished else None
+        requests = self._forget_one(slot) if self.unfinished else None
         if client.is_closing:
             return
         if client.is_guest:
@@ -156,7 +159,7 @@ class Intake:
             requests.bounds = self.store.bounds
             commands = requests.feed(piece)
         if requests is not None and not requests.is_idle:
-            self.unfinished[slot] = requests
+            self._keep(slot, requests)
         if client.later is None:
             self._run(client, commands)
             return
@@ -165,6 +168,32 @@ class Intake:
         if client.later_size > LATER_MAX:
             self.paused.append(slot)
 
+    def _keep(self, slot: int, requests: Requests) -> None:
+        """A command of this connection is not whole yet."""
+        self.unfinished[slot] = requests
+        requests.counted = requests.size() + READER_COST
+        self.unfinished_bytes += requests.counted
+        most = self.store.clients_max()
+        if self.unfinished_bytes > most:
+            self._evict(most // 4 * 3)
+
+    def _evict(self, most: int) -> None:
+        """Who has most unfinished goes, until all have no more than this."""
+        for slot in sorted(self.unfinished, key=lambda s: -self.unfinished[s].counted):
+            if self.unfinished_bytes <= most:
+                return
+            self._forget_one(slot)
+            # Until it is closed nothing is read that follows: it may be the middle of a value.
+            self.unfinished[slot] = Requests(error=TOO_MUCH)
+            self.store.out.killed.append(slot)
+            self.store.statistics.clients_evicted += 1
+
+    def _forget_one(self, slot: int) -> Requests | None:
+        requests = self.unfinished.pop(slot, None)
+        if requests is not None:
+            self.unfinished_bytes -= requests.counted
+        return requests
+
     def _from_guest(self, client: Client, requests: Requests, piece: bytes) -> Iterator[Args]:
         """The commands of one who has not said who it is, and is not a guest from when it does."""
         requests.bounds = self._guests
@@ -172,7 +201,7 @@ class Intake:
             yield args
             requests.bounds = self._guests if client.is_guest else self.store.bounds
         if not requests.is_idle:
-            self.unfinished[client.slot] = requests
+            self._keep(client.slot, requests)
 
     def _run(self, client: Client, commands: Iterable[Args]) -> None:
         """Run commands of a client, until one waits, or until there is much for it to take."""
@@ -247,4 +276,4 @@ class Intake:
     def forget(self, slots: list[int]) -> None:
         """These connections have ended."""
         for slot in slots:
-            self.unfinished.pop(slot, None)
+            self._forget_one(slot)

@@ -146,6 +146,7 @@ ALIASES = {
     "list-max-ziplist-size": "list-max-listpack-size",
     "lua-time-limit": "busy-reply-threshold",
 }
+UNFINISHED_MAX = 2 * REQUEST_MAX  # bytes of unfinished commands, of all clients
 IN_FORCE = {  # what counts here, too
     "maxmemory": Setting(0, size()),
     "maxmemory-policy": Setting("noeviction", word(*POLICIES)),
@@ -156,6 +157,7 @@ IN_FORCE = {  # what counts here, too
     "notify-keyspace-events": Setting("", events),
     "proto-max-bulk-len": Setting(BULK_MAX, size(1 << 20)),
     "client-query-buffer-limit": Setting(REQUEST_MAX, size(2 << 20)),
+    "maxmemory-clients": Setting(str(UNFINISHED_MAX), size_or_share),
     "slowlog-log-slower-than": Setting(10_000, number(-1)),
     "slowlog-max-len": Setting(128, number()),
     "latency-monitor-threshold": Setting(0, number()),
@@ -205,7 +207,6 @@ WITHOUT_EFFECT = {  # what clients set, and what changes nothing here
     "lfu-log-factor": Setting(10, number(0, INT32_MAX)),
     "list-compress-depth": Setting(0, number(0, INT32_MAX)),
     "loglevel": Setting("notice", word("debug", "verbose", "notice", "warning")),
-    "maxmemory-clients": Setting("0", size_or_share),
     "min-replicas-to-write": Setting(0, number(0, INT32_MAX)),
     "rdbcompression": Setting(True, flag),
     "save": Setting("", save_points),

@@ -54,6 +54,7 @@ class Statistics:
         self.took_ns: dict[str, int] = defaultdict(int)  # those that are timed
         self.errors: dict[bytes, int] = defaultdict(int)  # by an error's first word
         self.connections_refused = 0  # by maxclients
+        self.clients_evicted = 0  # by maxmemory-clients
 
     def fault(self, what: str) -> None:
         """A command ended by an exception of ours: said once, counted always."""

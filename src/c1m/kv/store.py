@@ -14,7 +14,7 @@ from c1m.kv.memory import Memory
 from c1m.kv.outbox import Outbox
 from c1m.kv.pausing import Pause
 from c1m.kv.rows import IS_GUEST, Rows
-from c1m.kv.settings import Settings
+from c1m.kv.settings import INT64_MAX, Settings
 from c1m.kv.statistics import Statistics
 from c1m.kv.waiting import Waiting
 from c1m.protocols.resp.requests import RequestBounds
@@ -50,6 +50,7 @@ class Store(Shared):
         self.addresses: Callable[[Slots], list[tuple[str, str]]] = unknown_addresses
         self.waiting = Waiting()
         self.bounds = RequestBounds()  # of what clients may have unfinished
+        self.queued_bytes = 0  # of transactions that wait for EXEC, of all clients
         self.subscriptions = Subscriptions(capacity)
         self.subscriptions.states = self.rows.state
         self.databases = [Database(index, self) for index in range(DATABASES)]
@@ -117,6 +118,13 @@ class Store(Shared):
         """Those who waited go on."""
         self.waiting.unblocked += self.pause.end()
         self.guard()
+
+    def clients_max(self) -> int:
+        """maxmemory-clients: bytes that all may have unfinished, and queued in transactions."""
+        text = self.settings["maxmemory-clients"]
+        if text.endswith("%"):
+            return int(text[:-1]) * self.settings["maxmemory"] // 100 or INT64_MAX
+        return int(text) or INT64_MAX
 
     def _ask_for_password(self, password: str) -> None:
         self.rows.first_state = IS_GUEST if password else 0

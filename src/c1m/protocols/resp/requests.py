@@ -84,11 +84,16 @@ class Requests:
     _cost: int = 0  # bytes of those that it has
     _part: BytesIO = _NONE  # of the argument that is being read
     _lacks: int = 0  # bytes of it that are to come, with the two behind it
+    counted: int = 0  # for whoever adds up what is unfinished
 
     @property
     def is_idle(self) -> bool:
         """Nothing is unfinished."""
         return not self._line and not self._due and self.error is None
+
+    def size(self) -> int:
+        """The bytes that what is unfinished takes, about."""
+        return len(self._line) + self._cost - max(self._lacks - 2, 0)
 
     def feed(self, piece: bytes) -> list[Args]:
         """The commands that are whole with this piece, in order."""
