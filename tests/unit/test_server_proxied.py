@@ -18,6 +18,7 @@ from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.rings import Tuning
 from c1m.errors import UsageError
 from c1m.protocols.proxy import Wrong
+from c1m.server import proxied
 from c1m.server.proxied import HEADER_NS, ProxyEngine
 from c1m.server.server import Server
 from c1m.testing.fake_kernel import FakeKernel
@@ -178,6 +179,23 @@ def test_a_header_must_come_in_time() -> None:
     assert stage.never_opened() == {Wrong.LATE.code: 1}
     stage.kernel.clock.advance(9 * HEADER_NS)
     assert stage.say(late, b"hello") == b"hello"
+    stage.end()
+
+
+def test_headers_that_have_not_come_whole_are_bounded_in_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proxied, "UNFINISHED_MAX", 100)
+    stage = Stage()
+    begun = binary_of(0x21, 0x31, bytes(216))[:50]
+    first, second, third = stage.peer(), stage.peer(), stage.peer()
+    for peer in (first, second, third):
+        stage.say(peer, begun)
+    assert stage.never_opened() == {Wrong.TOO_MUCH.code: 1}
+    assert third.recv() == b"" and third.at_eof
+    assert stage.say(first, binary_of(0x21, 0x31, bytes(216))[50:] + b"hello") == b"hello"
+    assert stage.say(stage.peer(), begun[:49]) == b""
+    assert stage.never_opened() == {Wrong.TOO_MUCH.code: 1}
     stage.end()
 
 

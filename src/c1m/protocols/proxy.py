@@ -57,6 +57,7 @@ class Wrong(Enum):
     ENDED = "The connection ended before its header had come."
     LATE = "The header did not come in time."
     STRANGER = "The peer is none of the proxies that are trusted."
+    TOO_MUCH = "Too much of headers that had not come whole waited already."
 
 
 for _place, _wrong in enumerate(Wrong):

@@ -27,6 +27,7 @@ from c1m.protocols.proxy import Broken, Header, Wrong, read
 from c1m.units import NS_PER_S
 
 HEADER_NS = 10 * NS_PER_S  # within which a header must come
+UNFINISHED_MAX = 64 << 20  # bytes of headers that have not come whole, of all connections
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -51,6 +52,7 @@ class ProxyEngine(Decorated):
         self._trusted = trusted
         self._listeners: list[Endpoint] = []
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()  # by slot, the oldest first
+        self._unfinished = 0  # bytes that came of their headers
         self._rows = np.zeros((inner.capacity, ROW), np.uint8)  # no memory where none is touched
         self._row_bytes = self._rows.reshape(-1).data
 
@@ -127,7 +129,9 @@ class ProxyEngine(Decorated):
         self._waiting[slot] = _Waiting(self._clock.now_ns())
 
     def _forget(self, slot: int) -> None:
-        self._waiting.pop(slot, None)
+        waiting = self._waiting.pop(slot, None)
+        if waiting is not None:
+            self._unfinished -= len(waiting.came)
 
     def _take(self, pieces: Pieces) -> None:
         kinds = self._kind_bytes
@@ -140,12 +144,15 @@ class ProxyEngine(Decorated):
     def _take_one(self, slot: int, piece: bytes) -> None:
         waiting = self._waiting[slot]
         waiting.came += piece
+        self._unfinished += len(piece)
         try:
             header = read(waiting.came)
         except Broken as broken:
             self._end(slot, broken.wrong.code)
             return
         if header is None:
+            if self._unfinished > UNFINISHED_MAX:
+                self._end(slot, Wrong.TOO_MUCH.code)
             return
         self._forget(slot)
         self._keep(slot, header)
