@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from c1m.aio.serving import ProtocolServer, check_no_loop_is_running, is_protocol
 from c1m.loop import stopped_by_signals
 from c1m.server.life import Life
+from c1m.server.logs import record
 from c1m.server.server import App, Makes, Server
 from c1m.server.statistics import ServerStatistics
 
@@ -24,7 +26,7 @@ def serve(
     `app` is an App or WebSocketApp object, or a callable that makes asyncio protocols (a Protocol
     class does); they run on a c1m.EventLoop of this server. `options` are those of Server. A second
     signal, unless it is a SIGHUP, ends the process at once. With TLS, SIGHUP reads the certificates
-    anew (the logger "c1m" says so), unless the terminal has gone. Returns the final counters.
+    anew, unless the terminal has gone; the logger "c1m.server" says so. Returns the final counters.
 
     `takeover`: the path of a unix socket, on which it listens for the process that comes next, and
     by which it takes the listening sockets of the one before over. Sockets that systemd has opened
@@ -35,10 +37,10 @@ def serve(
     `stop`. Raises UsageError inside a running event loop.
     """
     check_no_loop_is_running()
-    say = logging.getLogger("c1m").warning
+    say = partial(record, "life", level=logging.WARNING)
     life = Life(takeover=takeover, user=options.get("user"), app=_name_of(app), say=say)
     server = server_of(app, listen or life.listen(), given=life.given, **options)
-    hung_up = reloads_at_hangup(server, say, life.reloading)
+    hung_up = reloads_at_hangup(server, life.reloading)
     with stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up):
         life.begin(server)
         server.run()
@@ -60,12 +62,10 @@ def server_of(app: Any, listen: str | Sequence[str], **options: Any) -> AnyServe
     return Server(app, listen, **options)
 
 
-def reloads_at_hangup(
-    server: AnyServer, say: Callable[[str], object], around: Callable[[], Any]
-) -> Any:
+def reloads_at_hangup(server: AnyServer, around: Callable[[], Any]) -> Any:
     """What SIGHUP is to this server where it has TLS: see `server/security.py`; else None."""
     if server.security is None:
         return None
     from c1m.server import security
 
-    return security.reloads_at_hangup(server, say, around)
+    return security.reloads_at_hangup(server, around)

@@ -26,7 +26,7 @@ from c1m.testing.fake_network import Socket
 from c1m.units import NS_PER_S
 
 SMALL = Tuning(capacity=512, files_per_ring=128)
-PORTS = {"web": 8001, "resp": 8002, "admin": 8003}
+PORTS = {"web": 8001, "resp": 8002}
 MASK = b"\x9a\x00\xff\x31"
 SECRET = "a secret of thirty-two bytes, or more"
 FAULTS = ("short_send", "refuse_send", "no_buffers", "end_multishot")
@@ -81,8 +81,7 @@ class Stage:
         elif kind == 2:
             options["secret_file"] = secret
             options["anonymous"] = random.choice((None, "subscribe"))
-        resp, admin = (f"tcp://127.0.0.1:{PORTS[name]}" for name in ("resp", "admin"))
-        self.push = Push(resp=resp, admin=admin.replace("tcp", "http"), **options)
+        self.push = Push(resp=f"tcp://127.0.0.1:{PORTS['resp']}", **options)
         engine = UringEngine(kernel=self.kernel, clock=self.kernel.clock, tuning=SMALL)
         self.server = Server(
             self.push, f"tcp://127.0.0.1:{PORTS['web']}", engine=engine, clock=self.kernel.clock
@@ -96,13 +95,12 @@ class Stage:
 
     def check_empty(self) -> None:
         """Nothing is left of anybody."""
-        web, redis, admin = self.server.app._apps  # type: ignore[attr-defined]
-        for app in (web, admin):
-            assert not app.kinds.any() and not app._is_odd.any() and not app._unfinished
-            assert not app._unfinished_frames
-            kept = "_readers _asked _behind _paused _half_closed _frames _said_behind _said_first"
-            assert not any(getattr(app, name) for name in kept.split())
-            assert not app.unread._blocked and not app.unread._leaving
+        web, redis = self.server.app._apps  # type: ignore[attr-defined]
+        assert not web.kinds.any() and not web._is_odd.any() and not web._unfinished
+        assert not web._unfinished_frames
+        kept = "_readers _asked _behind _paused _half_closed _frames _said_behind _said_first"
+        assert not any(getattr(web, name) for name in kept.split())
+        assert not web.unread._blocked and not web.unread._leaving
         assert not (web._streams or web._slowed or web._bursts or web._orphans)
         hub = web.hub
         assert not (len(hub.channels) or len(hub.selected) or hub._replays or hub._first)
@@ -119,12 +117,12 @@ class Client:
     """Bytes that it still sends, and what it has read."""
 
     def __init__(self, random: Random, stage: Stage) -> None:
-        place = random.choice(("web",) * 6 + ("resp", "admin"))
+        place = random.choice(("web",) * 6 + ("resp",))
         self.peer: Socket = stage.kernel.network.peer(Endpoint(AF_INET, "127.0.0.1", PORTS[place]))
         self.came = b""
         self.is_json = False
         self.has_gone = False
-        make = {"web": self._web, "resp": self._resp, "admin": self._admin}[place]
+        make = {"web": self._web, "resp": self._resp}[place]
         self.stream = make(random, stage.web.hub.epoch)
 
     def _web(self, random: Random, epoch: str) -> bytes:
@@ -171,11 +169,6 @@ class Client:
 
     def _resp(self, random: Random, epoch: str) -> bytes:
         return _mutated(random, b"".join(random.choices(RESP, k=random.randrange(1, 20))))
-
-    def _admin(self, random: Random, epoch: str) -> bytes:
-        paths = random.choices(("/healthz", "/stats", "/metrics", "/x"), k=3)
-        words = "".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths)
-        return _mutated(random, words.encode())
 
     def act(self, random: Random, stage: Stage) -> None:
         """Send or read something, or go."""

@@ -25,6 +25,8 @@ from c1m.errors import UsageError
 from c1m.loop import frozen_heap
 from c1m.server.draining import Draining, accepted
 from c1m.server.listeners import Listeners
+from c1m.server.logs import ServerLog
+from c1m.server.operators import LOOK_NS, Operators
 from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason, ServerStatistics
 from c1m.units import NS_PER_S
@@ -68,6 +70,7 @@ class ProtocolServer:
         self._has_ended = False
         self._stop = asyncio.Event()
         self.listeners = Listeners(checked.endpoints)
+        self.pulse = 0  # another number after each iteration that looks around: ten a second
         try:
             self.security = _security(checked, self.listeners)
             self.engine = checked.make_engine(needs_descriptors=True)
@@ -84,10 +87,19 @@ class ProtocolServer:
                     for number, (place, each) in enumerate(places)
                 )
             )
+            self.operators = Operators(self, checked, self._call_at)
         except BaseException:
             self.loop.close()
             self.listeners.close()
             raise
+
+    @property
+    def log(self) -> ServerLog:
+        """What this server says of itself."""
+        return self.operators.log
+
+    def _call_at(self, when_ns: int, call: Callable[[], object]) -> None:
+        self.loop.call_later(max(when_ns - self.clock.now_ns(), 0) / NS_PER_S, call)
 
     @property
     def statistics(self) -> ServerStatistics:
@@ -201,12 +213,17 @@ class ProtocolServer:
         self.loop.close()
         self.listeners.close()
         self.update_statistics()
+        self.operators.end()
 
     async def _serve(self, on_report: Callable[[ProtocolServer], int] | None) -> None:
         try:
-            due_ns = 0
+            self.operators.begin()
+            due_ns = look_ns = 0
             while not self._stop.is_set():
                 now_ns = self.clock.now_ns()
+                if now_ns >= look_ns:
+                    look_ns = now_ns + LOOK_NS
+                    self.operators.look(now_ns)
                 if on_report is not None and now_ns >= due_ns:
                     due_ns = max(on_report(self), now_ns + REPORT_NS_MIN)
                 # Who lingers, and what the kernel has refused, is looked at in each tick.
@@ -218,6 +235,7 @@ class ProtocolServer:
                 self._has_ended = True
 
     async def _stops_within(self, seconds: float) -> None:
+        self.pulse += 1
         try:
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
@@ -227,6 +245,7 @@ class ProtocolServer:
     async def _drain(self) -> None:
         """As Server.drain: what has come is answered, what is pending goes out, all are closed."""
         streams, now_ns = self._streams, self.clock.now_ns
+        self.operators.stopping()
         now = now_ns()
         draining = Draining(0, now, self.drain_spread_ns, self.drain_ns)
         await self._let_in(now + self.drain_ns // 4)
@@ -240,7 +259,7 @@ class ProtocolServer:
             is_quiet = heard == before or draining.is_soon(now)
             if is_over and is_quiet and not counts.outbox_bytes:
                 break
-            before = heard
+            before, self.pulse = heard, self.pulse + 1
             if not is_over:
                 self._close_some(draining.quota(self.statistics.live, now))
             await asyncio.sleep(QUIET_NS / NS_PER_S)
@@ -270,6 +289,7 @@ class ProtocolServer:
     async def _ends_by(self, deadline_ns: int) -> None:
         await asyncio.sleep(0)
         while self._streams.transports() and self.clock.now_ns() < deadline_ns:
+            self.pulse += 1
             await asyncio.sleep(0.001)
 
 

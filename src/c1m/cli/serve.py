@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,12 +24,14 @@ from c1m.cli.app_options import (
     own_options,
     tls_options,
 )
+from c1m.cli.logs import FORMS, LEVELS, logging_to
 from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
 from c1m.errors import UsageError
 from c1m.kernel.procfs import process_sample
+from c1m.server.figures import PAGES
+from c1m.server.logs import record
 from c1m.server.statistics import by_words
-from c1m.tls.reasons import HTTP_TO_TLS
 from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
 
 if TYPE_CHECKING:
@@ -92,6 +96,15 @@ _OPTIONS = [
     option(["--proxy-from"], multiple=True, metavar="ADDRESS[/BITS]",
            help="Proxies that may connect there; others are refused. May be given more than once.  "
            "[default: all]"),
+    option(["--admin"], metavar="URL",
+           help="Serve /healthz, /readyz, /metrics, /stats and /connections here: 127.0.0.1:9100, "
+           "https://HOST:PORT or unix:///path.  [default: not]"),
+    option(["--log"], type=click.Choice(FORMS),
+           help="Be a service: all that there is to say is a line of standard error, for people or "
+           "as JSON.  [default: progress and final figures, for who looks]"),
+    option(["--log-level"], type=click.Choice(LEVELS),
+           help="What is said: this and what is more serious.  [default: info with --log, else "
+           "warning]"),
     option(["--quiet"], is_flag=True, help="Show no progress."),
     option(["--json", "json_path"], metavar="FILE",
            help="Write the final figures as JSON; - is standard output."),
@@ -107,6 +120,8 @@ def serve(
     quiet: bool,
     json_path: str | None,
     takeover: str | None,
+    log: str | None,
+    log_level: str | None,
     **options: Any,
 ) -> None:
     """See _HELP."""
@@ -117,55 +132,38 @@ def serve(
     from c1m.serving import reloads_at_hangup
 
     outputs = Outputs({"json": json_path})
-    life = Life(
-        takeover=takeover, user=options["user"], app=app,
-        say=lambda line: say(f"note: {line}", outputs.stream),
-    )  # fmt: skip
-    server = _made(app, listen or tuple(life.listen()), options, life, outputs.stream)
-    live = Live(outputs.stream, quiet)
-    progress = Progress(server)
-    said: set[str] = set()
+    live = Live(outputs.stream, quiet or log is not None)
+    with logging_to(log, log_level, outputs.stream, live.done):
+        tell = partial(say, stream=outputs.stream) if log is None else partial(record, "start")
+        warn = partial(record, "life", level=logging.WARNING)
+        life = Life(takeover=takeover, user=options["user"], app=app, say=warn)
+        server = _made(app, listen or tuple(life.listen()), options, life, tell)
+        progress = Progress(server)
 
-    def note(line: str) -> None:
-        live.done()
-        say(f"note: {line}", outputs.stream)
+        def report(running: AnyServer) -> int:
+            live.show(progress.line())
+            return running.clock.now_ns() + REPORT_NS
 
-    def note_mixed_up(running: AnyServer) -> None:
-        for line in _mixed_up(running):
-            if line not in said:
-                said.add(line)
-                note(line)
-
-    def report(running: AnyServer) -> int:
-        live.show(progress.line())
-        refusal = running.statistics.refusal
-        if refusal and "refusal" not in said:
-            said.add("refusal")
+        hung_up = reloads_at_hangup(server, life.reloading)
+        with stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up):
+            for line in _hello(app, server, options["connections_max"]):
+                tell(line)
+            life.begin(server)
+            server.run(report)
+            outputs.write_text(json.dumps(_final_figures(server), indent=2) + "\n")
             live.done()
-            click.echo(
-                f"c1m: {refusal} The connections that are there stay and are served; further ones "
-                "wait in the accept queue, and accepting is tried again.",
-                err=True,
-            )
-        note_mixed_up(running)
-        return running.clock.now_ns() + REPORT_NS
-
-    hung_up = reloads_at_hangup(server, note, life.reloading)
-    with stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up):
-        for line in _hello(app, server, options["connections_max"]):
-            say(line, outputs.stream)
-        life.begin(server)
-        server.run(report)
-        outputs.write_text(json.dumps(_final_figures(server), indent=2) + "\n")
-        note_mixed_up(server)  # since the last report
-        live.done()
-        click.echo(_final_text(server), file=outputs.stream)
-        outputs.end()
-        life.end()
+            if log is None:
+                click.echo(_final_text(server), file=outputs.stream)
+            outputs.end()
+            life.end()
 
 
 def _made(
-    app: str, listen: Sequence[str], options: dict[str, Any], life: Life, stream: TextIO
+    app: str,
+    listen: Sequence[str],
+    options: dict[str, Any],
+    life: Life,
+    tell: Callable[[str], object],
 ) -> AnyServer:
     """The server; it listens."""
     from c1m.serving import server_of
@@ -178,25 +176,12 @@ def _made(
     options["limits"] = limit_options(app, options)
     own = own_options(app, options)
     if app in OPTIONS_OF:
-        own["say"] = lambda line: say(line, stream)
+        own["say"] = tell
     if own.get("data"):
         life.wait_for_what_is_kept()
     given = {name: value for name, value in options.items() if value is not None}
     where = list(listen) or [DEFAULT_LISTEN[app]]
     return server_of(load_app(app, **own), where, given=life.given, **given)
-
-
-def _mixed_up(server: AnyServer) -> Iterator[str]:
-    """Clients that speak TLS where there is none, and the reverse."""
-    statistics = server.statistics
-    secured = [str(e) for e in server.endpoints if e.is_tls]
-    plain = [str(e) for e in server.endpoints if not e.is_tls]
-    if HTTP_TO_TLS in statistics.never_opened:
-        where = " or ".join(secured[:4])
-        yield f"A client spoke plain HTTP on {where}, which speaks TLS."
-    if statistics.spoke_tls:
-        where = " or ".join(plain[:4])
-        yield f"A client spoke TLS on {where}, which has none."
 
 
 def _hello(app: str, server: AnyServer, asked: int | None) -> list[str]:
@@ -217,6 +202,8 @@ def _hello(app: str, server: AnyServer, asked: int | None) -> list[str]:
             f"{engine.name} needs a descriptor for each connection: RLIMIT_NOFILE "
             f"({engine.capacity:,}) is the limit here"
         )
+    if server.operators.admin is not None:
+        lines.append(f"operators: {server.operators.admin.url} ({PAGES})")
     notes = getattr(getattr(server, "app", None), "notes", None)
     lines += notes(server) if notes is not None else []
     if server.security is not None:

@@ -28,6 +28,7 @@ from c1m.engine.contract import (
 from c1m.engine.decorated import FREE, PLAIN, Decorated
 from c1m.engine.names import sockaddrs
 from c1m.engine.ragged import Ragged
+from c1m.guard.ledger import Ledger
 from c1m.guard.options import Limits
 from c1m.guard.reasons import BY_CODE, Why
 from c1m.guard.sources import Sources
@@ -37,9 +38,14 @@ from c1m.guard.stay import Ends, Stay
 class GuardEngine(Decorated):
     """See engine.contract.Engine. Takes over `inner`."""
 
-    def __init__(self, inner: Engine, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, inner: Engine, limits: Limits, clock: Clock, ledger: Ledger | None = None
+    ) -> None:
         super().__init__(inner)
         self._clock = clock
+        self._ledger = ledger
+        if ledger is not None:
+            ledger.kinds = self.kinds
         per_source = limits.value("per_source")
         self._sources = None if per_source is None else Sources(per_source)
         self._stay = Stay(inner, limits, clock) if Stay.wanted(limits) else None
@@ -64,6 +70,8 @@ class GuardEngine(Decorated):
         slot = super().adopt(fd)
         if self._stay is not None:
             self._stay.spare(np.array([slot], np.int32))
+        if self._ledger is not None:
+            self._ledger.begin(self._inner, np.array([slot], np.int32))
         return slot
 
     def limit_output(self, slot: int, low: int, high: int) -> None:
@@ -98,6 +106,14 @@ class GuardEngine(Decorated):
 
     def wait(self, timeout_ns: int, pieces: Pieces | None = None) -> EventBatch:
         """See Engine.wait."""
+        if self._ledger is None:
+            return self._wait(timeout_ns, pieces)
+        at = 0 if pieces is None else len(pieces)
+        batch = self._wait(timeout_ns, pieces)
+        self._ledger.note(self._inner, batch, pieces, at)
+        return batch
+
+    def _wait(self, timeout_ns: int, pieces: Pieces | None) -> EventBatch:
         stay = self._stay
         if stay is None:
             batch = super().wait(timeout_ns, pieces)
@@ -126,6 +142,8 @@ class GuardEngine(Decorated):
     def send(self, slots: Slots, data: Ragged) -> None:
         """See Engine.send."""
         super().send(slots, data)
+        if self._ledger is not None and len(slots):
+            self._ledger.gave(slots, data)
         if self._stay is not None:
             self._stay.sent(slots, data)
 
@@ -135,6 +153,8 @@ class GuardEngine(Decorated):
             self.send(np.array([*slots], np.int32), Ragged.of(pieces))
             return
         self._inner.send_each(slots, pieces)
+        if self._ledger is not None:
+            self._ledger.gave_each(slots, pieces)
         if self._stay is not None:
             self._stay.sent(np.array([*slots], np.int32), pieces)
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from c1m.engine.contract import Slots
 from c1m.engine.ragged import Ragged
+from c1m.server.figures import Figures
 from c1m.server.server import App, CloseBatch, DataBatch, OpenBatch, Server
 
 
 class Further(NamedTuple):
     """An application with listeners of its own: their URLs, and the option that they were told by,
-    which errors name: "--admin"."""
+    which errors name: "--resp"."""
 
     listen: Sequence[str]
     app: App
@@ -35,6 +36,9 @@ class ByListener(App):
     def further_listeners(self) -> list[tuple[str, Sequence[str]]]:
         """What the server listens on besides what it is told, by application."""
         return [(each.option, each.listen) for each in self._further]
+
+    def figures(self, server: Server) -> Figures:
+        return {name: figure for app in self._apps for name, figure in app.figures(server).items()}
 
     def notes(self, server: Server) -> list[str]:
         return [line for app in self._apps for line in app.notes(server)]

@@ -25,6 +25,7 @@ from c1m.engine.choose import AUTO, ENGINES, FEW, check_name, choose
 from c1m.engine.contract import Engine
 from c1m.errors import UsageError
 from c1m.guard.engine import GuardEngine
+from c1m.guard.ledger import Ledger
 from c1m.guard.options import Limits
 from c1m.kernel.sockets import resolve
 from c1m.kernel.supervisor import Given
@@ -35,6 +36,7 @@ from c1m.tls.options import TLS
 from c1m.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
+    from c1m.server.admin import Admin
     from c1m.server.security import Security
 
 
@@ -58,7 +60,10 @@ class ServerOptions:
     drain_spread_ns: Any = 0
     user: Any = None
     given: Sequence[Given] = ()
+    admin: Any = None
     endpoints: list[Endpoint] = field(init=False)
+    admin_endpoints: list[Endpoint] = field(init=False)  # one, or none
+    ledger: Ledger | None = field(default=None, init=False)
     trusted: list[Network] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +83,7 @@ class ServerOptions:
         _check_tls(self.tls)
         if self.limits is not None and not isinstance(self.limits, Limits):
             raise UsageError(f"limits is {self.limits!r}.", "Give a c1m.Limits(...).")
+        self.admin_endpoints = [] if self.admin is None else [_admin_endpoint(self.admin)]
         self.backlog = arguments.integer("backlog", self.backlog, most=INT_MAX)
         for name in ("outbox_high", "busy_poll_ns", "drain_ns", "drain_spread_ns", "linger_ns"):
             setattr(self, name, arguments.integer(name, getattr(self, name)))
@@ -138,18 +144,43 @@ class ServerOptions:
         return engine
 
     def with_limits(self, engine: Engine) -> Engine:
-        """The engine, with a guard around it where something is limited."""
-        if self.limits is None or not self.limits.any():
+        """The engine, with a guard around it where something is limited, or noted for operators."""
+        if self.admin_endpoints:
+            self.ledger = Ledger(engine.capacity, self.clock)
+        limits = self.limits or Limits()
+        if not limits.any() and self.ledger is None:
             return engine
-        return GuardEngine(engine, self.limits, self.clock)
+        return GuardEngine(engine, limits, self.clock, self.ledger)
+
+    def listener_for_operators(self, server: Any) -> Admin | None:
+        """It listens; None where there is to be none. Raises UsageError."""
+        if not self.admin_endpoints:
+            return None
+        from c1m.server.admin import Admin  # http.server and its like take some megabytes
+
+        return Admin(server, self.admin_endpoints[0])
 
     def security(self, endpoints: Sequence[Endpoint]) -> Security | None:
-        """TLS, where one of these has it. Raises UsageError."""
+        """TLS, where one of these has it, or the listener for operators. Raises UsageError."""
+        endpoints = [*endpoints, *self.admin_endpoints]
         if self.tls is None and not any(endpoint.is_tls for endpoint in endpoints):
             return None
         from c1m.server.security import security_of
 
         return security_of(self.tls, endpoints)
+
+
+def _admin_endpoint(given: Any) -> Endpoint:
+    try:
+        found = resolve(arguments.text("admin", given))
+    except UsageError as error:
+        raise UsageError(f"--admin: {error.message}", error.remedy) from None
+    if len(found) != 1 or found[0].is_proxied:
+        raise UsageError(
+            f"--admin: {given!r} is not one plain place.",
+            "Write 127.0.0.1:9100, https://127.0.0.1:9100 or unix:///run/c1m-admin.sock.",
+        )
+    return found[0]
 
 
 def _network(text: str) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -88,9 +89,7 @@ def security_of(given: Any, endpoints: Sequence[Endpoint]) -> Security | None:
     return Security(given, endpoints)
 
 
-def reloads_at_hangup(
-    server: Any, say: Callable[[str], object], around: Callable[[], Any] = nullcontext
-) -> Callable[[], bool]:
+def reloads_at_hangup(server: Any, around: Callable[[], Any] = nullcontext) -> Callable[[], bool]:
     """What SIGHUP is to a server with TLS: reading its certificates anew, in an `around()`.
 
     The function is called by the signal's handler and returns whether that was meant: where the
@@ -103,10 +102,11 @@ def reloads_at_hangup(
             with around():
                 notes = server.reload_tls()
         except UsageError as error:
-            say(f"{error.message} {error.remedy} The certificates stay those that there were.")
+            said = f"{error.message} {error.remedy} The certificates stay those that there were."
+            server.log.say("tls-reload", said, logging.WARNING)
             return
         for line in (*notes, "The certificates were read anew, for connections from now on."):
-            say(line)
+            server.log.say("tls-reload", line, logging.WARNING)
 
     def hung_up() -> bool:
         if had_terminal and not has_terminal():

@@ -12,14 +12,12 @@ however slowly it reads.
 
 from __future__ import annotations
 
-import inspect
 import ssl
-from asyncio import BaseProtocol
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +42,12 @@ from c1m.guard.options import Limits
 from c1m.kernel.supervisor import Given
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.ramp import RampTimes
+from c1m.server.checks import check_app
 from c1m.server.draining import Draining, drain
+from c1m.server.figures import Figures
 from c1m.server.listeners import Listeners
+from c1m.server.logs import ServerLog
+from c1m.server.operators import LOOK_NS, Operators
 from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason, ServerStatistics, reason_of
 from c1m.tls.options import TLS
@@ -113,6 +115,10 @@ class App:
     def notes(self, server: Server) -> list[str]:
         """Lines for people that `c1m serve` shows when the server listens."""
         return []
+
+    def figures(self, server: Server) -> Figures:
+        """Further figures for operators (--admin), by their name in /stats."""
+        return {}
 
     def further_listeners(self) -> list[tuple[str, Sequence[str]]]:
         """URLs to listen on besides those that the server is given, in groups: what the option is
@@ -189,11 +195,12 @@ class Server:
     for listeners with TLS (tls://, https://, rediss://). `proxy_protocol`: connections come from
     proxies that send a PROXY header first (of "tcp+proxy://127.0.0.1:8001" they do so anyway), and
     `proxy_from` names those that may: addresses or networks, "10.0.0.0/8". `limits`: a
-    c1m.Limits, who may connect and what a connection may take. `drain_spread_ns`: when it stops,
-    connections are closed over so long a time, not all at once. `user`: "NAME" or "NAME:GROUP", who
-    the process is from when ports are bound and keys are read. `given`: sockets of another process,
-    as `c1m.serve` finds them. Raises UsageError, with nothing left behind, for an endpoint that
-    cannot be listened on and for invalid arguments.
+    c1m.Limits, who may connect and what a connection may take. `admin`: where operators look
+    ("127.0.0.1:9100": /healthz, /readyz, /metrics, /stats, /connections). `drain_spread_ns`: when
+    it stops, connections are closed over so long a time, not all at once. `user`: "NAME" or
+    "NAME:GROUP", who the process is from when ports are bound and keys are read. `given`: sockets
+    of another process, as `c1m.serve` finds them. Raises UsageError, with nothing left behind, for
+    an endpoint that cannot be listened on and for invalid arguments.
     """
 
     def __init__(
@@ -215,15 +222,16 @@ class Server:
         drain_spread_ns: int = 0,
         user: str | None = None,
         given: Sequence[Given] = (),
+        admin: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         app = app.as_app() if isinstance(app, Makes) else app
-        _check_app(app)
+        check_app(app, App, Makes)
         options = ServerOptions(
             listen=listen, engine=engine, connections_max=connections_max, outbox_high=outbox_high,
             backlog=backlog, busy_poll_ns=busy_poll_ns, drain_ns=drain_ns, linger_ns=linger_ns,
             clock=clock, tls=tls, proxy_protocol=proxy_protocol, proxy_from=proxy_from,
-            limits=limits, drain_spread_ns=drain_spread_ns, user=user, given=given,
+            limits=limits, drain_spread_ns=drain_spread_ns, user=user, given=given, admin=admin,
         )  # fmt: skip
         self.app = app
         self.clock: Clock = options.clock
@@ -246,6 +254,7 @@ class Server:
             if self.security is not None:
                 self.engine = self.security.around(self.engine, self.clock)
             self.endpoints = self.listeners.open(self.engine, options.backlog)
+            self.operators = Operators(self, options, self._call_at)
             made.pop_all()
         # Of each listener: 0, or the place in further_listeners of who asked for it, from 1 on.
         self.listener_owners = self.listeners.owners
@@ -272,6 +281,21 @@ class Server:
         self._holds = np.zeros(self.capacity, np.uint8)  # PAUSED, BLOCKED or both
         self._ended_by = np.zeros(self.capacity, np.uint8)  # CloseReason of slots that we closed
         self._top = 0  # no slot from here on is in use
+        if self.operators.ledger is not None:
+            self.operators.ledger.begin_afresh()
+
+    @property
+    def log(self) -> ServerLog:
+        """What this server says of itself."""
+        return self.operators.log
+
+    @property
+    def pulse(self) -> int:
+        """Another number after each tick."""
+        return self.statistics.ticks
+
+    def _call_at(self, when_ns: int, call: Callable[[], object]) -> None:
+        self.loop.call_at(when_ns, lambda now_ns: call())
 
     # --- what an application calls --------------------------------------------------------------
 
@@ -518,6 +542,8 @@ class Server:
             try:
                 self.app.on_start(self)
                 self.loop.call_at(self.clock.now_ns(), report)
+                self.operators.begin()
+                self.loop.call_every(LOOK_NS, self.operators.look, self.clock.now_ns())
                 while not self.loop.is_stopping:
                     self.tick()
                 self.drain()
@@ -531,6 +557,7 @@ class Server:
         early when nothing has come for QUIET_NS, no output is pending and the application is done
         (`is_done`). Its `on_close` gets what is closed here as DRAIN.
         """
+        self.operators.stopping()
         self._draining = Draining(
             self.capacity, self.clock.now_ns(), self.drain_spread_ns, self.drain_ns
         )
@@ -551,40 +578,8 @@ class Server:
             self.listeners.close()
             self.update_statistics()
             self.app.on_end(self)
+            self.operators.end()
 
     def update_statistics(self) -> ServerStatistics:
         """The counters, with the engine's brought up to date."""
         return self.statistics.updated(self.engine.statistics())
-
-
-def _check_app(app: Any) -> None:
-    """Raise UsageError for what is not an App, and for a callback that cannot be called.
-
-    Without this a callback that is a coroutine function would be called, and nothing would happen.
-    """
-    if isinstance(app, type) and issubclass(app, App | Makes):
-        raise UsageError(f"{app.__name__} is a class.", f"Pass an object: {app.__name__}().")
-    if not isinstance(app, App):
-        if isinstance(app, type) and issubclass(app, BaseProtocol):
-            raise UsageError(
-                f"{app.__name__} is a class of asyncio protocols, which need an event loop.",
-                "Use c1m.serve or c1m.ProtocolServer, which have one.",
-            )
-        raise UsageError(
-            f"{app!r} is neither a c1m.App nor an asyncio.Protocol class.",
-            "Pass an object whose class derives from c1m.App; c1m.serve takes protocols, too.",
-        )
-    check_callbacks(app, App)
-
-
-def check_callbacks(app: Any, base: type) -> None:
-    """Raise UsageError for a callback, one that `base` has, that cannot be called."""
-    for name in (name for name in vars(base) if name.startswith("on_")):
-        callback = getattr(app, name)
-        if not callable(callback):
-            raise UsageError(f"{type(app).__name__}.{name} cannot be called.", "Make it a method.")
-        if inspect.iscoroutinefunction(callback):
-            raise UsageError(
-                f"{type(app).__name__}.{name} is a coroutine function, which nobody would await.",
-                "Write def, not async def.",
-            )

@@ -46,7 +46,8 @@ class CloseReason(IntEnum):
 
 
 _OF_ENGINE = (
-    "opening", "never_opened", "received_bytes", "sent_bytes", "unsent_bytes", "refused", "refusal",
+    "opening", "never_opened", "received_bytes", "sent_bytes", "unsent_bytes", "limited", "refused",
+    "refusal",
 )  # fmt: skip
 _BY_ERRNO = {
     errno.ECONNRESET: CloseReason.RESET,
@@ -111,6 +112,7 @@ class ServerStatistics:
     sent_bytes: int = 0
     unsent_bytes: int = 0  # owed to connections that ended first
     ticks: int = 0
+    limited: dict[str, int] = field(default_factory=dict)  # which limit acted how often
     refused: dict[str, int] = field(default_factory=dict)  # what the kernel refused, how often
     refusal: str = ""  # the last refusal in a sentence
 

@@ -21,12 +21,20 @@ from c1m.kv.intake import Intake
 from c1m.kv.notifications import Notifications
 from c1m.kv.store import Store
 from c1m.kv.upkeep import upkeep
+from c1m.server.figures import Figure, Figures
 from c1m.server.server import App, CloseBatch, OpenBatch, Server
 from c1m.units import NS_PER_MS, NS_PER_S, format_bytes, format_number_of
 
 NEVER_NS = 1 << 62
 OWED_NS = 5 * NS_PER_MS  # how often those are looked at who have much to take
 MEMORY_TOLERANCE = 1.1  # what is loaded is weighed anew, with another result
+
+FIGURES = {
+    "kv.keys": Figure("c1m_kv_keys", "Keys of all databases"),
+    "kv.commands": Figure("c1m_kv_commands_total", "Commands that ran", "command"),
+    "kv.expired": Figure("c1m_kv_expired_total", "Keys whose time was up"),
+    "kv.evicted": Figure("c1m_kv_evicted_total", "Keys that were given up for memory"),
+}
 
 
 class KeyValue(App):
@@ -107,6 +115,17 @@ class KeyValue(App):
             settings["appendonly"] = "yes"
             settings["appendfsync"] = self.persistence.durability
             settings["dir"] = options.data
+
+    def figures(self, server: Server) -> Figures:
+        """What operators see."""
+        store = self.store
+        values = {
+            "kv.keys": sum(len(db.data) for db in store.databases),
+            "kv.commands": {name: count for name, count in store.statistics.calls.items() if count},
+            "kv.expired": store.expired,
+            "kv.evicted": store.memory.evicted,
+        }
+        return {name: (FIGURES[name], value) for name, value in values.items()}
 
     def notes(self, server: Server) -> list[str]:
         """What `c1m serve kv` says when it listens."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from c1m.apps.kv.hosting import is_private
+from c1m.apps.push.figures import figures_of
 from c1m.apps.push.mercure import MercureRoute
 from c1m.apps.push.options import PushOptions
 from c1m.clock import unix_time_ms
@@ -39,6 +40,7 @@ from c1m.push.origins import Origins
 from c1m.push.statistics import PREFIX, is_reserved
 from c1m.push.tokens import EVERYTHING, NOTHING, Access, Grant, Keys, Refused, Rights, token_of
 from c1m.push.wire import EVENT, JSON, message
+from c1m.server.figures import Figures
 from c1m.server.server import Server
 from c1m.units import NS_PER_MS
 from c1m.web.app import WEBSOCKET, GoneBatch, MessageBatch, UpgradeBatch, WebApp
@@ -103,6 +105,7 @@ class PushApp(WebApp):
             self.routes["/"] = lambda slot, request, server: shown
         self.routes[PATH] = MercureRoute(self)
         self.counts = Counts()
+        self.redis: Any = None  # a RedisSide, where there is one
         self._take_said = take_said  # what the program that this runs in wants to publish
 
     def on_start(self, server: Server) -> None:
@@ -123,16 +126,18 @@ class PushApp(WebApp):
         self._is_stopping = False
         self._first_lines = b"retry: %d\n\n" % (options.retry // NS_PER_MS)
 
+    def figures(self, server: Server) -> Figures:
+        """What operators see."""
+        return figures_of(self, server)
+
     def notes(self, server: Server) -> list[str]:
         """What `c1m serve push` says when it listens."""
-        own, redis, operators = [], [], []
-        for endpoint, owner in zip(server.endpoints, server.listener_owners, strict=True):
-            if not owner:
-                own.append(endpoint)
-            elif owner == 1 and self.options.resp is not None:
-                redis.append(endpoint)
-            else:
-                operators.append(endpoint)
+        own = [
+            e
+            for e, owner in zip(server.endpoints, server.listener_owners, strict=True)
+            if not owner
+        ]
+        redis = server.endpoints[len(own) :]
         lines = []
         if own[0].host:
             place, s = str(own[0]).partition("://")[2], "s" if own[0].is_tls else ""
@@ -144,9 +149,6 @@ class PushApp(WebApp):
             if self.options.page:
                 lines.append(f"page: http{s}://{place}/")
         lines += [f"Redis's protocol: {endpoint}" for endpoint in redis]
-        for endpoint in operators:
-            place = str(endpoint).replace("tcp://", "http://").replace("tls://", "https://")
-            lines.append(f"operators: {place}/healthz, /stats, /metrics")
         if self.access.is_open and not all(map(is_private, own)):
             lines.append(
                 "no token: whoever reaches this can publish (--publish-token-file FILE, "

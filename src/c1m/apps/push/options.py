@@ -25,7 +25,6 @@ OPTIONS = (
               "like.  [default: not]", "URL"),
     AppOption("resp_password_file", TEXT, "Who comes there must say the first line of this file, "
               "which nobody else may read.", "FILE"),
-    AppOption("admin", TEXT, "Serve /healthz, /metrics and /stats here.  [default: not]", "URL"),
     AppOption("page", FLAG, "Serve a page that subscribes and publishes, at /."),
     AppOption("publish_token", TEXT, "Publishers must say it (Authorization: Bearer TOKEN). "
               "Everybody on this machine can see it in the list of processes: a file of it is "
@@ -68,7 +67,6 @@ class PushOptions:
     resp: Any = None
     resp_password_file: Any = None
     resp_password: str | None = field(default=None, init=False)  # what that file has
-    admin: Any = None
     page: Any = None
     publish_token: Any = None
     publish_token_file: Any = None

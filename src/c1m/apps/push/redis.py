@@ -11,6 +11,7 @@ from c1m.kv.errors import CommandError
 from c1m.push.history import NAMED, Publication
 from c1m.push.hub import Hub
 from c1m.push.statistics import is_reserved
+from c1m.server.figures import Figures
 from c1m.server.server import Server
 
 _GROUPS = {"command_info", "connection", "connection_client", "pubsub", "transactions"}
@@ -47,6 +48,10 @@ class RedisSide(KeyValue):
     def notes(self, server: Server) -> list[str]:
         """PushApp's say it."""
         return []
+
+    def figures(self, server: Server) -> Figures:
+        """PushApp's have it."""
+        return {}
 
     def on_start(self, server: Server) -> None:
         super().on_start(server)

@@ -1,0 +1,135 @@
+"""What operators ask about connections: since when, how many bytes, heard when last, from where.
+
+Columns that the guard keeps where somebody may ask (--admin, --access-log) and nowhere else: 28
+bytes a connection, and 21 more with `keeps_peers`, for those whose end is to be written down: whose
+socket has gone has no address any more. Rows of those who ended stay until their slot begins anew.
+
+Facts. np.add.at counts a slot that is there twice twice; for some pieces the plain loop is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from c1m.clock import Clock
+from c1m.engine.contract import NOTHING, Engine, EventBatch, Pieces, Slots
+from c1m.engine.decorated import PLAIN
+from c1m.engine.names import ROW, packed, sockaddrs, unpacked
+from c1m.engine.ragged import Ragged
+from c1m.units import NS_PER_S
+
+FEW = 16  # pieces that are counted one by one
+
+
+class Row(NamedTuple):
+    """One connection. Times are the clock's; `sent` is what was given to the engine."""
+
+    opened_ns: int
+    heard_s: int
+    received: int
+    sent: int
+    listener: int
+    peer: bytes
+
+
+class Ledger:
+    """Of the connections of an engine inside a guard. Used by the engine's thread only."""
+
+    def __init__(self, capacity: int, clock: Clock, *, keeps_peers: bool = False) -> None:
+        self._capacity = capacity
+        self._clock = clock
+        self._keeps_peers = keeps_peers
+        self.kinds: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)  # the guard's own
+        self.top = 0  # no slot from here on has been in use
+        self.begin_afresh()
+
+    def begin_afresh(self) -> None:
+        """Columns of no connection, which have no memory yet."""
+        self.opened_ns: npt.NDArray[np.int64] = np.zeros(self._capacity, np.int64)
+        self.heard_s: npt.NDArray[np.uint32] = np.zeros(self._capacity, np.uint32)
+        self.received: npt.NDArray[np.uint64] = np.zeros(self._capacity, np.uint64)
+        self.sent: npt.NDArray[np.uint64] = np.zeros(self._capacity, np.uint64)
+        self._received, self._sent = self.received.data, self.sent.data  # the same, quick for one
+        self._heard = self.heard_s.data
+        rows = self._capacity if self._keeps_peers else 0
+        self._peers = np.zeros((rows, ROW), np.uint8)
+        self._listeners = np.zeros(rows, np.int16)
+
+    def open_slots(self) -> Slots:
+        """All who are open, ascending."""
+        return np.flatnonzero(self.kinds[: self.top] >= PLAIN).astype(np.int32)
+
+    def are_open(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Which of these are."""
+        found: npt.NDArray[np.bool_] = self.kinds.take(slots) >= PLAIN
+        return found
+
+    def note(self, inner: Engine, batch: EventBatch, pieces: Pieces | None, at: int) -> None:
+        """What a wait has brought: `batch`, and the pieces from this place on."""
+        if not batch.is_plain and batch is not NOTHING:
+            if len(batch.opened):
+                self.begin(inner, batch.opened, batch.opened_listeners)
+            if len(batch.connected):
+                self.begin(inner, batch.connected)
+        second = self._clock.now_ns() // NS_PER_S
+        if pieces is not None and len(pieces) > at:
+            received, heard = self._received, self._heard
+            for slot, piece in pieces[at:]:
+                received[slot] += len(piece)
+                heard[slot] = second
+        slots = batch.data_slots
+        if len(slots):
+            _add(self.received, self._received, slots, batch.data.lengths)
+            self.heard_s[slots] = second
+
+    def begin(self, inner: Engine, slots: Slots, listeners: Slots | int = -1) -> None:
+        """They are open from now on."""
+        now_ns = self._clock.now_ns()
+        self.top = max(self.top, int(slots.max()) + 1)
+        self.opened_ns[slots] = now_ns
+        self.heard_s[slots] = now_ns // NS_PER_S
+        self.received[slots] = 0
+        self.sent[slots] = 0
+        if self._keeps_peers:
+            self._listeners[slots] = listeners
+            rows = b"".join(packed(name) for name in sockaddrs(inner, slots))
+            self._peers[slots] = np.frombuffer(rows, np.uint8).reshape(-1, ROW)
+
+    def gave(self, slots: Slots, data: Ragged) -> None:
+        """They are sent this."""
+        _add(self.sent, self._sent, slots, data.lengths)
+
+    def gave_each(self, slots: Collection[int], pieces: Collection[bytes]) -> None:
+        """The same of Python's own rows."""
+        sent = self._sent
+        for slot, piece in zip(slots, pieces, strict=True):
+            sent[slot] += len(piece)
+
+    def row(self, slot: int) -> Row:
+        """Of a connection that is there, or was the last in this slot."""
+        keeps = self._keeps_peers
+        return Row(
+            int(self.opened_ns[slot]),
+            int(self.heard_s[slot]),
+            self._received[slot],
+            self._sent[slot],
+            int(self._listeners[slot]) if keeps else -1,
+            unpacked(self._peers[slot].tobytes()) if keeps else b"",
+        )
+
+
+def _add(
+    column: npt.NDArray[np.uint64],
+    memory: memoryview[int],
+    slots: Slots,
+    lengths: npt.NDArray[np.int32],
+) -> None:
+    if len(slots) > FEW:
+        np.add.at(column, slots, lengths.astype(np.uint64))
+        return
+    for slot, length in zip(slots.tolist(), lengths.tolist(), strict=True):
+        memory[slot] += length
