@@ -10,6 +10,9 @@ Facts
 - TASKRUN may stay set with nothing left to do, so a drain ends when a call brought nothing new.
 - A full completion queue loses nothing (FEAT_NODROP): the kernel keeps a list, says so by
   CQ_OVERFLOW and moves it into the queue at the next enter with GETEVENTS.
+- An enter may be refused (EAGAIN: no memory for a request), or take only some of what is queued.
+  Who queued it counts on all of it being in the kernel when `submit` or `drain` returns: a send's
+  memory is given up after that. So they go on until it is, with a pause that doubles.
 - With SINGLE_ISSUER only one thread may use a ring: the one that made it or, where it was made at
   rest (R_DISABLED), the one that starts it. Until then anybody may register things with it.
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import select
 import struct
 from typing import Protocol
 
@@ -30,6 +34,7 @@ from c1m.kernel import uring_abi as abi
 
 WORD = 0xFFFFFFFF
 SQE_SIZE, CQE_SIZE = abi.SQE.itemsize, abi.CQE.itemsize
+PAUSE_FIRST_S, PAUSE_MOST_S = 0.001, 0.064  # while there is no memory for requests
 ATTENTION = abi.SQ_TASKRUN | abi.SQ_CQ_OVERFLOW
 _SLEEP = abi.ENTER_GETEVENTS | abi.ENTER_EXT_ARG
 _ARG_SIZE = libc.SIZE(abi.GETEVENTS_ARG_SIZE)
@@ -54,6 +59,7 @@ class RingLike(Protocol):
     cq_entries: int
     locked_bytes: int  # what it counts for against RLIMIT_MEMLOCK, without its buffer ring
     pending: int  # submissions written and not yet handed over
+    refused: int  # enters that the kernel had no memory for
 
     def push(self, rows: Rows) -> None:
         """Queue submissions, entering the kernel in between where the queue is full."""
@@ -131,7 +137,8 @@ class Ring:
         at_rest: bool = False,
     ) -> None:
         self.index = index
-        self.pending = 0
+        self.pending = self.refused = 0
+        self._pause_s = PAUSE_FIRST_S
         self._params = np.zeros(1, abi.PARAMS)
         self._params["cq_entries"] = cq_entries
         self._params["flags"] = (
@@ -224,20 +231,22 @@ class Ring:
         self.pending += count
 
     def submit(self) -> None:
+        self._sq_tail[0] = self._tail
         while self.pending:
-            self._sq_tail[0] = self._tail
             self._account(libc.enter_now(self.fd, self.pending, 0, 0))
 
     def _account(self, result: int) -> None:
-        """Take what the kernel says it consumed; what it refused for now is tried again."""
+        """Take what the kernel says it consumed. Where it has no memory, wait a little."""
         assert result <= self.pending
         if result >= 0:
             self.pending -= result
-        elif result == -errno.EBUSY:
-            # Older kernels (to 5.18) refuse while the overflow list is not empty; collecting
-            # with GETEVENTS moves it on.
-            libc.enter_now(self.fd, 0, 0, abi.ENTER_GETEVENTS)
-        elif result not in (-errno.EINTR, -errno.EAGAIN):
+            self._pause_s = PAUSE_FIRST_S
+        elif result in (-errno.EAGAIN, -errno.EBUSY):
+            self.refused += 1
+            libc.enter_now(self.fd, 0, 0, abi.ENTER_GETEVENTS)  # what has come gives memory back
+            select.select((), (), (), self._pause_s)
+            self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S)
+        elif result != -errno.EINTR:
             raise OSError(-result, f"io_uring_enter: {os.strerror(-result)}")
 
     def wants_attention(self) -> bool:
@@ -251,9 +260,9 @@ class Ring:
         if least and timeout_ns:
             self._sleep(timeout_ns)
         else:
-            result = libc.enter_now(self.fd, self.pending, 0, abi.ENTER_GETEVENTS)
-            if result != -errno.EBUSY:
-                self._account(result)
+            self._account(libc.enter_now(self.fd, self.pending, 0, abi.ENTER_GETEVENTS))
+        if self.pending:
+            self.submit()
         there = (self._cq_tail[0] - self._head) & WORD
         while there < most and self._sq_flags[0] & ATTENTION:
             step = min(there, most - there)
@@ -278,7 +287,7 @@ class Ring:
             raise
         if result == pending:
             self.pending = 0
-        elif result not in (-errno.ETIME, -errno.EBUSY):
+        elif result != -errno.ETIME:
             self._account(result)
 
     def reap(self, into: Completions) -> int:

@@ -41,7 +41,7 @@ class FakeRing(RingState):
         super().__init__(host, 1 << (cq_entries - 1).bit_length())
         self.index = index
         self.at_rest = at_rest
-        self.pending = 0
+        self.pending = self.refused = 0
         self.sq_entries = 1 << (sq_entries - 1).bit_length()
         self._sq: list[Rows] = []
 

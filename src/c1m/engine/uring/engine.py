@@ -35,7 +35,6 @@ from c1m.engine.contract import (
     distinct,
 )
 from c1m.engine.ragged import Ragged
-from c1m.engine.shortage import refusals
 from c1m.engine.states import ConnEvent, ConnState
 from c1m.engine.uring import submissions as sub
 from c1m.engine.uring.accept import Acceptor
@@ -318,8 +317,7 @@ class UringEngine:
             "promoted": self._input.promoted,
             "parked": self._input.parked,
         }
-        shortages = self._rings.shortage, self._acceptor.shortage
-        statistics.refused, statistics.refusal = refusals(*shortages)
+        statistics.refused, statistics.refusal = self._rings.refusals(self._acceptor.shortage)
         return statistics
 
     def shutdown(self) -> None:

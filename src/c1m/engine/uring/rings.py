@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from c1m.clock import Clock, SystemClock
 from c1m.engine.contract import Slots
-from c1m.engine.shortage import Shortage
+from c1m.engine.shortage import Shortage, refusals
 from c1m.engine.states import ConnState
 from c1m.engine.uring.busy_poll import BusyPoll
 from c1m.engine.uring.submissions import Op, Words, cancel, pack_one, poll
@@ -34,6 +34,7 @@ from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing, Ids
 from c1m.kernel.limits import may_ever_lock
 from c1m.kernel.real import Kernel
+from c1m.kernel.refusals import refusal
 from c1m.kernel.ring import Completions, RingLike, register_table, whole_pages
 
 COMPLETIONS_FIRST = 1 << 12  # of one tick over all rings; grows to what comes
@@ -107,6 +108,7 @@ class RingSet:
         self._watching = False
         self._busy_poll = BusyPoll(kernel, tuning.busy_poll_ns) if tuning.busy_poll_ns else None
         self.brought = 0  # completions of the last collection
+        self._refused_before = 0  # by rings that are closed
         self.entered = -1  # completions that `enter` has found and nobody has taken; -1: none
         self.thread: int | None = None  # that has begun to use the first
         self.woken = False
@@ -544,6 +546,18 @@ class RingSet:
                 buffers = self.places[index].buffers
                 buffers.grow(buffers.base)
 
+    def _enters_refused(self) -> int:
+        """How often the kernel had no memory for what was handed over."""
+        return self._refused_before + sum(place.ring.refused for place in self.places)
+
+    def refusals(self, accepts: Shortage) -> tuple[dict[str, int], str]:
+        """What was refused, for statistics."""
+        counts, text = refusals(self.shortage, accepts)
+        if count := self._enters_refused():
+            counts["request"] = count
+            text = text or refusal("memory for requests in a ring", errno.ENOMEM)[0]
+        return counts, text
+
     def check_places(self, states: npt.NDArray[np.uint8]) -> None:
         """A costly check: each place of a table has a connection or is free, never both."""
         for index, place in enumerate(self.places):
@@ -569,6 +583,7 @@ class RingSet:
         self.kernel.shutdown()
 
     def _close_rings(self) -> None:
+        self._refused_before = self._enters_refused()
         for place in self.places:
             place.ring.close()
         if self._first is not None:
