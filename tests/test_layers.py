@@ -102,6 +102,7 @@ IMPURE_WITH_REASON = {
 KERNEL_ONLY = {"ctypes", "mmap", "socket", "select", "resource", "fcntl"}
 KERNEL_ELSEWHERE = {
     "engine/epoll_accept": {"select"},
+    "engine/epoll_interests": {"select"},
     "engine/epoll": {"select", "resource"},  # Python's own epoll; the limit it ends at
     "engine/uring/connect": {"socket"},  # constants: option numbers in submissions
     "engine/uring/submissions": {"socket"},  # constants: MSG_ flags in submissions

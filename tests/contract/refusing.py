@@ -87,6 +87,10 @@ class Adding:
         self._refused.call("add")
         self._epoll.register(fd, events)
 
+    def modify(self, fd: int, events: int) -> None:
+        self._refused.call("modify")
+        self._epoll.modify(fd, events)
+
     def __enter__(self) -> Adding:
         return self
 

@@ -17,8 +17,9 @@ from c1m.engine.epoll_batch import EVENTS_MAX
 from c1m.errors import LimitError
 from c1m.kernel import libc
 from contract.harness import SocketHarness
+from contract.refusing import LONG, Refused
 from contract.sample import to
-from contract.world import IDLE_NS, World
+from contract.world import IDLE_NS, World, echo
 
 
 class Descriptors:
@@ -159,3 +160,61 @@ def test_calls_for_slots_that_are_free_do_nothing(world: World) -> None:
     world.engine.close(free, abort=True)
     world.send(free, [b"nobody"])
     assert world.engine.statistics().unsent_bytes == len(b"nobody")
+
+
+IDLE_TURNS = 40
+
+
+@pytest.mark.parametrize("code", [errno.ENOBUFS, errno.ENOMEM])
+def test_a_send_that_the_kernel_has_no_memory_for_is_tried_again(
+    world: World, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Now and then, and nothing is lost or overtaken."""
+    write, tries = os.write, [0]
+
+    def no_memory(fd: int, data: bytes) -> int:
+        tries[0] += 1
+        raise OSError(code, os.strerror(code))
+
+    world.app = echo(world)
+    pairs = world.open_many(3)
+    monkeypatch.setattr(os, "write", no_memory)
+    for peer, _ in pairs:
+        peer.send(b"first")
+    world.pump(lambda: all(conn.data == b"first" for _, conn in pairs))
+    tries[0] = 0
+    for _ in range(IDLE_TURNS):
+        world.turn(IDLE_NS)
+    assert tries[0] <= 10 * len(pairs)
+    assert world.engine.statistics().refused["send"] > 0
+    for peer, _ in pairs:
+        peer.send(b"second")
+    monkeypatch.setattr(os, "write", write)
+    world.pump(lambda: all(p.received[4:] == b"firstsecond" for p, _ in pairs))
+    assert len(world.log.live()) == len(pairs)
+
+
+def test_what_epoll_refuses_to_change_it_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = Refused(monkeypatch)
+    world = World(SocketHarness(EpollEngine))
+    world.listen()
+    world.app = echo(world)
+    peer, conn = world.open()
+    world.receive(conn, on=False)
+    refused.refuse("modify", 1, LONG, errno.ENOMEM)
+    world.receive(conn, on=True)
+    peer.send(b"for later")
+    for _ in range(IDLE_TURNS):
+        world.turn(IDLE_NS)
+    assert 0 < refused.refused["modify"] <= 10
+    assert world.engine.statistics().refused["watch"] > 0
+    assert peer.received == b""
+    refused.lift()
+    world.pump(lambda: peer.received == b"for later")
+    peer.shutdown_write()
+    world.pump(peer.has_ended)
+    assert peer.is_eof and not world.log.at
+    world.end()
+    world.harness.close()

@@ -55,6 +55,7 @@ from c1m.engine.choose import ENGINES
 from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Owed, Pieces, Slots
 from c1m.engine.epoll_accept import Acceptor
 from c1m.engine.epoll_batch import ARENA_SIZE, EVENTS_MAX, NextBatch
+from c1m.engine.epoll_interests import NO_MEMORY, Interests
 from c1m.engine.lingering import NEVER, Lingering
 from c1m.engine.outbox import Outbox
 from c1m.engine.ragged import Ragged
@@ -141,6 +142,7 @@ class EpollEngine:
                 raise EngineUnavailable(*refusal("room for the epoll engine", error)) from None
             made.pop_all()
         self._acceptor = Acceptor(self._epoll)
+        self._asked = Interests(self._epoll, self._interests, self._acceptor.shortage)
         self._peer_name = libc.PeerName()
         self._checks = checks.COSTLY
 
@@ -236,20 +238,30 @@ class EpollEngine:
         if self._states[slot] not in USABLE:
             self._counts.unsent_bytes += len(piece)
             return
-        taken = 0
-        try:
-            taken = 0 if self._interests[slot] & OUT else os.write(slot, piece)
-        except BlockingIOError:
-            pass
-        except OSError as error:
+        taken = 0 if self._interests[slot] & OUT else self._write(slot, piece)
+        if taken < 0:
             self._counts.unsent_bytes += len(piece)
-            self._break(slot, error.errno or errno.EIO)
             return
-        self._counts.sent_bytes += taken
         for each in self._outbox.append(slot, piece[taken:]):
             if self._states[each] in USABLE:
                 self._next.passed(each)
         self._watch(slot)
+
+    def _write(self, slot: int, data: bytes | memoryview) -> int:
+        """How much the kernel took; -1: the send has failed."""
+        try:
+            taken = os.write(slot, data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            code = error.errno or errno.EIO
+            if code in NO_MEMORY:
+                self._asked.output_refused(slot, code)
+                return 0
+            self._break(slot, code)
+            return -1
+        self._counts.sent_bytes += taken
+        return taken
 
     def flush(self) -> None:
         """Nothing to do: `send` has handed over what the kernel takes."""
@@ -523,6 +535,8 @@ class EpollEngine:
 
     def _open_or_pause(self) -> None:
         """Accept or not, by the room there is; connections that epoll refused before come first."""
+        if self._asked.late and not self._acceptor.shortage.until_ns:
+            self._asked.again()
         for listener in self._acceptor.update(self._welcome()):
             self._accept(listener)
 
@@ -536,8 +550,7 @@ class EpollEngine:
         self._counts.live += len(fds)
 
     def _end_connect(self, slot: int) -> None:
-        code = libc.pending_error(slot)
-        if code:
+        if code := libc.pending_error(slot):
             self._next.failed[slot] = code
             self._release(slot)
         else:
@@ -559,14 +572,9 @@ class EpollEngine:
     def _flush(self, slot: int) -> None:
         """Hand a part of the outbox to the kernel, which has room again."""
         outbox = self._outbox
-        try:
-            taken = os.write(slot, outbox.head(slot, FLUSH_MAX))
-        except BlockingIOError:
+        taken = self._write(slot, outbox.head(slot, FLUSH_MAX))
+        if taken <= 0:
             return
-        except OSError as error:
-            self._break(slot, error.errno or errno.EIO)
-            return
-        self._counts.sent_bytes += taken
         if outbox.consume(slot, taken) and self._states[slot] != LINGERING:
             self._next.drained.add(slot)
         if slot not in outbox:
@@ -622,6 +630,7 @@ class EpollEngine:
         else:  # epoll would report it for ever
             self._epoll.unregister(slot)
             self._interests[slot] = UNWATCHED
+            self._asked.late.discard(slot)
 
     def _end(self, slot: int, code: int) -> None:
         """The connection is gone, by an error or because all that it lingered for has been sent."""
@@ -672,15 +681,7 @@ class EpollEngine:
         wanted, now = self._wanted(slot), self._interests[slot]
         if wanted == now or (not wanted and now == UNWATCHED):
             return
-        if now == UNWATCHED:
-            try:
-                self._epoll.register(slot, wanted)
-            except OSError as error:  # ENOSPC, ENOMEM: its output has no way to go out
-                self._broken.setdefault(slot, error.errno or errno.EIO)
-                return
-        else:
-            self._epoll.modify(slot, wanted)
-        self._interests[slot] = wanted
+        self._asked.ask(slot, wanted, is_new=now == UNWATCHED)
 
     def _check(self, batch: EventBatch) -> None:
         """A costly check: whatever is counted or kept twice agrees."""
@@ -688,8 +689,7 @@ class EpollEngine:
         assert counts.connecting == number(CONNECTING)
         assert counts.live == number(OPEN) + number(HALF_CLOSED)
         assert counts.lingering == number(LINGERING)
-        ended = counts.closed + counts.live + counts.lingering
-        assert counts.accepted + counts.connected == ended
+        assert counts.accepted + counts.connected == counts.closed + counts.live + counts.lingering
         batch.check(self.capacity)
         self._outbox.check()
         used = np.flatnonzero(np.frombuffer(self._states, np.uint8)).tolist()
