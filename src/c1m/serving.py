@@ -19,7 +19,7 @@ AnyServer = Server | ProtocolServer
 
 
 def serve(
-    app: Any, listen: str | Sequence[str] = (), *, takeover: str | None = None, **options: Any
+    app: Any, listen: str | Sequence[str] = (), *, takeover: Any = None, **options: Any
 ) -> ServerStatistics:
     """Serve an App, or any asyncio protocol, until SIGINT, SIGTERM or SIGHUP.
 

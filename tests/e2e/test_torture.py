@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from torture import churn, killed, reconnect
+from torture import churn, killed, reconnect, sigterm, takeover
 from torture.verdict import Torture
 
-SAMPLES = [(churn.TORTURE, 0.0002), (killed.TORTURE, 0.001), (reconnect.TORTURE, 0.001)]
+SAMPLES = [
+    (churn.TORTURE, 0.0002),
+    (killed.TORTURE, 0.001),
+    (reconnect.TORTURE, 0.001),
+    (sigterm.TORTURE, 0.003),
+    (takeover.TORTURE, 0.05),
+]
 
 
 @pytest.mark.parametrize(("test", "scale"), SAMPLES, ids=lambda value: getattr(value, "name", ""))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import cast
+
 import numpy as np
 
 import c1m
@@ -19,3 +22,13 @@ class Ending(c1m.App):
             slots = batch.slots[first == np.uint8(letter)]
             if len(slots):
                 server.close(slots, abort=is_reset)
+
+
+class Echo(asyncio.Protocol):
+    """An echo as a protocol of asyncio."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data)

@@ -33,7 +33,7 @@ class Life:
     def __init__(
         self,
         *,
-        takeover: str | None = None,
+        takeover: Any = None,
         user: str | None = None,
         app: str = "",
         say: Callable[[str], object] = lambda line: None,
