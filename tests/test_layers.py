@@ -65,6 +65,8 @@ PURE = [
     "addresses", "arguments", "units", "bounds", "errors",
     "engine/checks", "engine/contract", "engine/epoll_batch", "engine/given", "engine/lingering",
     "engine/names", "engine/outbox", "engine/ragged", "engine/states", "engine/uring/table",
+    "guard/admission", "guard/bucket", "guard/networks", "guard/options", "guard/reasons",
+    "guard/sources",
     "server/statistics",
     "tls/certificates", "tls/failures", "tls/reasons", "tls/records", "tls/session",
     "tls/statistics", "tls/suites", "tls/words",

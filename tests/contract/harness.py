@@ -26,6 +26,7 @@ from c1m.engine import checks
 from c1m.engine.choose import ENGINES, EngineKind
 from c1m.engine.contract import Engine, EventBatch
 from c1m.testing.manual_clock import ManualClock
+from contract.guarded import guarded
 from contract.peers import Peer, PeerListener, SocketPeer, SocketPeerListener
 
 checks.COSTLY = True  # in all engines that tests with harnesses make
@@ -274,6 +275,15 @@ def _tiered(**options: Any) -> Engine:
     return TieredEngine(few, UringEngine(**options), live_max=options.get("live_max"))
 
 
+class GuardedHarness(SocketHarness):
+    """The epoll engine in a guard whose limits never bite."""
+
+    uses = "epoll"
+
+    def engine(self, **options: Any) -> Engine:
+        return guarded(super().engine(**options))
+
+
 def _on_uring(kind: str) -> Callable[[], Harness]:
     """A harness for the uring engine with unusual sizes, features or kernels."""
     return lambda: importlib.import_module("contract.uring_harnesses").make(kind)
@@ -288,6 +298,8 @@ def _tls(inner: str, *, handoff: bool) -> Callable[[], Harness]:
 
 HARNESSES: dict[str, Callable[[], Harness]] = {
     **{name: _on_sockets(kind) for name, kind in ENGINES.items()},
+    "guarded": lambda: GuardedHarness(ENGINES["epoll"].make),
+    "guarded-fake": _on_uring("guarded"),
     "tiered": lambda: SocketHarness(_tiered),
     "tls": _tls("epoll", handoff=False),
     "tls-handoff": _tls("epoll", handoff=True),

@@ -25,6 +25,7 @@ from c1m.testing import fake_network
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Network
 from c1m.testing.manual_clock import ManualClock
+from contract.guarded import guarded
 from contract.harness import LOOPBACK, Given, Harness, Signal, SocketHarness
 from contract.peers import Peer, PeerListener
 
@@ -114,6 +115,15 @@ class FakeHarness(Harness):
     def resources(self) -> int:
         # A kernel that no engine was made on has its doorbells open.
         return sum(kernel.open_files() for kernel in self.kernels if kernel.rings)
+
+
+class GuardedHarness(FakeHarness):
+    """The uring engine in a guard whose limits never bite."""
+
+    uses = "uring-fake"
+
+    def engine(self, **options: Any) -> Engine:
+        return guarded(super().engine(**options), self.kernel.clock)
 
 
 class MemoryGiven(Given):
@@ -208,6 +218,8 @@ def make(kind: str) -> Harness:
     """The harness of a kind."""
     if kind == "fake":
         return FakeHarness(PLAIN)
+    if kind == "guarded":
+        return GuardedHarness(PLAIN)
     if kind == "arrays":
         return FakeHarness(ARRAYS)
     if kind == "faulty":

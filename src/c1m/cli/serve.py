@@ -240,6 +240,7 @@ class Progress:
         self._then_ns, self._opened, self._messages = now_ns, statistics.opened, statistics.messages
         step = self._server.ramp.last_step_ms()
         refused = sum(statistics.refused.values())
+        limited = sum(statistics.limited.values())
         sample = process_sample()
         parts = [
             f"{format_count(statistics.live)} connections",
@@ -250,6 +251,7 @@ class Progress:
             f"out {format_bytes(statistics.sent_bytes)}",
             f"memory {format_bytes(sample.rss_bytes)}" if sample else "",
             f"{format_count(refused)} times refused room" if refused else "",
+            f"{format_count(limited)} times limited" if limited else "",
             f"{format_count(statistics.opening)} opening" if statistics.opening else "",
         ]
         return "  ".join(part for part in parts if part)
@@ -325,6 +327,9 @@ def _final_text(server: AnyServer) -> str:
             else ""
         )
     )
+    for name, count in statistics.limited.items():
+        flag = "--" + name.replace("_", "-")
+        lines.append(f"  {format_count(count):>12}  times limited by {flag}")
     for what, count in statistics.refused.items():
         lines.append(f"  {format_count(count):>12}  times the kernel refused a further {what}")
     if statistics.refusal:

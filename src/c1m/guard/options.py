@@ -5,25 +5,47 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from c1m.arguments import COUNT, DURATION, RATE, SIZE, TEXTS, AppOption, Choice
+from c1m.arguments import (
+    COUNT,
+    DURATION,
+    RATE,
+    SIZE,
+    TEXT,
+    TEXTS,
+    AppOption,
+    Choice,
+    texts,
+)
 from c1m.bounds import KEEPALIVE_NS
 from c1m.errors import UsageError
+from c1m.guard.networks import Network, network_of
+from c1m.guard.sources import V4_BITS, V6_BITS
 from c1m.units import NS_PER_S
 
 TIMEOUT_MAX_NS = 9 * 3600 * NS_PER_S  # what a row of `deadlines` can tell
 TIMEOUT = DURATION.within(NS_PER_S, TIMEOUT_MAX_NS)
 WAIT, REFUSE = "wait", "refuse"
+_NEEDS = (  # an option, what it needs, what it is
+    ("source_bits", "per_source", "The width of a source"),
+    ("accept_burst", "accept_rate", "A burst"),
+    ("unsent_soft_time", "unsent_soft", "A time for unsent bytes"),
+)
 
 OPTIONS = (
     AppOption("when_full", Choice((WAIT, REFUSE)), "Beyond --connections-max further connections "
               "wait in the accept queue, or are told so and closed.  [default: wait]"),
     AppOption("per_source", COUNT.within(1, 1 << 31), "The most connections of one source address "
               "(of IPv6: of one /64).  [default: no bound]"),
+    AppOption("source_bits", TEXT, "How many of an address's first bits say whose it is: of IPv4 "
+              "(1 to 32), of IPv6 (1 to 64).  [default: 32,64]", "BITS,BITS"),
     AppOption("accept_rate", RATE, "The most connections accepted in a second; others wait in the "
               "accept queue.  [default: no bound]"),
+    AppOption("accept_burst", COUNT.within(1, 1 << 31), "So many may be accepted at once, after a "
+              "time with fewer.  [default: what --accept-rate allows in 100 ms]"),
     AppOption("allow", TEXTS, "Only these may connect. May be given more than once.  [default: "
               "all]", "ADDRESS[/BITS]"),
-    AppOption("deny", TEXTS, "These may not. May be given more than once.", "ADDRESS[/BITS]"),
+    AppOption("deny", TEXTS, "These may not, whatever --allow says. May be given more than once.",
+              "ADDRESS[/BITS]"),
     AppOption("memory_max", SIZE, "While the process has more than this, further connections "
               "wait.  [default: no bound]"),
     AppOption("first_byte_timeout", TIMEOUT, "Close a connection that has sent nothing for so long "
@@ -57,7 +79,9 @@ class Limits:
 
     when_full: Any = None
     per_source: Any = None
+    source_bits: Any = None
     accept_rate: Any = None
+    accept_burst: Any = None
     allow: Any = None
     deny: Any = None
     memory_max: Any = None
@@ -75,11 +99,40 @@ class Limits:
         by_name = {option.name: option for option in OPTIONS}
         for field in fields(self):
             by_name[field.name].check(getattr(self, field.name), f"limits.{field.name}")
-        if self.unsent_soft_time is not None and self.unsent_soft is None:
-            raise UsageError(
-                "A time without a soft limit of unsent bytes means nothing.",
-                "Give --unsent-soft, too, or leave it out.",
-            )
+        for name, needed, what in _NEEDS:
+            if getattr(self, name) is not None and getattr(self, needed) is None:
+                flag, other = by_name[name].flag, by_name[needed].flag
+                raise UsageError(
+                    f"{what} ({flag}) means nothing without {other}.",
+                    f"Give {other}, too, or leave it out.",
+                )
+        self.networks()
+        self.source_widths()
+
+    def networks(self) -> tuple[list[Network], list[Network]]:
+        """Those that are allowed, and those that are denied. Raises UsageError."""
+        allow, deny = texts("allow", self.allow or ()), texts("deny", self.deny or ())
+        return (
+            [network_of(text, "allow (--allow)") for text in allow],
+            [network_of(text, "deny (--deny)") for text in deny],
+        )
+
+    def source_widths(self) -> tuple[int, int]:
+        """How many bits of an address of IPv4, and of IPv6, say whose it is. Raises UsageError."""
+        if self.source_bits is None:
+            return V4_BITS, V6_BITS
+        words = str(self.source_bits).split(",")
+        widths = [int(word) for word in words if word.strip().isdecimal() and len(word) < 4]
+        if len(widths) != len(words) or len(words) != 2:
+            raise UsageError(f"source_bits is {self.source_bits!r}.", 'Write two numbers: "32,64".')
+        for family, bits, most in zip(("IPv4", "IPv6"), widths, (V4_BITS, V6_BITS), strict=True):
+            if not 1 <= bits <= most:
+                raise UsageError(f"{bits} is no width for {family}.", f"Give 1 to {most}.")
+        return widths[0], widths[1]
+
+    def asks_names(self) -> bool:
+        """Whether the engine must be able to say peers' addresses."""
+        return any(self.networks()) or self.per_source is not None
 
     def value(self, name: str) -> Any:
         """The checked value of an option: times in ns; None where it is not given."""

@@ -1,37 +1,58 @@
-"""How many connections each source has: an address of IPv4, a /64 of IPv6. Pure."""
+"""How many connections each source has: an address of IPv4, a /64 of IPv6, or wider. Pure.
+
+A site has a /64 of IPv6 at least, and may use each address in it. What a source is called is 64
+bits: so a connection takes 8 bytes, where there is such a limit, and a source an entry in a dict.
+"""
 
 from __future__ import annotations
 
-from c1m.addresses import AF_INET6
+from collections.abc import Iterable
 
-V4_BYTES, V6_BYTES = 4, 8  # that say whose an address is: all of it, and the network of a site
+import numpy as np
 
+from c1m.addresses import AF_INET, AF_INET6
+from c1m.engine.contract import Slots
 
-def source_of(sockaddr: bytes) -> bytes:
-    """The key of a struct sockaddr's source; b"" for a unix socket's, which is nobody's."""
-    if not sockaddr:
-        return b""
-    if sockaddr[0] != AF_INET6:
-        return sockaddr[4:8]
-    mapped = sockaddr[8:20] == bytes(10) + b"\xff\xff"  # ::ffff:a.b.c.d (RFC 4291, 2.5.5.2)
-    return sockaddr[20:24] if mapped else sockaddr[8 : 8 + V6_BYTES]
+NOBODY = 0
+V4_BITS, V6_BITS = 32, 64  # of an address that say whose it is: at most
+_V4 = 1 << 32  # names from 0:1::/32 on, which is nobody's (RFC 4291, 2.4: reserved)
+_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:a.b.c.d (RFC 4291, 2.5.5.2)
 
 
 class Sources:
-    """Counts by source. `most` of each may be open at once."""
+    """Counts by source. `most` of each may be open at once; a source is all that has the same first
+    bits of its address."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(
+        self, most: int, capacity: int, v4_bits: int = V4_BITS, v6_bits: int = V6_BITS
+    ) -> None:
         self._most = most
-        self._counts: dict[bytes, int] = {}
-        self._of: dict[int, bytes] = {}  # slot -> source
+        self._v4_shift = V4_BITS - v4_bits
+        self._v6_shift = V6_BITS - v6_bits
+        self._counts: dict[int, int] = {}
+        self._of = np.zeros(capacity, np.uint64)  # by slot; no memory where nobody has been
 
     def __len__(self) -> int:
         return len(self._counts)
 
+    def source_of(self, sockaddr: bytes) -> int:
+        """What the source of a struct sockaddr is called; NOBODY: it has no address."""
+        family = int.from_bytes(sockaddr[:2], "little")
+        if family == AF_INET6:
+            if not sockaddr.startswith(_MAPPED, 8):
+                name = int.from_bytes(sockaddr[8:16], "big")
+                return name >> self._v6_shift << self._v6_shift or 1
+            address = sockaddr[20:24]
+        elif family == AF_INET:
+            address = sockaddr[4:8]
+        else:
+            return NOBODY
+        return _V4 | int.from_bytes(address, "big") >> self._v4_shift << self._v4_shift
+
     def take(self, slot: int, sockaddr: bytes) -> bool:
         """Whether this connection may stay; it counts from now on."""
-        source = source_of(sockaddr)
-        if not source:
+        source = self.source_of(sockaddr)
+        if source == NOBODY:
             return True
         count = self._counts.get(source, 0)
         if count >= self._most:
@@ -40,13 +61,19 @@ class Sources:
         self._of[slot] = source
         return True
 
-    def give_back(self, slot: int) -> None:
-        """It has ended."""
-        source = self._of.pop(slot, None)
-        if source is None:
-            return
-        count = self._counts[source] - 1
-        if count:
-            self._counts[source] = count
-        else:
-            del self._counts[source]
+    def give_back(self, slots: Slots) -> None:
+        """They have ended."""
+        names = self._of.take(slots)
+        if names.any():
+            self._of[slots] = NOBODY
+            self._give_back(names.tolist())
+
+    def _give_back(self, sources: Iterable[int]) -> None:
+        counts = self._counts
+        for source in sources:
+            if source != NOBODY:
+                count = counts[source] - 1
+                if count:
+                    counts[source] = count
+                else:
+                    del counts[source]

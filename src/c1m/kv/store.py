@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from c1m.engine.contract import Slots
+from c1m.kv.arguments import INT64_MAX
 from c1m.kv.channels import Subscriptions
 from c1m.kv.database import Database, Shared
 from c1m.kv.host import Host
@@ -14,7 +15,7 @@ from c1m.kv.memory import Memory
 from c1m.kv.outbox import Outbox
 from c1m.kv.pausing import Pause
 from c1m.kv.rows import IS_GUEST, Rows
-from c1m.kv.settings import INT64_MAX, Settings
+from c1m.kv.settings import Settings
 from c1m.kv.statistics import Statistics
 from c1m.kv.waiting import Waiting
 from c1m.protocols.resp.requests import RequestBounds

@@ -40,6 +40,10 @@ class ByListener(App):
     def figures(self, server: Server) -> Figures:
         return {name: figure for app in self._apps for name, figure in app.figures(server).items()}
 
+    def refusal(self, listener: int) -> bytes:
+        owner = int(self._of_listener[listener])
+        return self._apps[owner].refusal(listener)
+
     def notes(self, server: Server) -> list[str]:
         return [line for app in self._apps for line in app.notes(server)]
 

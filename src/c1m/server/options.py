@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 import sys
 from collections.abc import Sequence
@@ -24,14 +23,16 @@ from c1m.clock import Clock, SystemClock
 from c1m.engine.choose import AUTO, ENGINES, FEW, check_name, choose
 from c1m.engine.contract import Engine
 from c1m.errors import UsageError
-from c1m.guard.engine import GuardEngine
+from c1m.guard.engine import GuardEngine, Words, no_words
 from c1m.guard.ledger import Ledger
+from c1m.guard.networks import Networks, network_of
 from c1m.guard.options import Limits
+from c1m.kernel.procfs import process_sample
 from c1m.kernel.sockets import resolve
 from c1m.kernel.supervisor import Given
 from c1m.kernel.users import User
 from c1m.server.listeners import Listeners
-from c1m.server.proxied import Network, ProxyEngine
+from c1m.server.proxied import ProxyEngine
 from c1m.tls.options import TLS
 from c1m.units import NS_PER_MS, NS_PER_S
 
@@ -64,7 +65,7 @@ class ServerOptions:
     endpoints: list[Endpoint] = field(init=False)
     admin_endpoints: list[Endpoint] = field(init=False)  # one, or none
     ledger: Ledger | None = field(default=None, init=False)
-    trusted: list[Network] = field(init=False)
+    trusted: Networks = field(init=False)
 
     def __post_init__(self) -> None:
         self.clock = SystemClock() if self.clock is None else self.clock
@@ -79,7 +80,8 @@ class ServerOptions:
             raise UsageError("There is nothing to listen on.", "Name at least one endpoint.")
         if arguments.flag("proxy_protocol", self.proxy_protocol):
             self.endpoints = [replace(each, is_proxied=True) for each in self.endpoints]
-        self.trusted = [_network(text) for text in arguments.texts("proxy_from", self.proxy_from)]
+        proxies = arguments.texts("proxy_from", self.proxy_from)
+        self.trusted = Networks(network_of(text, "proxy_from (--proxy-from)") for text in proxies)
         _check_tls(self.tls)
         if self.limits is not None and not isinstance(self.limits, Limits):
             raise UsageError(f"limits is {self.limits!r}.", "Give a c1m.Limits(...).")
@@ -107,6 +109,7 @@ class ServerOptions:
     def make_engine(self, *, needs_descriptors: bool = False) -> Engine:
         """The engine that is named, or the one that is given. Raises UsageError for neither."""
         if isinstance(self.engine, str):
+            asks_names = self.limits is not None and self.limits.asks_names()
             return choose(
                 self.engine,
                 live_max=self.connections_max,
@@ -114,7 +117,7 @@ class ServerOptions:
                 linger_ns=self.linger_ns,
                 busy_poll_ns=self.busy_poll_ns,
                 few_first=sys.maxsize if needs_descriptors else FEW,  # an event loop's, or not
-                needs_descriptors=needs_descriptors,
+                needs_descriptors=needs_descriptors or asks_names,
             )
         if isinstance(self.engine, type) or not isinstance(self.engine, Engine):
             names = ", ".join([AUTO, *ENGINES])
@@ -143,14 +146,17 @@ class ServerOptions:
             )
         return engine
 
-    def with_limits(self, engine: Engine) -> Engine:
-        """The engine, with a guard around it where something is limited, or noted for operators."""
+    def with_limits(self, engine: Engine, words: Words = no_words) -> Engine:
+        """The engine, with a guard around it where something is limited, or noted for operators.
+
+        `words`: what those are told who come by a listener when the server is full.
+        """
         if self.admin_endpoints:
             self.ledger = Ledger(engine.capacity, self.clock)
         limits = self.limits or Limits()
         if not limits.any() and self.ledger is None:
             return engine
-        return GuardEngine(engine, limits, self.clock, self.ledger)
+        return GuardEngine(engine, limits, self.clock, words, _memory, self.ledger)
 
     def listener_for_operators(self, server: Any) -> Admin | None:
         """It listens; None where there is to be none. Raises UsageError."""
@@ -183,14 +189,10 @@ def _admin_endpoint(given: Any) -> Endpoint:
     return found[0]
 
 
-def _network(text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise UsageError(
-            f"{text!r} in proxy_from (--proxy-from) is no address and no network.",
-            "Write 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32.",
-        ) from None
+def _memory() -> int:
+    """What the process has in memory, in bytes."""
+    sample = process_sample()
+    return 0 if sample is None else sample.rss_bytes
 
 
 def _check_tls(tls: Any) -> None:

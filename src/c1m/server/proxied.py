@@ -11,7 +11,6 @@ has come it also has an entry in a dict.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from c1m.addresses import AF_UNIX, Endpoint, ListeningSocket, SockAddrs
 from c1m.clock import Clock
 from c1m.engine.contract import Engine, EventBatch, Pieces, Slots
 from c1m.engine.decorated import HELD, NEVER, PLAIN, Decorated
-from c1m.engine.names import ROW, address_of, packed, sockaddrs, unpacked
+from c1m.engine.names import ROW, packed, sockaddrs, unpacked
+from c1m.guard.networks import Networks, number_of
 from c1m.protocols.proxy import Broken, Header, Wrong, read
 from c1m.units import NS_PER_S
 
 HEADER_NS = 10 * NS_PER_S  # within which a header must come
 UNFINISHED_MAX = 64 << 20  # bytes of headers that have not come whole, of all connections
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(slots=True)
@@ -46,7 +45,7 @@ class ProxyEngine(Decorated):
     may that its file lets.
     """
 
-    def __init__(self, inner: Engine, clock: Clock, trusted: Sequence[Network] = ()) -> None:
+    def __init__(self, inner: Engine, clock: Clock, trusted: Networks | None = None) -> None:
         super().__init__(inner)
         self._clock = clock
         self._trusted = trusted
@@ -115,15 +114,8 @@ class ProxyEngine(Decorated):
         are_unix = np.array([*(each.family == AF_UNIX for each in self._listeners), False])
         slots = slots[~are_unix.take(listeners)]
         for slot, name in zip(slots.tolist(), sockaddrs(self._inner, slots), strict=True):
-            if not self._is_trusted(address_of(name)[0]):
+            if not self._trusted.have(number_of(name)):
                 self._end(slot, Wrong.STRANGER.code)
-
-    def _is_trusted(self, host: str) -> bool:
-        if not host:
-            return False
-        address = ipaddress.ip_address(host)
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._trusted)
 
     def _begin(self, slot: int) -> None:
         self._waiting[slot] = _Waiting(self._clock.now_ns())

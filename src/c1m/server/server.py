@@ -125,6 +125,11 @@ class App:
         called by which a group was told, and its URLs."""
         return []
 
+    def refusal(self, listener: int) -> bytes:
+        """What clients are told who come by this listener when the server is full, if they are to
+        be told so (`Limits.when_full`). Over TLS nothing is said."""
+        return b""
+
     def on_start(self, server: Server) -> None:
         """The server listens; nothing has come yet."""
 
@@ -250,7 +255,7 @@ class Server:
             made.callback(lambda: self.engine.shutdown())
             self.capacity = self.engine.capacity
             self.engine = options.with_proxies(self.engine, self.listeners.endpoints)
-            self.engine = options.with_limits(self.engine)
+            self.engine = options.with_limits(self.engine, app.refusal)
             if self.security is not None:
                 self.engine = self.security.around(self.engine, self.clock)
             self.endpoints = self.listeners.open(self.engine, options.backlog)
@@ -258,8 +263,15 @@ class Server:
             made.pop_all()
         # Of each listener: 0, or the place in further_listeners of who asked for it, from 1 on.
         self.listener_owners = self.listeners.owners
+        self.loop = Loop(self.engine, self.clock, self._handlers(app))
+        self._begin_afresh()
+        self._has_ended = False  # the application has closed connections in this tick
+        self._has_on_tick = type(app).on_tick is not App.on_tick
+        self._due_ns: int | None = None  # when the application wants its next on_tick
+
+    def _handlers(self, app: App) -> Handlers:
         takes_pieces = type(app).on_pieces is not App.on_pieces
-        handlers = Handlers(
+        return Handlers(
             pieces=self._pieces if takes_pieces else None,
             expired=self._expired,
             opened=self._opened,
@@ -269,11 +281,6 @@ class Server:
             eof=self._eof,
             closed=self._lost,
         )
-        self.loop = Loop(self.engine, self.clock, handlers)
-        self._begin_afresh()
-        self._has_ended = False  # the application has closed connections in this tick
-        self._has_on_tick = type(app).on_tick is not App.on_tick
-        self._due_ns: int | None = None  # when the application wants its next on_tick
 
     def _begin_afresh(self) -> None:
         """Columns of no connection, which have no memory yet."""

@@ -112,7 +112,7 @@ class ServerStatistics:
     sent_bytes: int = 0
     unsent_bytes: int = 0  # owed to connections that ended first
     ticks: int = 0
-    limited: dict[str, int] = field(default_factory=dict)  # which limit acted how often
+    limited: dict[str, int] = field(default_factory=dict)  # which limit acted how often, by option
     refused: dict[str, int] = field(default_factory=dict)  # what the kernel refused, how often
     refusal: str = ""  # the last refusal in a sentence
 

@@ -16,6 +16,7 @@ from c1m.bounds import OUTBOX_TOTAL_MAX
 from c1m.engine.ragged import Ragged
 from c1m.guard.unread import Limit
 from c1m.protocols.http.requests import Bounds
+from c1m.protocols.http.responses import encoded, text
 from c1m.server.server import CloseBatch, DataBatch, OpenBatch, Server
 from c1m.units import NS_PER_S
 from c1m.web.connections import (
@@ -79,6 +80,10 @@ class WebApp(Output, Sockets, Requests):
         self.compress = compress
         self.unread_limit = unread_limit
         self.unread_total = unread_total
+
+    def refusal(self, listener: int) -> bytes:
+        busy = text(503, "The server is full.", ("Retry-After", "1"))
+        return encoded(busy, date=self._date(), stays=False)
 
     def on_open(self, batch: OpenBatch, server: Server) -> None:
         super().on_open(batch, server)

@@ -143,6 +143,10 @@ class KeyValue(App):
             )
         return lines
 
+    def refusal(self, listener: int) -> bytes:
+        self.store.statistics.connections_refused += 1
+        return TOO_MANY
+
     def on_open(self, batch: OpenBatch, server: Server) -> None:
         self.store.now_ms = unix_time_ms()
         refused = self.clients.open(batch.slots)

@@ -129,10 +129,12 @@ class Acceptor:
         self.is_stale = False
         self.retry_ns = 0
         listening = [(i, a) for i, a in enumerate(self._listeners) if a is not None]
+        too_many = sum(a.singles for _, a in listening) > max(room, 0)  # it was larger
         for index, armed in listening:
-            if armed.ring >= 0 and armed.singles == 0 and not armed.cancelled:
+            if armed.ring >= 0 and not armed.cancelled:
                 place = self._rings.places[armed.ring]
-                if min(place.free, room) < self._bound(place, len(listening)):
+                most = min(place.free, room)
+                if too_many if armed.singles else most < self._bound(place, len(listening)):
                     self._cancel(index, armed)
         if self.shortage.holds():
             self.retry_ns = self.shortage.until_ns

@@ -66,7 +66,7 @@ def _first_ring(kernel: Kernel, tuning: Tuning, clock: Clock, needs_descriptors:
         kernel.shutdown()
         raise EngineUnavailable(
             "io_uring on this kernel makes no descriptor of a connection or does not name its peer,"
-            " which an event loop needs.",
+            " which an event loop, and limits by address, need.",
             "Use Linux 6.8 or later.",
         )
     try:
