@@ -30,6 +30,7 @@ class Activity:
         self._unsent = unsent
         self._is_silent = np.zeros(capacity, np.bool_)
         self.deadlines = Deadlines(capacity)
+        self._last = NO_SLOTS, 0  # of whom bytes came last, and when
         self._owed: dict[int, int] = {}  # of those who would be idle: what they had not taken
 
     def begin(self, slots: Slots, second: int) -> None:
@@ -42,6 +43,7 @@ class Activity:
         """Bytes came from these."""
         if self._owed:
             self._forget(slots)
+        self._last = slots, second
         if self._first_s:
             self._is_silent[slots] = False
         if self._idle_s:
@@ -51,8 +53,8 @@ class Activity:
 
     def sent(self, slots: Slots, second: int) -> None:
         """These are sent something."""
-        if not self._idle_s:
-            return
+        if not self._idle_s or (slots is self._last[0] and second == self._last[1]):
+            return  # an answer to what has just come has renewed it already
         if self._owed:
             self._forget(slots)
         if self._first_s:

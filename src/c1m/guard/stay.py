@@ -128,11 +128,12 @@ class Stay:
         unread = self._unread
         if unread is None or not (unread or self._has_total):
             return
-        lengths = data.lengths.tolist() if isinstance(data, Ragged) else [*map(len, data)]
         if unread:
+            lengths = data.lengths.tolist() if isinstance(data, Ragged) else map(len, data)
             unread.handed(slots.tolist(), lengths)
         if self._has_total:
-            unread.sent(self._limited_ones(slots), sum(lengths), self._owed)
+            size = data.nbytes() if isinstance(data, Ragged) else sum(map(len, data))
+            unread.sent(self._limited_ones(slots), size, self._owed)
 
     def receive(self, slots: Slots, on: bool) -> None:
         """The caller turns receiving off or on: of whom some is kept, later."""
