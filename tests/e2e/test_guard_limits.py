@@ -139,11 +139,11 @@ def test_a_peer_that_is_gone_without_a_word_is_found(engine: str, app: Any) -> N
 
 
 def test_who_says_nothing_is_closed_and_counted(engine: str, app: Any) -> None:
-    limits = c1m.Limits(first_byte_timeout=1, idle_timeout=2)
+    limits = c1m.Limits(first_byte_timeout=3, idle_timeout=4)
     with (
         serving(app, engine=engine, limits=limits) as run,
-        connect(run) as silent,
         connect(run) as idle,
+        connect(run) as silent,
     ):
         idle.sendall(b"?")
         assert told(silent) == b""
