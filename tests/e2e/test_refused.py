@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import select
@@ -18,49 +17,12 @@ from c1m.errors import EngineUnavailable
 from c1m.kernel import uring_probe
 from c1m.results.record import RunRecord
 from e2e.cli_helpers import COMMAND, PATIENCE_S, finish
-from e2e.ordinary_user import KIB, new_user, run_as, start_as
+from e2e.ordinary_user import KIB, Refused, is_served, new_user, run_as, start_as
 
 FIRST_RING, FURTHER_RING = 196 * KIB, 84 * KIB  # locked, as docs/reference/limits.md says
 NOFILE = 256
 IN_EPOLL = NOFILE // 4  # the first connections are in an epoll set
 NOT_S = 0.02  # how long a reply is waited for that should not come
-
-
-class Refused:
-    """`c1m serve echo` of an ordinary user: what it said, where it listens."""
-
-    def __init__(self, uid: int, tmp_path: Path, *arguments: str, **limits: int) -> None:
-        self.figures_path = tmp_path / "figures.json"
-        tmp_path.chmod(0o777)
-        command = [*COMMAND, "serve", "echo", "--listen", "tcp://127.0.0.1:0", *arguments]
-        self.process = start_as(uid, *command, "--json", str(self.figures_path), **limits)
-        assert self.process.stdout is not None and self.process.stderr is not None
-        said = [self.process.stdout.readline() for _ in range(2)]
-        assert all(said), self.process.stderr.read()
-        match = re.search(r"127\.0\.0\.1:(\d+)", said[0])
-        assert match is not None
-        self.port, self.engine = int(match[1]), said[1]
-        self.output = self.errors = ""
-
-    def room(self) -> int:
-        match = re.search(r"room for ([\d,]+) connections", self.engine)
-        assert match is not None
-        return int(match[1].replace(",", ""))
-
-    def stop(self) -> dict[str, object]:
-        """End it in good order; its final figures."""
-        self.process.send_signal(signal.SIGINT)
-        self.output, self.errors = finish(self.process)
-        assert self.process.returncode == 0, self.errors
-        figures: dict[str, object] = json.loads(self.figures_path.read_text())
-        return figures
-
-
-def is_served(sock: socket.socket, patience_s: float = PATIENCE_S) -> bool:
-    """Whether its echo comes."""
-    sock.send(b"?")
-    ready, _, _ = select.select([sock], [], [], patience_s)
-    return bool(ready) and sock.recv(1) == b"?"
 
 
 @pytest.fixture
