@@ -27,6 +27,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def nothing_is_left() -> Iterator[None]:
+    gc.unfreeze()  # what conftest.py has frozen is thawed by the first server of a process
     before, frozen = set(os.listdir("/proc/self/fd")), gc.get_freeze_count()
     yield
     assert set(os.listdir("/proc/self/fd")) == before
@@ -318,3 +319,57 @@ def test_a_limit_of_connections(engine: str) -> None:
             sock.close()
         assert socks[2].recv(1) == b"x"
         socks[2].close()
+
+
+# --- exceptions of protocols ----------------------------------------------------------------------
+
+
+class Faulty(asyncio.Protocol):
+    """Raises for what is b"bad", and echoes all else."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if data == b"bad":
+            raise ValueError("on purpose")
+        self.transport.write(data)
+
+
+def test_an_exception_closes_its_connection_and_is_counted(engine: str) -> None:
+    run = ServerThread(c1m.ProtocolServer(Faulty, LISTEN, engine=engine))
+    with connect(run) as good, connect(run) as bad:
+        bad.sendall(b"bad")
+        assert bad.recv(1) == b""
+        good.sendall(b"good")
+        assert good.recv(4) == b"good"
+    statistics = run.stop()
+    assert statistics.failed == {"data_received": 1}
+    assert statistics.closed[c1m.CloseReason.APP] == 1
+
+
+def test_an_exception_ends_the_server_if_it_is_told_to(engine: str) -> None:
+    run = ServerThread(c1m.ProtocolServer(Faulty, LISTEN, engine=engine, on_error="stop"))
+    with connect(run) as bad:
+        bad.sendall(b"bad")
+        assert bad.recv(1) == b""
+    with pytest.raises(ValueError, match="on purpose"):
+        run.stop()
+
+
+def test_a_function_is_told_what_has_raised(engine: str) -> None:
+    told: list[c1m.Failure] = []
+
+    def decide(failure: c1m.Failure) -> str:
+        told.append(failure)
+        return "close"
+
+    run = ServerThread(c1m.ProtocolServer(Faulty, LISTEN, engine=engine, on_error=decide))
+    with connect(run) as bad:
+        bad.sendall(b"bad")
+        assert bad.recv(1) == b""
+    run.stop()
+    [failure] = told
+    assert (failure.callback, len(failure.slots)) == ("data_received", 1)
+    assert isinstance(failure.app, Faulty)

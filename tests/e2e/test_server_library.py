@@ -511,12 +511,12 @@ def test_the_stop_is_told_and_ends_every_connection_once(serve: Serve) -> None:
         sock.close()
 
 
-def test_an_applications_exception_ends_the_server(engine: str) -> None:
+def test_an_applications_exception_ends_the_server_if_it_is_told_to(engine: str) -> None:
     class Faulty(c1m.App):
         def on_data(self, batch: c1m.DataBatch, server: c1m.Server) -> None:
             raise RuntimeError("on purpose")
 
-    run = ServerThread(c1m.Server(Faulty(), "tcp://127.0.0.1:0", engine=engine))
+    run = ServerThread(c1m.Server(Faulty(), "tcp://127.0.0.1:0", engine=engine, on_error="stop"))
     with connect(run.server.endpoints[0]) as sock:
         sock.sendall(b"x")
         assert sock.recv(1) == b""

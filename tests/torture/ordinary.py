@@ -146,7 +146,9 @@ def run(scale: float) -> Verdict:
     """Each of them; `scale` of the million."""
     verdict = Verdict()
     for user in USERS:
-        verdict.figures[f"held: {user.name}"] = hold(user, max(int(user.most * scale), 100), verdict)
+        verdict.figures[f"held: {user.name}"] = hold(
+            user, max(int(user.most * scale), 100), verdict
+        )
     return verdict
 
 

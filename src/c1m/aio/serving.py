@@ -6,6 +6,7 @@ import asyncio
 import errno
 import functools
 import inspect
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
@@ -20,10 +21,11 @@ from c1m.aio.loop import EventLoop
 from c1m.aio.transport import HIGH, EngineTransport
 from c1m.bounds import QUIET_NS, REPORT_NS_MIN, TICK_NS_MAX
 from c1m.clock import Clock
-from c1m.engine.contract import Slots
+from c1m.engine.contract import NO_SLOTS, Slots
 from c1m.errors import UsageError
 from c1m.loop import frozen_heap
 from c1m.server.draining import Draining, accepted
+from c1m.server.failures import STOP, Failure, OnError, decide
 from c1m.server.listeners import Listeners
 from c1m.server.logs import ServerLog
 from c1m.server.operators import LOOK_NS, Operators
@@ -44,8 +46,10 @@ class ProtocolServer:
     `factory()` makes the protocol of a new connection. `listen` and the options are those of
     Server. `outbox_high`, where it is given, is the high watermark of all transports, and nobody is
     read from who has more unsent; else the watermarks are asyncio's (64 KiB), and only the protocol
-    stops the reading. Raises UsageError, with nothing left behind, for what makes no protocols, for
-    an endpoint that cannot be listened on and for invalid arguments.
+    stops the reading. What a protocol raises is asyncio's to judge: its connection is closed, or
+    the loop's exception handler says so; with on_error="stop" it ends the server, too. Raises
+    UsageError, with nothing left behind, for what makes no protocols, for an endpoint that cannot
+    be listened on and for invalid arguments.
     """
 
     def __init__(
@@ -63,8 +67,11 @@ class ProtocolServer:
         self._factory = factory
         self.clock: Clock = checked.clock
         self.drain_ns: int = checked.drain_ns
+        self.on_error: OnError = checked.on_error
+        self._error: Exception | None = None  # that ends the server
         self.outbox_high: int = checked.outbox_high
         self.loop = EventLoop("auto")
+        self.loop.set_exception_handler(self._reported)
         self._bell = threading.RLock()  # for those who stop while it ends
         self.drain_spread_ns: int = checked.drain_spread_ns
         self._has_ended = False
@@ -160,6 +167,27 @@ class ProtocolServer:
             raise
         return protocol
 
+    def _reported(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What asyncio says of callbacks and tasks that have raised."""
+        error, transport = context.get("exception"), context.get("transport")
+        loop.default_exception_handler(context)
+        if not isinstance(error, Exception):
+            return
+        name = _callback_of(context)
+        counts = self.statistics.failed
+        counts[name] = counts.get(name, 0) + 1
+        slots = NO_SLOTS
+        if isinstance(transport, EngineTransport) and transport._slot >= 0:
+            transport.ends_as = CloseReason.APP  # asyncio closes it next
+            slots = np.array([transport._slot], np.int32)
+        try:
+            word = decide(self.on_error, Failure(name, context.get("protocol"), slots, error))
+        except Exception as why:  # of the function that is to say it
+            word, error = STOP, why
+        if word == STOP and self._error is None:
+            self._error = error
+            self._stop.set()
+
     # --- its life -------------------------------------------------------------------------------
 
     def run(self, on_report: Callable[[ProtocolServer], int] | None = None) -> None:
@@ -229,6 +257,8 @@ class ProtocolServer:
                 # Who lingers, and what the kernel has refused, is looked at in each tick.
                 sleep_ns = TICK_NS_MAX if on_report is None else min(due_ns - now_ns, TICK_NS_MAX)
                 await self._stops_within(sleep_ns / NS_PER_S)
+            if self._error is not None:
+                raise self._error
             await self._drain()
         finally:
             with self._bell:
@@ -291,6 +321,16 @@ class ProtocolServer:
         while self._streams.transports() and self.clock.now_ns() < deadline_ns:
             self.pulse += 1
             await asyncio.sleep(0.001)
+
+
+def _callback_of(context: dict[str, Any]) -> str:
+    """The name of what has raised, as far as asyncio says it."""
+    called = re.search(r"protocol\.(\w+)\(\)", context.get("message", ""))
+    if called is not None:
+        return called[1]
+    if "task" in context or "future" in context:
+        return "task"
+    return "callback" if "handle" in context else "factory"
 
 
 def _security(options: ServerOptions, listeners: Listeners) -> Security | None:

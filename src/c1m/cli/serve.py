@@ -29,6 +29,7 @@ from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
 from c1m.errors import UsageError
 from c1m.kernel.procfs import process_sample
+from c1m.server import failures
 from c1m.server.figures import PAGES
 from c1m.server.logs import record
 from c1m.server.statistics import by_words
@@ -84,6 +85,9 @@ _OPTIONS = [
            help="Become this user when ports are bound and keys are read."),
     option(["--linger", "linger_ns"], type=DURATION, default="30s",
            help="Reset a closed connection whose peer takes none of its output for this long."),
+    option(["--on-error"], type=click.Choice(failures.WORDS.words), default=failures.CLOSE,
+           help="What an exception in the application ends: the connections that it was told of, "
+           "or the server. It is logged in any case."),
     option(["--backlog"], type=COUNT, default=BACKLOG, show_default=False,
            help="Length of the accept queue.  [default: as long as net.core.somaxconn allows]"),
     option(["--busy-poll", "busy_poll_ns"], type=DURATION.within(0, TICK_NS_MAX), default="12us",
@@ -330,6 +334,8 @@ def _final_text(server: AnyServer) -> str:
     for name, count in statistics.limited.items():
         flag = "--" + name.replace("_", "-")
         lines.append(f"  {format_count(count):>12}  times limited by {flag}")
+    for what, count in statistics.failed.items():
+        lines.append(f"  {format_count(count):>12}  times {what} of the application failed")
     for what, count in statistics.refused.items():
         lines.append(f"  {format_count(count):>12}  times the kernel refused a further {what}")
     if statistics.refusal:

@@ -25,6 +25,7 @@ class Outbox:
 
     def __init__(self, capacity: int) -> None:
         self.replies: dict[int, list[bytes]] = {}
+        self.taken: dict[int, list[bytes]] = {}  # the last that were taken, and may not be sent yet
         self.deliveries = Deliveries(capacity)
         self.batches: list[tuple[Sequence[int], list[bytes]]] = []
         self.closing: list[int] = []  # slots to close behind what they are sent
@@ -62,9 +63,20 @@ class Outbox:
                 slots = slots[~waits]
         self.deliveries.add(slots, payload)
 
+    def drop(self) -> list[int]:
+        """Forget what was to be sent in this tick, and say to whom."""
+        rows = [slot for slots, _ in self.batches for slot in slots]
+        rows += [*self.taken, *self.take(), *self.closing, *self.killed]
+        self.batches.clear()
+        self.closing.clear()
+        self.killed.clear()
+        self.taken = {}
+        return rows
+
     def take(self) -> dict[int, list[bytes]]:
         """The replies, which are waiting no longer."""
         replies, self.replies = self.replies, {}
+        self.taken = replies
         for slot in replies:
             self._has_replies[slot] = False
         return replies

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,8 @@ class Further(NamedTuple):
 class ByListener(App):
     """`first` has the listeners that the server is given; `further` have their own.
 
-    Each is called with its own connections only.
+    Each is called with its own connections only; where one raises (`on_error`) the others are
+    called nevertheless, and none of theirs is closed.
     """
 
     def __init__(self, first: App, further: Sequence[Further]) -> None:
@@ -61,7 +63,11 @@ class ByListener(App):
         for number, app in enumerate(self._apps):
             which = owners == number
             if which.any():
-                app.on_open(OpenBatch(batch.slots[which], batch.listeners[which]), server)
+                those = OpenBatch(batch.slots[which], batch.listeners[which])
+                try:
+                    app.on_open(those, server)
+                except Exception as error:
+                    server.failed("on_open", error, those.slots, app)
 
     def on_data(self, batch: DataBatch, server: Server) -> None:
         owners = self._owner.take(batch.slots)
@@ -73,46 +79,66 @@ class ByListener(App):
                 _give(app, batch.slots[which], batch.data.take(which), server)
 
     def on_eof(self, slots: Slots, server: Server) -> None:
-        self._each(slots, lambda app, those: app.on_eof(those, server))
+        self._each(slots, "on_eof", server)
 
     def on_blocked(self, slots: Slots, server: Server) -> None:
-        self._each(slots, lambda app, those: app.on_blocked(those, server))
+        self._each(slots, "on_blocked", server)
 
     def on_drained(self, slots: Slots, server: Server) -> None:
-        self._each(slots, lambda app, those: app.on_drained(those, server))
+        self._each(slots, "on_drained", server)
 
     def on_close(self, batch: CloseBatch, server: Server) -> None:
         owners = self._owner.take(batch.slots)
         for number, app in enumerate(self._apps):
             which = owners == number
             if which.any():
-                app.on_close(CloseBatch(batch.slots[which], batch.reasons[which]), server)
+                those = CloseBatch(batch.slots[which], batch.reasons[which])
+                try:
+                    app.on_close(those, server)
+                except Exception as error:
+                    server.failed("on_close", error, those.slots, app)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
-        due = [app.on_tick(now_ns, server) for app in self._apps]
+        due = []
+        for app in self._apps:
+            try:
+                due.append(app.on_tick(now_ns, server))
+            except Exception as error:
+                server.failed("on_tick", error, app=app)
         return min((each for each in due if each is not None), default=None)
 
     def on_stop(self, server: Server) -> None:
         for app in self._apps:
-            app.on_stop(server)
+            try:
+                app.on_stop(server)
+            except Exception as error:
+                server.failed("on_stop", error, app=app)
 
     def is_done(self, server: Server) -> bool:
         return all(app.is_done(server) for app in self._apps)
 
     def on_end(self, server: Server) -> None:
-        for app in self._apps:
-            app.on_end(server)
+        with ExitStack() as each:  # all of them, also where one raises
+            for app in reversed(self._apps):
+                each.callback(app.on_end, server)
 
-    def _each(self, slots: Slots, call: Callable[[App, Slots], None]) -> None:
+    def _each(self, slots: Slots, callback: str, server: Server) -> None:
         owners = self._owner.take(slots)
         for number, app in enumerate(self._apps):
             those = slots[owners == number]
             if len(those):
-                call(app, those)
+                try:
+                    getattr(app, callback)(those, server)
+                except Exception as error:
+                    server.failed(callback, error, those, app)
 
 
 def _give(app: App, slots: Slots, data: Ragged, server: Server) -> None:
-    if type(app).on_pieces is not App.on_pieces:
-        app.on_pieces(list(zip(slots.tolist(), data.pieces(), strict=True)), server)
-    else:
-        app.on_data(DataBatch(slots, data), server)
+    is_taken_in_pieces = type(app).on_pieces is not App.on_pieces
+    try:
+        if is_taken_in_pieces:
+            app.on_pieces(list(zip(slots.tolist(), data.pieces(), strict=True)), server)
+        else:
+            app.on_data(DataBatch(slots, data), server)
+    except Exception as error:
+        server.failed("on_pieces" if is_taken_in_pieces else "on_data", error, slots, app)

@@ -64,11 +64,12 @@ def drain(server: Any, draining: Draining) -> None:
     _let_in(server, now + server.drain_ns // 4)
     engine.listen([], 0)
     server.listeners.close()
-    server.app.on_stop(server)
+    app = server.app
+    server.attempt("on_stop", lambda: app.on_stop(server))
     while now < draining.deadline_ns:
         events = server.tick(timeout_ns=QUIET_NS)  # may be shorter: a timer, on_tick, a wake-up
         now = now_ns()
-        if draining.spreads and not server.app.closes_at_stop:
+        if draining.spreads and not app.closes_at_stop:
             server.end_drained(draining.due(server.live_slots(), now))
             if now < draining.spread_end_ns and server.statistics.live:
                 heard_ns = now
@@ -76,7 +77,10 @@ def drain(server: Any, draining: Draining) -> None:
         if events:
             heard_ns = now
         is_quiet = now - heard_ns >= QUIET_NS or draining.is_soon(now)
-        if is_quiet and engine.statistics().outbox_bytes == 0 and server.app.is_done(server):
+        if (
+            is_quiet and engine.statistics().outbox_bytes == 0
+            and server.attempt("is_done", lambda: app.is_done(server), True)
+        ):  # fmt: skip
             break
     server.end_drained(server.live_slots())
     while engine.statistics().lingering and now_ns() < draining.deadline_ns:

@@ -31,6 +31,7 @@ from c1m.kernel.procfs import process_sample
 from c1m.kernel.sockets import resolve
 from c1m.kernel.supervisor import Given
 from c1m.kernel.users import User
+from c1m.server import failures
 from c1m.server.listeners import Listeners
 from c1m.server.proxied import ProxyEngine
 from c1m.tls.options import TLS
@@ -62,6 +63,7 @@ class ServerOptions:
     user: Any = None
     given: Sequence[Given] = ()
     admin: Any = None
+    on_error: Any = failures.CLOSE
     endpoints: list[Endpoint] = field(init=False)
     admin_endpoints: list[Endpoint] = field(init=False)  # one, or none
     ledger: Ledger | None = field(default=None, init=False)
@@ -86,6 +88,7 @@ class ServerOptions:
         if self.limits is not None and not isinstance(self.limits, Limits):
             raise UsageError(f"limits is {self.limits!r}.", "Give a c1m.Limits(...).")
         self.admin_endpoints = [] if self.admin is None else [_admin_endpoint(self.admin)]
+        self.on_error = failures.checked(self.on_error)
         self.backlog = arguments.integer("backlog", self.backlog, most=INT_MAX)
         for name in ("outbox_high", "busy_poll_ns", "drain_ns", "drain_spread_ns", "linger_ns"):
             setattr(self, name, arguments.integer(name, getattr(self, name)))

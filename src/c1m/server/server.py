@@ -16,8 +16,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +32,7 @@ from c1m.bounds import (
     TICK_NS_MAX,
 )
 from c1m.clock import Clock
-from c1m.engine.contract import Engine, Pieces, Slots, distinct
+from c1m.engine.contract import NO_SLOTS, Engine, Pieces, Slots, distinct
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.names import address_of, sockaddrs
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
@@ -42,8 +41,14 @@ from c1m.guard.options import Limits
 from c1m.kernel.supervisor import Given
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.ramp import RampTimes
+from c1m.server import failures
+from c1m.server.batches import CloseBatch as CloseBatch
+from c1m.server.batches import DataBatch as DataBatch
+from c1m.server.batches import Makes as Makes
+from c1m.server.batches import OpenBatch as OpenBatch
 from c1m.server.checks import check_app
 from c1m.server.draining import Draining, drain
+from c1m.server.failures import Failure, OnError
 from c1m.server.figures import Figures
 from c1m.server.listeners import Listeners
 from c1m.server.logs import ServerLog
@@ -62,43 +67,6 @@ CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
 TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
 TOP_KEPT = 1 << 16  # slots whose columns keep their memory when nobody is connected
 PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
-
-
-@dataclass(slots=True)
-class _Batch:
-    slots: Slots
-
-    def __len__(self) -> int:
-        return len(self.slots)
-
-
-@dataclass(slots=True)
-class DataBatch(_Batch):
-    """Bytes that came: piece i of `data` is from `slots[i]`.
-
-    A slot may appear several times; its pieces are in order. Valid until the callback returns: copy
-    what you keep (`data.pieces()`, `data.packed()`).
-    """
-
-    data: Ragged
-
-
-@dataclass(slots=True)
-class OpenBatch(_Batch):
-    """Connections that were accepted: `slots` int32[n], `listeners` int32[n] (their index)."""
-
-    listeners: Int32s
-
-
-@dataclass(slots=True)
-class CloseBatch(_Batch):
-    """Connections that ended: `slots` int32[n], `reasons` uint8[n] (CloseReason).
-
-    Connections that the application closed itself are not reported; those that the server closes
-    when it stops are, as DRAIN.
-    """
-
-    reasons: npt.NDArray[np.uint8]
 
 
 class App:
@@ -181,14 +149,6 @@ class App:
         """Last of all: the server has ended, and there are no connections any more."""
 
 
-class Makes:
-    """An application of another form (c1m.WebSocketApp); it makes the one that a server calls."""
-
-    def as_app(self) -> App:
-        """A new one for each server."""
-        raise NotImplementedError
-
-
 class Server:
     """Holds connections for an application.
 
@@ -204,8 +164,11 @@ class Server:
     ("127.0.0.1:9100": /healthz, /readyz, /metrics, /stats, /connections). `drain_spread_ns`: when
     it stops, connections are closed over so long a time, not all at once. `user`: "NAME" or
     "NAME:GROUP", who the process is from when ports are bound and keys are read. `given`: sockets
-    of another process, as `c1m.serve` finds them. Raises UsageError, with nothing left behind, for
-    an endpoint that cannot be listened on and for invalid arguments.
+    of another process, as `c1m.serve` finds them. `on_error`: what becomes of an exception out of
+    a callback: "close" (the connections of its batch are closed, all others are served on), "stop"
+    (the server ends), or a function of a c1m.Failure that returns one of these or "keep". Raises
+    UsageError, with nothing left behind, for an endpoint that cannot be listened on and for invalid
+    arguments.
     """
 
     def __init__(
@@ -228,6 +191,7 @@ class Server:
         user: str | None = None,
         given: Sequence[Given] = (),
         admin: str | None = None,
+        on_error: OnError = failures.CLOSE,
         clock: Clock | None = None,
     ) -> None:
         app = app.as_app() if isinstance(app, Makes) else app
@@ -237,8 +201,10 @@ class Server:
             backlog=backlog, busy_poll_ns=busy_poll_ns, drain_ns=drain_ns, linger_ns=linger_ns,
             clock=clock, tls=tls, proxy_protocol=proxy_protocol, proxy_from=proxy_from,
             limits=limits, drain_spread_ns=drain_spread_ns, user=user, given=given, admin=admin,
+            on_error=on_error,
         )  # fmt: skip
         self.app = app
+        self.on_error: OnError = options.on_error
         self.clock: Clock = options.clock
         self.drain_ns: int = options.drain_ns
         self.drain_spread_ns: int = options.drain_spread_ns
@@ -393,7 +359,7 @@ class Server:
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Call it in the server's thread, in the next tick; may be called from another thread."""
-        self.loop.call_at(0, lambda now_ns: function())
+        self.loop.call_at(0, lambda now_ns: self.attempt("call_soon", function))
         self.loop.wake()
 
     def wake(self) -> None:
@@ -429,10 +395,14 @@ class Server:
         if self._top > TOP_KEPT and self.statistics.live == 0:
             self._begin_afresh()
         if self._has_on_tick:
-            due_ns = self.app.on_tick(self.clock.now_ns(), self)
-            if due_ns is not None and type(due_ns) is not int:
-                due_ns = arguments.integer("What on_tick returned", due_ns)
-            self._due_ns = due_ns
+            self._due_ns = None
+            try:
+                due_ns = self.app.on_tick(self.clock.now_ns(), self)
+                if due_ns is not None and type(due_ns) is not int:
+                    due_ns = arguments.integer("What on_tick returned", due_ns)
+                self._due_ns = due_ns
+            except Exception as error:
+                self.failed("on_tick", error)
         return count
 
     def _expired(self, slots: Slots) -> None:
@@ -449,7 +419,7 @@ class Server:
         statistics.live += len(slots)
         statistics.peak = max(statistics.peak, statistics.live)
         self.ramp.add(len(slots), self.clock.now_ns())
-        self.app.on_open(OpenBatch(slots, listeners), self)
+        self._tell("on_open", OpenBatch(slots, listeners), slots)
 
     def _data(self, slots: Slots, data: Ragged) -> None:
         self.statistics.messages += len(slots)
@@ -460,14 +430,20 @@ class Server:
             slots, data = slots[is_live], data.take(is_live)
             if not len(slots):
                 return
-        self.app.on_data(DataBatch(slots, data), self)
+        try:
+            self.app.on_data(DataBatch(slots, data), self)
+        except Exception as error:
+            self.failed("on_data", error, slots)
 
     def _pieces(self, pieces: Pieces) -> None:
         self.statistics.messages += len(pieces)
         if self._draining is not None:
             slots = np.array([slot for slot, _ in pieces], np.int32)
             self._draining.heard(slots, self.clock.now_ns())
-        self.app.on_pieces(pieces, self)
+        try:
+            self.app.on_pieces(pieces, self)
+        except Exception as error:
+            self.failed("on_pieces", error, [slot for slot, _ in pieces])
 
     def _data_in_pieces(self, slots: Slots, data: Ragged) -> None:
         """The same for what the engine has in arrays."""
@@ -483,17 +459,57 @@ class Server:
     def _blocked(self, slots: Slots) -> None:
         slots = self._still_live(slots)
         self._hold(slots, BLOCKED)
-        self.app.on_blocked(slots, self)
+        self._tell("on_blocked", slots, slots)
 
     def _drained(self, slots: Slots) -> None:
         slots = self._still_live(slots)
         self._release(slots, BLOCKED)
-        self.app.on_drained(slots, self)
+        self._tell("on_drained", slots, slots)
 
     def _eof(self, slots: Slots) -> None:
         slots = self._still_live(slots)
         self._live[slots] = AT_EOF
-        self.app.on_eof(slots, self)
+        self._tell("on_eof", slots, slots)
+
+    def _tell(self, callback: str, given: Any, slots: Slots) -> None:
+        try:
+            getattr(self.app, callback)(given, self)
+        except Exception as error:
+            self.failed(callback, error, slots)
+
+    def attempt(self, callback: str, function: Callable[[], Any], otherwise: Any = None) -> Any:
+        """What it returns; where it raises, and the server goes on, `otherwise`."""
+        try:
+            return function()
+        except Exception as error:
+            self.failed(callback, error)
+            return otherwise
+
+    def failed(
+        self,
+        callback: str,
+        error: Exception,
+        slots: AnySlots = NO_SLOTS,
+        app: Any = None,
+        said: Callable[[Slots], object] | None = None,
+    ) -> None:
+        """A callback has raised, of the application or, with `app`, of a part of it.
+
+        What becomes of it says `on_error`; raises the error where it is the server's end. `said`
+        has a last word to those that are closed, which are int32[n].
+        """
+        those = distinct(given_slots(slots, self.capacity))
+        failure = Failure(callback, self.app if app is None else app, those, error)
+        if failures.take(failure, self) == failures.CLOSE:
+            those = those[self._live.take(those) != CLOSED]
+            if said is not None and len(those):
+                said(those)
+            self._end_all(those, CloseReason.APP)
+
+    def _end_all(self, slots: Slots, reason: CloseReason) -> None:
+        self._end(slots, reason)
+        if len(slots):
+            self._tell("on_close", CloseBatch(slots, np.full(len(slots), reason, np.uint8)), slots)
 
     def _still_live(self, slots: Slots) -> Slots:
         """Without those that the application has closed earlier in this tick."""
@@ -516,7 +532,7 @@ class Server:
         for reason, count in Counter(reasons).items():
             self._count_closed(reason, count)
         if len(slots):
-            self.app.on_close(CloseBatch(slots, np.array(reasons, np.uint8)), self)
+            self._tell("on_close", CloseBatch(slots, np.array(reasons, np.uint8)), slots)
 
     def _end(self, slots: Slots, reason: CloseReason, *, abort: bool = False) -> None:
         if not len(slots):
@@ -572,10 +588,7 @@ class Server:
 
     def end_drained(self, slots: Slots) -> None:
         """Close these because the server stops."""
-        self._end(slots, CloseReason.DRAIN)
-        if len(slots):
-            reasons = np.full(len(slots), CloseReason.DRAIN, np.uint8)
-            self.app.on_close(CloseBatch(slots, reasons), self)
+        self._end_all(slots, CloseReason.DRAIN)
 
     def shutdown(self) -> None:
         """End what is left at once and release everything. May be called twice."""

@@ -107,6 +107,7 @@ class ServerStatistics:
     opening: int = 0
     never_opened: dict[int, int] = field(default_factory=dict)
     spoke_tls: int = 0  # of HTTP's and Redis's clients, where there is none
+    failed: dict[str, int] = field(default_factory=dict)  # callbacks that raised, by name
     messages: int = 0  # pieces of data received
     received_bytes: int = 0
     sent_bytes: int = 0

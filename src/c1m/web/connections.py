@@ -64,6 +64,7 @@ class Connections(App):
     """A byte of `kinds` for each connection, and what a subclass overrides."""
 
     compression: Compression | None  # None: messages are not compressed
+    of_user: object = None  # whose callbacks these are, where it is another object
 
     # --- what a subclass overrides --------------------------------------------------------------
 

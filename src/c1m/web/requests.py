@@ -9,6 +9,7 @@ was sent wait: for the application where it answers later, and for a client that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import formatdate
 
 import numpy as np
@@ -174,7 +175,10 @@ class Requests(Connections):
                     self._leave(slot)
         if batch.slots:
             self._offered(batch)
-            self.on_upgrades(batch, server)
+            try:
+                self.on_upgrades(batch, server)
+            except Exception as error:
+                server.failed("on_upgrades", error, batch.slots, self, self._sorry(server))
         return [each for each in later if each[1]]
 
     def _read(self, slot: int, piece: bytes, server: Server) -> tuple[Head, bytes] | None:
@@ -213,7 +217,12 @@ class Requests(Connections):
                 return head, head.get(b"sec-websocket-key") or b""
             self._deadlines.set_one(slot, self._second + self.request_s)
             self._asked[slot] = head
-            response = self.on_request(slot, request, server)
+            try:
+                response = self.on_request(slot, request, server)
+            except Exception as error:
+                one = np.array([slot], np.int32)
+                server.failed("on_request", error, one, self, self._sorry(server))
+                response = text(500, "The server failed.") if slot in self._asked else None
             if response is not None:
                 sent += self._answer(slot, response, server)
         return None
@@ -286,6 +295,11 @@ class Requests(Connections):
         self._leave(slot)
         self.kinds[slot] = ENDING
         self._deadlines.set_one(slot, self._second + ENDING_S)
+
+    def _sorry(self, server: Server) -> Callable[[Slots], object]:
+        """The last that clients are told whose request made the application raise."""
+        said = encoded(text(500, "The server failed."), date=self._date(), stays=False)
+        return lambda slots: server.send(slots[self.kinds.take(slots) == HTTP], said)
 
     def _date(self) -> str:
         second = unix_time_ms() // 1000

@@ -167,7 +167,7 @@ class Sockets(Connections):
             found = found.take(~slow[found.rows])
         if len(found.rows):
             batch = MessageBatch(slots[found.rows], found.messages, found.is_text)
-            self.on_messages(batch, server)
+            self._hand(batch, server)
         if has_slow:
             self._take_slowly(slots, data, np.flatnonzero(slow).tolist(), server)
 
@@ -212,7 +212,26 @@ class Sockets(Connections):
             texts = np.array([message.op == Op.TEXT for _, message in came], np.bool_)
             who = np.array([slot for slot, _ in came], np.int32)
             messages = Ragged.of([message.payload for _, message in came])
-            self.on_messages(MessageBatch(who, messages, texts), server)
+            self._hand(MessageBatch(who, messages, texts), server)
+
+    def _hand(self, batch: MessageBatch, server: Server) -> None:
+        try:
+            self.on_messages(batch, server)
+        except Exception as error:
+            self.failed("on_messages", error, batch.slots, server)
+
+    def failed(self, callback: str, error: Exception, slots: AnySlots, server: Server) -> None:
+        """A callback about these has raised: WebSockets that are closed are told so, with 1011."""
+
+        def told(those: Slots) -> None:
+            those = those[self.kinds.take(those) == WEBSOCKET]
+            if len(those):
+                server.send(those, close_frame(Close.INTERNAL_ERROR, b"The server failed."))
+                self.kinds[those] = CLOSING
+                codes = np.full(len(those), Close.INTERNAL_ERROR, np.int32)
+                self.on_gone(GoneBatch(those, codes), server)
+
+        server.failed(callback, error, slots, self.of_user, told)
 
     def _reader(self, slot: int) -> FrameReader:
         reader = self._frames.get(slot)

@@ -201,7 +201,7 @@ class _WebSockets(WebApp):
             unread_total=option("unread_total", arguments.SIZE.within(1, 1 << 40)),
         )
         self._subscriptions_max = option("subscriptions_max", arguments.COUNT)
-        self._app = app
+        self._app = self.of_user = app
 
     def on_start(self, server: Server) -> None:
         super().on_start(server)
@@ -220,7 +220,15 @@ class _WebSockets(WebApp):
         asking = ConnectBatch(slots, heads, np.array(which, np.int32))
         self.kinds[slots] = WEBSOCKET  # for now: they can be subscribed
         self._server.hold()
-        self._app.on_open(asking, self._server)
+        try:
+            self._app.on_open(asking, self._server)
+        except Exception as error:
+            self._server.drop()
+            self._server.forget(slots)
+            self.kinds[slots] = HTTP
+            self._counts.refused[500] += len(slots)
+            server.failed("on_open", error, slots, self._app, self._sorry(server))
+            return
         self._answer_all(asking, batch, server)
         self._server.release()
 
@@ -254,17 +262,27 @@ class _WebSockets(WebApp):
         self._server.forget(batch.slots)
         self._counts.live -= len(batch.slots)
         self._counts.closed.update(Counter(batch.codes.tolist()))
-        self._app.on_close(batch, self._server)
+        try:
+            self._app.on_close(batch, self._server)
+        except Exception as error:
+            server.failed("on_close", error, batch.slots, self._app)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
-        wanted = self._app.on_tick(now_ns, self._server)
-        if wanted is not None:
-            wanted = arguments.integer("What on_tick returned", wanted)
+        wanted = None
+        try:
+            wanted = self._app.on_tick(now_ns, self._server)
+            if wanted is not None:
+                wanted = arguments.integer("What on_tick returned", wanted)
+        except Exception as error:
+            server.failed("on_tick", error, app=self._app)
         due = super().on_tick(now_ns, server)
         return min((each for each in (due, wanted) if each is not None), default=None)
 
     def on_stop(self, server: Server) -> None:
-        self._app.on_stop(self._server)
+        try:
+            self._app.on_stop(self._server)
+        except Exception as error:
+            server.failed("on_stop", error, app=self._app)
         super().on_stop(server)
 
 

@@ -213,6 +213,10 @@ class WebSocketServer:
         for call in held:
             call()
 
+    def drop(self) -> None:
+        """They are not decided: what was said meanwhile is not sent."""
+        self._held = None
+
     def forget(self, slots: Slots) -> None:
         """These have ended: int32[n], each once."""
         self._channels.forget(slots)

@@ -160,6 +160,26 @@ class KeyValue(App):
         self.intake.take(pieces)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
+        """What does not work of this is left out: replies are kept and sent nevertheless."""
+        try:
+            due_ns = self._look_after(now_ns, server)
+        except Exception as error:
+            server.failed("on_tick", error, app=self)
+            due_ns = NEVER_NS
+        try:
+            if self.persistence is not None:  # what changed is kept before anybody is told of it
+                due_ns = min(due_ns, self.persistence.commit(now_ns) or NEVER_NS)
+            self._send(server)
+        except Exception as error:
+            # Some have no replies, and would wait for ever; others' may be somebody else's next.
+            those = self.store.out.drop() + self.intake.paused + self.intake.resumed
+            self.intake.paused.clear()
+            self.intake.resumed.clear()
+            server.failed("on_tick", error, those, self)
+        return now_ns if self.store.out.deliveries else due_ns
+
+    def _look_after(self, now_ns: int, server: Server) -> int:
+        """What time brings; when the next of it is due."""
         self.store.now_ms = unix_time_ms()
         if self.limits:
             unsent_bytes = server.engine.statistics().outbox_bytes
@@ -187,10 +207,7 @@ class KeyValue(App):
         wait_ms = upkeep(self.store)
         if wait_ms is not None:
             due_ns = min(due_ns, now_ns + wait_ms * NS_PER_MS)
-        if self.persistence is not None:  # what changed is kept before anybody is told of it
-            due_ns = min(due_ns, self.persistence.commit(now_ns) or NEVER_NS)
-        self._send(server)
-        return now_ns if self.store.out.deliveries else due_ns
+        return due_ns
 
     def is_done(self, server: Server) -> bool:
         return not self.store.out.deliveries
@@ -222,6 +239,7 @@ class KeyValue(App):
                 slots.clear()
         if out.closing:
             self._end(out.closing, server)
+        out.taken = {}
 
     def _end(self, slots: list[int], server: Server, *, abort: bool = False) -> None:
         self._forget(slots)

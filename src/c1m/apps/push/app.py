@@ -244,16 +244,19 @@ class PushApp(WebApp):
         self.holders.enter(np.array([slot], np.int32), rights)
         self._streams[slot] = wanted
 
-    def _join_streams(self) -> None:
+    def _join_streams(self, server: Server) -> None:
         """Those that came in this tick and want the same are subscribed together."""
         alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
         for slot, wanted in self._streams.items():
             key = tuple(wanted.channels), tuple(wanted.ids), wanted.form, wanted.selectors
             alike[*key, self.holders.of(slot)].append(slot)
+        streams, self._streams = self._streams, {}
         for slots in alike.values():
-            wanted, those = self._streams[slots[0]], np.array(slots, np.int32)
-            self.hub.join(those, wanted.channels, wanted.form, wanted.ids, wanted.selectors)
-        self._streams.clear()
+            wanted, those = streams[slots[0]], np.array(slots, np.int32)
+            try:
+                self.hub.join(those, wanted.channels, wanted.form, wanted.ids, wanted.selectors)
+            except Exception as error:
+                server.failed("on_tick", error, those, self)
 
     def _connect_without(self, slot: int, request: Request, server: Server) -> Response | None:
         mistake = Mistake("upgrade-required", "Here one connects by WebSocket.")
@@ -349,6 +352,8 @@ class PushApp(WebApp):
                 if slot in self._bursts:
                     self._bursts[slot].left.clear()
                 self.close(slot, mistake.close_code, server, mistake.why.encode())
+        except Exception as error:  # who said other messages of this tick is not concerned
+            self.failed("on_messages", error, slot, server)
 
     def _published_raw(self, slot: int, data: bytes, is_text: bool, server: Server) -> None:
         self._publish_of(slot, Said(self.hub.heard(slot)[:1], data, is_text), server)
@@ -474,9 +479,12 @@ class PushApp(WebApp):
             self.close(over, TOKEN_EXPIRED, server, b"the token has expired")
         self.hub.history.expire(now_ns)
         if self._streams:
-            self._join_streams()
+            self._join_streams(server)
         if said := self._take_said():
-            self.publish_all(said)
+            try:
+                self.publish_all(said)
+            except Exception as error:
+                server.failed("publish", error, app=self)
         if (self._bursts or self._orphans) and not self.hub.is_busy:
             self._hear_more(server, self.at_once)
             dues.append(now_ns)
@@ -502,7 +510,7 @@ class PushApp(WebApp):
     def on_stop(self, server: Server) -> None:
         """What was taken goes out to all before anybody is told to go; no more is taken."""
         if self._streams:
-            self._join_streams()
+            self._join_streams(server)
         if said := self._take_said():
             self.publish_all(said)
         while self._bursts or self._orphans:

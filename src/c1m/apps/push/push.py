@@ -101,6 +101,10 @@ class _PushOf(PushApp):
         self._push.started(server)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
-        wanted = self._push.on_tick(now_ns, server)
+        wanted = None
+        try:
+            wanted = self._push.on_tick(now_ns, server)
+        except Exception as error:
+            server.failed("on_tick", error, app=self._push)
         dues = [wanted, super().on_tick(now_ns, server)]
         return min((each for each in dues if each is not None), default=None)
