@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
+import c1m
 from chaos.peers import Peer
+from chaos.sabotage import Saboteur
 from chaos.stage import Stage
 
 
@@ -16,11 +18,13 @@ class Run:
     def __init__(self, random: Random) -> None:
         self.random = random
         self.peers: list[Peer] = []
+        chance = random.choice((0.002, 0.02)) if random.random() < 0.25 else 0
+        self.saboteur = Saboteur(random, chance)
 
     @property
     def finishes(self) -> bool:
         """Whether all peers that behave must get all."""
-        return self.stage.finishes
+        return self.stage.finishes and not self.saboteur.raised
 
     def peer(self) -> Peer:
         """A new one: two of five behave."""
@@ -54,6 +58,12 @@ class Run:
 
     def check_end(self) -> None:
         """The server has ended."""
+        self.check_failed()
+
+    def check_failed(self) -> None:
+        """Every failure was noticed."""
+        failed = sum(self.stage.server.statistics.failed.values())
+        assert failed == self.saboteur.raised, (failed, self.saboteur.raised)
 
     def close(self) -> None:
         """Behind the run, however it went."""
@@ -67,6 +77,8 @@ class Run:
             "bytes": counts.received_bytes,
             "faults": kernel.chance.counts.total(),
             "refused": kernel.refusals.refused.total(),
+            "failed callbacks": self.saboteur.raised,
+            "closed for these": counts.closed[c1m.CloseReason.APP],
             "behaved": len(good),
             "got all": sum(peer.has_all() for peer in good),
         }

@@ -46,6 +46,11 @@ class KvRun(Run):
         self.is_short = bool(options.get("max_clients"))
         self.app = KeyValue(**options)
         self.stage = Stage(random, self.app)
+        if self.saboteur.chance:
+            for name in ("_send", "_look_after", "on_eof", "on_blocked", "on_pieces"):
+                self.saboteur.spoil(self.app, name)
+            if self.app.persistence is not None:
+                self.saboteur.spoil(self.app.persistence, "commit")
         self.oracle = Session(clients=1)
 
     @property
@@ -90,6 +95,7 @@ class KvRun(Run):
 
     def check_end(self) -> None:
         """What a peer has been told of is kept."""
+        super().check_end()
         if not self.folder:
             return
         again = KeyValue(data=os.path.join(self.folder, "data"))

@@ -11,6 +11,7 @@ from chaos.echo import EchoRun
 from chaos.kinds import Run
 from chaos.kv import KvRun
 from chaos.peers import pump
+from chaos.sabotage import quietly
 from chaos.web import PushRun, RoomsRun
 from chaos.wild import WildRun
 
@@ -26,7 +27,7 @@ def run(seed: int) -> dict[str, int]:
     """Returns what happened, in numbers."""
     random = Random(seed)
     this = kind_of(seed)(random)
-    with this.stage.own_time():
+    with this.stage.own_time(), quietly():
         try:
             _run(random, this)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -54,7 +55,7 @@ class Texts:
         self.mark = mark
 
     def __call__(self, came: bytes) -> bool | None:
-        if came.startswith((b"HTTP/1.1 408 ", b"HTTP/1.1 503 ")):
+        if came.startswith((b"HTTP/1.1 408 ", b"HTTP/1.1 500 ", b"HTTP/1.1 503 ")):
             return None  # it was late, or the server is full, or stops
         head, _, frames = came.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 101"[: len(head)]):
@@ -74,11 +75,13 @@ class Rooms(c1m.WebSocketApp):
 
     ping_interval = "20s"
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, strike: Callable[[], None]) -> None:
         self.random = random
+        self.strike = strike
         self.live: set[int] = set()
 
     def on_open(self, batch: c1m.ConnectBatch, server: c1m.WebSocketServer) -> None:
+        self.strike()
         odd = batch.slots[batch.paths() != "/good"].tolist()
         refused = [slot for slot in odd if self.random.random() < 0.2]
         if refused:
@@ -87,8 +90,15 @@ class Rooms(c1m.WebSocketApp):
         server.subscribe(batch.slots, "all")
         server.send_text(batch.slots, "welcome")
 
+    def on_tick(self, now_ns: int, server: c1m.WebSocketServer) -> None:
+        self.strike()
+
+    def on_stop(self, server: c1m.WebSocketServer) -> None:
+        self.strike()
+
     def on_messages(self, batch: c1m.MessageBatch, server: c1m.WebSocketServer) -> None:
         for slot, message in zip(batch.slots.tolist(), batch.messages.pieces(), strict=True):
+            self.strike()
             if message.startswith(b"good"):
                 server.send_binary(slot, message)
                 continue
@@ -108,6 +118,7 @@ class Rooms(c1m.WebSocketApp):
         gone = batch.slots.tolist()
         assert self.live.issuperset(gone), "an end is told twice, or of a stranger"
         self.live.difference_update(gone)
+        self.strike()
 
 
 class WebRun(Run):
@@ -156,7 +167,7 @@ class RoomsRun(WebRun):
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)
-        self.rooms = Rooms(random)
+        self.rooms = Rooms(random, self.saboteur.strike)
         self.rooms.compress = random.random() < 0.3
         self.stage = Stage(random, self.rooms)
 
@@ -184,6 +195,11 @@ class PushRun(WebRun):
         self.push = Push(**options)
         self.has_all = len(options) > 2
         self.stage = Stage(random, self.push)
+        if self.saboteur.chance:
+            web: Any = self.stage.server.app._apps[0]  # type: ignore[attr-defined]
+            for name in ("_do_asked", "_published_raw", "_events", "_publish_request", "_wanted"):
+                self.saboteur.spoil(web, name)
+            self.saboteur.spoil(web.hub, "join")
 
     def port(self) -> int:
         return self.random.choice((8001, 8001, RESP_PORT, ADMIN_PORT)) if self.has_all else 8001

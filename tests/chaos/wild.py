@@ -3,6 +3,7 @@ their own bytes back nevertheless."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import c1m
@@ -17,14 +18,16 @@ BROADCAST = b"to all"
 class Wild(c1m.App):
     """`live`: whom it knows."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, strike: Callable[[], None]) -> None:
         self.random = random
+        self.strike = strike
         self.live: set[int] = set()
         self.paused: list[int] = []
 
     def on_open(self, batch: c1m.OpenBatch, server: c1m.Server) -> None:
         assert self.live.isdisjoint(batch.slots.tolist())
         self.live.update(batch.slots.tolist())
+        self.strike()
         if self.random.random() < 0.1:
             server.send(batch.slots, b"hello")
 
@@ -33,6 +36,7 @@ class Wild(c1m.App):
         slots = batch.slots.tolist()
         assert self.live.issuperset(slots)
         for slot, piece in zip(slots, batch.data.pieces(), strict=True):
+            self.strike()
             if piece[0] >= GOOD:
                 server.send(slot, piece)
                 continue
@@ -58,6 +62,7 @@ class Wild(c1m.App):
 
     def on_eof(self, slots: c1m.Slots, server: c1m.Server) -> None:
         those = slots.tolist()
+        self.strike()
         if self.random.random() < 0.7:
             self._close(those, server)
         else:
@@ -65,6 +70,7 @@ class Wild(c1m.App):
 
     def on_blocked(self, slots: c1m.Slots, server: c1m.Server) -> None:
         assert self.live.issuperset(slots.tolist())
+        self.strike()
 
     on_drained = on_blocked
 
@@ -72,8 +78,19 @@ class Wild(c1m.App):
         gone = {*batch.slots.tolist()}
         assert gone <= self.live
         self.live -= gone
+        self.strike()
+
+    def on_stop(self, server: c1m.Server) -> None:
+        self.strike()
+
+    def is_done(self, server: c1m.Server) -> bool:
+        self.strike()
+        return True
 
     def on_tick(self, now_ns: int, server: c1m.Server) -> int | None:
+        self.strike()
+        if self.random.random() < 0.05:
+            server.call_soon(self.strike)
         if self.random.random() < 0.3:
             server.resume(self.paused)
             ended = [slot for slot in {*self.paused} & self.live if server._live[slot] == 2]
@@ -92,7 +109,7 @@ class WildRun(Run):
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)
-        self.app = Wild(random)
+        self.app = Wild(random, self.saboteur.strike)
         self.stage = Stage(random, self.app)
 
     def good(self, number: int) -> Peer:
