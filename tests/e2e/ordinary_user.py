@@ -29,7 +29,7 @@ KIB = 1024
 _FIRST_UID = 61_000 + os.getpid() % 2_000 * 2  # so that two test runs rarely meet
 _uids = itertools.count(_FIRST_UID)
 
-Limits = dict[str, int | tuple[int, int]]  # soft and hard: the same, or each
+Limits = dict[str, Any]  # soft and hard: the same, or each
 
 
 def new_user() -> int:

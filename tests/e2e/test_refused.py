@@ -17,7 +17,7 @@ from c1m.errors import EngineUnavailable
 from c1m.kernel import uring_probe
 from c1m.results.record import RunRecord
 from e2e.cli_helpers import COMMAND, PATIENCE_S, finish
-from e2e.ordinary_user import KIB, Refused, is_served, new_user, run_as, start_as
+from e2e.ordinary_user import KIB, Limits, Refused, is_served, new_user, run_as, start_as
 
 FIRST_RING, FURTHER_RING = 196 * KIB, 84 * KIB  # locked, as docs/reference/limits.md says
 NOFILE = 256
@@ -135,7 +135,8 @@ def test_rings_that_another_process_gives_back_are_taken(
     tmp_path: Path, made: list[Refused], connect: Connect
 ) -> None:
     """Nobody closes here: by time alone."""
-    uid, limits = new_user(), {"memlock": 2 * FIRST_RING + 40 * KIB, "nofile": NOFILE}
+    uid = new_user()
+    limits: Limits = {"memlock": 2 * FIRST_RING + 40 * KIB, "nofile": NOFILE}
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         made.append(Refused(uid, tmp_path / name, "--quiet", **limits))
@@ -156,7 +157,7 @@ def test_a_run_that_meets_the_limit_names_it_and_ends_by_itself(
 ) -> None:
     """Server and client share the memory: both were told of room that the other took."""
     uid = new_user()
-    limits = {"memlock": 2 * FIRST_RING + 4 * FURTHER_RING, "nofile": NOFILE}
+    limits: Limits = {"memlock": 2 * FIRST_RING + 4 * FURTHER_RING, "nofile": NOFILE}
     made.append(Refused(uid, tmp_path, **limits))
     path = tmp_path / "run.json"
     target = f"tcp://127.0.0.1:{made[0].port}"
@@ -261,7 +262,8 @@ def test_a_small_address_space_ends_in_a_sentence_or_does(command: str, mib: int
             arguments = ["serve", "echo", "--listen", f"tcp://127.0.0.1:{port}"]
         else:
             arguments += ["--scenario", "hold", "--quiet"]
-        done = run_as(new_user(), *arguments, **{"as": mib << 20})
+        limits: Limits = {"as": mib << 20}
+        done = run_as(new_user(), *arguments, **limits)
     assert "Traceback" not in done.stderr
     if command == "load" and done.returncode == 0:
         assert done.stdout.startswith("COMPLETE")

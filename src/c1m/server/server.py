@@ -19,7 +19,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from c1m import arguments
 from c1m.bounds import (
@@ -33,9 +32,8 @@ from c1m.bounds import (
 )
 from c1m.clock import Clock
 from c1m.engine.contract import NO_SLOTS, Engine, Pieces, Slots, distinct
-from c1m.engine.given import given_pieces, given_slots
-from c1m.engine.names import address_of, sockaddrs
-from c1m.engine.ragged import Buffer, Ragged, bytes_of
+from c1m.engine.given import given_slots
+from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.guard.options import Limits
 from c1m.kernel.supervisor import Given
@@ -47,6 +45,7 @@ from c1m.server.batches import DataBatch as DataBatch
 from c1m.server.batches import Makes as Makes
 from c1m.server.batches import OpenBatch as OpenBatch
 from c1m.server.checks import check_app
+from c1m.server.connections import AT_EOF, BLOCKED, CLOSED, OPEN, AnySlots, ServerConnections
 from c1m.server.draining import Draining, drain
 from c1m.server.failures import Failure, OnError
 from c1m.server.figures import Figures
@@ -60,13 +59,9 @@ from c1m.tls.options import TLS
 if TYPE_CHECKING:
     from c1m.tls.credentials import PeerCertificate
 
-Payload = Buffer | Ragged | Sequence[Buffer]
-AnySlots = Slots | Sequence[int] | int
 
-CLOSED, OPEN, AT_EOF = 0, 1, 2  # the server's own view of a slot
-TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
 TOP_KEPT = 1 << 16  # slots whose columns keep their memory when nobody is connected
-PAUSED, BLOCKED = 1, 2  # why a slot is not read from: the application, its unsent output
+TIMEOUT_NS_MAX = 1 << 50  # of a tick: 13 days; epoll counts milliseconds in an int
 
 
 class App:
@@ -149,7 +144,7 @@ class App:
         """Last of all: the server has ended, and there are no connections any more."""
 
 
-class Server:
+class Server(ServerConnections):
     """Holds connections for an application.
 
     `listen` is one endpoint or several ("tcp://127.0.0.1:8001", "tcp://0.0.0.0:8001-8030",
@@ -203,7 +198,7 @@ class Server:
             limits=limits, drain_spread_ns=drain_spread_ns, user=user, given=given, admin=admin,
             on_error=on_error,
         )  # fmt: skip
-        self.app = app
+        self.app: App = app
         self.on_error: OnError = options.on_error
         self.clock: Clock = options.clock
         self.drain_ns: int = options.drain_ns
@@ -249,11 +244,7 @@ class Server:
         )
 
     def _begin_afresh(self) -> None:
-        """Columns of no connection, which have no memory yet."""
-        self._live = np.zeros(self.capacity, np.uint8)  # CLOSED, OPEN or AT_EOF
-        self._holds = np.zeros(self.capacity, np.uint8)  # PAUSED, BLOCKED or both
-        self._ended_by = np.zeros(self.capacity, np.uint8)  # CloseReason of slots that we closed
-        self._top = 0  # no slot from here on is in use
+        super()._begin_afresh()
         if self.operators.ledger is not None:
             self.operators.ledger.begin_afresh()
 
@@ -271,76 +262,6 @@ class Server:
         self.loop.call_at(when_ns, lambda now_ns: call())
 
     # --- what an application calls --------------------------------------------------------------
-
-    def send(self, slots: AnySlots, data: Payload) -> None:
-        """Send piece i of `data` to slots[i], or the same bytes to all of them.
-
-        All of it is accepted; what the kernel does not take at once waits in order. Bytes for a
-        connection that has ended are counted as unsent. Raises UsageError, with nothing sent, for
-        slots that this server does not have and for pieces outside their memory.
-        """
-        came = self.loop.batch
-        if data is not came.data or slots is not came.data_slots:
-            slots = given_slots(slots, self.capacity)
-            data = given_pieces(data, len(slots))
-        self.engine.send(slots, data)
-
-    def broadcast(self, data: Buffer, *, skip_blocked: bool = True) -> int:
-        """Send the same bytes to every open connection; returns to how many.
-
-        Connections whose unsent output is over the high watermark are skipped, so that peers that
-        do not read cost no further memory; `skip_blocked=False` sends to them too.
-        """
-        payload = bytes_of("data", data)
-        slots = self.live_slots()
-        if skip_blocked:
-            slots = slots[(self._holds[slots] & BLOCKED) == 0]
-        self.engine.send(slots, Ragged.repeat(payload, len(slots)))
-        return len(slots)
-
-    def close(self, slots: AnySlots, *, abort: bool = False) -> None:
-        """Close connections: after their output, or at once with a reset.
-
-        A closed connection whose output is still going out can be aborted, too.
-        """
-        slots = given_slots(slots, self.capacity)
-        if abort:
-            self.engine.close(slots[self._live[slots] == CLOSED], abort=True)
-        at_eof = self._live[slots] == AT_EOF
-        self._end(slots[at_eof], CloseReason.PEER_EOF, abort=abort)
-        self._end(slots[~at_eof], CloseReason.LOCAL, abort=abort)
-
-    def pause(self, slots: AnySlots) -> None:
-        """Stop reading from connections; what is already on its way may still come."""
-        self._hold(self._open_ones(slots), PAUSED)
-
-    def resume(self, slots: AnySlots) -> None:
-        """Read from them again; from blocked ones as soon as their output has drained."""
-        self._release(self._open_ones(slots), PAUSED)
-
-    def _open_ones(self, slots: AnySlots) -> Slots:
-        """Each once, and none that has ended: its slot may soon be another connection's."""
-        those = distinct(given_slots(slots, self.capacity))
-        open_ones: Slots = those[self._live[those] != CLOSED]
-        return open_ones
-
-    def are_held(self, slots: Slots) -> npt.NDArray[np.bool_]:
-        """Which of these are not read from: paused, or unsent output is over the watermark."""
-        held: npt.NDArray[np.bool_] = self._holds.take(slots) != 0
-        return held
-
-    def peers(self, slots: AnySlots) -> list[tuple[str, int]]:
-        """Host and port of each peer: of the client, where a proxy has said it in a PROXY header.
-
-        ("", 0) for who came over a unix socket or has gone, and where the kernel cannot say it. It
-        is asked each time: for some connections, not for all in every tick.
-        """
-        names = sockaddrs(self.engine, given_slots(slots, self.capacity))
-        return [address_of(name) for name in names]
-
-    def live_slots(self) -> Slots:
-        """All open connections, ascending: int32[live]."""
-        return np.flatnonzero(self._live[: self._top]).astype(np.int32)
 
     def peer_certificate(self, slot: int) -> PeerCertificate | None:
         """Whom a client is that has shown a certificate over TLS (`TLS.client_ca`); else None."""
@@ -511,18 +432,6 @@ class Server:
         if len(slots):
             self._tell("on_close", CloseBatch(slots, np.full(len(slots), reason, np.uint8)), slots)
 
-    def _still_live(self, slots: Slots) -> Slots:
-        """Without those that the application has closed earlier in this tick."""
-        return slots[self._live[slots] != CLOSED] if self._has_ended else slots
-
-    def _hold(self, slots: Slots, why: int) -> None:
-        self._holds[slots] |= np.uint8(why)
-        self.engine.receive(slots, False)
-
-    def _release(self, slots: Slots, why: int) -> None:
-        self._holds[slots] &= np.uint8(~why & 0xFF)
-        self.engine.receive(slots[self._holds[slots] == 0], True)
-
     def _lost(self, slots: Slots, errnos: Int32s) -> None:
         still = self._live[slots] != CLOSED
         slots, errnos = slots[still], errnos[still]
@@ -533,21 +442,6 @@ class Server:
             self._count_closed(reason, count)
         if len(slots):
             self._tell("on_close", CloseBatch(slots, np.array(reasons, np.uint8)), slots)
-
-    def _end(self, slots: Slots, reason: CloseReason, *, abort: bool = False) -> None:
-        if not len(slots):
-            return
-        slots = distinct(slots[self._live[slots] != CLOSED])
-        self._live[slots] = CLOSED
-        self._holds[slots] = 0
-        self._ended_by[slots] = reason
-        self._has_ended = True
-        self._count_closed(reason, len(slots))
-        self.engine.close(slots, abort=abort)
-
-    def _count_closed(self, reason: CloseReason, count: int) -> None:
-        self.statistics.closed[reason] += count
-        self.statistics.live -= count
 
     def run(self, on_report: Callable[[Server], int] | None = None) -> None:
         """Serve until `stop`, then drain and close everything.

@@ -18,7 +18,8 @@ from c1m.guard.deadlines import Deadlines
 from c1m.protocols.http.requests import Head, Request
 from c1m.protocols.http.responses import Response, text
 from c1m.protocols.websocket.frames import Close
-from c1m.server.server import AnySlots, App, Payload, Server
+from c1m.server.connections import AnySlots, Payload
+from c1m.server.server import App, Server
 from c1m.units import NS_PER_S
 from c1m.web.compression import Compression
 

@@ -12,7 +12,8 @@ from c1m.engine.ragged import Ragged
 from c1m.fanout.deliveries import Deliveries
 from c1m.guard.unread import Limit, Unread
 from c1m.protocols.websocket.frames import Close
-from c1m.server.server import AnySlots, Payload, Server
+from c1m.server.connections import AnySlots, Payload
+from c1m.server.server import Server
 from c1m.units import NS_PER_MS, NS_PER_S
 from c1m.web.connections import HTTP, STREAM, WEBSOCKET, Connections, GoneBatch
 

@@ -33,7 +33,8 @@ from c1m.protocols.websocket.frames import (
     frame,
 )
 from c1m.protocols.websocket.handshake import accepted
-from c1m.server.server import AnySlots, Payload, Server
+from c1m.server.connections import AnySlots, Payload
+from c1m.server.server import Server
 from c1m.units import NS_PER_MS, NS_PER_S
 from c1m.web.compression import Compression
 from c1m.web.connections import (

@@ -29,7 +29,8 @@ from c1m.guard.unread import Limit
 from c1m.protocols.http.requests import Head, Request
 from c1m.protocols.http.responses import Response, text
 from c1m.server.checks import check_callbacks
-from c1m.server.server import AnySlots, App, Makes, Server
+from c1m.server.connections import AnySlots
+from c1m.server.server import App, Makes, Server
 from c1m.units import NS_PER_S
 from c1m.web.app import (
     HTTP,

@@ -22,7 +22,8 @@ from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.errors import UsageError
 from c1m.fanout.channels import Channels
 from c1m.protocols.websocket.frames import Op, frame, may_be_sent
-from c1m.server.server import AnySlots, Payload, Server
+from c1m.server.connections import AnySlots, Payload
+from c1m.server.server import Server
 from c1m.web.app import WEBSOCKET, WebApp
 
 if TYPE_CHECKING:
