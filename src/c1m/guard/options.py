@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from c1m.arguments import (
@@ -62,8 +62,8 @@ OPTIONS = (
     AppOption("unsent_total", SIZE, "Beyond this in all those who are owed most are reset.  "
               "[default: no bound]"),
     AppOption("turn", SIZE.within(1 << 10, 1 << 30), "Bytes that one connection may bring into one "
-              "tick; the rest of what it has sent has its turn in the next ones.  [default: no "
-              "bound]"),
+              "tick; the rest of what it has sent has its turn in the next ones.  [default: 64K "
+              "for kv and what speaks HTTP, else no bound]"),
     AppOption("keepalive", DURATION.within(0, TIMEOUT_MAX_NS), "The kernel asks a silent peer "
               "after so long whether it is still there, and ends the connection if it says nothing "
               f"for as long again. 0: never.  [default: {KEEPALIVE_NS // NS_PER_S}s]"),
@@ -133,6 +133,10 @@ class Limits:
     def asks_names(self) -> bool:
         """Whether the engine must be able to say peers' addresses."""
         return any(self.networks()) or self.per_source is not None
+
+    def with_turn(self, turn: int | None) -> Limits:
+        """The same, with this turn where none is given."""
+        return self if turn is None or self.turn is not None else replace(self, turn=turn)
 
     def value(self, name: str) -> Any:
         """The checked value of an option: times in ns; None where it is not given."""

@@ -77,7 +77,7 @@ class Stay:
     def _afresh(self, slots: Slots) -> None:
         if self._unread:
             self._unread.forget(slots.tolist())
-        if self._turns is not None:
+        if self._turns is not None and self._is_off.take(slots).any():  # zeros take no memory
             self._is_off[slots] = False
 
     def came(self, batch: EventBatch, pieces: Pieces | None, at: int) -> None:

@@ -33,6 +33,7 @@ class ByListener(App):
     def __init__(self, first: App, further: Sequence[Further]) -> None:
         self._apps = [first, *(each.app for each in further)]
         self._further = further
+        self.turn = min((app.turn for app in self._apps if app.turn is not None), default=None)
         self.closes_at_stop = any(app.closes_at_stop for app in self._apps)
 
     def further_listeners(self) -> list[tuple[str, Sequence[str]]]:

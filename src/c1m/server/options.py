@@ -149,14 +149,17 @@ class ServerOptions:
             )
         return engine
 
-    def with_limits(self, engine: Engine, words: Words = no_words) -> Engine:
+    def with_limits(
+        self, engine: Engine, words: Words = no_words, turn: int | None = None
+    ) -> Engine:
         """The engine, with a guard around it where something is limited, or noted for operators.
 
-        `words`: what those are told who come by a listener when the server is full.
+        `words`: what those are told who come by a listener when the server is full. `turn`: what
+        the application has for a limit of that name.
         """
         if self.admin_endpoints:
             self.ledger = Ledger(engine.capacity, self.clock)
-        limits = self.limits or Limits()
+        limits = (self.limits or Limits()).with_turn(turn)
         if not limits.any() and self.ledger is None:
             return engine
         return GuardEngine(engine, limits, self.clock, words, _memory, self.ledger)

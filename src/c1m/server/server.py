@@ -73,6 +73,7 @@ class App:
     memory only where they are touched.
     """
 
+    turn: int | None = None  # bytes of one connection in a tick, where Limits.turn says nothing
     closes_at_stop = False  # on_stop sees to it that all are closed, over `server.drain_spread_ns`
 
     def notes(self, server: Server) -> list[str]:
@@ -216,7 +217,7 @@ class Server(ServerConnections):
             made.callback(lambda: self.engine.shutdown())
             self.capacity = self.engine.capacity
             self.engine = options.with_proxies(self.engine, self.listeners.endpoints)
-            self.engine = options.with_limits(self.engine, app.refusal)
+            self.engine = options.with_limits(self.engine, app.refusal, app.turn)
             if self.security is not None:
                 self.engine = self.security.around(self.engine, self.clock)
             self.endpoints = self.listeners.open(self.engine, options.backlog)

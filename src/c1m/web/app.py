@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from c1m.bounds import OUTBOX_TOTAL_MAX
+from c1m.bounds import OUTBOX_TOTAL_MAX, TURN
 from c1m.engine.ragged import Ragged
 from c1m.guard.unread import Limit
 from c1m.protocols.http.requests import Bounds
@@ -55,6 +55,8 @@ __all__ = [
 
 class WebApp(Output, Sockets, Requests):
     """Derive from this; override what you need of the four callbacks of `Connections`."""
+
+    turn = TURN
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from c1m.apps.kv.hosting import host_of, is_private
 from c1m.apps.kv.options import KeyValueOptions
 from c1m.apps.kv.output_limits import output_limits
 from c1m.apps.kv.persistence import Persistence
+from c1m.bounds import TURN
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots
 from c1m.errors import UsageError
@@ -45,6 +46,8 @@ class KeyValue(App):
     is there; `say` is called with a line a second meanwhile, and with what goes wrong later.
     Raises UsageError for options that cannot be meant, and for a directory that cannot be used.
     """
+
+    turn = TURN
 
     def __init__(self, *, say: Callable[[str], object] = lambda line: None, **options: Any) -> None:
         self.options = KeyValueOptions(**options)
