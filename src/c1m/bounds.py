@@ -7,7 +7,6 @@ OUTBOX_TOTAL_MAX = 1 << 28  # bytes unsent in all before nobody with unsent outp
 OUTBOX_TRIM_MIN = 1 << 24  # bytes of output that have gone before their memory is given back
 LINGER_NS = 30_000_000_000  # a closed connection whose peer takes no output for so long is reset
 TURN = 1 << 16  # bytes of one connection in a tick, where each of them may be much work
-KEEPALIVE_NS = 300_000_000_000  # a peer that was silent for so long is asked whether it is there
 DRAIN_NS = 10_000_000_000  # how long a stop waits for output that is owed
 QUIET_NS = 10_000_000  # of a drain: what was on its way has arrived by then
 BACKLOG = 65535  # asked of listen(2); the kernel cuts it to net.core.somaxconn

@@ -91,10 +91,9 @@ def options_of(run: ServerThread) -> Iterator[tuple[int, int, int, int, int]]:
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [
-        (None, (1, 300, 100, 3, 0)),
         (c1m.Limits(keepalive=60), (1, 60, 20, 3, 0)),
         (c1m.Limits(keepalive="1s", unread_timeout=90), (1, 1, 1, 3, 90_000)),
-        (c1m.Limits(unread_timeout=90), (1, 300, 100, 3, 600_000)),
+        (c1m.Limits(keepalive=300, unread_timeout=90), (1, 300, 100, 3, 600_000)),
     ],
 )
 def test_connections_inherit_keepalive_from_their_listener(
@@ -109,12 +108,17 @@ def test_connections_inherit_keepalive_from_their_listener(
 def test_no_keepalive_where_none_is_wanted_and_on_unix_sockets_none_at_all(
     engine: str, tmp_path: Path
 ) -> None:
-    limits = c1m.Limits(keepalive=0)
+    limits = c1m.Limits(unread_timeout=90)
     with serving(Echo(), engine=engine, limits=limits) as run, connect(run) as sock:
         sock.sendall(b"?")
         assert sock.recv(1) == b"?"
-        assert [found[0] for found in options_of(run)] == [0]
-    with serving(Echo(), f"unix://{tmp_path}/x", engine=engine), socket.socket(1) as sock:
+        assert [(found[0], found[4]) for found in options_of(run)] == [(0, 90_000)]
+    with serving(Echo(), engine=engine) as run, connect(run) as sock:
+        sock.sendall(b"?")
+        assert sock.recv(1) == b"?"
+        assert [(found[0], found[4]) for found in options_of(run)] == [(0, 0)]
+    limits, listen = c1m.Limits(keepalive=60), f"unix://{tmp_path}/x"
+    with serving(Echo(), listen, engine=engine, limits=limits), socket.socket(1) as sock:
         sock.connect(f"{tmp_path}/x")
         sock.sendall(b"?")
         assert sock.recv(1) == b"?"

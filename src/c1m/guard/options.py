@@ -16,7 +16,6 @@ from c1m.arguments import (
     Choice,
     texts,
 )
-from c1m.bounds import KEEPALIVE_NS
 from c1m.errors import UsageError
 from c1m.guard.networks import Network, network_of
 from c1m.guard.sources import V4_BITS, V6_BITS
@@ -64,9 +63,9 @@ OPTIONS = (
     AppOption("turn", SIZE.within(1 << 10, 1 << 30), "Bytes that one connection may bring into one "
               "tick; the rest of what it has sent has its turn in the next ones.  [default: 64K "
               "for kv and what speaks HTTP, else no bound]"),
-    AppOption("keepalive", DURATION.within(0, TIMEOUT_MAX_NS), "The kernel asks a silent peer "
-              "after so long whether it is still there, and ends the connection if it says nothing "
-              f"for as long again. 0: never.  [default: {KEEPALIVE_NS // NS_PER_S}s]"),
+    AppOption("keepalive", TIMEOUT, "The kernel asks a silent peer after so long whether it is "
+              "still there, and ends the connection if it says nothing for as long again. For some "
+              "thousand connections: probes of many go out at once.  [default: never]"),
 )  # fmt: skip
 
 

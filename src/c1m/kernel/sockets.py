@@ -5,6 +5,10 @@ Facts
   once here and costs no system call for each connection.
 - So it is with SO_KEEPALIVE, its times and TCP_USER_TIMEOUT. Nobody is told of a probe that is
   answered; KEEPALIVE_COUNT in a row that are not end the connection with ETIMEDOUT.
+- The kernel's timers are kept to an eighth of their time at worst (30 s to 2 s, 300 s to 16 s, with
+  HZ=250): all connections that were quiet since the same time send their probe in one softirq, and
+  what goes beyond a queue (net.core.netdev_max_backlog, a network card's) is lost, three times in
+  step. Of 60,000 idle connections over loopback 33,000 ended so within 85 s.
 - TCP_USER_TIMEOUT ends a connection whose peer has acknowledged nothing for so long, also one that
   answers and keeps its window shut (seen on 6.18). Where it is set one lost probe is enough once it
   is over, so it must not be shorter than all of them take.

@@ -213,7 +213,7 @@ WITHOUT_EFFECT = {  # what clients set, and what changes nothing here
     "stop-writes-on-bgsave-error": Setting(True, flag),
     "stream-node-max-bytes": Setting(4096, size()),
     "stream-node-max-entries": Setting(100, number()),
-    "tcp-keepalive": Setting(300, number(0, INT32_MAX)),
+    "tcp-keepalive": Setting(0, number(0, INT32_MAX)),
 }
 TABLE = IN_FORCE | ENCODINGS | FIXED | WITHOUT_EFFECT
 

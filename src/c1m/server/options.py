@@ -15,7 +15,6 @@ from c1m.bounds import (
     BUSY_POLL_NS,
     DRAIN_NS,
     INT_MAX,
-    KEEPALIVE_NS,
     LINGER_NS,
     OUTBOX_HIGH,
 )
@@ -129,9 +128,10 @@ class ServerOptions:
 
     def watched(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
         """The same, with what the kernel is to find out about peers (kernel/sockets.py)."""
-        keepalive_ns = None if self.limits is None else self.limits.value("keepalive")
-        keepalive_ns = KEEPALIVE_NS if keepalive_ns is None else keepalive_ns
-        untaken_ns = 0 if self.limits is None else self.limits.value("unread_timeout") or 0
+        if self.limits is None:
+            return list(endpoints)
+        keepalive_ns = self.limits.value("keepalive") or 0
+        untaken_ns = self.limits.value("unread_timeout") or 0
         if untaken_ns:
             untaken_ns = max(untaken_ns, 2 * keepalive_ns)
         keepalive_s = -(-keepalive_ns // NS_PER_S)
