@@ -15,6 +15,7 @@ from c1m.apps.kv.options import OPTIONS as KV_OPTIONS
 from c1m.apps.push.options import OPTIONS as PUSH_OPTIONS
 from c1m.arguments import FLAG, AppOption, Choice
 from c1m.cli.live import prometheus
+from c1m.guard.options import OPTIONS as LIMIT_OPTIONS
 from c1m.kv import settings
 from c1m.kv.command_info import group_of, rows
 from c1m.kv.commands import Command
@@ -145,6 +146,7 @@ TABLES = {
     ),
     "options_of_kv": _table(("option", "what it does", "default"), _options(KV_OPTIONS)),
     "options_of_push": _table(("option", "what it does", "default"), _options(PUSH_OPTIONS)),
+    "options_of_limits": _table(("option", "what it does", "default"), _options(LIMIT_OPTIONS)),
     "options_of_tls": _table(("option", "what it does", "default"), _options(TLS_OPTIONS)),
     "settings_in_force": _settings(settings.IN_FORCE),
     "settings_encodings": _settings(settings.ENCODINGS),

@@ -308,11 +308,7 @@ class GuardEngine(Decorated):
         if self._checks:
             inner = self._inner.statistics()
             assert 0 <= self._used <= inner.live + inner.lingering, "who is inside is miscounted"
-        if stay is not None:
-            return self._stayed(stay, batch, pieces, at)
-        if not batch.is_plain and batch is not NOTHING and len(batch.closed):
-            self._closed(batch.closed)
-        return batch
+        return batch if stay is None else self._stayed(stay, batch, pieces, at)
 
     def _is_due(self) -> bool:
         next_ns = min(self._steer_ns, self._admission.memory_ns)
