@@ -44,3 +44,12 @@ def test_the_next_deadline_is_that_of_who_is_left() -> None:
     lingering.add(4, 5, 1300)
     lingering.remove(4)
     assert lingering.next_ns == NEVER
+
+
+def test_one_that_has_sent_all_is_about_to_end_and_does_not_expire() -> None:
+    lingering = Lingering(100)
+    lingering.add(7, 5, now_ns=1000)
+    lingering.add(8, 5, now_ns=1000)
+    assert lingering.expire(1150, {7: 0, 8: 5}.__getitem__) == [8]
+    assert len(lingering) == 0
+    assert lingering.next_ns == NEVER

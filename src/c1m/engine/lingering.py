@@ -37,7 +37,8 @@ class Lingering:
         """Take out and return the slots that have sent nothing up to their deadline.
 
         `owed(slot)` gives the bytes pending now: one that has sent some gets as long again, so the
-        end comes one to two times `limit_ns` after the last byte went.
+        end comes one to two times `limit_ns` after the last byte went. One that has sent all is
+        about to end in good order.
         """
         due = []
         for slot, (deadline_ns, before) in self._waiting.items():
@@ -47,10 +48,11 @@ class Lingering:
         expired = []
         for slot, before in due:
             del self._waiting[slot]
-            if owed(slot) < before:
-                self.add(slot, owed(slot), now_ns)  # at the end: deadlines stay in order
-            else:
+            left = owed(slot)
+            if left == before:
                 expired.append(slot)
+            elif left:
+                self.add(slot, left, now_ns)  # at the end: deadlines stay in order
         first = next(iter(self._waiting.values()), None)
         self.next_ns = NEVER if first is None else first[0]
         return expired

@@ -149,7 +149,8 @@ class Input:
                 flags[slot] |= AT_END
             else:
                 self.lost.append((slot, code))
-        self._read(np.array([slot for slot, _ in broken if slot in self._broken], np.int32))
+        # Several sends of a tick may have failed: its input is read once at a time nevertheless.
+        self._read(distinct(np.array([s for s, _ in broken if s in self._broken], np.int32)))
 
     def end(self, slots: Slots) -> None:
         """Stop what is armed: a close while something is armed would not end the connection."""
