@@ -180,3 +180,26 @@ def test_a_bound_of_what_is_unfinished_may_be_a_share_or_none() -> None:
         intake.take([(0, begun)])
         assert store.out.killed == killed
         intake.forget([0])
+
+
+def test_who_waits_and_has_sent_much_is_looked_at_now_and_then() -> None:
+    store = Store(2)
+    clients = Clients(store)
+    clients.open(np.arange(2, dtype=np.int32))
+    intake = Intake(clients)
+    intake.take([(0, command(b"BLPOP", b"list", b"0"))])
+    intake.look_at_held()
+    assert not intake.resumed
+    intake.take([(0, command(b"SET", b"k", b"x" * 20_000))])
+    assert intake.paused == [0]
+    intake.look_at_held()  # it may have gone, which nobody sees who does not read
+    assert intake.resumed == [0]
+    piece = command(b"SET", b"k", b"x" * (1 << 20))
+    for _ in range(9):
+        intake.take([(0, piece)])
+    assert store.out.killed == [0] * len(store.out.killed)
+    assert store.out.killed
+    intake.forget([0])
+    intake.resumed.clear()
+    intake.look_at_held()
+    assert not intake.resumed

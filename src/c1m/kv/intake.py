@@ -57,6 +57,7 @@ class Intake:
         self._anyone = Client(-1, self.store)  # who asks for what all may ask for
         self.paused: list[int] = []  # slots to read no longer from
         self.resumed: list[int] = []  # and to read from again
+        self.held: set[int] = set()  # those of them who wait, and have sent much behind that
         self.owed: list[Client] = []  # they go on when they have taken their replies
         self._guests = RequestBounds(is_guest=True)
 
@@ -167,6 +168,14 @@ class Intake:
         client.later_size += len(piece)
         if client.later_size > LATER_MAX:
             self.paused.append(slot)
+            self.held.add(slot)
+            if client.later_size > REPLIES_MAX:
+                self.store.out.killed.append(slot)
+                self.store.statistics.clients_evicted += 1
+
+    def look_at_held(self) -> None:
+        """They are read from until something comes: who has gone would stay for ever."""
+        self.resumed += self.held
 
     def _keep(self, slot: int, requests: Requests) -> None:
         """A command of this connection is not whole yet."""
@@ -267,6 +276,7 @@ class Intake:
                 later, kept.later = kept.later, None
                 if kept.later_size > LATER_MAX:
                     self.resumed.append(kept.slot)
+                    self.held.discard(kept.slot)
                 kept.later_size = 0
                 self._run(kept, later or ())
                 if kept.has_ended and kept.later is None:
@@ -275,5 +285,6 @@ class Intake:
 
     def forget(self, slots: list[int]) -> None:
         """These connections have ended."""
+        self.held.difference_update(slots)
         for slot in slots:
             self._forget_one(slot)

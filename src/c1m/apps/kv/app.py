@@ -190,6 +190,7 @@ class KeyValue(App):
         self.idle.enforce(now_ns)
         if now_ns - self._sampled_ns >= NS_PER_S:
             self._sampled_ns = now_ns
+            self.intake.look_at_held()
             server.statistics.spoke_tls = self.store.statistics.spoke_tls
             network = server.engine.statistics()
             self.store.statistics.sample(now_ns, network.received_bytes, network.sent_bytes)
