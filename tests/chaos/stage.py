@@ -208,6 +208,7 @@ class Stage:
     def drain(self) -> None:
         """As `Server.run` does it; time goes on while the server sleeps."""
         self.server.drain()
+        self.server.tick(0)  # what was on its way to those who have ended is looked at in a tick
         assert self.server.statistics.live == 0
 
     def end(self) -> None:
