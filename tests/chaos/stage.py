@@ -46,7 +46,7 @@ STEPS_NS = (0, 0, 0, NS_PER_MS, 20 * NS_PER_MS, NS_PER_S, 7 * NS_PER_S)
 LIMITS: dict[str, tuple[Any, ...]] = {
     "per_source": (1, 3), "accept_rate": ("5/s", "1000/s"), "first_byte_timeout": ("1s", "20s"),
     "idle_timeout": ("2s", "30s"), "unread_timeout": ("1s", "20s"), "unsent_max": (20_000,),
-    "unsent_soft": (10_000,), "unsent_total": (30_000,), "turn": (100, 2000),
+    "unsent_soft": (10_000,), "unsent_total": (30_000,), "turn": (1024, 5000),
     "deny": (["127.0.0.3"],), "allow": (["127.0.0.0/29"],), "when_full": ("wait", "refuse"),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A user's WebSocketApp, and the whole push server with Redis's protocol and operators beside."""
+"""A user's WebSocketApp, and the whole push server with Redis's protocol beside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UPGRADE = (
     b"GET %b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
-RESP_PORT, ADMIN_PORT = 8002, 8003
+RESP_PORT = 8002
 HTTP = (
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /stats HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n",
     b"POST /publish?channel=a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
@@ -188,10 +188,9 @@ class PushRun(WebRun):
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)
-        resp, admin = f"tcp://127.0.0.1:{RESP_PORT}", f"http://127.0.0.1:{ADMIN_PORT}"
         options: dict[str, Any] = {"history": random.choice((0, 100)), "page": False}
         if random.random() < 0.5:
-            options |= {"resp": resp, "admin": admin}
+            options["resp"] = f"tcp://127.0.0.1:{RESP_PORT}"
         self.push = Push(**options)
         self.has_all = len(options) > 2
         self.stage = Stage(random, self.push)
@@ -202,7 +201,7 @@ class PushRun(WebRun):
             self.saboteur.spoil(web.hub, "join")
 
     def port(self) -> int:
-        return self.random.choice((8001, 8001, RESP_PORT, ADMIN_PORT)) if self.has_all else 8001
+        return self.random.choice((8001, 8001, RESP_PORT)) if self.has_all else 8001
 
     def bad(self) -> bytes:
         if self.has_all and self.random.random() < 0.3:
