@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from torture import churn, killed, reconnect, sigterm, takeover
+from torture import churn, hostile, hour, killed, reconnect, sigterm, takeover
 from torture.verdict import Torture
 
 SAMPLES = [
@@ -13,6 +13,8 @@ SAMPLES = [
     (reconnect.TORTURE, 0.001),
     (sigterm.TORTURE, 0.003),
     (takeover.TORTURE, 0.05),
+    (hostile.TORTURE, 0.01),
+    (hour.TORTURE, 0.002),
 ]
 
 

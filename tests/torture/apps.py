@@ -24,6 +24,18 @@ class Ending(c1m.App):
                 server.close(slots, abort=is_reset)
 
 
+class WebSocketEcho(c1m.WebSocketApp):
+    """Every message goes back."""
+
+    ping_interval = "60s"
+
+    def on_messages(self, batch: c1m.MessageBatch, server: c1m.WebSocketServer) -> None:
+        for is_text, send in ((True, server.send_text), (False, server.send_binary)):
+            these = batch.is_text == is_text
+            if these.any():
+                send(batch.slots[these], batch.messages.take(these))
+
+
 class Echo(asyncio.Protocol):
     """An echo as a protocol of asyncio."""
 
@@ -32,3 +44,11 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        """Nobody is read from who does not read."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._transport.resume_reading()
