@@ -30,7 +30,7 @@ SAMPLE = 0.05  # of a smaller scale nobody reads figures
 # What a careful operator sets. Good clients have a source address for each 250.
 LIMITS = {
     "per_source": 1_000, "first_byte_timeout": "5s", "unread_timeout": "5s", "unsent_max": "2M",
-    "unsent_total": "512M", "turn": "64K",
+    "unsent_total": "512M", "turn": "64K", "accept_rate": "10k/s",
 }  # fmt: skip
 OUTBOX = 128 << 10
 
