@@ -28,6 +28,7 @@ HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 MANY = {"nofile": HARD, "memlock": 8 * MIB}
 OVER, GONE = 60, 40  # connections beyond the room; how many then go
 NOT_S = 0.01  # how long a reply is waited for that should not come
+KEPT = "KEPT"  # in place of a directory
 FILTER = str(Path(__file__).parents[1] / "e2e" / "container_filter.py")
 
 
@@ -36,9 +37,10 @@ def without(directory: str) -> tuple[str, ...]:
     return ("unshare", "-m", "sh", "-c", f'mount -t tmpfs none {directory} && exec "$0" "$@"')
 
 
-READ_ONLY = (
-    "unshare", "-m", "sh", "-c", 'mount -o remount,bind,ro / && exec "$0" "$@"',
-)  # fmt: skip
+def read_only(kept: str = "") -> tuple[str, ...]:
+    """What starts a command that can write nowhere but here."""
+    keep = f"mount --bind {kept} {kept} &&" if kept else ""
+    return ("unshare", "-m", "sh", "-c", f'{keep} mount -o remount,bind,ro / && exec "$0" "$@"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,11 @@ USERS = (
     User("soft limit of files 1,024", {"nofile": (1024, HARD), "memlock": 8 * MIB}, most=MILLION),
     User("hard limit of files 1,024", {"nofile": 1024, "memlock": 8 * MIB}, most=60_000),
     User("hard limit of files 1,024, epoll", {"nofile": 1024, "memlock": 8 * MIB}, asked="epoll",
-         engine="epoll", is_filled=True, says="RLIMIT_NOFILE (1,024) is the limit here"),
+         engine="epoll", is_filled=True, says="a descriptor for each connection, at most 1,024"),
     User("hard limit of files 1,024, locked memory 512 KiB", is_filled=True,
          limits={"nofile": 1024, "memlock": 512 * KIB}),
     User("locked memory 64 KiB", {"nofile": HARD, "memlock": 64 * KIB}, engine="epoll",
-         most=HARD, says="instead of uring: The kernel gives no io_uring: RLIMIT_MEMLOCK is 64"),
+         most=HARD, says="instead of uring: The kernel gives no io_uring"),
     User("a container's filter", before=(sys.executable, FILTER, "1"), engine="epoll",
          most=HARD, says="container refuses io_uring: io_uring_setup: Operation not permitted"),
     User("a container's filter with ENOSYS", before=(sys.executable, FILTER, "38"), engine="epoll",
@@ -71,7 +73,7 @@ USERS = (
     User("no /proc", before=without("/proc")),
     User("no /sys", before=without("/sys")),
     User("no /proc, epoll", before=without("/proc"), asked="epoll", engine="epoll"),
-    User("everything read-only", before=READ_ONLY),
+    User("everything read-only", before=read_only(KEPT)),
 )  # fmt: skip
 
 
@@ -84,11 +86,12 @@ def hold(user: User, most: int, verdict: Verdict) -> int:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
         arguments = ["--engine", user.asked, "--quiet"]
-        server = Refused(new_user(), path, *arguments, before=user.before, **user.limits)
+        before = [word.replace(KEPT, directory) for word in user.before]
+        server = Refused(new_user(), path, *arguments, before=before, **user.limits)
         try:
             check(f"engine {user.engine} " in server.engine, server.engine)
             check(user.says in server.said, f"it says {server.said!r}")
-            count = min(server.room(), most)
+            count = server.room() if user.is_filled else min(server.room(), most)
             held = fill(server, verdict, user) if user.is_filled else load(server, count, path)
             check(held == count, f"{held:,} of {count:,} were held")
             figures = server.stop()

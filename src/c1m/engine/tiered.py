@@ -91,11 +91,12 @@ class TieredEngine:
         """Who may accept: the rings while the epoll set is full, else the epoll engine.
 
         The epoll engine begins again when half of its connections have gone, so that no listener
-        goes to and fro between the two.
+        goes to and fro between the two; at once where the kernel gives no further ring.
         """
         few = self._few.live()
         is_full = few >= self._few_max or self._few.is_short()
-        if is_full or (self._is_split and few > self._few_max // 2 and self._many.live_max):
+        goes_on = few > self._few_max // 2 and not self._many.is_short()
+        if is_full or (self._is_split and goes_on and self._many.live_max):
             self._split()
             self._few.live_max = 0  # it keeps those it has
             most = max(self._live_max - few, 0)

@@ -189,11 +189,14 @@ def _refused(error: OSError) -> EngineUnavailable:
     if error.errno in ERRNOS:
         return EngineUnavailable(*refusal("io_uring", error))
     remedy = "Use Linux 6.1 or later, or the epoll engine."
+    profile = (
+        "in a container with a seccomp profile that permits io_uring_setup, io_uring_enter and "
+        "io_uring_register."
+    )
     if error.errno == errno.EPERM:
-        remedy = (
-            "Allow it with 'sysctl kernel.io_uring_disabled=0', or in a container with a seccomp "
-            "profile that permits io_uring_setup, io_uring_enter and io_uring_register."
-        )
+        remedy = f"Allow it with 'sysctl kernel.io_uring_disabled=0', or {profile}"
+    elif error.errno == errno.ENOSYS:  # a filter's answer, too
+        remedy = f"Use Linux 6.1 or later that is built with it, {profile}"
     why = f"This kernel ({os.uname().release}) or container refuses io_uring: "
     why += f"{error.strerror or error}."
     disabled = procfs.read_sysctl("kernel.io_uring_disabled") or "0"

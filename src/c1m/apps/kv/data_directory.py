@@ -42,7 +42,9 @@ def claim(directory: str) -> int | None:
         above = directory if is_there else os.path.dirname(os.path.abspath(directory))
         os.stat(above)
         if not os.access(above, os.W_OK | os.X_OK):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            is_read_only = os.statvfs(above).f_flag & os.ST_RDONLY
+            code = errno.EROFS if is_read_only else errno.EACCES
+            raise OSError(code, os.strerror(code))
     return None
 
 

@@ -153,6 +153,10 @@ class UringEngine:
     def room(self) -> int:
         return min(self.places(), self._live_max)
 
+    def is_short(self) -> bool:
+        """Whether the kernel has refused a further ring, and has given none since."""
+        return self._rings.shortage.lasts
+
     def places(self) -> int:
         """The same whatever `live_max` is."""
         return self._rings.room()
