@@ -10,6 +10,7 @@ from typing import Any
 
 from c1m.aio.serving import ProtocolServer, check_no_loop_is_running, is_protocol
 from c1m.loop import stopped_by_signals
+from c1m.server.access import reopened_by_signal
 from c1m.server.life import Life
 from c1m.server.logs import record
 from c1m.server.server import App, Makes, Server
@@ -41,7 +42,10 @@ def serve(
     life = Life(takeover=takeover, user=options.get("user"), app=_name_of(app), say=say)
     server = server_of(app, listen or life.listen(), given=life.given, **options)
     hung_up = reloads_at_hangup(server, life.reloading)
-    with stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up):
+    with (
+        stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up),
+        reopened_by_signal(server),
+    ):
         life.begin(server)
         server.run()
         life.end()

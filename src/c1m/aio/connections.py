@@ -65,6 +65,7 @@ class Connections:
         self.ramp = RampTimes(self._clock.now_ns())  # of connections that were accepted
         self.to_close: list[EngineTransport] = []
         self.to_drop: list[EngineTransport] = []
+        self.access: Any = None  # the access log of a server that has one
         self._transports: dict[int, EngineTransport] = {}
         self._listening: list[Listening] = []
         self._heard_on = self._listening  # what the last batch's listeners are places in
@@ -148,7 +149,7 @@ class Connections:
             if self.engine.unsent(slot):
                 return
         del self._transports[slot]
-        self._count_end(transport.ends_as)
+        self._count_end(slot, transport.ends_as)
         transport._call_connection_lost(transport._error)
 
     # --- connections begin ----------------------------------------------------------------------
@@ -337,12 +338,12 @@ class Connections:
         """End all that is left."""
         self._hand_over()
         self._has_ended = True
+        for slot in self._transports:
+            self._count_end(slot, CloseReason.DRAIN)
         self.engine.shutdown()
         for transport in self._transports.values():
             transport._close_descriptor()
         self._listening.clear()
-        for _ in self._transports:
-            self._count_end(CloseReason.DRAIN)
         self._transports.clear()
 
     # --- what the engine brings -----------------------------------------------------------------
@@ -474,7 +475,7 @@ class Connections:
         transport = self._transports.pop(slot, None)
         if transport is None:
             return
-        self._count_end(reason or transport.ends_as)
+        self._count_end(slot, reason or transport.ends_as)
         error = transport._error
         if code and error is None:
             error = _error_of(code)
@@ -482,7 +483,9 @@ class Connections:
         transport._slot, transport._is_writable = -1, False  # there is nowhere to write to
         self.call(transport, transport._call_connection_lost, error)
 
-    def _count_end(self, reason: CloseReason) -> None:
+    def _count_end(self, slot: int, reason: CloseReason) -> None:
+        if self.access is not None:
+            self.access.one_ended(slot, reason, self.engine.unsent(slot))
         self.statistics.closed[reason] += 1
         self.statistics.live -= 1
 

@@ -95,6 +95,7 @@ class ProtocolServer:
                 )
             )
             self.operators = Operators(self, checked, self._call_at)
+            self._streams.access = self.operators.access
         except BaseException:
             self.loop.close()
             self.listeners.close()
@@ -106,7 +107,8 @@ class ProtocolServer:
         return self.operators.log
 
     def _call_at(self, when_ns: int, call: Callable[[], object]) -> None:
-        self.loop.call_later(max(when_ns - self.clock.now_ns(), 0) / NS_PER_S, call)
+        if not self.loop.is_closed():
+            self.loop.call_later(max(when_ns - self.clock.now_ns(), 0) / NS_PER_S, call)
 
     @property
     def statistics(self) -> ServerStatistics:

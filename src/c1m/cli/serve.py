@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from c1m.cli.logs import FORMS, LEVELS, logging_to
 from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
 from c1m.errors import UsageError
+from c1m.files import STANDARD
 from c1m.kernel.procfs import process_sample
 from c1m.server import failures
 from c1m.server.figures import PAGES
@@ -36,6 +38,7 @@ from c1m.server.statistics import by_words
 from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
 
 if TYPE_CHECKING:
+    from c1m.server.access import reopened_by_signal
     from c1m.server.life import Life
     from c1m.serving import AnyServer
 
@@ -109,6 +112,9 @@ _OPTIONS = [
     option(["--log-level"], type=click.Choice(LEVELS),
            help="What is said: this and what is more serious.  [default: info with --log, else "
            "warning]"),
+    option(["--access-log"], metavar="FILE",
+           help="A line for each connection that ends: who, how long, bytes, why; JSON with --log "
+           "json; - is standard output. SIGUSR1: go on in a new file of this name."),
     option(["--quiet"], is_flag=True, help="Show no progress."),
     option(["--json", "json_path"], metavar="FILE",
            help="Write the final figures as JSON; - is standard output."),
@@ -136,9 +142,17 @@ def serve(
     from c1m.serving import reloads_at_hangup
 
     outputs = Outputs({"json": json_path})
+    if options["access_log"] == STANDARD:
+        if json_path == STANDARD:
+            raise UsageError(
+                "Standard output cannot have both --json - and --access-log -.",
+                "Name a file for one of them.",
+            )
+        outputs.stream = sys.stderr
     live = Live(outputs.stream, quiet or log is not None)
     with logging_to(log, log_level, outputs.stream, live.done):
         tell = partial(say, stream=outputs.stream) if log is None else partial(record, "start")
+        options["access_log_json"] = log == "json"
         warn = partial(record, "life", level=logging.WARNING)
         life = Life(takeover=takeover, user=options["user"], app=app, say=warn)
         server = _made(app, listen or tuple(life.listen()), options, life, tell)
@@ -149,7 +163,10 @@ def serve(
             return running.clock.now_ns() + REPORT_NS
 
         hung_up = reloads_at_hangup(server, life.reloading)
-        with stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up):
+        with (
+            stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up),
+            reopened_by_signal(server),
+        ):
             for line in _hello(app, server, options["connections_max"]):
                 tell(line)
             life.begin(server)

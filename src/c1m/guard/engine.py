@@ -373,6 +373,8 @@ class GuardEngine(Decorated):
         self._closed(slots)
         self.kinds[slots] = FREE
         self._is_steered = False
+        if self._ledger is not None:
+            self._ledger.leave(self._inner, slots)
         if abort:
             self._over_inside(slots)
         else:

@@ -10,7 +10,7 @@ Facts. np.add.at counts a slot that is there twice twice; for some pieces the pl
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from c1m.clock import Clock
 from c1m.engine.contract import NOTHING, Engine, EventBatch, Pieces, Slots
 from c1m.engine.decorated import PLAIN
-from c1m.engine.names import ROW, packed, sockaddrs, unpacked
+from c1m.engine.names import ROW, packed, sockaddrs
 from c1m.engine.ragged import Ragged
 from c1m.units import NS_PER_S
 
@@ -26,7 +26,8 @@ FEW = 16  # pieces that are counted one by one
 
 
 class Row(NamedTuple):
-    """One connection. Times are the clock's; `sent` is what was given to the engine."""
+    """One connection. Times are the clock's; `sent` is what was given to the engine; `peer` is an
+    address that engine.names has packed. The last two are kept with `keeps_peers` only."""
 
     opened_ns: int
     heard_s: int
@@ -56,8 +57,9 @@ class Ledger:
         self._received, self._sent = self.received.data, self.sent.data  # the same, quick for one
         self._heard = self.heard_s.data
         rows = self._capacity if self._keeps_peers else 0
-        self._peers = np.zeros((rows, ROW), np.uint8)
+        self._peers = np.zeros(rows, f"V{ROW}")
         self._listeners = np.zeros(rows, np.int16)
+        self._kept: dict[int, Row] = {}  # of those whose slots have begun anew in this batch
 
     def open_slots(self) -> Slots:
         """All who are open, ascending."""
@@ -71,6 +73,9 @@ class Ledger:
     def note(self, inner: Engine, batch: EventBatch, pieces: Pieces | None, at: int) -> None:
         """What a wait has brought: `batch`, and the pieces from this place on."""
         if not batch.is_plain and batch is not NOTHING:
+            if self._keeps_peers:
+                again = {*batch.ended.tolist()} & {*batch.opened.tolist()}
+                self._kept = {slot: self.row(slot) for slot in again}
             if len(batch.opened):
                 self.begin(inner, batch.opened, batch.opened_listeners)
             if len(batch.connected):
@@ -97,7 +102,7 @@ class Ledger:
         if self._keeps_peers:
             self._listeners[slots] = listeners
             rows = b"".join(packed(name) for name in sockaddrs(inner, slots))
-            self._peers[slots] = np.frombuffer(rows, np.uint8).reshape(-1, ROW)
+            self._peers[slots] = np.frombuffer(rows, self._peers.dtype)
 
     def gave(self, slots: Slots, data: Ragged) -> None:
         """They are sent this."""
@@ -111,15 +116,26 @@ class Ledger:
 
     def row(self, slot: int) -> Row:
         """Of a connection that is there, or was the last in this slot."""
-        keeps = self._keeps_peers
-        return Row(
-            int(self.opened_ns[slot]),
-            int(self.heard_s[slot]),
-            self._received[slot],
-            self._sent[slot],
-            int(self._listeners[slot]) if keeps else -1,
-            unpacked(self._peers[slot].tobytes()) if keeps else b"",
-        )
+        return Row(*(column.tolist()[0] for column in self.columns(np.array([slot]))))
+
+    def last(self, slot: int) -> Row:
+        """Of the connection whose end the last batch has reported."""
+        return self._kept.pop(slot, None) or self.row(slot)
+
+    def columns(self, slots: Slots) -> tuple[npt.NDArray[Any], ...]:
+        """Their rows, as a Row has them."""
+        nobody = np.zeros(len(slots), np.int16)
+        return (
+            self.opened_ns[slots], self.heard_s[slots], self.received[slots], self.sent[slots],
+            self._listeners[slots] if self._keeps_peers else nobody,
+            self._peers[slots] if self._keeps_peers else nobody,
+        )  # fmt: skip
+
+    def leave(self, inner: Engine, slots: Slots) -> None:
+        """They are ended with what they are owed: it is not sent."""
+        if self._keeps_peers:
+            for slot in slots.tolist():
+                self._sent[slot] -= min(inner.unsent(slot), self._sent[slot])
 
 
 def _add(

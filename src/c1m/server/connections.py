@@ -12,6 +12,7 @@ from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.names import address_of, sockaddrs
 from c1m.engine.ragged import Buffer, Ragged, bytes_of
 from c1m.loop import Loop
+from c1m.server.operators import Operators
 from c1m.server.statistics import CloseReason, ServerStatistics
 
 Payload = Buffer | Ragged | Sequence[Buffer]
@@ -28,6 +29,7 @@ class ServerConnections:
     loop: Loop
     capacity: int
     statistics: ServerStatistics
+    operators: Operators
     _has_ended = False  # connections were closed by us in this tick
 
     def _begin_afresh(self) -> None:
@@ -130,6 +132,7 @@ class ServerConnections:
         self._ended_by[slots] = reason
         self._has_ended = True
         self._count_closed(reason, len(slots))
+        self.operators.ended(slots, reason)
         self.engine.close(slots, abort=abort)
 
     def _count_closed(self, reason: CloseReason, count: int) -> None:

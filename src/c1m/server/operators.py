@@ -1,4 +1,4 @@
-"""What a server has for those who run it: its log, its listener for operators, its ledger."""
+"""What a server has for those who run it: its logs, its listener for operators, its ledger."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from c1m.engine.contract import Slots
+from c1m.server.access import AccessLog
 from c1m.server.logs import ServerLog
 from c1m.server.news import LOOK_NS, News
 from c1m.server.options import ServerOptions
+from c1m.server.statistics import CloseReason
 from c1m.units import format_count
 
 __all__ = ["LOOK_NS", "Operators"]
@@ -30,6 +33,12 @@ class Operators:
         self._has_ended = False
         self.log = ServerLog(options.clock, later)
         self.ledger = options.ledger
+        self.access: AccessLog | None = None
+        if options.access_log is not None and options.ledger is not None:
+            self.access = AccessLog(
+                options.access_log, is_json=options.access_log_json, ledger=options.ledger,
+                log=self.log, clock=options.clock, endpoints=server.endpoints, later=later,
+            )  # fmt: skip
         self._news = News(self.log, server.endpoints)
         self.admin = options.listener_for_operators(server)
 
@@ -45,6 +54,16 @@ class Operators:
                 "it sees your clients' addresses. Write 127.0.0.1 instead, or keep others out."
             )
             self.log.say("admin-for-others", said, logging.WARNING)
+
+    def ended(self, slots: Slots, why: CloseReason | list[CloseReason]) -> None:
+        """Connections have, by themselves or (`why` is one) by us."""
+        if self.access is None:
+            return
+        if isinstance(why, list):
+            self.access.ended(slots, why, [0] * len(slots))
+        else:
+            unsent = [self._server.engine.unsent(slot) for slot in slots.tolist()]
+            self.access.ended(slots, [why] * len(slots), unsent)
 
     def look(self, now_ns: int) -> None:
         """What is new: once in LOOK_NS."""
@@ -63,6 +82,8 @@ class Operators:
         self._has_ended = True
         if self.admin is not None:
             self.admin.close()
+        if self.access is not None:
+            self.access.end()
         self.look(self._server.clock.now_ns())
         statistics = self._server.statistics
         closed = {r.name.lower(): n for r, n in statistics.closed.items() if n}

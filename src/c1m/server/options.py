@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from c1m import arguments
+from c1m import arguments, files
 from c1m.addresses import Endpoint
 from c1m.bounds import (
     BACKLOG,
@@ -63,6 +63,8 @@ class ServerOptions:
     given: Sequence[Given] = ()
     admin: Any = None
     on_error: Any = failures.CLOSE
+    access_log: Any = None
+    access_log_json: Any = False
     endpoints: list[Endpoint] = field(init=False)
     admin_endpoints: list[Endpoint] = field(init=False)  # one, or none
     ledger: Ledger | None = field(default=None, init=False)
@@ -88,6 +90,9 @@ class ServerOptions:
             raise UsageError(f"limits is {self.limits!r}.", "Give a c1m.Limits(...).")
         self.admin_endpoints = [] if self.admin is None else [_admin_endpoint(self.admin)]
         self.on_error = failures.checked(self.on_error)
+        if self.access_log is not None:
+            files.check_writable(arguments.text("access_log", self.access_log))
+        arguments.flag("access_log_json", self.access_log_json)
         self.backlog = arguments.integer("backlog", self.backlog, most=INT_MAX)
         for name in ("outbox_high", "busy_poll_ns", "drain_ns", "drain_spread_ns", "linger_ns"):
             setattr(self, name, arguments.integer(name, getattr(self, name)))
@@ -157,8 +162,9 @@ class ServerOptions:
         `words`: what those are told who come by a listener when the server is full. `turn`: what
         the application has for a limit of that name.
         """
-        if self.admin_endpoints:
-            self.ledger = Ledger(engine.capacity, self.clock)
+        if self.admin_endpoints or self.access_log is not None:
+            keeps_peers = self.access_log is not None
+            self.ledger = Ledger(engine.capacity, self.clock, keeps_peers=keeps_peers)
         limits = (self.limits or Limits()).with_turn(turn)
         if not limits.any() and self.ledger is None:
             return engine

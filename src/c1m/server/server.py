@@ -157,7 +157,8 @@ class Server(ServerConnections):
     proxies that send a PROXY header first (of "tcp+proxy://127.0.0.1:8001" they do so anyway), and
     `proxy_from` names those that may: addresses or networks, "10.0.0.0/8". `limits`: a
     c1m.Limits, who may connect and what a connection may take. `admin`: where operators look
-    ("127.0.0.1:9100": /healthz, /readyz, /metrics, /stats, /connections). `drain_spread_ns`: when
+    ("127.0.0.1:9100": /healthz, /readyz, /metrics, /stats, /connections). `access_log`: a file
+    that gets a line for each connection that ends. `drain_spread_ns`: when
     it stops, connections are closed over so long a time, not all at once. `user`: "NAME" or
     "NAME:GROUP", who the process is from when ports are bound and keys are read. `given`: sockets
     of another process, as `c1m.serve` finds them. `on_error`: what becomes of an exception out of
@@ -188,6 +189,8 @@ class Server(ServerConnections):
         given: Sequence[Given] = (),
         admin: str | None = None,
         on_error: OnError = failures.CLOSE,
+        access_log: str | None = None,
+        access_log_json: bool = False,
         clock: Clock | None = None,
     ) -> None:
         app = app.as_app() if isinstance(app, Makes) else app
@@ -197,7 +200,7 @@ class Server(ServerConnections):
             backlog=backlog, busy_poll_ns=busy_poll_ns, drain_ns=drain_ns, linger_ns=linger_ns,
             clock=clock, tls=tls, proxy_protocol=proxy_protocol, proxy_from=proxy_from,
             limits=limits, drain_spread_ns=drain_spread_ns, user=user, given=given, admin=admin,
-            on_error=on_error,
+            on_error=on_error, access_log=access_log, access_log_json=access_log_json,
         )  # fmt: skip
         self.app: App = app
         self.on_error: OnError = options.on_error
@@ -439,6 +442,7 @@ class Server(ServerConnections):
         self._live[slots] = CLOSED
         self._holds[slots] = 0
         reasons = [reason_of(code) for code in errnos.tolist()]
+        self.operators.ended(slots, reasons)
         for reason, count in Counter(reasons).items():
             self._count_closed(reason, count)
         if len(slots):
