@@ -114,6 +114,7 @@ KERNEL_ELSEWHERE = {
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
     "apps/kv/connections": {"socket"},  # shows addresses; asks a descriptor for its own
     "server/admin": {"socket"},  # a thread beside the server, with Python's own http.server
+    "cli/top": {"socket"},  # a connection by a unix socket
     "cli/demo": {"socket"},  # looks for a free port
     "cli/live/observer": {"socket"},  # a pair of them, to its other process
     "testing/fake_kernel": {"mmap"},  # a type

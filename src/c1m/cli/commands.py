@@ -17,6 +17,7 @@ SPACE_LEAST = 100 << 20
 
 COMMANDS = {
     "serve": f"Hold connections: serve {', '.join(APPS)}, an App or asyncio protocols.",
+    "top": "Show what a server with --admin is doing, live.",
     "load": "Open connections to a server, check and measure every one of them.",
     "doctor": "Say what a number of connections needs on this machine.",
     "demo": "Doctor, server and client together: a million connections here and now.",

@@ -38,7 +38,6 @@ from c1m.server.statistics import by_words
 from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
 
 if TYPE_CHECKING:
-    from c1m.server.access import reopened_by_signal
     from c1m.server.life import Life
     from c1m.serving import AnyServer
 
@@ -138,6 +137,7 @@ def serve(
     from c1m.cli.live.plain import Live
     from c1m.cli.outputs import Outputs
     from c1m.loop import stopped_by_signals
+    from c1m.server.access import reopened_by_signal
     from c1m.server.life import Life
     from c1m.serving import reloads_at_hangup
 
@@ -167,7 +167,7 @@ def serve(
             stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up),
             reopened_by_signal(server),
         ):
-            for line in _hello(app, server, options["connections_max"]):
+            for line in _hello(app, server, options["connections_max"])[log is not None :]:
                 tell(line)
             life.begin(server)
             server.run(report)
