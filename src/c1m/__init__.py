@@ -16,10 +16,10 @@ From the top down; each imports what is below it, and a test holds them to that:
     errors, bounds, clock, units, addresses, files, arguments: leaves
 
 Public names: App and its batches, Server, WebSocketApp and its batches, WebSocketServer, Push,
-ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, Limits, load, Scenario, Conversation,
-what it says (Say, Hear, Get, Post, Put, Delete, Request, Command, Publish, Subscribe, Unsubscribe,
-Pause) and hears (Response, ErrorReply, MqttMessage), check, feeder, Message, CloseReason, Failure,
-Ragged, RecordInbox, RunRecord and the errors.
+ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, Limits, Figure, load, Scenario,
+Conversation, what it says (Say, Hear, Get, Post, Put, Delete, Request, Command, Publish, Subscribe,
+Unsubscribe, Pause) and hears (Response, ErrorReply, MqttMessage), check, feeder, Message,
+CloseReason, Failure, Ragged, RecordInbox, RunRecord and the errors.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from c1m.scenarios.feeders import feeder as feeder
     from c1m.scenarios.messages import Message as Message
     from c1m.server.failures import Failure as Failure
+    from c1m.server.figures import Figure as Figure
     from c1m.server.records import RecordInbox as RecordInbox
     from c1m.server.server import App as App
     from c1m.server.server import CloseBatch as CloseBatch
@@ -106,6 +107,7 @@ _NAMES = {  # the public ones, by their modules
     "c1m.scenarios.feeders": ["feeder"],
     "c1m.scenarios.messages": ["Message"],
     "c1m.server.failures": ["Failure"],
+    "c1m.server.figures": ["Figure"],
     "c1m.server.records": ["RecordInbox"],
     "c1m.server.server": ["App", "CloseBatch", "DataBatch", "OpenBatch", "Server"],
     "c1m.server.statistics": ["CloseReason"],
