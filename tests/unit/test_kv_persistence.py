@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -521,3 +522,19 @@ def test_loading_says_how_far_it_is(directory: Path, monkeypatch: pytest.MonkeyP
     kept = Kept(directory)
     assert kept.lines and "keys" in kept.lines[-1] and "%" in kept.lines[-1]
     kept.close()
+
+
+@pytest.mark.parametrize("durability", ["everysec", "no"])
+def test_without_a_thread_it_does_not_start_and_says_so(
+    directory: Path, durability: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    keeps = Persistence(str(directory), durability)
+    keeps.load(Store(16))
+    with pytest.raises(UsageError, match="no thread to be had that flushes"):
+        keeps.start(Store(16))
+    keeps.close()
+    Persistence(str(directory), "always").release()

@@ -92,10 +92,18 @@ class Persistence:
         self.journal.is_strict = is_strict
         self.flusher: Flusher | None = None
         if not is_strict:
-            self.flusher = Flusher(
+            flusher = Flusher(
                 self.path, store, self._clock, is_each_second=self.durability == "everysec"
             )
-            self.flusher.start()
+            try:
+                flusher.start()
+            except RuntimeError as why:  # Python's word for a thread that the kernel refuses
+                raise UsageError(
+                    f"There is no thread to be had that flushes {self.path} ({why}).",
+                    "Raise ulimit -u (TasksMax=, pids.max), or use --durability always: it needs "
+                    "none.",
+                ) from why
+            self.flusher = flusher
 
     @property
     def unsaved(self) -> int:
