@@ -55,7 +55,7 @@ from c1m.engine.choose import ENGINES
 from c1m.engine.contract import NOTHING, EngineStatistics, EventBatch, Owed, Pieces, Slots
 from c1m.engine.epoll_accept import Acceptor
 from c1m.engine.epoll_batch import ARENA_SIZE, EVENTS_MAX, NextBatch
-from c1m.engine.epoll_interests import NO_MEMORY, Interests
+from c1m.engine.epoll_interests import Interests
 from c1m.engine.lingering import NEVER, Lingering
 from c1m.engine.outbox import Outbox
 from c1m.engine.ragged import Ragged
@@ -64,7 +64,7 @@ from c1m.engine.states import ConnState
 from c1m.errors import EngineUnavailable, LimitError
 from c1m.kernel import libc
 from c1m.kernel.limits import descriptors_left
-from c1m.kernel.refusals import refusal
+from c1m.kernel.refusals import NO_MEMORY, refusal
 from c1m.kernel.sleeping import poll
 
 SHARE_MAX = 1 << 16  # bytes one connection may bring in one tick

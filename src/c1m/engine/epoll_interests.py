@@ -6,14 +6,11 @@ which accepting pauses as well.
 
 from __future__ import annotations
 
-import errno
 import select
 from collections.abc import MutableSequence
 from contextlib import suppress
 
 from c1m.engine.shortage import Shortage
-
-NO_MEMORY = frozenset((errno.ENOBUFS, errno.ENOMEM))
 
 
 class Interests:

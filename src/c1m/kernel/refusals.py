@@ -11,6 +11,8 @@ from c1m.units import format_bytes
 UNLIMITED = 1 << 63
 ERRNOS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC))
 """Errnos that mean that a resource is used up, and may be available again later."""
+NO_MEMORY = frozenset((errno.ENOBUFS, errno.ENOMEM))
+"""Of a call on a connection: that is as it was, and the call may be made again later."""
 
 
 def refusal(what: str, error: OSError | MemoryError | int) -> tuple[str, str]:

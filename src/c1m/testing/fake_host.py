@@ -9,10 +9,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import TYPE_CHECKING
 
 from c1m.kernel import uring_abi as abi
 from c1m.testing.fake_network import Event, File, Network, error
 from c1m.testing.manual_clock import ManualClock
+
+if TYPE_CHECKING:
+    from c1m.testing.fake_pointers import Pointers
 
 FOREVER_S = 10.0  # a sleep without end waits so long for a `wake` from another thread
 
@@ -27,6 +31,8 @@ CALLS = ("ring", "memory", "start", *REGISTRATIONS.values(), "accept", "socket",
 """A ring, memory, a ring's start and registrations, an accept, a socket by a call or in a ring."""
 COMMANDS = ("install",)
 """A descriptor of a connection."""
+OPERATION = "op "
+"""Before the name of an operation in a ring: each time that it is tried counts."""
 
 
 class Refusals:
@@ -39,7 +45,7 @@ class Refusals:
 
     def refuse(self, call: str, first: int, times: int, code: int = errno.ENOMEM) -> None:
         """Refuse the calls of this name from the `first`th (from 1) on, so many times."""
-        assert call in (*CALLS, *COMMANDS), call
+        assert call in (*CALLS, *COMMANDS) or call.startswith(OPERATION), call
         self._planned[call] = (first, first + times, code)
 
     def call(self, name: str) -> None:
@@ -101,6 +107,7 @@ class Host:
         self.chance = chance
         self.network = network
         self.refusals = Refusals()
+        self.pointers: Pointers | None = None  # who checks them, where a test wants it
         self._files_max = files_max
         self._files: dict[int, File] = {}
         self._next_fd = 100

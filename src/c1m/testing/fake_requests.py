@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -129,7 +130,8 @@ class ProvidedBuffers:
     """Buffers in the order in which they were given."""
 
     def __init__(self, address: int, entries: int) -> None:
-        memory = view_of(address, entries * abi.BUFFER.itemsize)
+        self._place = address, entries * abi.BUFFER.itemsize
+        memory = view_of(*self._place)
         self._entries = np.frombuffer(memory, abi.BUFFER)
         self._tail = ctypes.c_uint16.from_address(address + _TAIL_AT)
         self._mask = entries - 1
@@ -151,6 +153,13 @@ class ProvidedBuffers:
         """Buffers that can be picked."""
         self._look()
         return len(self._here)
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Address and length of the ring, and then of the buffer that is first in it."""
+        yield self._place
+        first = self.first()
+        if first is not None:
+            yield first.address, first.size
 
     def first(self) -> Buffer | None:
         self._look()

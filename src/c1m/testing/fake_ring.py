@@ -22,11 +22,15 @@ import numpy.typing as npt
 
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.ring import Completions, Row, Rows
-from c1m.testing.fake_host import REGISTRATIONS, Host
+from c1m.testing.fake_host import OPERATION, REGISTRATIONS, Host
 from c1m.testing.fake_network import Event, File, error
 from c1m.testing.fake_operations import ON_A_FILE, OPERATIONS, Done, Wait
 from c1m.testing.fake_requests import Cqe, FakeRequest, ProvidedBuffers, RingState, Sqe
 
+NAMES = {
+    code: OPERATION + name.removeprefix("OP_").lower().replace("_", " ")
+    for name, code in vars(abi).items() if name.startswith("OP_")
+}  # fmt: skip
 RUN_MAX = 20  # IO_LOCAL_TW_DEFAULT_MAX
 
 
@@ -43,7 +47,7 @@ class FakeRing(RingState):
         self.at_rest = at_rest
         self.pending = self.refused = 0
         self.sq_entries = 1 << (sq_entries - 1).bit_length()
-        self._sq: list[Rows] = []
+        self._sq: list[list[Sqe]] = []
 
     # --- the engine's side: the same steps as in kernel.ring.Ring --------------------------------
 
@@ -56,7 +60,9 @@ class FakeRing(RingState):
                 self.chance.counts["full_submission_queue"] += 1
                 self.submit()
                 continue
-            block = rows[done : done + room].copy()
+            block = Sqe.read(rows[done : done + room])
+            if self.host.pointers is not None:
+                self.host.pointers.queued(block)
             self._sq.append(block)
             self.pending += len(block)
             done += len(block)
@@ -165,8 +171,10 @@ class FakeRing(RingState):
         assert not self.at_rest, "the ring was not started"
         blocks, self._sq = self._sq, []
         submitted, self.pending = self.pending, 0
+        if self.host.pointers is not None:
+            self._check_pointers([sqe for block in blocks for sqe in block])
         for block in blocks:
-            for sqe in Sqe.read(block):
+            for sqe in block:
                 self._issue_new(sqe)
         if not get_events:
             return
@@ -178,6 +186,13 @@ class FakeRing(RingState):
         self._flush_overflow()
         if len(self._cq) < least:
             self._sleep(least, timeout_ns)
+
+    def _check_pointers(self, sqes: list[Sqe]) -> None:
+        pointers = self.host.pointers
+        assert pointers is not None
+        pointers.issued(sqes)
+        for buffers in self.buffers.values():
+            pointers.used("a receive may take a buffer", buffers.places())
 
     def _sleep(self, least: int, timeout_ns: int) -> None:
         """What an enter does that finds less than it was asked for."""
@@ -200,8 +215,10 @@ class FakeRing(RingState):
         self._issue(FakeRequest(self, sqe, file))
 
     def _issue(self, request: FakeRequest) -> None:
+        opcode = request.sqe.opcode
         try:
-            outcome = OPERATIONS[request.sqe.opcode](request)
+            self.refusals.call(NAMES[opcode])
+            outcome = OPERATIONS[opcode](request)
         except OSError as problem:
             outcome = Done(-(problem.errno or 0))
         if isinstance(outcome, Wait):

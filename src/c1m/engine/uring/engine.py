@@ -41,13 +41,12 @@ from c1m.engine.uring.accept import Acceptor
 from c1m.engine.uring.commands import Commands
 from c1m.engine.uring.connect import Connector
 from c1m.engine.uring.few import Few
-from c1m.engine.uring.receive import Input
+from c1m.engine.uring.receive import SWEEP_NS, Input
 from c1m.engine.uring.rings import RingSet, Tuning, tuning_for
 from c1m.engine.uring.send import Output
 from c1m.engine.uring.submissions import OP, Op, pack
 from c1m.engine.uring.table import IS_OPEN, ConnTable
 from c1m.errors import EngineUnavailable, LimitError
-from c1m.kernel import uring_abi as abi
 from c1m.kernel.libc import BYTES_AT, trim
 from c1m.kernel.real import Kernel, RealKernel
 from c1m.kernel.refusals import refusal
@@ -357,11 +356,12 @@ class UringEngine:
                     self._check(batch)
                 return batch
             if timeout_ns > 0 and not self._rings.entered:
-                now = self._clock.now_ns()
-                timeout_ns = max(deadline - now, 0)
+                timeout_ns = max(deadline - (now := self._clock.now_ns()), 0)
         batch = self._next_batch()
-        if self._rings.watched_is_ready and not self._rings.watch_again():
-            timeout_ns = _sooner(timeout_ns, LOOK_NS)
+        rings, late = self._rings, self._rings.late
+        if (rings.watched_is_ready and not rings.watch_again()) or late or late.waits:
+            is_short = rings.watched_is_ready or late
+            timeout_ns = _sooner(timeout_ns, LOOK_NS if is_short else SWEEP_NS)
             deadline = now + timeout_ns
         if self._rings.is_low():
             self._settle_now()
@@ -370,6 +370,8 @@ class UringEngine:
             self._expire(now)
         if now >= self._input.next_sweep_ns:
             self._input.sweep(now)
+            self._input.late_again()
+            self._output.again()
             if self._output.outbox.has_shrunk():
                 trim()
             if self._rings.has_grown() and self._is_empty():
@@ -405,7 +407,8 @@ class UringEngine:
         return not (
             len(rings.places) != 1 or self._statistics.lingering or self._statistics.connecting
             or acceptor.is_stale or acceptor.retry_ns
-            or rings.is_low() or not (batch.is_plain or len(batch) == 0) or self._has_work()
+            or rings.is_low() or rings.late or self._has_work()
+            or not (batch.is_plain or len(batch) == 0)
         )  # fmt: skip
 
     def live(self) -> int:
@@ -535,9 +538,8 @@ class UringEngine:
             self._connected(connects, batch)
         self._output.heads_done(others[ops == Op.OUTBOX])
         # After the sends: a poll that woke behind a refusal is what the refused one waits for.
-        room = others[(ops == Op.WRITABLE) & (others[:, 2].view(np.int32) != -errno.ECANCELED)]
-        for slot, tag, _, flags in room.tolist():
-            self._output.writable(slot, tag, bool(flags & abi.CQE_MORE))
+        self._output.take_room(others[ops == Op.WRITABLE])
+        self._rings.late.closes_failed(others[ops == Op.CLOSE])
         watches = others[ops == Op.WATCH]
         if len(watches):
             self._rings.take_watched(watches)
@@ -680,7 +682,7 @@ class UringEngine:
         self._close_files(slots)
 
     def _close_files(self, slots: Slots) -> None:
-        self._rings.push(slots, sub.close(self._rings.files(slots)))
+        self._rings.close(slots, self.table.generations[slots])
         self.table.free(slots)
         self._rings.give_places_back(slots)
         self._acceptor.room_came()

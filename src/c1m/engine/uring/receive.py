@@ -222,6 +222,27 @@ class Input:
         activity >>= 2
         self._is_active = bool(activity.any())
 
+    def _put_off(self, slots: Slots, results: Results) -> Bools:
+        """Which of these the kernel had no memory for: the next sweep asks for them again."""
+        is_late: Bools = results == -errno.ENOMEM
+        if np.count_nonzero(is_late):
+            self._rings.late.receives.update(slots[is_late].tolist())
+            self._rings.late.refused("receive", errno.ENOMEM)
+        return is_late
+
+    def late_again(self) -> None:
+        """What was put off, closes as well, however it may stand with it by now."""
+        late, table = self._rings.late, self._table
+        if not late:
+            return
+        slots = np.array(sorted(late.receives), np.int32)
+        late.receives.clear()
+        self.begin(slots)
+        self.discard(slots)
+        self._read(slots)
+        slots = np.array(late.take_closes(table.states, table.generations), np.int32)
+        self._rings.close(slots, table.generations[slots] - np.uint16(1))
+
     def has_work(self) -> bool:
         """Whether the next pass has something to do: buffers for it come back in this tick."""
         return bool(self._to_arm or self._to_read or self.lost)
@@ -386,10 +407,11 @@ class Input:
         self._table.flags[slots] &= ~np.uint8(RECEIVE_ARMED)
         no_buffers = results == -errno.ENOBUFS
         again = (results > 0) | no_buffers | (results == -errno.ECANCELED) | _is_retry(results)
+        again |= self._put_off(slots, results)
         if again.any():
             if no_buffers.any():
                 self._rings.grow_buffers(slots[no_buffers])
-            self._to_arm.append(slots[again].copy())
+            self._to_arm.append(slots[again & (results != -errno.ENOMEM)])
         self._over(slots[~again], results[~again], batch)
 
     def _reads_done(self, reads: Completions, batch: EventBatch) -> None:
@@ -421,9 +443,10 @@ class Input:
             self._rings.grow_buffers(slots[no_buffers])
         if more.any():
             self._to_read.append(slots[more].copy())
+        is_late = self._put_off(slots, results)
         if self._broken:
-            self._read_no_further(slots[(results <= 0) & ~no_buffers])
-        is_over = ~(came | no_buffers | _is_retry(results))
+            self._read_no_further(slots[(results <= 0) & ~(no_buffers | is_late)])
+        is_over = ~(came | no_buffers | is_late | _is_retry(results))
         self._over(slots[is_over], results[is_over], batch)
 
     def _over(self, slots: Slots, results: Results, batch: EventBatch) -> None:
@@ -457,7 +480,7 @@ class Input:
         if np.count_nonzero(goes_on) < len(goes_on):
             ended = slots[~goes_on]
             self._table.flags[ended] &= ~np.uint8(POLL_ARMED)
-            self._to_arm.append(ended)
+            self._to_arm.append(ended[~self._put_off(ended, results[~goes_on])])
         is_ready = results > 0
         if np.count_nonzero(is_ready) < len(is_ready):
             slots, results = slots[is_ready], results[is_ready]

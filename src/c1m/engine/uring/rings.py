@@ -28,7 +28,8 @@ from c1m.engine.contract import Slots
 from c1m.engine.shortage import Shortage, refusals
 from c1m.engine.states import ConnState
 from c1m.engine.uring.busy_poll import BusyPoll
-from c1m.engine.uring.submissions import Op, Words, cancel, pack_one, poll
+from c1m.engine.uring.late import Late
+from c1m.engine.uring.submissions import Op, Words, cancel, close, pack, pack_one, poll
 from c1m.errors import LimitError
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.buffer_ring import BufferArena, BufferRing, Ids
@@ -97,6 +98,7 @@ class RingSet:
         self.tuning = tuning
         self.clock = clock or SystemClock()
         self.shortage = Shortage(self.clock)
+        self.late = Late(self.shortage)
         allowed = min(kernel.files_max(), abi.FILES_MAX)
         self.files_per_ring = min(tuning.files_per_ring or allowed, allowed, tuning.capacity)
         self.capacity = tuning.capacity // self.files_per_ring * self.files_per_ring
@@ -144,6 +146,7 @@ class RingSet:
         self._completions = np.zeros((COMPLETIONS_FIRST, 4), np.uint32)
         self._watching = False
         self.shortage.ends()
+        self.late.forget()
         self.watch_again()
 
     def may_add(self) -> bool:
@@ -322,6 +325,10 @@ class RingSet:
             if count:
                 self.places[index].ring.push(rows[start : start + count])
                 start += count
+
+    def close(self, slots: Slots, generations: npt.NDArray[np.uint16]) -> None:
+        """Close the sockets of these slots."""
+        self.push(slots, close(self.files(slots), pack(slots, generations, Op.CLOSE)))
 
     def give_places_back(self, slots: Slots) -> None:
         """Count these slots as free; the close that frees them is queued."""

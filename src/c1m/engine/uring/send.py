@@ -39,12 +39,15 @@ from c1m.engine.uring.submissions import (
 from c1m.engine.uring.table import HAS_OUTBOX, IS_OPEN, SENDABLE, ConnTable
 from c1m.kernel import uring_abi as abi
 from c1m.kernel.libc import BYTES_AT
+from c1m.kernel.refusals import NO_MEMORY
 from c1m.kernel.ring import Completions, Row
 
 OUTBOX_SEND_MAX = 1 << 18  # bytes of one outbox send
+LATE_MAX, LATE_SEND_MAX = 1024, 4096  # sends tried again at a time, and bytes of each
 SEND_BLOCK = 1024  # sends whose rows are made at once
 MARKS_END = 1 << 31
 _SENDABLE = SENDABLE.tolist()
+_CANCELED = (1 << 32) - errno.ECANCELED  # as a result without a sign
 
 
 class Output:
@@ -314,7 +317,9 @@ class Output:
             if self._table.generations[slot] != tag >> GENERATION_SHIFT:
                 self._statistics.unsent_bytes += length - taken
                 continue
-            if result < 0 and -result not in (errno.EAGAIN, errno.EINTR, errno.ECANCELED):
+            if -result in NO_MEMORY:
+                self._rings.late.refused("send", -result)
+            elif result < 0 and -result not in (errno.EAGAIN, errno.EINTR, errno.ECANCELED):
                 self._statistics.unsent_bytes += length
                 self.broken.append((slot, -result))
                 continue
@@ -353,26 +358,39 @@ class Output:
             slot, sub.poll_files(self._file(slot), abi.POLLOUT, self._data(slot, Op.WRITABLE))
         )
 
-    def writable(self, slot: int, tag: int, more: bool) -> None:
-        """The poll says that there may be room; `more`: it will say so again.
+    def take_room(self, polls: Completions) -> None:
+        """Polls say that there may be room, and whether they will say so again.
 
-        Not for a poll that was cancelled: another may be armed since.
+        Not those that were cancelled: others may be armed since.
         """
-        if self._table.generations[slot] != tag >> GENERATION_SHIFT:
-            return
+        for slot, tag, result, flags in polls.tolist():
+            is_current = self._table.generations[slot] == tag >> GENERATION_SHIFT
+            if is_current and result != _CANCELED:
+                self._writable(slot, bool(flags & abi.CQE_MORE), bool(result >> 31))
+
+    def _writable(self, slot: int, more: bool, is_refused: bool) -> None:
         if not more:
             self._polled.discard(slot)
-        if slot in self.outbox:
+        if is_refused:
+            self._rings.late.sends[slot] = None
+        elif slot in self.outbox:
             self._send_head(slot)
             if not more:
                 self._start(slot)
 
-    def _send_head(self, slot: int) -> None:
+    def again(self) -> None:
+        """Try for those that were refused, however it may stand with them by now."""
+        for slot in self._rings.late.take_sends(LATE_MAX):
+            if slot in self.outbox:
+                self._start(slot)
+                self._send_head(slot, LATE_SEND_MAX)
+
+    def _send_head(self, slot: int, most: int = OUTBOX_SEND_MAX) -> None:
         """Try the outbox's head, unless a try is on its way."""
         data = int(self._data(slot, Op.OUTBOX)[0])
         if data in self._flights:
             return
-        head = self.outbox.head(slot, OUTBOX_SEND_MAX)
+        head = self.outbox.head(slot, most)
         self._flights[data] = head
         address = np.frombuffer(head, np.uint8).ctypes.data
         self._push(slot, sub.send_head(int(self._file(slot)[0]), address, len(head), data))
@@ -384,15 +402,22 @@ class Output:
 
     def _outbox_done(self, slot: int, tag: int, result: int) -> None:
         """The kernel is done with an outbox's head."""
+        late = self._rings.late
         self._flights.pop(slot | tag << 32, None)
         if self._table.generations[slot] != tag >> GENERATION_SHIFT:
             return
         if result < 0:
             if -result == errno.EINTR:
                 self._send_head(slot)
-            elif -result != errno.EAGAIN:
+            elif -result == errno.EAGAIN:
+                late.waits[slot] = None
+            elif -result in NO_MEMORY:
+                late.sends[slot] = None
+                late.refused("send", -result)
+            else:
                 self.broken.append((slot, -result))
             return
+        late.send_over(slot)
         self._statistics.sent_bytes += result
         if self.outbox.consume(slot, result):
             self.drained.append(slot)
@@ -435,6 +460,7 @@ class Output:
             return
         for slot in slots[(self._table.flags[slots] & HAS_OUTBOX) != 0].tolist():
             self._statistics.unsent_bytes += self.outbox.drop(slot)
+            self._rings.late.send_over(slot)
             self._stop_polling(slot)
 
     def _forget_events(self, slots: Slots) -> None:
@@ -458,7 +484,8 @@ class Output:
         pending = set(self.outbox.slots())
         top = self._rings.top()
         assert pending == {*np.flatnonzero(self._table.flags[:top] & HAS_OUTBOX).tolist()}
-        assert pending <= self._polled, "output is pending, and nobody will say that there is room"
+        watched = self._polled | self._rings.late.sends.keys()
+        assert pending <= watched, "output is pending, and nobody will say that there is room"
         self.outbox.check()
 
 

@@ -51,6 +51,7 @@ class Op:
     WRITABLE = 10  # there may be room for output again
     WATCH = 11  # the caller's descriptor is readable
     COMMAND = 12  # completes while it is submitted
+    CLOSE = 13  # completes only if it failed
 
 
 def pack(
@@ -193,9 +194,9 @@ def cancel(targets: Words, everyone: bool = False) -> Words:
     return _rows(len(targets), {_FIRST: _CANCEL, _ADDR: targets, _LENGTH_AND_FLAGS: flags})
 
 
-def close(files: Files) -> Words:
+def close(files: Files, data: Words | int = 0) -> Words:
     """Close direct descriptors: `fd` must be 0 and FIXED_FILE unset."""
-    return _rows(len(files), {_FIRST: _CLOSE, _GROUP_AND_INDEX: _place(files)})
+    return _rows(len(files), {_FIRST: _CLOSE, _DATA: data, _GROUP_AND_INDEX: _place(files)})
 
 
 def set_option(files: Files, level: int, name: int, address: int, size: int, data: Words) -> Words:
