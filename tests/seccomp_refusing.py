@@ -65,7 +65,7 @@ class Supervised(subprocess.Popen[str]):
     """A command in the background. `calls`: how often each was made, since `begin`."""
 
     def __init__(self, command: Sequence[str], watched: Iterable[str], **options: Any) -> None:
-        numbers = ",".join(str(NUMBERS[name]) for name in watched)
+        numbers = ",".join(str(number) for number in {_number(name) for name in watched})
         theirs, ours = os.pipe()
         super().__init__(
             [sys.executable, __file__, str(ours), numbers, *command], pass_fds=[ours], text=True,
@@ -127,6 +127,11 @@ class Supervised(subprocess.Popen[str]):
                 return 0
             self.refused += 1
             return code
+
+
+def _number(name: str) -> int:
+    several = (number for number, (_, names) in BY_ARGUMENT.items() if name in names.values())
+    return NUMBERS.get(name) or next(several, 0)
 
 
 def _name(number: int, arguments: Sequence[int]) -> str:
