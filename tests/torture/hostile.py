@@ -103,7 +103,7 @@ def set_big(port: int) -> None:
 def _run(verdict: Verdict, case: Case, server: Served, is_hostile: bool, scale: float) -> RunRecord:
     """The good ones, from when the hostile ones are there."""
     count, port = max(int(GOOD * scale), 100), server.ports[0]
-    sources = f"127.1.0.1-127.1.0.{max(count // 250, 1)}"
+    sources = f"127.1.0.1-127.1.0.{-(-count // 250)}"
     arguments = (
         "--connections", count, "--hold", f"{HOLD_S * max(scale, SAMPLE):g}s", "--source", sources,
         "--rate", f"{max(case.rate * scale, 20) if case.rate > 1 else case.rate * 4}/s",

@@ -93,7 +93,7 @@ def _good(case: Case, server: Served, count: int, seconds: float) -> Good:
     rate = case.rate if case.rate < 1 else RATE
     return Good(
         url, "--connections", count, "--hold", f"{seconds:.1f}s", "--connect-rate",
-        f"{CONNECT_RATE}/s", "--source", f"127.1.0.1-127.1.0.{max(count // 250, 1)}", "--rate",
+        f"{CONNECT_RATE}/s", "--source", f"127.1.0.1-127.1.0.{-(-count // 250)}", "--rate",
         f"{max(rate, 5 / seconds)}/s", "--timeout", f"{PATIENCE_S}s", *churn, *case.load,
     )  # fmt: skip
 
