@@ -46,6 +46,8 @@ def serve(
         stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up),
         reopened_by_signal(server),
     ):
+        for line in life.notes:
+            say(line)
         life.begin(server)
         server.run()
         life.end()

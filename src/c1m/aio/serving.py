@@ -74,6 +74,7 @@ class ProtocolServer:
         self.loop.set_exception_handler(self._reported)
         self._bell = threading.RLock()  # for those who stop while it ends
         self.drain_spread_ns: int = checked.drain_spread_ns
+        self.at_stop: list[Callable[[], object]] = []  # called first when it drains
         self._has_ended = False
         self._stop = asyncio.Event()
         self.listeners = Listeners(checked.endpoints)
@@ -279,6 +280,8 @@ class ProtocolServer:
         streams, now_ns = self._streams, self.clock.now_ns
         self.operators.stopping()
         now = now_ns()
+        for call in self.at_stop:
+            call()
         draining = Draining(0, now, self.drain_spread_ns, self.drain_ns)
         await self._let_in(now + self.drain_ns // 4)
         streams.stop_accepting()

@@ -169,6 +169,8 @@ def serve(
         ):
             for line in _hello(app, server, options["connections_max"])[log is not None :]:
                 tell(line)
+            for line in life.notes:
+                warn(line)
             life.begin(server)
             server.run(report)
             outputs.write_text(json.dumps(_final_figures(server), indent=2) + "\n")

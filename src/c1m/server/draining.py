@@ -61,6 +61,8 @@ def drain(server: Any, draining: Draining) -> None:
     """See Server.drain."""
     engine, now_ns = server.engine, server.clock.now_ns
     now = heard_ns = now_ns()
+    for call in server.at_stop:
+        call()
     _let_in(server, now + server.drain_ns // 4)
     engine.listen([], 0)
     server.listeners.close()

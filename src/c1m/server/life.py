@@ -48,13 +48,12 @@ class Life:
         self._next: Succession | None = None
         if self._path is not None:
             self._old = predecessor(self._path, uid)
+        self.notes: list[str] = []  # for people, when the server listens
         if self._old is not None:
             self.given += self._old.given
             about = self._old.about
-            say(
-                f"takes over from process {about['pid']} (c1m {about['version']}"
-                f"{', ' if about['app'] else ''}{about['app']})"
-            )
+            whose = ", ".join(filter(None, [f"c1m {about['version']}", about["app"]]))
+            self.notes = [f"takes over from process {about['pid']} ({whose})"]
         self._server: Any = None
         self._is_ready = False
         self._beats_ns, self._beat_ns, self._told_ns = self._notifier.watchdog_ns // 2, 0, 0
@@ -66,7 +65,8 @@ class Life:
     def wait_for_what_is_kept(self) -> None:
         """One process only may have it: the one before lets go."""
         if self._old is not None:
-            self._say("waits until that process has ended its connections and let go of its data")
+            pid = self._old.about["pid"]
+            self._say(f"waits until process {pid} has ended its connections and let go of its data")
             self._old.wait_until_it_let_go()
 
     def begin(self, server: Any) -> None:
@@ -76,6 +76,7 @@ class Life:
             return
         if self._path is not None and self._old is None:
             self._open_doorway()
+        server.at_stop.append(self._tell)
         server.every(min(LOOK_NS, self._beats_ns // 2 or LOOK_NS), self._look)
 
     def _look(self, now_ns: int) -> None:
@@ -87,23 +88,22 @@ class Life:
         if self._old is not None and self._old.is_stopping():
             self._old.close()
             self._old = None
+            self._server.listeners.remove_left()
             self._open_doorway()
         if self._next is not None and not self._server.is_stopping:
             self._next.look()
         if self._beats_ns and now_ns >= self._beat_ns:
             self._beat_ns = now_ns + self._beats_ns
             self._notifier.tell("WATCHDOG=1")
-        if now_ns < self._told_ns:
-            return
-        self._told_ns = now_ns + NS_PER_S
+        if now_ns >= self._told_ns:
+            self._told_ns = now_ns + NS_PER_S
+            self._tell()
+
+    def _tell(self) -> None:
+        lines = [f"STATUS={self._status()}"]
         if self._server.is_stopping:
-            self._notifier.tell(
-                "STOPPING=1",
-                f"EXTEND_TIMEOUT_USEC={EXTEND_NS // NS_PER_US}",
-                f"STATUS={self._status()}",
-            )
-        else:
-            self._notifier.tell(f"STATUS={self._status()}")
+            lines += ["STOPPING=1", f"EXTEND_TIMEOUT_USEC={EXTEND_NS // NS_PER_US}"]
+        self._notifier.tell(*lines)
 
     def _status(self) -> str:
         live = self._server.statistics.live

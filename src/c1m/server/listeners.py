@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from c1m.addresses import Endpoint, ListeningSocket
 from c1m.engine.contract import Engine
@@ -34,6 +34,7 @@ class Listeners:
         self.sockets: list[Listener] = []  # in the same order, once they are bound
         self._names = [LISTEN] * len(endpoints)
         self._lent: list[Listener] = []
+        self._left_files: list[str] = []
         for number, (name, urls) in enumerate(further, 1):
             for url in urls:
                 try:
@@ -78,6 +79,15 @@ class Listeners:
         ]
         for each in rest:
             os.close(each.fd)
+            if each.bound.path:
+                self._left_files.append(each.bound.path)
+
+    def remove_left(self) -> None:
+        """Files of unix sockets that were the process's before, and that nobody listens on now."""
+        for path in self._left_files:
+            with suppress(OSError):
+                os.unlink(path)
+        self._left_files.clear()
 
     def places(self) -> list[Endpoint | ListeningSocket]:
         """For an engine to listen on."""
@@ -140,18 +150,15 @@ def matched(
 ) -> tuple[list[Given | None], list[Given]]:
     """For each endpoint a socket that was opened for it, if there is one; and the others.
 
-    First by what was asked, then by where it is bound; then any port where none is said.
+    First by where it is bound; then, for those that may have any port, one that was asked for so,
+    else any.
     """
     left = list(given)
     taken: list[Given | None] = [None] * len(endpoints)
     ways: tuple[Callable[[Endpoint, Given], bool], ...] = (
-        lambda asked, one: one.asked == asked,
         lambda asked, one: one.bound == asked,
-        lambda asked, one: (
-            not asked.port
-            and not asked.path
-            and (one.bound.host, one.asked.port) == (asked.host, 0)
-        ),
+        lambda asked, one: one.asked == asked,
+        lambda asked, one: not asked.port and not asked.path and one.bound.host == asked.host,
     )
     for is_it in ways:
         for at, asked in enumerate(endpoints):

@@ -207,6 +207,7 @@ class Server(ServerConnections):
         self.clock: Clock = options.clock
         self.drain_ns: int = options.drain_ns
         self.drain_spread_ns: int = options.drain_spread_ns
+        self.at_stop: list[Callable[[], object]] = []  # called first when it drains
         self._draining: Draining | None = None
         self.outbox_high: int = options.outbox_high
         self.statistics = ServerStatistics()
