@@ -243,4 +243,4 @@ def test_above_so_much_memory_further_ones_wait(engine: str, app: Any) -> None:
         socks[0].settimeout(0.2)
         assert not is_served(socks[0])
         assert run.server.statistics.opened == 0
-        assert run.server.statistics.limited == {"memory_max": 1}
+        assert run.server.statistics.limited["memory_max"] >= 1

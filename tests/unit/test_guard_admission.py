@@ -358,7 +358,35 @@ def test_above_so_much_memory_further_ones_wait() -> None:
     assert stage.served([first, second]) == [True, False] and stage.limited() == {"memory_max": 1}
     used = 1 << 29
     stage.passes(NS_PER_S)
-    assert second.recv() == b"?" and stage.limited() == {"memory_max": 1}
+    assert second.recv() == b"?"
+    assert stage.limited() == {"memory_max": 2}  # a pause, and a second that it has lasted
+    stage.end()
+
+
+def test_while_accepting_pauses_its_seconds_are_counted() -> None:
+    stage = Stage(connections_max=1, per_source=10)
+    stage.peer()
+    stage.passes(NS_PER_S // 2)
+    assert stage.limited() == {"connections_max": 1}
+    for _ in range(5):
+        stage.passes(NS_PER_S)
+    assert stage.limited() == {"connections_max": 6}
+    stage.passes(3 * NS_PER_S)
+    assert stage.limited() == {"connections_max": 9}
+    stage.server.close(0)
+    stage.ticks()
+    stage.passes(10 * NS_PER_S)
+    assert stage.limited() == {"connections_max": 9}
+    stage.end()
+
+
+@pytest.mark.parametrize("said", ["a text", None])
+def test_a_refusal_that_cannot_be_said(said: Any) -> None:
+    stage = Stage(connections_max=1, when_full="refuse")
+    stage.server.app.refusal = lambda listener: said  # type: ignore[method-assign]
+    peers = stage.peers(2)
+    assert peers[1].recv() == b"" and peers[1].at_eof and stage.why() == {"FULL": 1}
+    assert stage.is_served(peers[0]) and stage.server.statistics.failed == {"refusal": 1}
     stage.end()
 
 

@@ -46,8 +46,8 @@ class Admission:
         self, limits: Limits, capacity: int, now_ns: int, memory: Callable[[], int]
     ) -> None:
         self.refuses = limits.when_full == REFUSE
-        self.limited: Counter[str] = Counter()  # how often accepting paused, by option
-        self._pausing = ""  # the option that it pauses for
+        self.limited: Counter[str] = Counter()  # see `counted`
+        self._pausing, self._counted_ns = "", now_ns  # the option that accepting pauses for
         allow, deny = limits.networks()
         self._allow, self._deny = Networks(allow), Networks(deny)
         most = limits.value("per_source")
@@ -111,10 +111,23 @@ class Admission:
                 why = "accept_rate"
             room.count = min(room.count, tokens)
         if why != self._pausing:
-            self._pausing = why
+            self._count(now_ns)
+            self._pausing, self._counted_ns = why, now_ns
             if why:
                 self.limited[why] += 1
         return room
+
+    def counted(self, now_ns: int) -> Counter[str]:
+        """How often accepting paused, and for how many seconds after the first of each time, by
+        the option that it was for."""
+        self._count(now_ns)
+        return self.limited
+
+    def _count(self, now_ns: int) -> None:
+        seconds = (now_ns - self._counted_ns) // NS_PER_S
+        if self._pausing and seconds:
+            self.limited[self._pausing] += seconds
+            self._counted_ns += seconds * NS_PER_S
 
     def refused(self, count: int) -> None:
         """So many were told that the server is full."""

@@ -392,7 +392,7 @@ class GuardEngine(Decorated):
     def statistics(self) -> EngineStatistics:
         """See Engine.statistics."""
         found = super().statistics()
-        limited = self._limited + self._admission.limited
+        limited = self._limited + self._admission.counted(self._clock.now_ns())
         if self._stay is not None:
             limited += self._stay.limited
         for code, count in self._never_opened.items():

@@ -37,3 +37,16 @@ class Why(Enum):
 for _place, _why in enumerate(Why):
     _why.code = BASE + _place
 BY_CODE = {why.code: why for why in Why}
+# What happens at limits that end nobody, and at the one that does both.
+_ACTS = {
+    "connections_max": "the server is full",
+    "accept_rate": "more come than are accepted in a second, and wait",
+    "memory_max": "the process has more memory than that, and further connections wait",
+    "turn": "a connection brings more into a tick than it may, and waits for its next turn",
+}
+
+
+def acts(option: str) -> str:
+    """What it means that this limit acts, in words."""
+    words = {why.option: why.words for why in reversed(Why)} | _ACTS
+    return words.get(option, "it has begun")

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from c1m.addresses import Endpoint
-from c1m.guard.reasons import BY_CODE
+from c1m.guard.reasons import BY_CODE, acts
 from c1m.server.logs import ServerLog
 from c1m.server.statistics import CloseReason, ServerStatistics, why_never_opened
 from c1m.tls.reasons import HTTP_TO_TLS
@@ -89,7 +89,8 @@ class News:
             return f"A client spoke plain HTTP on {self._where(True)}, which speaks TLS."
         if key == SPOKE_TLS:
             return f"A client spoke TLS on {self._where(False)}, which has none."
-        return f"{_WORDS[kind].format(what)}: it has begun; how often is counted."
+        begun = acts(what[2:].replace("-", "_")) if kind == "limit" else "it has begun"
+        return f"{_WORDS[kind].format(what)}: {begun}; how often is counted."
 
     def _where(self, is_tls: bool) -> str:
         return " or ".join([str(e) for e in self._endpoints if e.is_tls == is_tls][:4])

@@ -33,7 +33,7 @@ from c1m.bounds import (
 from c1m.clock import Clock
 from c1m.engine.contract import NO_SLOTS, Engine, Pieces, Slots, distinct
 from c1m.engine.given import given_slots
-from c1m.engine.ragged import Ragged
+from c1m.engine.ragged import Ragged, bytes_of
 from c1m.errors import UsageError
 from c1m.guard.options import Limits
 from c1m.kernel.supervisor import Given
@@ -221,7 +221,7 @@ class Server(ServerConnections):
             made.callback(lambda: self.engine.shutdown())
             self.capacity = self.engine.capacity
             self.engine = options.with_proxies(self.engine, self.listeners.endpoints)
-            self.engine = options.with_limits(self.engine, app.refusal, app.turn)
+            self.engine = options.with_limits(self.engine, self._refusal, app.turn)
             if self.security is not None:
                 self.engine = self.security.around(self.engine, self.clock)
             self.endpoints = self.listeners.open(self.engine, options.backlog)
@@ -402,6 +402,13 @@ class Server(ServerConnections):
             getattr(self.app, callback)(given, self)
         except Exception as error:
             self.failed(callback, error, slots)
+
+    def _refusal(self, listener: int) -> bytes:
+        """What the application tells those for whom there is no place."""
+        said: bytes = self.attempt(
+            "refusal", lambda: bytes_of("refusal", self.app.refusal(listener)), b""
+        )
+        return said
 
     def attempt(self, callback: str, function: Callable[[], Any], otherwise: Any = None) -> Any:
         """What it returns; where it raises, and the server goes on, `otherwise`."""
