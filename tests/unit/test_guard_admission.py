@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import c1m
-from c1m.addresses import AF_INET, AF_UNIX, Endpoint
+from c1m.addresses import AF_INET, AF_UNIX, Endpoint, pack
 from c1m.apps.kv.app import KeyValue
 from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.rings import Tuning
@@ -21,8 +21,10 @@ from c1m.server.server import Server
 from c1m.server.statistics import CloseReason
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Socket
+from c1m.testing.manual_clock import ManualClock
 from c1m.units import NS_PER_MS, NS_PER_S
 from proxy_headers import binary_of, line
+from unit.scripted_engine import ScriptedEngine
 
 SMALL = Tuning(capacity=512, files_per_ring=128)
 PLAIN, PROXIED, UNIX = "tcp://127.0.0.1:8001", "tcp+proxy://127.0.0.1:8002", "unix:///run/c1m"
@@ -444,3 +446,22 @@ def test_many_sources_are_counted_in_little_memory() -> None:
     assert len(sources) == 100_000
     sources.give_back(np.arange(100_000, dtype=np.int32))
     assert len(sources) == 0
+
+
+def test_an_end_and_a_beginning_of_one_slot_in_one_batch_are_those_of_two_connections() -> None:
+    """The one before ends for the caller, the next is turned away: each end is counted once."""
+    inner = ScriptedEngine()
+    guard = GuardEngine(inner, c1m.Limits(deny=["127.0.0.3"]), ManualClock())  # type: ignore[arg-type]
+    guard.listen([Endpoint(AF_INET, "127.0.0.1", 8001)], 1)
+    names = [pack(Endpoint(AF_INET, f"127.0.0.{last}", 1)) for last in (1, 3)]
+    inner.peers = lambda slots, family: [names.pop(0)]  # type: ignore[attr-defined]
+    inner.brings(opened=[5], opened_listeners=[0])
+    assert guard.wait(0).opened.tolist() == [5]
+    guard.close(np.array([5], np.int32))
+    inner.counts.lingering = 1
+    inner.brings(ended=[5], ended_errnos=[0], opened=[5], opened_listeners=[0])
+    assert not len(guard.wait(0).opened)
+    inner.brings(ended=[5], ended_errnos=[0])
+    guard.wait(0)
+    found = guard.statistics()
+    assert (found.live, found.lingering, found.accepted, found.closed) == (0, 0, 1, 1)

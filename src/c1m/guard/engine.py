@@ -23,6 +23,7 @@ from c1m.addresses import AF_UNIX, Endpoint, ListeningSocket
 from c1m.clock import Clock
 from c1m.engine import checks
 from c1m.engine.contract import (
+    NO_SLOTS,
     NOTHING,
     Engine,
     EngineStatistics,
@@ -192,6 +193,9 @@ class GuardEngine(Decorated):
 
     def _sort_beginnings(self, batch: EventBatch, made: EventBatch) -> None:
         self._is_steered = False
+        if len(batch.ended):  # connections of before, whose slots may be others' in this batch
+            self._sort_ended(batch.ended, batch.ended_errnos, made)
+            batch.ended = batch.ended_errnos = NO_SLOTS
         self._used += len(batch.opened) + len(batch.connected)
         if len(batch.closed):
             self._over_inside(batch.closed)
