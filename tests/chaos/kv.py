@@ -29,6 +29,8 @@ HOSTILE = (
     b"INFO\r\n", b"SELECT 3\r\n", b"CLIENT KILL TYPE pubsub\r\n", b"WAIT 0 0\r\n",
 )  # fmt: skip
 
+FULL = b"-ERR max number of clients reached"
+
 
 class KvRun(Run):
     """Those that behave have keys of their own."""
@@ -68,7 +70,13 @@ class KvRun(Run):
             wanted += self.oracle.raw(*words) or b""
         if self.is_short:
             return Peer(self.random, self.stage.connect(), stream)
-        return Peer(self.random, self.stage.connect(), stream, wanted)
+
+        def rightly(came: bytes) -> bool | None:
+            if came.startswith(FULL):  # --when-full refuse
+                return None
+            return None if came != wanted and wanted.startswith(came) else came == wanted
+
+        return Peer(self.random, self.stage.connect(), stream, rightly)
 
     def _command(self, number: int, at: int, form: int) -> tuple[object, ...]:
         key = f"good:{number}:{form}"

@@ -118,7 +118,7 @@ class Stage:
         network = Network(socket_buffer=random.choice((300, 5000, 65_536)))
         self.kernel = FakeKernel(random.randrange(1 << 30), network=network, **chances)
         self.clock = self.kernel.clock
-        limits = drawn_limits(random) if is_limited else None
+        limits = self.limits = drawn_limits(random) if is_limited else None
         checks.COSTLY = random.random() < 0.15
         outbox_high = random.choice((1000, 20_000, 1 << 20))
         linger_ns = random.choice((NS_PER_MS, NS_PER_S, 100 * NS_PER_S))
