@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c1m.engine.uring import commands, submissions
+from c1m.engine.uring import submissions
 from c1m.engine.uring.connect import Connector
 from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.send import Output
@@ -124,7 +124,7 @@ def forgets_names(patch: Patch) -> None:
         elsewhere = np.zeros(size, np.uint8).ctypes.data
         return ask(files, name, np.full_like(addresses, elsewhere), size, data)
 
-    patch.setattr(commands.sub, "get_option", get_option)
+    patch.setattr(submissions, "get_option", get_option)
 
 
 def forgets_buffers(patch: Patch) -> None:
@@ -146,7 +146,7 @@ def forgets_queues(patch: Patch) -> None:
 
     def init(self: BufferRing, *given: Any) -> None:
         make(self, *given)
-        self.kept_alive_by_nobody = Hidden(self.entries, self._mapping)
+        vars(self)["kept_alive_by_nobody"] = Hidden(self.entries, self._mapping)
         for name in ("entries", "_mapping", "_bytes", "_tail_word"):
             setattr(self, name, Hidden.copied(getattr(self, name)))
 

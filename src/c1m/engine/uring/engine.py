@@ -41,8 +41,9 @@ from c1m.engine.uring.accept import Acceptor
 from c1m.engine.uring.commands import Commands
 from c1m.engine.uring.connect import Connector
 from c1m.engine.uring.few import Few
+from c1m.engine.uring.first_ring import first_ring
 from c1m.engine.uring.receive import SWEEP_NS, Input
-from c1m.engine.uring.rings import RingSet, Tuning, tuning_for
+from c1m.engine.uring.rings import Tuning, tuning_for
 from c1m.engine.uring.send import Output
 from c1m.engine.uring.submissions import OP, Op, pack
 from c1m.engine.uring.table import IS_OPEN, ConnTable
@@ -57,25 +58,6 @@ from c1m.kernel.uring_probe import probe
 NO_DATA = Ragged.empty()
 LOOK_NS = 10_000_000  # while no ring is given that could watch the caller's descriptor
 PASSES_MAX = 8  # that a cancelled accept may take to end
-
-
-def _first_ring(kernel: Kernel, tuning: Tuning, clock: Clock, needs_descriptors: bool) -> RingSet:
-    """The rings, of which the first is there. Raises EngineUnavailable."""
-    if needs_descriptors and not kernel.features.descriptors:
-        kernel.shutdown()
-        raise EngineUnavailable(
-            "io_uring on this kernel makes no descriptor of a connection or does not name its peer,"
-            " which an event loop, and limits by address, need.",
-            "Use Linux 6.8 or later.",
-        )
-    try:
-        return RingSet(kernel, tuning, clock)
-    except LimitError as error:
-        kernel.shutdown()
-        raise EngineUnavailable(error.message, error.remedy) from None
-    except (OSError, MemoryError) as error:
-        kernel.shutdown()
-        raise EngineUnavailable(*refusal("memory for the uring engine", error)) from None
 
 
 def _sooner(timeout_ns: int, other_ns: int) -> int:
@@ -108,7 +90,7 @@ class UringEngine:
         self._clock = clock or SystemClock()
         tuning = tuning or tuning_for(streams=needs_descriptors, busy_poll_ns=busy_poll_ns)
         kernel = kernel or RealKernel(probe())
-        self._rings = _first_ring(kernel, tuning, self._clock, needs_descriptors)
+        self._rings = first_ring(kernel, tuning, self._clock, needs_descriptors)
         self.capacity = self._rings.capacity
         self._live_max = self.capacity if live_max is None else live_max
         self._statistics = EngineStatistics()
