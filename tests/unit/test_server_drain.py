@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import c1m
 from c1m.addresses import AF_INET, Endpoint
 from c1m.bounds import QUIET_NS
+from c1m.engine.contract import EventBatch
 from c1m.engine.uring.engine import UringEngine
 from c1m.testing.fake_kernel import FakeKernel
 
@@ -116,3 +119,25 @@ def test_an_application_may_close_by_itself() -> None:
     assert [count for _, count in app.ends] == [1]
     closed = server.statistics.closed
     assert (closed[c1m.CloseReason.LOCAL], closed[c1m.CloseReason.DRAIN]) == (2, 1)
+
+
+def test_a_tick_that_brings_nothing_does_not_end_a_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine may take 200 ms to note that 100,000 connections have something to be read."""
+    kernel, app = FakeKernel(), Echo()
+    server = held(kernel, app, 1)
+    [peer] = app.peers  # type: ignore[attr-defined]
+    wait, ticks = server.engine.wait, 0
+
+    def busy_first(*told: Any) -> EventBatch:
+        nonlocal ticks
+        ticks += 1
+        if ticks > 2:
+            return wait(*told)
+        kernel.clock.advance(20 * QUIET_NS)
+        return EventBatch.nothing()
+
+    monkeypatch.setattr(server.engine, "wait", busy_first)
+    peer.send(b"there already")
+    server.drain()
+    server.shutdown()
+    assert peer.recv(1000) == b"there already"

@@ -24,7 +24,7 @@ from c1m.clock import Clock
 from c1m.engine.contract import NO_SLOTS, Slots
 from c1m.errors import UsageError
 from c1m.loop import frozen_heap
-from c1m.server.draining import Draining, accepted
+from c1m.server.draining import Draining, Quiet, accepted
 from c1m.server.failures import STOP, Failure, OnError, decide
 from c1m.server.listeners import Listeners
 from c1m.server.logs import ServerLog
@@ -286,12 +286,12 @@ class ProtocolServer:
         await self._let_in(now + self.drain_ns // 4)
         streams.stop_accepting()
         self.listeners.close()
-        before = None
+        before, quiet = None, Quiet()
         while (now := now_ns()) < draining.deadline_ns:
             counts = self.engine.statistics()
             heard = (counts.accepted, counts.received_bytes, counts.sent_bytes, counts.closed)
             is_over = now >= draining.spread_end_ns or not self.statistics.live
-            is_quiet = heard == before or draining.is_soon(now)
+            is_quiet = quiet.is_so(heard == before, now) or draining.is_soon(now)
             if is_over and is_quiet and not counts.outbox_bytes:
                 break
             before, self.pulse = heard, self.pulse + 1

@@ -14,6 +14,7 @@ from c1m.units import NS_PER_MS
 
 SLICE_NS = 10 * NS_PER_MS  # how often some more are closed
 CALM_NS = 100 * NS_PER_MS  # who has sent something within this time is closed later
+QUIET_TICKS = 4
 SOON = 0.75  # of the time for output to go out: the rest is for the output of who is closed then
 
 
@@ -57,10 +58,32 @@ class Draining:
         return live[self._heard_ns.take(live) <= now_ns - CALM_NS][:quota]
 
 
+class Quiet:
+    """Whether nothing comes any more: for QUIET_NS, and in so many ticks.
+
+    A tick may bring nothing and have had much to do: of 100,000 connections that all have something
+    an engine first takes note (200 ms), and brings the data in the next ticks. One of two engines
+    is looked at in a tick (engine/tiered.py).
+    """
+
+    def __init__(self) -> None:
+        self._ticks, self._since_ns = 0, 0
+
+    def is_so(self, is_empty: bool, now_ns: int) -> bool:
+        """After a tick that has brought nothing, or something."""
+        if not is_empty:
+            self._ticks = 0
+            return False
+        self._ticks += 1
+        if self._ticks == 1:
+            self._since_ns = now_ns
+        return self._ticks >= QUIET_TICKS and now_ns - self._since_ns >= QUIET_NS
+
+
 def drain(server: Any, draining: Draining) -> None:
     """See Server.drain."""
     engine, now_ns = server.engine, server.clock.now_ns
-    now = heard_ns = now_ns()
+    now, quiet = now_ns(), Quiet()
     for call in server.at_stop:
         call()
     _let_in(server, now + server.drain_ns // 4)
@@ -74,11 +97,8 @@ def drain(server: Any, draining: Draining) -> None:
         if draining.spreads and not app.closes_at_stop:
             server.end_drained(draining.due(server.live_slots(), now))
             if now < draining.spread_end_ns and server.statistics.live:
-                heard_ns = now
                 continue
-        if events:
-            heard_ns = now
-        is_quiet = now - heard_ns >= QUIET_NS or draining.is_soon(now)
+        is_quiet = quiet.is_so(not events, now) or draining.is_soon(now)
         if (
             is_quiet and engine.statistics().outbox_bytes == 0
             and server.attempt("is_done", lambda: app.is_done(server), True)
