@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from c1m.addresses import AF_INET, AF_INET6, pack_many
 from c1m.guard.bucket import Bucket
-from c1m.guard.networks import Networks, network_of, number_of
-from c1m.guard.sources import NOBODY, Sources
+from c1m.guard.networks import NO_ADDRESS, Networks, network_of, number_of
+from c1m.guard.sources import Sources
 from c1m.units import NS_PER_S
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -106,20 +106,17 @@ def test_sources(most: int, v4_bits: int, v6_bits: int, steps: list[Address | in
             bits = v4_bits if address.version == 4 else v6_bits
             whose = ipaddress.ip_network(f"{address}/{bits}", strict=False)
             count = Counter(there.values())[whose]
-            assert sources.take(slot, sockaddr(step)) == (count < most)
+            assert sources.take(slot, number_of(sockaddr(step))) == (count < most)
             if count < most:
                 there[slot] = whose
         assert len(sources) == len(set(there.values()))
 
 
-def test_who_has_no_address_is_nobody() -> None:
-    sources = Sources(1, 10)
-    assert sources.source_of(b"") == NOBODY == sources.source_of(b"\x01\x00")
-    assert all(sources.take(slot, b"") for slot in range(10))
-    sources.give_back(np.arange(10, dtype=np.int32))
-    assert not len(sources)
+def test_who_has_no_address() -> None:
+    assert number_of(b"") == NO_ADDRESS == number_of(b"\x01\x00")
+    assert not Networks([network_of("::/0", "deny")]).have(NO_ADDRESS)
 
 
 def test_the_hosts_own_address_of_ipv6_is_a_source() -> None:
-    sources, own = Sources(1, 10), sockaddr(ipaddress.IPv6Address("::1"))
+    sources, own = Sources(1, 10), number_of(sockaddr(ipaddress.IPv6Address("::1")))
     assert sources.take(0, own) and not sources.take(1, own)

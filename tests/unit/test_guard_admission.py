@@ -17,6 +17,7 @@ from c1m.errors import UsageError
 from c1m.guard.admission import PLACES
 from c1m.guard.engine import GRACE_NS, GuardEngine
 from c1m.guard.reasons import Why
+from c1m.guard.sources import Sources
 from c1m.server.server import Server
 from c1m.server.statistics import CloseReason
 from c1m.testing.fake_kernel import FakeKernel
@@ -437,10 +438,8 @@ def test_a_kernel_that_does_not_say_addresses() -> None:
 
 
 def test_many_sources_are_counted_in_little_memory() -> None:
-    from c1m.guard.sources import Sources
-
     sources = Sources(1, 1 << 20)
-    names = [b"\x02\x00\x00\x00" + n.to_bytes(4, "big") + bytes(8) for n in range(100_000)]
+    names = [n << 64 for n in range(1, 100_001)]
     assert all(sources.take(slot, name) for slot, name in enumerate(names))
     assert not any(sources.take(500_000 + slot, name) for slot, name in enumerate(names[:10]))
     assert len(sources) == 100_000

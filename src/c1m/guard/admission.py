@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from c1m.engine.contract import Slots
 from c1m.engine.decorated import NEVER
 from c1m.guard.bucket import Bucket
-from c1m.guard.networks import Networks, number_of
+from c1m.guard.networks import NO_ADDRESS, Networks, number_of
 from c1m.guard.options import REFUSE, Limits
 from c1m.guard.reasons import Why
 from c1m.guard.sources import Sources
@@ -50,9 +50,10 @@ class Admission:
         self._pausing, self._counted_ns = "", now_ns  # the option that accepting pauses for
         allow, deny = limits.networks()
         self._allow, self._deny = Networks(allow), Networks(deny)
+        self._has_networks = bool(allow or deny)
         most = limits.value("per_source")
         self._sources = None if most is None else Sources(most, capacity, *limits.source_widths())
-        self.asks_names = bool(self._allow or self._deny or most)
+        self.asks_names = self._has_networks or self._sources is not None
         rate, burst = limits.value("accept_rate"), limits.value("accept_burst")
         self._bucket = None if rate is None else Bucket(rate, burst or rate / BURST, now_ns)
         self._chunk = max(int((rate or 0) * CHUNK_NS / NS_PER_S), 1)
@@ -69,15 +70,17 @@ class Admission:
 
         `is_unix`: it came by a unix socket; by a proxy it may have an address nevertheless.
         """
-        if self._allow or self._deny:
-            number = number_of(name)
-            if number < 0:
-                return None if is_unix else Why.NO_ADDRESS
-            if self._deny.have(number) or (self._allow and not self._allow.have(number)):
-                return Why.DENIED
-        if self._sources is not None and not self._sources.take(slot, name):
+        number = number_of(name)
+        if number == NO_ADDRESS:
+            return Why.NO_ADDRESS if self._has_networks and not is_unix else None
+        if self._has_networks and not self._lets_in(number):
+            return Why.DENIED
+        if self._sources is not None and not self._sources.take(slot, number):
             return Why.PER_SOURCE
         return None
+
+    def _lets_in(self, number: int) -> bool:
+        return not self._deny.have(number) and (not self._allow or self._allow.have(number))
 
     def gone(self, slots: Slots) -> None:
         """Nothing is left of these."""

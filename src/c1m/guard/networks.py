@@ -16,6 +16,7 @@ from c1m.errors import UsageError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+NO_ADDRESS = -1
 _V4 = 1 << 128  # addresses of IPv4 as numbers are from here on
 _MAPPED = bytes(10) + b"\xff\xff"
 _MAPPED_BITS = 96
@@ -33,12 +34,12 @@ def network_of(text: str, option: str) -> Network:
 
 
 def number_of(sockaddr: bytes) -> int:
-    """The address in a struct sockaddr as a number; -1: there is none."""
+    """The address in a struct sockaddr as a number: of IPv6 itself, of IPv4 from 1 << 128 on."""
     family = int.from_bytes(sockaddr[:2], "little")
     if family == AF_INET:
         return _V4 | int.from_bytes(sockaddr[4:8], "big")
     if family != AF_INET6:
-        return -1
+        return NO_ADDRESS
     address = sockaddr[8:24]
     if address.startswith(_MAPPED):
         return _V4 | int.from_bytes(address[12:], "big")

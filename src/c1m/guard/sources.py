@@ -10,13 +10,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from c1m.addresses import AF_INET, AF_INET6
 from c1m.engine.contract import Slots
 
 NOBODY = 0
 V4_BITS, V6_BITS = 32, 64  # of an address that say whose it is: at most
 _V4 = 1 << 32  # names from 0:1::/32 on, which is nobody's (RFC 4291, 2.4: reserved)
-_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:a.b.c.d (RFC 4291, 2.5.5.2)
 
 
 class Sources:
@@ -35,25 +33,15 @@ class Sources:
     def __len__(self) -> int:
         return len(self._counts)
 
-    def source_of(self, sockaddr: bytes) -> int:
-        """What the source of a struct sockaddr is called; NOBODY: it has no address."""
-        family = int.from_bytes(sockaddr[:2], "little")
-        if family == AF_INET6:
-            if not sockaddr.startswith(_MAPPED, 8):
-                name = int.from_bytes(sockaddr[8:16], "big")
-                return name >> self._v6_shift << self._v6_shift or 1
-            address = sockaddr[20:24]
-        elif family == AF_INET:
-            address = sockaddr[4:8]
-        else:
-            return NOBODY
-        return _V4 | int.from_bytes(address, "big") >> self._v4_shift << self._v4_shift
+    def source_of(self, number: int) -> int:
+        """What the source of an address is called (networks.number_of)."""
+        if number >> 128:
+            return _V4 | (number & _V4 - 1) >> self._v4_shift << self._v4_shift
+        return number >> 64 >> self._v6_shift << self._v6_shift or 1
 
-    def take(self, slot: int, sockaddr: bytes) -> bool:
-        """Whether this connection may stay; it counts from now on."""
-        source = self.source_of(sockaddr)
-        if source == NOBODY:
-            return True
+    def take(self, slot: int, number: int) -> bool:
+        """Whether a connection from this address may stay; it counts from now on."""
+        source = self.source_of(number)
         count = self._counts.get(source, 0)
         if count >= self._most:
             return False
