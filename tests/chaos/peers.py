@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
-from c1m.testing.fake_network import Socket
 from chaos.stage import Stage
 
 ENDS = ("stays", "closes", "resets", "shuts", "shuts and goes on", "goes on behind the end")
 SIZES = ((1,), (1, 7, 100), (3000,), (100, 100_000))
 KEPT = 1 << 20  # bytes that are looked at of one that does not behave
+
+
+class Sock(Protocol):
+    """What a peer uses of its connection."""
+
+    at_eof: bool
+
+    def send(self, data: bytes) -> int: ...
+
+    def recv(self, most: int) -> bytes: ...
+
+    def shutdown_write(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def reset(self) -> None: ...
 
 
 class Peer:
@@ -23,7 +39,7 @@ class Peer:
     def __init__(
         self,
         random: Random,
-        sock: Socket,
+        sock: Sock,
         stream: bytes,
         wanted: bytes | Callable[[bytes], bool | None] | None = None,
     ) -> None:

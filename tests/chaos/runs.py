@@ -12,10 +12,14 @@ from chaos.kinds import Run
 from chaos.kv import KvRun
 from chaos.peers import pump
 from chaos.sabotage import quietly
+from chaos.secure import SecureRun
 from chaos.web import PushRun, RoomsRun
 from chaos.wild import WildRun
 
-KINDS: tuple[type[Run], ...] = (EchoRun, KvRun, PushRun, RoomsRun, WildRun)
+KINDS: tuple[type[Run], ...] = (
+    EchoRun, KvRun, PushRun, RoomsRun, WildRun, EchoRun, KvRun, PushRun, RoomsRun, WildRun, KvRun,
+    SecureRun,
+)  # fmt: skip
 
 
 def kind_of(seed: int) -> type[Run]:

@@ -107,7 +107,7 @@ class Watch:
 class Stage:
     """`finishes`: nothing that befalls this run may end or shorten a connection that behaves."""
 
-    def __init__(self, random: Random, app: Any, **options: Any) -> None:
+    def __init__(self, random: Random, app: Any, scheme: str = "tcp", **options: Any) -> None:
         self.random = random
         is_faulty, is_limited = random.random() < 0.8, random.random() < 0.3
         chances: dict[str, Any] = {
@@ -128,7 +128,7 @@ class Stage:
             outbox_high=outbox_high, linger_ns=linger_ns, live_max=live_max,
         )  # fmt: skip
         self.server = Server(
-            app, f"tcp://127.0.0.1:{PORT}", engine=engine, clock=self.clock, limits=limits,
+            app, f"{scheme}://127.0.0.1:{PORT}", engine=engine, clock=self.clock, limits=limits,
             outbox_high=outbox_high, drain_ns=random.choice((0, NS_PER_S // 10, 5 * NS_PER_S)),
             linger_ns=linger_ns, backlog=random.choice((1, 128)), **options,
         )  # fmt: skip

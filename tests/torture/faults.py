@@ -44,7 +44,7 @@ def torture(scale: float) -> Verdict:
             totals.update(found)
             if wrong:
                 failed.append(f"seed {seed} ({kind_of(seed).__name__}): {wrong}")
-    names = ", ".join(kind.__name__.removesuffix("Run") for kind in KINDS)
+    names = ", ".join(sorted({kind.__name__.removesuffix("Run").lower() for kind in KINDS}))
     verdict.figures = {"runs": count, "servers": names, "failed": len(failed), **totals}
     verdict.wrong = failed[:SHOWN]
     return verdict
