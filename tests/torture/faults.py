@@ -16,6 +16,7 @@ from .verdict import Torture, Verdict
 
 RUNS = 100_000
 SHOWN = 20  # failures
+SHOWN_EACH = 1000  # runs
 
 
 def try_one(seed: int) -> tuple[int, dict[str, int], str]:
@@ -41,11 +42,14 @@ def torture(scale: float) -> Verdict:
     processes = min(os.cpu_count() or 1, count // 100 + 1)
     with multiprocessing.Pool(processes) as pool:
         for seed, found, wrong in pool.imap_unordered(try_one, range(count), chunksize=20):
-            totals.update(found)
+            totals.update({"runs": 1} | found)
             if wrong:
                 failed.append(f"seed {seed} ({kind_of(seed).__name__}): {wrong}")
+                print(f"  {failed[-1]}", flush=True)
+            if totals["runs"] % SHOWN_EACH == 0:
+                print(f"  {totals['runs']:,} runs, {len(failed)} failed", flush=True)
     names = ", ".join(sorted({kind.__name__.removesuffix("Run").lower() for kind in KINDS}))
-    verdict.figures = {"runs": count, "servers": names, "failed": len(failed), **totals}
+    verdict.figures = {"servers": names, "failed": len(failed), **totals}
     verdict.wrong = failed[:SHOWN]
     return verdict
 
