@@ -36,7 +36,7 @@ JUDGED_FROM_S = 500.0
 SAMPLE_S = 10.0
 LIMITS = {
     "per_source": 400, "first_byte_timeout": "30s", "unread_timeout": "15s", "unsent_max": "4M",
-    "turn": "64K", "accept_rate": "5k/s", "keepalive": 0,
+    "turn": "64K", "accept_rate": "5k/s",
 }  # fmt: skip
 OUTBOX = 128 << 10
 
