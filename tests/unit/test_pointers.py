@@ -146,7 +146,7 @@ def forgets_queues(patch: Patch) -> None:
 
     def init(self: BufferRing, *given: Any) -> None:
         make(self, *given)
-        vars(self)["kept_alive_by_nobody"] = Hidden(self.entries, self._mapping)
+        vars(self)["kept"] = Hidden(self.entries, self._mapping)
         for name in ("entries", "_mapping", "_bytes", "_tail_word"):
             setattr(self, name, Hidden.copied(getattr(self, name)))
 

@@ -9,14 +9,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Any
 
 from c1m.kernel import uring_abi as abi
 from c1m.testing.fake_network import Event, File, Network, error
 from c1m.testing.manual_clock import ManualClock
-
-if TYPE_CHECKING:
-    from c1m.testing.fake_pointers import Pointers
 
 FOREVER_S = 10.0  # a sleep without end waits so long for a `wake` from another thread
 
@@ -107,7 +104,7 @@ class Host:
         self.chance = chance
         self.network = network
         self.refusals = Refusals()
-        self.pointers: Pointers | None = None  # who checks them, where a test wants it
+        self.pointers: Any = None  # a fake_pointers.Pointers, where a test wants it
         self._files_max = files_max
         self._files: dict[int, File] = {}
         self._next_fd = 100

@@ -42,6 +42,7 @@ from c1m.engine.uring.commands import Commands
 from c1m.engine.uring.connect import Connector
 from c1m.engine.uring.few import Few
 from c1m.engine.uring.first_ring import first_ring
+from c1m.engine.uring.late import sooner
 from c1m.engine.uring.receive import SWEEP_NS, Input
 from c1m.engine.uring.rings import Tuning, tuning_for
 from c1m.engine.uring.send import Output
@@ -58,12 +59,6 @@ from c1m.kernel.uring_probe import probe
 NO_DATA = Ragged.empty()
 LOOK_NS = 10_000_000  # while no ring is given that could watch the caller's descriptor
 PASSES_MAX = 8  # that a cancelled accept may take to end
-
-
-def _sooner(timeout_ns: int, other_ns: int) -> int:
-    """The shorter of two sleeps, where the first may be without end (below zero)."""
-    other_ns = max(other_ns, 1)
-    return other_ns if timeout_ns < 0 else min(timeout_ns, other_ns)
 
 
 class UringEngine:
@@ -343,7 +338,7 @@ class UringEngine:
         rings, late = self._rings, self._rings.late
         if (rings.watched_is_ready and not rings.watch_again()) or late or late.waits:
             is_short = rings.watched_is_ready or late
-            timeout_ns = _sooner(timeout_ns, LOOK_NS if is_short else SWEEP_NS)
+            timeout_ns = sooner(timeout_ns, LOOK_NS if is_short else SWEEP_NS)
             deadline = now + timeout_ns
         if self._rings.is_low():
             self._settle_now()
@@ -368,7 +363,7 @@ class UringEngine:
                 retry_ns = self._acceptor.retry_ns
             sleep_ns = 0 if self._has_work() else timeout_ns
             if retry_ns and sleep_ns:
-                sleep_ns = _sooner(sleep_ns, retry_ns - now)
+                sleep_ns = sooner(sleep_ns, retry_ns - now)
             self._collect(batch, sleep_ns)
             if len(batch) or self._rings.woken:
                 break

@@ -74,3 +74,9 @@ class Late:
         self.sends.clear()
         self.waits.clear()
         self._closes.clear()
+
+
+def sooner(timeout_ns: int, other_ns: int) -> int:
+    """The shorter of two sleeps, where the first may be without end (below zero)."""
+    other_ns = max(other_ns, 1)
+    return other_ns if timeout_ns < 0 else min(timeout_ns, other_ns)
