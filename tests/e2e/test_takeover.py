@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from c1m.kernel.channel import Doorway
 from certificates import authority
-from e2e.cli_helpers import COMMAND, PATIENCE_S, Server, finish, run, start
+from e2e.cli_helpers import COMMAND, PATIENCE_S, Server, finish, free_ports, run, start
 
 
 def ask(sock: socket.socket, text: bytes) -> bytes:
@@ -74,6 +78,29 @@ class Echo(asyncio.Protocol):
     def connection_made(self, transport): self.transport = transport
     def data_received(self, data): self.transport.write(data)
 """
+
+
+@pytest.mark.parametrize("app", ["echo", "own:Echo"])
+def test_the_listener_for_operators_goes_over_too(tmp_path: Path, app: str) -> None:
+    (tmp_path / "own.py").write_text(PROTOCOL)
+    way, admin = tmp_path / "next", f"127.0.0.1:{free_ports(1)}"
+    options = ("--takeover", way, "--admin", admin)
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{admin}/readyz", timeout=PATIENCE_S) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False
+
+    with Server(place(tmp_path, "a"), *options, app=app, cwd=tmp_path) as old:
+        until(way.exists)
+        assert answers()
+        with Server(place(tmp_path, "b"), *options, app=app, cwd=tmp_path) as new:
+            assert old.wait() == 0
+            until(answers)
+            os.kill(new.pid, signal.SIGTERM)
+            assert new.wait() == 0
 
 
 def test_protocols_of_asyncio_and_other_listeners(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ class Life:
             self._old.close()
             self._old = None
             self._server.listeners.remove_left()
+            self._server.operators.take_over()
             self._open_doorway()
         if self._next is not None and not self._server.is_stopping:
             self._next.look()
@@ -116,6 +117,7 @@ class Life:
 
     def _leave(self, pid: int, must_hurry: bool) -> None:
         """The sockets are another process's from now on."""
+        self._server.operators.leave()
         if must_hurry:
             self._server.drain_spread_ns = 0
         else:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from c1m.engine.contract import Slots
+from c1m.errors import UsageError
 from c1m.server.access import AccessLog
 from c1m.server.logs import ServerLog
 from c1m.server.news import LOOK_NS, News
 from c1m.server.options import ServerOptions
 from c1m.server.statistics import CloseReason
 from c1m.units import format_count
+
+if TYPE_CHECKING:
+    from c1m.server.admin import Admin
 
 __all__ = ["LOOK_NS", "Operators"]
 
@@ -40,7 +45,10 @@ class Operators:
                 log=self.log, clock=options.clock, endpoints=server.endpoints, later=later,
             )  # fmt: skip
         self._news = News(self.log, server.endpoints)
-        self.admin = options.listener_for_operators(server)
+        self.admin: Admin | None = None
+        self._listens = partial(options.listener_for_operators, server)
+        if not options.takes_over:
+            self.admin = self._listens()
 
     def begin(self) -> None:
         """Say that it serves, where, and who may see its connections."""
@@ -54,6 +62,18 @@ class Operators:
                 "it sees your clients' addresses. Write 127.0.0.1 instead, or keep others out."
             )
             self.log.say("admin-for-others", said, logging.WARNING)
+
+    def take_over(self) -> None:
+        """The process before has left its --admin."""
+        try:
+            self.admin = self._listens()
+        except UsageError as error:
+            self.log.say("admin-failed", f"{error.message} {error.remedy}", logging.WARNING)
+
+    def leave(self) -> None:
+        """The next process is to have --admin."""
+        if self.admin is not None:
+            self.admin.close()
 
     def ended(self, slots: Slots, why: CloseReason | list[CloseReason]) -> None:
         """Connections have, by themselves or (`why` is one) by us."""

@@ -170,6 +170,11 @@ class ServerOptions:
             return engine
         return GuardEngine(engine, limits, self.clock, words, _memory, self.ledger)
 
+    @property
+    def takes_over(self) -> bool:
+        """Whether another process still serves, and listens where this one is to."""
+        return any(not each.is_shared for each in self.given)
+
     def listener_for_operators(self, server: Any) -> Admin | None:
         """It listens; None where there is to be none. Raises UsageError."""
         if not self.admin_endpoints:

@@ -153,10 +153,10 @@ class Succession:
         self._doorway.close()
         if must_hurry:
             self._passed = [os.dup(fd) for fd, *_ in self._listeners.all()]
-        else:
+        self._leave(self._pid, must_hurry)
+        if not must_hurry:
             channel.say(say="stopping")
             channel.close()
-        self._leave(self._pid, must_hurry)
 
     def end(self, beat: Callable[[], object]) -> int:
         """The server has ended. Where it had to let go: wait until the next one serves, its number.
