@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import c1m
+from c1m.guard import turns
 from c1m.units import NS_PER_S
 from guard_stage import Keeps, Stage
 
@@ -202,6 +203,20 @@ def test_what_is_kept_comes_before_the_end_of_the_stream_and_before_a_reset(make
     for slot in stage.app.opened:
         assert sum(tick.get(slot, 0) for tick in stage.app.ticks) == 10_500
     assert stage.closed() == {"PEER_EOF": 1, "RESET": 1}
+
+
+def test_so_much_is_kept_in_all_and_no_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "KEPT_MAX", 20_000)
+    stage = make(Keeps(echoes=False), turn=1024)
+    peers = [stage.peer() for _ in range(8)]
+    for peer in peers:
+        assert peer.send(b"x" * 20_000) == 20_000
+        stage.ticks(3)
+    kept = [max(tick.get(slot, 0) for tick in stage.app.ticks) for slot in stage.app.opened]
+    assert 1024 in kept and max(kept) > 1024  # the last had all of their turns at once
+    stage.ticks(60)
+    for slot in stage.app.opened:
+        assert sum(tick.get(slot, 0) for tick in stage.app.ticks) == 20_000
 
 
 def test_who_is_alone_has_all_of_the_time(make: Make) -> None:

@@ -2,7 +2,8 @@
 
 What it has sent beyond `most` bytes is kept here, and handed over in the next ticks, as much in
 each. Until all of it is, the connection is not read from: the kernel tells its peer to wait when
-its buffer is full. So what is kept is what a single tick may bring of a connection, once.
+its buffer is full. So what is kept is what a single tick may bring of a connection, once. While
+KEPT_MAX is kept in all nobody else's is: turns are longer then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from c1m.engine.contract import NOTHING, EventBatch, Pieces, Slots
 from c1m.engine.ragged import Ragged
 
+KEPT_MAX = 64 << 20  # bytes
+
 
 class Turns:
     """Four bytes a connection that was in a tick with more than `most` bytes in all.
@@ -26,6 +29,7 @@ class Turns:
         self._most = most
         self._brought = np.zeros(capacity, np.uint32)  # in this tick; else 0
         self._kept: dict[int, memoryview] = {}  # what is to be handed over, by slot
+        self._is_full = False
         self._ended: set[int] = set()  # their streams have ended behind that
         self.muted: list[int] = []
         self.unmuted: list[int] = []
@@ -46,6 +50,7 @@ class Turns:
         `off`: of those of whom something is kept, from whom the caller wants nothing for now.
         """
         before = [slot for slot in self._kept if slot not in off]
+        self._is_full = sum(map(len, self._kept.values())) > KEPT_MAX
         if len(batch.data_slots):
             batch = self._cut_arrays(batch)
         if pieces is not None and len(pieces) > at:
@@ -77,11 +82,12 @@ class Turns:
         slots, data = batch.data_slots, batch.data
         if not self._kept and data.nbytes() <= self._most:
             return batch
+        kept = self._kept.keys() & {*slots.tolist()} if self._kept else set()
         brought = self._brought
         np.add.at(brought, slots, data.lengths.astype(np.uint32))
         is_over = brought.take(slots) > self._most
         brought[slots] = 0
-        over = {*slots[is_over].tolist()} | (self._kept.keys() & {*slots.tolist()})
+        over = kept if self._is_full else {*slots[is_over].tolist()} | kept
         if not over:
             return batch
         lengths, stays = data.lengths.copy(), np.ones(len(slots), np.bool_)
@@ -106,6 +112,7 @@ class Turns:
         found: Pieces = []
         for slot, piece in pieces[at:]:
             room = 0 if slot in kept else self._most - brought.get(slot, 0)
+            room = len(piece) if self._is_full and slot not in kept else room
             brought[slot] = brought.get(slot, 0) + len(piece)
             if len(piece) > room:
                 self._keep(slot, piece[room:])
