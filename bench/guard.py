@@ -26,7 +26,9 @@ from c1m.loadgen.metadata import started_text
 WARM_UP_S = 0.5
 SERVER_CPU, GENERATOR_CPU = 0, 1
 WORKLOADS = (("closed", 64), ("closed", 1_000), ("churn", 64))
-ADMISSION = "--per-source 1M --deny 192.0.2.0/24 --accept-rate 1M --accept-burst 1M --memory-max 1000G"
+ADMISSION = (
+    "--per-source 1M --deny 192.0.2.0/24 --accept-rate 1M --accept-burst 1M --memory-max 1000G"
+)
 STAY = "--idle-timeout 1h --unread-timeout 1h --unsent-max 1G --turn 1G"
 # Never so many that one bites.
 LIMITS = {

@@ -18,6 +18,7 @@ from c1m.guard.admission import PLACES
 from c1m.guard.engine import GRACE_NS, GuardEngine
 from c1m.guard.reasons import Why
 from c1m.guard.sources import Sources
+from c1m.server import options
 from c1m.server.server import Server
 from c1m.server.statistics import CloseReason
 from c1m.testing.fake_kernel import FakeKernel
@@ -431,10 +432,17 @@ def test_what_cannot_be_meant(limits: dict[str, Any], said: str) -> None:
     assert said in raised.value.message
 
 
-def test_a_kernel_that_does_not_say_addresses() -> None:
-    """Limits by address need an engine that knows them."""
-    limits = c1m.Limits(per_source=1)
-    assert limits.asks_names() and not c1m.Limits(accept_rate=1).asks_names()
+@pytest.mark.parametrize(
+    ("limits", "asks"),
+    [({"per_source": 1}, True), ({"deny": "10.0.0.1"}, True), ({"accept_rate": 1}, False)],
+)
+def test_limits_by_address_need_an_engine_that_knows_them(
+    limits: dict[str, Any], asks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(options, "choose", lambda name, **given: asked.update(given))
+    options.ServerOptions(listen=PLAIN, limits=c1m.Limits(**limits)).make_engine()
+    assert asked["needs_descriptors"] == asks
 
 
 def test_many_sources_are_counted_in_little_memory() -> None:

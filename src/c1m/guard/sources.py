@@ -29,6 +29,7 @@ class Sources:
         self._v6_shift = V6_BITS - v6_bits
         self._counts: dict[int, int] = {}
         self._of = np.zeros(capacity, np.uint64)  # by slot; no memory where nobody has been
+        self._of_one = self._of.data  # the same, quick for one
 
     def __len__(self) -> int:
         return len(self._counts)
@@ -46,7 +47,7 @@ class Sources:
         if count >= self._most:
             return False
         self._counts[source] = count + 1
-        self._of[slot] = source
+        self._of_one[slot] = source
         return True
 
     def give_back(self, slots: Slots) -> None:
