@@ -26,15 +26,14 @@ from c1m.loadgen.metadata import started_text
 WARM_UP_S = 0.5
 SERVER_CPU, GENERATOR_CPU = 0, 1
 WORKLOADS = (("closed", 64), ("closed", 1_000), ("churn", 64))
-ADMISSION = (
-    "--per-source 1M --deny 192.0.2.0/24 --accept-rate 1M --accept-burst 1M --memory-max 1000G"
-)
+RATE = "--accept-rate 1M --accept-burst 1M"
+ADMISSION = f"--per-source 1M --deny 192.0.2.0/24 {RATE} --memory-max 1000G"
 STAY = "--idle-timeout 1h --unread-timeout 1h --unsent-max 1G --turn 1G"
 # Never so many that one bites.
 LIMITS = {
     "per-source": "--per-source 1M",
     "networks": "--deny 192.0.2.0/24 --deny 198.51.100.0/24",
-    "rate": "--accept-rate 1M --accept-burst 1M",
+    "rate": RATE,
     "refuse": "--when-full refuse",
     "admission": ADMISSION,
     "all": f"{ADMISSION} {STAY}",
