@@ -74,7 +74,7 @@ def test_columns_add_up(steps: list[tuple[str, Any]], keeps_peers: bool) -> None
 @given(st.lists(st.integers(-5, 5), max_size=50), st.integers(1, 60))
 def test_the_first_of_many(keys: list[int], limit: int) -> None:
     slots = np.arange(len(keys), dtype=np.int32)
-    found = _largest(slots, np.array(keys, np.int64), limit).tolist()
+    found = _largest(slots, np.array(keys, np.int64), limit)[0].tolist()
     assert len(set(found)) == len(found) == min(limit, len(keys))
     assert [keys[slot] for slot in found] == sorted(keys, reverse=True)[:limit]
 

@@ -61,9 +61,10 @@ class Ledger:
         self._listeners = np.zeros(rows, np.int16)
         self._kept: dict[int, Row] = {}  # of those whose slots have begun anew in this batch
 
-    def open_slots(self) -> Slots:
-        """All who are open, ascending."""
-        return np.flatnonzero(self.kinds[: self.top] >= PLAIN).astype(np.int32)
+    def open_slots(self, first: int, last: int) -> Slots:
+        """Of the slots from `first` to before `last` those that are open, ascending."""
+        there = self.kinds[first : min(last, self.top)] >= PLAIN
+        return (np.flatnonzero(there) + first).astype(np.int32)
 
     def are_open(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Which of these are."""

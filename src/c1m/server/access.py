@@ -34,7 +34,7 @@ from c1m.server.logs import ServerLog
 from c1m.server.statistics import CloseReason
 from c1m.units import NS_PER_S
 
-LINES_MOST = 1024  # that are made and written in a tick
+LINES_MOST = 512  # that are made and written in a tick
 ROWS_MOST = 1 << 20  # that wait for that
 STDOUT = 1
 

@@ -213,12 +213,8 @@ class Admin:
             raise UsageError(f"The limit {limit!r} is none.", f"Give 1 to {LIMIT_MAX:,}.")
         if form not in ("json", "text"):
             raise UsageError(f"There is no format {form!r}.", "Use json or text.")
-        rows, live = self.ask(
-            lambda server: (
-                connections_page.top(server, sort, int(limit)),
-                server.statistics.live,
-            )
-        )
+        rows = connections_page.top(self.ask, sort, int(limit))
+        live = self._server.statistics.live
         if form == "text":
             return Answer(200, connections_page.as_text(rows, live, sort).encode())
         body = {"live": live, "sort": sort, "connections": rows}
