@@ -16,14 +16,22 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
 from . import (
+    command,
+    corpus,
     http1,
+    limits,
+    log_lines,
     mercure,
     mqtt,
+    operators,
+    plans,
     proxy,
     push_json,
     push_server,
+    records,
     resp,
     sockets,
+    take_over,
     tls_records,
     tokens,
     web,
@@ -31,14 +39,21 @@ from . import (
 )
 
 TARGETS = {
+    "command": command.run,
     "http1": http1.run,
+    "limits": limits.run,
+    "log-lines": log_lines.run,
     "mercure-topics": mercure.run,
     "mqtt": mqtt.run,
+    "operators": operators.run,
+    "plans": plans.run,
     "proxy": proxy.run,
     "push-json": push_json.run,
     "push-server": push_server.run,
+    "records": records.run,
     "resp": resp.run,
     "sockets": sockets.run,
+    "take-over": take_over.run,
     "tls-records": tls_records.run,
     "tokens": tokens.run,
     "web": web.run,
@@ -54,8 +69,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--count", type=int, help="executions; without it time decides")
     parser.add_argument("--seed", type=int, default=time.time_ns() >> 10, help="of the first one")
+    parser.add_argument("--keep", action="store_true", help="keep seeds that reach further")
     asked = parser.parse_args(words)
     run, start = TARGETS[asked.target], time.monotonic()
+    if asked.keep:
+        print(f"{corpus.keep(asked.target, run, asked.seconds):,} seeds were tried")
+        return 0
     count = size = 0
     told = start
     while asked.count is None or count < asked.count:

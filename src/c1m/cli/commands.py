@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import click
 
 from c1m.apps import APPS
+from c1m.cli.streams import on_one_line
 from c1m.errors import C1mError, LimitError, UsageError
 from c1m.kernel.refusals import address_space, refusal
 
@@ -88,9 +89,7 @@ def c1m() -> None:
 
 def _complain(text: str) -> None:
     """Print one line, whatever characters the names in it have."""
-    line = " ".join(text.split())
-    shown = "".join(c if c.isprintable() else c.encode("unicode-escape").decode() for c in line)
-    click.echo(f"c1m: {shown}", err=True)
+    click.echo(f"c1m: {on_one_line(' '.join(text.split()))}", err=True)
 
 
 def run() -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from c1m.cli.streams import say, takes_a_line
+from c1m.cli.streams import on_one_line, say, takes_a_line
 
 FORMS = ("human", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -45,7 +45,7 @@ class HumanForm(logging.Formatter):
         start = f"{_time(record)} {level}"
         if self._is_journal:
             start = f"<{_PRIORITIES.get(level, 5)}>{level}"
-        parts = [start, f"{_event(record)}:", record.getMessage()]
+        parts = [start, on_one_line(f"{_event(record)}: {record.getMessage()}")]
         parts += [f"{name}={_shown(value)}" for name, value in fields_of(record).items()]
         if record.exc_info:
             parts.append("\n" + self.formatException(record.exc_info))
@@ -79,7 +79,8 @@ def _event(record: logging.LogRecord) -> str:
 
 def _shown(value: Any) -> str:
     text = str(value)
-    return json.dumps(text) if not text or any(c in text for c in ' "\n=') else text
+    is_plain = text.isprintable() and not any(c in text for c in ' "=')
+    return text if text and is_plain else json.dumps(text)
 
 
 class Lines(logging.Handler):

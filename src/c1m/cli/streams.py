@@ -99,3 +99,8 @@ def _is_taken(descriptor: int, timeout_s: float | None) -> bool:
     with selectors.PollSelector() as selector:
         selector.register(descriptor, selectors.EVENT_WRITE)
         return bool(selector.select(timeout_s))
+
+
+def on_one_line(text: str) -> str:
+    """The same with what is no printable character, such as the end of a line, in words."""
+    return "".join(c if c.isprintable() else c.encode("unicode-escape").decode() for c in text)

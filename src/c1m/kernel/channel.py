@@ -48,14 +48,19 @@ class Channel:
         waits.register(self._sock, select.POLLIN)
         if not waits.poll(timeout_ms):
             return {}, []
+        fds: list[int] = []
         try:
             data, fds, flags, _ = socket.recv_fds(self._sock, MESSAGE_MAX, FDS_MAX)
-            message = json.loads(data) if data else None
-        except (OSError, ValueError):
-            return None
+            message = json.loads(data) if data and not flags else None
+        except (OSError, ValueError, RecursionError):
+            message = None
+        if isinstance(message, dict) and message:
+            for fd in fds:
+                os.set_inheritable(fd, False)
+            return message, fds
         for fd in fds:
-            os.set_inheritable(fd, False)
-        return (message, fds) if isinstance(message, dict) and not flags else None
+            os.close(fd)
+        return None
 
     def close(self) -> None:
         """The other one hears of it."""

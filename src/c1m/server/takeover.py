@@ -119,9 +119,12 @@ class Succession:
         heard = None if self._next is None else self._next.hear()
         if self._next is None or (heard is not None and not heard[0]):
             return
-        said: Message = {} if heard is None else heard[0]
+        said, fds = ({}, []) if heard is None else heard
+        for fd in fds:  # nobody asked for any
+            os.close(fd)
         if said.get("hello") == FORM:
-            self._pid = int(said.get("pid", 0))
+            pid = said.get("pid")
+            self._pid = pid if isinstance(pid, int) else 0
             self._offer(self._next)
         elif said.get("say") in ("ready", "let go") and self._pid:
             self._go(self._next, said["say"] == "let go")
