@@ -105,7 +105,7 @@ def _sources(random: Random) -> int:
         bits = v4_bits if plain.version == 4 else v6_bits
         source = ipaddress.ip_network(f"{plain}/{bits}", strict=False)
         may = sum(each == source for each in there.values()) < most
-        assert sources.take(slot, _sockaddr(address)) == may, (most, source, there)
+        assert sources.take(slot, number_of(_sockaddr(address))) == may, (most, source, there)
         if may:
             there[slot] = source
     sources.give_back(np.array([*there], np.int32))
