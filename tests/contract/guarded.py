@@ -17,5 +17,10 @@ def guarded(engine: Engine, clock: Clock | None = None) -> Engine:
         deny=["192.0.2.0/24"],
         memory_max=1 << 40,
         idle_timeout=8 * 3600,
+        first_byte_timeout=8 * 3600,
+        unread_timeout=8 * 3600,
+        unsent_total=1 << 40,
+        # This one does, in memory, and nobody sees it but by the size of batches.
+        turn=None if clock is None else 1 << 12,
     )
     return GuardEngine(engine, limits, SystemClock() if clock is None else clock)
