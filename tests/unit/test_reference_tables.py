@@ -14,6 +14,7 @@ def test_the_pages_are_as_they_are_written() -> None:
         "metrics.md",
         "push.md",
         "record.md",
+        "server-limits.md",
         "targets.md",
         "tls.md",
         "record.schema.json",
