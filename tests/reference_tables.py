@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
+from c1m.apps.kv.app import FIGURES as KV_FIGURES
 from c1m.apps.kv.options import OPTIONS as KV_OPTIONS
+from c1m.apps.push.figures import FIGURES as PUSH_FIGURES
 from c1m.apps.push.options import OPTIONS as PUSH_OPTIONS
 from c1m.arguments import FLAG, AppOption, Choice
 from c1m.cli.live import prometheus
@@ -26,6 +28,7 @@ from c1m.results.options import Option, grouped
 from c1m.results.record import Connections, FanOut, Requests
 from c1m.results.snapshot import LIVE_FIGURES
 from c1m.scenarios.loader import SCENARIOS
+from c1m.server.figures import FIGURES, OF_PROCESS, Figure
 from c1m.tls.options import OPTIONS as TLS_OPTIONS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -44,6 +47,16 @@ def _families() -> Iterator[Sequence[str]]:
         kind = "counter" if prometheus.is_counter(name) else "gauge"
         yield f"`{name}`", kind, f"`{one.label}`" if one.label else "", one.help
     yield f"`{prometheus.HISTOGRAM}`", "histogram", "`le`", prometheus.HISTOGRAM_HELP
+
+
+def _figures(*tables: dict[str, Figure]) -> str:
+    """Those of a server, as /stats and /metrics have them."""
+    rows = (
+        (f"`{name}`", f"`{one.metric}`", f"`{one.label}`" if one.label else "", one.help)
+        for table in tables
+        for name, one in table.items()
+    )
+    return _table(("figure", "metric", "label", "what it is"), rows)
 
 
 def _laws() -> Iterator[Sequence[str]]:
@@ -148,6 +161,9 @@ TABLES = {
     "options_of_push": _table(("option", "what it does", "default"), _options(PUSH_OPTIONS)),
     "options_of_limits": _table(("option", "what it does", "default"), _options(LIMIT_OPTIONS)),
     "options_of_tls": _table(("option", "what it does", "default"), _options(TLS_OPTIONS)),
+    "figures_of_all": _figures(FIGURES, OF_PROCESS),
+    "figures_of_kv": _figures(KV_FIGURES),
+    "figures_of_push": _figures(PUSH_FIGURES),
     "settings_in_force": _settings(settings.IN_FORCE),
     "settings_encodings": _settings(settings.ENCODINGS),
     "settings_fixed": _settings(settings.FIXED),

@@ -9,6 +9,7 @@ def test_the_pages_are_as_they_are_written() -> None:
     """After a change of the record or of the catalogue: python tests/reference_tables.py"""
     written = reference_tables.written()
     assert [path.name for path in written] == [
+        "admin.md",
         "key-value-server.md",
         "load.md",
         "metrics.md",

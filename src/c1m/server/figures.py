@@ -56,6 +56,9 @@ FIGURES = {
     "kernel_refused": Figure(
         "c1m_kernel_refused_total", "How often the kernel refused something, by what", "what"
     ),
+    "failed": Figure(
+        "c1m_callbacks_failed_total", "Exceptions out of callbacks of the application", "callback"
+    ),
     "tls": Figure(
         "c1m_tls_handshakes_total",
         "TLS handshakes, by what became of them (resumed: of those done)",
@@ -90,6 +93,7 @@ def figures_of(server: Any) -> Figures:
         "connections.never_opened": by_words(statistics.never_opened),
         "limited": statistics.limited,
         "kernel_refused": statistics.refused,
+        "failed": statistics.failed,
         "tls": _handshakes(server),
         "messages": statistics.messages,
         "ticks": statistics.ticks,
