@@ -235,16 +235,3 @@ def test_who_listens_for_others_is_told(caplog: pytest.LogCaptureFixture) -> Non
         eventually(lambda: run.server.pulse > 0, "it has begun")
     [said] = [r for r in caplog.records if r.event == "admin-for-others"]  # type: ignore[attr-defined]
     assert "which is no loopback address" in said.getMessage()
-
-
-def test_one_that_takes_over_has_it_when_the_one_before_has_ended() -> None:
-    with serving(Echo(), admin=ANY) as before:
-        endpoint = before.server.operators.admin.endpoint
-        waiting = admin_module.Admin(before.server, endpoint, waits=True)
-        assert look(before, "/healthz")[0] == 200
-        with serving(Echo()) as after:
-            before.stop()
-            after.server.operators.admin = waiting
-            waiting._server = after.server
-            eventually(lambda: waiting._listener is not None, "its place is free")
-            assert look(after, "/readyz")[0] == 200

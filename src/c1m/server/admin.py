@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
-import logging
 import os
 import socket
 import ssl
@@ -31,11 +30,10 @@ from urllib.parse import parse_qsl, urlsplit
 from c1m.addresses import AF_UNIX, Endpoint
 from c1m.clock import SystemClock
 from c1m.errors import UsageError
-from c1m.kernel.sockets import Listener, open_listeners
+from c1m.kernel.sockets import open_listeners
 from c1m.server import connections_page
 from c1m.server.connections_page import LIMIT_MAX, SORTS
 from c1m.server.figures import PAGES, PROMETHEUS, figures_of, nested, of_process, prometheus
-from c1m.server.logs import record
 from c1m.units import NS_PER_S
 
 STALLED_S = 10  # without a tick: it ticks ten times a second where nothing happens
@@ -61,33 +59,21 @@ def said(status: int, line: str) -> Answer:
 
 
 class Admin:
-    """Listens from now on, answers until `close`. Raises UsageError where it cannot listen.
+    """Listens from now on, answers until `close`. Raises UsageError where it cannot listen."""
 
-    `waits`: the place may be that of a process which is being taken over from; it is tried again
-    until that one has ended.
-    """
-
-    def __init__(self, server: Any, endpoint: Endpoint, *, waits: bool = False) -> None:
+    def __init__(self, server: Any, endpoint: Endpoint) -> None:
         self._server = server
-        self.endpoint = endpoint
-        self._listener: Listener | None = None
-        self._closed = threading.Event()
-        self._places = threading.BoundedSemaphore(AT_ONCE)
-        self._pulse, self._pulse_ns = -1, SystemClock.now_ns()
         try:
-            self._listen()
+            [self._listener] = open_listeners([endpoint], BACKLOG)
         except UsageError as error:
-            if not waits:
-                raise UsageError(f"--admin: {error.message}", error.remedy) from None
-            said = f"--admin: {error.message} It is tried again until that one has ended."
-            record("admin-waits", said, logging.WARNING)
-        threading.Thread(target=self._accept, name="c1m-admin", daemon=True).start()
-
-    def _listen(self) -> None:
-        [self._listener] = open_listeners([self.endpoint], BACKLOG)
+            raise UsageError(f"--admin: {error.message}", error.remedy) from None
         self.endpoint = self._listener.endpoint
         self._sock = socket.socket(fileno=os.dup(self._listener.fd))
         self._sock.setblocking(True)
+        self._closed = threading.Event()
+        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._pulse, self._pulse_ns = -1, SystemClock.now_ns()
+        threading.Thread(target=self._accept, name="c1m-admin", daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -107,8 +93,6 @@ class Admin:
         """Answer no more. May be called twice."""
         if not self._closed.is_set():
             self._closed.set()
-            if self._listener is None:
-                return
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)  # ends the accept that waits
             self._listener.close()
@@ -116,11 +100,6 @@ class Admin:
     # --- its thread, and one for each request -----------------------------------------------------
 
     def _accept(self) -> None:
-        while self._listener is None:
-            if self._closed.wait(RETRY_S):
-                return
-            with contextlib.suppress(UsageError):
-                self._listen()
         while not self._closed.is_set():
             self._places.acquire()
             try:

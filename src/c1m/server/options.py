@@ -181,7 +181,7 @@ class ServerOptions:
             return None
         from c1m.server.admin import Admin  # http.server and its like take some megabytes
 
-        return Admin(server, self.admin_endpoints[0], waits=bool(self.given))
+        return Admin(server, self.admin_endpoints[0])
 
     def security(self, endpoints: Sequence[Endpoint]) -> Security | None:
         """TLS, where one of these has it, or the listener for operators. Raises UsageError."""
