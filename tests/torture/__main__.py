@@ -23,6 +23,7 @@ from .verdict import Torture
 # In the order in which they are run; those that are not there yet are left out.
 MODULES = (
     "faults",
+    "protocols",
     "refused",
     "churn",
     "killed",
