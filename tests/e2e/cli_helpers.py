@@ -165,7 +165,9 @@ class Server:
         self.pid = self.process.pid
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline()
-        self.urls = re.findall(r"(?:tcp|unix|tls|https?|rediss?)://[^\s,]+", self.first_line)
+        self.urls = re.findall(
+            r"(?:tcp|unix|tls|https?|rediss?)(?:\+proxy)?://[^\s,]+", self.first_line
+        )
         if not self.urls:
             self.process.kill()  # it may be there and say something else
             _, said = finish(self.process)

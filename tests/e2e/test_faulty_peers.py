@@ -64,7 +64,8 @@ KINDS: dict[str, Callable[[], Kind]] = {
         b"GET / HTTP/9\r\n\r\n",
     ),
     "websocket": lambda: Kind(
-        "chat:Chat", UPGRADE.replace(b"{}", b"tea?name=Ada") + FRAME, b"HTTP/1.1 101", b"x y z\r\n\r\n"
+        "chat:Chat", UPGRADE.replace(b"{}", b"tea?name=Ada") + FRAME, b"HTTP/1.1 101",
+        b"x y z\r\n\r\n",
     ),
     "proxy": lambda: Kind(
         "echo", b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\nhello", b"hello", b"PROXIED\r\n",
