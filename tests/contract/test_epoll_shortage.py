@@ -14,11 +14,14 @@ import pytest
 from c1m.engine.epoll import RESERVE, EpollEngine
 from c1m.engine.epoll_accept import ACCEPTS_MAX
 from c1m.engine.epoll_batch import EVENTS_MAX
+from c1m.engine.tiered import TieredEngine
+from c1m.engine.uring.engine import UringEngine
 from c1m.errors import LimitError
 from c1m.kernel import libc
 from contract.harness import SocketHarness
 from contract.refusing import LONG, Refused
 from contract.sample import to
+from contract.uring_harnesses import real_kernel
 from contract.world import IDLE_NS, World, echo
 
 
@@ -192,6 +195,55 @@ def test_a_send_that_the_kernel_has_no_memory_for_is_tried_again(
     monkeypatch.setattr(os, "write", write)
     world.pump(lambda: all(p.received[4:] == b"firstsecond" for p, _ in pairs))
     assert len(world.log.live()) == len(pairs)
+
+
+@pytest.mark.parametrize("occurrence", range(1, 5))
+def test_who_was_accepted_and_not_watched_is_served_when_the_rings_accept(
+    occurrence: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoll set, which is short, gives accepting over; whom it has accepted it keeps."""
+    real_kernel().shutdown()
+    refused = Refused(monkeypatch)
+    few = EpollEngine(live_max=20)
+    world = World(SocketHarness(lambda: TieredEngine(few, UringEngine())))
+    world.listen()
+    world.app = echo(world)
+    refused.refuse("add", refused.calls["add"] + occurrence, 1, errno.ENOMEM)
+    peers = [world.harness.peer(world.endpoint) for _ in range(6)]
+    for peer in peers:
+        peer.send(b"anybody?")
+    world.pump(lambda: all(peer.received == b"anybody?" for peer in peers))
+    assert refused.refused["add"] == 1
+    world.end()
+    world.harness.close()
+
+
+def test_room_for_output_that_is_reported_and_no_longer_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Epoll did not take that it is not."""
+    refused, write = Refused(monkeypatch), os.write
+    world = World(SocketHarness(EpollEngine))
+    world.listen()
+    peer, conn = world.open()
+
+    def is_full(fd: int, data: bytes) -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "write", is_full)
+    world.send([conn.slot], [b"in the outbox"])
+    monkeypatch.setattr(os, "write", write)
+    refused.refuse("modify", refused.calls["modify"] + 1, LONG, errno.ENOMEM)
+    world.pump(lambda: peer.received == b"in the outbox")
+    for _ in range(10):
+        world.turn()
+    world.send([conn.slot], [b", and more"])
+    world.pump(lambda: peer.received == b"in the outbox, and more")
+    refused.lift()
+    peer.shutdown_write()
+    world.pump(lambda: conn.is_eof)
+    world.end()
+    world.harness.close()
 
 
 def test_what_epoll_refuses_to_change_it_is_asked_for_again(

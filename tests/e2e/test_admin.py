@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import c1m
+from c1m.addresses import AF_INET, Endpoint
 from c1m.errors import UsageError
 from c1m.server import admin as admin_module
 from c1m.server.figures import FIGURES, OF_PROCESS
@@ -235,3 +236,12 @@ def test_who_listens_for_others_is_told(caplog: pytest.LogCaptureFixture) -> Non
         eventually(lambda: run.server.pulse > 0, "it has begun")
     [said] = [r for r in caplog.records if r.event == "admin-for-others"]  # type: ignore[attr-defined]
     assert "which is no loopback address" in said.getMessage()
+
+
+def test_without_a_thread_it_is_not_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(UsageError, match="--admin: no thread is to be had"):
+        admin_module.Admin(None, Endpoint(AF_INET, "127.0.0.1", 0))

@@ -60,9 +60,10 @@ epoll_delete, the same; futex, by which threads wait for each other; fcntl, by w
 its file (one that is not unlocked it waits for, 10 s each time); what cannot fail."""
 SERVERS = (
     "echo-epoll", "echo-uring", "echo-auto", "asyncio-epoll", "asyncio-uring", "kv-epoll",
-    "kv-uring", "push-epoll", "push-uring",
+    "kv-uring", "push-epoll", "push-uring", "logged-epoll", "logged-uring",
 )  # fmt: skip
 LASTING = ("accept4", "epoll_add", "epoll_modify", "io_uring_enter", "mmap")
+SAID_MOST = 30  # lines, after hundreds of refusals of some kinds
 WHILE_S = 0.3
 ENDING_S = 0.5  # that a process which has lost its clients may take to be gone
 CALLS_MOST = 300  # in that while, and in each second: a loop that spins makes 30,000
@@ -145,7 +146,7 @@ class Stage:
                 wrong.append(f"it ended with status {self.server.returncode}: {errors[-600:]}")
             if "Traceback" in errors:
                 wrong.append(errors[-600:])
-            if errors.count("\n") > 3:
+            if errors.count("\n") > SAID_MOST:
                 wrong.append(f"it says too much: {errors[:600]}")
         self.server.end()
         return wrong + self._unbalanced()
@@ -278,7 +279,10 @@ def refuse_starts(name: str, where: Path, verdict: Verdict) -> int:
             assert process.stdout is not None and process.stderr is not None
             if "listening" in process.stdout.readline():
                 lost = Lost()
-                play(port, lost)
+                try:
+                    play(port, lost)
+                except (Wrong, IndexError) as wrong:
+                    lost.why.append(repr(wrong))
                 for why in lost.why:
                     verdict.wrong.append(f"{name}: {call} number {occurrence} at start: {why}")
                 process.send_signal(signal.SIGINT)

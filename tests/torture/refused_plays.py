@@ -196,8 +196,12 @@ def command_of(name: str, port: int, where: Path) -> tuple[list[str], Play]:
     if server == "asyncio":
         return [sys.executable, "-c", PROGRAM, str(port), engine], echo
     url = f"http://127.0.0.1:{port}" if server == "push" else f"tcp://127.0.0.1:{port}"
+    is_logged = server == "logged"
+    server = "echo" if is_logged else server
     command = [sys.executable, "-m", "c1m", "serve", server, "--listen", url, "--engine", engine]
     command += ["--quiet", "--json", str(where / "figures.json")]
+    if is_logged:
+        command += ["--access-log", str(where / "access.log")]
     if server == "kv":
         command += ["--data", str(where / "data"), "--durability", "always"]
     return command, {"echo": echo, "kv": kv, "push": push}[server]

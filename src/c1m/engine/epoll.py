@@ -156,12 +156,13 @@ class EpollEngine:
 
     def has_work(self) -> bool:
         """Whether `wait` has something to do or to say without asking the kernel."""
-        is_due = len(self._lingering) and SystemClock.now_ns() >= self._lingering.next_ns
+        is_due = self.due_ns() < NEVER and SystemClock.now_ns() >= self.due_ns()
         return bool(self._released or self._broken or is_due) or self._next.has_news()
 
     def due_ns(self) -> int:
         """When it has at the latest: monotonic."""
-        return self._lingering.next_ns
+        pause_ns = self._acceptor.shortage.until_ns * bool(self._acceptor.held or self._asked.late)
+        return min(self._lingering.next_ns, pause_ns or NEVER)
 
     def fileno(self) -> int:
         """The epoll set's descriptor, which is readable while something waits in it."""
@@ -390,8 +391,7 @@ class EpollEngine:
             or acceptor.is_armed != (counts.live + counts.lingering < self.live_max)
         ):  # fmt: skip
             self._prepare()
-        has_news = self._next.has_news()
-        if has_news:
+        if has_news := self._next.has_news():
             timeout_ns = 0
         if acceptor.shortage.until_ns:
             events = self._poll_while_short(timeout_ns)
@@ -525,7 +525,7 @@ class EpollEngine:
         if state == CONNECTING:
             self._end_connect(slot)
             return False
-        if mask & OUT:
+        if mask & OUT and slot in self._outbox:
             self._flush(slot)
         if self._is_read(slot):
             return bool(mask & (IN | GONE))

@@ -30,7 +30,7 @@ class Acceptor:
         self.is_armed = False  # the listeners are in the epoll set
         self.shortage = Shortage(SystemClock())
         self.turned_away = 0
-        self._held: dict[int, int] = {}  # listener -> accepted by it, and not in the epoll set yet
+        self.held: dict[int, int] = {}  # listener -> accepted by it, and not in the epoll set yet
 
     def listen(
         self, endpoints: Sequence[Endpoint | ListeningSocket], backlog: int
@@ -39,7 +39,7 @@ class Acceptor:
         wanted, dropped = renew(self._listeners, endpoints, backlog, open_listeners)
         self.disarm()
         for listener in dropped:
-            held = self._held.pop(listener.fd, -1)
+            held = self.held.pop(listener.fd, -1)
             if held >= 0:
                 os.close(held)
             listener.close()
@@ -54,13 +54,14 @@ class Acceptor:
     def update(self, room: int) -> list[int]:
         """Arm or disarm the listeners; `room` more connections are welcome.
 
-        Returns those listeners that have a connection to begin with, which epoll refused before.
+        Returns those listeners that have a connection to begin with, which epoll refused before:
+        it is accepted already, and counts whether or not further ones are welcome.
         """
         if room <= 0 or self.shortage.until_ns:
             self.disarm()
         elif not self.is_armed:
             self._arm()
-        return list(self._held) if self.is_armed else []
+        return [] if self.shortage.until_ns else list(self.held)
 
     def accept(self, listener: int, room: int, capacity: int) -> list[int]:
         """New connections, at most `room` and ACCEPTS_MAX, in the epoll set and waiting for input.
@@ -69,10 +70,10 @@ class Acceptor:
         again and counted as turned away.
         """
         fds: list[int] = []
-        for _ in range(min(room, ACCEPTS_MAX)):
+        for _ in range(max(min(room, ACCEPTS_MAX), listener in self.held)):
             if self.shortage.until_ns:
                 break
-            fd = self._held.pop(listener, -1)
+            fd = self.held.pop(listener, -1)
             if fd < 0:
                 fd = libc.accept(listener)
             if fd >= capacity:
@@ -81,7 +82,7 @@ class Acceptor:
                 self.shortage.refused("connection", "further connection", errno.EMFILE)
             elif fd >= 0:
                 if not self._watch(fd):
-                    self._held[listener] = fd
+                    self.held[listener] = fd
                     break
                 fds.append(fd)
             elif -fd == errno.EAGAIN:

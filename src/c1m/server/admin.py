@@ -73,7 +73,15 @@ class Admin:
         self._closed = threading.Event()
         self._places = threading.BoundedSemaphore(AT_ONCE)
         self._pulse, self._pulse_ns = -1, SystemClock.now_ns()
-        threading.Thread(target=self._accept, name="c1m-admin", daemon=True).start()
+        try:
+            threading.Thread(target=self._accept, name="c1m-admin", daemon=True).start()
+        except RuntimeError as why:  # Python's word for a thread that the kernel refuses
+            self._sock.close()
+            self._listener.close()
+            raise UsageError(
+                f"--admin: no thread is to be had ({why}).",
+                "Raise ulimit -u (TasksMax=, pids.max).",
+            ) from None
 
     @property
     def url(self) -> str:
