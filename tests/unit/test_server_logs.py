@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+import c1m
 from c1m.cli import logs
 from c1m.cli.logs import HumanForm, JsonForm, Lines, Notes, logging_to
 from c1m.server.logs import LOGGER, MOST, SUMMARY_NS, ServerLog, record
+from c1m.server.news import _WORDS as WORDS_OF_NEWS
 from c1m.server.news import OVER_NS, News, counted
 from c1m.server.statistics import CloseReason, ServerStatistics
 from c1m.testing.manual_clock import ManualClock
@@ -179,3 +183,13 @@ def test_nothing_is_left_behind(form: str | None, capsys: pytest.CaptureFixture[
         record("hello", "Hello.", peer="x")
     assert (root.handlers, root.level, ours.handlers, ours.level, ours.propagate) == before
     assert ("hello" in capsys.readouterr().err) == (form is not None)
+
+
+def test_every_event_is_in_the_reference() -> None:
+    root = Path(c1m.__file__).parent
+    call = re.compile(r"(?:log\.say\(|partial\(record,)\s*f?\"([a-z-]+)\"")
+    found = {name for path in root.rglob("*.py") for name in call.findall(path.read_text())}
+    found |= set(WORDS_OF_NEWS) | {f"{kind}-over" for kind in WORDS_OF_NEWS}
+    said = (root.parents[1] / "docs" / "reference" / "logs.md").read_text()
+    assert len(found) > 15
+    assert {name for name in found if f"`{name}`" not in said} == {"mixed-up-over"}
