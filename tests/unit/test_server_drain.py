@@ -141,3 +141,17 @@ def test_a_tick_that_brings_nothing_does_not_end_a_drain(monkeypatch: pytest.Mon
     server.drain()
     server.shutdown()
     assert peer.recv(1000) == b"there already"
+
+
+def test_who_has_just_connected_is_given_time_to_ask() -> None:
+    """Where another process serves meanwhile (a take-over), a stop has the time."""
+    kernel, app = FakeKernel(), Ends()
+    server = held(kernel, app, 1)
+    [peer] = app.peers  # type: ignore[attr-defined]
+    start = kernel.clock.now_ns()
+    server.loop.call_at(start + 900 * MS, lambda _: peer.send(b"at last"))
+    server.drain_grace_ns = 1000 * MS
+    server.drain()
+    server.shutdown()
+    assert peer.recv(100) == b"at last"
+    assert 1000 <= (kernel.clock.now_ns() - start) // MS <= 1100

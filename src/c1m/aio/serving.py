@@ -75,6 +75,7 @@ class ProtocolServer:
         self._bell = threading.RLock()  # for those who stop while it ends
         self.drain_spread_ns: int = checked.drain_spread_ns
         self.at_stop: list[Callable[[], object]] = []  # called first when it drains
+        self.drain_grace_ns = 0  # see Draining
         self._has_ended = False
         self._stop = asyncio.Event()
         self.listeners = Listeners(checked.endpoints)
@@ -286,12 +287,15 @@ class ProtocolServer:
         await self._let_in(now + self.drain_ns // 4)
         streams.stop_accepting()
         self.listeners.close()
-        before, quiet = None, Quiet()
+        before, quiet, grace_end_ns = None, Quiet(), now + self.drain_grace_ns
         while (now := now_ns()) < draining.deadline_ns:
             counts = self.engine.statistics()
             heard = (counts.accepted, counts.received_bytes, counts.sent_bytes, counts.closed)
             is_over = now >= draining.spread_end_ns or not self.statistics.live
-            is_quiet = quiet.is_so(heard == before, now) or draining.is_soon(now)
+            is_quiet = quiet.is_so(heard == before, now) and not (
+                now < grace_end_ns and (self.statistics.live or counts.opening)
+            )
+            is_quiet = is_quiet or draining.is_soon(now)
             if is_over and is_quiet and not counts.outbox_bytes:
                 break
             before, self.pulse = heard, self.pulse + 1

@@ -22,7 +22,8 @@ class Draining:
     """Of a server with rows of slots: who is to be closed when.
 
     Made when it stops; `heard` is told of data from then on. `spread_end_ns`: until then some
-    connections are closed at a time.
+    connections are closed at a time. A server's `drain_grace_ns`: so long is waited at least for
+    those who have connected and said nothing yet, or whose TLS is not ready.
     """
 
     def __init__(self, capacity: int, now_ns: int, spread_ns: int, drain_ns: int) -> None:
@@ -84,6 +85,7 @@ def drain(server: Any, draining: Draining) -> None:
     """See Server.drain."""
     engine, now_ns = server.engine, server.clock.now_ns
     now, quiet = now_ns(), Quiet()
+    grace_end_ns = now + server.drain_grace_ns
     for call in server.at_stop:
         call()
     _let_in(server, now + server.drain_ns // 4)
@@ -98,7 +100,10 @@ def drain(server: Any, draining: Draining) -> None:
             server.end_drained(draining.due(server.live_slots(), now))
             if now < draining.spread_end_ns and server.statistics.live:
                 continue
-        is_quiet = quiet.is_so(not events, now) or draining.is_soon(now)
+        is_quiet = quiet.is_so(not events, now) and not (
+            now < grace_end_ns and (server.statistics.live or engine.statistics().opening)
+        )
+        is_quiet = is_quiet or draining.is_soon(now)
         if (
             is_quiet and engine.statistics().outbox_bytes == 0
             and server.attempt("is_done", lambda: app.is_done(server), True)

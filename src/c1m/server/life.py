@@ -20,6 +20,7 @@ from c1m.server.takeover import Predecessor, Succession, predecessor
 from c1m.units import NS_PER_MS, NS_PER_S
 
 LOOK_NS = 100 * NS_PER_MS
+GRACE_NS = 2 * NS_PER_S  # who connected last may take so long to ask; the next process serves
 EXTEND_NS = 15 * NS_PER_S  # asked for each second while it drains
 
 
@@ -121,6 +122,7 @@ class Life:
         if must_hurry:
             self._server.drain_spread_ns = 0
         else:
+            self._server.drain_grace_ns = GRACE_NS
             self._notifier.tell(f"MAINPID={pid}")
         self._say(f"process {pid} takes over; the connections that are here are drained")
         self._server.stop()

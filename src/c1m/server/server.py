@@ -208,6 +208,7 @@ class Server(ServerConnections):
         self.drain_ns: int = options.drain_ns
         self.drain_spread_ns: int = options.drain_spread_ns
         self.at_stop: list[Callable[[], object]] = []  # called first when it drains
+        self.drain_grace_ns = 0  # see Draining
         self._draining: Draining | None = None
         self.outbox_high: int = options.outbox_high
         self.statistics = ServerStatistics()
