@@ -475,3 +475,23 @@ def test_an_end_and_a_beginning_of_one_slot_in_a_batch_are_of_two_connections(fi
     found = guard.statistics()
     assert (found.live, found.lingering, found.accepted) == (0, 0, int(first == 1))
     assert found.closed == found.accepted
+
+
+def test_who_takes_the_slot_of_one_that_ends_in_the_same_batch_has_its_own_source() -> None:
+    """Else the one before would count for ever, and the next one not at all."""
+    inner = ScriptedEngine()
+    guard = GuardEngine(inner, c1m.Limits(per_source=1), ManualClock())  # type: ignore[arg-type]
+    guard.listen([Endpoint(AF_INET, "127.0.0.1", 8001)], 1)
+    hosts = iter(("127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.1"))
+    inner.peers = lambda slots, family: [  # type: ignore[attr-defined]
+        pack(Endpoint(AF_INET, next(hosts), 1)) for _ in slots
+    ]
+    inner.brings(opened=[5], opened_listeners=[0])
+    guard.wait(0)
+    guard.close(np.array([5], np.int32))
+    inner.brings(ended=[5], ended_errnos=[0], opened=[5], opened_listeners=[0])
+    assert guard.wait(0).opened.tolist() == [5]
+    inner.brings(opened=[6, 7], opened_listeners=[0, 0])
+    assert guard.wait(0).opened.tolist() == [7]  # .2 is there once, .1 no more
+    inner.counts.live = 3
+    assert guard.statistics().limited == {"per_source": 1}

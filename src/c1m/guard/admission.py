@@ -82,6 +82,11 @@ class Admission:
     def _lets_in(self, number: int) -> bool:
         return not self._deny.have(number) and (not self._allow or self._allow.have(number))
 
+    def check(self) -> None:
+        """A costly check of what is counted."""
+        if self._sources is not None:
+            self._sources.check()
+
     def gone(self, slots: Slots) -> None:
         """Nothing is left of these."""
         if self._sources is not None:

@@ -312,6 +312,7 @@ class GuardEngine(Decorated):
         if self._checks:
             inner = self._inner.statistics()
             assert 0 <= self._used <= inner.live + inner.lingering, "who is inside is miscounted"
+            self._admission.check()
         return batch if stay is None else self._stayed(stay, batch, pieces, at)
 
     def _is_due(self) -> bool:

@@ -34,6 +34,11 @@ class Sources:
     def __len__(self) -> int:
         return len(self._counts)
 
+    def check(self) -> None:
+        """A costly check: each connection that has a source counts, and nobody else."""
+        there = int(np.count_nonzero(self._of))
+        assert sum(self._counts.values()) == there, "sources are miscounted"
+
     def source_of(self, number: int) -> int:
         """What the source of an address is called (networks.number_of)."""
         if number >> 128:
