@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -357,7 +358,10 @@ class GuardEngine(Decorated):
             self._stay.sent(np.array([*slots], np.int32), pieces)
 
     def _with_ends(self, batch: EventBatch, ends: Ends) -> EventBatch:
-        """The batch, with these ended by us. Who has just begun in it, in the next."""
+        """The batch, with these ended by us. Who has just begun in it, in the next.
+
+        A new one: an engine may return the same object for many batches.
+        """
         put_off, self._put_off = self._put_off, {}
         for slot, (why, abort) in put_off.items():
             ends.append((np.array([slot], np.int32), why, abort))
@@ -369,7 +373,7 @@ class GuardEngine(Decorated):
                 self._put_off[slot] = why, abort
             slots = slots[~are_fresh]
             if len(slots):
-                batch = EventBatch.nothing() if batch is NOTHING else batch
+                batch = replace(batch)
                 self._end_plain(batch, slots, why, abort)
         return batch
 
