@@ -29,7 +29,7 @@ def test_as_many_as_fit_and_it_goes_on(user: ordinary.User) -> None:
     if user.before[:1] == ("unshare",):
         skip_where_it_cannot_be(without("/sys"))
     verdict = Verdict()
-    ordinary.hold(user, 1_500, verdict)
+    ordinary.hold(user, 1_500 if user.most > 2_000 else 300, verdict)
     assert verdict.wrong == []
 
 
