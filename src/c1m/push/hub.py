@@ -22,7 +22,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from c1m.engine.contract import NO_SLOTS, Slots
+from c1m.engine.contract import NO_SLOTS, Slots, distinct
 from c1m.fanout.channels import Channels
 from c1m.fanout.deliveries import Deliveries
 from c1m.push import statistics
@@ -158,7 +158,7 @@ class Hub:
         arrays = [slots for slots in arrays if len(slots)]
         if not arrays:
             return NO_SLOTS
-        slots = arrays[0] if len(arrays) == 1 else np.unique(np.concatenate(arrays))
+        slots = arrays[0] if len(arrays) == 1 else distinct(np.concatenate(arrays))
         # Those of other forms may subscribe to what they hear: they were asked when they did.
         is_asked = made.seen_by == NAMED or (form == MERCURE and made.seen_by == SUBSCRIBERS)
         if self.holders is not None and is_asked:
@@ -252,7 +252,7 @@ class Hub:
 
     def forget(self, slots: Slots) -> None:
         """Connections that have ended: int32[n]."""
-        slots = np.unique(slots).astype(np.int32)
+        slots = distinct(slots)
         self.channels.forget(slots)
         if len(self.selected):
             self.selected.forget(slots)

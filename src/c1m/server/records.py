@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from c1m import arguments
 from c1m.bounds import INT_MAX
+from c1m.engine.contract import distinct
 from c1m.engine.given import given_pieces, given_slots
 from c1m.engine.ragged import Ragged, starts_of
 from c1m.errors import UsageError
@@ -113,4 +114,4 @@ class RecordInbox:
             return 0
         gone = slots[self._has_half[slots]]
         self._has_half[gone] = False
-        return sum(len(self._halves.pop(slot)) for slot in np.unique(gone).tolist())
+        return sum(len(self._halves.pop(slot)) for slot in distinct(gone).tolist())

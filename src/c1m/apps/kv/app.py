@@ -15,7 +15,7 @@ from c1m.apps.kv.output_limits import output_limits
 from c1m.apps.kv.persistence import Persistence
 from c1m.bounds import TURN
 from c1m.clock import unix_time_ms
-from c1m.engine.contract import Pieces, Slots
+from c1m.engine.contract import Pieces, Slots, distinct
 from c1m.errors import UsageError
 from c1m.kv.clients import TOO_MANY, Clients
 from c1m.kv.intake import Intake
@@ -263,7 +263,7 @@ class KeyValue(App):
         self.intake.end(slots.tolist())
 
     def _forget(self, slots: list[int]) -> None:
-        gone = np.unique(slots).astype(np.int32)
+        gone = distinct(np.array(slots, np.int32))
         self.clients.forget(gone)
         self.store.out.deliveries.forget(gone)
         self.limits.forget(slots)
