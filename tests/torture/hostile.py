@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import statistics
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from c1m.results.record import RunRecord
@@ -136,25 +137,27 @@ def _judge(
     for is_hostile, those in records.items():
         name = f"{case.name}: {'with' if is_hostile else 'without'}"
         found = [_p99_ms(record) for record in those]
-        verdict.figures[f"{name}, p99 in ms"] = [round(ms, 2) for ms in found]
-        medians[is_hostile] = statistics.median(found)
+        verdict.figures[f"{name}, p99 in ms"] = [
+            None if ms is None else round(ms, 2) for ms in found
+        ]
+        medians[is_hostile] = statistics.median([inf if ms is None else ms for ms in found])
         for record in those:
+            requests = record.all_requests
             c, faults = record.connections, faults_of(record)
             verdict.check(not faults, f"{name}: {' '.join(faults)}")
             verdict.check(c.lost == 0, f"{name}: {c.lost} good ones were dropped.")
-            requests = record.all_requests
             verdict.check(requests.right == requests.sent > 0,
                           f"{name}: of {requests.sent} requests {requests.right} were answered "
                           "right.")  # fmt: skip
-    ratio = medians[True] / medians[False]
+    ratio = medians[True] / medians[False] if medians[False] < inf else inf
     verdict.figures[f"{case.name}: p99 with, to without"] = round(ratio, 2)
     verdict.check(scale < 1 or ratio <= RATIO_MAX, f"{case.name}: p99 is {ratio:.1f} times longer.")
 
 
-def _p99_ms(record: RunRecord) -> float:
-    """Of requests; of publications, of their way to subscribers."""
-    name = next(name for name in ("delivery", "push", "request") if name in record.latencies)
-    return record.latencies[name].distribution().quantile(0.99) / 1e6
+def _p99_ms(record: RunRecord) -> float | None:
+    """Of requests; of publications, of their way to subscribers. None: there was no reply."""
+    found = record.latencies.get("push") or record.latencies.get("request")
+    return None if found is None else found.distribution().quantile(0.99) / 1e6
 
 
 TORTURE = Torture(
