@@ -3,14 +3,15 @@
 From the top down; each imports what is below it, and a test holds them to that:
 
     cli         commands: parse, call, print                 report      text, HTML, comparison
-    loadgen     plans, opens, checks, measures               apps        echo
+    loadgen     plans, opens, checks, measures               apps        echo, kv, push
     serving     `c1m.serve`                                  aio         asyncio's event loop
     web         HTTP, WebSocket, server-sent events          kv, push    what these servers hold
-    server      ticks, an App's callbacks
+    server      an App's callbacks, what operators see, how it starts and stops
     scenarios   what is said, and what replies are right     limits      what bounds a machine
     loop        the loop of server and loadgen               results     what a run is: the record
     fanout      channels, messages on their way to many
-    tls, guard  around an engine: handshakes, records; limits
+    tls, guard  around an engine: handshakes, records;       testing     a fake kernel, a clock
+                limits of servers
     engine      one contract: uring, epoll                   protocols   framing, RESP, HTTP, frames
     kernel      the only package that meets the kernel
     errors, bounds, clock, units, addresses, files, arguments: leaves
