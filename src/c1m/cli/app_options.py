@@ -72,10 +72,11 @@ class ServeCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)
         app = ctx.meta.get("app", "")
-        names = {option.name for option in OPTIONS_OF.get(app, ())}
-        own = [p for p in self.get_params(ctx) if isinstance(p, OwnOption) and p.name in names]
+        own = [OwnOption(option) for option in OPTIONS_OF.get(app, ())]
+        names = {option.name for option in own}
+        limits = [option for option in LIMIT_OPTIONS if option.name not in names]
         _write_section(f"Options of {app}", own, ctx, formatter)
-        _write_section("Limits", LIMIT_OPTIONS, ctx, formatter)
+        _write_section("Limits", limits, ctx, formatter)
         _write_section("TLS (tls://, https://, rediss://)", TLS_OPTIONS, ctx, formatter)
         if not app:
             formatter.write_paragraph()
