@@ -58,6 +58,7 @@ class Turns:
         if not self._kept:
             return batch
         gone = self._kept.keys() & {*batch.closed.tolist()}
+        self._ended -= gone
         due = [(slot, bytes(self._kept.pop(slot))) for slot in gone]  # it comes before the end
         due += [(slot, self._next(slot)) for slot in before if slot not in gone]
         return self._with(batch, pieces, due)
