@@ -182,3 +182,25 @@ def test_standard_output(tmp_path: Path) -> None:
     both = start(*options, "--json", "-")
     _, errors = finish(both)
     assert both.returncode == 2 and "cannot have both" in errors
+
+
+def test_an_application_whose_last_callback_fails_loses_no_line(tmp_path: Path) -> None:
+    class Faulty(Echo):
+        def on_end(self, server: c1m.Server) -> None:
+            raise RuntimeError("on purpose")
+
+    run = ServerThread(
+        c1m.Server(
+            Faulty(), "tcp://127.0.0.1:0", engine="epoll",
+            access_log=str(tmp_path / "access"), access_log_json=True, admin="127.0.0.1:0",
+        )
+    )  # fmt: skip
+    sock = talk(run, 10)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        run.stop()
+    sock.close()
+    assert [line["received"] for line in lines_of(tmp_path / "access")] == [10]
+    admin = run.server.operators.admin
+    assert admin is not None
+    with pytest.raises(OSError):
+        socket.create_connection((admin.endpoint.host, admin.endpoint.port), WAIT_S).close()

@@ -505,8 +505,10 @@ class Server(ServerConnections):
             self.loop.shutdown()
             self.listeners.close()
             self.update_statistics()
-            self.app.on_end(self)
-            self.operators.end()
+            try:
+                self.app.on_end(self)
+            finally:
+                self.operators.end()
 
     def update_statistics(self) -> ServerStatistics:
         """The counters, with the engine's brought up to date."""
