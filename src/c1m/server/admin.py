@@ -196,7 +196,8 @@ class Admin:
         form = query.get("format", "json")
         if sort not in SORTS:
             raise UsageError(f"There is no sort {sort!r}.", f"Use {', '.join(SORTS)}.")
-        if not (limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) <= LIMIT_MAX):
+        is_number = limit.isascii() and limit.isdigit() and len(limit) < 9
+        if not (is_number and 0 < int(limit) <= LIMIT_MAX):
             raise UsageError(f"The limit {limit!r} is none.", f"Give 1 to {LIMIT_MAX:,}.")
         if form not in ("json", "text"):
             raise UsageError(f"There is no format {form!r}.", "Use json or text.")
