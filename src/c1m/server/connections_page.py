@@ -92,7 +92,10 @@ def _largest(slots: Slots, keys: npt.NDArray[np.int64], limit: int) -> Owed:
 
 def as_text(rows: list[dict[str, Any]], live: int, sort: str) -> str:
     """For people."""
-    lines = [f"{format_count(live)} connections; the first {len(rows)} by {sort}", _LINE[0]]
+    shown = f"the first {len(rows)} by {sort}"
+    if not rows and sort == "unsent":
+        shown = "all read what they are sent"
+    lines = [f"{format_count(live)} connections; {shown}", _LINE[0]]
     for row in rows:
         lines.append(
             _LINE[1].format(
