@@ -55,6 +55,13 @@ class OwnOption(click.Option):
         return super().get_help_record(ctx)
 
 
+# Those of every server that have a section of their own in its help; the others come first.
+SECTIONS = {
+    "Stopping and starting": ("drain_ns", "drain_spread_ns", "linger_ns", "takeover", "user"),
+    "Logs and figures": ("admin", "log", "log_level", "access_log", "quiet", "json_path"),
+}
+
+
 class ServeCommand(click.Command):
     """`c1m serve`, whose help is also about the server that is named."""
 
@@ -70,7 +77,14 @@ class ServeCommand(click.Command):
             ) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_options(ctx, formatter)
+        titles = {name: title for title, names in SECTIONS.items() for name in names}
+        rows: dict[str, list[tuple[str, str]]] = {"Options": [], **{t: [] for t in SECTIONS}}
+        for each in self.get_params(ctx):
+            if isinstance(each, click.Option) and (record := each.get_help_record(ctx)):
+                rows[titles.get(each.name or "", "Options")].append(record)
+        for title, records in rows.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
         app = ctx.meta.get("app", "")
         own = [OwnOption(option) for option in OPTIONS_OF.get(app, ())]
         names = {option.name for option in own}

@@ -65,13 +65,13 @@ _OPTIONS = [
     click.Argument(["app"], type=AppName(), metavar="APP"),
     option(["--listen"], multiple=True, metavar="URL",
            help="tcp://HOST:PORT (or HOST:PORT, or http://HOST:PORT), tcp://HOST:FIRST-LAST, "
-           "tcp://[IPV6]:PORT or unix:///path; tls://, https:// and rediss:// are the same over "
-           "TLS. May be given more than once." + "".join(
+           "tcp://[IPV6]:PORT or unix:///path (its file's rights: ?mode=0660&group=NAME); tls://, "
+           "https:// and rediss:// are the same over TLS. May be given more than once." + "".join(
                f"  [default of {name}: {listen}]" for name, listen in DEFAULT_LISTEN.items())),
     ENGINE,
     option(["--connections-max"], type=COUNT,
-           help="The most connections held; further ones wait in the accept queue.  [default: as "
-           "many as fit]"),
+           help="The most connections held; of further ones see --when-full.  [default: as many as "
+           "fit]"),
     option(["--outbox", "outbox_high"], type=SIZE,
            help="Stop reading from a connection while it has more than this unsent.  [default: 1M; "
            "for asyncio protocols never: they are told to pause at 64K]"),
