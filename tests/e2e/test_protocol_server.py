@@ -281,12 +281,15 @@ def test_invalid_arguments_leave_nothing(engine: str) -> None:
         ("listen", None), ("listen", []), ("engine", None), ("engine", object()),
         ("connections_max", 2.5), ("connections_max", 0), ("backlog", -1), ("outbox_high", "1M"),
         ("busy_poll_ns", -1), ("drain_ns", None), ("linger_ns", -1), ("clock", 5),
-        ("factory", 5), ("listen", "tcp://192.0.2.1:1"),
+        ("factory", 5), ("listen", "tcp://192.0.2.1:1"), ("proxy_from", "10.0.0.1"),
+        ("admin", "192.0.2.1:1"),
     ]  # fmt: skip
+    kept = []  # with their frames: nothing is given back by luck
     for name, value in odd:
         wanted: dict[str, Any] = {"factory": Echo, "listen": LISTEN, "engine": engine, name: value}
-        with pytest.raises(c1m.UsageError):
+        with pytest.raises(c1m.UsageError) as raised:
             c1m.ProtocolServer(**wanted)
+        kept.append(raised)
     c1m.ProtocolServer(Echo, LISTEN, engine=engine).shutdown()
 
 

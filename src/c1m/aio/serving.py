@@ -100,6 +100,8 @@ class ProtocolServer:
             self._streams.access = self.operators.access
         except BaseException:
             self.loop.close()
+            if hasattr(self, "engine"):
+                self.engine.shutdown()
             self.listeners.close()
             raise
 
