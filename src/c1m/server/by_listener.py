@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -65,10 +66,7 @@ class ByListener(App):
             which = owners == number
             if which.any():
                 those = OpenBatch(batch.slots[which], batch.listeners[which])
-                try:
-                    app.on_open(those, server)
-                except Exception as error:
-                    server.failed("on_open", error, those.slots, app)
+                server.tell("on_open", those.slots, those, app)
 
     def on_data(self, batch: DataBatch, server: Server) -> None:
         owners = self._owner.take(batch.slots)
@@ -94,26 +92,18 @@ class ByListener(App):
             which = owners == number
             if which.any():
                 those = CloseBatch(batch.slots[which], batch.reasons[which])
-                try:
-                    app.on_close(those, server)
-                except Exception as error:
-                    server.failed("on_close", error, those.slots, app)
+                server.tell("on_close", those.slots, those, app)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
-        due = []
-        for app in self._apps:
-            try:
-                due.append(app.on_tick(now_ns, server))
-            except Exception as error:
-                server.failed("on_tick", error, app=app)
+        due = [
+            server.attempt("on_tick", partial(app.on_tick, now_ns, server), app=app)
+            for app in self._apps
+        ]
         return min((each for each in due if each is not None), default=None)
 
     def on_stop(self, server: Server) -> None:
         for app in self._apps:
-            try:
-                app.on_stop(server)
-            except Exception as error:
-                server.failed("on_stop", error, app=app)
+            server.attempt("on_stop", partial(app.on_stop, server), app=app)
 
     def is_done(self, server: Server) -> bool:
         return all(app.is_done(server) for app in self._apps)
@@ -128,18 +118,12 @@ class ByListener(App):
         for number, app in enumerate(self._apps):
             those = slots[owners == number]
             if len(those):
-                try:
-                    getattr(app, callback)(those, server)
-                except Exception as error:
-                    server.failed(callback, error, those, app)
+                server.tell(callback, those, app=app)
 
 
 def _give(app: App, slots: Slots, data: Ragged, server: Server) -> None:
-    is_taken_in_pieces = type(app).on_pieces is not App.on_pieces
-    try:
-        if is_taken_in_pieces:
-            app.on_pieces(list(zip(slots.tolist(), data.pieces(), strict=True)), server)
-        else:
-            app.on_data(DataBatch(slots, data), server)
-    except Exception as error:
-        server.failed("on_pieces" if is_taken_in_pieces else "on_data", error, slots, app)
+    if type(app).on_pieces is not App.on_pieces:
+        pieces = list(zip(slots.tolist(), data.pieces(), strict=True))
+        server.tell("on_pieces", slots, pieces, app)
+    else:
+        server.tell("on_data", slots, DataBatch(slots, data), app)

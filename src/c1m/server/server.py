@@ -346,7 +346,7 @@ class Server(ServerConnections):
         statistics.live += len(slots)
         statistics.peak = max(statistics.peak, statistics.live)
         self.ramp.add(len(slots), self.clock.now_ns())
-        self._tell("on_open", OpenBatch(slots, listeners), slots)
+        self.tell("on_open", slots, OpenBatch(slots, listeners))
 
     def _data(self, slots: Slots, data: Ragged) -> None:
         self.statistics.messages += len(slots)
@@ -357,10 +357,7 @@ class Server(ServerConnections):
             slots, data = slots[is_live], data.take(is_live)
             if not len(slots):
                 return
-        try:
-            self.app.on_data(DataBatch(slots, data), self)
-        except Exception as error:
-            self.failed("on_data", error, slots)
+        self.tell("on_data", slots, DataBatch(slots, data))
 
     def _pieces(self, pieces: Pieces) -> None:
         self.statistics.messages += len(pieces)
@@ -386,23 +383,25 @@ class Server(ServerConnections):
     def _blocked(self, slots: Slots) -> None:
         slots = self._still_live(slots)
         self._hold(slots, BLOCKED)
-        self._tell("on_blocked", slots, slots)
+        self.tell("on_blocked", slots)
 
     def _drained(self, slots: Slots) -> None:
         slots = self._still_live(slots)
         self._release(slots, BLOCKED)
-        self._tell("on_drained", slots, slots)
+        self.tell("on_drained", slots)
 
     def _eof(self, slots: Slots) -> None:
         slots = self._still_live(slots)
         self._live[slots] = AT_EOF
-        self._tell("on_eof", slots, slots)
+        self.tell("on_eof", slots)
 
-    def _tell(self, callback: str, given: Any, slots: Slots) -> None:
+    def tell(self, callback: str, slots: Slots, given: Any = None, app: Any = None) -> None:
+        """Call it with what is given, else the slots: of the application, or of this part of it."""
+        app = self.app if app is None else app
         try:
-            getattr(self.app, callback)(given, self)
+            getattr(app, callback)(slots if given is None else given, self)
         except Exception as error:
-            self.failed(callback, error, slots)
+            self.failed(callback, error, slots, app)
 
     def _refusal(self, listener: int) -> bytes:
         """What the application tells those for whom there is no place."""
@@ -411,12 +410,19 @@ class Server(ServerConnections):
         )
         return said
 
-    def attempt(self, callback: str, function: Callable[[], Any], otherwise: Any = None) -> Any:
-        """What it returns; where it raises, and the server goes on, `otherwise`."""
+    def attempt(
+        self,
+        callback: str,
+        function: Callable[[], Any],
+        otherwise: Any = None,
+        slots: AnySlots = NO_SLOTS,
+        app: Any = None,
+    ) -> Any:
+        """What it returns; where it raises, and the server goes on, `otherwise`. See `failed`."""
         try:
             return function()
         except Exception as error:
-            self.failed(callback, error)
+            self.failed(callback, error, slots, app)
             return otherwise
 
     def failed(
@@ -443,7 +449,8 @@ class Server(ServerConnections):
     def _end_all(self, slots: Slots, reason: CloseReason) -> None:
         self._end(slots, reason)
         if len(slots):
-            self._tell("on_close", CloseBatch(slots, np.full(len(slots), reason, np.uint8)), slots)
+            reasons = np.full(len(slots), reason, np.uint8)
+            self.tell("on_close", slots, CloseBatch(slots, reasons))
 
     def _lost(self, slots: Slots, errnos: Int32s) -> None:
         still = self._live[slots] != CLOSED
@@ -455,7 +462,7 @@ class Server(ServerConnections):
         for reason, count in Counter(reasons).items():
             self._count_closed(reason, count)
         if len(slots):
-            self._tell("on_close", CloseBatch(slots, np.array(reasons, np.uint8)), slots)
+            self.tell("on_close", slots, CloseBatch(slots, np.array(reasons, np.uint8)))
 
     def run(self, on_report: Callable[[Server], int] | None = None) -> None:
         """Serve until `stop`, then drain and close everything.

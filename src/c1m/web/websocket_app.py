@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -263,27 +264,20 @@ class _WebSockets(WebApp):
         self._server.forget(batch.slots)
         self._counts.live -= len(batch.slots)
         self._counts.closed.update(Counter(batch.codes.tolist()))
-        try:
-            self._app.on_close(batch, self._server)
-        except Exception as error:
-            server.failed("on_close", error, batch.slots, self._app)
+        told = partial(self._app.on_close, batch, self._server)
+        server.attempt("on_close", told, None, batch.slots, self._app)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
-        wanted = None
-        try:
+        def ask() -> int | None:
             wanted = self._app.on_tick(now_ns, self._server)
-            if wanted is not None:
-                wanted = arguments.integer("What on_tick returned", wanted)
-        except Exception as error:
-            server.failed("on_tick", error, app=self._app)
+            return None if wanted is None else arguments.integer("What on_tick returned", wanted)
+
+        wanted = server.attempt("on_tick", ask, app=self._app)
         due = super().on_tick(now_ns, server)
         return min((each for each in (due, wanted) if each is not None), default=None)
 
     def on_stop(self, server: Server) -> None:
-        try:
-            self._app.on_stop(self._server)
-        except Exception as error:
-            server.failed("on_stop", error, app=self._app)
+        server.attempt("on_stop", partial(self._app.on_stop, self._server), app=self._app)
         super().on_stop(server)
 
 
