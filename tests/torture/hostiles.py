@@ -24,12 +24,15 @@ from .swarm import MS, Pace, Swarm
 
 SLOW, UNREAD, SILENT, HALF, GARBAGE, RESET, FLOOD = range(7)
 NAMES = ("slow", "unread", "silent", "half", "garbage", "resets", "floods")
+KINDS = 8  # or fewer
 SLICES = 50  # of a second: who says something in which of them is by number
 TOGETHER = 512
 
 
 class Hostiles(Swarm):
-    """A connection's number modulo 8 is its kind."""
+    """A connection's number modulo KINDS is its kind, so each source has all kinds."""
+
+    alike = KINDS
 
     def __init__(self, told: dict[str, Any]) -> None:
         super().__init__(told["ports"], told["sources"], told["first_source"])
@@ -47,7 +50,7 @@ class Hostiles(Swarm):
         self.done: Counter[str] = Counter()  # by us
 
     def _kinds(self, slots: Slots) -> Slots:
-        return (self.numbers[slots] % 8).astype(np.int32)
+        return (self.numbers[slots] % KINDS).astype(np.int32)
 
     def begin(self) -> None:
         """Connects that are due."""
@@ -59,7 +62,7 @@ class Hostiles(Swarm):
                 self._to_begin[kind] -= count
                 first = self._next[kind]
                 self._next[kind] += count
-                self.connect(np.arange(first, first + count, dtype=np.int64) * 8 + kind)
+                self.connect(np.arange(first, first + count, dtype=np.int64) * KINDS + kind)
 
     def take(self, batch: EventBatch) -> None:
         """What has come. What it says does not matter to them."""
@@ -98,7 +101,7 @@ class Hostiles(Swarm):
     def slice(self, number: int) -> None:
         """What those say whose turn it is in this slice of a second."""
         slots = np.flatnonzero(self._is_there[: 1 << 20]).astype(np.int32)
-        slots = slots[self.numbers[slots] // 8 % SLICES == number % SLICES]
+        slots = slots[self.numbers[slots] // KINDS % SLICES == number % SLICES]
         if number % SLICES == 0:
             self._to_begin[:RESET] = np.add(self._to_begin[:RESET], self._to_return).tolist()
             self._to_return = [0] * RESET

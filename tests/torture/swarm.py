@@ -25,8 +25,11 @@ Numbers = npt.NDArray[np.int64]
 class Swarm:
     """Connections to these ports of 127.0.0.1, from `sources` addresses, in turns.
 
-    `numbers` has the number of each slot's connection; they count from 0.
+    `numbers` has the number of each slot's connection; they count from 0. So many in a row that
+    are `alike` have the same addresses.
     """
+
+    alike = 1
 
     def __init__(self, ports: list[int], sources: int, first_source: int = 0) -> None:
         self.engine = choose("uring")
@@ -44,7 +47,7 @@ class Swarm:
 
     def connect(self, numbers: Numbers) -> Slots:
         """Begin connections with these numbers."""
-        slots = self.engine.connect(*self._plan.rows(numbers))
+        slots = self.engine.connect(*self._plan.rows(numbers // self.alike))
         self.numbers[slots] = numbers
         self.begun += len(slots)
         return slots
