@@ -191,3 +191,16 @@ def test_turns_bring_every_byte_in_order_and_no_more_than_one_turn_a_tick(
     tick([], [])
     assert came == sent
     assert sorted(ended) == ([*range(SLOTS)] if last >= 0 else [])
+
+
+def test_an_error_behind_the_end_of_a_stream_whose_rest_is_kept_is_the_one_end() -> None:
+    turns = Turns(SLOTS, 10)
+    batch = EventBatch.nothing()
+    batch.data_slots, batch.data = np.array([3], np.int32), Ragged.of([b"x" * 100])
+    batch.eof = np.array([3], np.int32)
+    made = turns.take(batch, None, 0, ())
+    assert not len(made.eof) and made.data.nbytes() == 10
+    batch = EventBatch.nothing()
+    batch.closed, batch.closed_errnos = np.array([3], np.int32), np.array([104], np.int32)
+    made = turns.take(batch, None, 0, ())
+    assert made.data.nbytes() == 90 and made.closed.tolist() == [3] and not len(made.eof)
