@@ -338,6 +338,26 @@ def test_who_goes_makes_no_room_for_more_than_the_rate() -> None:
     stage.end()
 
 
+def test_who_sends_no_proxy_header_takes_of_the_rate_and_keeps_nobody_out() -> None:
+    stage = Stage(PROXIED, accept_rate=100, accept_burst=1)
+    for _ in range(20):  # they are held, and nobody is told of them
+        stage.kernel.network.peer(Endpoint(AF_INET, "127.0.0.1", 8002))
+    for _ in range(300):
+        stage.passes(NS_PER_MS)
+    assert stage.guard.statistics().opening == 20
+    speaks = stage.peer(port=8002)
+    speaks.send(line(("127.0.0.1", 4000), ("127.0.0.1", 8002)))
+    for _ in range(30):
+        stage.passes(NS_PER_MS)
+    assert stage.is_served(speaks)
+    for _ in range(200):
+        stage.kernel.network.peer(Endpoint(AF_INET, "127.0.0.1", 8002))
+    for _ in range(500):
+        stage.passes(NS_PER_MS)
+    assert 21 + 40 <= stage.guard.statistics().opening + 1 <= 21 + 51
+    stage.end()
+
+
 def test_waiting_for_the_rate_is_no_spinning() -> None:
     stage = Stage(accept_rate=10, accept_burst=1)
     for _ in range(3):

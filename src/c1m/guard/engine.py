@@ -83,7 +83,9 @@ class GuardEngine(Decorated):
         self._refused: dict[int, int] = {}  # slot -> since when it is held
         self._leaving: set[int] = set()  # turned away, and not over yet
         self._checks = checks.COSTLY
-        self._used = 0  # places of the inner engine: who is open or lingers there
+        self._accepted = 0  # by the inner engine, whatever has become of them
+        # An engine that holds some back does not tell when it accepts: it is asked each time.
+        self._is_asked = isinstance(inner, Decorated) and limits.accept_rate is not None
         self._live_max = inner.live_max
         if self._admission.refuses:  # they need places, too
             inner.live_max = inner.capacity
@@ -115,19 +117,26 @@ class GuardEngine(Decorated):
     def _steer(self) -> None:
         """Say how many the inner engine may accept before we look again."""
         now_ns = self._clock.now_ns()
-        self._is_steered = True
+        self._is_steered = not self._is_asked
         self._steer_ns, most = NEVER, 0
+        inner = self._inner.statistics()
+        accepted = inner.accepted + inner.opening + sum(inner.never_opened.values())
+        self._admission.accepted(accepted - self._accepted)
+        self._accepted = accepted
         if self._live_max:
-            room = self._admission.room(self._free(), len(self._refused), now_ns)
+            free = self._free() - inner.opening
+            room = self._admission.room(free, len(self._refused), now_ns)
             self._steer_ns = now_ns + room.due_ns
             if room.count:  # else nobody, also when somebody goes
-                most = self._used + room.count
+                most = inner.live + inner.lingering + inner.opening + room.count
         if most != self._inner_max:
             self._inner.live_max = self._inner_max = most
 
     def _free(self) -> int:
         """How many more may be let in; fewer than none: those are too many."""
-        return self._live_max - self._used + len(self._refused) + len(self._leaving)
+        inner = self._inner.statistics()
+        used = inner.live + inner.lingering
+        return self._live_max - used + len(self._refused) + len(self._leaving)
 
     # --- who comes and who goes -------------------------------------------------------------------
 
@@ -144,7 +153,6 @@ class GuardEngine(Decorated):
         """See Engine.adopt."""
         slot = super().adopt(fd)
         self._is_steered = False
-        self._used += 1
         if self._stay is not None:
             self._stay.spare(np.array([slot], np.int32))
         if self._ledger is not None:
@@ -189,7 +197,6 @@ class GuardEngine(Decorated):
 
     def _over_inside(self, slots: Slots) -> None:
         """Nothing is left of them, in the inner engine neither."""
-        self._used -= len(slots)
         self._admission.gone(slots)
 
     def _sort_beginnings(self, batch: EventBatch, made: EventBatch) -> None:
@@ -197,11 +204,9 @@ class GuardEngine(Decorated):
         if len(batch.ended):  # connections of before, whose slots may be others' in this batch
             self._sort_ended(batch.ended, batch.ended_errnos, made)
             batch.ended = batch.ended_errnos = NO_SLOTS
-        self._used += len(batch.opened) + len(batch.connected)
         if len(batch.closed):
             self._over_inside(batch.closed)
         if len(batch.opened):
-            self._admission.accepted(len(batch.opened))
             if self._admission.asks_names:
                 self._ask_names(batch)
             if self._admission.refuses and len(batch.opened):
@@ -311,8 +316,6 @@ class GuardEngine(Decorated):
         at = 0 if pieces is None else len(pieces)
         batch = super().wait(timeout_ns, pieces)
         if self._checks:
-            inner = self._inner.statistics()
-            assert 0 <= self._used <= inner.live + inner.lingering, "who is inside is miscounted"
             self._admission.check()
         return batch if stay is None else self._stayed(stay, batch, pieces, at)
 
