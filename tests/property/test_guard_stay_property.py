@@ -204,3 +204,14 @@ def test_an_error_behind_the_end_of_a_stream_whose_rest_is_kept_is_the_one_end()
     batch.closed, batch.closed_errnos = np.array([3], np.int32), np.array([104], np.int32)
     made = turns.take(batch, None, 0, ())
     assert made.data.nbytes() == 90 and made.closed.tolist() == [3] and not len(made.eof)
+
+
+def test_what_comes_in_pieces_is_before_what_comes_in_arrays() -> None:
+    turns, came = Turns(SLOTS, 10), b""
+    batch, pieces = EventBatch.nothing(), [(3, bytes(range(25)))]
+    batch.data_slots, batch.data = np.array([3], np.int32), Ragged.of([bytes(range(25, 50))])
+    for _ in range(6):
+        batch = turns.take(batch, pieces, 0, ())
+        came += b"".join([piece for _, piece in pieces] + batch.data.pieces())
+        batch, pieces = EventBatch.nothing(), []
+    assert came == bytes(range(50))

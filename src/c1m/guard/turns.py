@@ -51,10 +51,10 @@ class Turns:
         """
         before = [slot for slot in self._kept if slot not in off]
         self._is_full = sum(map(len, self._kept.values())) > KEPT_MAX
+        if pieces is not None and len(pieces) > at:  # they came before what is in arrays
+            self._cut_pieces(pieces, at)
         if len(batch.data_slots):
             batch = self._cut_arrays(batch)
-        if pieces is not None and len(pieces) > at:
-            self._cut_pieces(pieces, at)
         if not self._kept:
             return batch
         gone = self._kept.keys() & {*batch.closed.tolist()}
