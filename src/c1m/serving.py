@@ -43,7 +43,7 @@ def serve(
     server = server_of(app, listen or life.listen(), given=life.given, **options)
     hung_up = reloads_at_hangup(server, life.reloading)
     with (
-        stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up),
+        stopped_by_signals(lambda: life.stop(server), exits_at_second=True, hung_up=hung_up),
         reopened_by_signal(server),
     ):
         for line in life.notes:

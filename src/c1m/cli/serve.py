@@ -164,7 +164,7 @@ def serve(
 
         hung_up = reloads_at_hangup(server, life.reloading)
         with (
-            stopped_by_signals(server.stop, exits_at_second=True, hung_up=hung_up),
+            stopped_by_signals(partial(life.stop, server), exits_at_second=True, hung_up=hung_up),
             reopened_by_signal(server),
         ):
             for line in _hello(app, server, options["connections_max"])[log is not None :]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from c1m import arguments
 from c1m.clock import SystemClock
+from c1m.errors import UsageError
 from c1m.kernel.supervisor import NS_PER_US, Notifier, activated
 from c1m.kernel.users import User
 from c1m.server.takeover import Predecessor, Succession, predecessor
@@ -56,7 +58,7 @@ class Life:
             whose = ", ".join(filter(None, [f"c1m {about['version']}", about["app"]]))
             self.notes = [f"takes over from process {about['pid']} ({whose})"]
         self._server: Any = None
-        self._is_ready = False
+        self._is_ready = self._is_asked = False
         self._beats_ns, self._beat_ns, self._told_ns = self._notifier.watchdog_ns // 2, 0, 0
 
     def listen(self) -> list[str]:
@@ -91,7 +93,10 @@ class Life:
             self._old = None
             self._server.listeners.remove_left()
             self._server.operators.take_over()
-            self._open_doorway()
+            try:
+                self._open_doorway()
+            except UsageError as error:  # nobody is left who would serve instead
+                self._say(f"{error.message} {error.remedy}")
         if self._next is not None and not self._server.is_stopping:
             self._next.look()
         if self._beats_ns and now_ns >= self._beat_ns:
@@ -136,10 +141,16 @@ class Life:
         finally:
             self._notifier.tell("READY=1")
 
+    def stop(self, server: Any) -> None:
+        """A signal asks for the end: this process does not begin anew then."""
+        self._is_asked = True
+        server.stop()
+
     def end(self) -> None:
         """The server has ended."""
         if self._next is not None:
-            pid = self._next.end(lambda: self._notifier.tell("WATCHDOG=1"))
+            beat = partial(self._notifier.tell, "WATCHDOG=1")
+            pid = self._next.end(beat, lambda: self._is_asked)
             if pid:
                 self._notifier.tell(f"MAINPID={pid}")
         self.close()

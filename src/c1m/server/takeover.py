@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from c1m.addresses import Endpoint
 from c1m.errors import UsageError
 from c1m.kernel.channel import FDS_MAX, Channel, Doorway, Message, knock
+from c1m.kernel.sockets import listens_on
 from c1m.kernel.supervisor import Given, pass_on
 from c1m.server.listeners import Listeners
 
@@ -45,18 +46,25 @@ class Predecessor:
             message, fds = heard
             if "error" in message:
                 raise self._refused(message["error"])
-            self._take(message, fds)
-            left = message["left"]
+            try:
+                left = self._take(message, fds)
+            except (AttributeError, KeyError, TypeError, ValueError):
+                raise self._refused(f"it speaks another form of take-over than {FORM}") from None
 
-    def _take(self, message: Message, fds: list[int]) -> None:
-        if message.get("hello") != FORM or len(message["sockets"]) != len(fds):
-            raise self._refused(f"it speaks another form of take-over than {FORM}")
-        self.about = message["about"]
+    def _take(self, message: Message, fds: list[int]) -> int:
+        """How many are to come. Raises ValueError and others of this kind for what is none."""
+        about, left = message["about"], message["left"]
+        self.about = {name: str(about[name]) for name in ("version", "app", "pid")}
         for fd, (asked, bound, is_shared) in zip(fds, message["sockets"], strict=True):
             self.given.append(Given(fd, Endpoint(**asked), Endpoint(**bound), is_shared))
+        if message["hello"] != FORM or None in map(listens_on, fds) or (left and not fds):
+            raise ValueError(message)
+        return int(left)
 
     def _refused(self, why: str) -> UsageError:
         self._channel.close()
+        for each in self.given:
+            os.close(each.fd)
         return UsageError(
             f"The server that listens at {self._path} cannot be taken over from: {why}.",
             "Try again, or stop it first.",
@@ -107,6 +115,7 @@ class Succession:
         self._leave = leave
         self._next: Channel | None = None
         self._pid = 0
+        self._unsaid: list[tuple[list[int], Message]] = []  # a channel takes so much at a time
         self._passed: list[int] = []  # descriptors, should we have to begin anew
         self.has_left = False
 
@@ -116,6 +125,7 @@ class Succession:
             return
         if self._next is None:
             self._next = self._doorway.next()
+        self._say_some()
         heard = None if self._next is None else self._next.hear()
         if self._next is None or (heard is not None and not heard[0]):
             return
@@ -125,31 +135,35 @@ class Succession:
         if said.get("hello") == FORM:
             pid = said.get("pid")
             self._pid = pid if isinstance(pid, int) else 0
-            self._offer(self._next)
+            self._offer()
         elif said.get("say") in ("ready", "let go") and self._pid:
             self._go(self._next, said["say"] == "let go")
         else:
             if said:
                 self._next.say(error=f"it is c1m {version('c1m')}, whose take-over has form {FORM}")
             self._next.close()
-            self._next, self._pid = None, 0
+            self._next, self._pid, self._unsaid = None, 0, []
             self._listeners.share(False)
 
-    def _offer(self, channel: Channel) -> None:
+    def _offer(self) -> None:
         rows = [
             (fd, (_plain(asked), _plain(bound), is_shared))
             for fd, asked, bound, is_shared in self._listeners.all()
         ]
         self._listeners.share(True)  # a stop in between is to leave them as they are
         for at in range(0, max(len(rows), 1), FDS_MAX):
-            some = rows[at : at + FDS_MAX]
-            channel.say(
-                [fd for fd, _ in some],
-                hello=FORM,
-                about=self._about,
-                sockets=[row for _, row in some],
-                left=len(rows[at + FDS_MAX :]),
-            )
+            some, left = rows[at : at + FDS_MAX], len(rows[at + FDS_MAX :])
+            about = {"hello": FORM, "about": self._about, "left": left}
+            message = {**about, "sockets": [row for _, row in some]}
+            self._unsaid.append(([fd for fd, _ in some], message))
+        self._say_some()
+
+    def _say_some(self) -> None:
+        while self._unsaid and self._next is not None:
+            fds, message = self._unsaid[0]
+            if not self._next.say(fds, **message):  # it is full, or gone: the next look shows
+                return
+            del self._unsaid[0]
 
     def _go(self, channel: Channel, must_hurry: bool) -> None:
         self.has_left = True
@@ -161,25 +175,34 @@ class Succession:
             channel.say(say="stopping")
             channel.close()
 
-    def end(self, beat: Callable[[], object]) -> int:
+    def end(self, beat: Callable[[], object], is_asked: Callable[[], bool]) -> int:
         """The server has ended. Where it had to let go: wait until the next one serves, its number.
 
-        Where that one ends before it does, this process begins anew, with the same sockets.
-        `beat` is called once a second meanwhile.
+        Where that one ends before it does, this process begins anew, with the same sockets, unless
+        it `is_asked` to end. `beat` is called once a second meanwhile.
         """
         if not self.has_left:
             self._doorway.close()
-        if self._next is None or not self._passed:
+        if self._next is None:
             return 0
-        self._next.say(say="gone")
-        while True:
-            heard = self._next.hear(1000)
-            if heard is None:
+        try:
+            return self._waited(self._next, beat, is_asked) if self._passed else 0
+        finally:
+            self._next.close()
+
+    def _waited(
+        self, channel: Channel, beat: Callable[[], object], is_asked: Callable[[], bool]
+    ) -> int:
+        channel.say(say="gone")
+        while not is_asked():
+            heard = channel.hear(1000)
+            if heard is None and not is_asked():
                 self._begin_anew()
-            elif heard[0].get("say") == "ready":
-                self._next.say(say="stopping")
+            if heard is not None and heard[0].get("say") == "ready":
+                channel.say(say="stopping")
                 return self._pid
             beat()
+        return 0
 
     def _begin_anew(self) -> NoReturn:
         pass_on(self._passed)
