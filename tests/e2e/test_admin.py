@@ -82,7 +82,14 @@ def test_pages(run: ServerThread) -> None:
     assert look(run, "/nothing")[0] == 404
     assert look(run, "/healthz", "HEAD") == (200, "")
     assert look(run, "/healthz", "POST")[0] == 405
-    for query in ("sort=x", "limit=0", "limit=x", "limit=99999", "limit=00000000100000", "format=x"):
+    for query in (
+        "sort=x",
+        "limit=0",
+        "limit=x",
+        "limit=99999",
+        "limit=00000000100000",
+        "format=x",
+    ):
         assert look(run, f"/connections?{query}")[0] == 400
 
 

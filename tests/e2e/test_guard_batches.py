@@ -45,6 +45,6 @@ def test_an_end_by_a_limit_is_told_once(name: str) -> None:
                 if len(opened) == 2:
                     clock.advance(500 * MS)
         assert len(closed) == 1 and closed[0] in opened
-        assert engine._used == 1
+        assert engine.statistics().live == 1
     finally:
         engine.shutdown()
