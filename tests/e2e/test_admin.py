@@ -252,3 +252,38 @@ def test_without_a_thread_it_is_not_listened_on(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(UsageError, match="--admin: no thread is to be had"):
         admin_module.Admin(None, Endpoint(AF_INET, "127.0.0.1", 0))
+
+
+def test_clients_that_ask_byte_by_byte_keep_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are places, each in time for every byte and never done."""
+    monkeypatch.setattr(admin_module, "PATIENCE_S", 1.0)
+    with serving(Echo(), admin=ANY) as run, contextlib.ExitStack() as opened:
+        endpoint = run.server.operators.admin.endpoint
+        slow = [
+            opened.enter_context(socket.create_connection((endpoint.host, endpoint.port), WAIT_S))
+            for _ in range(admin_module.AT_ONCE)
+        ]
+        is_over = threading.Event()
+
+        def ask() -> None:
+            for each in slow:
+                each.sendall(b"GET /")
+            while not is_over.wait(0.05):
+                for each in slow:
+                    with contextlib.suppress(OSError):
+                        each.sendall(b"x")
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            eventually(lambda: len(run.server.operators.admin._served) > 0, "they are served")
+            assert look(run, "/healthz") == (200, "ok\n")
+        finally:
+            is_over.set()
+            asking.join()
+
+
+@pytest.mark.parametrize("limit", ["0000000011000000", "1" * 5000, "0", "1001", "-1", ""])
+def test_limits_that_are_none(run: ServerThread, limit: str) -> None:
+    status, _ = look(run, f"/connections?limit={limit}")
+    assert status == (400 if limit else 200)  # as if there were none

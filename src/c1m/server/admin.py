@@ -38,7 +38,7 @@ from c1m.units import NS_PER_S
 
 STALLED_S = 10  # without a tick: it ticks ten times a second where nothing happens
 ANSWER_S = 3.0  # for the loop to answer a question
-PATIENCE_S = 5.0  # for a client to say what it wants
+PATIENCE_S = 5.0  # for a client to say what it wants; byte by byte, where others wait for its place
 RETRY_S = 0.1
 AT_ONCE = 8  # requests; further ones wait in the accept queue
 BACKLOG = 16
@@ -72,6 +72,7 @@ class Admin:
         self._sock.setblocking(True)
         self._closed = threading.Event()
         self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._served: dict[int, tuple[socket.socket, int]] = {}  # by thread; since when
         self._pulse, self._pulse_ns = -1, SystemClock.now_ns()
         try:
             threading.Thread(target=self._accept, name="c1m-admin", daemon=True).start()
@@ -109,7 +110,9 @@ class Admin:
 
     def _accept(self) -> None:
         while not self._closed.is_set():
-            self._places.acquire()
+            if not self._places.acquire(timeout=RETRY_S):
+                self._end_slow()
+                continue
             try:
                 sock, address = self._sock.accept()
             except OSError:  # of descriptors there may be some again later
@@ -123,7 +126,14 @@ class Admin:
                 self._places.release()
         self._sock.close()
 
+    def _end_slow(self) -> None:
+        for sock, since_ns in [*self._served.values()]:
+            if SystemClock.now_ns() - since_ns > PATIENCE_S * NS_PER_S:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS has no say in it
+
     def _serve(self, sock: socket.socket, address: Any) -> None:
+        since_ns = SystemClock.now_ns()
         try:
             sock.settimeout(PATIENCE_S)
             if self.endpoint.is_tls:
@@ -131,10 +141,12 @@ class Admin:
                     len(self._server.endpoints)
                 )
                 sock = context.wrap_socket(sock, server_side=True)
+            self._served[threading.get_ident()] = sock, since_ns
             _Handler(sock, address, self)  # type: ignore[arg-type]
         except OSError:  # the client has gone, or was too slow
             pass
         finally:
+            self._served.pop(threading.get_ident(), None)
             sock.close()
             self._places.release()
 
