@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -204,3 +205,42 @@ def test_an_application_whose_last_callback_fails_loses_no_line(tmp_path: Path) 
     assert admin is not None
     with pytest.raises(OSError):
         socket.create_connection((admin.endpoint.host, admin.endpoint.port), WAIT_S).close()
+
+
+def test_a_reader_of_standard_output_that_stalls_stops_nobody() -> None:
+    """And gets all lines when it goes on."""
+    count = 100  # more lines than the pipe takes
+    options = ("serve", "echo", "--listen", "tcp://127.0.0.1:0", "--access-log", "-")
+    process = start(*options, "--log", "json")
+    assert process.stderr is not None and process.stdout is not None
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        record: dict[str, Any] = {"event": ""}
+        while record["event"] != "listening":
+            record = json.loads(process.stderr.readline())
+        host, port = record["listeners"][0].removeprefix("tcp://").split(":")
+        for _ in range(count):
+            with socket.create_connection((host, int(port)), WAIT_S) as sock:
+                sock.sendall(b"x")
+                assert sock.recv(1) == b"x"
+        for _ in range(count):
+            assert json.loads(process.stdout.readline())["received"] == 1
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, errors = finish(process)
+    assert (process.returncode, output) == (0, "")
+    assert "access-log-lost" not in errors
+
+
+def test_why_a_file_cannot_be_opened_anew_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "logs" / "access"
+    path.parent.mkdir()
+    with serving(Echo(), access_log=str(path)) as run:
+        path.parent.rename(tmp_path / "aside")
+        run.server.call_soon(run.server.operators.access.reopen)
+        eventually(lambda: run.server.operators.access._fd < 0, "it cannot go on")
+        talk(run, 1).close()
+        eventually(lambda: run.server.operators.access.lost == 1, "its line is lost")
+    assert "takes no lines: no such file or directory." in caplog.text

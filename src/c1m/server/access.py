@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import selectors
 import signal
 import threading
 from collections import deque
@@ -32,11 +33,13 @@ from c1m.engine.names import shown, unpacked
 from c1m.guard.ledger import Ledger, Row
 from c1m.server.logs import ServerLog
 from c1m.server.statistics import CloseReason
-from c1m.units import NS_PER_S
+from c1m.units import NS_PER_MS, NS_PER_S
 
 LINES_MOST = 512  # that are made and written in a tick
 ROWS_MOST = 1 << 20  # that wait for that
 STDOUT = 1
+PIPE_BUF = 4096
+RETRY_NS, END_S = 10 * NS_PER_MS, 1.0  # where the reader of standard output is slow
 
 Columns = tuple[Any, ...]  # slots, reasons, unsent, when, and a Row's: one row a connection
 
@@ -64,6 +67,7 @@ class AccessLog:
         self._waiting = 0  # rows in these
         self.lost = 0  # lines
         self._is_failing = self._is_torn = False
+        self._rest = b""  # what standard output has not taken yet
         self._fd = -1
         self.reopen()
 
@@ -71,8 +75,11 @@ class AccessLog:
         """Go on in the file that has this name now: the one before was put aside."""
         self._close()
         with contextlib.suppress(OSError):  # the next write says why
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-            self._fd = STDOUT if self._path == files.STANDARD else os.open(self._path, flags, 0o640)
+            self._open()
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        self._fd = STDOUT if self._path == files.STANDARD else os.open(self._path, flags, 0o640)
 
     def _close(self) -> None:
         if self._fd > STDOUT:
@@ -93,7 +100,7 @@ class AccessLog:
         if self._waiting + count > ROWS_MOST:
             self._lose(count, f"{ROWS_MOST:,} lines wait for it")
             return
-        if not self._waiting:
+        if not self._waiting and not self._rest:
             self._later(0, self._write_some)
         self._rows.append(columns)
         self._waiting += count
@@ -101,7 +108,7 @@ class AccessLog:
     def _write_some(self) -> None:
         """One write, and the rest in the next tick."""
         lines: list[str] = []
-        while self._rows and len(lines) < LINES_MOST:
+        while self._rows and not self._rest and len(lines) < LINES_MOST:
             block = self._rows.popleft()
             room = LINES_MOST - len(lines)
             if len(block[0]) > room:
@@ -109,10 +116,10 @@ class AccessLog:
                 block = tuple(column[:room] for column in block)
             lines += self._made(block)
         self._waiting -= len(lines)
-        if lines:
+        if lines or self._rest:
             self._write(lines)
-        if self._rows:
-            self._later(0, self._write_some)
+        if self._rows or self._rest:
+            self._later(self._clock.now_ns() + RETRY_NS * bool(self._rest), self._write_some)
 
     def _made(self, block: Columns) -> Iterator[str]:
         now_ns, now_s = self._clock.now_ns(), wall_time_s()
@@ -137,15 +144,19 @@ class AccessLog:
             )
 
     def _write(self, lines: list[str]) -> None:
-        data = "".join(lines).encode()
+        data, self._rest = self._rest + "".join(lines).encode(), b""
         if self._is_torn:  # half a line is there already
             data = b"\n" + data
         try:
             if self._fd < 0:
-                self.reopen()
-            count = os.write(self._fd, data)
+                self._open()
+            if self._fd == STDOUT:
+                count = _written(data)
+                self._rest, data = data[count:], data[:count]
+            else:
+                count = os.write(self._fd, data)
         except OSError as error:
-            self._lose(len(lines), (error.strerror or str(error)).lower())
+            self._lose(data.count(b"\n"), (error.strerror or str(error)).lower())
             return
         self._is_torn = count < len(data) and data[count - 1 : count] != b"\n"
         if count < len(data):
@@ -164,12 +175,31 @@ class AccessLog:
 
     def end(self) -> None:
         """Write what is left."""
-        while self._rows:
+        while self._rows or self._rest:
             self._write_some()
+            if self._rest and not _takes(END_S):
+                break
+        if left := self._waiting + self._rest.count(b"\n"):
+            self._lose(left, "nobody reads it")
         if self.lost:
             said = f"The access log has lost {self.lost:,} lines."
             self._log.say("access-log-lost", said, logging.ERROR, count=self.lost)
         self._close()
+
+
+def _written(data: bytes) -> int:
+    """What standard output takes without waiting: it may block, and a pipe that poll(2) reports as
+    writable has room for 4,096 bytes."""
+    count = 0
+    while count < len(data) and _takes():
+        count += os.write(STDOUT, data[count : count + PIPE_BUF])
+    return count
+
+
+def _takes(timeout_s: float = 0) -> bool:
+    with selectors.PollSelector() as waits:
+        waits.register(STDOUT, selectors.EVENT_WRITE)
+        return bool(waits.select(timeout_s))
 
 
 def _time(seconds: float) -> str:
