@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,16 @@ import pytest
 import c1m
 from c1m.addresses import AF_INET, Endpoint
 from c1m.apps.kv.app import KeyValue
+from c1m.clock import SystemClock
 from c1m.engine.uring.engine import UringEngine
 from c1m.engine.uring.rings import Tuning
 from c1m.errors import InternalError
 from c1m.protocols.http.requests import Request
 from c1m.protocols.http.responses import Response, text
 from c1m.protocols.websocket.frames import Op, closing
+from c1m.server import failures
 from c1m.server.by_listener import ByListener, Further
+from c1m.server.logs import ServerLog
 from c1m.testing.fake_kernel import FakeKernel
 from c1m.testing.fake_network import Socket
 from c1m.web.app import WebApp
@@ -446,3 +450,18 @@ def test_replies_that_were_not_sent_are_never_those_of_another(
     stage.ticks()
     assert not any(other.recv() for other in others)
     stage.end()
+
+
+def test_a_large_batch_is_no_long_line(caplog: pytest.LogCaptureFixture) -> None:
+    server: Any = SimpleNamespace(
+        statistics=SimpleNamespace(failed={}),
+        on_error="close",
+        peers=lambda slots: [("10.0.0.1", 7)] * len(slots),
+        operators=SimpleNamespace(log=ServerLog(SystemClock(), lambda when_ns, call: None)),
+    )
+    slots = np.arange(100_000, dtype=np.int32)
+    failures.take(failures.Failure("on_data", c1m.App(), slots, ValueError("no")), server)
+    [record] = caplog.records
+    assert record.count == 100_000  # type: ignore[attr-defined]
+    assert record.connections == [*range(failures.LISTED)]  # type: ignore[attr-defined]
+    assert "and 99,992 more" in record.getMessage()

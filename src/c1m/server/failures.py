@@ -26,6 +26,7 @@ from c1m.units import format_count
 STOP, CLOSE, KEEP = "stop", "close", "keep"
 WORDS = Choice((CLOSE, STOP))
 NAMED = 8  # connections that a sentence names
+LISTED = 256  # that the record has as its field `connections`: a batch may be of 100,000
 _OURS = ("c1m.engine.", "c1m.guard.", "c1m.kernel.", "c1m.tls.")
 _ENDED = {"on_close", "on_gone"}  # callbacks about connections that have ended
 
@@ -92,8 +93,10 @@ def take(failure: Failure, server: Any) -> str:
     # Where the server ends, `run` raises what has the traceback.
     shown = None if word == STOP else failure.error
     said = sentence(failure, word, peers)
-    named = failure.slots.tolist()
-    server.operators.log.say("failed", said, logging.ERROR, connections=named, exc_info=shown)
+    named, count = failure.slots[:LISTED].tolist(), len(failure.slots)
+    server.operators.log.say(
+        "failed", said, logging.ERROR, connections=named, count=count, exc_info=shown
+    )
     if word == STOP:
         raise failure.error
     return word
