@@ -16,7 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from c1m.cli.serve import serve
+from c1m.errors import UsageError
 from certificates import authority
 from e2e.cli_helpers import COMMAND, PATIENCE_S, free_ports, run
 from e2e.debian_servers import program
@@ -314,6 +317,19 @@ def test_a_user_without_rights_serves_on_a_privileged_port(tmp_path: Path, engin
             client.connect(str(path))
             assert echoed(client)
         end(it)
+
+
+def test_a_user_that_may_not_read_python_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def imports_more(*args: object, **options: object) -> None:
+        raise ModuleNotFoundError("No module named 'mmap'")
+
+    monkeypatch.setattr("c1m.serving.server_of", imports_more)
+    asked = ["echo", "--listen", "tcp://127.0.0.1:0", "--user", "nobody"]
+    assert isinstance(CliRunner().invoke(serve, asked).exception, ModuleNotFoundError)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    said = CliRunner().invoke(serve, asked).exception
+    assert isinstance(said, UsageError)
+    assert "nobody (--user) may not read" in str(said)
 
 
 def privileged_port() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -204,7 +205,15 @@ def _made(
         life.wait_for_what_is_kept()
     given = {name: value for name, value in options.items() if value is not None}
     where = list(listen) or [DEFAULT_LISTEN[app]]
-    return server_of(load_app(app, **own), where, given=life.given, **given)
+    try:
+        return server_of(load_app(app, **own), where, given=life.given, **given)
+    except ImportError as error:
+        if options["user"] is None or os.access(os.__file__, os.R_OK):
+            raise
+        raise UsageError(
+            f"{options['user']} (--user) may not read {os.__file__}, and cannot go on: {error}.",
+            "Have Python and c1m where everybody may read them, as in /usr or /opt.",
+        ) from None
 
 
 def _hello(app: str, server: AnyServer, asked: int | None) -> list[str]:
