@@ -17,10 +17,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from c1m.cli.streams import on_one_line, say, takes_a_line
+from c1m.server.logs import time_of
 
 FORMS = ("human", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -42,7 +42,7 @@ class HumanForm(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelname.lower()
-        start = f"{_time(record)} {level}"
+        start = f"{time_of(record.created)} {level}"
         if self._is_journal:
             start = f"<{_PRIORITIES.get(level, 5)}>{level}"
         parts = [start, on_one_line(f"{_event(record)}: {record.getMessage()}")]
@@ -57,7 +57,7 @@ class JsonForm(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         made = {
-            "time": _time(record),
+            "time": time_of(record.created),
             "level": record.levelname.lower(),
             "event": _event(record),
             "message": record.getMessage(),
@@ -66,11 +66,6 @@ class JsonForm(logging.Formatter):
         if record.exc_info:
             made["traceback"] = self.formatException(record.exc_info)
         return json.dumps(made, default=str)
-
-
-def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-    return moment.replace("+00:00", "Z")
 
 
 def _event(record: logging.LogRecord) -> str:

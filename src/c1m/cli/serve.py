@@ -33,7 +33,7 @@ from c1m.errors import UsageError
 from c1m.files import STANDARD
 from c1m.kernel.procfs import process_sample
 from c1m.server import failures
-from c1m.server.figures import PAGES
+from c1m.server.figures import PAGES, handshakes
 from c1m.server.logs import record
 from c1m.server.statistics import by_words
 from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
@@ -296,7 +296,7 @@ def _final_figures(server: AnyServer) -> dict[str, Any]:
     return dataclasses.asdict(statistics) | {
         "closed": {reason.name.lower(): count for reason, count in statistics.closed.items()},
         "never_opened": by_words(statistics.never_opened),
-        "tls": _handshakes(server),
+        "tls": handshakes(server) or None,
         "engine": {"name": server.engine.name, "reason": server.engine.reason},
         "threads": sample.threads if sample else None,
         "rss_peak_bytes": sample.peak_rss_bytes if sample else None,
@@ -305,25 +305,9 @@ def _final_figures(server: AnyServer) -> dict[str, Any]:
     }
 
 
-def _handshakes(server: AnyServer) -> dict[str, Any] | None:
-    """all = done + failed + under_way; None where TLS is not c1m's."""
-    engine = server.security.engine if server.security is not None else None
-    if engine is None:
-        return None
-    counts = engine.handshakes
-    return {
-        "done": counts.done,
-        "resumed": counts.resumed,
-        "handed": counts.handed,
-        "versions": dict(counts.versions),
-        "under_way": counts.under_way,
-        "failed": by_words(counts.failed),
-    }
-
-
 def _handshakes_in_words(server: AnyServer) -> list[str]:
-    found = _handshakes(server)
-    if found is None:
+    found = handshakes(server)
+    if not found:
         return []
     failed = sum(found["failed"].values())
     said = [

@@ -20,7 +20,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from c1m.clock import Clock, wall_time_s
 from c1m.engine.contract import Slots
 from c1m.engine.names import shown, unpacked
 from c1m.guard.ledger import Ledger, Row
-from c1m.server.logs import ServerLog
+from c1m.server.logs import ServerLog, time_of
 from c1m.server.statistics import CloseReason
 from c1m.units import NS_PER_MS, NS_PER_S
 
@@ -130,11 +129,11 @@ class AccessLog:
             opened_s = now_s - (now_ns - row.opened_ns) / NS_PER_S
             yield self._line(
                 {
-                    "time": _time(opened_s + lasted_s),
+                    "time": time_of(opened_s + lasted_s),
                     "connection": slot,
                     "peer": shown(unpacked(row.peer)),
                     "listener": self._names[row.listener] if row.listener >= 0 else "",
-                    "opened": _time(opened_s),
+                    "opened": time_of(opened_s),
                     "seconds": round(lasted_s, 3),
                     "received": row.received,
                     "sent": max(row.sent - unsent, 0),
@@ -200,11 +199,6 @@ def _takes(timeout_s: float = 0) -> bool:
     with selectors.PollSelector() as waits:
         waits.register(STDOUT, selectors.EVENT_WRITE)
         return bool(waits.select(timeout_s))
-
-
-def _time(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return moment.replace("+00:00", "Z")
 
 
 def _json_line(fields: dict[str, Any]) -> str:

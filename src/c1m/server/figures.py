@@ -82,7 +82,7 @@ OF_PROCESS = {
 def figures_of(server: Any) -> Figures:
     """Those of the server and of its application. In the server's thread."""
     statistics, engine = server.update_statistics(), server.engine
-    queued = engine.statistics()
+    queued, tls = engine.statistics(), handshakes(server)
     values = {
         "connections.opened": statistics.opened,
         "connections.live": statistics.live,
@@ -94,7 +94,9 @@ def figures_of(server: Any) -> Figures:
         "limited": statistics.limited,
         "kernel_refused": statistics.refused,
         "failed": statistics.failed,
-        "tls": _handshakes(server),
+        "tls": tls and {
+            "done": tls["done"], "resumed": tls["resumed"], "failed": sum(tls["failed"].values()),
+        },
         "messages": statistics.messages,
         "ticks": statistics.ticks,
         "bytes.received": statistics.received_bytes,
@@ -102,7 +104,7 @@ def figures_of(server: Any) -> Figures:
         "bytes.unsent": statistics.unsent_bytes,
         "bytes.queued": queued.outbox_bytes,
         "draining": int(server.is_stopping),
-    }
+    }  # fmt: skip
     found: Figures = {name: (FIGURES[name], value) for name, value in values.items()}
     app = getattr(server, "app", None)
     return found if app is None else found | app.figures(server)
@@ -118,16 +120,17 @@ def of_process() -> Figures:
     return {name: (OF_PROCESS[name], value) for name, value in values.items()}
 
 
-def _handshakes(server: Any) -> dict[str, int]:
+def handshakes(server: Any) -> dict[str, Any]:
+    """Of TLS: all = done + failed + under_way; {} where TLS is not c1m's."""
     engine = server.security.engine if server.security is not None else None
     if engine is None:
         return {}
     counts = engine.handshakes
     return {
-        "done": counts.done,
-        "resumed": counts.resumed,
-        "failed": counts.failed.total(),
-    }
+        "done": counts.done, "resumed": counts.resumed, "handed": counts.handed,
+        "versions": dict(counts.versions), "under_way": counts.under_way,
+        "failed": by_words(counts.failed),
+    }  # fmt: skip
 
 
 def nested(figures: Figures) -> dict[str, Any]:

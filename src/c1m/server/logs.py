@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from c1m.clock import Clock
@@ -76,3 +77,9 @@ def record(event: str, message: str, level: int = logging.INFO, **fields: Any) -
     """One record, whatever was said before."""
     exception = fields.pop("exc_info", None)
     LOGGER.log(level, "%s", message, exc_info=exception, extra={"event": event, **fields})
+
+
+def time_of(seconds: float) -> str:
+    """Seconds since 1970 as logs have them: 2026-01-31T12:00:00.000Z."""
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return moment.replace("+00:00", "Z")
