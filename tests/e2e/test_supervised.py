@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from c1m.cli.serve import serve
 from c1m.errors import UsageError
+from c1m.kernel.supervisor import Notifier, activated
 from certificates import authority
 from e2e.cli_helpers import COMMAND, PATIENCE_S, free_ports, run
 from e2e.debian_servers import program
@@ -372,3 +373,16 @@ def test_modes_that_mean_nothing(tmp_path: Path) -> None:
         done = run("serve", "echo", "--listen", f"unix://{tmp_path}/a.sock?{query}")
         assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
         assert not (tmp_path / "a.sock").exists()
+
+
+def test_numbers_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A digit to str.isdigit is no number to int()."""
+    for name, value in {
+        "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "²", "NOTIFY_SOCKET": "/nowhere",
+        "WATCHDOG_USEC": "²", "WATCHDOG_PID": "",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert activated() == []
+    notifier = Notifier()
+    assert notifier.watchdog_ns == 0
+    notifier.close()

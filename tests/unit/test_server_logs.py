@@ -193,3 +193,14 @@ def test_every_event_is_in_the_reference() -> None:
     said = (root.parents[1] / "docs" / "reference" / "logs.md").read_text()
     assert len(found) > 15
     assert {name for name in found if f"`{name}`" not in said} == {"mixed-up-over"}
+
+
+def test_what_an_exception_says_is_no_line_of_ours() -> None:
+    try:
+        raise ValueError("no\n2026-01-01T00:00:00.000Z info listening: forged")
+    except ValueError as error:
+        made = logging.LogRecord("c1m", logging.ERROR, "", 1, "failed", None, None)
+        made.exc_info = (type(error), error, error.__traceback__)
+    first, *others = HumanForm().format(made).splitlines()
+    assert "failed" in first
+    assert all(line.startswith(("Traceback", "  ")) for line in others)

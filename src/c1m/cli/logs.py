@@ -48,7 +48,8 @@ class HumanForm(logging.Formatter):
         parts = [start, on_one_line(f"{_event(record)}: {record.getMessage()}")]
         parts += [f"{name}={_shown(value)}" for name, value in fields_of(record).items()]
         if record.exc_info:
-            parts.append("\n" + self.formatException(record.exc_info))
+            # Indented: what an exception says may look like a line of ours.
+            parts.append("\n" + self.formatException(record.exc_info).replace("\n", "\n  "))
         return " ".join(parts)
 
 

@@ -37,7 +37,7 @@ def activated() -> list[Given]:
     """
     pid, count = os.environ.get("LISTEN_PID", ""), os.environ.get("LISTEN_FDS", "")
     names = os.environ.get("LISTEN_FDNAMES", "").split(":")
-    if pid != str(os.getpid()) or not count.isdigit():
+    if pid != str(os.getpid()) or not count.isdecimal():
         return []
     for variable in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         os.environ.pop(variable, None)  # not those of our children
@@ -77,7 +77,7 @@ class Notifier:
         """Within which time WATCHDOG=1 is expected; 0: never."""
         us, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
         is_ours = self.is_heard and pid in ("", str(os.getpid()))
-        return int(us) * NS_PER_US if us.isdigit() and is_ours else 0
+        return int(us) * NS_PER_US if us.isdecimal() and is_ours else 0
 
     def tell(self, *lines: str) -> None:
         """One datagram of assignments: "READY=1"."""
