@@ -47,7 +47,7 @@ class Case:
     at_once: int
     path: str = ""
     load: tuple[str, ...] = ()
-    rate: float = 2_000.0
+    rate: float = 1_000.0
     own: dict[str, Any] = field(default_factory=dict)
 
 
@@ -59,7 +59,7 @@ CASES = (
          path="/connect?channel=news", load=("--scenario", "publish"), rate=0.5,
          own={"page": True}),
     Case("http", "push", "http", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1, path="/",
-         own={"page": True}),
+         rate=500.0, own={"page": True}),
 )  # fmt: skip
 BIG = b"*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$16384\r\n" + bytes(16384) + b"\r\n"
 
