@@ -244,3 +244,12 @@ def test_why_a_file_cannot_be_opened_anew_is_said(
         talk(run, 1).close()
         eventually(lambda: run.server.operators.access.lost == 1, "its line is lost")
     assert "takes no lines: no such file or directory." in caplog.text
+
+
+def test_a_file_that_the_servers_user_cannot_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user was asked before, as with --user."""
+    monkeypatch.setattr("c1m.files.check_writable", lambda path: None)
+    with pytest.raises(UsageError, match="file that the server's user may write"):
+        c1m.Server(Echo(), "tcp://127.0.0.1:0", access_log=str(tmp_path / "no" / "file"))

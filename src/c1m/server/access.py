@@ -29,6 +29,7 @@ from c1m.addresses import Endpoint
 from c1m.clock import Clock, wall_time_s
 from c1m.engine.contract import Slots
 from c1m.engine.names import shown, unpacked
+from c1m.errors import UsageError
 from c1m.guard.ledger import Ledger, Row
 from c1m.server.logs import ServerLog, time_of
 from c1m.server.statistics import CloseReason
@@ -68,7 +69,13 @@ class AccessLog:
         self._is_failing = self._is_torn = False
         self._rest = b""  # what standard output has not taken yet
         self._fd = -1
-        self.reopen()
+        try:
+            self._open()
+        except OSError as error:  # this may be another user than the one who was asked (--user)
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}.",
+                "Give --access-log a file that the server's user may write.",
+            ) from None
 
     def reopen(self) -> None:
         """Go on in the file that has this name now: the one before was put aside."""
