@@ -94,7 +94,7 @@ def as_text(rows: list[dict[str, Any]], live: int, sort: str) -> str:
     """For people."""
     shown = f"the first {len(rows)} by {sort}"
     if not rows and sort == "unsent":
-        shown = "all read what they are sent"
+        shown = "none by unsent: all read what they are sent"
     lines = [f"{format_count(live)} connections; {shown}", _LINE[0]]
     for row in rows:
         lines.append(
