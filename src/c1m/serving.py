@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -40,17 +41,18 @@ def serve(
     check_no_loop_is_running()
     say = partial(record, "life", level=logging.WARNING)
     life = Life(takeover=takeover, user=options.get("user"), app=_name_of(app), say=say)
-    server = server_of(app, listen or life.listen(), given=life.given, **options)
-    hung_up = reloads_at_hangup(server, life.reloading)
-    with (
-        stopped_by_signals(lambda: life.stop(server), exits_at_second=True, hung_up=hung_up),
-        reopened_by_signal(server),
-    ):
-        for line in life.notes:
-            say(line)
-        life.begin(server)
-        server.run()
-        life.end()
+    with closing(life):
+        server = server_of(app, listen or life.listen(), given=life.given, **options)
+        hung_up = reloads_at_hangup(server, life.reloading)
+        with (
+            stopped_by_signals(lambda: life.stop(server), exits_at_second=True, hung_up=hung_up),
+            reopened_by_signal(server),
+        ):
+            for line in life.notes:
+                say(line)
+            life.begin(server)
+            server.run()
+            life.end()
     return server.statistics
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import c1m
 from c1m.kernel.channel import Doorway
 from certificates import authority
 from e2e.cli_helpers import COMMAND, PATIENCE_S, Server, finish, free_ports, run, start
@@ -230,3 +231,21 @@ def test_an_old_process_that_does_not_answer_is_named(tmp_path: Path) -> None:
         doorway.close()
     assert told.returncode == 2
     assert "cannot be taken over from: it has another idea. Try again" in errors
+
+
+def test_a_server_that_has_failed_is_not_asked_by_the_next_one(tmp_path: Path) -> None:
+    class Faulty(c1m.App):
+        def on_tick(self, now_ns: int, server: c1m.Server) -> None:
+            raise RuntimeError("on purpose")
+
+    class Brief(c1m.App):
+        def on_tick(self, now_ns: int, server: c1m.Server) -> None:
+            server.stop()
+
+    way, kept = tmp_path / "next", []
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="on purpose") as raised:
+            c1m.serve(Faulty(), "tcp://127.0.0.1:0", takeover=str(way), on_error="stop")
+        kept.append(raised)  # with its frames: nothing is closed by luck
+        assert not way.exists()
+    c1m.serve(Brief(), "tcp://127.0.0.1:0", takeover=str(way))

@@ -156,8 +156,10 @@ class Life:
         self.close()
 
     def close(self) -> None:
-        """Where it has not begun, the process before goes on."""
+        """Where it has not begun, the process before goes on. May be called twice."""
         if self._old is not None:
             self._old.close()
             self._old = None
+        if self._next is not None:
+            self._next.close()
         self._notifier.close()

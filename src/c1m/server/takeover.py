@@ -181,13 +181,19 @@ class Succession:
         Where that one ends before it does, this process begins anew, with the same sockets, unless
         it `is_asked` to end. `beat` is called once a second meanwhile.
         """
-        if not self.has_left:
-            self._doorway.close()
-        if self._next is None:
-            return 0
         try:
-            return self._waited(self._next, beat, is_asked) if self._passed else 0
+            if self._next is None or not self._passed:
+                return 0
+            return self._waited(self._next, beat, is_asked)
         finally:
+            self.close()
+
+    def close(self) -> None:
+        """Nobody is answered any more. May be called twice."""
+        if not self.has_left:
+            self.has_left = True
+            self._doorway.close()
+        if self._next is not None:
             self._next.close()
 
     def _waited(
