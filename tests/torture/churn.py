@@ -1,7 +1,7 @@
 """Ten million connections opened and closed: nothing is left of them.
 
 Both ends are on this machine. Of eight connections one is closed and one reset at once; the others
-send a message and have its echo: three are closed by the client and one is reset by it, two are
+send a message and have its echo: two are closed by the client and one is reset by it, two are
 closed and one reset by the server. Source addresses and ports are used in turns, so that those in
 TIME_WAIT do not matter.
 """
