@@ -14,6 +14,7 @@ import redis
 
 from c1m.apps.kv.app import KeyValue
 from c1m.protocols.resp.replies import command
+from c1m.server.statistics import CloseReason
 from e2e.library_runs import WAIT_S, ServerThread, eventually, serving
 
 Running = tuple[KeyValue, ServerThread]
@@ -188,6 +189,7 @@ def test_who_is_idle_is_closed_unless_it_is_a_subscriber() -> None:
             assert subscriber.recv(100)
             assert said_until_closed(idle) == b""
             eventually(lambda kv=kv: kv.store.rows.count == 1, "the idle one has gone")
+            assert run.server.statistics.closed[CloseReason.IDLE] == 1
             with client(run) as one:
                 assert one.publish("a", "x") == 1
             assert subscriber.recv(100).endswith(b"x\r\n")

@@ -65,17 +65,24 @@ class ServerConnections:
         self.engine.send(slots, Ragged.repeat(payload, len(slots)))
         return len(slots)
 
-    def close(self, slots: AnySlots, *, abort: bool = False) -> None:
+    def close(
+        self,
+        slots: AnySlots,
+        *,
+        abort: bool = False,
+        reason: CloseReason = CloseReason.LOCAL,
+    ) -> None:
         """Close connections: after their output, or at once with a reset.
 
-        A closed connection whose output is still going out can be aborted, too.
+        A closed connection whose output is still going out can be aborted, too. They count as
+        closed for this reason, but for those whose peers have ended already.
         """
         slots = given_slots(slots, self.capacity)
         if abort:
             self.engine.close(slots[self._live[slots] == CLOSED], abort=True)
         at_eof = self._live[slots] == AT_EOF
         self._end(slots[at_eof], CloseReason.PEER_EOF, abort=abort)
-        self._end(slots[~at_eof], CloseReason.LOCAL, abort=abort)
+        self._end(slots[~at_eof], reason, abort=abort)
 
     def pause(self, slots: AnySlots) -> None:
         """Stop reading from connections; what is already on its way may still come."""

@@ -24,6 +24,7 @@ from c1m.kv.store import Store
 from c1m.kv.upkeep import upkeep
 from c1m.server.figures import Figure, Figures
 from c1m.server.server import App, CloseBatch, OpenBatch, Server
+from c1m.server.statistics import CloseReason
 from c1m.units import NS_PER_MS, NS_PER_S, format_bytes, format_number_of
 
 NEVER_NS = 1 << 62
@@ -187,7 +188,10 @@ class KeyValue(App):
         if self.limits:
             unsent_bytes = server.engine.statistics().outbox_bytes
             self.store.out.killed += self.limits.enforce(now_ns, unsent_bytes)
-        self.idle.enforce(now_ns)
+        idle = self.idle.over(now_ns)
+        if idle:
+            self._forget(idle)
+            server.close(idle, reason=CloseReason.IDLE)
         if now_ns - self._sampled_ns >= NS_PER_S:
             self._sampled_ns = now_ns
             self.intake.look_at_held()

@@ -55,7 +55,7 @@ class Addresses:
 
 
 class IdleConnections:
-    """Ends connections that sent nothing for longer than the setting `timeout`.
+    """Finds connections that sent nothing for longer than the setting `timeout`.
 
     All are looked at once a second, a tenth at a time: 0.04 ms for each 100,000. Subscribers and
     those who wait for a key may be idle.
@@ -66,16 +66,18 @@ class IdleConnections:
         self._due_ns = 0
         self._next = 0  # the first row of the next slice
 
-    def enforce(self, now_ns: int) -> None:
-        """End those of a slice, if it is time to look."""
+    def over(self, now_ns: int) -> list[int]:
+        """Those of a slice who are to be ended, if it is time to look."""
         if now_ns < self._due_ns:
-            return
+            return []
         store, rows = self._store, self._store.rows
         limit_s = store.settings["timeout"]
         self._due_ns = now_ns + (LOOK_NS if limit_s else LAZY_LOOK_NS)
         first = self._next if self._next < rows.top else 0
         self._next = last = min(first + rows.top // SLICES + 1, rows.top)
+        found = []
         for slot in rows.idle(first, last, limit_s, store.now_ms).tolist():
             kept = rows.kept.get(slot)
             if kept is None or not (kept.waiter is not None or kept.is_monitor):
-                store.out.closing.append(slot)
+                found.append(slot)
+        return found
