@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import json
 import signal
 import smtplib
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from e2e.cli_helpers import PATIENCE_S, Server, run
+from e2e.cli_helpers import COMMAND, PATIENCE_S, Server, run
 
 PROGRAMS = '''
 import asyncio
@@ -216,3 +218,21 @@ def test_what_is_not_there_is_a_sentence(tmp_path: Path, name: str, said: str) -
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("c1m: ") and done.stderr.count("\n") == 1
     assert said in done.stderr
+
+
+def test_an_error_that_is_the_servers_end_is_a_record_and_the_figures_are_written(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "bad.py").write_text(
+        "import c1m\n\n\nclass Bad(c1m.App):\n"
+        "    def on_start(self, server):\n        raise ValueError('no such thing')\n"
+    )
+    done = subprocess.run(
+        [*COMMAND, "serve", "bad:Bad", "--listen", "tcp://127.0.0.1:0", "--on-error", "stop",
+         "--log", "json", "--json", "figures.json"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    last = [json.loads(line) for line in done.stderr.splitlines()][-1]
+    assert last["event"] == "ended-by-error" and "no such thing" in last["traceback"]
+    assert json.loads((tmp_path / "figures.json").read_text())["opened"] == 0

@@ -49,7 +49,7 @@ class HumanForm(logging.Formatter):
         parts += [f"{name}={_shown(value)}" for name, value in fields_of(record).items()]
         if record.exc_info:
             # Indented: what an exception says may look like a line of ours.
-            parts.append("\n" + self.formatException(record.exc_info).replace("\n", "\n  "))
+            parts.append("\n  " + self.formatException(record.exc_info).replace("\n", "\n  "))
         return " ".join(parts)
 
 

@@ -29,7 +29,7 @@ from c1m.cli.app_options import (
 from c1m.cli.logs import FORMS, LEVELS, logging_to
 from c1m.cli.options import COUNT, DURATION, ENGINE, SIZE, option
 from c1m.cli.streams import say
-from c1m.errors import UsageError
+from c1m.errors import C1mError, UsageError
 from c1m.files import STANDARD
 from c1m.kernel.procfs import process_sample
 from c1m.server import failures
@@ -173,13 +173,28 @@ def serve(
             for line in life.notes:
                 warn(line)
             life.begin(server)
-            server.run(report)
+            is_well = _run(server, report)
             outputs.write_text(json.dumps(_final_figures(server), indent=2) + "\n")
             live.done()
             if log is None:
                 click.echo(_final_text(server), file=outputs.stream)
             outputs.end()
             life.end()
+    if not is_well:
+        sys.exit(1)
+
+
+def _run(server: AnyServer, report: Callable[[AnyServer], int]) -> bool:
+    """To its end; False where an error was the end, which is in the log."""
+    try:
+        server.run(report)
+    except C1mError:
+        raise
+    except Exception as error:
+        said = f"The server has ended by an error ({type(error).__name__})."
+        server.log.say("ended-by-error", said, logging.CRITICAL, exc_info=error)
+        return False
+    return True
 
 
 def _made(
