@@ -465,3 +465,19 @@ def test_a_large_batch_is_no_long_line(caplog: pytest.LogCaptureFixture) -> None
     assert record.count == 100_000  # type: ignore[attr-defined]
     assert record.connections == [*range(failures.LISTED)]  # type: ignore[attr-defined]
     assert "and 99,992 more" in record.getMessage()
+
+
+class Speechless(ValueError):
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+def test_an_exception_that_cannot_say_what_it_is_closes_its_batch(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage(Faulty("on_data", Speechless()))
+    stage.peer().send(b"x")
+    stage.ticks()
+    assert stage.server.statistics.closed[c1m.CloseReason.APP] == 1
+    assert "Speechless: which cannot say what it is" in caplog.records[0].getMessage()
+    stage.end()

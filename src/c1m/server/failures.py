@@ -102,10 +102,17 @@ def take(failure: Failure, server: Any) -> str:
     return word
 
 
+def _text_of(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # it is a program's, too
+        return "which cannot say what it is"
+
+
 def sentence(failure: Failure, word: str, peers: list[str]) -> str:
     """What is logged. `peers`: of the first NAMED of its connections."""
     name, error = type(failure.app).__name__, failure.error
-    said = f"{failure.callback} of {name} failed ({type(error).__name__}: {error})."
+    said = f"{failure.callback} of {name} failed ({type(error).__name__}: {_text_of(error)})."
     if word == STOP:
         said += " The server ends."
     if not len(failure.slots):

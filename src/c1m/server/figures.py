@@ -38,7 +38,9 @@ FIGURES = {
     "connections.opened": Figure("c1m_connections_opened_total", "Connections that were accepted"),
     "connections.live": Figure("c1m_connections", "Connections that are open"),
     "connections.peak": Figure("c1m_connections_peak", "The most that were open at once"),
-    "connections.room": Figure("c1m_connections_room", "As many fit, by the limits of now"),
+    "connections.room": Figure(
+        "c1m_connections_room", "As many fit, by descriptors, rings and what is asked; memory apart"
+    ),
     "connections.opening": Figure(
         "c1m_connections_opening", "Accepted, and still in a TLS handshake or a PROXY header"
     ),
