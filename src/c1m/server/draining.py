@@ -111,7 +111,9 @@ def drain(server: Any, draining: Draining) -> None:
             break
     server.end_drained(server.live_slots())
     while engine.statistics().lingering and now_ns() < draining.deadline_ns:
-        server.loop.tick(QUIET_NS)  # the application has nobody any more
+        server.loop.tick(QUIET_NS)
+        if server.statistics.live:  # one whose handshake, or PROXY header, has come just now
+            server.end_drained(server.live_slots())
 
 
 def _let_in(server: Any, until_ns: int) -> None:
