@@ -19,7 +19,9 @@ class Broadcaster(c1m.App):
         self.rounds = 0
         self.payloads = 0
 
-    def on_tick(self, now_ns: int, server: c1m.Server) -> int:
+    def on_tick(self, now_ns: int, server: c1m.Server) -> int | None:
+        if server.is_stopping:  # on_stop has said the last word
+            return None
         if now_ns >= self.due_ns:
             self.due_ns = now_ns + self.interval_ns
             self.rounds += 1
