@@ -119,7 +119,7 @@ class Stage:
         self.kernel = FakeKernel(random.randrange(1 << 30), network=network, **chances)
         self.clock = self.kernel.clock
         limits = self.limits = drawn_limits(random) if is_limited else None
-        checks.COSTLY = random.random() < 0.15
+        before, checks.COSTLY = checks.COSTLY, random.random() < 0.15
         outbox_high = random.choice((1000, 20_000, 1 << 20))
         linger_ns = random.choice((NS_PER_MS, NS_PER_S, 100 * NS_PER_S))
         live_max = random.choice((None, None, None, 1, 5))
@@ -132,7 +132,7 @@ class Stage:
             outbox_high=outbox_high, drain_ns=random.choice((0, NS_PER_S // 10, 5 * NS_PER_S)),
             linger_ns=linger_ns, backlog=random.choice((1, 128)), **options,
         )  # fmt: skip
-        checks.COSTLY = False
+        checks.COSTLY = before
         self.inner = engine
         self.watch = Watch(self.server)
         self.is_calm = random.random() < 0.4  # no time passes in which somebody would be late

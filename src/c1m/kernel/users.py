@@ -34,7 +34,7 @@ class User:
         name, colon, group = text.partition(":")
         try:
             entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-        except (KeyError, OverflowError):
+        except (KeyError, ValueError, OverflowError):  # also "a\0b"
             raise UsageError(
                 f"There is no user {name!r}.", "Give --user a name of /etc/passwd: --user nobody."
             ) from None
@@ -42,7 +42,7 @@ class User:
         if colon:
             try:
                 gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-            except KeyError:
+            except (KeyError, ValueError, OverflowError):
                 raise UsageError(
                     f"There is no group {group!r}.", "Give --user NAME:GROUP one of /etc/group."
                 ) from None

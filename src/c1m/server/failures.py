@@ -49,7 +49,7 @@ def checked(on_error: Any) -> OnError:
     """What may be given as `on_error`. Raises UsageError."""
     if callable(on_error):
         return on_error  # type: ignore[no-any-return]
-    if on_error not in WORDS.words:
+    if not (isinstance(on_error, str) and on_error in WORDS.words):
         raise UsageError(
             f"on_error is {on_error!r}.",
             'Give "close", "stop", or a function of a c1m.Failure that returns one of them or '

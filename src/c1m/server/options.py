@@ -86,6 +86,8 @@ class ServerOptions:
         proxies = arguments.texts("proxy_from", self.proxy_from)
         self.trusted = Networks(network_of(text, "proxy_from (--proxy-from)") for text in proxies)
         _check_tls(self.tls)
+        if not (isinstance(self.given, list | tuple) and all(type(e) is Given for e in self.given)):
+            raise UsageError("given is no row of sockets of another process.", "Leave it out.")
         if self.limits is not None and not isinstance(self.limits, Limits):
             raise UsageError(f"limits is {self.limits!r}.", "Give a c1m.Limits(...).")
         self.admin_endpoints = [] if self.admin is None else [_admin_endpoint(self.admin)]
