@@ -136,7 +136,7 @@ Ticks = st.lists(
 def test_turns_bring_every_byte_in_order_and_no_more_than_one_turn_a_tick(
     ticks: list[list[tuple[int, int]]], most: int, in_pieces: bool, ends: bool
 ) -> None:
-    turns = Turns(SLOTS, most)
+    turns = Turns(most)
     sent = dict.fromkeys(range(SLOTS), b"")
     came = dict.fromkeys(range(SLOTS), b"")
     muted: set[int] = set()
@@ -194,7 +194,7 @@ def test_turns_bring_every_byte_in_order_and_no_more_than_one_turn_a_tick(
 
 
 def test_an_error_behind_the_end_of_a_stream_whose_rest_is_kept_is_the_one_end() -> None:
-    turns = Turns(SLOTS, 10)
+    turns = Turns(10)
     batch = EventBatch.nothing()
     batch.data_slots, batch.data = np.array([3], np.int32), Ragged.of([b"x" * 100])
     batch.eof = np.array([3], np.int32)
@@ -207,7 +207,7 @@ def test_an_error_behind_the_end_of_a_stream_whose_rest_is_kept_is_the_one_end()
 
 
 def test_what_comes_in_pieces_is_before_what_comes_in_arrays() -> None:
-    turns, came = Turns(SLOTS, 10), b""
+    turns, came = Turns(10), b""
     batch, pieces = EventBatch.nothing(), [(3, bytes(range(25)))]
     batch.data_slots, batch.data = np.array([3], np.int32), Ragged.of([bytes(range(25, 50))])
     for _ in range(6):

@@ -146,7 +146,8 @@ class GuardEngine(Decorated):
         """See Engine.listen."""
         found = super().listen(endpoints, backlog)
         self._had_unix |= any(each.family == AF_UNIX for each in self._endpoints)
-        self._endpoints = [e if isinstance(e, Endpoint) else e.endpoint for e in endpoints]
+        if endpoints:  # else those may still come whose PROXY header is on its way
+            self._endpoints = [e if isinstance(e, Endpoint) else e.endpoint for e in endpoints]
         return found
 
     def adopt(self, fd: int) -> int:

@@ -52,7 +52,7 @@ class Stay:
         self._unread = _unread_of(inner, limits) if _are_any(limits, _OUTPUT) else None
         self._has_total = limits.unsent_total is not None
         turn = limits.value("turn")
-        self._turns = None if turn is None else Turns(inner.capacity, turn)
+        self._turns = None if turn is None else Turns(turn)
         self._is_off = np.zeros(inner.capacity, np.bool_)  # the caller does not want their input
 
     @staticmethod

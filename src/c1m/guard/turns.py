@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from c1m.engine.contract import NOTHING, EventBatch, Pieces, Slots
 from c1m.engine.ragged import Ragged
@@ -20,14 +21,13 @@ KEPT_MAX = 64 << 20  # bytes
 
 
 class Turns:
-    """Four bytes a connection that was in a tick with more than `most` bytes in all.
+    """Nothing for a connection that brings no more than `most` bytes into a tick.
 
     `muted` and `unmuted` say from whom to read no more, and again, since they were looked at last.
     """
 
-    def __init__(self, capacity: int, most: int) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._brought = np.zeros(capacity, np.uint32)  # in this tick; else 0
         self._kept: dict[int, memoryview] = {}  # what is to be handed over, by slot
         self._is_full = False
         self._ended: set[int] = set()  # their streams have ended behind that
@@ -84,11 +84,7 @@ class Turns:
         if not self._kept and data.nbytes() <= self._most:
             return batch
         kept = self._kept.keys() & {*slots.tolist()} if self._kept else set()
-        brought = self._brought
-        np.add.at(brought, slots, data.lengths.astype(np.uint32))
-        is_over = brought.take(slots) > self._most
-        brought[slots] = 0
-        over = kept if self._is_full else {*slots[is_over].tolist()} | kept
+        over = kept if self._is_full else self._over(slots, data.lengths) | kept
         if not over:
             return batch
         lengths, stays = data.lengths.copy(), np.ones(len(slots), np.bool_)
@@ -103,6 +99,17 @@ class Turns:
             stays[rows] = taken > 0
         cut = Ragged(data.memory, data.offsets[stays], lengths[stays])
         return replace(batch, data_slots=slots[stays], data=cut)
+
+    def _over(self, slots: Slots, lengths: npt.NDArray[np.int32]) -> set[int]:
+        """Who brings more than may be, in all of his pieces. Without a column: an idle connection
+        costs nothing, though its first bytes came with many others'."""
+        if len(slots) * int(lengths.max()) <= self._most:
+            return set()
+        order = np.argsort(slots, kind="stable")
+        ordered = slots.take(order)
+        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        sums = np.add.reduceat(lengths.take(order), starts, dtype=np.int64)
+        return {*ordered.take(starts[sums > self._most]).tolist()}
 
     def _cut_pieces(self, pieces: Pieces, at: int) -> None:
         """The same for Python's rows."""

@@ -31,7 +31,7 @@ def refusal(what: str, error: OSError | MemoryError | int) -> tuple[str, str]:
 
 def _reason(code: int, is_ring: bool) -> tuple[str, str]:
     if code == errno.EMFILE:
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        soft = _soft(resource.RLIMIT_NOFILE)
         return (
             f"RLIMIT_NOFILE is {soft:,}, and no descriptor is left"
             + " or its table is larger" * is_ring,
@@ -56,7 +56,7 @@ def _memory(is_ring: bool) -> tuple[str, str]:
             f"the address space (RLIMIT_AS) is {format_bytes(space)}",
             "Raise it: ulimit -v, LimitAS=.",
         )
-    locked = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    locked = _soft(resource.RLIMIT_MEMLOCK)
     if is_ring and locked != resource.RLIM_INFINITY:
         return (
             f"RLIMIT_MEMLOCK is {format_bytes(locked)} for all rings of this user",
@@ -67,5 +67,13 @@ def _memory(is_ring: bool) -> tuple[str, str]:
 
 def address_space() -> int:
     """Bytes of address space that this process may have, UNLIMITED where that has no limit."""
-    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    space = _soft(resource.RLIMIT_AS)
     return UNLIMITED if space == resource.RLIM_INFINITY else space
+
+
+def _soft(limit: int) -> int:
+    """Also where a filter refuses the question: who explains a refusal must not fail by another."""
+    try:
+        return resource.getrlimit(limit)[0]
+    except OSError:
+        return resource.RLIM_INFINITY
