@@ -17,3 +17,9 @@ def test_laws_hold_under_random_faults(first: int) -> None:
         except Exception as error:
             error.add_note(f"python -m tests.torture faults --seed {seed}")
             raise
+
+
+@pytest.mark.parametrize("seed", [8988, 17208])
+def test_seeds_that_have_found_something(seed: int) -> None:
+    """Who was held for a PROXY header when the server stopped."""
+    run(seed)
