@@ -347,7 +347,7 @@ class GuardEngine(Decorated):
         super().send(slots, data)
         if self._ledger is not None and len(slots):
             self._ledger.gave(slots, data)
-        if self._stay is not None:
+        if self._stay is not None and self._stay.hears_sends:
             self._stay.sent(slots, data)
 
     def send_each(self, slots: Collection[int], pieces: Collection[bytes]) -> None:
@@ -358,7 +358,7 @@ class GuardEngine(Decorated):
         self._inner.send_each(slots, pieces)
         if self._ledger is not None:
             self._ledger.gave_each(slots, pieces)
-        if self._stay is not None:
+        if self._stay is not None and self._stay.hears_sends:
             self._stay.sent(np.array([*slots], np.int32), pieces)
 
     def _with_ends(self, batch: EventBatch, ends: Ends) -> EventBatch:

@@ -51,6 +51,7 @@ class Stay:
         )
         self._unread = _unread_of(inner, limits) if _are_any(limits, _OUTPUT) else None
         self._has_total = limits.unsent_total is not None
+        self.hears_sends = self._activity is not None or self._unread is not None
         turn = limits.value("turn")
         self._turns = None if turn is None else Turns(turn)
         self._is_off = np.zeros(inner.capacity, np.bool_)  # the caller does not want their input
@@ -82,13 +83,14 @@ class Stay:
 
     def came(self, batch: EventBatch, pieces: Pieces | None, at: int) -> None:
         """Data came: in the batch, and in the pieces from this place on."""
+        if self._activity is None:
+            return
         self._second = self._clock.now_ns() // NS_PER_S
         slots = batch.data_slots
         if pieces is not None and len(pieces) > at:
             some = np.array([slot for slot, _ in pieces[at:]], np.int32)
             slots = np.concatenate((some, slots)) if len(slots) else some
-        if self._activity is not None:
-            self._activity.came(self._limited_ones(slots), self._second)
+        self._activity.came(self._limited_ones(slots), self._second)
 
     def in_turn(self, batch: EventBatch, pieces: Pieces | None, at: int) -> EventBatch:
         """What came, and what is kept of before, as far as it is its connections' turn."""
@@ -122,7 +124,7 @@ class Stay:
             self._unread.blocked([slot])
 
     def sent(self, slots: Slots, data: Ragged | Collection[bytes]) -> None:
-        """These are sent something."""
+        """These are sent something. Where `hears_sends` is not so it need not be told."""
         if self._activity is not None:
             self._activity.sent(self._limited_ones(slots), self._second)
         unread = self._unread
@@ -172,9 +174,11 @@ class Stay:
     def over(self) -> Ends:
         """Who is to end now."""
         ends: Ends = []
+        activity, unread = self._activity, self._unread
+        if activity is None and not unread:
+            return ends
         now_ns = self._clock.now_ns()
         self._second = now_ns // NS_PER_S
-        activity, unread = self._activity, self._unread
         if activity is not None and activity.deadlines.top:
             silent, idle = activity.over(self._second)
             if len(silent):
