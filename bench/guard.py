@@ -11,8 +11,6 @@ that passes, and hardly to that. Shown are medians, and the median of the ratios
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 
 from harness import build, conditions, processes
 from harness.processes import Server, generate
+from harness.results import conclude
 
 from c1m.loadgen.metadata import started_text
 
@@ -62,9 +61,7 @@ def main() -> int:
                     f"| {row['without_us']:.2f} | {row['ratio'] - 1:+.1%} |",
                     flush=True,
                 )
-    found["conditions"]["load_average_after"] = os.getloadavg()[0]
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    conclude(found, options.json)
     return 0
 
 

@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
-import os
 import shutil
 import statistics
 import sys
@@ -30,6 +28,7 @@ from typing import Any, NamedTuple
 from harness import conditions, processes
 from harness.measure import Machine
 from harness.processes import RunFailed, Server, run_to_its_end
+from harness.results import conclude
 from million import namespace
 from million.lives import SETTLE_S, Life
 
@@ -81,9 +80,7 @@ def main() -> int:
     }  # fmt: skip
     if options.idle:
         found["idle"] = idle(machine, options.idle)
-    found["conditions"]["load_average_after"] = os.getloadavg()[0]
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    conclude(found, options.json)
     return 0
 
 

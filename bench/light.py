@@ -12,7 +12,6 @@ the generator took, by the kernel's accounts.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 from harness import build, conditions, processes
 from harness.processes import Server, generate
+from harness.results import conclude
 
 from c1m.loadgen.metadata import started_text
 
@@ -46,9 +46,7 @@ def main() -> int:
         | {"realtime": os.sched_getscheduler(0) != os.SCHED_OTHER},
         "rates": compare(options),
     }
-    found["conditions"]["load_average_after"] = os.getloadavg()[0]
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    conclude(found, options.json)
     return 0
 
 

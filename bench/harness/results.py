@@ -87,7 +87,7 @@ def _small(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def conclude(found: dict[str, Any], path: Path | None) -> None:
     """What was found is whole: say who was left out, and write it where that is wanted."""
-    for name, why in found["skipped"].items():
+    for name, why in found.get("skipped", {}).items():
         print(f"left out: {name}: {why}")
     found["conditions"]["load_average_after"] = os.getloadavg()[0]
     if path is not None:

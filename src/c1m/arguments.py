@@ -209,6 +209,11 @@ DURATION = Number("duration", parse_duration, _seconds, 0, 1_000_000 * HOUR_NS, 
 RATE = Number("rate", parse_rate, _per_second, 0, 1e12)
 
 
+def as_flag(name: str) -> str:
+    """An argument's name as a command has it: --max-memory."""
+    return "--" + name.replace("_", "-")
+
+
 @dataclass(frozen=True, slots=True)
 class AppOption:
     """An option of `c1m serve`, and the argument of a class: `name` is "max_memory", the command
@@ -223,7 +228,7 @@ class AppOption:
     @property
     def flag(self) -> str:
         """As the command has it."""
-        return "--" + self.name.replace("_", "-")
+        return as_flag(self.name)
 
     def check(self, given: Any, name: str = "") -> Any:
         """The value; None stays None. Raises UsageError for what cannot be meant."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -56,6 +57,16 @@ def serving(app: Any, listen: Any = "tcp://127.0.0.1:0", **options: Any) -> Iter
         yield run
     finally:
         run.stop()
+
+
+def talk(run: ServerThread, size: int) -> socket.socket:
+    """A connection that had so many bytes echoed."""
+    sock = socket.create_connection((run.host, run.port), WAIT_S)
+    sock.sendall(b"x" * size)
+    left = size
+    while left:
+        left -= len(sock.recv(left))
+    return sock
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:

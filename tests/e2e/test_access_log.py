@@ -19,7 +19,7 @@ import c1m
 from c1m.errors import UsageError
 from c1m.server import access
 from e2e.cli_helpers import Server, finish, start
-from e2e.library_runs import WAIT_S, ServerThread, eventually, serving
+from e2e.library_runs import WAIT_S, ServerThread, eventually, serving, talk
 
 
 class Protocol(asyncio.Protocol):
@@ -41,15 +41,6 @@ class Echo(c1m.App):
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def talk(run: ServerThread, size: int) -> socket.socket:
-    sock = socket.create_connection((run.host, run.port), WAIT_S)
-    sock.sendall(b"x" * size)
-    left = size
-    while left:
-        left -= len(sock.recv(left))
-    return sock
 
 
 @pytest.mark.parametrize("engine", ["uring", "epoll"])

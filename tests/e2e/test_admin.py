@@ -22,7 +22,7 @@ from c1m.errors import UsageError
 from c1m.server import admin as admin_module
 from c1m.server.figures import FIGURES, OF_PROCESS
 from c1m.serving import server_of
-from e2e.library_runs import WAIT_S, ServerThread, eventually, serving
+from e2e.library_runs import WAIT_S, ServerThread, eventually, serving, talk
 
 ANY = "127.0.0.1:0"
 
@@ -64,15 +64,6 @@ def run(request: pytest.FixtureRequest) -> Iterator[ServerThread]:
     engine, app = request.param
     with serving(app, engine=engine, admin=ANY) as running:
         yield running
-
-
-def talk(run: ServerThread, size: int) -> socket.socket:
-    sock = socket.create_connection((run.host, run.port), WAIT_S)
-    sock.sendall(b"x" * size)
-    left = size
-    while left:
-        left -= len(sock.recv(left))
-    return sock
 
 
 def test_pages(run: ServerThread) -> None:

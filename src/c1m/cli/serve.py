@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from c1m.apps import APPS, NAMES, load_app
+from c1m.arguments import as_flag
 from c1m.bounds import BACKLOG, REPORT_NS, TICK_NS_MAX
 from c1m.cli.app_options import (
     APP_OPTIONS,
@@ -359,8 +360,7 @@ def _final_text(server: AnyServer) -> str:
         )
     )
     for name, count in statistics.limited.items():
-        flag = "--" + name.replace("_", "-")
-        lines.append(f"  {format_count(count):>12}  times limited by {flag}")
+        lines.append(f"  {format_count(count):>12}  times limited by {as_flag(name)}")
     for what, count in statistics.failed.items():
         lines.append(f"  {format_count(count):>12}  times {what} of the application failed")
     for what, count in statistics.refused.items():

@@ -26,6 +26,7 @@ from c1m.arguments import (
     Choice,
     Kind,
     Number,
+    as_flag,
     integer,
 )
 from c1m.bounds import INT_MAX, PID_MAX
@@ -61,7 +62,7 @@ class Option:
     @property
     def flags(self) -> str:
         """As the command has it; a target has none."""
-        return self.flag or "--" + self.name.replace("_", "-")
+        return self.flag or as_flag(self.name)
 
     @property
     def plain_help(self) -> str:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from c1m.addresses import Endpoint
+from c1m.arguments import as_flag
 from c1m.guard.reasons import BY_CODE, acts
 from c1m.server.logs import ServerLog
 from c1m.server.statistics import CloseReason, ServerStatistics, why_never_opened
@@ -32,7 +33,7 @@ def counted(statistics: ServerStatistics) -> dict[Key, int]:
     """What is said as soon as it happens: how often it has."""
     found = {("refused", what): count for what, count in statistics.refused.items()}
     for name, count in statistics.limited.items():
-        found["limit", f"--{name.replace('_', '-')}"] = count
+        found["limit", as_flag(name)] = count
     for code, count in statistics.never_opened.items():
         if code == HTTP_TO_TLS:
             found[SPOKE_HTTP] = count
