@@ -94,6 +94,7 @@ class Commands:
             "demo": ["demo", "--connections", "2", "--hold", "0s", "--out", "demo"],
             "report": ["report", "run.json"],
             "compare": ["compare", "run.json", "run.json"],
+            "top": ["top", "--admin", "127.0.0.1:9"],  # nobody listens there
         }
         assert set(self.base) == set(COMMANDS)
         self.process = subprocess.Popen(
