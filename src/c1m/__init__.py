@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from c1m.errors import ScenarioError as ScenarioError
     from c1m.errors import UsageError as UsageError
     from c1m.guard.options import Limits as Limits
-    from c1m.loadgen.run import load as load
+    from c1m.loading import load as load
     from c1m.protocols.resp.values import ErrorReply as ErrorReply
     from c1m.results.record import RunRecord as RunRecord
     from c1m.scenarios.asks import Delete as Delete
@@ -94,7 +94,7 @@ _NAMES = {  # the public ones, by their modules
     "c1m.apps.push.push": ["Push"],
     "c1m.engine.ragged": ["Ragged"],
     "c1m.errors": ["C1mError", "LimitError", "ScenarioError", "UsageError"],
-    "c1m.loadgen.run": ["load"],
+    "c1m.loading": ["load"],
     "c1m.results.record": ["RunRecord"],
     "c1m.protocols.resp.values": ["ErrorReply"],
     "c1m.scenarios.asks": [

@@ -25,7 +25,7 @@ MEMORY_BYTES = 6 << 30  # whoever reads without end meets this instead of the ma
 def main() -> None:
     """Answer each line."""
     import c1m.cli.commands
-    import c1m.loadgen.run
+    import c1m.loading
     import c1m.report.html
     import c1m.server.server
 

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from c1m.cli.commands import c1m
-from c1m.loadgen.run import load as run_load
+from c1m.loading import load as run_load
 from c1m.results.record import RunRecord
 from c1m.results.snapshot import Snapshot
 from e2e import odd_servers

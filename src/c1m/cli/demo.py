@@ -59,7 +59,7 @@ def demo(connections: int | None, hold: int | None, push: bool, engine: str, out
     """
     from c1m.cli.live.observer import Observer
     from c1m.cli.outputs import Outputs, summary
-    from c1m.loadgen.run import load
+    from c1m.loading import load
     from c1m.report import html
 
     html.check_available()

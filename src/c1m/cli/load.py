@@ -78,7 +78,7 @@ def _take_plan(ctx: click.Context, param: click.Parameter, path: str | None) -> 
 def _load(metrics: str | None, live: str | None, quiet: bool, **given: Any) -> None:
     from c1m.cli.live.observer import Observer
     from c1m.cli.outputs import Outputs, summary
-    from c1m.loadgen.run import run
+    from c1m.loading import run
     from c1m.report.sections import MORE
 
     plain = {name: list(one) if isinstance(one, tuple) else one for name, one in given.items()}

@@ -7,6 +7,7 @@ its replies are in.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,6 +71,14 @@ class Closing:
             self._churned += len(drawn)
             self._leave(drawn)
         self._close_leaving()
+
+    def storm(self, share: float) -> Iterator[Numbers]:
+        """A share of the open connections, in blocks: to be reset at once."""
+        numbers = self.connections.open_numbers()
+        count = round(share * len(numbers))
+        some = numbers if share == 1 else np.sort(self.rng.permutation(numbers)[:count])
+        for start in range(0, len(some), BLOCK):
+            yield some[start : start + BLOCK]
 
     def _drawn(self, count: int) -> Numbers:
         """About so many connections that are not leaving, at random."""

@@ -19,8 +19,7 @@ from c1m.engine.contract import Engine, Pieces, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import UsageError
 from c1m.kernel.sleeping import precise_timers
-from c1m.limits.mqtt_reasons import NOT_MQTT
-from c1m.limits.reasons import NOT_HTTP, PEER_EOF
+from c1m.limits.reasons import PEER_EOF
 from c1m.loadgen.arrivals import Arrivals, Spread, parse_spread
 from c1m.loadgen.closing import Closing
 from c1m.loadgen.connections import BLOCK, OPEN, ConnectionPool
@@ -32,10 +31,13 @@ from c1m.loadgen.sampler import Sampler
 from c1m.loadgen.snapshots import Standing
 from c1m.loadgen.spoken import SpokenPool
 from c1m.loadgen.stages import Stage
+from c1m.loadgen.steps import ALONE, Steps
+from c1m.loadgen.tallies import tally_of
 from c1m.loadgen.traffic import FAR, FEW, Traffic
 from c1m.loadgen.transports.base import Taken
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
 from c1m.results.snapshot import Snapshot
+from c1m.results.tally import Tally
 from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.messages import Numbers
 from c1m.tls.connector import Connector
@@ -50,7 +52,6 @@ AWAKE_SHARE = 16  # but no more than one part in so many of the time between two
 AWAKE_LEAST_NS = 20_000  # and not at all where that is less than to be woken takes
 DOZE_NS = 20_000  # to sleep for so long, and to be woken, takes as much of a core
 GRACE_NS = 1_000_000_000  # at a stage's end, for requests that are due and wait
-_ODD = NOT_HTTP, NOT_MQTT  # what came may be an alert of TLS
 INTERRUPTED_NS = 1_000_000_000  # what is in flight is waited for so long when a run is interrupted
 
 
@@ -59,18 +60,18 @@ class Generator:
 
     def __init__(
         self,
-        plan: LoadPlan,
-        engine: Engine,
-        clock: Clock,
-        sampler: Sampler,
+        plan: LoadPlan, engine: Engine, clock: Clock, sampler: Sampler,
         on_progress: Callable[[Snapshot], None] | None = None,
-        connector: Connector | None = None,
-    ) -> None:
+        connector: Connector | None = None, steps: Steps = ALONE,
+        start_ns: int | None = None,
+        on_tally: Callable[[Tally], None] | None = None,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.engine = engine
         self.clock = clock
         self.sampler = sampler
-        self.start_ns = clock.now_ns()
+        self.steps = steps
+        self.start_ns = clock.now_ns() if start_ns is None else start_ns
         self.recorder = Recorder(are_halves=plan.scenario.wants_end)
         transport, of = plan.transport, (engine, plan.asked.connections, plan.addresses)
         self.connections = (
@@ -98,6 +99,7 @@ class Generator:
         self._take_few = self._reporting(self._few)
         self.shortfalls: list[str] = self.connections.shortfalls
         self._on_progress = on_progress
+        self._on_tally = on_tally
         self._standing = Standing(
             plan, self.connections, self.traffic, self.recorder, sampler, self.start_ns
         )
@@ -143,17 +145,6 @@ class Generator:
         """The run was ended early, in good order, by `loop.stop`; not while it only closes."""
         return self.loop.is_stopping and not self._is_whole
 
-    @property
-    def met_nobody(self) -> bool:
-        """Connects were answered, and nothing else was: something else may be spoken there."""
-        connections, counts = self.connections, self.connections.counts
-        ends = set(connections.handshake_errnos if not counts.opened else connections.lost_errnos)
-        if counts.opened and (counts.ready or not self.recorder.first_requests.due):
-            return False
-        if any(connections.said.get(each, "").startswith("\x15\x03") for each in _ODD):
-            return True
-        return bool(ends) and ends <= {PEER_EOF, errno.ECONNRESET, errno.EPIPE}
-
     def run(self) -> None:
         """All stages, one after the other; then what is in flight, then the end."""
         with frozen_heap(), precise_timers():
@@ -167,12 +158,14 @@ class Generator:
         transport = self.plan.transport
         if transport is not None and transport.tick_ns:
             self.loop.call_every(transport.tick_ns, self._reporting(self._by_clock), self.start_ns)
-        for stage in self.plan.stages:
+        for number, stage in enumerate(self.plan.stages):
+            begin_ns = self._await(number)
             if self.interrupted:
                 break
             self._stages_begun += 1
-            self._phase(stage, self._stage)
+            self._phase(stage, self._stage, begin_ns)
         self._phase(SETTLE, self._settle)
+        self._await(len(self.plan.stages))
         if transport is not None:
             self.shortfalls += transport.notes()
         if self._has_raised:
@@ -182,8 +175,20 @@ class Generator:
         self._phase(CLOSE, self._close_all)
         self._see(self.clock.now_ns(), is_last=True)
 
-    def _phase(self, stage: Stage, work: Callable[[Phase], None]) -> None:
-        phase = Phase(stage, self.clock.now_ns())
+    def _await(self, number: int) -> int | None:
+        """Keep what is open until this stage may begin, and the time at which it does, where it is
+        one for several load clients; the one behind the last is the end."""
+        while not self.interrupted and (when_ns := self.steps.begins(number)) != 0:
+            left_ns = SLEEP_NS if when_ns is None else when_ns - self.clock.now_ns()
+            if left_ns <= 0:
+                return when_ns
+            self._tick(min(left_ns, SLEEP_NS))
+        return None
+
+    def _phase(
+        self, stage: Stage, work: Callable[[Phase], None], begin_ns: int | None = None
+    ) -> None:
+        phase = Phase(stage, self.clock.now_ns() if begin_ns is None else begin_ns)
         self.phases.append(phase)
         self.sampler.sample(self.connections.live, keep=True)
         self.watch.begin(phase.start_ns)
@@ -224,7 +229,9 @@ class Generator:
         if stage.name in ("stampede", "storm"):
             self._settle(phase)
             if stage.name == "storm":
-                self._break_off(stage)
+                for some in self.closing.storm(stage.share):
+                    self.closing.close(some, abort=True)
+                    self._tick(0)
             else:
                 self._stampede(phase)
             self.watch.begin(self.clock.now_ns())
@@ -371,21 +378,11 @@ class Generator:
         elif connections.surplus and most is None:
             self.closing.surplus()
 
-    def _break_off(self, stage: Stage) -> None:
-        """The storm: a share of the open connections is reset at once."""
-        numbers = self.connections.open_numbers()
-        count = round(stage.share * len(numbers))
-        some = numbers if stage.share == 1 else np.sort(self.rng.permutation(numbers)[:count])
-        for start in range(0, len(some), BLOCK):
-            self.closing.close(some[start : start + BLOCK], abort=True)
-            self._tick(0)
-
     def _stampede(self, phase: Phase) -> None:
         """Every open connection sends once, all before the first reply is taken.
 
-        The engine holds what it is given until it is waited for. So where the messages of all take
-        more than REQUEST_BYTES_MAX, replies are taken in between; a million short ones are all
-        under way before the first reply is looked at.
+        The engine holds what it is given until it is waited for, so where all take more than
+        REQUEST_BYTES_MAX, replies are taken in between.
         """
         phase.group = self.recorder.group()
         numbers, size = self.connections.open_numbers(), self.plan.message_bytes
@@ -589,7 +586,8 @@ class Generator:
 
     def _see(self, now: int, *, is_last: bool = False) -> None:
         """A row of the series when a second is over, and a snapshot for whoever looks on."""
-        if now >= self._series_ns or is_last:
+        is_second = now >= self._series_ns or is_last
+        if is_second:
             interval_ns = round(self.recorder.series.interval_s * 1e9)
             passed = max((now - self._series_ns) // interval_ns, 0)  # by a tick that took so long
             self._series_ns += (passed + 1) * interval_ns
@@ -597,3 +595,5 @@ class Generator:
         if self._on_progress is not None:
             phase, number = self.phases[-1], self._stages_begun
             self._on_progress(self._standing.snapshot(phase, number, now, is_last=is_last))
+        if self._on_tally is not None and is_second:
+            self._on_tally(tally_of(self.connections, self.recorder, self.phases))

@@ -17,11 +17,12 @@ from c1m.loadgen.connections import TLS_WINDOW_MAX, Window
 from c1m.loadgen.schemes.base import Scheme, shown
 from c1m.loadgen.schemes.known import is_load, meant
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
-from c1m.loadgen.stages import Stage, most_connections, parse_stages, simple_stages
+from c1m.loadgen.stages import Stage, most_connections, parse_stages, parts_of, simple_stages
 from c1m.loadgen.targets import check_fits, check_routes, check_targets, local_ports, window_for
 from c1m.loadgen.tls import TlsPlan, check_unused, context_of, names_of
 from c1m.loadgen.transports.base import Transport
 from c1m.results.options import LoadOptions
+from c1m.results.share import WHOLE, Share
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.loader import forget_files, rehearse
 from c1m.scenarios.mix import Mix, weighed
@@ -67,7 +68,7 @@ class LoadPlan:
         return self.asked.connections <= FEW and any(rates) and all(rates)
 
 
-def make_plan(options: LoadOptions) -> LoadPlan:
+def make_plan(options: LoadOptions, share: Share = WHOLE) -> LoadPlan:
     """Raises UsageError, or LimitError where this machine cannot hold so many."""
     asked = options
     scheme, options = meant(asked)
@@ -82,7 +83,7 @@ def make_plan(options: LoadOptions) -> LoadPlan:
         )
     scenario = _scenario(options, scheme)
     options = _with_defaults(asked, options, scenario)
-    stages = _stages(options, scenario)
+    stages = parts_of(_stages(options, scenario), share)
     count = most_connections(stages)
     if count < 1:
         raise UsageError("The plan opens no connection.", "Begin with a stage such as 'ramp 10k'.")

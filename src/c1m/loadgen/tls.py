@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,15 @@ import numpy as np
 from c1m.addresses import AF_UNIX, Endpoint, parse_url, unpack
 from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
+from c1m.limits.mqtt_reasons import NOT_MQTT
+from c1m.limits.reasons import NOT_HTTP, PEER_EOF
 from c1m.limits.tls_reasons import words_of
+from c1m.loadgen.connections import ConnectionPool
 from c1m.loadgen.schemes.base import Url
 from c1m.loadgen.schemes.known import SCHEMES
 from c1m.loadgen.sources import AddressPlan
 from c1m.results.options import LoadOptions, flags_given
+from c1m.results.record import Requests
 from c1m.tls import certificates, reasons
 from c1m.tls.connector import Connector
 from c1m.tls.engine import handoff_class
@@ -24,6 +29,7 @@ from c1m.tls.failures import reason_of
 
 GOODBYE_S = 0.2  # how long a server's close_notify is waited for
 LOOK_S = 5.0  # how long a certificate that was refused is asked for again
+_ODD = NOT_HTTP, NOT_MQTT  # what came may be an alert of TLS
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -212,6 +218,17 @@ def check_trusted(tls: TlsPlan, endpoint: Endpoint) -> None:
     about = "signed by " * (reason == reasons.UNKNOWN_ISSUER) + known if known else ""
     place = str(endpoint).rpartition("://")[2]
     raise UsageError(f"At {place} {text}{f' ({about})' if about else ''}.", remedy)
+
+
+def met_nobody(connections: ConnectionPool, first: Requests) -> bool:
+    """Connects were answered, and nothing else was: something else may be spoken there."""
+    counts = connections.counts
+    ends = set(connections.handshake_errnos if not counts.opened else connections.lost_errnos)
+    if counts.opened and (counts.ready or not first.due):
+        return False
+    if any(connections.said.get(each, "").startswith("\x15\x03") for each in _ODD):
+        return True
+    return bool(ends) and ends <= {PEER_EOF, errno.ECONNRESET, errno.EPIPE}
 
 
 def that_it_speaks_tls(asked: LoadOptions, targets: Sequence[Endpoint]) -> list[str]:

@@ -139,6 +139,23 @@ class Histogram:
         self._max = max(self._max, other._max)
         self._clamped += other._clamped
 
+    def since(self, earlier: Histogram) -> Histogram:
+        """What was recorded since `earlier`, a copy of this one that was made before. Its `min` and
+        `max` are those of all that was recorded: merged, differences give the whole."""
+        self._fold()
+        earlier._fold()
+        new = Histogram()
+        np.subtract(self._counts, earlier._counts, out=new._counts)
+        new._sum, new._clamped = self._sum - earlier._sum, self._clamped - earlier._clamped
+        new._min, new._max = self._min, self._max
+        return new
+
+    def copy(self) -> Histogram:
+        """Another one with the same values."""
+        made = Histogram()
+        made.merge(self)
+        return made
+
     @property
     def count(self) -> int:
         """Values recorded."""

@@ -270,6 +270,17 @@ class LoadOptions:
     server_pid: Annotated[int | None, Option(
         _PID, "Measure this process as the server.", "PID", "found by its port on this machine",
     )] = None
+    cluster: Annotated[str | None, Option(
+        TEXT, "Let the workers of a Dask cluster do the run together: its scheduler, "
+        "`tcp://HOST:8786`, or `local:N` for N processes here (needs `c1m[cluster]`; see "
+        "[docs/how-to/load-from-several-machines.md](../how-to/load-from-several-machines.md)).",
+        "SCHEDULER", "this process",
+    )] = None
+    on_worker_loss: Annotated[str, Option(
+        Choice(("degrade", "abort", "respawn")), "With `--cluster`, when a worker dies or falls "
+        "silent: the others go on, and the run is marked DEGRADED; all end; or its part is begun "
+        "anew elsewhere.", unset="degrade",
+    )] = "degrade"
     require: Annotated[list[str], Option(
         TEXTS, "What must hold, e.g. `'p99 < 50ms'` or `'lost == 0'` (see "
         "[docs/reference/record.md](record.md#thresholds)); may be given more than once.",
@@ -295,6 +306,7 @@ GROUPS = {
     "topic": "MQTT",
     "ca": "TLS",
     "proxy_header": "From where, with what",
+    "cluster": "From several machines",
     "require": "What comes out",
 }
 

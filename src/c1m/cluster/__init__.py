@@ -1,0 +1,1 @@
+"""One load run by many workers of a Dask cluster."""

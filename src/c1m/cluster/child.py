@@ -1,0 +1,95 @@
+"""The load client of one part, in a process of its own, so that it never holds a worker's loop.
+
+    python -P -m c1m.cluster.child DESCRIPTOR
+
+The descriptor is a connection to the agent, which started it. What it says there is in `part.py`.
+When the agent dies the connection ends, and the run does, in good order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from c1m.cluster.part import Order, Part
+from c1m.errors import C1mError
+from c1m.loadgen.run import run
+from c1m.loadgen.steps import Steps
+from c1m.results.tally import Tally
+
+
+class Link(Steps):
+    """To the agent: begins stages when it says so."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._begins: dict[int, int] = {}
+        self._has_ended = -1
+        self._news = threading.Condition()
+        self._is_stopped = False
+        self._before = Tally()
+        self._frames = 0
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def say(self, kind: str, number: int = 0, data: Any = None) -> None:
+        """Tell the agent."""
+        with contextlib.suppress(OSError):  # it has gone: `_listen` ends the run
+            self._connection.send((kind, number, data))
+
+    def ready(self) -> int | None:
+        """See Steps."""
+        self.say("ready")
+        with self._news:
+            self._news.wait_for(lambda: 0 in self._begins or self._is_stopped)
+        return self._begins.get(0)
+
+    def begins(self, number: int) -> int | None:
+        """See Steps."""
+        if number > self._has_ended + 1:
+            self._has_ended = number - 1
+            self.say("ended", self._has_ended)
+        return self._begins.get(number)
+
+    def frame(self, tally: Tally) -> None:
+        """A second is over."""
+        self.say("frame", self._frames, tally.since(self._before).encode())
+        self._frames, self._before = self._frames + 1, tally
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                order: Order = self._connection.recv()
+            except (EOFError, OSError):
+                order = Order("stop")
+            with self._news:
+                if order.kind == "begin":
+                    self._begins[order.number] = order.when_ns
+                else:
+                    self._is_stopped = True
+                    os.kill(os.getpid(), signal.SIGINT)
+                self._news.notify_all()
+            if order.kind == "stop":
+                return
+
+
+def main() -> None:
+    """Do the part that is told first."""
+    connection = Connection(int(sys.argv[1]))
+    part: Part = connection.recv()
+    link = Link(connection)
+    try:
+        record = run(
+            part.options, share=part.share, steps=link, on_tally=link.frame, on_signals=True
+        )
+        link.say("record", 0, record.text())
+    except C1mError as error:
+        link.say("failed", 0, str(error))
+
+
+if __name__ == "__main__":
+    main()

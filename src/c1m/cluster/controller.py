@@ -1,0 +1,114 @@
+"""A run by the workers of a cluster, from what a user asks to its record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+
+from c1m.clock import SystemClock
+from c1m.cluster import dask
+from c1m.cluster.conductor import Conductor
+from c1m.cluster.merge import merged
+from c1m.cluster.part import News, Order, Part
+from c1m.errors import C1mError, UsageError
+from c1m.loadgen.plan import LoadPlan, make_plan
+from c1m.results.options import LoadOptions
+from c1m.results.record import RunRecord
+from c1m.results.share import Share
+from c1m.results.snapshot import Snapshot
+from c1m.results.tally import Tally
+
+_CLOCK = SystemClock()
+
+
+def run(
+    options: LoadOptions,
+    *,
+    on_progress: Callable[[Snapshot], None] | None = None,
+    on_signals: bool = False,
+    on_end: Callable[[RunRecord], None] | None = None,
+    on_plan: Callable[[LoadPlan], None] | None = None,
+) -> RunRecord:
+    """As `loadgen.run.run`, by the workers of `options.cluster`."""
+    return asyncio.run(_run(options, on_progress, on_end, on_plan))
+
+
+async def _run(
+    options: LoadOptions,
+    on_progress: Callable[[Snapshot], None] | None,
+    on_end: Callable[[RunRecord], None] | None,
+    on_plan: Callable[[LoadPlan], None] | None,
+) -> RunRecord:
+    assert options.cluster is not None
+    async with dask.connected(options.cluster) as client:
+        workers = await dask.workers_of(client)
+        if not workers:
+            raise UsageError("The cluster has no workers.", "Start some: dask worker ADDRESS.")
+        plan = make_plan(options, Share(0, len(workers)))
+        if on_plan is not None:
+            on_plan(plan)
+        controller = Controller(client, workers, options, len(plan.stages), on_progress)
+        record = await controller.run()
+    if on_end is not None:
+        on_end(record)
+    return record
+
+
+class Controller:
+    """Of one run."""
+
+    def __init__(
+        self,
+        client: dask.Client,
+        workers: list[str],
+        options: LoadOptions,
+        stages: int,
+        on_progress: Callable[[Snapshot], None] | None,
+    ) -> None:
+        run = secrets.token_hex(4)
+        self.client, self.workers = client, workers
+        self.parts = [
+            Part(run, Share(number, len(workers)), options) for number in range(len(workers))
+        ]
+        self.conductor = Conductor(len(workers), stages)
+        self.whole = Tally()
+        self._on_progress = on_progress
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> RunRecord:
+        """To its end."""
+        offsets = await dask.offsets_of(self.client, self.workers)
+        for one, worker, (offset, uncertain) in zip(
+            self.conductor.standings, self.workers, offsets, strict=True
+        ):
+            one.worker, one.offset_ns, one.uncertain_ns = worker, offset, uncertain
+        dask.listen(self.client, self.parts[0].topic, self._hear)
+        futures = [
+            dask.submit(self.client, part, worker)
+            for part, worker in zip(self.parts, self.workers, strict=True)
+        ]
+        while not self.conductor.is_over:
+            self._changed.clear()
+            await self._changed.wait()
+        del futures
+        standings = self.conductor.standings
+        found = [RunRecord.from_json(json.loads(one.record)) for one in standings if one.record]
+        if not found:
+            raise C1mError(standings[0].lost)
+        return merged(found)
+
+    def _hear(self, news: News) -> None:
+        if news.kind == "frame":
+            self.whole.add(Tally.decode(news.data))
+        for part, order in self.conductor.hear(news, _CLOCK.now_ns()):
+            self._tell(part, order)
+        self._changed.set()
+
+    def _tell(self, part: int, order: Order) -> None:
+        sent = dask.tell(self.client, self.parts[part], self.workers[part], order)
+        task = asyncio.ensure_future(sent)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
