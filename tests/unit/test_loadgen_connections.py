@@ -9,7 +9,7 @@ import pytest
 from c1m.addresses import SockAddrs
 from c1m.engine.contract import EventBatch, Slots
 from c1m.errors import LimitError
-from c1m.loadgen import generator as generator_module
+from c1m.loadgen import closing as closing_module
 from generator_runs import SECOND, Engine, Run
 from one_each import right_of_each
 
@@ -122,7 +122,7 @@ def test_reconnects_that_fail_in_a_storm_end_it() -> None:
 
 
 def test_connections_lost_while_a_storm_breaks_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generator_module, "BLOCK", 10)
+    monkeypatch.setattr(closing_module, "BLOCK", 10)
 
     is_done = False
 
