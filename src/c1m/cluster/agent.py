@@ -9,10 +9,8 @@ from multiprocessing.connection import Connection
 
 from distributed import get_worker
 
-from c1m.clock import SystemClock
 from c1m.cluster.part import News, Order, Part
 
-_CLOCK = SystemClock()
 _children: dict[tuple[str, int, int], Connection] = {}  # of this worker, by run, part and attempt
 
 
@@ -52,8 +50,3 @@ def order(run: str, part: int, attempt: int, order: Order) -> None:
     child = _children.get((run, part, attempt))
     if child is not None:
         child.send(order)
-
-
-def clock_ns() -> int:
-    """This machine's monotonic clock."""
-    return _CLOCK.now_ns()

@@ -16,11 +16,14 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
+from c1m.clock import SystemClock
 from c1m.cluster.part import Order, Part
 from c1m.errors import C1mError
 from c1m.loadgen.run import run
 from c1m.loadgen.steps import Steps
 from c1m.results.tally import Tally
+
+_CLOCK = SystemClock()
 
 
 class Link(Steps):
@@ -30,7 +33,7 @@ class Link(Steps):
         self._connection = connection
         self._begins: dict[int, int] = {}
         self._has_ended = -1
-        self._news = threading.Condition()
+        self._news, self._saying = threading.Condition(), threading.Lock()
         self._is_stopped = False
         self._before = Tally()
         self._frames = 0
@@ -38,22 +41,30 @@ class Link(Steps):
 
     def say(self, kind: str, number: int = 0, data: Any = None) -> None:
         """Tell the agent."""
-        with contextlib.suppress(OSError):  # it has gone: `_listen` ends the run
+        with contextlib.suppress(OSError), self._saying:  # it has gone: `_listen` ends the run
             self._connection.send((kind, number, data))
 
     def ready(self) -> int | None:
         """See Steps."""
         self.say("ready")
         with self._news:
-            self._news.wait_for(lambda: 0 in self._begins or self._is_stopped)
-        return self._begins.get(0)
+            self._news.wait_for(lambda: self._begins or self._is_stopped)
+        self.first = min(self._begins, default=0)
+        self._has_ended = self.first - 1
+        return self._begins.get(self.first)
 
     def begins(self, number: int) -> int | None:
         """See Steps."""
+        if number < self.first:
+            return 0
         if number > self._has_ended + 1:
             self._has_ended = number - 1
             self.say("ended", self._has_ended)
         return self._begins.get(number)
+
+    def begun(self, number: int, now_ns: int) -> None:
+        """See Steps."""
+        self.say("begun", number, now_ns)
 
     def frame(self, tally: Tally) -> None:
         """A second is over."""
@@ -66,6 +77,9 @@ class Link(Steps):
                 order: Order = self._connection.recv()
             except (EOFError, OSError):
                 order = Order("stop")
+            if order.kind == "go on":
+                self.say("alive", order.number, _CLOCK.now_ns())
+                continue
             with self._news:
                 if order.kind == "begin":
                     self._begins[order.number] = order.when_ns
@@ -73,7 +87,7 @@ class Link(Steps):
                     self._is_stopped = True
                     os.kill(os.getpid(), signal.SIGINT)
                 self._news.notify_all()
-            if order.kind == "stop":
+            if order.kind != "begin":
                 return
 
 

@@ -1,63 +1,338 @@
 """Who is ready, when stages begin, who is lost: the order of a run by many workers. Pure.
 
-The controller tells it what it hears (`hear`) and what time it is (`due`), and sends the orders
-that it makes.
+The controller tells it what it hears (`hear`, `gone`, `interrupt`, `cut_off`) and, a few times a
+second, what time it is (`due`), and does what these return: orders to tell, attempts to start.
+
+A part is done by one attempt at a time. Who is silent is given up, and its place may be taken by a
+further attempt; what the older one says from then on is answered by "stop". Whether that arrives
+cannot be known, so the further attempt opens nothing before the older one's lease is over.
+
+Stages begin at the same time everywhere. Behind a stage that has its time the next one follows
+when that is over by the plan: nobody is waited for. Behind others all are waited for, and before
+the end, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from c1m.cluster.part import News, Order, Standing
+from c1m.cluster.clocks import Offset
+from c1m.cluster.part import GRACE_NS, LEASE_NS, NS_PER_S, News, Order
+from c1m.units import format_duration
 
-AHEAD_NS = 500_000_000  # so far ahead a common start is told: an order is there by then
-SILENT_NS = 8_000_000_000
+AHEAD_NS = NS_PER_S // 2  # so far ahead a common time is told, and for each part
+AHEAD_EACH_NS = NS_PER_S // 1000  # this much more: an order is there by then
+LEAD_NS = 4 * NS_PER_S  # no earlier: until then a clock may drift
+GO_ON_NS = 2 * NS_PER_S
+SILENT_NS = 8 * NS_PER_S
+END_NS = 120 * NS_PER_S  # for closing what is open, and for the record
+ROUNDS = 8  # of asking a worker's clock, before a start
+ATTEMPTS_MAX = 4
+NAMED_MAX = 5  # workers in a sentence
+
+STARTING, READY, RUNNING = "starting", "ready", "running"
+FINISHED, LOST, ABORTED = "finished", "lost", "aborted"  # in one of these each part ends
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """To be told to an attempt."""
+
+    part: int
+    attempt: int
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An attempt to be started; not the first one: on another worker, if there is one."""
+
+    part: int
+    attempt: int
+
+
+Act = Tell | Start
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """An attempt that was lost: in which stage (-1: before the first), when by our clock, why."""
+
+    part: int
+    attempt: int
+    worker: str
+    stage: int
+    at_ns: int
+    why: str
 
 
 @dataclass(slots=True)
-class Conductor:
-    """Of a run with so many parts and stages; behind the last stage comes the end."""
+class Standing:
+    """What is known of a part: of its present attempt."""
 
-    parts: int
-    stages: int
-    standings: list[Standing] = field(default_factory=list)
-    begun: int = -1  # the stage that was last begun
-    starts_ns: list[int] = field(default_factory=list)  # of the stages, by the controller's clock
-
-    def __post_init__(self) -> None:
-        self.standings = [Standing() for _ in range(self.parts)]
-
-    def hear(self, news: News, now_ns: int) -> list[tuple[int, Order]]:
-        """Orders, and for which part, after this was heard."""
-        standing = self.standings[news.part]
-        standing.heard_ns = now_ns
-        if news.kind == "ready":
-            standing.is_ready = True
-        elif news.kind == "ended":
-            standing.stage = max(standing.stage, news.number)
-        elif news.kind == "record":
-            standing.record = news.data
-        elif news.kind == "failed":
-            standing.lost = str(news.data)
-        return self._next(now_ns)
-
-    def _next(self, now_ns: int) -> list[tuple[int, Order]]:
-        """All have come so far: the next stage begins for all at the same time."""
-        there = [one for one in self.standings if not one.lost]
-        if self.begun >= self.stages or not there:
-            return []
-        if not all(one.is_ready and one.stage >= self.begun for one in there):
-            return []
-        self.begun += 1
-        when_ns = now_ns + AHEAD_NS
-        self.starts_ns.append(when_ns)
-        return [
-            (number, Order("begin", self.begun, when_ns + one.offset_ns))
-            for number, one in enumerate(self.standings)
-            if not one.lost
-        ]
+    attempt: int = 0
+    worker: str = ""  # set by who starts the attempt
+    state: str = STARTING
+    clock: Offset = field(default_factory=Offset)
+    ended: int = -1  # the last stage that it has ended
+    # Stage -> how much later than the common time it began there, by our clock.
+    start_errors_ns: dict[int, int] = field(default_factory=dict)
+    heard_ns: int = 0
+    told_ns: int = 0  # the last order
+    deadline_ns: int = 0  # to be ready
+    may_begin_ns: int = 0  # not before: an older attempt may be there
+    record: Any = None
+    why: str = ""  # it was lost or aborted
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more is to come."""
-        return all(one.record is not None or one.lost for one in self.standings)
+        return self.state in (FINISHED, LOST, ABORTED)
+
+
+@dataclass(slots=True)
+class Conductor:
+    """Of one run. `stages`: how long each takes in ns, None where it ends when it is done."""
+
+    stages: Sequence[int | None]
+    parts: int
+    policy: str = "degrade"  # or "abort", "respawn", when a part is lost
+    ready_ns: int = 60 * NS_PER_S
+    standings: list[Standing] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    # When each stage began, and behind the last one the end, by our clock.
+    starts_ns: list[int] = field(default_factory=list)
+    aborted: str = ""  # why
+    stopped_ns: int | None = None  # all were told to stop
+    is_interrupted: bool = False
+    went_on_ns: int = 0  # all were told to go on
+
+    # --- what happens -------------------------------------------------------------------------
+
+    def begin(self, now_ns: int) -> list[Act]:
+        """The run's first acts."""
+        self.standings = [Standing(deadline_ns=now_ns + self.ready_ns) for _ in range(self.parts)]
+        return [Start(part, 0) for part in range(self.parts)]
+
+    def hear(self, news: News, now_ns: int) -> list[Act]:
+        """A worker said something: of its frames only that it did is of interest here."""
+        standing = self.standings[news.part]
+        is_last = news.kind in ("record", "failed")
+        if news.attempt != standing.attempt or standing.is_over:
+            # Given up before. An answer to each of what it says once a second, or once.
+            return [] if is_last or news.kind == "alive" else [_stop(news.part, news.attempt)]
+        standing.heard_ns = now_ns
+        if news.kind == "ready" and standing.state == STARTING:
+            standing.state = READY
+            if self.stopped_ns is not None:
+                return [_stop(news.part, news.attempt)]
+            return [self._go_on(news.part, now_ns)]
+        if news.kind == "alive":
+            standing.clock.hear(news.number, news.data, now_ns)
+            if standing.clock.rounds < ROUNDS and standing.state == READY:
+                return [self._go_on(news.part, now_ns)]
+        elif news.kind == "begun":
+            if news.number < len(self.starts_ns):
+                began_ns = news.data - standing.clock.offset_ns
+                standing.start_errors_ns[news.number] = began_ns - self.starts_ns[news.number]
+        elif news.kind == "ended":
+            standing.ended = max(standing.ended, news.number)
+        elif news.kind == "record":
+            standing.record = news.data
+            standing.state = FINISHED if standing.state == RUNNING else ABORTED
+        elif news.kind == "failed":
+            return self._lost(news.part, str(news.data), now_ns, is_certain=True)
+        return self._next(now_ns)
+
+    def gone(self, part: int, attempt: int, why: str, now_ns: int) -> list[Act]:
+        """An attempt is not there any more, as far as the scheduler knows."""
+        standing = self.standings[part]
+        if attempt != standing.attempt or standing.is_over:
+            return []
+        return self._lost(part, why, now_ns)
+
+    def interrupt(self, now_ns: int) -> list[Act]:
+        """The user wants the run to end; the second time, at once."""
+        if self.is_interrupted:
+            return self._kill("It was interrupted twice.")
+        self.is_interrupted = True
+        return self._stop_all(now_ns)
+
+    def cut_off(self, why: str, now_ns: int) -> None:
+        """Nobody can be heard or told any more: the workers end by their leases."""
+        self.aborted = self.aborted or why
+        for part, standing in enumerate(self.standings):
+            if not standing.is_over:
+                self._note_loss(part, why, now_ns)
+
+    def due(self, now_ns: int) -> list[Act]:
+        """Time has passed."""
+        acts = self._late(now_ns)
+        for part, standing in enumerate(self.standings):
+            if standing.state in (READY, RUNNING) and now_ns - standing.heard_ns >= SILENT_NS:
+                why = f"it was silent for {format_duration(now_ns - standing.heard_ns)}"
+                acts += self._lost(part, why, now_ns)
+        acts += self._next(now_ns)
+        if now_ns - self.went_on_ns >= GO_ON_NS:  # to all at once: it is one message of the cluster
+            self.went_on_ns = now_ns
+            there = (part for part, one in enumerate(self.standings) if not one.is_over)
+            acts += [self._go_on(part, now_ns) for part in there]
+        return acts
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to come."""
+        return all(one.is_over for one in self.standings)
+
+    @property
+    def stage(self) -> int:
+        """The stage that was last begun; -1: none."""
+        return len(self.starts_ns) - 1
+
+    # --- stages -------------------------------------------------------------------------------
+
+    def _next(self, now_ns: int) -> list[Act]:
+        """The next stage, where it is time for it."""
+        acts: list[Act] = []
+        while self.stopped_ns is None and self.stage < len(self.stages):
+            when_ns = self._next_ns(now_ns)
+            if when_ns is None:
+                break
+            self.starts_ns.append(when_ns)
+            acts += self._tell_begin(when_ns, now_ns)
+        return acts
+
+    def _next_ns(self, now_ns: int) -> int | None:
+        """When the next stage begins; None: that cannot be said yet."""
+        there = [one for one in self.standings if not one.is_over]
+        running = [one for one in there if one.state == RUNNING]
+        common_ns = now_ns + AHEAD_NS + AHEAD_EACH_NS * self.parts
+        if self.stage < 0:
+            return common_ns if there and all(self._may_begin(o, now_ns) for o in there) else None
+        duration_ns = self.stages[self.stage]
+        if duration_ns is not None and self.stage + 1 < len(self.stages):
+            when_ns = self.starts_ns[-1] + duration_ns
+            return when_ns if there and now_ns >= when_ns - LEAD_NS else None
+        if not running:  # those who are lost may be replaced
+            running = [one for one in there if self._may_begin(one, now_ns)]
+            return common_ns if running else None
+        return common_ns if all(one.ended >= self.stage for one in running) else None
+
+    def _may_begin(self, one: Standing, now_ns: int) -> bool:
+        is_known = one.clock.rounds >= ROUNDS
+        return one.state == READY and is_known and now_ns >= one.may_begin_ns
+
+    def _tell_begin(self, when_ns: int, now_ns: int) -> list[Act]:
+        """Tell it to all who take part, and to those who do from now on."""
+        is_end = self.stage == len(self.stages)
+        acts: list[Act] = []
+        for part, one in enumerate(self.standings):
+            if is_end and one.state in (STARTING, READY):  # too late to take a lost one's place
+                acts.append(self._tell(part, Order("stop"), now_ns))
+                one.state, one.why = LOST, one.why or "its place was not taken before the end"
+            elif one.state == RUNNING or self._may_begin(one, now_ns):
+                if one.state == READY:
+                    one.state, one.ended = RUNNING, self.stage - 1
+                order = Order("begin", self.stage, when_ns + one.clock.offset_ns)
+                acts.append(self._tell(part, order, now_ns))
+        return acts
+
+    # --- losses -------------------------------------------------------------------------------
+
+    def _late(self, now_ns: int) -> list[Act]:
+        """Who is not ready in time, or does not end."""
+        ended_ns = self.stopped_ns
+        if ended_ns is None and self.stage == len(self.stages):
+            ended_ns = self.starts_ns[-1]
+        if ended_ns is not None and now_ns - ended_ns >= END_NS:
+            return self._kill(f"it did not end within {format_duration(END_NS)}")
+        if self.stopped_ns is not None:
+            return []
+        waiting = [
+            part
+            for part, one in enumerate(self.standings)
+            if one.deadline_ns <= now_ns and one.state == STARTING
+        ]
+        if not waiting:
+            return []
+        why = f"not ready within {format_duration(self.ready_ns)}"
+        if self.stage < 0:
+            who = self._named(waiting)
+            count = f"{len(waiting)} of {self.parts} workers"
+            return self._abort(f"Of those asked, {count} were {why}: {who}.", now_ns)
+        return [act for part in waiting for act in self._lost(part, f"it was {why}", now_ns)]
+
+    def _named(self, parts: Sequence[int]) -> str:
+        names = [self.standings[part].worker for part in parts[:NAMED_MAX]]
+        more = len(parts) - len(names)
+        return ", ".join(names) + (f" and {more} more" if more else "")
+
+    def _lost(self, part: int, why: str, now_ns: int, *, is_certain: bool = False) -> list[Act]:
+        """What is done about it. `is_certain`: its process has ended, and all that it opened."""
+        old = self.standings[part]
+        was_running = old.state == RUNNING
+        self._note_loss(part, why, now_ns)
+        acts: list[Act] = [_stop(part, old.attempt)]
+        if self.stopped_ns is not None:
+            return acts
+        if (
+            self.policy == "respawn"
+            and old.attempt + 1 < ATTEMPTS_MAX
+            and self.stage < len(self.stages)
+            and (was_running or not is_certain)  # what it refused to begin it would refuse again
+        ):
+            self.standings[part] = Standing(
+                old.attempt + 1,
+                deadline_ns=now_ns + self.ready_ns,
+                may_begin_ns=0 if is_certain else old.told_ns + LEASE_NS + GRACE_NS,
+                told_ns=now_ns,
+            )
+            return [*acts, Start(part, old.attempt + 1)]
+        if self.policy == "abort" or self.stage < 0:
+            return acts + self._abort(f"The worker {old.worker} was lost: {why}.", now_ns)
+        return acts + self._next(now_ns)
+
+    def _note_loss(self, part: int, why: str, now_ns: int) -> None:
+        one = self.standings[part]
+        one.state, one.why = LOST, why
+        self.losses.append(Loss(part, one.attempt, one.worker, self.stage, now_ns, why))
+
+    def _abort(self, why: str, now_ns: int) -> list[Act]:
+        self.aborted = self.aborted or why
+        return self._stop_all(now_ns)
+
+    def _stop_all(self, now_ns: int) -> list[Act]:
+        """In good order: who has begun or prepared anything is waited for."""
+        acts: list[Act] = []
+        if self.stopped_ns is None:
+            self.stopped_ns = now_ns
+            for part, one in enumerate(self.standings):
+                if not one.is_over:
+                    acts.append(self._tell(part, Order("stop"), now_ns))
+                    if one.state == STARTING:
+                        one.state, one.why = ABORTED, "it had not begun"
+        return acts
+
+    def _kill(self, why: str) -> list[Act]:
+        acts: list[Act] = []
+        for part, one in enumerate(self.standings):
+            if not one.is_over:
+                acts.append(Tell(part, one.attempt, Order("kill")))
+                one.state, one.why = ABORTED, why
+        return acts
+
+    # --- orders -------------------------------------------------------------------------------
+
+    def _tell(self, part: int, order: Order, now_ns: int) -> Tell:
+        standing = self.standings[part]
+        standing.told_ns = now_ns
+        return Tell(part, standing.attempt, order)
+
+    def _go_on(self, part: int, now_ns: int) -> Tell:
+        return self._tell(part, Order("go on", now_ns), now_ns)
+
+
+def _stop(part: int, attempt: int) -> Tell:
+    return Tell(part, attempt, Order("stop"))

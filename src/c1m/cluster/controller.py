@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from c1m.clock import SystemClock
 from c1m.cluster import dask
-from c1m.cluster.conductor import Conductor
+from c1m.cluster.conductor import Act, Conductor, Tell
 from c1m.cluster.merge import merged
-from c1m.cluster.part import News, Order, Part
+from c1m.cluster.part import News, Part
 from c1m.errors import C1mError, UsageError
 from c1m.loadgen.plan import LoadPlan, make_plan
 from c1m.results.options import LoadOptions
@@ -21,6 +24,7 @@ from c1m.results.snapshot import Snapshot
 from c1m.results.tally import Tally
 
 _CLOCK = SystemClock()
+DUE_S = 0.25
 
 
 def run(
@@ -49,7 +53,7 @@ async def _run(
         plan = make_plan(options, Share(0, len(workers)))
         if on_plan is not None:
             on_plan(plan)
-        controller = Controller(client, workers, options, len(plan.stages), on_progress)
+        controller = Controller(client, workers, options, plan, on_progress)
         record = await controller.run()
     if on_end is not None:
         on_end(record)
@@ -64,7 +68,7 @@ class Controller:
         client: dask.Client,
         workers: list[str],
         options: LoadOptions,
-        stages: int,
+        plan: LoadPlan,
         on_progress: Callable[[Snapshot], None] | None,
     ) -> None:
         run = secrets.token_hex(4)
@@ -72,43 +76,43 @@ class Controller:
         self.parts = [
             Part(run, Share(number, len(workers)), options) for number in range(len(workers))
         ]
-        self.conductor = Conductor(len(workers), stages)
+        durations = [one.duration_ns if one.is_timed else None for one in plan.stages]
+        self.conductor = Conductor(durations, len(workers), options.on_worker_loss)
         self.whole = Tally()
         self._on_progress = on_progress
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._futures: list[Any] = []
 
     async def run(self) -> RunRecord:
         """To its end."""
-        offsets = await dask.offsets_of(self.client, self.workers)
-        for one, worker, (offset, uncertain) in zip(
-            self.conductor.standings, self.workers, offsets, strict=True
-        ):
-            one.worker, one.offset_ns, one.uncertain_ns = worker, offset, uncertain
         dask.listen(self.client, self.parts[0].topic, self._hear)
-        futures = [
-            dask.submit(self.client, part, worker)
-            for part, worker in zip(self.parts, self.workers, strict=True)
-        ]
+        self._do(self.conductor.begin(_CLOCK.now_ns()))
         while not self.conductor.is_over:
             self._changed.clear()
-            await self._changed.wait()
-        del futures
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), DUE_S)
+            self._do(self.conductor.due(_CLOCK.now_ns()))
         standings = self.conductor.standings
         found = [RunRecord.from_json(json.loads(one.record)) for one in standings if one.record]
         if not found:
-            raise C1mError(standings[0].lost)
+            raise C1mError(self.conductor.aborted or standings[0].why)
         return merged(found)
 
     def _hear(self, news: News) -> None:
         if news.kind == "frame":
             self.whole.add(Tally.decode(news.data))
-        for part, order in self.conductor.hear(news, _CLOCK.now_ns()):
-            self._tell(part, order)
+        self._do(self.conductor.hear(news, _CLOCK.now_ns()))
         self._changed.set()
 
-    def _tell(self, part: int, order: Order) -> None:
-        sent = dask.tell(self.client, self.parts[part], self.workers[part], order)
-        task = asyncio.ensure_future(sent)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _do(self, acts: list[Act]) -> None:
+        for act in acts:
+            part = replace(self.parts[act.part], attempt=act.attempt)
+            worker = self.workers[act.part]
+            if isinstance(act, Tell):
+                task = asyncio.ensure_future(dask.tell(self.client, part, worker, act.order))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            else:
+                self.conductor.standings[act.part].worker = worker
+                self._futures.append(dask.submit(self.client, part, worker))

@@ -6,7 +6,6 @@ without retries, and what counts is the controller's order to begin, which it gi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,13 +14,10 @@ import dask
 from distributed import Client as Client
 from distributed import LocalCluster
 
-from c1m.clock import SystemClock
 from c1m.cluster import agent
 from c1m.cluster.part import News, Order, Part
 from c1m.errors import UsageError
 
-_CLOCK = SystemClock()
-ROUNDS = 8  # of asking what time it is
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # of a LocalCluster: retries=0 is not enough
     "distributed.scheduler.work-stealing": False,
@@ -91,21 +87,3 @@ async def tell(client: Client, part: Part, worker: str, order: Order) -> None:
         agent.order, part.run, part.share.index, part.attempt, order, workers=[worker],
         on_error="ignore",
     )  # fmt: skip
-
-
-async def offset_of(client: Client, worker: str) -> tuple[int, int]:
-    """A worker's monotonic clock less this one's, and how far that may be wrong (ns): half of the
-    quickest answer's time."""
-    found = []
-    for _ in range(ROUNDS):
-        before = _CLOCK.now_ns()
-        theirs = (await client.run(agent.clock_ns, workers=[worker]))[worker]
-        after = _CLOCK.now_ns()
-        found.append((after - before, theirs - (before + after) // 2))
-    took, offset = min(found)
-    return offset, took // 2
-
-
-async def offsets_of(client: Client, workers: list[str]) -> list[tuple[int, int]]:
-    """Of many."""
-    return list(await asyncio.gather(*(offset_of(client, each) for each in workers)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from c1m.results.options import LoadOptions
 from c1m.results.share import Share
 
 NS_PER_S = 1_000_000_000
+LEASE_NS = 10 * NS_PER_S  # so long a part goes on without an order
+GRACE_NS = 5 * NS_PER_S  # and so long it may then take to end, before it is ended hard
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a worker says: `kind` is "ready", "ended" (a stage, `number`), "frame" (`data`, a tally
-    since the frame before, numbered from 0), "record" (its final one, as text), "failed"."""
+    """What a worker says. `kind`:
+
+    - "ready": all is prepared, nothing is open
+    - "begun": a stage, `number`; `data`: when it really did, in ns of the worker's monotonic clock
+    - "ended": a stage, `number`; behind the last one also what was in flight
+    - "alive": the answer to "go on": its `number`; `data`: the worker's monotonic clock
+    - "frame": `data`, a tally since the frame before, `number`ed from 0
+    - "record": its final one, as text: it is over
+    - "failed": why, in a sentence: it is over
+    """
 
     part: int
     attempt: int
@@ -44,8 +54,13 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker is told: "begin" a stage (`number`; at `when_ns`, monotonic nanoseconds of the
-    worker's machine; 0: at once), or "stop" (end early, in good order)."""
+    """What a worker is told; each is a further lease of LEASE_NS. `kind`:
+
+    - "begin": a stage, `number`, at `when_ns`, monotonic nanoseconds of the worker's machine
+    - "go on": that the controller is there; to be answered at once ("alive", with its `number`)
+    - "stop": end early, in good order
+    - "kill": end at once
+    """
 
     kind: str
     number: int = 0
@@ -53,15 +68,21 @@ class Order:
 
 
 @dataclass(slots=True)
-class Standing:
-    """What is known of a part."""
+class Lease:
+    """By which a part knows that its controller is there. Nothing it opened outlives this by more
+    than GRACE_NS, whatever becomes of the controller, the scheduler or the way to them."""
 
-    worker: str = ""
-    offset_ns: int = 0  # its clock less the controller's
-    uncertain_ns: int = 0
-    stage: int = -1  # the last one that it has ended; -1: it is ready
-    is_ready: bool = False
-    heard_ns: int = 0
-    lost: str = ""  # why
-    record: Any = None
-    told: list[str] = field(default_factory=list)
+    until_ns: int
+
+    @classmethod
+    def begun(cls, now_ns: int) -> Lease:
+        """From now on."""
+        return cls(now_ns + LEASE_NS)
+
+    def renew(self, now_ns: int) -> None:
+        """An order came."""
+        self.until_ns = max(self.until_ns, now_ns + LEASE_NS)
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether the part has to end by itself."""
+        return now_ns >= self.until_ns
