@@ -15,6 +15,7 @@ from c1m.kv import object_info as object_info
 from c1m.kv import pubsub as pubsub
 from c1m.kv import server as server
 from c1m.kv import server_acl as server_acl
+from c1m.kv import server_cluster as server_cluster
 from c1m.kv import server_config as server_config
 from c1m.kv import server_memory as server_memory
 from c1m.kv import server_times as server_times

@@ -6,10 +6,10 @@ is told or copied), update, insert, delete.
 
 from __future__ import annotations
 
-from c1m.kv.arguments import integer
 from c1m.kv.commands import Args, Command
 from c1m.kv.errors import CommandError
 from c1m.kv.execute import find_command
+from c1m.kv.named_keys import named_keys
 
 _READ_ALL = "RO access"
 _USES = {  # of the first key, and of the others where these differ
@@ -42,33 +42,11 @@ def keys_of(args: Args) -> tuple[Command, list[bytes]]:
         row = find_command(args)
     except CommandError:
         raise CommandError(b"ERR Invalid command specified") from None
-    if row.keys == (0, 0, 0) and not row.counted_keys:
+    if not row.has_keys:
         raise CommandError(b"ERR The command has no key arguments")
     if len(args) != row.arity and (row.arity > 0 or len(args) < -row.arity):
         raise CommandError(b"ERR Invalid number of arguments specified for command")
-    first, last, step = row.keys
-    end = (last if last >= 0 else len(args) + last) + 1
-    keys = args[first:end:step] if first else []
-    if row.counted_keys:
-        at, wrong = row.counted_keys, b"ERR Invalid arguments specified for command"
-        count = integer(args[at], wrong)
-        if not 0 < count < len(args) - at:
-            raise CommandError(wrong)
-        keys += args[at + 1 : at + 1 + count]
-    if row.name == "sort":
-        keys += _stored_by_sort(args)
-    return row, keys
-
-
-def _stored_by_sort(args: Args) -> list[bytes]:
-    """The key behind the last STORE, which is no option's argument."""
-    at, found = 2, []
-    while at < len(args):
-        option = args[at].lower()
-        if option == b"store":
-            found = args[at + 1 : at + 2]
-        at += {b"limit": 3, b"get": 2, b"by": 2, b"store": 2}.get(option, 1)
-    return found
+    return row, named_keys(row, args)
 
 
 def uses_of(row: Command, args: Args, count: int) -> list[list[str]]:

@@ -54,6 +54,11 @@ class Command:
         )  # fmt: skip
 
     @property
+    def has_keys(self) -> bool:
+        """Keys are among its arguments."""
+        return self.keys != (0, 0, 0) or self.counted_keys != 0
+
+    @property
     def is_write(self) -> bool:
         """It may change the data."""
         return "write" in self.flags

@@ -85,13 +85,14 @@ def hello(client: Client, args: Args) -> bytes:
             b"the RESP protocol version at the same time"
         )
     client.protocol = protocol
+    mode = b"standalone" if client.store.cluster is None else b"cluster"
     return mapping(
         [
             bulk(b"server"), bulk(b"redis"),
             bulk(b"version"), bulk(VERSION),
             bulk(b"proto"), number(protocol),
             bulk(b"id"), number(rows.id_of(client.slot)),
-            bulk(b"mode"), bulk(b"standalone"),
+            bulk(b"mode"), bulk(mode),
             bulk(b"role"), bulk(b"master"),
             bulk(b"modules"), EMPTY,
         ],

@@ -10,9 +10,11 @@ import traceback
 from collections.abc import Iterable
 
 from c1m.kv.client import SILENT, TALKS_AGAIN, Client
+from c1m.kv.cluster import REDIRECTIONS
 from c1m.kv.commands import SPELLED, TABLE, Args, Command
 from c1m.kv.errors import CommandError, wrong_count
 from c1m.kv.monitoring import show, who, without_secrets
+from c1m.kv.redirecting import check_slot
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import QUEUED, error
 
@@ -65,7 +67,7 @@ def _execute_with_care(client: Client, args: Args) -> bytes | None:
         if len(args) != command.arity and (command.arity > 0 or len(args) < -command.arity):
             raise wrong_count(command.name.encode())
         if client.is_guest or client.is_subscriber or client.queue is not None or store.is_guarded:
-            check(client, command)
+            check(client, command, args)
             if store.pause.until_ms and store.pause.holds(client, command, args):
                 return None
             if client.queue is not None and command.name not in _NOT_QUEUED:
@@ -178,14 +180,16 @@ def find_command(args: Args) -> Command:
     return found
 
 
-def check(client: Client, command: Command) -> None:
+def check(client: Client, command: Command, args: Args) -> None:
     """Raise CommandError where a client may not run a command now."""
     store = client.store
     if client.is_guest and "no_auth" not in command.flags:
         raise CommandError(NO_AUTH)
     if client.queue is not None and "no_multi" in command.flags:
         raise CommandError(b"ERR Command not allowed inside a transaction")
-    if store.is_guarded:
+    if store.cluster is not None and (command.has_keys or command.name == "exec"):
+        check_slot(client, store.cluster, command, args)
+    if store.is_barred:
         if store.served is not None and command.name not in store.served:
             raise CommandError(NOT_SERVED % command.name.replace("|", " ").encode())
         kinds = {"denyoom", "write"} & command.flags
@@ -213,6 +217,8 @@ def _reject(client: Client, args: Args, command: Command | None, text: bytes) ->
         client.end_transaction()
         if client.store.monitors:
             show(client, command, args)
+        if text.startswith(REDIRECTIONS):
+            return _said(client, text)
         words = text.removeprefix(b"ERR ")
         return _said(client, b"EXECABORT Transaction discarded because of: " + words)
     client.is_broken = client.queue is not None

@@ -40,6 +40,7 @@ class Host:
     executable: str = ""
     process_id: int = 0
     port: int = 0
+    is_tls: bool = False  # that port's
     memory_bytes: int = 0  # of the machine
     started_ms: int = 0  # Unix time
     usage: Callable[[], Usage] = field(default=Usage)

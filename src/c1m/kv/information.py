@@ -54,7 +54,7 @@ def _server(store: Store) -> Lines:
     return {
         "redis_version": VERSION.decode(),
         "c1m_version": host.version,
-        "redis_mode": "standalone",
+        "redis_mode": "standalone" if store.cluster is None else "cluster",
         "os": host.system,
         "arch_bits": 64,
         "multiplexing_api": host.engine,
@@ -223,7 +223,7 @@ SECTIONS: dict[str, Callable[[Store], Lines]] = {
     "commandstats": _commandstats,
     "errorstats": _errorstats,
     "latencystats": lambda store: (),
-    "cluster": lambda store: [("cluster_enabled", 0)],
+    "cluster": lambda store: [("cluster_enabled", int(store.cluster is not None))],
     "keyspace": _keyspace,
 }
 _TITLES = {"cpu": "CPU"}

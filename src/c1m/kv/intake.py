@@ -11,6 +11,7 @@ import numpy as np
 from c1m.engine.contract import Pieces
 from c1m.kv.client import Client
 from c1m.kv.clients import Clients
+from c1m.kv.cluster import Cluster
 from c1m.kv.commands import SPELLED
 from c1m.kv.execute import execute, run_rows
 from c1m.kv.pubsub import subscribe_all
@@ -78,13 +79,15 @@ class Intake:
         """Where all that came is one command with many arguments: answer it in its quick form."""
         slots = list(map(_slot_of, pieces))
         states = set(map(self.clients.states.__getitem__, slots))
-        if len(states) > 1 or self.store.is_guarded or not self.unfinished.keys().isdisjoint(slots):
+        if len(states) > 1 or self.store.is_barred or not self.unfinished.keys().isdisjoint(slots):
             return False
         state = states.pop()
         if state & ~RESP3:
             return False
         found = uniform(list(map(_text_of, pieces)))
         if found is None:
+            return False
+        if self.store.cluster is not None and not self._are_ours(self.store.cluster, found):
             return False
         if found.name in SUBSCRIBE and self._subscribe(slots, found):
             return True
@@ -115,6 +118,16 @@ class Intake:
         self.clients.heard(slots)
         self.store.out.say_each(slots, replies)
         return True
+
+    def _are_ours(self, cluster: Cluster, found: Uniform) -> bool:
+        """Each command has no key, or one of this node's slots. False: look at each for itself."""
+        command = SPELLED.get(found.name)
+        if command is None or "movablekeys" in command.flags:
+            return False
+        first, last, step = command.keys
+        count = len(found.columns)
+        keys = found.columns[first - 1 : last if last > 0 else count + 1 + last : step or 1]
+        return not first or (len(keys) == 1 and cluster.has_all(keys[0]))
 
     def _subscribe(self, slots: list[int], found: Uniform) -> bool:
         """SUBSCRIBE of one channel by many who are subscribed to nothing, as arrays."""

@@ -48,6 +48,12 @@ def database_of(client: Client, text: bytes) -> Database:
     return client.store.databases[index]
 
 
+def _not_in_cluster(client: Client, what: bytes) -> None:
+    """Raise CommandError in a cluster, which has one database."""
+    if client.store.cluster is not None:
+        raise CommandError(b"ERR %b is not allowed in cluster mode" % what)
+
+
 # --- keys by name -----------------------------------------------------------------------------
 
 
@@ -122,6 +128,7 @@ def renamenx(client: Client, args: Args) -> bytes:
 @command("move", 3, "write fast", (1, 1, 1))
 def move(client: Client, args: Args) -> bytes:
     """Move a key to another database that has none of its name."""
+    _not_in_cluster(client, b"MOVE")
     target = database_of(client, args[2])
     if target is client.db:
         raise CommandError(SAME_OBJECT)
@@ -156,6 +163,8 @@ def copy(client: Client, args: Args) -> bytes:
             is_replacing = True
         elif word == b"db" and words:
             target = database_of(client, words.pop(0))
+            if target.index:
+                _not_in_cluster(client, b"Copying to another database")
         else:
             raise CommandError(SYNTAX)
     if target is client.db and args[1] == args[2]:
@@ -225,6 +234,8 @@ def dbsize(client: Client, args: Args) -> bytes:
 @command("select", 2, "loading stale fast")
 def select(client: Client, args: Args) -> bytes:
     """Use another database from now on."""
+    if integer(args[1]):
+        _not_in_cluster(client, b"SELECT")
     client.db = database_of(client, args[1])
     return OK
 
@@ -232,6 +243,7 @@ def select(client: Client, args: Args) -> bytes:
 @command("swapdb", 3, "write fast")
 def swapdb(client: Client, args: Args) -> bytes:
     """Exchange the contents of two databases."""
+    _not_in_cluster(client, b"SWAPDB")
     for text, which in ((args[1], b"first"), (args[2], b"second")):
         if abs(integer(text, b"ERR invalid %b DB index" % which)) >> 31:
             raise CommandError(b"ERR invalid %b DB index" % which)

@@ -11,7 +11,6 @@ from c1m.protocols.resp.replies import EMPTY, OK, array, bulk, bulks
 from c1m.protocols.resp.replies import integer as number
 
 _NOTHING_KEPT = b"ERR this server keeps its data in memory only: start it with --data DIR"
-_NO_CLUSTER = b"ERR This instance has cluster support disabled"
 
 
 @command("time", 1, "loading stale fast")
@@ -138,30 +137,6 @@ def debug(client: Client, args: Args) -> bytes:
 def failover(client: Client, args: Args) -> bytes:
     """Refused: there are no replicas."""
     raise CommandError(b"ERR FAILOVER requires connected replicas.")
-
-
-@command("cluster", -2, "stale")
-def cluster(client: Client, args: Args) -> bytes:
-    """Refused, with all that begins with CLUSTER: this is no cluster."""
-    raise CommandError(_NO_CLUSTER)
-
-
-@command("asking", 1, "fast")
-def asking(client: Client, args: Args) -> bytes:
-    """Refused: this is no cluster."""
-    raise CommandError(_NO_CLUSTER)
-
-
-@command("readonly", 1, "loading stale fast")
-def readonly(client: Client, args: Args) -> bytes:
-    """Refused: this is no cluster."""
-    raise CommandError(_NO_CLUSTER)
-
-
-@command("readwrite", 1, "loading stale fast")
-def readwrite(client: Client, args: Args) -> bytes:
-    """Refused: this is no cluster."""
-    raise CommandError(_NO_CLUSTER)
 
 
 @command("module|list", 2, "admin noscript")

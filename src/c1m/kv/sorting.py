@@ -36,16 +36,16 @@ class SortOptions:
 @command("sort", -2, "write denyoom movablekeys", (1, 1, 1))
 def sort(client: Client, args: Args) -> bytes:
     """Sort a list, set or sorted set, by the members or by other keys."""
-    return _sort(client, args[1], _options(args, may_store=True))
+    return _sort(client, args[1], _options(client, args, may_store=True))
 
 
 @command("sort_ro", -2, "readonly movablekeys", (1, 1, 1))
 def sort_ro(client: Client, args: Args) -> bytes:
     """The same as SORT, without STORE."""
-    return _sort(client, args[1], _options(args, may_store=False))
+    return _sort(client, args[1], _options(client, args, may_store=False))
 
 
-def _options(args: Args, *, may_store: bool) -> SortOptions:
+def _options(client: Client, args: Args, *, may_store: bool) -> SortOptions:
     options = SortOptions()
     words = iter(args[2:])
     try:
@@ -63,13 +63,22 @@ def _options(args: Args, *, may_store: bool) -> SortOptions:
             elif word == b"by":
                 options.by = next(words)
                 options.is_kept |= b"*" not in options.by
+                if not options.is_kept:
+                    _only_alone(client, b"BY")
             elif word == b"get":
                 options.get.append(next(words))
+                _only_alone(client, b"GET")
             else:
                 raise CommandError(SYNTAX)
     except StopIteration:
         raise CommandError(SYNTAX) from None
     return options
+
+
+def _only_alone(client: Client, option: bytes) -> None:
+    """Raise CommandError in a cluster, where other keys may be elsewhere."""
+    if client.store.cluster is not None:
+        raise CommandError(b"ERR %b option of SORT denied in Cluster mode." % option)
 
 
 def _sort(client: Client, key: bytes, options: SortOptions) -> bytes:

@@ -9,6 +9,7 @@ from typing import Protocol
 from c1m.engine.contract import Slots
 from c1m.kv.arguments import INT64_MAX
 from c1m.kv.channels import Subscriptions
+from c1m.kv.cluster import Cluster
 from c1m.kv.database import Database, Shared
 from c1m.kv.host import Host
 from c1m.kv.memory import Memory
@@ -62,7 +63,9 @@ class Store(Shared):
         self.write_refusal = b""  # why nothing can be written now: the text of the error reply
         self.pause = Pause()
         self.monitors: list[int] = []  # slots of those who see all commands
-        self.is_guarded = False  # nothing may take a short way: see `guard`
+        self.is_guarded = False  # nothing that is run alone may take a short way: see `guard`
+        self.is_barred = False  # nor may many at once
+        self.cluster: Cluster | None = None  # of which this is a node: see `join`
         self.host = Host()
         self.elsewhere: Elsewhere | None = None  # where others hear and publish, too
         self.served: frozenset[str] | None = None  # names of the commands that are; None: all
@@ -108,12 +111,19 @@ class Store(Shared):
     def guard(self) -> None:
         """After `make_room`, `write_refusal`, `served`, `monitors`, `pause` or what is timed has
         changed."""
-        self.is_guarded = (
+        self.is_barred = (
             self.make_room is not None
             or self.served is not None
             or bool(self.write_refusal or self.monitors or self.pause.until_ms)
             or self.statistics.is_timing_all
         )
+        self.is_guarded = self.is_barred or self.cluster is not None
+
+    def join(self, cluster: Cluster) -> None:
+        """Be a node of a cluster: only what is in its slots is served, in database 0."""
+        self.cluster = cluster
+        self.settings["cluster-enabled"] = "yes"
+        self.guard()
 
     def end_pause(self) -> None:
         """Those who waited go on."""

@@ -18,6 +18,7 @@ from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots, distinct
 from c1m.errors import UsageError
 from c1m.kv.clients import TOO_MANY, Clients
+from c1m.kv.cluster import slot_of
 from c1m.kv.intake import Intake
 from c1m.kv.notifications import Notifications
 from c1m.kv.store import Store
@@ -36,6 +37,7 @@ FIGURES = {
     "kv.commands": Figure("c1m_kv_commands_total", "Commands that ran", "command"),
     "kv.expired": Figure("c1m_kv_expired_total", "Keys whose time was up"),
     "kv.evicted": Figure("c1m_kv_evicted_total", "Keys that were given up for memory"),
+    "kv.moved": Figure("c1m_kv_moved_total", "Commands for keys of other nodes of the cluster"),
 }
 
 
@@ -52,6 +54,7 @@ class KeyValue(App):
 
     def __init__(self, *, say: Callable[[str], object] = lambda line: None, **options: Any) -> None:
         self.options = KeyValueOptions(**options)
+        self.cluster = self.options.cluster()
         self.persistence: Persistence | None = None
         self._say = say
         self._loaded = Store()
@@ -60,6 +63,7 @@ class KeyValue(App):
             self.persistence = Persistence(self.options.data, durability)
             self.persistence.load(self._loaded, say)
             self._check_memory()
+            self._check_slots()
 
     def on_start(self, server: Server) -> None:
         self.store = Store(server.capacity)
@@ -76,6 +80,8 @@ class KeyValue(App):
         )
         self.intake = Intake(self.clients)
         self.idle = IdleConnections(self.store)
+        if self.cluster is not None:
+            self.store.join(self.cluster)
         self._apply_options(server)
         self.store.addresses = Addresses(server)
         self.store.host = host_of(server, self.persistence)
@@ -98,6 +104,24 @@ class KeyValue(App):
                 f"What {self.options.data} holds takes {format_bytes(used)} of memory, and "
                 f"--max-memory allows {format_bytes(limit)}.",
                 "Allow more, or let keys go: --max-memory-policy allkeys-lru.",
+            )
+
+    def _check_slots(self) -> None:
+        """Raise UsageError where keys are kept that this node of a cluster does not serve."""
+        cluster, kept = self.cluster, self._loaded.databases
+        if cluster is None:
+            return
+        others = sum(not cluster.has(slot_of(key)) for key in kept[0].data)
+        others += sum(len(db.data) for db in kept[1:])
+        if others:
+            assert self.persistence is not None
+            self.persistence.close()
+            raise UsageError(
+                f"{self.options.data} holds {format_number_of(others, 'key')} that node "
+                f"{cluster.own} of {len(cluster.nodes)} does not serve: they are in slots of other "
+                "nodes, or in other databases than 0.",
+                "Start as many nodes in the order in which they were, or take an empty directory "
+                "and copy the keys.",
             )
 
     def _apply_options(self, server: Server) -> None:
@@ -128,6 +152,7 @@ class KeyValue(App):
             "kv.commands": {name: count for name, count in store.statistics.calls.items() if count},
             "kv.expired": store.expired,
             "kv.evicted": store.memory.evicted,
+            "kv.moved": store.statistics.errors.get(b"MOVED", 0),
         }
         return {name: (FIGURES[name], value) for name, value in values.items()}
 
@@ -140,6 +165,19 @@ class KeyValue(App):
                 f"data in {self.options.data} (durability {self.persistence.durability}), "
                 f"{format_number_of(keys, 'key')}"
             )
+        cluster = self.cluster
+        if cluster is not None:
+            first, end = cluster.slots(cluster.own)
+            node = cluster.nodes[cluster.own]
+            lines.append(
+                f"node {cluster.own} of a cluster of {len(cluster.nodes)}: slots {first} to "
+                f"{end - 1}"
+            )
+            if node.port not in [endpoint.port for endpoint in server.endpoints]:
+                lines.append(
+                    f"clients are sent to port {node.port} for these slots, and nothing listens on "
+                    "it here (--listen)"
+                )
         if self.options.password is None and not all(map(is_private, server.endpoints)):
             lines.append(
                 "no password: whoever reaches this can read and change everything "

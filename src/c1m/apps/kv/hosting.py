@@ -18,7 +18,7 @@ from c1m.server.server import Server
 
 def host_of(server: Server, persistence: Persistence | None) -> Host:
     """A server's surroundings, for its store."""
-    ports = [end.port for end in server.endpoints if end.family != AF_UNIX]
+    ports = [end for end in server.endpoints if end.family != AF_UNIX]
     host = Host(
         version=_own_version(),
         engine=server.engine.name,
@@ -26,7 +26,8 @@ def host_of(server: Server, persistence: Persistence | None) -> Host:
         run_id=secrets.token_hex(20),
         executable=sys.executable,
         process_id=os.getpid(),
-        port=ports[0] if ports else 0,
+        port=ports[0].port if ports else 0,
+        is_tls=bool(ports) and ports[0].is_tls,
         memory_bytes=meminfo().get("MemTotal", 0),
         started_ms=unix_time_ms(),
         usage=lambda: usage_of(server),

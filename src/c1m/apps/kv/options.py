@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from c1m.addresses import parse_url
 from c1m.arguments import COUNT, DURATION, SIZE, TEXT, AppOption, Choice
 from c1m.errors import UsageError
 from c1m.files import secret_line
+from c1m.kv.cluster import SLOTS, Cluster, Node
 from c1m.units import NS_PER_S
 
 DURABILITIES = ("always", "everysec", "no")
@@ -39,6 +41,10 @@ OPTIONS = (
               "refused.  [default: noeviction]"),
     AppOption("max_value", SIZE.within(4 << 10, 512 << 20),
               "Bytes of one argument, and of a string.  [default: 512M]"),
+    AppOption("cluster_nodes", TEXT, "Be a node of a Redis Cluster: all its nodes in their order, "
+              "the same for each. Each has an equal share of the slots, for good.  [default: be "
+              "alone]", "HOST:PORT,..."),
+    AppOption("cluster_node", COUNT.within(0, SLOTS - 1), "Which of them this is, from 0 on."),
 )  # fmt: skip
 
 
@@ -55,6 +61,8 @@ class KeyValueOptions:
     max_memory: Any = None
     max_memory_policy: Any = None
     max_value: Any = None
+    cluster_nodes: Any = None
+    cluster_node: Any = None
 
     def __post_init__(self) -> None:
         by_name = {option.name: option for option in OPTIONS}
@@ -82,3 +90,46 @@ class KeyValueOptions:
             raise UsageError("The password is empty.", "Give one, or leave it out.")
         if self.idle_timeout is not None and 0 < self.idle_timeout < NS_PER_S:
             raise UsageError("The idle timeout is below a second.", "Give 1s or more, or 0.")
+        self.cluster()
+
+    def cluster(self) -> Cluster | None:
+        """The nodes, and which of them this is; None where neither is given."""
+        return cluster_of(self.cluster_nodes, self.cluster_node)
+
+
+def cluster_of(nodes: str | None, own: int | None) -> Cluster | None:
+    """What --cluster-nodes and --cluster-node say. Raises UsageError."""
+    if (nodes is None) != (own is None):
+        raise UsageError(
+            "A node of a cluster needs both: all nodes, and which of them it is.",
+            "Give --cluster-nodes HOST:PORT,HOST:PORT and --cluster-node 0, 1, ...",
+        )
+    if nodes is None or own is None:
+        return None
+    found = [node for text in nodes.split(",") for node in _nodes(text.strip())]
+    if len(set(found)) < len(found):
+        raise UsageError(f"{nodes!r} (--cluster-nodes) names a node twice.", "Name each once.")
+    if len(found) > SLOTS:
+        raise UsageError(
+            f"{len(found):,} nodes (--cluster-nodes) are more than there are slots.",
+            f"Have {SLOTS:,} or fewer.",
+        )
+    if own >= len(found):
+        raise UsageError(
+            f"There is no node {own} (--cluster-node) among {len(found)} (--cluster-nodes).",
+            f"Give 0 to {len(found) - 1}: they count from 0 on.",
+        )
+    return Cluster(found, own)
+
+
+def _nodes(text: str) -> list[Node]:
+    """HOST:PORT, HOST:FIRST-LAST, or :PORT for any host by which a client has come."""
+    try:
+        scheme, host, first, last = parse_url(f"0.0.0.0{text}" if text.startswith(":") else text)
+    except UsageError as error:
+        raise UsageError(f"--cluster-nodes: {error.message}", "Write HOST:PORT,...") from None
+    if scheme != "tcp" or not first:
+        raise UsageError(f"--cluster-nodes: {text!r} is no place.", "Write HOST:PORT,...")
+    if host in ("0.0.0.0", "::"):
+        host = ""
+    return [Node(host, port) for port in range(first, last + 1)]
