@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c1m.errors import UsageError
+from c1m.results.share import WHOLE, Share
 from c1m.units import parse_number
 
 Times = npt.NDArray[np.int64]
@@ -26,8 +27,10 @@ DRAWN = 64  # connections that are drawn at once where they are taken one by one
 class Arrivals:
     """Arrivals from `start_ns` on for `duration_ns`, at `rate_from` to `rate_to` a second.
 
-    Constant spacing, or Poisson where `rng` is given. The times are the plan's, whenever they are
-    asked for. They are worked out in blocks, and read from these as an array or one by one.
+    Constant spacing, or Poisson where `rng` is given. Where several take turns, `phase` (below 1)
+    is how much of the way to the second one the first one is, in constant spacing. The times are
+    the plan's, whenever they are asked for. They are worked out in blocks, and read from these as
+    an array or one by one.
     """
 
     def __init__(
@@ -37,13 +40,15 @@ class Arrivals:
         rate_from: float,
         rate_to: float,
         rng: np.random.Generator | None = None,
+        phase: float = 0.0,
     ) -> None:
         self.start_ns = start_ns
         self.seconds = seconds = duration_ns / 1e9
         self._from, self._bend = rate_from, (rate_to - rate_from) / (2 * seconds)
         self._rng = rng
         self._end_level = self._level(seconds) - 1e-9  # the end itself is no arrival
-        self._passed = 0.0  # Poisson: the last level of the block; else how many levels were in any
+        # Poisson: the last level of the block; else the one behind it.
+        self._passed = phase if rng is None else 0.0
         self._use(np.zeros(0, np.int64))
 
     def _use(self, block: Times) -> None:
@@ -95,9 +100,9 @@ class Arrivals:
         t = min(max((now_ns - self.start_ns) / 1e9, 0.0), self.seconds)
         ahead = max(math.ceil(self._level(t) - self._passed), 0) + BLOCK
         if self._rng is None:
-            end = min(self._passed + ahead, math.ceil(self._end_level))
-            levels = np.arange(self._passed, end, dtype=np.float64)
-            self._passed = end
+            count = min(ahead, math.ceil(self._end_level - self._passed))
+            levels = self._passed + np.arange(count, dtype=np.float64)
+            self._passed += count
         else:
             steps = self._rng.standard_exponential(ahead)
             # One sum behind the other: in whatever blocks, they are rounded alike.
@@ -111,18 +116,21 @@ class Arrivals:
 class Spread:
     """Which connection an arrival is for: uniform, or Zipf over their numbers.
 
-    Zipf with exponent s: connection i gets a share of 1 / (i + 1)**s.
+    Zipf with exponent s: connection i gets a share of 1 / (i + 1)**s. Of a `share` of a run it has
+    the rank i * of + index, in the place of i: those of all parts are once each rank.
     """
 
     def __init__(
-        self, connections: int, rng: np.random.Generator, zipf: float | None = None
-    ) -> None:
+        self, connections: int, rng: np.random.Generator, zipf: float | None = None,
+        share: Share = WHOLE,
+    ) -> None:  # fmt: skip
         self._rng = rng
         self._ahead: list[int] = []  # drawn for `one`, of those below
         self._below = 0
         self._sums: npt.NDArray[np.float64] | None = None
         if zipf is not None:
-            self._sums = np.cumsum(np.arange(1, connections + 1, dtype=np.float64) ** -zipf)
+            ranks = np.arange(connections, dtype=np.float64) * share.of + (share.index + 1)
+            self._sums = np.cumsum(ranks**-zipf)
 
     def one(self, below: int) -> int:
         """The scalar form of `draw`."""

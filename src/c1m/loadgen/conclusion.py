@@ -201,10 +201,10 @@ def _first(generator: Generator) -> Requests:
 
 
 def _faults(generator: Generator) -> list[FaultSeen]:
-    traffic = generator.traffic
+    traffic, first = generator.traffic, generator.plan.stretch.first
     return [
         FaultSeen(
-            fault.kind, (at_ns - generator.start_ns) / 1e9, fault.number, fault.seq,
+            fault.kind, (at_ns - generator.start_ns) / 1e9, first + fault.number, fault.seq,
             repr(fault.expected), repr(fault.received), fault.note,
         )
         for fault, at_ns in zip(traffic.ledger.faults, traffic.fault_ns, strict=True)

@@ -83,14 +83,15 @@ class Generator:
         self.connector = connector
         if connector is not None and connector.server_name is None:
             connector.name_of = self._server_name
-        self.rng = np.random.default_rng(plan.asked.seed)
+        share = plan.stretch.share
+        self.rng = np.random.default_rng(share.seed(plan.asked.seed))
         self.traffic = Traffic(
             engine,
             exchange_of(plan.scenario, plan.asked.connections, plan.asked.pipeline),
             self.connections,
             self.recorder,
             clock,
-            Spread(plan.asked.connections, self.rng, parse_spread(plan.asked.spread)),
+            Spread(plan.asked.connections, self.rng, parse_spread(plan.asked.spread), share),
             self.rng,
             transport if transport is not None and transport.wraps else None,
         )
@@ -293,7 +294,7 @@ class Generator:
             assert stage.rate_to is not None and stage.duration_ns is not None
             rng = self.rng if self.plan.asked.arrivals == "poisson" else None
             arrivals = Arrivals(
-                phase.start_ns, stage.duration_ns, stage.rate_from, stage.rate_to, rng
+                phase.start_ns, stage.duration_ns, stage.rate_from, stage.rate_to, rng, stage.phase
             )
             apart_ns = round(1e9 / max(stage.rate_from, stage.rate_to))
         awake_ns = min(self.awake_ns, apart_ns // AWAKE_SHARE)

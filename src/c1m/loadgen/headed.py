@@ -20,11 +20,11 @@ BINARY = np.dtype(
 )
 
 
-def headers(slots: Slots, version: str) -> Ragged:
-    """A header for each: of the client with that number."""
+def headers(slots: Slots, version: str, first: int = 0) -> Ragged:
+    """A header for each: of the client with that number, from `first` on."""
     rows = np.zeros(len(slots), BINARY)
     rows["alike"] = np.void(ALIKE)
-    numbers = slots.astype(np.int64)
+    numbers = first + slots.astype(np.int64)
     rows["host"], rows["port"] = FIRST + numbers % COUNT, PORT + numbers // COUNT
     rows["to"], rows["to_port"] = 0xC0000201, 443  # 192.0.2.1
     if version == "v2":
@@ -42,10 +42,10 @@ def headers(slots: Slots, version: str) -> Ragged:
 class HeaderEngine(Decorated):
     """See engine.contract.Engine. Takes over `inner`."""
 
-    def __init__(self, inner: Engine, version: str) -> None:
+    def __init__(self, inner: Engine, version: str, first: int = 0) -> None:
         super().__init__(inner)
-        self._version = version
+        self._version, self._first = version, first
 
     def _begin_connected(self, slots: Slots) -> None:
         super()._begin_connected(slots)
-        self._inner.send(slots, headers(slots, self._version))
+        self._inner.send(slots, headers(slots, self._version, self._first))

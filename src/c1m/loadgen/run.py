@@ -96,7 +96,7 @@ def _engine(plan: LoadPlan, clock: Clock) -> tuple[Engine, Connector | None, Map
     handshakes, by slot."""
     chosen = choose(plan.asked.engine, is_light=plan.is_light)
     if plan.asked.proxy_header is not None:
-        chosen = HeaderEngine(chosen, plan.asked.proxy_header)
+        chosen = HeaderEngine(chosen, plan.asked.proxy_header, plan.stretch.first)
     connector = None if plan.tls is None else plan.tls.connector(plan.asked)
     if connector is not None:
         from c1m.tls.engine import TlsEngine

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from c1m.addresses import AF_INET, AF_INET6, AF_UNIX, Endpoint, SockAddrs, pack_ipv4, pack_many
 from c1m.errors import LimitError, UsageError
+from c1m.results.share import ALL, Share, Stretch
 from c1m.units import format_number_of
 
 SOURCES_MAX = 1 << 16
@@ -32,12 +33,14 @@ class AddressPlan:
     """Connection i goes from sources[(i // targets) % sources] to targets[i % targets].
 
     `sources` None: the kernel chooses. Connections below `apart_below` go to `apart`, a single one.
+    `first`: what i is for this plan's first connection, where it has a part of a run's.
     """
 
     targets: SockAddrs
     sources: SockAddrs | None = None
     apart: SockAddrs | None = None
     apart_below: int = 0
+    first: int = 0
 
     @property
     def triples(self) -> int:
@@ -47,13 +50,14 @@ class AddressPlan:
     def rows(self, numbers: npt.NDArray[np.integer]) -> tuple[SockAddrs | None, SockAddrs]:
         """Sources and destinations of these connections (int[n], from 0)."""
         count = len(self.targets)
-        destinations = self.targets.take(numbers % count)
+        places = self.first + numbers
+        destinations = self.targets.take(places % count)
         if self.apart is not None:
             rows = destinations.rows
             rows[numbers < self.apart_below] = self.apart.rows[0]
         if self.sources is None:
             return None, destinations
-        return self.sources.take((numbers // count) % len(self.sources)), destinations
+        return self.sources.take((places // count) % len(self.sources)), destinations
 
 
 def parse_sources(text: str) -> list[str]:
@@ -99,14 +103,20 @@ def _one_source(part: str) -> list[str]:
 
 
 def plan_addresses(
-    connections: int, targets: Sequence[Endpoint], sources: Sequence[str], ports: int
+    connections: int,
+    targets: Sequence[Endpoint],
+    sources: Sequence[str],
+    ports: int,
+    stretch: Stretch = ALL,
 ) -> AddressPlan:
     """Sources for `connections` to `targets`, `ports` usable ports a triple.
 
     `sources` are literal addresses ([]: none given; on IPv4 loopback they come from 127.0.0.0/8).
-    What is named twice counts once: it is the same triple. Raises LimitError, saying how many do
-    fit, when there are too few.
+    What is named twice counts once: it is the same triple. Of several load clients on one machine
+    each has sources of its own, or where there are fewer than clients its share of the ports.
+    Raises LimitError, saying how many do fit, when there are too few.
     """
+    here = stretch.share.on_machine
     targets, sources = list(dict.fromkeys(targets)), list(dict.fromkeys(sources))
     family = targets[0].family
     if any(t.family != family for t in targets):
@@ -114,7 +124,7 @@ def plan_addresses(
     if family == AF_UNIX:
         if sources:
             raise UsageError("A unix socket has no source addresses.", "Leave --source out.")
-        return AddressPlan(_pack_unix(targets))
+        return AddressPlan(_pack_unix(targets), first=stretch.first)
     packed = pack_many(family, [t.host for t in targets], [t.port for t in targets])
     if ports < 1:
         raise LimitError(
@@ -123,6 +133,7 @@ def plan_addresses(
     needed = -(-connections // (max(ports // LOOPBACK_SPREAD, 1) * len(targets)))
     rows = None
     if sources:
+        sources, ports = _of_ours(sources, ports, here)
         source_family = AF_INET if ":" not in sources[0] else AF_INET6
         if source_family != family:
             raise UsageError(
@@ -130,12 +141,23 @@ def plan_addresses(
                 "Use IPv4 sources for an IPv4 target and IPv6 ones for an IPv6 target.",
             )
         rows = pack_many(family, sources, [0] * len(sources))
-    elif needed > 1 and _is_loopback4(targets):
-        needed = min(needed, LOOPBACK_LAST - LOOPBACK_FIRST + 1)
-        numbers = np.arange(LOOPBACK_FIRST, LOOPBACK_FIRST + needed, dtype=np.uint32)
+    elif (needed > 1 or here.of > 1) and _is_loopback4(targets):
+        there = LOOPBACK_LAST - LOOPBACK_FIRST + 1
+        needed, first = min(needed, here.count(there)), LOOPBACK_FIRST + here.first(there)
+        numbers = np.arange(first, first + needed, dtype=np.uint32)
         rows = pack_ipv4(numbers, np.zeros(needed, np.uint16))
+    else:
+        ports = max(ports // here.of, 1)
     _check_enough(connections, 1 if rows is None else len(rows), targets, ports)
-    return AddressPlan(packed, rows)
+    return AddressPlan(packed, rows, first=stretch.first)
+
+
+def _of_ours(sources: list[str], ports: int, here: Share) -> tuple[list[str], int]:
+    """Which sources a client of a machine takes, and how many ports of each."""
+    if len(sources) >= here.of:
+        return sources[here.index :: here.of], ports
+    sharing = len(range(here.index % len(sources), here.of, len(sources)))
+    return [sources[here.index % len(sources)]], max(ports // sharing, 1)
 
 
 def _check_enough(connections: int, sources: int, targets: Sequence[Endpoint], ports: int) -> None:

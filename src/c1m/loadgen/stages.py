@@ -25,7 +25,6 @@ from typing import Any
 
 from c1m.errors import UsageError
 from c1m.results.options import LoadOptions
-from c1m.results.share import Share
 from c1m.units import (
     format_count,
     format_duration,
@@ -60,6 +59,7 @@ class Stage:
     think_ns: int | None = None
     churn_rate: float | None = None
     share: float = 1.0  # of the open connections, in a storm
+    phase: float = 0.0  # by how many requests of its rate the first is later than its start
 
     @property
     def is_timed(self) -> bool:
@@ -118,26 +118,6 @@ def simple_stages(options: LoadOptions, *, stampede: bool, storm: bool = False) 
 def most_connections(stages: Sequence[Stage]) -> int:
     """The most that the plan has at once."""
     return max(stage.connections_to for stage in stages)
-
-
-def parts_of(stages: Sequence[Stage], share: Share) -> list[Stage]:
-    """A share of each stage's connections, and of its rates as many as these are."""
-    return [_part_of(stage, share) for stage in stages]
-
-
-def _part_of(stage: Stage, share: Share) -> Stage:
-    def rate(whole: float | None) -> float | None:
-        return None if whole is None else whole / share.of
-
-    return replace(
-        stage,
-        connections_from=share.count(stage.connections_from),
-        connections_to=share.count(stage.connections_to),
-        connect_rate=rate(stage.connect_rate),
-        rate_from=rate(stage.rate_from),
-        rate_to=rate(stage.rate_to),
-        churn_rate=rate(stage.churn_rate),
-    )
 
 
 def _completed(stages: Sequence[Stage], options: LoadOptions) -> list[Stage]:

@@ -15,6 +15,7 @@ from c1m.limits.forecast import forecast
 from c1m.limits.limit import Finding
 from c1m.limits.ports import RANGE, RESERVED, Ephemeral
 from c1m.loadgen.connections import Window
+from c1m.results.share import WHOLE, Share
 
 # plan_addresses knows better what ports it has, and the engine that is chosen what fits into it.
 PLANNED_FOR = ("net.ipv4.ip_local_port_range", "io_uring", "memlock", "nofile (hard)", "rings")
@@ -34,8 +35,11 @@ def check_targets(targets: Sequence[Endpoint]) -> None:
             )
 
 
-def check_routes(targets: Sequence[Endpoint], sources: Sequence[str]) -> None:
-    """Raise UsageError for a target without a route, or a source that is not of this host.
+def check_routes(
+    targets: Sequence[Endpoint], sources: Sequence[str], *, is_part: bool = False
+) -> list[str]:
+    """The sources that this host has: all of them, or of a part's, which are those of all hosts,
+    some. Raises UsageError for a target without a route, and for sources that are not there.
 
     Connecting a datagram socket asks the kernel for the route and sends nothing.
     """
@@ -50,16 +54,27 @@ def check_routes(targets: Sequence[Endpoint], sources: Sequence[str]) -> None:
                     f"There is no way to {target}: {(error.strerror or str(error)).lower()}.",
                     "Look at the routes with `ip route get ADDRESS`.",
                 ) from None
+    found: list[str] = []
     for source in sources:
         family = AF_INET6 if ":" in source else AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind((source, 0))
             except OSError:
+                if is_part:
+                    continue
                 raise UsageError(
                     f"The source {source} is not an address of this host.",
                     "Add it with `ip address add`, or leave it out of --source.",
                 ) from None
+        found.append(source)
+    if sources and not found:
+        raise UsageError(
+            f"None of the {len(sources):,} source addresses is one of this host, "
+            f"{socket.gethostname()}.",
+            "Add one with `ip address add`, or give --source those of every worker's host.",
+        )
+    return found
 
 
 def check_fits(count: int, targets: Sequence[Endpoint], engine: str) -> list[Finding]:
@@ -92,9 +107,13 @@ def is_here(target: Endpoint) -> bool:
     return target.family == AF_UNIX or target.host.startswith("127.") or target.host == "::1"
 
 
-def window_for(targets: Sequence[Endpoint], asked: int | None, most: int) -> Window:
-    """As asked, else by the targets' accept queues; `most` is what memory for messages allows."""
+def window_for(
+    targets: Sequence[Endpoint], asked: int | None, most: int, share: Share = WHOLE
+) -> Window:
+    """As asked, else by the targets' accept queues, of which all parts together fill one's length;
+    `most` is what memory for messages allows."""
     if asked is not None:
+        asked = share.at_least_one(asked)
         window = Window(asked, 1)
         window.size = asked
         return window
@@ -103,7 +122,7 @@ def window_for(targets: Sequence[Endpoint], asked: int | None, most: int) -> Win
         queues = [accept_queue_of(t.path if t.family == AF_UNIX else t.port) for t in targets[:64]]
         queue = min((q for q in queues if q is not None), default=None)
     window = Window(queue, len(targets))
-    window.size = max(min(window.size, most), 1)
+    window.size = max(min(share.at_least_one(window.size), most), 1)
     return window
 
 

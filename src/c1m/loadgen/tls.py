@@ -36,18 +36,19 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 @dataclass(frozen=True, slots=True)
 class TlsPlan:
     """The context, and the name that each target's certificate must have. Connections below
-    `apart_below` go to a place of their own, `apart`."""
+    `apart_below` go to a place of their own, `apart`. `first`: which of the run's the first is."""
 
     context: ssl.SSLContext
     names: Sequence[str]
     apart: str = ""
     apart_below: int = 0
+    first: int = 0
 
     def name_of(self, number: int) -> str:
         """Of this connection's server: the same arithmetic as that of `AddressPlan.rows`."""
         if number < self.apart_below:
             return self.apart
-        return self.names[number % len(self.names)]
+        return self.names[(self.first + number) % len(self.names)]
 
     def connector(self, options: LoadOptions) -> Connector:
         """What an engine connects with."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from c1m.engine.ragged import Ragged
 from c1m.errors import ScenarioError
+from c1m.results.share import ALL
 from c1m.scenarios.asks import Session
 from c1m.scenarios.ledger import Ledger, Resolved
 from c1m.scenarios.messages import Numbers
@@ -56,6 +57,8 @@ class Scenario:
     storms = False  # all connections are dropped and reopened in the middle
     hears_messages = False  # over ws:// and the like: what comes are messages, no parts of a stream
     session = Session()  # what is spoken on its connections; set when the run is planned
+    stretch = ALL  # which of the run's connections they are, where others take part; set then, too
+    sees_to_stretch = False  # its numbers begin with 0, and it says those of the whole run itself
     keeps_asking = False  # each connection asks again after its reply, for as long as they are held
 
     def begin(self, connections: int, seed: int) -> None:

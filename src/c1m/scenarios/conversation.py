@@ -22,6 +22,7 @@ from typing import Any
 
 from c1m.errors import ScenarioError
 from c1m.results.outcomes import Check
+from c1m.results.share import WHOLE
 from c1m.scenarios import asks_mqtt as asks_mqtt  # it tells what comes unasked over its scheme,
 from c1m.scenarios import commands as commands  # and so does this
 from c1m.scenarios.asks import Ask, Pause
@@ -35,15 +36,22 @@ Talk = Generator[Ask | Pause, Any, Any]
 
 class Conversation:
     """Derive from this and give `talk`. One object serves all connections: `self` is what they
-    share. `target`: what is loaded, the first of several, as it was given."""
+    share. `target`: what is loaded, the first of several, as it was given.
+
+    With --cluster each worker has an object of its own, for its connections. `share`: which part
+    that is (`share.index`, from 0) of how many (`share.of`, 1 without --cluster).
+    """
 
     target = ""
+    share = WHOLE
 
     def begin(self, connections: int, seed: int) -> None:
-        """Before anything is opened, perhaps more than once: how many connections at most."""
+        """Before anything is opened, perhaps more than once: how many connections at most, those
+        of all workers together."""
 
     def set_up(self) -> None:
-        """Once a run, before anything is opened. What it raises is told, and nothing is opened."""
+        """Once a run, before anything is opened; with --cluster once in each worker, before any of
+        them opens something. What it raises is told, and nothing is opened."""
 
     def talk(self, n: int) -> Talk:
         """What connection `n` says: yields asks as Say, Get and Command, is given their replies."""
@@ -76,6 +84,7 @@ class Talking(Scenario):
     """A Conversation, or a generator function of a connection's number, as a scenario."""
 
     takes_turns = True
+    sees_to_stretch = True
 
     def __init__(self, spoken: Conversation | Callable[[int], Talk]) -> None:
         self._conversation = spoken if isinstance(spoken, Conversation) else None
@@ -87,7 +96,8 @@ class Talking(Scenario):
         use(self.checked)
         if self._conversation is not None:
             self._conversation.target = self.session.target
-            self._conversation.begin(connections, seed)
+            self._conversation.share = self.stretch.share
+            self._conversation.begin(max(self.stretch.total, connections), seed)
 
     def set_up(self) -> None:
         use(self.checked)
@@ -120,7 +130,7 @@ class Talking(Scenario):
     def talk(self, number: int) -> Talk:
         """A generator for one connection. Raises ScenarioError if `talk` is none."""
         try:
-            made = self._talk(number)
+            made = self._talk(self.stretch.first + number)
         except Exception as error:
             raise mistake(error, "talk raised") from error
         if not isinstance(made, Generator):
@@ -137,7 +147,7 @@ class Talking(Scenario):
         if self._conversation is None:
             return False
         try:
-            is_due = self._conversation.heard(number, message)
+            is_due = self._conversation.heard(self.stretch.first + number, message)
         except Exception as error:
             raise mistake(error, "heard raised") from error
         if not isinstance(is_due, bool):

@@ -51,11 +51,12 @@ class Expected:
         self._part_texts = [with_braces(part) for part in parts]
         self._value_texts = [with_braces(text.partition("=")[2]) for text in values]
 
-    def begin(self, connections: int, seed: int) -> None:
-        """For so many connections. Raises UsageError for what is no template, or no JSON."""
+    def begin(self, connections: int, seed: int, first: int = 0) -> None:
+        """For so many connections, from number `first` on. Raises UsageError for what is no
+        template, or no JSON."""
 
         def made(text: Text) -> Message:
-            return Message(text, connections, seed)
+            return Message(text, connections, seed, first=first)
 
         body = self._body_text
         self._is_empty = body in ("", b"")

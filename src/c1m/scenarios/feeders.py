@@ -22,6 +22,7 @@ from typing import Any
 
 from c1m import files
 from c1m.errors import ScenarioError, UsageError
+from c1m.results.share import ALL, Stretch
 from c1m.scenarios.mistakes import nearest
 
 BYTES_MAX = 1 << 27  # of a file: it is held in memory
@@ -55,26 +56,35 @@ class Feeder(Sequence[Row]):
         self.begin(0)
         _feeders.add(self)
 
-    def begin(self, seed: int) -> None:
-        """None is taken yet."""
-        self._taken = 0
-        self._random = random.Random(seed)
+    def begin(self, seed: int, stretch: Stretch = ALL) -> None:
+        """None is taken yet. Of several load clients each takes rows of its own: in round robin
+        every so many-th, once as many as it has of the connections, at random by its own seed."""
+        self._taken, share = 0, stretch.share
+        self._random = random.Random(share.seed(seed))
+        self._first, self._step, self._end = share.index, share.of, len(self._rows)
+        if self._how == "once" and not share.is_whole:
+            first, behind = (
+                number * len(self._rows) // stretch.total
+                for number in (stretch.first, stretch.first + stretch.count)
+            )
+            self._first, self._step, self._end = first, 1, behind
 
     def next(self, n: int | None = None) -> Row:
         """A row for connection `n`: the next one, or of all at random.
 
         Raises ScenarioError, which ends the run, where each was to be taken once and all are.
         """
-        count, at = len(self._rows), self._taken
+        count, at = len(self._rows), self._first + self._taken * self._step
         if self._how == "random":
             return self._row(self._random.randrange(count))
-        if at >= count and self._how == "once":
+        if at >= self._end and self._how == "once":
             who = "another was asked for" if n is None else f"connection {n} asked for another"
             raise ScenarioError(
-                f"{self.path} is used up: each of its {count:,} rows was taken once, and {who}.",
+                f"{self.path} is used up: each of its {self._taken:,} rows was taken once, and "
+                f"{who}.",
                 "Give it more rows, or another how=.",
             )
-        self._taken = at + 1
+        self._taken += 1
         return self._row(at % count)
 
     def __len__(self) -> int:
@@ -116,10 +126,10 @@ def feeder(
     return made
 
 
-def rewind(seed: int) -> None:
+def rewind(seed: int, stretch: Stretch = ALL) -> None:
     """A run begins: every feeder does, too."""
     for each in list(_feeders):
-        each.begin(seed)
+        each.begin(seed, stretch)
 
 
 def _from_csv(path: str, text: str) -> tuple[list[Any], Sequence[str]]:

@@ -24,6 +24,7 @@ class Http(Scenario):
 
     name = "http"
     schemes = ("http",)
+    sees_to_stretch = True
     help = "over http://: asks for the URL; a status below 400 is right, or what --expect-... say"
 
     def __init__(self) -> None:
@@ -38,8 +39,8 @@ class Http(Scenario):
 
     def begin(self, connections: int, seed: int) -> None:
         self._connections = connections
-        self._requests = self._asked.begin(connections, seed)
-        self._expected.begin(connections, seed)
+        self._requests = self._asked.begin(connections, seed, self.stretch.first)
+        self._expected.begin(connections, seed, self.stretch.first)
         body = self._expected.body
         self._pattern = body.pattern() if body is not None and body.has_n else None
 
@@ -96,8 +97,9 @@ class Http(Scenario):
         if match is None:
             return None
         groups = match.groupdict()
-        number, seq = int(groups["n"]), int(groups["seq"]) if "seq" in groups else None
-        if number >= self._connections or (seq is not None and seq > SEQ_MAX):
+        number = int(groups["n"]) - self.stretch.first
+        seq = int(groups["seq"]) if "seq" in groups else None
+        if not 0 <= number < self._connections or (seq is not None and seq > SEQ_MAX):
             return None
         is_right = seq is None or self.accepts(number, seq, reply)
         return (number, seq) if is_right else None

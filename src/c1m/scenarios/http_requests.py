@@ -34,16 +34,18 @@ class HttpRequests:
     session: Session = field(default_factory=lambda: Session("http", "localhost"))
     body: Text = ""
 
-    def begin(self, connections: int, seed: int) -> Drawn:
-        """For so many connections. Raises UsageError for what is no template."""
-        return Drawn(self, connections, seed)
+    def begin(self, connections: int, seed: int, first: int = 0) -> Drawn:
+        """For so many connections, from number `first` on. Raises UsageError for what is no
+        template."""
+        return Drawn(self, connections, seed, first)
 
 
 class Drawn:
     """The requests of a run."""
 
-    def __init__(self, asked: HttpRequests, connections: int, seed: int) -> None:
-        self._asked, self._seed, self._connections = asked, seed, connections
+    def __init__(self, asked: HttpRequests, connections: int, seed: int, first: int) -> None:
+        self._asked, self._seed = asked, seed
+        self._connections, self._first = connections, first
         self._weights = np.cumsum([one.weight for one in asked.wanted]).astype(np.uint64)
         body = asked.body
         if isinstance(body, bytes):  # as text whose braces are doubled, to stand behind the head
@@ -51,7 +53,7 @@ class Drawn:
             self._body_text = body.replace("{", "{{").replace("}", "}}")
         else:
             self._body_text = str(with_braces(body))
-        self._body = Message(self._body_text, connections, seed) if body else None
+        self._body = Message(self._body_text, connections, seed, first=first) if body else None
         has_digits = self._body is not None and (self._body.has_n or self._body.has_seq)
         self._size = None if has_digits else self._body.size(0, 0) if self._body else 0
         self._made: dict[tuple[int, int], Message] = {}
@@ -81,7 +83,7 @@ class Drawn:
             head = "\r\n".join(lines) + "\r\n\r\n"
             is_one = len(self._asked.wanted) == 1
             text = head + self._body_text
-            made = Message(text, self._connections, self._seed, is_kept=is_one)
+            made = Message(text, self._connections, self._seed, is_kept=is_one, first=self._first)
             if made.has_any:
                 raise UsageError(
                     "A request has {any:..}, which only what is expected can have.",
@@ -112,6 +114,6 @@ class Drawn:
 
     def _rows(self, numbers: Numbers, seqs: Numbers) -> Numbers:
         """Which of the wanted requests these are."""
-        drawn = draws(numbers, seqs, self._seed) % self._weights[-1]
+        drawn = draws(numbers + self._first, seqs, self._seed) % self._weights[-1]
         rows: Numbers = np.searchsorted(self._weights, drawn, side="right").astype(np.int64)
         return rows

@@ -20,6 +20,7 @@ import numpy as np
 
 from c1m.bounds import TEXT_BYTES_MAX
 from c1m.errors import ScenarioError, UsageError
+from c1m.results.share import ALL, Stretch
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Conversation, Talking
 from c1m.scenarios.feeders import rewind
@@ -27,6 +28,7 @@ from c1m.scenarios.http import Http
 from c1m.scenarios.matching import exchange_of
 from c1m.scenarios.mistakes import described, guard, nearest
 from c1m.scenarios.mix import Mix
+from c1m.scenarios.placed import place
 from c1m.scenarios.publish import Publish
 from c1m.scenarios.redis_subscribe import RedisSubscribe
 from c1m.scenarios.resp import Resp
@@ -203,9 +205,12 @@ def _made(found: Any, path: str, options: dict[str, Any]) -> Any:
 # --- the rehearsal ------------------------------------------------------------------------------
 
 
-def rehearse(scenario: Scenario, connections: int, seed: int, pipeline: int = 1) -> int:
+def rehearse(
+    scenario: Scenario, connections: int, seed: int, pipeline: int = 1, stretch: Stretch = ALL
+) -> int:
     """Begin a scenario, and see that it can say and hear something; then begin it afresh.
 
+    `stretch`: which connections of a whole run they are, of which others do a part.
     Returns about how many bytes a request has. Raises UsageError.
     """
     if pipeline > 1 and scenario.takes_turns:
@@ -213,11 +218,13 @@ def rehearse(scenario: Scenario, connections: int, seed: int, pipeline: int = 1)
             f"The scenario {scenario.name!r} has at most one request in flight on a connection.",
             "Leave --pipeline out.",
         )
-    rewind(seed)
-    scenario.begin(connections, seed)
     parts = scenario.parts if isinstance(scenario, Mix) else [scenario]
+    for each in dict.fromkeys([*parts, scenario]):
+        place(each, stretch)
+    rewind(seed, stretch)
+    scenario.begin(connections, seed)
     size = max(1 if each.is_silent else _say_and_hear(each, connections) for each in parts)
-    rewind(seed)
+    rewind(seed, stretch)
     scenario.begin(connections, seed)
     return size
 
@@ -227,6 +234,8 @@ def _say_and_hear(scenario: Scenario, connections: int) -> int:
     name, exchange = scenario.name, exchange_of(scenario, connections, 1)
     numbers = np.unique([0, connections - 1])
     numbers = numbers[exchange.is_free(numbers)]
+    if not len(numbers):
+        return 1  # nobody speaks in this part
     said, seqs = exchange.requests(numbers)  # that they are pieces at all is seen to by `guard`
     if scenario.has_replies():
         right = scenario.which_right(numbers, seqs, scenario.replies(numbers, seqs))

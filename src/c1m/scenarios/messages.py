@@ -38,6 +38,7 @@ _SEQ_DIGITS = 10  # of the highest seq: they are uint32
 class Message:
     """A template, ready for connections 0 .. `count` - 1. Raises UsageError for a bad one.
 
+    `first`: what {n} is for connection 0, where these are a part of a run's.
     `prefix`: so many bytes before each message say how long it is, big-endian (0: none do).
     Where {n} is all that differs the messages are kept, made block by block when first asked for,
     if those of all connections take at most KEPT_BYTES_MAX; otherwise, and where `is_kept` is
@@ -46,9 +47,10 @@ class Message:
 
     def __init__(
         self, template: str | bytes, count: int, seed: int = 0, *, prefix: int = 0,
-        is_kept: bool = True,
+        is_kept: bool = True, first: int = 0,
     ) -> None:  # fmt: skip
         self.template = template
+        self._shift = first
         self._seed, self._prefix = seed, prefix
         self._parts, self._places = parse(template)
         kinds = [place.kind for place in self._places]
@@ -64,7 +66,7 @@ class Message:
             self._format = b"%d".join(part.replace(b"%", b"%%") for part in self._parts)
         self._n_places, self._seq_places = kinds.count("n"), kinds.count("seq")
         self._size_min = self._constant + self._n_places + self._seq_places
-        digits = len(str(max(count - 1, 0)))
+        digits = len(str(max(first + count - 1, 0)))
         most = self._n_places * digits + self._seq_places * _SEQ_DIGITS
         self.size_max = self._constant + most
         if self.size_max == 0:
@@ -90,6 +92,7 @@ class Message:
 
         In the place of {any} it has the bytes that `came` has there, or zeros.
         """
+        number += self._shift
         if self._format:
             return self._format % tuple([number if is_n else seq for is_n in self._order])
         made = bytearray(self._prefix) + self._parts[0]
@@ -109,14 +112,14 @@ class Message:
 
     def size(self, number: int, seq: int) -> int:
         """Bytes of one message: `len(self.one(number, seq))`."""
-        digits = self._n_places * len(str(number)) + self._seq_places * len(str(seq))
+        digits = self._n_places * len(str(number + self._shift)) + self._seq_places * len(str(seq))
         return self._constant + digits
 
     def lengths(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.int32]:
         """How long the messages of n connections are: int32[n]."""
         sizes = np.full(len(numbers), self._constant, np.int64)
         if self.has_n:
-            sizes += self._n_places * _digits(numbers)
+            sizes += self._n_places * _digits(numbers + self._shift)
         if self.has_seq:
             sizes += self._seq_places * _digits(seqs)
         return sizes.astype(np.int32)
@@ -158,7 +161,8 @@ class Message:
         """The messages one by one: for a few hundred quicker than by arrays."""
         if not self._format or not self._order:
             return list(map(self.one, numbers.tolist(), seqs.tolist()))
-        values = [(numbers if is_n else seqs).tolist() for is_n in self._order]
+        said = numbers + self._shift if self._shift else numbers
+        values = [(said if is_n else seqs).tolist() for is_n in self._order]
         return list(map(self._format.__mod__, zip(*values, strict=True)))
 
     def _parts_equal(self, data: Ragged) -> bool:
@@ -247,6 +251,7 @@ class Message:
 
     def _write(self, rows: MessageRows, index: Numbers, numbers: Numbers, seqs: Numbers) -> None:
         """Write messages into rows: those whose numbers have as many digits at a time."""
+        numbers = numbers + self._shift
         n_widths = _digits(numbers) if self.has_n else np.zeros(len(numbers), np.int64)
         seq_widths = _digits(seqs) if self.has_seq else np.zeros(len(numbers), np.int64)
         keys = n_widths * 32 + seq_widths
@@ -280,7 +285,7 @@ class Message:
         at = np.full(len(numbers), self._prefix + len(self._parts[0]), np.int64)
         free = np.zeros((len(numbers), int(self.lengths(numbers, seqs).max(initial=0))), np.bool_)
         columns = np.arange(free.shape[1])
-        widths = {"n": _digits(numbers), "seq": _digits(seqs)}
+        widths = {"n": _digits(numbers + self._shift), "seq": _digits(seqs)}
         for place, part in zip(self._places, self._parts[1:], strict=True):
             end = at + widths.get(place.kind, place.size)
             if place.kind == "any":

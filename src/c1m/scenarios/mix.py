@@ -73,6 +73,7 @@ class Mix(Scenario):
     """Several scenarios as one; `parts` in the order in which they were given."""
 
     stampedes = True
+    sees_to_stretch = True
 
     def __init__(self, parts: Sequence[Scenario], weights: Sequence[int]) -> None:
         for each in parts:
@@ -91,14 +92,15 @@ class Mix(Scenario):
 
     def owners(self, count: int) -> Numbers:
         """Which part each of so many connections belongs to: int64[count]."""
-        return np.resize(self._pattern, count)
+        return np.resize(np.roll(self._pattern, -self.stretch.first), count)
 
     def begin(self, connections: int, seed: int) -> None:
         """Each with all connections: a number means the same to all of them."""
-        without = np.setdiff1d(np.arange(len(self.parts)), self.owners(connections))
+        total = max(self.stretch.total, connections)
+        without = np.setdiff1d(np.arange(len(self.parts)), self.owners(total))
         if len(without):
             raise UsageError(
-                f"With {connections:,} connections {self.parts[without[0]].name!r} has none.",
+                f"With {total:,} connections {self.parts[without[0]].name!r} has none.",
                 "Open more, or give it another weight.",
             )
         for each in self.parts:
@@ -122,7 +124,7 @@ class Mix(Scenario):
         return True  # each does
 
     def reply(self, number: int, seq: int) -> bytes:
-        owner = int(self._pattern[number % len(self._pattern)])
+        owner = int(self._pattern[(self.stretch.first + number) % len(self._pattern)])
         return self.parts[owner].reply(number, seq)
 
     def doubts(self) -> list[str]:

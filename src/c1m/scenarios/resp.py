@@ -4,6 +4,9 @@ A connection's requests go round: SET of its key to a value that only it knows, 
 INCR of a counter that all share. Replies to SET and GET are known to the byte. What an INCR
 returns is not, but all of them together must be every number once: `notes` says where they are not.
 
+Where several load clients take part in a run each has a counter of its own, so that all of its
+numbers are heard in one place.
+
 Any server that speaks RESP2 will do. Keys begin with c1m: and the run's seed, so that two runs
 with different seeds do not meet; nothing is deleted.
 """
@@ -42,13 +45,16 @@ class Resp(Scenario):
     name = "resp"
     help = "SET and GET of a key of its own, INCR of a counter that all share; see below"
     schemes = ("tcp", "redis")
+    sees_to_stretch = True
 
     def begin(self, connections: int, seed: int) -> None:
         self._seed = seed
         run = b"c1m:%08x:" % (seed & 0xFFFFFFFF)
         key = run + b"0000000000"
         get = command(b"GET", key)
-        texts = command(b"SET", key, TEXT), get, command(b"INCR", run + b"counter")
+        share = self.stretch.share
+        counter = run + b"counter" + (b"" if share.is_whole else b":%d" % share.index)
+        texts = command(b"SET", key, TEXT), get, command(b"INCR", counter)
         self._sizes = np.array([len(text) for text in texts], np.int32)
         padded = [text.ljust(int(self._sizes.max()), b"\0") for text in texts]
         self._blank = np.frombuffer(b"".join(padded), np.uint8).reshape(3, -1)
@@ -77,13 +83,16 @@ class Resp(Scenario):
         rows[is_set, self._sizes[SET] - values.shape[1] : self._sizes[SET]] = values
         who = numbers[is_get]
         rows[is_get, key] = (
-            self._kept[who, NUMBER] if (self._rounds[who] != NEVER).all() else decimal(who, 10)
+            self._kept[who, NUMBER]
+            if (self._rounds[who] != NEVER).all()
+            else decimal(who + self.stretch.first, 10)
         )
         offsets = np.arange(len(numbers), dtype=np.int64) * rows.shape[1]
         return Ragged(rows.reshape(-1), offsets, self._sizes[kinds])
 
     def _values(self, numbers: Numbers, rounds: Numbers) -> Bytes:
         """What connections set their keys to, as bulk strings: uint8[n, 45]."""
+        numbers = numbers + self.stretch.first
         blank = np.frombuffer(VALUE, np.uint8)
         rows = np.repeat(blank[None, :], len(numbers), axis=0)
         rows[:, NUMBER] = decimal(numbers, 10)
@@ -154,7 +163,7 @@ class Resp(Scenario):
         if match is None:
             return reply == NIL and first == NEVER
         asked = int(match[2])
-        ours = int(match[1]) == number and max(first, 0) <= asked < last
+        ours = int(match[1]) - self.stretch.first == number and max(first, 0) <= asked < last
         return ours and reply == self.reply(number, 3 * asked + GET)
 
     def reply_size(self, number: int, seq: int) -> int:
@@ -168,14 +177,16 @@ class Resp(Scenario):
 
     def identify(self, reply: bytes) -> tuple[int, int | None] | None:
         match = _VALUE.fullmatch(reply)
-        return None if match is None else (int(match[1]), 3 * int(match[2]) + GET)
+        if match is None:
+            return None
+        return int(match[1]) - self.stretch.first, 3 * int(match[2]) + GET
 
     def mix_up(self, number: int, seq: int, reply: bytes) -> int | None:
         """A value in the place of another one. Redis answers in order: it is no other's reply."""
         match = _VALUE.fullmatch(reply)
         if match is None or seq % 3 != GET:
             return None
-        whose, asked = int(match[1]), int(match[2])
+        whose, asked = int(match[1]) - self.stretch.first, int(match[2])
         if reply != self.reply(whose, 3 * asked + GET):
             return None
         if whose != number:

@@ -25,6 +25,7 @@ class Templates(Scenario):
     """
 
     schemes = ("tcp", "ws", "mqtt")
+    sees_to_stretch = True
     prefix = 0
     by_line = False
 
@@ -33,7 +34,8 @@ class Templates(Scenario):
 
     def begin(self, connections: int, seed: int) -> None:
         request, reply = self._texts
-        self._request = Message(request, connections, seed, prefix=self.prefix)
+        first, prefix = self.stretch.first, self.prefix
+        self._request = Message(request, connections, seed, prefix=prefix, first=first)
         if self._request.has_any:
             raise UsageError(
                 "The message has {any:..}, which only what is expected can have.",
@@ -41,7 +43,7 @@ class Templates(Scenario):
             )
         self._reply = self._request
         if reply != request:
-            self._reply = Message(reply, connections, seed, prefix=self.prefix)
+            self._reply = Message(reply, connections, seed, prefix=prefix, first=first)
         self._pattern = self._reply.pattern()
         self._ends = self._reply.ends
 
@@ -115,7 +117,8 @@ class Templates(Scenario):
         if match is None:
             return None
         groups = match.groupdict()
-        return int(groups["n"]), int(groups["seq"]) if "seq" in groups else None
+        number = int(groups["n"]) - self.stretch.first
+        return number, int(groups["seq"]) if "seq" in groups else None
 
 
 class Echo(Templates):

@@ -36,6 +36,7 @@ class HalfOpen(Scenario):
     name = "half-open"
     help = "says the first half of a line, and expects that the server ends the connection"
     schemes = ("tcp",)
+    sees_to_stretch = True
     wants_end = True
     takes_turns = True
     stampedes = False
@@ -44,7 +45,7 @@ class HalfOpen(Scenario):
         self._text = message
 
     def begin(self, connections: int, seed: int) -> None:
-        self._message = Message(self._text, connections, seed)
+        self._message = Message(self._text, connections, seed, first=self.stretch.first)
 
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         """The first half, at least a byte."""

@@ -94,7 +94,8 @@ class Mqtt(Scheme):
             retain=options.retain,
             timeout_ns=options.timeout_ns,
         )
-        return MqttTransport(count, asked, options.seed, in_packets=in_packets)
+        first = scenario.stretch.first
+        return MqttTransport(count, asked, options.seed, in_packets=in_packets, first=first)
 
 
 def _are_conversations(scenario: Scenario) -> bool:

@@ -100,8 +100,9 @@ class WebSocket(Publishing):
     def transport(self, scenario: Scenario, count: int, options: LoadOptions) -> Transport:
         """See Scheme."""
         sockets = WebSocketTransport(
-            count, self.target, self.host, self.fields, is_binary=options.binary, seed=options.seed
-        )
+            count, self.target, self.host, self.fields, is_binary=options.binary,
+            seed=options.seed, first=scenario.stretch.first,
+        )  # fmt: skip
         return self._with_publishers(sockets, scenario)
 
 
@@ -145,5 +146,8 @@ class Events(Publishing):
 
     def transport(self, scenario: Scenario, count: int, options: LoadOptions) -> Transport:
         """See Scheme."""
-        streams = EventsTransport(count, self.target, self.host, self.fields, seed=options.seed)
+        streams = EventsTransport(
+            count, self.target, self.host, self.fields, seed=options.seed,
+            first=scenario.stretch.first,
+        )  # fmt: skip
         return self._with_publishers(streams, scenario)

@@ -64,6 +64,7 @@ class EventsTransport(Transport):
         fields: Sequence[str] = (),
         *,
         seed: int = 0,
+        first: int = 0,
         message_max: int = MESSAGE_MAX,
     ) -> None:
         lines = [
@@ -71,7 +72,7 @@ class EventsTransport(Transport):
             "Cache-Control: no-cache", *fields,
         ]  # fmt: skip
         self._request = "\r\n".join([*lines, "", ""]).encode()
-        self._places = Places(target, fields, count, seed)
+        self._places = Places(target, fields, count, seed, first)
         self._max = message_max
         self._kinds = np.zeros(count, np.uint8)
         self._heads: dict[int, ResponseReader] = {}  # of those of which a part of the head came

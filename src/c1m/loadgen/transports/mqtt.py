@@ -94,9 +94,10 @@ class MqttTransport(Transport):
     """
 
     def __init__(
-        self, count: int, asked: Asked, seed: int = 0, *, in_packets: bool = False
-    ) -> None:
-        self._asked, self._count, self._seed = asked, count, seed
+        self, count: int, asked: Asked, seed: int = 0, *, in_packets: bool = False,
+        first: int = 0,
+    ) -> None:  # fmt: skip
+        self._asked, self._count, self._seed, self._shift = asked, count, seed, first
         self._in_packets = in_packets
         self._has_properties = asked.version == V5
         self._behind = b"\0" * self._has_properties  # where no property is said
@@ -121,7 +122,9 @@ class MqttTransport(Transport):
         """A string for each connection, behind its length. Raises UsageError for what is none."""
         if not template:
             return binary(b"")
-        made = Message(template, self._count, self._seed, prefix=2, is_kept=is_kept)
+        made = Message(
+            template, self._count, self._seed, prefix=2, is_kept=is_kept, first=self._shift
+        )
         if made.has_seq or made.has_any:
             raise UsageError(
                 "What each connection says once (topic, client id, user, password, will) has {seq} "

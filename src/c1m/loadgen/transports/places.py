@@ -14,11 +14,13 @@ from c1m.scenarios.messages import Message, Numbers
 class Places:
     """Those of a request's target and fields, for connections 0 .. `count` - 1.
 
-    {n} is the connection; {seq} is 0: a connection asks once.
+    {n} is the connection, `first` for connection 0; {seq} is 0: a connection asks once.
     """
 
-    def __init__(self, target: str, fields: Sequence[str], count: int, seed: int) -> None:
-        made = [(text, Message(with_braces(text), count, seed, is_kept=False))
+    def __init__(
+        self, target: str, fields: Sequence[str], count: int, seed: int, first: int = 0
+    ) -> None:
+        made = [(text, Message(with_braces(text), count, seed, is_kept=False, first=first))
                 for text in (target, *fields)]  # fmt: skip
         self._texts = [(text.encode(), each) for text, each in made if each.one(0) != text.encode()]
 

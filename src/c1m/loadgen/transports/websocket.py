@@ -45,11 +45,12 @@ class WebSocketTransport(Transport):
         *,
         is_binary: bool = False,
         seed: int = 0,
+        first: int = 0,
         message_max: int = MESSAGE_MAX,
     ) -> None:
-        self._rng = np.random.default_rng((seed, 0x6455))
+        self._rng = np.random.default_rng((seed, 0x6455, first))
         self._upgrades = Upgrades(target, host, fields, self._rng)
-        self._places = Places(target, fields, count, seed)
+        self._places = Places(target, fields, count, seed, first)
         self._offered = _subprotocols(fields)
         self._is_binary = is_binary
         self._max = message_max
