@@ -30,6 +30,7 @@ from c1m.results.outcomes import FAN_OUT_COUNTS as FAN_OUT_COUNTS
 from c1m.results.outcomes import Check as Check
 from c1m.results.outcomes import FanOut as FanOut
 from c1m.results.outcomes import Share as Share
+from c1m.results.workers import Loss, WorkerPart
 
 SCHEMA = "c1m-run/2"
 LAG_SAID = "p99 of its lag"  # in the sentence of a generator that was the limit by its lag
@@ -528,6 +529,8 @@ class RunRecord:
     statuses: dict[str, int] = field(default_factory=dict)  # responses of HTTP by their status
     notes: list[str] = field(default_factory=list)  # what a scenario found at the end
     doubts: list[str] = field(default_factory=list)  # why what was wrong may be named wrongly
+    workers: list[WorkerPart] = field(default_factory=list)  # of several load clients; of one: none
+    degraded: list[Loss] = field(default_factory=list)  # which of them were lost on the way
 
     @property
     def all_requests(self) -> Requests:
@@ -558,7 +561,8 @@ class RunRecord:
                 data = record_1.upgraded(data)
             record = codec.decode(cls, data)
             codec.check_columns(record.samples)
-            codec.check_columns(record.series)
+            for series in (record.series, *(worker.series for worker in record.workers)):
+                codec.check_columns(series)
             return record
         except ValueError as error:
             raise UsageError(
