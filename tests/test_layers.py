@@ -80,7 +80,7 @@ PURE = [
     "limits/limit", "limits/memory", "limits/mqtt_reasons", "limits/needs", "limits/ports",
     "limits/queues", "limits/reasons", "limits/tls_reasons", "limits/uring",
     "limits/walls",
-    "cluster/clocks", "cluster/conductor", "cluster/part",
+    "cluster/clocks", "cluster/conductor", "cluster/cues", "cluster/part",
     "loadgen/arrivals", "loadgen/backlog", "loadgen/connections", "loadgen/recorder",
     "loadgen/sources", "loadgen/spoken", "loadgen/stages", "loadgen/transports/*",
     "report/blocks", "report/compare", "report/compare_text", "report/plot", "report/plots",

@@ -17,9 +17,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from c1m.clock import SystemClock
+from c1m.cluster.cues import Cues
 from c1m.cluster.part import Order, Part
 from c1m.errors import C1mError
 from c1m.loadgen.run import run
+from c1m.loadgen.stages import Stage
 from c1m.loadgen.steps import Steps
 from c1m.results.tally import Tally
 
@@ -31,7 +33,7 @@ class Link(Steps):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._begins: dict[int, int] = {}
+        self._cues = Cues()
         self._has_ended = -1
         self._news, self._saying = threading.Condition(), threading.Lock()
         self._is_stopped = False
@@ -48,23 +50,22 @@ class Link(Steps):
         """See Steps."""
         self.say("ready")
         with self._news:
-            self._news.wait_for(lambda: self._begins or self._is_stopped)
-        self.first = min(self._begins, default=0)
-        self._has_ended = self.first - 1
-        return self._begins.get(self.first)
+            self._news.wait_for(lambda: self._cues.start_ns is not None or self._is_stopped)
+        self._has_ended = max(self._cues.first - 2, -1)
+        return self._cues.start_ns
 
     def begins(self, number: int) -> int | None:
         """See Steps."""
-        if number < self.first:
-            return 0
         if number > self._has_ended + 1:
             self._has_ended = number - 1
             self.say("ended", self._has_ended)
-        return self._begins.get(number)
+        return self._cues.begins(number)
 
-    def begun(self, number: int, now_ns: int) -> None:
+    def begun(self, number: int, stage: Stage, now_ns: int) -> Stage:
         """See Steps."""
-        self.say("begun", number, now_ns)
+        if self._cues.is_told(number):
+            self.say("begun", number, now_ns)
+        return self._cues.stage(number, stage)
 
     def frame(self, tally: Tally) -> None:
         """A second is over."""
@@ -81,13 +82,13 @@ class Link(Steps):
                 self.say("alive", order.number, _CLOCK.now_ns())
                 continue
             with self._news:
-                if order.kind == "begin":
-                    self._begins[order.number] = order.when_ns
+                if order.kind in ("begin", "join"):
+                    self._cues.take(order)
                 else:
                     self._is_stopped = True
                     os.kill(os.getpid(), signal.SIGINT)
                 self._news.notify_all()
-            if order.kind != "begin":
+            if order.kind in ("stop", "kill"):
                 return
 
 

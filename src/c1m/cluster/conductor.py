@@ -1,7 +1,9 @@
 """Who is ready, when stages begin, who is lost: the order of a run by many workers. Pure.
 
-The controller tells it what it hears (`hear`, `gone`, `interrupt`, `cut_off`) and, a few times a
-second, what time it is (`due`), and does what these return: orders to tell, attempts to start.
+The controller tells it what it hears (`hear`, `gone`, `interrupt`, `cut_off`) and, ten times a
+second, what time it is (`due`), and does what these return: orders to tell, attempts to start. To
+hear takes the same time for any number of workers; who is late, silent or done is looked at by
+`due`, for all of them.
 
 A part is done by one attempt at a time. Who is silent is given up, and its place may be taken by a
 further attempt; what the older one says from then on is answered by "stop". Whether that arrives
@@ -9,7 +11,8 @@ cannot be known, so the further attempt opens nothing before the older one's lea
 
 Stages begin at the same time everywhere. Behind a stage that has its time the next one follows
 when that is over by the plan: nobody is waited for. Behind others all are waited for, and before
-the end, too.
+the end, too. Who takes a lost one's place opens its connections while the others go on, is with
+them from when it has that many, and is not waited for before.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from c1m.units import format_duration
 AHEAD_NS = NS_PER_S // 2  # so far ahead a common time is told, and for each part
 AHEAD_EACH_NS = NS_PER_S // 1000  # this much more: an order is there by then
 LEAD_NS = 4 * NS_PER_S  # no earlier: until then a clock may drift
+REST_NS = 2 * NS_PER_S  # for less of a stage a late one does not begin it
 GO_ON_NS = 2 * NS_PER_S
 SILENT_NS = 8 * NS_PER_S
 END_NS = 120 * NS_PER_S  # for closing what is open, and for the record
@@ -76,11 +80,13 @@ class Standing:
     worker: str = ""  # set by who starts the attempt
     state: str = STARTING
     clock: Offset = field(default_factory=Offset)
-    ended: int = -1  # the last stage that it has ended
-    # Stage -> how much later than the common time it began there, by our clock.
+    first: int = 0  # the stage with which it begins
+    ended: int = -1  # the last stage that it has ended; before its first: that it is there
+    begins_ns: dict[int, int] = field(default_factory=dict)  # as it was told, by our clock
+    # Stage -> how much later than it was told it began.
     start_errors_ns: dict[int, int] = field(default_factory=dict)
     heard_ns: int = 0
-    told_ns: int = 0  # the last order
+    went_on_ns: int = 0  # when it was last told to go on
     deadline_ns: int = 0  # to be ready
     may_begin_ns: int = 0  # not before: an older attempt may be there
     record: Any = None
@@ -90,6 +96,11 @@ class Standing:
     def is_over(self) -> bool:
         """Whether nothing more is to come."""
         return self.state in (FINISHED, LOST, ABORTED)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it does what the others do."""
+        return self.state == RUNNING and self.ended >= self.first - 1
 
 
 @dataclass(slots=True)
@@ -122,29 +133,33 @@ class Conductor:
         is_last = news.kind in ("record", "failed")
         if news.attempt != standing.attempt or standing.is_over:
             # Given up before. An answer to each of what it says once a second, or once.
-            return [] if is_last or news.kind == "alive" else [_stop(news.part, news.attempt)]
+            is_answered = is_last or news.kind == "alive"
+            return [] if is_answered else [self._give_up(news.part, news.attempt)]
         standing.heard_ns = now_ns
         if news.kind == "ready" and standing.state == STARTING:
             standing.state = READY
             if self.stopped_ns is not None:
-                return [_stop(news.part, news.attempt)]
+                return [self._tell(news.part, Order("stop"))]
             return [self._go_on(news.part, now_ns)]
         if news.kind == "alive":
             standing.clock.hear(news.number, news.data, now_ns)
             if standing.clock.rounds < ROUNDS and standing.state == READY:
                 return [self._go_on(news.part, now_ns)]
         elif news.kind == "begun":
-            if news.number < len(self.starts_ns):
+            if news.number in standing.begins_ns:
                 began_ns = news.data - standing.clock.offset_ns
-                standing.start_errors_ns[news.number] = began_ns - self.starts_ns[news.number]
+                standing.start_errors_ns[news.number] = began_ns - standing.begins_ns[news.number]
         elif news.kind == "ended":
+            was_there = standing.is_there
             standing.ended = max(standing.ended, news.number)
+            if standing.is_there and not was_there:
+                return self._take_up(news.part, now_ns)
         elif news.kind == "record":
             standing.record = news.data
             standing.state = FINISHED if standing.state == RUNNING else ABORTED
         elif news.kind == "failed":
             return self._lost(news.part, str(news.data), now_ns, is_certain=True)
-        return self._next(now_ns)
+        return []
 
     def gone(self, part: int, attempt: int, why: str, now_ns: int) -> list[Act]:
         """An attempt is not there any more, as far as the scheduler knows."""
@@ -172,7 +187,7 @@ class Conductor:
         acts = self._late(now_ns)
         for part, standing in enumerate(self.standings):
             if standing.state in (READY, RUNNING) and now_ns - standing.heard_ns >= SILENT_NS:
-                why = f"it was silent for {format_duration(now_ns - standing.heard_ns)}"
+                why = f"it was silent for {format_duration(now_ns - standing.heard_ns)}."
                 acts += self._lost(part, why, now_ns)
         acts += self._next(now_ns)
         if now_ns - self.went_on_ns >= GO_ON_NS:  # to all at once: it is one message of the cluster
@@ -194,50 +209,81 @@ class Conductor:
     # --- stages -------------------------------------------------------------------------------
 
     def _next(self, now_ns: int) -> list[Act]:
-        """The next stage, where it is time for it."""
+        """The next stage, where it is time for it; who takes part from now on."""
+        if self.stopped_ns is not None:
+            return []
         acts: list[Act] = []
-        while self.stopped_ns is None and self.stage < len(self.stages):
+        while self.stage < len(self.stages):
             when_ns = self._next_ns(now_ns)
             if when_ns is None:
                 break
             self.starts_ns.append(when_ns)
-            acts += self._tell_begin(when_ns, now_ns)
+            if self.stage == 0:
+                for one in self.standings:
+                    if one.state == READY:
+                        one.state = RUNNING
+            there = [part for part, one in enumerate(self.standings) if one.is_there]
+            acts += [self._tell_begin(part, when_ns) for part in there]
+        for part, one in enumerate(self.standings):
+            if self.stage == len(self.stages):
+                if not one.is_over and not one.is_there:
+                    acts.append(self._tell(part, Order("stop")))
+                    one.state, one.why = LOST, "its place was not taken before the end"
+            elif self.stage >= 0 and self._may_begin(one, now_ns):
+                acts += self._join(part, now_ns)
         return acts
 
     def _next_ns(self, now_ns: int) -> int | None:
         """When the next stage begins; None: that cannot be said yet."""
-        there = [one for one in self.standings if not one.is_over]
-        running = [one for one in there if one.state == RUNNING]
+        left = [one for one in self.standings if not one.is_over]
         common_ns = now_ns + AHEAD_NS + AHEAD_EACH_NS * self.parts
         if self.stage < 0:
-            return common_ns if there and all(self._may_begin(o, now_ns) for o in there) else None
-        duration_ns = self.stages[self.stage]
+            return common_ns if left and all(self._may_begin(o, now_ns) for o in left) else None
+        if not left:
+            return None
+        duration_ns = self._duration_ns
         if duration_ns is not None and self.stage + 1 < len(self.stages):
             when_ns = self.starts_ns[-1] + duration_ns
-            return when_ns if there and now_ns >= when_ns - LEAD_NS else None
-        if not running:  # those who are lost may be replaced
-            running = [one for one in there if self._may_begin(one, now_ns)]
-            return common_ns if running else None
-        return common_ns if all(one.ended >= self.stage for one in running) else None
+            return when_ns if now_ns >= when_ns - LEAD_NS else None
+        there = [one for one in left if one.is_there]
+        # Where there is nobody, somebody is to take a place.
+        return common_ns if there and all(one.ended >= self.stage for one in there) else None
+
+    @property
+    def _duration_ns(self) -> int | None:
+        """Of the stage that was last begun."""
+        return self.stages[self.stage] if 0 <= self.stage < len(self.stages) else None
 
     def _may_begin(self, one: Standing, now_ns: int) -> bool:
         is_known = one.clock.rounds >= ROUNDS
         return one.state == READY and is_known and now_ns >= one.may_begin_ns
 
-    def _tell_begin(self, when_ns: int, now_ns: int) -> list[Act]:
-        """Tell it to all who take part, and to those who do from now on."""
-        is_end = self.stage == len(self.stages)
-        acts: list[Act] = []
-        for part, one in enumerate(self.standings):
-            if is_end and one.state in (STARTING, READY):  # too late to take a lost one's place
-                acts.append(self._tell(part, Order("stop"), now_ns))
-                one.state, one.why = LOST, one.why or "its place was not taken before the end"
-            elif one.state == RUNNING or self._may_begin(one, now_ns):
-                if one.state == READY:
-                    one.state, one.ended = RUNNING, self.stage - 1
-                order = Order("begin", self.stage, when_ns + one.clock.offset_ns)
-                acts.append(self._tell(part, order, now_ns))
-        return acts
+    def _join(self, part: int, now_ns: int) -> list[Act]:
+        """Take a lost one's place: in this stage while that has time left, or in the next one."""
+        one = self.standings[part]
+        one.state = RUNNING
+        one.first = self.stage if self._duration_ns is not None else self.stage + 1
+        one.ended = max(one.first - 2, -1)
+        order = Order("join", one.first, self.starts_ns[0] + one.clock.offset_ns)
+        acts: list[Act] = [self._tell(part, order)]
+        return acts + (self._take_up(part, now_ns) if one.is_there else [])
+
+    def _take_up(self, part: int, now_ns: int) -> list[Act]:
+        """It has as many connections as the others: the rest of their stage, or wait with them."""
+        one = self.standings[part]
+        if self.stage >= one.first and self._duration_ns is not None:
+            until_ns = self.starts_ns[-1] + self._duration_ns
+            if until_ns - now_ns >= REST_NS:
+                return [self._tell_begin(part, now_ns + AHEAD_NS, until_ns)]
+        one.ended = max(one.ended, self.stage)
+        return []
+
+    def _tell_begin(self, part: int, when_ns: int, until_ns: int = 0) -> Tell:
+        one = self.standings[part]
+        one.begins_ns[self.stage] = when_ns
+        offset_ns = one.clock.offset_ns
+        until_ns += offset_ns if until_ns else 0
+        return self._tell(part, Order("begin", self.stage, when_ns + offset_ns, until_ns))
 
     # --- losses -------------------------------------------------------------------------------
 
@@ -247,7 +293,7 @@ class Conductor:
         if ended_ns is None and self.stage == len(self.stages):
             ended_ns = self.starts_ns[-1]
         if ended_ns is not None and now_ns - ended_ns >= END_NS:
-            return self._kill(f"it did not end within {format_duration(END_NS)}")
+            return self._kill(f"it did not end within {format_duration(END_NS)}.")
         if self.stopped_ns is not None:
             return []
         waiting = [
@@ -262,7 +308,7 @@ class Conductor:
             who = self._named(waiting)
             count = f"{len(waiting)} of {self.parts} workers"
             return self._abort(f"Of those asked, {count} were {why}: {who}.", now_ns)
-        return [act for part in waiting for act in self._lost(part, f"it was {why}", now_ns)]
+        return [act for part in waiting for act in self._lost(part, f"it was {why}.", now_ns)]
 
     def _named(self, parts: Sequence[int]) -> str:
         names = [self.standings[part].worker for part in parts[:NAMED_MAX]]
@@ -274,7 +320,7 @@ class Conductor:
         old = self.standings[part]
         was_running = old.state == RUNNING
         self._note_loss(part, why, now_ns)
-        acts: list[Act] = [_stop(part, old.attempt)]
+        acts: list[Act] = [self._give_up(part, old.attempt)]
         if self.stopped_ns is not None:
             return acts
         if (
@@ -283,16 +329,21 @@ class Conductor:
             and self.stage < len(self.stages)
             and (was_running or not is_certain)  # what it refused to begin it would refuse again
         ):
+            over_ns = 0 if is_certain else old.went_on_ns + LEASE_NS + GRACE_NS + AHEAD_NS
             self.standings[part] = Standing(
                 old.attempt + 1,
                 deadline_ns=now_ns + self.ready_ns,
-                may_begin_ns=0 if is_certain else old.told_ns + LEASE_NS + GRACE_NS,
-                told_ns=now_ns,
+                may_begin_ns=max(old.may_begin_ns, over_ns),
             )
             return [*acts, Start(part, old.attempt + 1)]
         if self.policy == "abort" or self.stage < 0:
-            return acts + self._abort(f"The worker {old.worker} was lost: {why}.", now_ns)
-        return acts + self._next(now_ns)
+            what = "could not begin" if is_certain and self.stage < 0 else "was lost"
+            return acts + self._abort(f"The worker {old.worker} {what}: {why}", now_ns)
+        return acts
+
+    def _give_up(self, part: int, attempt: int) -> Tell:
+        """To an attempt that does not count any more, should it hear it."""
+        return Tell(part, attempt, Order("kill" if self.policy == "respawn" else "stop"))
 
     def _note_loss(self, part: int, why: str, now_ns: int) -> None:
         one = self.standings[part]
@@ -310,7 +361,7 @@ class Conductor:
             self.stopped_ns = now_ns
             for part, one in enumerate(self.standings):
                 if not one.is_over:
-                    acts.append(self._tell(part, Order("stop"), now_ns))
+                    acts.append(self._tell(part, Order("stop")))
                     if one.state == STARTING:
                         one.state, one.why = ABORTED, "it had not begun"
         return acts
@@ -325,14 +376,9 @@ class Conductor:
 
     # --- orders -------------------------------------------------------------------------------
 
-    def _tell(self, part: int, order: Order, now_ns: int) -> Tell:
-        standing = self.standings[part]
-        standing.told_ns = now_ns
-        return Tell(part, standing.attempt, order)
+    def _tell(self, part: int, order: Order) -> Tell:
+        return Tell(part, self.standings[part].attempt, order)
 
     def _go_on(self, part: int, now_ns: int) -> Tell:
-        return self._tell(part, Order("go on", now_ns), now_ns)
-
-
-def _stop(part: int, attempt: int) -> Tell:
-    return Tell(part, attempt, Order("stop"))
+        self.standings[part].went_on_ns = now_ns
+        return self._tell(part, Order("go on", now_ns))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import secrets
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from c1m.results.snapshot import Snapshot
 from c1m.results.tally import Tally
 
 _CLOCK = SystemClock()
-DUE_S = 0.25
+DUE_S = 0.1
 
 
 def run(
@@ -80,7 +79,6 @@ class Controller:
         self.conductor = Conductor(durations, len(workers), options.on_worker_loss)
         self.whole = Tally()
         self._on_progress = on_progress
-        self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._futures: list[Any] = []
 
@@ -89,9 +87,7 @@ class Controller:
         dask.listen(self.client, self.parts[0].topic, self._hear)
         self._do(self.conductor.begin(_CLOCK.now_ns()))
         while not self.conductor.is_over:
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), DUE_S)
+            await asyncio.sleep(DUE_S)
             self._do(self.conductor.due(_CLOCK.now_ns()))
         standings = self.conductor.standings
         found = [RunRecord.from_json(json.loads(one.record)) for one in standings if one.record]
@@ -103,7 +99,6 @@ class Controller:
         if news.kind == "frame":
             self.whole.add(Tally.decode(news.data))
         self._do(self.conductor.hear(news, _CLOCK.now_ns()))
-        self._changed.set()
 
     def _do(self, acts: list[Act]) -> None:
         for act in acts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from c1m.cluster.clocks import DRIFT_PPM_MAX
 from c1m.results.options import LoadOptions
 from c1m.results.share import Share
 
@@ -54,10 +55,14 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker is told; each is a further lease of LEASE_NS. `kind`:
+    """What a worker is told. `kind`:
 
-    - "begin": a stage, `number`, at `when_ns`, monotonic nanoseconds of the worker's machine
-    - "go on": that the controller is there; to be answered at once ("alive", with its `number`)
+    - "begin": a stage, `number`, at `when_ns`, monotonic nanoseconds of the worker's machine; and
+      only its rest, where it says `until_ns`
+    - "join": take a lost one's place in a run that began at `when_ns`; be as the others are before
+      the stage `number`, and wait
+    - "go on": that the controller is there: a further lease. To be answered at once ("alive", with
+      its `number`, the controller's clock)
     - "stop": end early, in good order
     - "kill": end at once
     """
@@ -65,23 +70,33 @@ class Order:
     kind: str
     number: int = 0
     when_ns: int = 0
+    until_ns: int = 0
 
 
 @dataclass(slots=True)
 class Lease:
     """By which a part knows that its controller is there. Nothing it opened outlives this by more
-    than GRACE_NS, whatever becomes of the controller, the scheduler or the way to them."""
+    than GRACE_NS, whatever becomes of the controller, the scheduler or the way to them.
 
-    until_ns: int
+    An order that was long on its way says little about now: it counts from when it was sent, as
+    far as that can be told from the quickest one.
+    """
 
-    @classmethod
-    def begun(cls, now_ns: int) -> Lease:
-        """From now on."""
-        return cls(now_ns + LEASE_NS)
+    now_ns: int
+    until_ns: int = 0
+    _quickest_ns: int | None = None  # our clock less the controller's, and the way
 
-    def renew(self, now_ns: int) -> None:
-        """An order came."""
-        self.until_ns = max(self.until_ns, now_ns + LEASE_NS)
+    def __post_init__(self) -> None:
+        self.until_ns = self.now_ns + LEASE_NS
+
+    def renew(self, sent_ns: int, now_ns: int) -> None:
+        """A "go on" came, sent at `sent_ns` (its `number`) by the controller's clock."""
+        took_ns, known_ns = now_ns - sent_ns, self._quickest_ns
+        if known_ns is not None:
+            drift_ns = (now_ns - self.now_ns) * DRIFT_PPM_MAX // 1_000_000
+            took_ns = min(took_ns, known_ns + drift_ns)
+        self._quickest_ns, self.now_ns = took_ns, now_ns
+        self.until_ns = max(self.until_ns, sent_ns + took_ns + LEASE_NS)
 
     def is_over(self, now_ns: int) -> bool:
         """Whether the part has to end by itself."""

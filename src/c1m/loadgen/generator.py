@@ -164,10 +164,7 @@ class Generator:
             if self.interrupted:
                 break
             self._stages_begun += 1
-            if number < self.steps.first:
-                self._phase(stage, lambda _: None)  # others have been there
-                continue
-            self.steps.begun(number, self.clock.now_ns())
+            stage = self.steps.begun(number, stage, self.clock.now_ns())
             self._phase(stage, self._stage, begin_ns)
         self._phase(SETTLE, self._settle)
         self._await(len(self.plan.stages))

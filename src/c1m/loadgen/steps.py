@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from c1m.loadgen.stages import Stage
+
 
 class Steps:
     """Of a load client that is alone: each stage begins when the one before is over."""
-
-    first = 0  # the stage that it takes part in first, where it takes another one's place
 
     def ready(self) -> int | None:
         """All is prepared, nothing is open: wait for the others. The start of the run in monotonic
@@ -18,8 +18,9 @@ class Steps:
         yet. Asked at each tick, from when the one before is over."""
         return 0
 
-    def begun(self, number: int, now_ns: int) -> None:
-        """It has begun now."""
+    def begun(self, number: int, stage: Stage, now_ns: int) -> Stage:
+        """This stage begins now; what is to be done of it."""
+        return stage
 
 
 ALONE = Steps()
