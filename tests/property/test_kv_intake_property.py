@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.engine.contract import Pieces
 from c1m.kv.clients import Clients
+from c1m.kv.cluster import Cluster, Node, slot_of
 from c1m.kv.execute import execute
 from c1m.kv.intake import Intake
 from c1m.kv.store import Store
@@ -116,7 +117,25 @@ def _one_by_one(intake: Intake, pieces: Pieces) -> None:
 def test_at_once_and_one_by_one(
     ticks: list[list[bytes]], resp3: list[int], draw: random.Random
 ) -> None:
-    quick, plain = _intake(resp3), _intake(resp3)
+    _compare(_intake(resp3), _intake(resp3), ticks, draw)
+
+
+@settings(deadline=None, max_examples=60)
+@given(TICKS, st.integers(1, 5), st.randoms(use_true_random=False))
+def test_a_node_of_a_cluster_at_once_and_one_by_one(
+    ticks: list[list[bytes]], nodes: int, draw: random.Random
+) -> None:
+    both = _intake([]), _intake([])
+    cluster = Cluster([Node("h", port) for port in range(nodes)], draw.randrange(nodes))
+    for store in (intake.store for intake in both):
+        for key in [key for key in store.databases[0].data if not cluster.has(slot_of(key))]:
+            store.databases[0].remove(key)
+        store.join(cluster)
+    both[1].store.is_barred = True  # each command is looked at with care
+    _compare(*both, ticks, draw)
+
+
+def _compare(quick: Intake, plain: Intake, ticks: list[list[bytes]], draw: random.Random) -> None:
     ended = set[int]()
     for pieces in ticks:
         slots = draw.sample(range(CLIENTS), len(pieces))

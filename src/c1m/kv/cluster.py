@@ -71,9 +71,9 @@ class Cluster:
 
     def has_all(self, keys: list[bytes]) -> bool:
         """Whether all of these keys are this node's: in one step for many."""
-        if b"{" in b"".join(keys):
-            return all(self._is_own[slot_of(key)] for key in keys)
-        return bool(min(map(self._is_own.__getitem__, map(crc_hqx, keys, repeat(0)))))
+        has_tags = b"{" in b"".join(keys)
+        slots = map(slot_of, keys) if has_tags else map(crc_hqx, keys, repeat(0))
+        return bool(min(map(self._is_own.__getitem__, slots)))
 
     def slot_of_all(self, keys: Sequence[bytes]) -> int:
         """The one slot of several keys; -1: they are in several."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from c1m.kv.client import Client
@@ -38,6 +38,17 @@ class Command:
     is_slow: bool = False  # it may take long: it is timed
     subcommands: dict[bytes, Command] | None = None  # of a container
     counted_keys: int = 0
+    key_at: int = field(init=False)  # the argument that is its only key; 0: none, -1: several
+
+    def __post_init__(self) -> None:
+        first, last, _ = self.keys
+        is_one = first == last and "movablekeys" not in self.flags
+        object.__setattr__(self, "key_at", first if is_one else -1)
+
+    def only_key(self, count: int) -> int:
+        """The same for `count` arguments behind the name: -1 where there may be several."""
+        at = 1 if self.key_at < 0 and count == 1 else self.key_at
+        return at if at <= count else -1
 
     @property
     def is_of_data(self) -> bool:

@@ -14,7 +14,7 @@ from c1m.kv.cluster import REDIRECTIONS
 from c1m.kv.commands import SPELLED, TABLE, Args, Command
 from c1m.kv.errors import CommandError, wrong_count
 from c1m.kv.monitoring import show, who, without_secrets
-from c1m.kv.redirecting import check_slot
+from c1m.kv.redirecting import check_slot, is_here
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import QUEUED, error
 
@@ -41,7 +41,7 @@ def execute(client: Client, args: Args) -> bytes | None:
     store = client.store
     command = SPELLED.get(args[0])
     if (
-        command is None or store.is_guarded
+        command is None or (store.is_guarded and not is_here(store, command, args))
         or (len(args) != command.arity and (command.arity > 0 or len(args) < -command.arity))
         or client.queue is not None or client.is_guest or client.is_subscriber or client.silence
     ):  # fmt: skip

@@ -122,12 +122,12 @@ class Intake:
     def _are_ours(self, cluster: Cluster, found: Uniform) -> bool:
         """Each command has no key, or one of this node's slots. False: look at each for itself."""
         command = SPELLED.get(found.name)
-        if command is None or "movablekeys" in command.flags:
-            return False
-        first, last, step = command.keys
-        count = len(found.columns)
-        keys = found.columns[first - 1 : last if last > 0 else count + 1 + last : step or 1]
-        return not first or (len(keys) == 1 and cluster.has_all(keys[0]))
+        at = -1 if command is None else command.only_key(len(found.columns))
+        if at <= 0:
+            return not at
+        keys = found.columns[at - 1]
+        is_there = self.store.databases[0].data.__contains__  # then it is ours: see `is_here`
+        return all(map(is_there, keys)) or cluster.has_all(keys)
 
     def _subscribe(self, slots: list[int], found: Uniform) -> bool:
         """SUBSCRIBE of one channel by many who are subscribed to nothing, as arrays."""

@@ -14,9 +14,9 @@ def named_keys(row: Command, args: Args) -> list[bytes]:
 
     Raises CommandError where they say that there are more keys than there are.
     """
+    if row.key_at > 0:
+        return [args[row.key_at]]
     first, last, step = row.keys
-    if last == 1 and "movablekeys" not in row.flags:
-        return [args[1]]
     end = (last if last >= 0 else len(args) + last) + 1
     keys = args[first:end:step] if first else []
     if row.counted_keys:

@@ -7,12 +7,26 @@ from contextlib import suppress
 import numpy as np
 
 from c1m.kv.client import Client
-from c1m.kv.cluster import CROSS_SLOT, Cluster, Node
+from c1m.kv.cluster import CROSS_SLOT, Cluster, Node, slot_of
 from c1m.kv.commands import Args, Command
 from c1m.kv.errors import CommandError
 from c1m.kv.named_keys import named_keys
+from c1m.kv.store import Store
 
 HERE = "127.0.0.1"  # who has come by a unix socket is on this machine
+
+
+def is_here(store: Store, command: Command, args: Args) -> bool:
+    """Whether a command of a node of a cluster has no key, or one that is this node's, and nothing
+    else need be looked at; False: look more closely.
+
+    A key that the node holds is in one of its slots: no other ever comes into its data.
+    """
+    cluster, at = store.cluster, command.only_key(len(args) - 1)
+    if cluster is None or store.is_barred or at < 0:
+        return False
+    key = args[at]
+    return not at or key in store.databases[0].data or cluster.has(slot_of(key))
 
 
 def check_slot(client: Client, cluster: Cluster, command: Command, args: Args) -> None:
