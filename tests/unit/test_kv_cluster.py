@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from c1m.addresses import AF_INET, Endpoint
+from c1m.apps.kv.app import KeyValue
 from c1m.apps.kv.options import KeyValueOptions
 from c1m.errors import UsageError
 from c1m.kv.clients import Clients
@@ -213,6 +217,20 @@ def test_alike_commands_as_one_by_one(key: str, words: list[str]) -> None:
         piece for _, pieces in store.out.batches for piece in pieces
     ) == b"".join(reply or b"" for reply in one_by_one)
     assert dict(store.databases[0].data) == dict(alone.store.databases[0].data)
+
+
+# --- the server ---------------------------------------------------------------------------------
+
+
+def test_what_it_says_at_the_start() -> None:
+    app = KeyValue(cluster_nodes="a:1,b:2", cluster_node=1)
+    listens = SimpleNamespace(endpoints=[Endpoint(AF_INET, "127.0.0.1", 3)])
+    assert app.notes(listens) == [  # type: ignore[arg-type]
+        "node 1 of a cluster of 2: slots 8192 to 16383",
+        "clients are sent to port 2 for these slots, and nothing listens on it here (--listen)",
+    ]
+    listens.endpoints.append(Endpoint(AF_INET, "127.0.0.1", 2))
+    assert len(app.notes(listens)) == 1  # type: ignore[arg-type]
 
 
 # --- options ------------------------------------------------------------------------------------
