@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "web": {"engine", "fanout", "guard", "protocols", "server", "tls"},
     "apps": {"engine", "fanout", "guard", "kernel", "kv", "protocols", "push", "server", "web"},
     "loadgen": {"engine", "kernel", "limits", "loop", "protocols", "results", "scenarios", "tls"},
-    "cluster": {"engine", "limits", "loadgen", "results"},
+    "cluster": {"engine", "limits", "loadgen", "loop", "results"},
     "loading": {"cluster", "engine", "loadgen", "results", "scenarios"},
     "report": {"results"},
     "cli": {

@@ -2,8 +2,14 @@
 
     python -P -m c1m.cluster.child DESCRIPTOR
 
-The descriptor is a connection to the agent, which started it. What it says there is in `part.py`.
-When the agent dies the connection ends, and the run does, in good order.
+The descriptor is a connection to the agent, which started it. What is said there is in `part.py`.
+
+Facts. An agent may die, its machine be cut off, its controller be killed: then orders stay away. A
+load client that hangs cannot end itself, the kernel can.
+
+What they mean here. Whose lease is over, or who finds the connection at its end, ends
+the run in good order, and an alarm ends the process where that takes longer than `GRACE_NS`. So no
+connection is left behind by whatever happens elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from typing import Any
 
 from c1m.clock import SystemClock
 from c1m.cluster.cues import Cues
-from c1m.cluster.part import Order, Part
+from c1m.cluster.part import GRACE_NS, NS_PER_S, Lease, Order, Part
 from c1m.errors import C1mError
 from c1m.loadgen.run import run
 from c1m.loadgen.stages import Stage
@@ -35,22 +41,22 @@ class Link(Steps):
         self._connection = connection
         self._cues = Cues()
         self._has_ended = -1
-        self._news, self._saying = threading.Condition(), threading.Lock()
-        self._is_stopped = False
+        self._news = threading.Condition()
+        self._talk = threading.Lock()  # two threads tell
         self._before = Tally()
         self._frames = 0
         threading.Thread(target=self._listen, daemon=True).start()
 
     def say(self, kind: str, number: int = 0, data: Any = None) -> None:
         """Tell the agent."""
-        with contextlib.suppress(OSError), self._saying:  # it has gone: `_listen` ends the run
+        with self._talk, contextlib.suppress(OSError):  # it has gone: `_listen` ends the run
             self._connection.send((kind, number, data))
 
     def ready(self) -> int | None:
-        """See Steps."""
+        """See Steps. A run that is ended here is interrupted by SIGINT."""
         self.say("ready")
         with self._news:
-            self._news.wait_for(lambda: self._cues.start_ns is not None or self._is_stopped)
+            self._news.wait_for(lambda: self._cues.start_ns is not None)
         self._has_ended = max(self._cues.first - 2, -1)
         return self._cues.start_ns
 
@@ -73,37 +79,45 @@ class Link(Steps):
         self._frames, self._before = self._frames + 1, tally
 
     def _listen(self) -> None:
-        while True:
-            try:
+        """To orders, as long as some come."""
+        lease, is_stopped = Lease(_CLOCK.now_ns()), False
+        with contextlib.suppress(EOFError, OSError):
+            while (left_ns := lease.until_ns - _CLOCK.now_ns()) > 0:
+                if not self._connection.poll(left_ns / NS_PER_S):
+                    continue
                 order: Order = self._connection.recv()
-            except (EOFError, OSError):
-                order = Order("stop")
-            if order.kind == "go on":
-                self.say("alive", order.number, _CLOCK.now_ns())
-                continue
-            with self._news:
                 if order.kind in ("begin", "join"):
-                    self._cues.take(order)
-                else:
-                    self._is_stopped = True
+                    with self._news:
+                        self._cues.take(order)
+                        self._news.notify_all()
+                elif order.kind == "go on":
+                    lease.renew(order.number, _CLOCK.now_ns())
+                    self.say("alive", order.number, _CLOCK.now_ns())
+                elif order.kind == "stop" and not is_stopped:
+                    is_stopped = True
                     os.kill(os.getpid(), signal.SIGINT)
-                self._news.notify_all()
-            if order.kind in ("stop", "kill"):
-                return
+        signal.setitimer(signal.ITIMER_REAL, GRACE_NS / NS_PER_S)  # by default that ends a process
+        if not is_stopped:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def main() -> None:
     """Do the part that is told first."""
-    connection = Connection(int(sys.argv[1]))
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)  # the connection ends with this process
+    connection = Connection(descriptor)
     part: Part = connection.recv()
     link = Link(connection)
     try:
         record = run(
             part.options, share=part.share, steps=link, on_tally=link.frame, on_signals=True
         )
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an order to end would come too late
         link.say("record", 0, record.text())
     except C1mError as error:
         link.say("failed", 0, str(error))
+    except KeyboardInterrupt:
+        link.say("failed", 0, "It was ended before it began.")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,29 @@
-"""A run by the workers of a cluster, from what a user asks to its record."""
+"""A run by the workers of a cluster, from what a user asks to its record.
+
+What is to be done is the conductor's to decide. Here it is done, and heard what the workers say;
+and whatever goes wrong on the way, the run comes to its end.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 from c1m.clock import SystemClock
 from c1m.cluster import dask
-from c1m.cluster.conductor import Act, Conductor, Tell
+from c1m.cluster.conductor import LOST, Act, Conductor, Start
 from c1m.cluster.merge import merged
-from c1m.cluster.part import News, Part
+from c1m.cluster.part import News, Order, Part
 from c1m.errors import C1mError, UsageError
 from c1m.loadgen.plan import LoadPlan, make_plan
+from c1m.loop import stopped_by_signals
 from c1m.results.options import LoadOptions
 from c1m.results.record import RunRecord
 from c1m.results.share import Share
@@ -24,6 +32,7 @@ from c1m.results.tally import Tally
 
 _CLOCK = SystemClock()
 DUE_S = 0.1
+END_S, AWAY_S = 5, 1  # for what is left to do at the end: tasks that end, orders that go out
 
 
 def run(
@@ -35,12 +44,22 @@ def run(
     on_plan: Callable[[LoadPlan], None] | None = None,
 ) -> RunRecord:
     """As `loadgen.run.run`, by the workers of `options.cluster`."""
-    return asyncio.run(_run(options, on_progress, on_end, on_plan))
+
+    def whole() -> RunRecord:
+        return asyncio.run(_run(options, on_progress, on_signals, on_end, on_plan))
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return whole()
+    with ThreadPoolExecutor(1) as beside:  # called in a loop, as in a notebook: this has its own
+        return beside.submit(whole).result()
 
 
 async def _run(
     options: LoadOptions,
     on_progress: Callable[[Snapshot], None] | None,
+    on_signals: bool,
     on_end: Callable[[RunRecord], None] | None,
     on_plan: Callable[[LoadPlan], None] | None,
 ) -> RunRecord:
@@ -48,66 +67,187 @@ async def _run(
     async with dask.connected(options.cluster) as client:
         workers = await dask.workers_of(client)
         if not workers:
-            raise UsageError("The cluster has no workers.", "Start some: dask worker ADDRESS.")
+            raise UsageError(
+                f"The cluster at {options.cluster} has no workers.",
+                "Start one on each machine: dask worker ADDRESS --nthreads 1.",
+            )
         plan = make_plan(options, Share(0, len(workers)))
+        processes = await dask.processes_of(client, workers)
         if on_plan is not None:
             on_plan(plan)
-        controller = Controller(client, workers, options, plan, on_progress)
-        record = await controller.run()
-    if on_end is not None:
-        on_end(record)
+        controller = Controller(client, processes, options, plan, on_progress)
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            if on_signals:
+                stop = lambda: loop.call_soon_threadsafe(controller.interrupt)  # noqa: E731
+                stack.enter_context(stopped_by_signals(stop, exits_at_second=False))
+            record = await controller.run()
+            if on_end is not None:
+                on_end(record)
     return record
 
 
 class Controller:
-    """Of one run."""
+    """Of one run. `processes`: the workers by their addresses."""
 
     def __init__(
         self,
         client: dask.Client,
-        workers: list[str],
+        processes: dict[str, str],
         options: LoadOptions,
         plan: LoadPlan,
         on_progress: Callable[[Snapshot], None] | None,
     ) -> None:
-        run = secrets.token_hex(4)
-        self.client, self.workers = client, workers
+        self.client = client
+        self._processes, self._workers = processes, list(processes)
+        self.name, of = secrets.token_hex(4), len(processes)
+        self.topic: str = client.id
         self.parts = [
-            Part(run, Share(number, len(workers)), options) for number in range(len(workers))
+            Part(self.name, Share(number, of), options, topic=self.topic) for number in range(of)
         ]
         durations = [one.duration_ns if one.is_timed else None for one in plan.stages]
-        self.conductor = Conductor(durations, len(workers), options.on_worker_loss)
+        self.conductor = Conductor(durations, of, options.on_worker_loss)
         self.whole = Tally()
         self._on_progress = on_progress
+        self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._futures: list[Any] = []
+        self._started: dict[tuple[int, int], asyncio.Task[None]] = {}  # by part and attempt
+        self._worker_of: dict[tuple[int, int], str] = {}
+        self._attempts = Counter[str]()  # that were begun on a worker
+        self._failure: BaseException | None = None
 
     async def run(self) -> RunRecord:
         """To its end."""
-        dask.listen(self.client, self.parts[0].topic, self._hear)
-        self._do(self.conductor.begin(_CLOCK.now_ns()))
-        while not self.conductor.is_over:
-            await asyncio.sleep(DUE_S)
-            self._do(self.conductor.due(_CLOCK.now_ns()))
-        standings = self.conductor.standings
+        conductor = self.conductor
+        try:
+            dask.listen(self.client, self.topic, self._hear, self._died)
+            self._do(conductor.begin(_CLOCK.now_ns()))
+            while not conductor.is_over:
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), DUE_S)
+                if self._failure is not None:
+                    raise self._failure
+                if not dask.is_connected(self.client):
+                    conductor.cut_off("The scheduler has gone.", _CLOCK.now_ns())
+                self._do(conductor.due(_CLOCK.now_ns()))
+            await self._settle()
+        except BaseException:
+            await self._end_all()
+            raise
+        standings = conductor.standings
         found = [RunRecord.from_json(json.loads(one.record)) for one in standings if one.record]
         if not found:
-            raise C1mError(self.conductor.aborted or standings[0].why)
+            raise C1mError(conductor.aborted or standings[0].why)
         return merged(found)
 
+    def interrupt(self) -> None:
+        """End in good order."""
+        self._do(self.conductor.interrupt(_CLOCK.now_ns()))
+        self._changed.set()
+
+    # --- what is heard ------------------------------------------------------------------------
+
     def _hear(self, news: News) -> None:
-        if news.kind == "frame":
-            self.whole.add(Tally.decode(news.data))
-        self._do(self.conductor.hear(news, _CLOCK.now_ns()))
+        """A worker said something. What is raised here ends the run: Dask would only log it."""
+        try:
+            if news.kind == "frame":
+                self.whole.add(Tally.decode(news.data))
+            self._do(self.conductor.hear(news, _CLOCK.now_ns()))
+        except Exception as error:
+            self._failure = error
+        if news.kind in ("record", "failed"):
+            self._changed.set()
+
+    def _died(self, worker: str) -> None:
+        """A worker has gone, and all that it did."""
+        for part, one in enumerate(self.conductor.standings):
+            if one.worker == worker:
+                self._gone(part, one.attempt, "its process ended")
+
+    def _gone(self, part: int, attempt: int, why: str) -> None:
+        self._do(self.conductor.gone(part, attempt, why, _CLOCK.now_ns()))
+        self._changed.set()
+
+    # --- what is done -------------------------------------------------------------------------
 
     def _do(self, acts: list[Act]) -> None:
+        """Tell and start. "go on" is the same for all, and goes out as one."""
+        together: dict[Order, list[str]] = {}
         for act in acts:
-            part = replace(self.parts[act.part], attempt=act.attempt)
-            worker = self.workers[act.part]
-            if isinstance(act, Tell):
-                task = asyncio.ensure_future(dask.tell(self.client, part, worker, act.order))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            who = act.part, act.attempt
+            if isinstance(act, Start):
+                self._started[who] = self._spawn(self._start(*who))
+            elif (worker := self._worker_of.get(who)) is None:
+                pass  # it is not begun yet, and will not be (`_start`)
+            elif act.order.kind == "go on" and self._attempts[worker] == 1:
+                together.setdefault(act.order, []).append(worker)
             else:
-                self.conductor.standings[act.part].worker = worker
-                self._futures.append(dask.submit(self.client, part, worker))
+                self._spawn(dask.tell(self.client, self.name, who, act.order, [worker]))
+        for order, workers in together.items():
+            self._spawn(dask.tell(self.client, self.name, None, order, workers))
+
+    async def _start(self, part: int, attempt: int) -> None:
+        """Begin an attempt, and wait for its task's end."""
+        try:
+            worker = await self._place(part, attempt)
+        except OSError as error:
+            return self._gone(part, attempt, f"no worker could be asked to do it: {error}")
+        standing = self.conductor.standings[part]
+        if standing.attempt != attempt or standing.is_over:
+            return None  # it is not wanted any more
+        standing.worker = self._worker_of[part, attempt] = worker
+        self._attempts[worker] += 1
+        asked = replace(self.parts[part], attempt=attempt, process=self._processes[worker])
+        why = await dask.outcome_of(dask.submit(self.client, asked, worker))
+        return self._gone(part, attempt, why or "its task ended without a record")
+
+    async def _place(self, part: int, attempt: int) -> str:
+        """A worker for an attempt: its own, and for a further one who has the fewest."""
+        if attempt == 0:
+            return self._workers[part]
+        there = await dask.workers_of(self.client)
+        lost = self._worker_of.get((part, attempt - 1))
+        there = [one for one in there if one != lost] or there
+        if not there:
+            raise OSError("the cluster has none")
+        busy = Counter(one.worker for one in self.conductor.standings if not one.is_over)
+        worker = min(there, key=lambda one: (busy[one], self._attempts[one]))
+        self._processes |= await dask.processes_of(self.client, [worker])
+        return worker
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+            self._changed.set()
+
+    # --- the end ------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Wait for tasks that are about to end, and a moment for what was told."""
+        ending = [
+            task
+            for (part, attempt), task in self._started.items()
+            if (one := self.conductor.standings[part]).attempt == attempt and one.state != LOST
+        ]
+        if ending:
+            await asyncio.wait(ending, timeout=END_S)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=AWAY_S)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _end_all(self) -> None:
+        """At once: not as it should."""
+        workers = list(set(self._worker_of.values()))
+        self._spawn(dask.tell(self.client, self.name, None, Order("kill"), workers))
+        await asyncio.wait(self._tasks, timeout=AWAY_S)
+        for task in self._tasks:
+            task.cancel()

@@ -16,17 +16,16 @@ GRACE_NS = 5 * NS_PER_S  # and so long it may then take to end, before it is end
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One worker's part of a run. `run`: the run's id; `attempt`: from 0, counts further ones."""
+    """One worker's part of a run. `run`: the run's id; `attempt`: from 0, counts further ones;
+    `process`: the name of the worker's process, which alone may do it; `topic`: under which it
+    says how it is."""
 
     run: str
     share: Share
     options: LoadOptions
     attempt: int = 0
-
-    @property
-    def topic(self) -> str:
-        """Under which its worker says how it is."""
-        return f"c1m-{self.run}"
+    process: str = ""
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

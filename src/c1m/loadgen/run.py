@@ -63,17 +63,18 @@ def run(
         if on_plan is not None:
             on_plan(plan)
         plan.scenario.set_up()
-        start_ns = steps.ready()
-        generator = Generator(
-            plan, chosen, clock, sampler, on_progress, connector, steps, start_ns, on_tally
-        )
-        started = metadata.started_text()
-        if on_signals:
-            stack.enter_context(stopped_by_signals(generator.loop.stop, exits_at_second=False))
         try:
+            start_ns = steps.ready()
+            generator = Generator(
+                plan, chosen, clock, sampler, on_progress, connector, steps, start_ns, on_tally
+            )
+            started = metadata.started_text()
+            if on_signals:
+                stack.enter_context(stopped_by_signals(generator.loop.stop, exits_at_second=False))
             generator.run()
         finally:
-            generator.shortfalls += _torn_down(plan.scenario)
+            torn_down = _torn_down(plan.scenario)
+        generator.shortfalls += torn_down
         if plan.tls is not None:
             first = generator.connections.tls_first
             generator.connections.said |= in_words(first, said, plan.tls, plan.addresses)
