@@ -28,7 +28,7 @@ from c1m.results.options import Option, grouped
 from c1m.results.record import Connections, FanOut, Requests
 from c1m.results.snapshot import LIVE_FIGURES
 from c1m.scenarios.loader import SCENARIOS
-from c1m.server.figures import FIGURES, OF_PROCESS, Figure
+from c1m.server.figures import FIGURES, OF_PROCESS, OF_PROCESSES, Figure
 from c1m.tls.options import OPTIONS as TLS_OPTIONS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -162,6 +162,7 @@ TABLES = {
     "options_of_limits": _table(("option", "what it does", "default"), _options(LIMIT_OPTIONS)),
     "options_of_tls": _table(("option", "what it does", "default"), _options(TLS_OPTIONS)),
     "figures_of_all": _figures(FIGURES, OF_PROCESS),
+    "figures_of_processes": _figures(OF_PROCESSES),
     "figures_of_kv": _figures(KV_FIGURES),
     "figures_of_push": _figures(PUSH_FIGURES),
     "settings_in_force": _settings(settings.IN_FORCE),

@@ -69,7 +69,7 @@ PURE = [
     "engine/names", "engine/outbox", "engine/ragged", "engine/states", "engine/uring/table",
     "guard/admission", "guard/bucket", "guard/networks", "guard/options", "guard/reasons",
     "guard/sources",
-    "server/statistics",
+    "server/spread", "server/statistics", "server/sums",
     "tls/certificates", "tls/failures", "tls/reasons", "tls/records", "tls/session",
     "tls/statistics", "tls/suites", "tls/words",
     "results/*",

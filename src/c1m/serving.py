@@ -14,6 +14,7 @@ from c1m.loop import stopped_by_signals
 from c1m.server.access import reopened_by_signal
 from c1m.server.life import Life
 from c1m.server.logs import record
+from c1m.server.processes import Processes
 from c1m.server.server import App, Makes, Server
 from c1m.server.statistics import ServerStatistics
 
@@ -70,7 +71,7 @@ def server_of(app: Any, listen: str | Sequence[str], **options: Any) -> AnyServe
     return Server(app, listen, **options)
 
 
-def reloads_at_hangup(server: AnyServer, around: Callable[[], Any]) -> Any:
+def reloads_at_hangup(server: AnyServer | Processes, around: Callable[[], Any]) -> Any:
     """What SIGHUP is to this server where it has TLS: see `server/security.py`; else None."""
     if server.security is None:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from c1m.apps import APPS, load_app
-from c1m.cli import serve
+from c1m.cli import serve, serve_text
 from c1m.cli.commands import COMMANDS
 from c1m.limits import forecast
 from c1m.limits.limit import Situation
@@ -20,15 +20,15 @@ def engine(room: int) -> Any:
 
 
 def test_the_room_is_what_the_engine_has_and_memory_holds() -> None:
-    assert serve._room(engine(5)) == 5
-    assert serve._room(engine(0)) == 0
+    assert serve_text._room(engine(5)) == 5
+    assert serve_text._room(engine(0)) == 0
     everything = 10**9  # connections: more than any machine's memory
-    assert 1_000 < serve._room(engine(everything)) < everything
+    assert 1_000 < serve_text._room(engine(everything)) < everything
 
 
 def test_what_is_not_known_bounds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "read_situation", Situation)
-    assert serve._room(engine(10**9)) == 10**9
+    assert serve_text._room(engine(10**9)) == 10**9
 
 
 def test_every_server_of_the_table_is_an_app_and_in_the_help() -> None:

@@ -66,6 +66,7 @@ class ServeCommand(click.Command):
     """`c1m serve`, whose help is also about the server that is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["args"] = list(args)
         ctx.meta["app"] = next((arg for arg in args if arg in OPTIONS_OF), "")
         try:
             return super().parse_args(ctx, args)
@@ -117,6 +118,16 @@ APP_OPTIONS = [
     if option.name not in _LIMITS
 ]
 TLS_OPTIONS = [OwnOption(option) for option in tls.OPTIONS]
+
+
+def taken(app: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Make those of TLS and the limits one each, and take the server's own out, which are returned.
+
+    Raises UsageError.
+    """
+    options["tls"] = tls_options(options)
+    options["limits"] = limit_options(app, options)
+    return own_options(app, options)
 
 
 def own_options(app: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -62,9 +62,25 @@ class Channel:
             os.close(fd)
         return None
 
+    def fileno(self) -> int:
+        """For who waits until something has come."""
+        return self._sock.fileno()
+
     def close(self) -> None:
         """The other one hears of it."""
         self._sock.close()
+
+
+def channel_to_child() -> tuple[Channel, socket.socket]:
+    """A channel, and the other end of it, which a child is to inherit."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return Channel(ours), theirs
+
+
+def inherited(fd: int) -> Channel:
+    """The other end, in the child; its own children do not have it."""
+    os.set_inheritable(fd, False)
+    return Channel(socket.socket(fileno=fd))
 
 
 class Doorway:

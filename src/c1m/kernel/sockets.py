@@ -48,7 +48,7 @@ from c1m.errors import UsageError
 from c1m.kernel import procfs
 
 KEEPALIVE_COUNT = 3  # probes, a third of the time apart: a dead peer is found within twice of it
-SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # include/uapi/asm-generic/socket.h
 _DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF_RET | BPF_K
 
 
@@ -86,6 +86,15 @@ class Listener:
             program = struct.pack("HP", 1, ctypes.addressof(_DROP_ALL))
             with suppress(OSError):  # not to be had here: what is in the queue then is reset
                 self._sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+    def let_in_again(self) -> None:
+        """What `turn_away` did is over."""
+        with suppress(OSError):  # nobody was turned away
+            self._sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+
+    def let_others_join(self) -> None:
+        """Sockets that are opened with SO_REUSEPORT from now on may listen there, too."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     @property
     def has_file(self) -> bool:
@@ -200,6 +209,23 @@ def open_listeners(endpoints: Sequence[Endpoint], backlog: int) -> list[Listener
     return opened
 
 
+def open_further(first: Listener, count: int, backlog: int) -> list[Listener]:
+    """`count` more sockets that listen where the first one does: see kernel/reuseport.py.
+
+    Raises UsageError where they cannot be had, with none left.
+    """
+    first.let_others_join()
+    opened: list[Listener] = []
+    try:
+        for _ in range(count):
+            opened.append(_open_listener(first.endpoint, backlog, joins=True))
+    except BaseException:
+        for listener in opened:
+            listener.close()
+        raise
+    return opened
+
+
 def renew(
     listeners: Sequence[Listener],
     endpoints: Sequence[Endpoint | ListeningSocket],
@@ -231,7 +257,8 @@ def renew(
     return wanted, list(dropped.values())
 
 
-def _open_listener(endpoint: Endpoint, backlog: int) -> Listener:
+def _open_listener(endpoint: Endpoint, backlog: int, *, joins: bool = False) -> Listener:
+    """`joins`: other sockets of this user listen there, too (kernel/reuseport.py)."""
     family = endpoint.family
     with ExitStack() as made:
         try:
@@ -249,6 +276,8 @@ def _open_listener(endpoint: Endpoint, backlog: int) -> Listener:
                 if family == AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 _watch_peers(sock, endpoint)
+                if joins:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 sock.bind((endpoint.host, endpoint.port))
             sock.setblocking(False)
             # Two sockets may be bound to one port with SO_REUSEADDR; only listen(2) finds out.

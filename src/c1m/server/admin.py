@@ -24,7 +24,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from c1m.addresses import AF_UNIX, Endpoint
@@ -33,7 +33,15 @@ from c1m.errors import UsageError
 from c1m.kernel.sockets import open_listeners
 from c1m.server import connections_page
 from c1m.server.connections_page import LIMIT_MAX, SORTS
-from c1m.server.figures import PAGES, PROMETHEUS, figures_of, nested, of_process, prometheus
+from c1m.server.figures import (
+    PAGES,
+    PROMETHEUS,
+    Figures,
+    figures_of,
+    nested,
+    of_process,
+    prometheus,
+)
 from c1m.units import NS_PER_S
 
 STALLED_S = 10  # without a tick: it ticks ten times a second where nothing happens
@@ -58,11 +66,42 @@ def said(status: int, line: str) -> Answer:
     return Answer(status, line.encode() + b"\n")
 
 
+class Seen(Protocol):
+    """What pages show: of a server, or of one of several processes (server/whole.py)."""
+
+    def why_not_ready(self) -> str:
+        """Why no further connections are to be sent here; "" where they are welcome."""
+
+    def figures(self) -> Figures:
+        """All there are."""
+
+    def connections(self, sort: str, limit: int) -> list[dict[str, Any]]:
+        """The `limit` connections that come first by `sort`."""
+
+
+class _OfServer:
+    """Asks the server's thread."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._ask = admin.ask
+
+    def why_not_ready(self) -> str:
+        return str(self._ask(why_not_ready))
+
+    def figures(self) -> Figures:
+        found: Figures = self._ask(figures_of)
+        return found | of_process()
+
+    def connections(self, sort: str, limit: int) -> list[dict[str, Any]]:
+        return connections_page.top(self._ask, sort, limit)
+
+
 class Admin:
     """Listens from now on, answers until `close`. Raises UsageError where it cannot listen."""
 
     def __init__(self, server: Any, endpoint: Endpoint) -> None:
         self._server = server
+        self._seen: Seen = getattr(server, "view", None) or _OfServer(self)
         try:
             [self._listener] = open_listeners([endpoint], BACKLOG)
         except UsageError as error:
@@ -192,16 +231,15 @@ class Admin:
         return said(200, "ok")
 
     def _ready(self, query: dict[str, str]) -> Answer:
-        why = self.ask(why_not_ready)
+        why = self._seen.why_not_ready()
         return said(503, why) if why else said(200, "ready")
 
     def _metrics(self, query: dict[str, str]) -> Answer:
-        figures = self.ask(figures_of) | of_process()
-        return Answer(200, prometheus(figures), PROMETHEUS)
+        return Answer(200, prometheus(self._seen.figures()), PROMETHEUS)
 
     def _stats(self, query: dict[str, str]) -> Answer:
-        figures = self.ask(figures_of) | of_process()
-        return Answer(200, json.dumps(nested(figures), indent=1).encode() + b"\n", JSON)
+        found = nested(self._seen.figures())
+        return Answer(200, json.dumps(found, indent=1).encode() + b"\n", JSON)
 
     def _connections(self, query: dict[str, str]) -> Answer:
         sort, limit = query.get("sort", "unsent"), query.get("limit", "20")
@@ -213,7 +251,7 @@ class Admin:
             raise UsageError(f"The limit {limit!r} is none.", f"Give 1 to {LIMIT_MAX:,}.")
         if form not in ("json", "text"):
             raise UsageError(f"There is no format {form!r}.", "Use json or text.")
-        rows = connections_page.top(self.ask, sort, int(limit))
+        rows = self._seen.connections(sort, int(limit))
         live = self._server.statistics.live
         if form == "text":
             return Answer(200, connections_page.as_text(rows, live, sort).encode())

@@ -80,6 +80,24 @@ OF_PROCESS = {
     "threads": Figure("process_threads", "Threads of the process"),
 }
 
+OF_PROCESSES = {  # of each, where there are several (--processes)
+    "processes.connections": Figure(
+        "c1m_process_connections", "Connections that a process holds, by its number", "process"
+    ),
+    "processes.share": Figure(
+        "c1m_process_share", "Its part of all connections that are open", "process"
+    ),
+    "processes.weight": Figure(
+        "c1m_process_weight", "The part of new connections that it is to get", "process"
+    ),
+    "processes.cpu_seconds": Figure(
+        "c1m_process_cpu_seconds_total", "Its processor time", "process"
+    ),
+    "processes.restarts": Figure(
+        "c1m_process_restarts_total", "How often it was started again", "process"
+    ),
+}
+
 
 def figures_of(server: Any) -> Figures:
     """Those of the server and of its application. In the server's thread."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from c1m.server.admin import Admin
     from c1m.server.security import Security
 
+BY_PARENT = object()  # for `admin`: operators ask the process that has started this one
+
 
 @dataclass(slots=True, kw_only=True)
 class ServerOptions:
@@ -90,7 +92,8 @@ class ServerOptions:
             raise UsageError("given is no row of sockets of another process.", "Leave it out.")
         if self.limits is not None and not isinstance(self.limits, Limits):
             raise UsageError(f"limits is {self.limits!r}.", "Give a c1m.Limits(...).")
-        self.admin_endpoints = [] if self.admin is None else [_admin_endpoint(self.admin)]
+        has_own = self.admin is not None and self.admin is not BY_PARENT
+        self.admin_endpoints = [_admin_endpoint(self.admin)] if has_own else []
         self.on_error = failures.checked(self.on_error)
         if self.access_log is not None:
             files.check_writable(arguments.text("access_log", self.access_log))
@@ -164,7 +167,7 @@ class ServerOptions:
         `words`: what those are told who come by a listener when the server is full. `turn`: what
         the application has for a limit of that name.
         """
-        if self.admin_endpoints or self.access_log is not None:
+        if self.admin is not None or self.access_log is not None:
             keeps_peers = self.access_log is not None
             self.ledger = Ledger(engine.capacity, self.clock, keeps_peers=keeps_peers)
         limits = (self.limits or Limits()).with_turn(turn)

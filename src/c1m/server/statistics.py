@@ -37,6 +37,7 @@ class CloseReason(IntEnum):
     UNREAD = 12, "did not read for too long"
     UNSENT = 13, "had more unsent than it may"
     APP = 14, "closed because the application failed"  # `on_error`
+    PROCESS = 15, "ended with their process"  # of several, one has died
 
     def __new__(cls, value: int, text: str = "") -> Self:
         reason = int.__new__(cls, value)

@@ -1,0 +1,63 @@
+"""`c1m serve APP --processes N`: the command line as each process has it, and what does not go."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from c1m.addresses import Endpoint
+from c1m.apps import load_app
+from c1m.cli.app_options import OPTIONS_OF, taken
+from c1m.errors import UsageError
+
+if TYPE_CHECKING:
+    from c1m.server.life import Life
+    from c1m.server.processes import Processes
+
+CLUSTER = "cluster_nodes"  # an option of servers whose processes share keys
+
+
+def several(
+    app: str,
+    where: Sequence[str],
+    options: dict[str, Any],
+    count: int,
+    life: Life,
+    takeover: str | None,
+) -> Processes:
+    """The processes; they serve. Raises UsageError."""
+    from c1m.server.processes import Processes
+
+    if takeover is not None:
+        raise UsageError(
+            "Several processes (--processes) cannot be taken over (--takeover).",
+            "Leave one of the two out; systemd's sockets go with --processes.",
+        )
+    known = {option.name for option in OPTIONS_OF.get(app, ())}
+    own = taken(app, options)
+    is_cluster = CLUSTER in known and own.get(CLUSTER) is None
+    # Made here, too, so that what is wrong is said once; what it keeps is each process's own.
+    looked_at = load_app(app, **{name: value for name, value in own.items() if name != "data"})
+
+    def app_options(number: int, places: list[Endpoint]) -> dict[str, Any]:
+        if not is_cluster or not places:
+            return {}
+        nodes = ",".join(str(place).partition("://")[2] for place in places)
+        return {CLUSTER: nodes, "cluster_node": number}
+
+    given = {name: value for name, value in options.items() if value is not None}
+    return Processes(
+        looked_at, where, count=count, command=_command(), app_options=app_options,
+        has_own_listeners=is_cluster, given=life.given, **given,
+    )  # fmt: skip
+
+
+def _command() -> list[str]:
+    """This command line, again."""
+    args: list[str] = click.get_current_context().meta["args"]
+    if sys.orig_argv[-len(args) :] == args:
+        return [sys.executable, *sys.orig_argv[1:]]
+    return [sys.executable, "-m", "c1m", "serve", *args]  # called by a program
