@@ -110,13 +110,10 @@ def _write_section(
 
 LIMIT_OPTIONS = [OwnOption(option) for option in guard.OPTIONS]
 _LIMITS = {option.name for option in guard.OPTIONS}
-# A server may have one of the limits' names for itself: its own is meant then.
-APP_OPTIONS = [
-    OwnOption(option)
-    for options in OPTIONS_OF.values()
-    for option in options
-    if option.name not in _LIMITS
-]
+# A server may have one of the limits' names for itself: its own is meant then. Several may have the
+# same.
+_BY_NAME = {option.name: option for options in OPTIONS_OF.values() for option in options}
+APP_OPTIONS = [OwnOption(option) for name, option in _BY_NAME.items() if name not in _LIMITS]
 TLS_OPTIONS = [OwnOption(option) for option in tls.OPTIONS]
 
 
@@ -133,14 +130,15 @@ def taken(app: str, options: dict[str, Any]) -> dict[str, Any]:
 def own_options(app: str, options: dict[str, Any]) -> dict[str, Any]:
     """Take a server's own options out of all. Raises UsageError for those of other servers."""
     own = {}
-    for name, server_options in OPTIONS_OF.items():
-        for option in server_options:
-            value = options.pop(option.name, None)
-            if value is None or value == ():  # none of those that may be given several times
-                continue
-            if name != app:
-                raise UsageError(f"{option.flag} is an option of {name}, not of {app}.")
-            own[option.name] = value
+    names = {option.name for option in OPTIONS_OF.get(app, ())}
+    for option in _BY_NAME.values():
+        value = options.pop(option.name, None)
+        if value is None or value == ():  # none of those that may be given several times
+            continue
+        if option.name not in names:
+            owners = [n for n, theirs in OPTIONS_OF.items() if option in theirs]
+            raise UsageError(f"{option.flag} is an option of {' and '.join(owners)}, not of {app}.")
+        own[option.name] = value
     return own
 
 

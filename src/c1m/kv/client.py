@@ -33,6 +33,7 @@ class Client:
     later: list[list[bytes]] | None = None  # commands that came behind the one that waits
     later_size = 0  # bytes that came with them
     queued = 0  # bytes of `queue`
+    unanswered = 0  # PUBLISHes that have not come back from a broker yet
     silence = 0  # SKIPS: no reply to the next command; SILENT: none at all
 
     def __init__(self, slot: int, store: Store, protocol: int = 2, index: int = 0) -> None:

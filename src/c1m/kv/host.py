@@ -48,3 +48,4 @@ class Host:
     kept: Callable[[], Kept] | None = None  # None: nothing is kept
     save: Callable[[], None] | None = None  # until all is on disk; None: nothing is kept
     stop: Callable[[], None] | None = None  # ends the server
+    relay: Callable[[], dict[str, int]] | None = None  # figures of publishing by a broker, if it is

@@ -141,6 +141,7 @@ def last_save_ms(store: Store) -> int:
 def _stats(store: Store) -> Lines:
     statistics, usage, heard = store.statistics, store.host.usage(), store.subscriptions
     commands, received, sent = statistics.per_s
+    relay = store.host.relay() if store.host.relay is not None else {}
     return {
         "total_connections_received": statistics.connections,
         "total_commands_processed": sum(statistics.calls.values()),
@@ -162,6 +163,7 @@ def _stats(store: Store) -> Lines:
         "client_output_buffer_limit_disconnections": sum(store.out.dropped.values()),
         "total_error_replies": sum(statistics.errors.values()),
         "unexpected_error_replies": statistics.faults,
+        **{f"relay_{name}": value for name, value in relay.items()},
     }.items()
 
 

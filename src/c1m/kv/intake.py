@@ -178,6 +178,7 @@ class Intake:
             self._run(client, commands)
             return
         client.later += commands
+        self.store.publishers.go_on(client)
         client.later_size += len(piece)
         if client.later_size > LATER_MAX:
             self.paused.append(slot)
@@ -247,6 +248,7 @@ class Intake:
                         break
             elif client.later is not None:
                 client.later.extend(left)
+                self.store.publishers.go_on(client)
             if client.is_closing:
                 break
         requests = self.unfinished.get(slot)
@@ -271,8 +273,11 @@ class Intake:
         """These send no more: they are closed behind their replies."""
         owed = {client.slot: client for client in self.owed}
         for slot in slots:
+            kept = self.clients.kept.get(slot)
             if slot in owed:
                 owed[slot].has_ended = True
+            elif kept is not None and kept.unanswered:
+                kept.has_ended = True
             else:
                 self.store.out.closing.append(slot)
 

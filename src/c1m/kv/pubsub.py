@@ -154,11 +154,10 @@ def sunsubscribe(client: Client, args: Args) -> bytes:
 
 
 @command("publish", 3, "pubsub loading stale fast")
-def publish_(client: Client, args: Args) -> bytes:
+def publish_(client: Client, args: Args) -> bytes | None:
     """Send a message to a channel; the reply is how many receive it."""
-    elsewhere = client.store.elsewhere
-    if elsewhere is not None:
-        return integer(elsewhere.publish(args[1], args[2]))
+    if client.store.elsewhere is not None:
+        return client.store.publishers.publish(client, args[1], args[2])
     return integer(publish(client.store, args[1], args[2]))
 
 

@@ -15,6 +15,7 @@ from c1m.kv.host import Host
 from c1m.kv.memory import Memory
 from c1m.kv.outbox import Outbox
 from c1m.kv.pausing import Pause
+from c1m.kv.publishing import Publishers
 from c1m.kv.rows import IS_GUEST, Rows
 from c1m.kv.settings import Settings
 from c1m.kv.statistics import Statistics
@@ -32,8 +33,9 @@ def unknown_addresses(slots: Slots) -> list[tuple[str, str]]:
 class Elsewhere(Protocol):
     """A hub with subscribers of its own, which PUBLISH says everything to."""
 
-    def publish(self, name: bytes, message: bytes) -> int:
-        """Say it there and to the store's own subscribers; to how many. Raises CommandError."""
+    def publish(self, name: bytes, message: bytes, told: Callable[[int | bytes], object]) -> None:
+        """Say it there and to the store's own subscribers. `told` is called with how many those
+        are, now or later, or with the text of an error reply. Raises CommandError."""
 
     def size(self, name: bytes) -> int:
         """How many hear a channel there."""
@@ -68,6 +70,7 @@ class Store(Shared):
         self.cluster: Cluster | None = None  # of which this is a node: see `join`
         self.host = Host()
         self.elsewhere: Elsewhere | None = None  # where others hear and publish, too
+        self.publishers = Publishers(self)
         self.served: frozenset[str] | None = None  # names of the commands that are; None: all
         self.settings.effects["requirepass"] = self._ask_for_password
         self.settings.effects["proto-max-bulk-len"] = self._bound_values

@@ -70,6 +70,7 @@ class History:
         self._channels: OrderedDict[str, _Kept] = OrderedDict()  # that spoke last is last
         self._numbers: dict[str, int] = {}  # by id, of those whose ids are their publisher's
         self._forgotten = 0  # the number of the last one of channels of which nothing is known
+        self.hole = -1  # behind this number something is missing that was never here
         self.last_dropped = 0  # the number of the latest one that went, of any channel
         self.bytes = 0
 

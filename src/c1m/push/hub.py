@@ -28,6 +28,7 @@ from c1m.fanout.deliveries import Deliveries
 from c1m.push import statistics
 from c1m.push.history import NAMED, SUBSCRIBERS, History, Publication
 from c1m.push.holders import Holders
+from c1m.push.positions import Positions
 from c1m.push.tokens import Grant
 from c1m.push.topics import Selected, Selectors
 from c1m.push.wire import (
@@ -84,6 +85,7 @@ class Hub:
         history: History | None = None,
         deliveries: Deliveries | None = None,
         holders: Holders | None = None,
+        positions: Positions | None = None,
     ) -> None:
         self.channels = Channels(capacity)
         self.selected = Selected(capacity)  # Mercure's, who hear what a template covers
@@ -92,6 +94,8 @@ class Hub:
         self.statistics = statistics.Statistics(self.size, self._say_in)
         self.history = History(HISTORY_COUNT, HISTORY_BYTES) if history is None else history
         self.epoch = epoch
+        self._positions = positions
+        self.last_id = f"{epoch}-0"  # of what was published last
         self._now_ns = now_ns
         # Who are told of what is published, and say how many hear it there.
         self.others: list[Callable[[Publication], int]] = []
@@ -105,11 +109,6 @@ class Hub:
 
     # --- publishing -----------------------------------------------------------------------------
 
-    @property
-    def last_id(self) -> str:
-        """The id of what was published last."""
-        return f"{self.epoch}-{self.published}"
-
     def publish(
         self,
         channel: str,
@@ -121,12 +120,18 @@ class Hub:
         retry_ms: int | None = None,
         further: Sequence[str] = (),
         seen_by: int = SUBSCRIBERS,
+        origin: tuple[str, int] | None = None,
     ) -> Publication:
         """Say something to all who hear a channel, or one of `further` ones; each hears it once.
 
-        It is on its way in `deliveries`.
+        It is on its way in `deliveries`. `origin`: which server published it, by its epoch, and
+        its number there, where there are several.
         """
         self.published += 1
+        epoch, number = (self.epoch, self.published) if origin is None else origin
+        self.last_id = f"{epoch}-{number}"
+        if self._positions is not None:
+            self._positions.add(epoch, number, self.published)
         self._pieces.clear()
         now_ns = self._now_ns()
         made = Publication(
@@ -138,6 +143,21 @@ class Hub:
         count = self._deliver(made)
         self.statistics.published(made, count, now_ns, self.deliveries.added)
         return made
+
+    def is_given(self, id: str) -> bool:
+        """Whether it looks like one that a server gives: no publisher may."""
+        epoch, _, _ = id.rpartition("-")
+        return epoch == self.epoch or (self._positions is not None and epoch in self._positions)
+
+    def gap(self) -> None:
+        """Some publications did not come here: all who hear anything are told, and who comes back
+        with an id from before."""
+        self.history.hole = self.published
+        for form in FORMS:
+            for name in self.channels.names():
+                if name[:1] == form and not statistics.is_reserved(name[1:].decode()):
+                    said = missed(form, [name[1:].decode()], DROPPED)
+                    self._queue(self.channels.slots(name), said)
 
     def _deliver(self, made: Publication) -> int:
         """Put it on its way; to how many."""
@@ -331,7 +351,7 @@ class Hub:
     def resumed_from(self, channels: Sequence[str], selectors: Sequence[bytes], id: str) -> str:
         """The id, if all that came after it is kept; "" otherwise."""
         number = self._number_of((), id)
-        gone = [self.history.dropped(channel) for channel in channels]
+        gone = [self.history.hole + 1, *map(self.history.dropped, channels)]
         if selectors:
             gone.append(self.history.last_dropped)
         return id if number is not None and max(gone, default=0) <= number else ""
@@ -353,14 +373,19 @@ class Hub:
             if number is None or last > number:
                 lost[UNKNOWN if number is None else DROPPED].append(channel)
                 number = last
+            elif self.history.hole >= number:
+                lost[DROPPED].append(channel)
             after[channel] = number
         return after, b"".join(missed(form, some, why) for why, some in lost.items() if some)
 
     def _number_of(self, channels: Sequence[str], id: str) -> int | None:
         """The number of the publication with this id; None: it is not known here."""
-        epoch, _, number = id.rpartition("-")
-        if epoch == self.epoch and number.isascii() and number.isdecimal() and len(number) < 20:
-            return known if (known := int(number)) <= self.published else None
+        epoch, number = split_id(id)
+        if self._positions is not None:
+            if (place := self._positions.find(epoch, number)) is not None:
+                return place
+        elif epoch == self.epoch:
+            return number if number <= self.published else None
         if not channels:
             return self.history.first_number_of(id)
         found = (self.history.number_of(channel, id) for channel in channels)
@@ -406,6 +431,14 @@ class Hub:
             known = channel in replay.after or channel in replay.selected
             if not known and selectors.covers(channel):
                 replay.selected[channel] = replay.start
+
+
+def split_id(id: str) -> tuple[str, int]:
+    """The epoch and the number of a server's id; ("", 0) for what is none."""
+    epoch, _, number = id.rpartition("-")
+    if number.isascii() and number.isdecimal() and len(number) < 20:
+        return epoch, int(number)
+    return "", 0
 
 
 def _for_each(ids: Sequence[str], channels: Sequence[str]) -> Sequence[str]:

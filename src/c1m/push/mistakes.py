@@ -20,8 +20,15 @@ STATUSES = {
     "upgrade-required": 426,
     "busy": 503,
     "stopping": 503,
+    "not-relayed": 503,
+    "unknown": 504,
 }
-CLOSE_CODES = {"too-large": Close.TOO_LARGE, "stopping": Close.GOING_AWAY}
+CLOSE_CODES = {
+    "too-large": Close.TOO_LARGE,
+    "stopping": Close.GOING_AWAY,
+    "not-relayed": Close.TRY_LATER,
+    "unknown": Close.TRY_LATER,
+}
 
 
 class Mistake(ValueError):

@@ -45,9 +45,11 @@ class Requests(Connections):
         """This is none; the connection ends behind the response."""
         self._end_with(slot, response, server)
 
-    def respond(self, slot: int, response: Response, server: Server) -> None:
-        """Answer a request for which on_request returned None."""
-        if slot in self._asked:
+    def respond(
+        self, slot: int, response: Response, server: Server, head: Head | None = None
+    ) -> None:
+        """Answer a request for which on_request returned None, if it is the one with this head."""
+        if slot in self._asked and (head is None or self._asked[slot] is head):
             self._answer(slot, response, server)
             if slot in self._readers:
                 self._put_behind(slot)

@@ -13,6 +13,7 @@ from c1m.apps.kv.hosting import host_of, is_private
 from c1m.apps.kv.options import KeyValueOptions
 from c1m.apps.kv.output_limits import output_limits
 from c1m.apps.kv.persistence import Persistence
+from c1m.apps.kv.relaying import KeyValueRelay
 from c1m.bounds import TURN
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots, distinct
@@ -88,6 +89,9 @@ class KeyValue(App):
         self.store.statistics.now_ns = server.clock.now_ns
         self.notifications = Notifications(self.store)
         self._sampled_ns = 0
+        self.relay: KeyValueRelay | None = None
+        if self.options.broker is not None:
+            self.relay = KeyValueRelay(self.options.broker, self.store, server)
 
     def _check_memory(self) -> None:
         """Raise UsageError where much more is stored than may be, and nothing may be evicted."""
@@ -154,7 +158,8 @@ class KeyValue(App):
             "kv.evicted": store.memory.evicted,
             "kv.moved": store.statistics.errors.get(b"MOVED", 0),
         }
-        return {name: (FIGURES[name], value) for name, value in values.items()}
+        found: Figures = {name: (FIGURES[name], value) for name, value in values.items()}
+        return found if self.relay is None else found | self.relay.relay.figures()
 
     def notes(self, server: Server) -> list[str]:
         """What `c1m serve kv` says when it listens."""
@@ -237,11 +242,14 @@ class KeyValue(App):
             network = server.engine.statistics()
             self.store.statistics.sample(now_ns, network.received_bytes, network.sent_bytes)
         waiting, due_ns, pause_ms = self.store.waiting, NEVER_NS, self.store.pause.until_ms
+        if self.relay is not None and self.relay.take():
+            due_ns = now_ns
         if pause_ms:
-            due_ns = now_ns + (pause_ms - self.store.now_ms) * NS_PER_MS
-            if due_ns <= now_ns:
+            pause_ns = now_ns + (pause_ms - self.store.now_ms) * NS_PER_MS
+            if pause_ns <= now_ns:
                 self.store.end_pause()
-                due_ns = NEVER_NS
+            else:
+                due_ns = min(due_ns, pause_ns)
         if self.intake.owed:
             unsent = server.engine.unsent
             self.intake.look_at_owed(lambda slot: unsent(slot) < server.outbox_high)
@@ -255,10 +263,16 @@ class KeyValue(App):
             due_ns = min(due_ns, now_ns + wait_ms * NS_PER_MS)
         return due_ns
 
+    def on_stop(self, server: Server) -> None:
+        if self.relay is not None:
+            self.relay.settle()
+
     def is_done(self, server: Server) -> bool:
         return not self.store.out.deliveries
 
     def on_end(self, server: Server) -> None:
+        if self.relay is not None:
+            self.relay.relay.close()
         if self.persistence is not None:
             self.persistence.close()
 

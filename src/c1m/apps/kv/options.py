@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from c1m.addresses import parse_url
@@ -10,6 +10,8 @@ from c1m.arguments import COUNT, DURATION, SIZE, TEXT, AppOption, Choice
 from c1m.errors import UsageError
 from c1m.files import secret_line
 from c1m.kv.cluster import SLOTS, Cluster, Node
+from c1m.relay import options as relay
+from c1m.relay.broker import Broker
 from c1m.units import NS_PER_S
 
 DURABILITIES = ("always", "everysec", "no")
@@ -19,6 +21,7 @@ POLICIES = (
 )  # fmt: skip
 IDLE_MAX_NS = 12 * 3600 * NS_PER_S  # what a connection's row can tell
 LISTEN = "tcp://127.0.0.1:6379"
+RELAY_NAME = "c1m-kv"  # of the broker's channel
 
 OPTIONS = (
     AppOption("data", TEXT, "Keep the data in this directory, which is made if it is not there.  "
@@ -45,6 +48,7 @@ OPTIONS = (
               "the same for each. Each has an equal share of the slots, for good.  [default: be "
               "alone]", "HOST:PORT,..."),
     AppOption("cluster_node", COUNT.within(0, SLOTS - 1), "Which of them this is, from 0 on."),
+    *relay.OPTIONS,
 )  # fmt: skip
 
 
@@ -63,11 +67,16 @@ class KeyValueOptions:
     max_value: Any = None
     cluster_nodes: Any = None
     cluster_node: Any = None
+    relay: Any = None
+    relay_password_file: Any = None
+    broker: Broker | None = field(default=None, init=False)  # what those two say
 
     def __post_init__(self) -> None:
         by_name = {option.name: option for option in OPTIONS}
-        for field in fields(self):
-            setattr(self, field.name, by_name[field.name].check(getattr(self, field.name)))
+        for each in fields(self):
+            if each.init:
+                setattr(self, each.name, by_name[each.name].check(getattr(self, each.name)))
+        self.broker = relay.broker_in(self.relay, self.relay_password_file, RELAY_NAME)
         if self.durability is not None and self.data is None:
             raise UsageError(
                 "A durability without a data directory means nothing: all is in memory only.",

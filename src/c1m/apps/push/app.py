@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
@@ -15,42 +14,44 @@ from c1m.apps.kv.hosting import is_private
 from c1m.apps.push.figures import figures_of
 from c1m.apps.push.mercure import MercureRoute
 from c1m.apps.push.options import PushOptions
+from c1m.apps.push.publishing import Publishing, as_told
+from c1m.apps.push.relaying import PushRelay, nobody
 from c1m.clock import unix_time_ms
 from c1m.engine.contract import Slots
 from c1m.engine.ragged import Ragged
 from c1m.protocols.http.requests import Bounds, Head, Request
 from c1m.protocols.http.responses import Response
+from c1m.protocols.websocket.frames import REASON_MAX
 from c1m.push.asked import (
     Limits,
     Said,
     Subscription,
     asked_in,
-    channel_of,
-    is_utf8,
     published_in,
     subscription_of,
 )
 from c1m.push.counts import Counts
-from c1m.push.history import History
+from c1m.push.history import History, Publication
 from c1m.push.holders import Holders
 from c1m.push.hub import Hub
 from c1m.push.mercure import LINK, PATH
 from c1m.push.mistakes import BUSY, STOPPING, Mistake
 from c1m.push.origins import Origins
-from c1m.push.statistics import PREFIX, is_reserved
-from c1m.push.tokens import EVERYTHING, NOTHING, Access, Grant, Keys, Refused, Rights, token_of
+from c1m.push.positions import Positions
+from c1m.push.statistics import PREFIX
+from c1m.push.tokens import NOTHING, Access, Grant, Keys, Refused, Rights, token_of
 from c1m.push.wire import EVENT, JSON, message
+from c1m.relay.envelope import ORIGIN_BYTES
 from c1m.server.figures import Figures
 from c1m.server.server import Server
 from c1m.units import NS_PER_MS
-from c1m.web.app import WEBSOCKET, GoneBatch, MessageBatch, UpgradeBatch, WebApp
+from c1m.web.app import WEBSOCKET, GoneBatch, MessageBatch, UpgradeBatch
 from c1m.web.output import UNREAD
 from c1m.web.pages import page
 
 BODY_MAX = 8 << 20  # bytes of one request with many messages
 EPOCH_BYTES = 4
 TOKEN_EXPIRED = 3000  # a close code: Unauthorized, in IANA's registry
-RETRY_AFTER = ("Retry-After", "1")
 
 Route = Callable[[int, Request, Server], Response | None]
 
@@ -72,7 +73,7 @@ class Burst(NamedTuple):
     channels: list[str]  # to which it publishes; none with form=json, which names them
 
 
-class PushApp(WebApp):
+class PushApp(Publishing):
     """Serves /connect (WebSocket), /events (server-sent events) and /publish.
 
     `routes`: what answers a request, by its path; who adds a path adds it there.
@@ -112,19 +113,25 @@ class PushApp(WebApp):
         super().on_start(server)
         options = self.options
         history = History(options.history, options.history_bytes, options.history_age)
-        epoch = secrets.token_hex(EPOCH_BYTES)
+        broker = options.broker
+        epoch = secrets.token_hex(EPOCH_BYTES if broker is None else ORIGIN_BYTES)
         self.holders = Holders(server.capacity, self.access.nobody.grant)
         seen_by = None if self.access.is_open else self.holders
         self.hub = Hub(
-            server.capacity, epoch, server.clock.now_ns, history, self.deliveries, seen_by
-        )
+            server.capacity, epoch, server.clock.now_ns, history, self.deliveries, seen_by,
+            None if broker is None else Positions(),
+        )  # fmt: skip
+        self.relay = None if broker is None else PushRelay(broker, self.hub)
         self._says_json = np.zeros(server.capacity, np.bool_)  # form=json
         self._streams: dict[int, Subscription] = {}  # that have come in this tick
         self._slowed: set[int] = set()  # who publishes faster than it goes out
         self._bursts: dict[int, Burst] = {}  # by slot: these are not read from
         self._orphans: deque[Burst] = deque()  # of those who have gone: what they published
+        self._waiting: dict[int, object] = {}  # by slot: who has something on its way to a broker
         self._is_stopping = False
         self._first_lines = b"retry: %d\n\n" % (options.retry // NS_PER_MS)
+        if self.relay is not None:
+            self.relay.start(server)
 
     def figures(self, server: Server) -> Figures:
         """What operators see."""
@@ -266,9 +273,10 @@ class PushApp(WebApp):
         self.counts.ended.update(batch.codes.tolist())
         self.hub.forget(batch.slots)
         self.holders.forget(batch.slots)
-        if self._streams or self._slowed or self._bursts:
+        if self._streams or self._slowed or self._bursts or self._waiting:
             for slot in batch.slots.tolist():
                 self._streams.pop(slot, None)
+                self._waiting.pop(slot, None)
                 burst = self._bursts.pop(slot, None)
                 if burst is not None:
                     self._orphans.append(burst)
@@ -332,7 +340,7 @@ class PushApp(WebApp):
                 said = asked_in(text, self.limits).publish
             if said is not None:
                 self.check_publish(burst.grant, [said])
-                self.publish_all([said])
+                self.publish_all([said], nobody)
         except Mistake:
             if burst.channels:  # it would have been closed for that
                 burst.left.clear()
@@ -368,18 +376,32 @@ class PushApp(WebApp):
         if asked.unsubscribe:
             self.hub.unsubscribe(slot, asked.unsubscribe, JSON)
         if asked.publish is not None:
-            told = self._publish_of(slot, asked.publish, server)
-            self.hub.say(slot, message({"published": told}))
+            self._publish_of(slot, asked.publish, server)
 
-    def _publish_of(self, slot: int, said: Said, server: Server) -> dict[str, Any]:
+    def _publish_of(self, slot: int, said: Said, server: Server) -> None:
         """Publish what a WebSocket says. It is not read from while much is on its way."""
         if self._is_stopping:
             raise STOPPING
         self.check_publish(self.holders.of(slot), [said])
-        if self.hub.is_busy and slot not in self._slowed:
+        if self.is_busy and slot not in self._slowed:
             self._slowed.add(slot)
             server.pause(slot)
-        return self.publish_all([said])
+        one = None if self.relay is None else self._waiting.setdefault(slot, object())
+        self.publish_all([said], lambda told: self._published(slot, one, told, server))
+
+    def _published(
+        self, slot: int, one: object, told: list[tuple[Publication, int]] | Mistake, server: Server
+    ) -> None:
+        """What a WebSocket said is; the slot may be another's by now."""
+        if self._waiting.get(slot) is not one or self.kinds[slot] != WEBSOCKET:
+            return
+        if self._says_json[slot]:
+            if isinstance(told, Mistake):
+                self.hub.say(slot, message(told.as_value()))
+            else:
+                self.hub.say(slot, message({"published": as_told(told)}))
+        elif isinstance(told, Mistake):
+            self.close(slot, told.close_code, server, told.why.encode()[:REASON_MAX])
 
     # --- publishers -----------------------------------------------------------------------------
 
@@ -392,41 +414,14 @@ class PushApp(WebApp):
             raise Mistake("no-token", "Publishing needs a token: Authorization: Bearer TOKEN.")
         said = published_in(head.query, head.get(b"content-type"), request.body, self.limits)
         self.check_publish(rights, said)
-        if self.hub.is_busy:
+        if self.is_busy:
             raise BUSY
-        return self.in_json(200, self.publish_all(said), *self.origins.fields(head))
+        fields = self.origins.fields(head)
 
-    def check_publish(self, rights: Rights | Grant, said: Sequence[Said]) -> None:
-        """Raise Mistake where one of these may not be published."""
-        for number, each in enumerate(said, 1):
-            line = number if len(said) > 1 else 0
-            for channel in each.channels:
-                if not rights.may_publish(channel) or is_reserved(channel):
-                    raise Mistake("not-allowed", f"You may not publish to {channel}.", line=line)
-            if each.id.startswith(f"{self.hub.epoch}-"):
-                raise Mistake("bad-request", f"{each.id} is an id of the server's.", line=line)
+        def answer(told: list[tuple[Publication, int]]) -> Response:
+            return self.in_json(200, as_told(told), *fields)
 
-    def publish(self, channel: str, data: bytes) -> int:
-        """Say something to all who hear a channel: to how many. Raises Mistake, a ValueError."""
-        self.limits.check_size(len(data))
-        said = Said([channel_of(channel)], data, is_utf8(data))
-        self.check_publish(EVERYTHING, [said])
-        count: int = self.publish_all([said])["subscribers"]
-        return count
-
-    def publish_all(self, said: Sequence[Said]) -> dict[str, Any]:
-        """Publish all of these; what their publisher is told: ids, and to how many they go."""
-        ids, subscribers = [], 0
-        for each in said:
-            for channel in each.channels:
-                subscribers += self.hub.size(channel)
-                made = self.hub.publish(
-                    channel, each.data, is_text=each.is_text, event=each.event, id=each.id
-                )
-                subscribers += self.hub.heard_by_others
-                ids.append(made.id)
-        told: dict[str, Any] = {"id": ids[-1], "subscribers": subscribers}
-        return told if len(ids) == 1 else {**told, "ids": ids}
+        return self.answer_published(slot, head, said, answer, server)
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -454,21 +449,6 @@ class PushApp(WebApp):
         said = Mistake("method-not-allowed", f"{head.path} takes {allowed}.")
         return self.response_to(said, ("Allow", allowed), *self.origins.fields(head))
 
-    def response_to(self, mistake: Mistake, *fields: tuple[str, str]) -> Response:
-        """What somebody is told who asked for what cannot be done."""
-        self.counts.refused[mistake.status] += 1
-        if mistake.status == 503:
-            fields = (*fields, RETRY_AFTER)
-        if mistake.status == 401:
-            why = ' error="invalid_token"' if mistake.kind == "bad-token" else ""
-            fields = (*fields, ("WWW-Authenticate", f"Bearer{why}"))
-        return self.in_json(mistake.status, mistake.as_value(), *fields)
-
-    def in_json(self, status: int, said: object, *fields: tuple[str, str]) -> Response:
-        """A response for programs."""
-        body = json.dumps(said, ensure_ascii=False).encode() + b"\n"
-        return Response(status, body, [("Content-Type", "application/json"), *fields])
-
     # --- what goes out --------------------------------------------------------------------------
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
@@ -480,17 +460,16 @@ class PushApp(WebApp):
         self.hub.history.expire(now_ns)
         if self._streams:
             self._join_streams(server)
-        if said := self._take_said():
-            try:
-                self.publish_all(said)
-            except Exception as error:
-                server.failed("publish", error, app=self)
-        if (self._bursts or self._orphans) and not self.hub.is_busy:
+        if self.relay is not None and self.relay.take():
+            dues.append(now_ns)
+        if (self.relay is None or not self.is_busy) and (said := self._take_said()):
+            self.publish_own(said, server)
+        if (self._bursts or self._orphans) and not self.is_busy:
             self._hear_more(server, self.at_once)
             dues.append(now_ns)
         self._hand_out(server, server.engine.unsent)
         dues.append(super().on_tick(now_ns, server))
-        if self._slowed and not self.hub.is_busy:
+        if self._slowed and not self.is_busy:
             server.resume([slot for slot in self._slowed if slot not in self._bursts])
             self._slowed.clear()
         delay_ns = self.hub.delay_ns()
@@ -512,9 +491,11 @@ class PushApp(WebApp):
         if self._streams:
             self._join_streams(server)
         if said := self._take_said():
-            self.publish_all(said)
+            self.publish_own(said, server)
         while self._bursts or self._orphans:
             self._hear_more(server, 1 << 30)
+        if self.relay is not None:
+            self.relay.settle()
         self._is_stopping = True
         # What was missed comes behind what is on its way; to whom it would be too much to keep, as
         # long as they stay.
@@ -525,6 +506,11 @@ class PushApp(WebApp):
             for piece in self.deliveries.due():
                 self._put(*piece, server)
         super().on_stop(server)
+
+    def on_end(self, server: Server) -> None:
+        super().on_end(server)
+        if self.relay is not None:
+            self.relay.relay.close()
 
 
 def access_of(options: PushOptions) -> Access:

@@ -41,7 +41,8 @@ def figures_of(push: Any, server: Server) -> Figures:
         "delivered": counts.delivered,
         "waiting": hub.deliveries.left,
     }
-    return {name: (FIGURES[name], value) for name, value in values.items()}
+    found: Figures = {name: (FIGURES[name], value) for name, value in values.items()}
+    return found if push.relay is None else found | push.relay.relay.figures()
 
 
 def _kinds(push: Any, server: Server) -> dict[str, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from c1m.protocols.http.requests import Head, Request
 from c1m.protocols.http.responses import Response
 from c1m.push import mercure
 from c1m.push.asked import Limits, Said, Subscription
+from c1m.push.history import Publication
 from c1m.push.hub import Hub
 from c1m.push.mistakes import BUSY, Mistake
 from c1m.push.origins import Origins
@@ -28,7 +30,14 @@ class PushServer(Protocol):
         self, slot: int, rights: Rights, wanted: Subscription, server: Server, head: Head,
         *fields: tuple[str, str],
     ) -> None: ...  # fmt: skip
+    @property
+    def is_busy(self) -> bool: ...
     def check_publish(self, rights: Rights, said: list[Said]) -> None: ...
+    def answer_published(
+        self, slot: int, head: Head, said: Sequence[Said],
+        answer: Callable[[list[tuple[Publication, int]]], Response], server: Server, *,
+        as_one: bool = False,
+    ) -> Response | None: ...  # fmt: skip
     def not_with(self, head: Head, *methods: str) -> Response: ...
 
 
@@ -45,7 +54,7 @@ class MercureRoute:
             self._subscribe(slot, head, server)
             return None
         if head.method == b"POST":
-            return self._publish(request)
+            return self._publish(slot, request, server)
         return self._push.not_with(head, "GET", "POST")
 
     def _subscribe(self, slot: int, head: Head, server: Server) -> None:
@@ -61,18 +70,18 @@ class MercureRoute:
             fields = [("Last-Event-ID", said), ("Mercure-Last-Event-ID", said)]
         push.begin_stream(slot, rights, wanted, server, head, *fields)
 
-    def _publish(self, request: Request) -> Response:
+    def _publish(self, slot: int, request: Request, server: Server) -> Response | None:
         push, head = self._push, request.head
         rights = push.allowed(head)
         if rights is push.access.nobody and not push.access.is_open:
             raise Mistake("no-token", "Publishing needs a token: Authorization: Bearer TOKEN.")
         said = mercure.update_of(head.get(b"content-type"), request.body, push.limits)
         push.check_publish(rights, [said])
-        if push.hub.is_busy:
+        if push.is_busy:
             raise BUSY
-        made = push.hub.publish(
-            said.channels[0], said.data, event=said.event, id=said.id, retry_ms=said.retry_ms,
-            further=said.channels[1:], seen_by=said.seen_by,
-        )  # fmt: skip
         fields = [("Content-Type", "text/plain; charset=utf-8"), *push.origins.fields(head)]
-        return Response(200, made.id.encode(), fields)
+
+        def answer(made: list[tuple[Publication, int]]) -> Response:
+            return Response(200, made[0][0].id.encode(), fields)
+
+        return push.answer_published(slot, head, [said], answer, server, as_one=True)

@@ -11,6 +11,8 @@ from c1m.files import read_bytes, secret_line
 from c1m.push.asked import CHANNELS_MAX, MESSAGE_MAX
 from c1m.push.hub import HISTORY_BYTES, HISTORY_COUNT
 from c1m.push.origins import Origins
+from c1m.relay import options as relay
+from c1m.relay.broker import Broker
 from c1m.units import NS_PER_S
 from c1m.web.app import PING_NS
 from c1m.web.output import UNREAD
@@ -19,6 +21,7 @@ LISTEN = "http://127.0.0.1:8000"
 PUBLISH_TOKEN_MIN = 16  # characters
 KEY_BYTES_MAX = 64 << 10
 RETRY_NS = NS_PER_S
+RELAY_NAME = "c1m-push"  # of the broker's channel
 
 OPTIONS = (
     AppOption("resp", TEXT, "Also listen here for Redis's protocol: PUBLISH, SUBSCRIBE and their "
@@ -57,6 +60,7 @@ OPTIONS = (
               "offers that."),
     AppOption("retry", DURATION, "How long EventSource waits before it connects again.  [default: "
               f"{RETRY_NS // NS_PER_S}s]"),
+    *relay.OPTIONS,
 )  # fmt: skip
 
 
@@ -82,6 +86,9 @@ class PushOptions:
     ping: Any = None
     unread: Any = None
     compress: Any = None
+    relay: Any = None
+    relay_password_file: Any = None
+    broker: Broker | None = field(default=None, init=False)  # what those two say
     retry: Any = None
 
     def __post_init__(self) -> None:
@@ -106,6 +113,7 @@ class PushOptions:
             )
         if self.resp_password_file is not None:
             self.resp_password = secret_line(self.resp_password_file, "password")
+        self.broker = relay.broker_in(self.relay, self.relay_password_file, RELAY_NAME)
         self._check_tokens()
 
     def _check_tokens(self) -> None:

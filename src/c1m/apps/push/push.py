@@ -39,12 +39,14 @@ class Push(Makes):
         self._waiting: list[Said] = []
         self._waiting_bytes = 0
         self._wake: Callable[[], None] = lambda: None
+        self._is_away: Callable[[], bool] = lambda: False
 
     def publish(self, channel: str, data: str | bytes, *, event: str = "", id: str = "") -> bool:
         """Say something to all who hear a channel; may be called from any thread, at any time.
 
         A str is text, and so are bytes that can be. Returns whether it was taken: False means that
-        more than 64 MB wait already, and is to be tried again. Raises UsageError for a channel, an
+        more than 64 MB wait already, or that the broker of --relay is not there, and is to be tried
+        again. Raises UsageError for a channel, an
         event or an id that cannot be, and for a message over --message-max.
         """
         try:
@@ -59,6 +61,8 @@ class Push(Makes):
             raise UsageError("data has half a character.") from None
         except Mistake as mistake:
             raise UsageError(mistake.why) from None
+        if self._is_away():
+            return False
         cost = len(payload) + PUBLICATION_BYTES
         with self._lock:
             if self._waiting_bytes + cost > WAITING_BYTES_MAX:
@@ -88,6 +92,10 @@ class Push(Makes):
         """It is to be woken when there is something to take."""
         self._wake = server.wake
 
+    def relays(self, is_away: Callable[[], bool]) -> None:
+        """It publishes by way of a broker, which may be away."""
+        self._is_away = is_away
+
 
 class _PushOf(PushApp):
     """The application of a Push on a server."""
@@ -99,6 +107,9 @@ class _PushOf(PushApp):
     def on_start(self, server: Server) -> None:
         super().on_start(server)
         self._push.started(server)
+        if self.relay is not None:
+            relay = self.relay.relay
+            self._push.relays(lambda: not relay.is_connected)
 
     def on_tick(self, now_ns: int, server: Server) -> int | None:
         wanted = None

@@ -10,6 +10,7 @@ from c1m.kv.commands import TABLE, Command
 from c1m.kv.errors import CommandError
 from c1m.push.history import NAMED, Publication
 from c1m.push.hub import Hub
+from c1m.push.mistakes import Mistake
 from c1m.push.statistics import is_reserved
 from c1m.server.figures import Figures
 from c1m.server.server import Server
@@ -39,7 +40,10 @@ class RedisSide(KeyValue):
     """
 
     def __init__(
-        self, hub: Callable[[], Hub], publish: Callable[[str, bytes], int], password: str | None
+        self,
+        hub: Callable[[], Hub],
+        publish: Callable[[str, bytes, Callable[[int | Mistake], object]], object],
+        password: str | None,
     ) -> None:
         super().__init__(password=password)
         self._hub = hub
@@ -68,10 +72,14 @@ class RedisSide(KeyValue):
 
     # --- what the store asks of the hub ---------------------------------------------------------
 
-    def publish(self, name: bytes, message: bytes) -> int:
+    def publish(self, name: bytes, message: bytes, told: Callable[[int | bytes], object]) -> None:
         """See c1m.kv.store.Elsewhere."""
+
+        def then(count: int | Mistake) -> None:
+            told(count if isinstance(count, int) else f"ERR {count.why}".encode())
+
         try:
-            return self._publish(name.decode(), message)
+            self._publish(name.decode(), message, then)
         except ValueError as error:  # UnicodeDecodeError is one
             why = "a channel's name is UTF-8 here" if isinstance(error, UnicodeError) else error
             raise CommandError(f"ERR {why}".encode()) from None

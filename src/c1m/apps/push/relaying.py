@@ -1,0 +1,119 @@
+"""The push server's publications by way of a broker, and back (`--relay`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from c1m.push.asked import Said
+from c1m.push.history import Publication
+from c1m.push.hub import Hub
+from c1m.push.mistakes import Mistake
+from c1m.relay.broker import Broker
+from c1m.relay.numbers import NotRelayed
+from c1m.relay.relay import Relay
+from c1m.server.server import Server
+
+# What came of something that was published: its publications, and how many hear them here; or why
+# nothing is known of them.
+Then = Callable[[list[tuple[Publication, int]] | Mistake], object]
+
+
+def as_item(said: Said, channels: Sequence[str]) -> bytes:
+    """A publication for other servers: a line of JSON, and its data."""
+    about = {
+        "channels": list(channels), "text": said.is_text, "event": said.event, "id": said.id,
+        "retry": said.retry_ms, "seen": said.seen_by,
+    }  # fmt: skip
+    short = {name: value for name, value in about.items() if value not in ("", None, 0)}
+    return json.dumps(short, separators=(",", ":")).encode() + b"\n" + said.data
+
+
+def of_item(item: bytes) -> Said:
+    """What another server says. Raises ValueError for what none would."""
+    head, _, data = item.partition(b"\n")
+    about = json.loads(head)
+    return Said(
+        about["channels"], data, about.get("text", False), about.get("event", ""),
+        about.get("id", ""), about.get("retry"), about.get("seen", 0),
+    )  # fmt: skip
+
+
+def nobody(result: object) -> None:
+    """For what nobody waits for."""
+
+
+class PushRelay:
+    """Of one server, whose hub gets what comes."""
+
+    def __init__(self, broker: Broker, hub: Hub) -> None:
+        self._hub = hub
+        self.relay = Relay(broker, hub.epoch, self._deliver, lambda count: hub.gap())
+
+    def start(self, server: Server) -> None:
+        """See Relay.start."""
+        self.relay.start(server)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether publishers should wait."""
+        return self.relay.is_busy
+
+    def publish(self, said: Sequence[Said], then: Then, *, as_one: bool = False) -> None:
+        """Publish all of these, in order, to each of their channels, or `as_one` in all of them.
+
+        `then` is told once, when all came back; of the first that did not come, if one did not.
+        Raises Mistake where the first is not taken.
+        """
+        items = [
+            as_item(each, channels)
+            for each in said
+            for channels in ([each.channels] if as_one else [[name] for name in each.channels])
+        ]
+        found: list[tuple[Publication, int]] = []
+        mistakes: list[Mistake] = []
+        left = len(items)
+
+        def told(result: Any) -> None:
+            nonlocal left
+            left -= 1
+            if isinstance(result, NotRelayed):
+                mistakes.append(mistake_of(result))
+            else:
+                found.append(result)
+            if not left:
+                then(mistakes[0] if mistakes else found)
+
+        for number, item in enumerate(items):
+            try:
+                self.relay.publish(item, told)
+            except NotRelayed as why:
+                if not number:
+                    raise mistake_of(why) from None
+                mistakes.append(mistake_of(why))
+                left -= len(items) - number  # those before it are on their way
+                break
+
+    def take(self) -> bool:
+        """Deliver what has come; whether something is left."""
+        return self.relay.take(lambda: self._hub.is_busy)
+
+    def settle(self) -> None:
+        """See Relay.settle."""
+        self.relay.settle(lambda: False)
+
+    def _deliver(self, origin: str, number: int, item: bytes) -> tuple[Publication, int]:
+        said, hub = of_item(item), self._hub
+        count = hub.size(said.channels[0])
+        made = hub.publish(
+            said.channels[0], said.data, is_text=said.is_text, event=said.event, id=said.id,
+            retry_ms=said.retry_ms, further=said.channels[1:], seen_by=said.seen_by,
+            origin=(origin, number),
+        )  # fmt: skip
+        return made, count + hub.heard_by_others
+
+
+def mistake_of(why: NotRelayed) -> Mistake:
+    """How a publisher is told."""
+    return Mistake("unknown" if why.is_unknown else "not-relayed", why.why)
