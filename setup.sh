@@ -11,7 +11,7 @@ if [ "${1:-}" = programs ]; then
     fi
     wanted=
     PATH="$PATH:/usr/sbin"
-    for each in chromium haproxy nginx:nginx-light stunnel:stunnel4; do
+    for each in chromium haproxy nats-server nginx:nginx-light redis-server stunnel:stunnel4; do
         command -v "${each%:*}" >/dev/null 2>&1 || wanted="$wanted ${each#*:}"
     done
     [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || wanted="$wanted libnginx-mod-stream"

@@ -23,6 +23,7 @@ from c1m.kv.command_info import group_of, rows
 from c1m.kv.commands import Command
 from c1m.loadgen.schemes.known import KINDS
 from c1m.results import catalogue, schema
+from c1m.relay.relay import FIGURES as RELAY_FIGURES
 from c1m.results.options import OPTIONS as LOAD_OPTIONS
 from c1m.results.options import Option, grouped
 from c1m.results.record import Connections, FanOut, Requests
@@ -165,6 +166,7 @@ TABLES = {
     "figures_of_processes": _figures(OF_PROCESSES),
     "figures_of_kv": _figures(KV_FIGURES),
     "figures_of_push": _figures(PUSH_FIGURES),
+    "figures_of_relay": _figures(RELAY_FIGURES),
     "settings_in_force": _settings(settings.IN_FORCE),
     "settings_encodings": _settings(settings.ENCODINGS),
     "settings_fixed": _settings(settings.FIXED),

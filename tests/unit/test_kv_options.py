@@ -23,7 +23,7 @@ LIMITS = {option.name for option in LIMIT_OPTIONS}
 
 
 def test_the_table_and_the_arguments_are_the_same() -> None:
-    fields = [field.name for field in dataclasses.fields(KeyValueOptions)]
+    fields = [field.name for field in dataclasses.fields(KeyValueOptions) if field.init]
     assert fields == [option.name for option in OPTIONS]
     assert memory.POLICIES == POLICIES
 

@@ -7,13 +7,10 @@ but further PUBLISHes: a pipeline of them goes at once, and each gets its reply 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from c1m.kv.errors import CommandError
 from c1m.protocols.resp.replies import error, integer
-
-if TYPE_CHECKING:
-    from c1m.kv.client import Client
 
 AT_ONCE = 1000  # of one client that wait
 
@@ -24,7 +21,7 @@ class Publishers:
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    def publish(self, client: Client, name: bytes, message: bytes) -> bytes | None:
+    def publish(self, client: Any, name: bytes, message: bytes) -> bytes | None:
         """The reply; None: it comes later. Raises CommandError."""
         store, replies = self._store, list[bytes]()
         if client.in_transaction:  # it cannot wait: the reply says who hears it here now
@@ -40,7 +37,7 @@ class Publishers:
             client.later = []
         return None
 
-    def go_on(self, client: Client) -> None:
+    def go_on(self, client: Any) -> None:
         """More has come of a client that waits: PUBLISHes of it go at once."""
         store, later = self._store, client.later
         if not client.unanswered or not later or store.pause.until_ms or store.monitors:
@@ -58,7 +55,7 @@ class Publishers:
             count += 1
         del later[:count]
 
-    def _told(self, client: Client, replies: list[bytes], told: int | bytes) -> None:
+    def _told(self, client: Any, replies: list[bytes], told: int | bytes) -> None:
         """What came of a PUBLISH."""
         if not replies:
             replies.append(_reply(told))

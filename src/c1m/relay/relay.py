@@ -28,7 +28,7 @@ SETTLE_S = 2.0
 
 FIGURES = {
     "relay.connected": Figure("c1m_relay_connected", "1 while the broker of --relay is there"),
-    "relay.since_seconds": Figure("c1m_relay_since_seconds", "Since when it is, or is not"),
+    "relay.since_seconds": Figure("c1m_relay_since_seconds", "Seconds since it came or went"),
     "relay.lost": Figure("c1m_relay_lost_total", "How often the broker was lost"),
     "relay.sent": Figure("c1m_relay_sent_total", "Publications of this server that came back"),
     "relay.received": Figure("c1m_relay_received_total", "Publications of all servers that came"),
@@ -65,6 +65,7 @@ class Relay:
         self._connection = 0  # its number; 0: there is none
         self._message_max = 0
         self._why = "it has not been reached yet"
+        self._is_said = False  # that it is not there
         self._half: tuple[Came, int] | None = None  # of which so many are delivered
         self.lost = self.sent = self.received = self.unknown = self.refused = 0
 
@@ -192,18 +193,18 @@ class Relay:
         log, now_ns = self._server.log, self._server.clock.now_ns()
         lasted = format_duration(now_ns - self._since_ns)
         if isinstance(event, Up):
-            if not self._connection:
-                self._since_ns = now_ns
-                log.say("relay-up", f"The broker {self.broker} is there, after {lasted}.")
             self._connection, self._message_max = event.number, event.message_max
+            level = logging.WARNING if self._is_said else logging.INFO
+            log.say("relay-up", f"The broker {self.broker} is there, after {lasted}.", level)
+            self._since_ns, self._is_said = now_ns, False
             return
-        is_first = self._connection > 0 or (self._why != event.why and not self.lost)
+        unknown, refused = self._outgoing.broken(event.sent)
         if self._connection:
             self._since_ns = now_ns
             self.lost += 1
         self._connection, self._why = 0, event.why
-        unknown, refused = self._outgoing.broken(event.sent)
-        if is_first:
+        if not self._is_said:
+            self._is_said = True
             said = f"The broker {self.broker} is not there: {event.why}. Publications are refused."
             log.say("relay-lost", said, logging.WARNING, reason=event.why, count=len(unknown))
         self._tell_unknown(unknown)

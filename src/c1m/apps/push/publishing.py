@@ -47,7 +47,9 @@ class Publishing(WebApp):
             if self.hub.is_given(each.id):
                 raise Mistake("bad-request", f"{each.id} is an id of the server's.", line=line)
 
-    def publish(self, channel: str, data: bytes, then: Callable[[int | Mistake], object]) -> None:
+    def publish(
+        self, channel: str, data: bytes, then: Callable[[int | Mistake], object] = nobody
+    ) -> None:
         """Say something to all who hear a channel; `then` is told to how many here.
 
         Raises Mistake, a ValueError.
