@@ -22,8 +22,8 @@ from c1m.kv import settings
 from c1m.kv.command_info import group_of, rows
 from c1m.kv.commands import Command
 from c1m.loadgen.schemes.known import KINDS
-from c1m.results import catalogue, schema
 from c1m.relay.relay import FIGURES as RELAY_FIGURES
+from c1m.results import catalogue, schema
 from c1m.results.options import OPTIONS as LOAD_OPTIONS
 from c1m.results.options import Option, grouped
 from c1m.results.record import Connections, FanOut, Requests

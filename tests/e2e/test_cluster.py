@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from c1m.results.record import RunRecord
 from e2e import cli_helpers as cli
 
 
@@ -16,6 +17,6 @@ def test_two_processes_together_do_what_was_asked(tmp_path: Path) -> None:
             "--cluster", "local:2", "--quiet", "--json", path,
         )  # fmt: skip
     assert done.stderr == ""
-    record = cli.RunRecord.read(path)
+    record = RunRecord.read(path)
     assert record.connections.opened == record.connections.open_at_end == 101
     assert record.requests.right == record.requests.sent == 400

@@ -27,7 +27,8 @@ def stages(draw: st.DrawFn) -> list[Stage]:
         made.append(
             Stage(
                 draw(st.sampled_from(["ramp", "hold", "spike", "drain"])), "x", now, to, 10**9,
-                draw(RATES), rate, rate, None if rate or not to else draw(st.sampled_from([None, 0, 5])),
+                draw(RATES), rate, rate,
+                None if rate or not to else draw(st.sampled_from([None, 0, 5])),
                 draw(RATES),
             )
         )  # fmt: skip
