@@ -14,7 +14,7 @@ from typing import Any
 
 from c1m.cli.live.observer import Observer
 from c1m.results.record import Requests
-from c1m.results.snapshot import Snapshot
+from c1m.results.snapshot import Snapshot, WorkerNow
 
 ASKED = 1_000_000
 STAGES = ("ramp 0..1M in 20s", "hold 1M for 60s at 50k/s", "storm 50%", "drain in 10s")
@@ -44,6 +44,19 @@ def busy(**changes: Any) -> Snapshot:
         slab_bytes=6_620_000_000, used_bytes=8_160_000_000,
     )  # fmt: skip
     return dataclasses.replace(usual, **changes)
+
+
+def of_a_cluster(**changes: Any) -> Snapshot:
+    """The same of a run by four workers, one of which was lost."""
+    workers = [
+        WorkerNow(f"10.0.0.{n}:40001", "running", 250_000 - n, 16_600.0 + n, 17_000_000 + n, 0.41)
+        for n in (1, 2, 3)
+    ]
+    workers.insert(1, WorkerNow("10.0.0.4:40001", "lost", why="it was silent for 8 s"))
+    return busy(
+        workers=workers, worker_states={"running": 3, "lost": 1},
+        degraded="10.0.0.4:40001 at 31.2 s (it was silent for 8 s)", **changes,
+    )  # fmt: skip
 
 
 def run(step_s: float = 0.5) -> Iterator[Snapshot]:

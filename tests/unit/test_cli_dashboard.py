@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c1m.results.record import Requests
-from c1m.results.snapshot import Snapshot
+from c1m.results.snapshot import Snapshot, WorkerNow, worst
 from c1m.units import format_short_count
-from snapshot_samples import busy, run
+from snapshot_samples import busy, of_a_cluster, run
 
 pytest.importorskip("rich")
 
@@ -53,7 +53,7 @@ def test_all_of_it_fits_a_terminal_of_80_by_24() -> None:
 @settings(max_examples=60)
 @given(st.integers(1, 250), st.integers(0, 80), st.booleans())
 def test_it_fits_every_terminal(width: int, height: int, is_ascii: bool) -> None:
-    for snapshot in (busy(), Snapshot(), busy(octaves=[1] * 53, is_last=True)):
+    for snapshot in (busy(), Snapshot(), busy(octaves=[1] * 53, is_last=True), of_a_cluster()):
         lines = picture(snapshot, width, height, is_ascii)
         assert len(lines) <= height
         assert {len(line) for line in lines} <= {width}
@@ -201,3 +201,35 @@ def test_numbers_for_people() -> None:
         "2G",
     ]
     assert [short_time(x) for x in (60, 300, 7200)] == ["60 s", "5 min", "2 h"]
+
+
+# --- the workers of a cluster ---------------------------------------------------------------------
+
+
+def test_the_workers_of_a_cluster_and_what_was_lost() -> None:
+    lines = picture(of_a_cluster(), 100, 60)
+    assert lines[2].strip() == "DEGRADED: lost 10.0.0.4:40001 at 31.2 s (it was silent for 8 s)"
+    (at,) = [i for i, line in enumerate(lines) if line.startswith(" workers  1 lost, 3 running")]
+    assert lines[at + 1].split()[:6] == ["10.0.0.1:40001", "running", "249,999", "16,601/s", "17",
+                                         "ms"]  # fmt: skip
+    assert lines[at + 2].split()[:3] == ["10.0.0.4:40001", "lost", "-"]
+    assert not any("workers" in line or "DEGRADED" in line for line in picture(busy(), 100, 60))
+    assert len(picture(of_a_cluster())) == 24
+
+
+def test_of_many_workers_the_worst_are_shown_in_their_order() -> None:
+    workers = [WorkerNow(f"w{n}", "running", 10, 5.0, 1000 + n % 7) for n in range(1000)]
+    workers[700] = WorkerNow("w700", "silent", 10)
+    workers[800] = WorkerNow("w800", "lost", why="it died")
+    shown = worst(workers, 5)
+    assert [one.name for one in shown] == ["w6", "w13", "w20", "w700", "w800"]
+    states = {"running": 998, "silent": 1, "lost": 1}
+    lines = picture(busy(workers=worst(workers, 32), worker_states=states), 80, 60)
+    (at,) = [i for i, line in enumerate(lines) if line.startswith(" workers  1 lost, 1 silent")]
+    assert [line.split()[0] for line in lines[at + 11 : at + 13]] == ["w700", "w800"]
+    assert lines[at + 13].split()[0] == "errors"
+
+
+def test_before_the_start_it_says_who_is_waited_for() -> None:
+    waiting = Snapshot(stage="waiting for 3 of 4 workers", stages=2)
+    assert picture(waiting)[1].strip() == "waiting for 3 of 4 workers"

@@ -10,7 +10,7 @@ import pytest
 
 from c1m.cli.live.plain import Live, PlainLines, can_draw, plain_line
 from c1m.results.snapshot import Snapshot
-from snapshot_samples import busy, run
+from snapshot_samples import busy, of_a_cluster, run
 
 
 class Terminal(io.StringIO):
@@ -108,3 +108,12 @@ def test_a_full_pipe_is_not_waited_for() -> None:
         live.show("to nobody")
     with pytest.raises(BrokenPipeError):
         stream.close()
+
+
+def test_a_lost_worker_and_those_that_are_waited_for() -> None:
+    lost = "  DEGRADED: lost 10.0.0.4:40001 at 31.2 s (it was silent for 8 s)"
+    assert plain_line(of_a_cluster()).endswith(lost)
+    silent = busy(worker_states={"running": 2, "silent": 2})
+    assert plain_line(silent).endswith("  2 workers silent")
+    waiting = plain_line(Snapshot(stage="waiting for 3 of 4 workers", stages=2))
+    assert waiting == "   0.0 s  waiting for 3 of 4 workers  0 open"

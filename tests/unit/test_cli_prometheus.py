@@ -17,7 +17,7 @@ from c1m.cli.live import prometheus
 from c1m.cli.live.prometheus import Exporter, buckets, families, parse_address
 from c1m.errors import UsageError
 from c1m.results.snapshot import LIVE_FIGURES, Snapshot
-from snapshot_samples import busy
+from snapshot_samples import busy, of_a_cluster
 
 exposition = pytest.importorskip("prometheus_client.exposition")
 parser = pytest.importorskip("prometheus_client.parser")
@@ -142,3 +142,11 @@ def test_the_document_names_the_kinds_of_faults() -> None:
 
     text = DOCUMENT.read_text()
     assert all(kind in text for kind in (*WRONG_KINDS, *EXTRA_KINDS))
+
+
+def test_workers_of_a_cluster_have_labels() -> None:
+    found = samples(of_a_cluster())
+    assert found["c1m_workers", "lost"] == 1 and found["c1m_workers", "running"] == 3
+    assert found["c1m_worker_connections_open", "10.0.0.2:40001"] == 249_998
+    assert found["c1m_worker_request_latency_p99_seconds", "10.0.0.3:40001"] == 0.017000003
+    assert ("c1m_worker_cores", "10.0.0.4:40001") not in found

@@ -19,6 +19,7 @@ from typing import Any
 from c1m.clock import SystemClock
 from c1m.cluster import dask
 from c1m.cluster.conductor import LOST, Act, Conductor, Start
+from c1m.cluster.live import View
 from c1m.cluster.merge import merged
 from c1m.cluster.part import News, Order, Part
 from c1m.errors import C1mError, UsageError
@@ -32,6 +33,7 @@ from c1m.results.tally import Tally
 
 _CLOCK = SystemClock()
 DUE_S = 0.1
+SHOW_S = 0.25
 END_S, AWAY_S = 5, 1  # for what is left to do at the end: tasks that end, orders that go out
 
 
@@ -108,6 +110,8 @@ class Controller:
         durations = [one.duration_ns if one.is_timed else None for one in plan.stages]
         self.conductor = Conductor(durations, of, options.on_worker_loss)
         self.whole = Tally()
+        named = plan.asked, plan.whole, plan.scenario.name
+        self.view = View(*named, self.conductor, self.whole)
         self._on_progress = on_progress
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,6 +126,7 @@ class Controller:
         try:
             dask.listen(self.client, self.topic, self._hear, self._died)
             self._do(conductor.begin(_CLOCK.now_ns()))
+            self._spawn(self._show())
             while not conductor.is_over:
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
@@ -131,6 +136,7 @@ class Controller:
                 if not dask.is_connected(self.client):
                     conductor.cut_off("The scheduler has gone.", _CLOCK.now_ns())
                 self._do(conductor.due(_CLOCK.now_ns()))
+            self._look(is_last=True)
             await self._settle()
         except BaseException:
             await self._end_all()
@@ -146,13 +152,25 @@ class Controller:
         self._do(self.conductor.interrupt(_CLOCK.now_ns()))
         self._changed.set()
 
+    async def _show(self) -> None:
+        """Where the run stands, a few times a second."""
+        while not self.conductor.is_over:
+            self._look()
+            await asyncio.sleep(SHOW_S)
+
+    def _look(self, *, is_last: bool = False) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.view.snapshot(_CLOCK.now_ns(), is_last=is_last))
+
     # --- what is heard ------------------------------------------------------------------------
 
     def _hear(self, news: News) -> None:
         """A worker said something. What is raised here ends the run: Dask would only log it."""
         try:
             if news.kind == "frame":
-                self.whole.add(Tally.decode(news.data))
+                tally = Tally.decode(news.data)
+                self.whole.add(tally)
+                self.view.hear(news.part, news.attempt, tally, _CLOCK.now_ns())
             self._do(self.conductor.hear(news, _CLOCK.now_ns()))
         except Exception as error:
             self._failure = error

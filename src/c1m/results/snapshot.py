@@ -6,11 +6,28 @@ Plain data, made a few times a second by the generator; counts are since the sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from c1m.results.counts import Count
 from c1m.results.record import CONNECTION_COUNTS, REQUEST_COUNTS, Requests
+
+# How a worker of a cluster is, the worst first.
+WORKER_STATES = ("lost", "aborted", "silent", "starting", "ready", "running", "finished")
+WORKERS_MAX = 32  # in a snapshot, the worst
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNow:
+    """How a worker of a cluster is. Rates and latencies are of the last second it told of."""
+
+    name: str = ""
+    state: str = "starting"  # of WORKER_STATES
+    open: int = 0
+    right_per_s: float = 0.0
+    p99_ns: int | None = None  # None: no replies
+    cores: float | None = None  # that its load client used
+    why: str = ""  # it was lost or aborted
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,33 @@ class Snapshot:
     used_bytes: int | None = None
     is_tls: bool = False
     is_last: bool = False
+    workers: list[WorkerNow] = field(default_factory=list)  # of a cluster, by their numbers
+    worker_states: dict[str, int] = field(default_factory=dict)  # how many are how, of all
+    degraded: str = ""  # which workers were lost, when, and why
+
+    @property
+    def open_by_worker(self) -> dict[str, float]:
+        """Open connections of each worker that is shown."""
+        return self._by_worker("open")
+
+    @property
+    def right_by_worker(self) -> dict[str, float]:
+        """Right replies a second of each."""
+        return self._by_worker("right_per_s")
+
+    @property
+    def p99_by_worker(self) -> dict[str, float]:
+        """The 99th percentile of each one's last second, in ns."""
+        return self._by_worker("p99_ns")
+
+    @property
+    def cores_by_worker(self) -> dict[str, float]:
+        """Cores that each one's load client used."""
+        return self._by_worker("cores")
+
+    def _by_worker(self, name: str) -> dict[str, float]:
+        found = {one.name: getattr(one, name) for one in self.workers}
+        return {worker: value for worker, value in found.items() if value is not None}
 
     def causes(self) -> list[tuple[str, int]]:
         """All that went wrong, errnos and kinds of faults, the most frequent first."""
@@ -82,6 +126,19 @@ class LiveFigure:
 _OUTCOMES = ("right", "wrong", "missing")  # of what was sent
 _OUTCOMES_HELP = f"Requests sent, by outcome: {', '.join(_OUTCOMES)}"
 _NS = 1e9  # in a second
+_EACH = f", by worker (of more than {WORKERS_MAX} the worst)"
+
+
+def worst(workers: Sequence[WorkerNow], most: int) -> list[WorkerNow]:
+    """At most so many, in their order: those that are not as they should be, then those with the
+    highest p99."""
+
+    def badness(number: int) -> tuple[int, int, int]:
+        one = workers[number]
+        return WORKER_STATES.index(one.state), -(one.p99_ns or 0), one.open
+
+    chosen = sorted(range(len(workers)), key=badness)[:most]
+    return [workers[number] for number in sorted(chosen)]
 
 
 def _counter(group: str, name: str, counts: Mapping[str, Count], shown: str = "") -> LiveFigure:
@@ -159,5 +216,21 @@ LIVE_FIGURES = {
         "c1m_machine_used_bytes",
         "Memory of the machine in use, all users included",
         shown="machine",
+    ),
+    "worker_states": LiveFigure("c1m_workers", "Workers of the cluster by state", "state"),
+    "open_by_worker": LiveFigure(
+        "c1m_worker_connections_open", f"Connections open now{_EACH}", "worker"
+    ),
+    "right_by_worker": LiveFigure(
+        "c1m_worker_right_per_second", f"Right replies in the last second{_EACH}", "worker"
+    ),
+    "p99_by_worker": LiveFigure(
+        "c1m_worker_request_latency_p99_seconds",
+        f"99th percentile of the last second{_EACH}",
+        "worker",
+        unit=_NS,
+    ),
+    "cores_by_worker": LiveFigure(
+        "c1m_worker_cores", f"Cores that the load client used{_EACH}", "worker"
     ),
 }

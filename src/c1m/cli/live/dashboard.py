@@ -15,7 +15,8 @@ from typing import Literal
 
 from rich.text import Text
 
-from c1m.cli.live.plots import bar, chart, joined_octaves, percent, short_time
+from c1m.cli.live import workers
+from c1m.cli.live.plots import bar, chart, joined_octaves, percent, printable, short_time
 from c1m.results.counts import LOWER
 from c1m.results.record import REQUEST_COUNTS
 from c1m.results.snapshot import LIVE_FIGURES, Snapshot
@@ -218,8 +219,13 @@ class Dashboard:
             Panel(7, 1, 1, self._memory),
             Panel(4, 1, 1, self._generator),
         ]
+        if rows := workers.rows_of(self.snapshot):
+            table = Panel(2, min(rows, 4), rows, self._workers)
+            ends.insert(0, table)
         hint = Panel(13, 1, 1, self._hint)
         top = [Panel(0, 1, 1, self._title), Panel(0, 1, 1, self._stage)]
+        if (lost := workers.degraded(self.snapshot)) is not None:
+            top.append(Panel(0, 1, 1, lambda _, most: [lost]))
         return fit([*top, *middle, *ends, hint], width, height)
 
     def _overflow(self) -> Literal["crop", "ellipsis"]:
@@ -246,6 +252,8 @@ class Dashboard:
         else:
             left = f"{format_duration(math.ceil(s.stage_left_s) * 1e9)} left"
         cells = 0 if share is None else min(24, max(width // 4, 8))
+        if not s.stage_number:
+            return [Text(f" {s.stage}", "bold")]
         line = Text(f" stage {s.stage_number} of {s.stages}  ")
         line.append(printable(s.stage), "bold")
         line.truncate(max(width - cells - len(left) - 4, 0), overflow=self._overflow())
@@ -393,6 +401,9 @@ class Dashboard:
         line.truncate(width - 1, overflow=self._overflow())
         return [line] if said else []
 
+    def _workers(self, width: int, rows: int) -> list[Text]:
+        return workers.lines(self.snapshot, width, rows)
+
     def _memory(self, width: int, rows: int) -> list[Text]:
         line = _label("memory")
         for name in _MEMORY:
@@ -410,11 +421,6 @@ class Dashboard:
         is_late = s.lag_max_ns > LAG_NS
         line.append(said, "bold yellow" if is_late else "")
         return [line.append(": too slow" if is_late else "", "bold yellow")]
-
-
-def printable(text: str) -> str:
-    """A user's text without characters that would move the terminal's cursor."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _heading(name: str, said: str = "") -> Text:

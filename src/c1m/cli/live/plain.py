@@ -12,7 +12,7 @@ import click
 from c1m.cli.streams import takes_a_line
 from c1m.results.record import REQUEST_COUNTS
 from c1m.results.snapshot import Snapshot
-from c1m.units import NS_PER_MS, format_count, format_duration, format_rate
+from c1m.units import NS_PER_MS, format_count, format_duration, format_number_of, format_rate
 
 LINE_S = 1.0  # the least time between lines, except for a new stage and the end
 ALIVE_S = 60.0  # after so long even a line without news is shown: the run is alive
@@ -63,7 +63,8 @@ def plain_line(snapshot: Snapshot) -> str:
 
 def _said(s: Snapshot) -> str:
     """The line without its time."""
-    stage = s.stage if s.stages < 2 else f"{s.stage} ({s.stage_number} of {s.stages})"
+    is_one_of_many = s.stages > 1 and s.stage_number
+    stage = f"{s.stage} ({s.stage_number} of {s.stages})" if is_one_of_many else s.stage
     parts = [stage] if stage else []
     parts.append(f"{format_count(s.open)} open")
     if s.requests.sent or s.rate_asked_per_s is not None:
@@ -82,6 +83,10 @@ def _said(s: Snapshot) -> str:
             parts.append(f"{format_count(count)} {name}")
     if causes := [f"{format_count(count)} x {name}" for name, count in s.causes()[:CAUSES_MAX]]:
         parts.append(f"({', '.join(causes)})")
+    if silent := s.worker_states.get("silent"):
+        parts.append(f"{format_number_of(silent, 'worker')} silent")
+    if s.degraded:
+        parts.append(f"DEGRADED: lost {s.degraded}")
     return "  ".join(parts)
 
 

@@ -85,3 +85,8 @@ def short_time(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def printable(text: str) -> str:
+    """A user's text without characters that would move the terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)
