@@ -29,6 +29,7 @@ from c1m.results.record import (
 )
 from c1m.results.samples import memory_of
 from c1m.results.verdict import judge
+from c1m.results.workers import Loss, WorkerPart, WorkerSeries
 
 METADATA = Metadata(
     kernel="Linux 6.18.5",
@@ -189,4 +190,40 @@ def short_record() -> RunRecord:
         memory=memory_of(columns),
         kernel_counters={"Tcp.RetransSegs": 122, "TcpExt.ListenOverflows": 44},
     )
+    return replace(record, verdict=judge(record))
+
+
+def worker_parts(count: int, connections: int, lost: Sequence[int] = ()) -> list[WorkerPart]:
+    """What so many workers had of a run of 64 seconds; those of the numbers in `lost` were lost."""
+    made = []
+    for n in range(count):
+        is_lost, share = n in lost, connections // count
+        t_s = [2.0 * i for i in range(1, 16 if is_lost else 33)]
+        made.append(
+            WorkerPart(
+                name=f"10.0.0.{n}:40001", host=f"load{n}", part=n, asked=share, opened=share,
+                peak_open=share, open_at_end=0 if is_lost else share, sent=100 * share,
+                right=100 * share - n, wrong=n % 2, missing=n - n % 2, p50_ns=1_100_000,
+                p99_ns=17_000_000 + n, lag_p99_ns=200_000, user_s=12.0 + n / 10, system_s=6.5,
+                rss_bytes=141_000_000, clock_offset_s=-3.5 + n, clock_uncertain_s=0.0002,
+                start_errors_s=[0.0011, -0.0004 * n], frames=len(t_s), frames_missing=int(n == 1),
+                limit="neither", lost="it was silent for 8 s" if is_lost else "",
+                lost_s=31.2 if is_lost else None,
+                series=WorkerSeries(
+                    t_s, [min(round(t / 34 * share), share) for t in t_s],
+                    [4 * share] * len(t_s), [4 * share] * len(t_s), [0.41 + n / 50] * len(t_s),
+                ),
+            )
+        )  # fmt: skip
+    return made
+
+
+def cluster_record(count: int = 4, lost: Sequence[int] = ()) -> RunRecord:
+    """A run by several workers, of which some were lost."""
+    record, share = complete_record(), 1_000_000 // count
+    losses = [Loss(31.2, f"10.0.0.{n}:40001", n, 0, "it was silent for 8 s", share) for n in lost]
+    counts = replace(record.connections, open_at_end=share * (count - len(lost)),
+                     lost=share * len(lost))  # fmt: skip
+    record = replace(record, workers=worker_parts(count, 1_000_000, lost), degraded=losses,
+                     connections=counts)  # fmt: skip
     return replace(record, verdict=judge(record))

@@ -51,9 +51,13 @@ _ALWAYS_SHOWN = ("failed", "lost", "wrong", "missing", "complete")
 _LOCAL = re.compile(r"\w+://(?:127\.|localhost[:/]|\[::1\])")
 _PLAIN = ("kernel", "cpu", "cores", "python", "numpy", "c1m", "nofile_soft", "nofile_hard")
 _CALM = {"c1m", "asked.seed"}
-# The engine that ran, the target and the scenario are conditions of their own; who is measured as
-# the server, what is required of the figures, and where files are is none.
-_NOT_TOLD = {"engine", "targets", "scenario", "server_pid", "require", "ca", "cert", "key"}
+# The engine that ran, the target, the scenario and how many workers there were are conditions of
+# their own; who is measured as the server, what is required of the figures, where files and the
+# cluster's scheduler are, and what would have followed a loss is none.
+_NOT_TOLD = {
+    "engine", "targets", "scenario", "server_pid", "require", "ca", "cert", "key", "cluster",
+    "on_worker_loss",
+}  # fmt: skip
 _MEMORY_STEP = 64 << 20  # MemTotal moves by some MiB between boots of the same machine
 
 
@@ -345,6 +349,7 @@ def _conditions(record: RunRecord) -> dict[str, str]:
     named |= {name: " ".join(text.split()) for name, text in meta.sysctls.items()}
     named["target"] = _target_kind(record.target)
     named["scenario"] = record.scenario
+    named["workers"] = _text(len({one.part for one in record.workers}) or None)
     named["TLS"] = f"{record.tls.version} {record.tls.cipher}".strip() if record.tls else "-"
     for one in fields(record.asked):
         if one.name not in _NOT_TOLD:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from c1m.report import plot
+from c1m.report import plot, workers
 from c1m.report.plot import Column, Plot, Trace, axis, figure, line
 from c1m.report.request_sections import other_latencies, other_latencies_title, spectra
 from c1m.results.record import Latency, ProcessColumns, RunRecord, Series
@@ -61,6 +61,7 @@ def plots(record: RunRecord) -> list[Plot]:
         _over_time(record, IN_FLIGHT),
         _over_time(record, LAG),
         _over_time(record, TROUBLE),
+        *workers.plots(record),
         ramp(record),
         _over_time(record, USER_MEMORY),
         _over_time(record, MACHINE_MEMORY),

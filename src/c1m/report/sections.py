@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from c1m.report import outcomes, request_sections
+from c1m.report import outcomes, request_sections, workers
 from c1m.report.blocks import (
     PAGE,
     TEXT,
@@ -48,6 +48,7 @@ def findings(record: RunRecord) -> list[Section]:
     return [
         funnel(record),
         missing(record),
+        workers.workers(record),
         *([ramp(record)] if is_plain else []),
         request_sections.requests(record),
         outcomes.shares(record),
@@ -97,6 +98,8 @@ def verdict(record: RunRecord) -> Section:
         headline = f"COMPLETE: {opened}{replies}, none lost."
     else:
         headline = f"SHORT: {opened}, {format_count(c.lost)} lost."
+    if lost := workers.degraded(record):
+        headline = f"{lost} {headline}"
     warning = LOWER_BOUND if record.limit.is_lower_bound else ""
     judged = record.verdict
     return Section("", [Headline(judged.complete, headline, warning, judged.shortfalls)])

@@ -21,19 +21,21 @@ from c1m.results.record import (
     RunRecord,
     Verdict,
 )
-from c1m.units import format_count
+from c1m.results.workers import Loss
+from c1m.units import NS_PER_S, format_count, format_duration
 
+LOST_SAID = 8  # workers, each with its sentence
 CHECKS_SAID = 5  # that failed, each with its sentence
 
 
 def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
     """The verdict: complete when all asked-for connections were open at the same time, none was
     lost, every request that was due was sent, every reply was right and came once, every
-    publication reached everybody, and every check held. `also`: further sentences of what was
-    short.
+    publication reached everybody, every check held, and no worker was lost. `also`: further
+    sentences of what was short.
     """
     asked, c = record.asked, record.connections
-    shortfalls = [*also, *_of_connections(asked, c)]
+    shortfalls = [*_of_workers(record.degraded), *also, *_of_connections(asked, c)]
     if record.first.sent:
         shortfalls += _of_one_each("First requests", record.first, c, is_of_all=True)
     # Of a publication only its publisher is sent to.
@@ -46,6 +48,17 @@ def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
     if record.fan_out is not None:
         shortfalls += _of_fan_out(record.fan_out)
     return Verdict(complete=not shortfalls, shortfalls=shortfalls)
+
+
+def _of_workers(lost: Sequence[Loss]) -> list[str]:
+    shortfalls = [
+        f"The worker {one.worker} was lost at {format_duration(one.t_s * NS_PER_S)} with "
+        f"{format_count(one.connections)} connections open: {one.why.rstrip('.')}."
+        for one in lost[:LOST_SAID]
+    ]
+    if len(lost) > LOST_SAID:
+        shortfalls.append(f"{format_count(len(lost) - LOST_SAID)} further workers were lost.")
+    return shortfalls
 
 
 def _of_connections(asked: LoadOptions, connections: Connections) -> list[str]:
