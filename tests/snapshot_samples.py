@@ -55,7 +55,7 @@ def of_a_cluster(**changes: Any) -> Snapshot:
     workers.insert(1, WorkerNow("10.0.0.4:40001", "lost", why="it was silent for 8 s"))
     return busy(
         workers=workers, worker_states={"running": 3, "lost": 1},
-        degraded="10.0.0.4:40001 at 31.2 s (it was silent for 8 s)", **changes,
+        degraded="10.0.0.4:40001 at 31.2 s: it was silent for 8 s", **changes,
     )  # fmt: skip
 
 

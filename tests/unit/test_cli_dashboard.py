@@ -208,7 +208,7 @@ def test_numbers_for_people() -> None:
 
 def test_the_workers_of_a_cluster_and_what_was_lost() -> None:
     lines = picture(of_a_cluster(), 100, 60)
-    assert lines[2].strip() == "DEGRADED: lost 10.0.0.4:40001 at 31.2 s (it was silent for 8 s)"
+    assert lines[2].strip() == "DEGRADED: lost 10.0.0.4:40001 at 31.2 s: it was silent for 8 s"
     (at,) = [i for i, line in enumerate(lines) if line.startswith(" workers  1 lost, 3 running")]
     assert lines[at + 1].split()[:6] == ["10.0.0.1:40001", "running", "249,999", "16,601/s", "17",
                                          "ms"]  # fmt: skip

@@ -111,7 +111,7 @@ def test_a_full_pipe_is_not_waited_for() -> None:
 
 
 def test_a_lost_worker_and_those_that_are_waited_for() -> None:
-    lost = "  DEGRADED: lost 10.0.0.4:40001 at 31.2 s (it was silent for 8 s)"
+    lost = "  DEGRADED: lost 10.0.0.4:40001 at 31.2 s: it was silent for 8 s"
     assert plain_line(of_a_cluster()).endswith(lost)
     silent = busy(worker_states={"running": 2, "silent": 2})
     assert plain_line(silent).endswith("  2 workers silent")

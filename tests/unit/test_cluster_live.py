@@ -134,7 +134,7 @@ def test_who_is_silent_and_who_is_lost() -> None:
     snapshot = run.pass_s(2.5)
     assert [one.state for one in snapshot.workers] == ["running"] * 3 + ["lost"]
     assert snapshot.open == 300
-    assert snapshot.degraded == "10.0.1.3:40001 at 8.5 s (it was silent for 8.50 s)"
+    assert snapshot.degraded == "10.0.1.3:40001 at 8.5 s: it was silent for 8.50 s"
 
 
 def test_many_lost_workers_are_named_in_part() -> None:
@@ -144,5 +144,5 @@ def test_many_lost_workers_are_named_in_part() -> None:
         run.conductor.gone(part, 0, "its process ended", run.now_ns)
     snapshot = run.pass_s(0)
     assert snapshot.degraded.count("its process ended") == 4
-    assert snapshot.degraded.endswith(" and 6 more")
+    assert snapshot.degraded.endswith("; and 6 more")
     assert len(snapshot.workers) == 32 and snapshot.worker_states == {"lost": 10, "running": 30}

@@ -141,9 +141,9 @@ class View:
             when = "before the start"
             if start_ns:
                 when = f"at {max(one.at_ns - start_ns[0], 0) / NS_PER_S:.1f} s"
-            said.append(f"{name_of(one.worker)} {when} ({one.why})")
+            said.append(f"{name_of(one.worker)} {when}: {_short(one.why)}")
         more = len(losses) - len(said)
-        return ", ".join(said) + (f" and {more} more" if more else "")
+        return "; ".join(said) + (f"; and {more} more" if more else "")
 
     def _worker(self, number: int, standing: Standing, now_ns: int) -> WorkerNow:
         worker = self._workers[number]
@@ -159,7 +159,7 @@ class View:
             right_per_s=float(_sum(counts, "right")) if is_fresh else 0.0,
             p99_ns=worker.p99_ns if is_fresh else None,
             cores=used_us / 1e6 if is_fresh and used_us else None,
-            why=standing.why,
+            why=_short(standing.why),
         )
 
     def _requests(self) -> Requests:
@@ -177,6 +177,12 @@ class View:
 def name_of(worker: str) -> str:
     """A worker's address as people read it."""
     return worker.partition("://")[2] or worker
+
+
+def _short(why: str) -> str:
+    """'It was killed (by whom is not known).' -> 'it was killed': there is little room."""
+    text = why.partition(" (")[0].rstrip(".")
+    return text[:1].lower() + text[1:]
 
 
 def _left(stage: Stage, elapsed_ns: int) -> tuple[float | None, float | None]:
