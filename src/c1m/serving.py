@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
 
 from c1m.aio.serving import ProtocolServer, check_no_loop_is_running, is_protocol
+from c1m.errors import UsageError
 from c1m.loop import stopped_by_signals
 from c1m.server.access import reopened_by_signal
 from c1m.server.life import Life
 from c1m.server.logs import record
-from c1m.server.processes import Processes
+from c1m.server.member import Member, member
+from c1m.server.processes import NO_TAKEOVER, Processes
 from c1m.server.server import App, Makes, Server
 from c1m.server.statistics import ServerStatistics
 
@@ -22,7 +25,12 @@ AnyServer = Server | ProtocolServer
 
 
 def serve(
-    app: Any, listen: str | Sequence[str] = (), *, takeover: Any = None, **options: Any
+    app: Any,
+    listen: str | Sequence[str] = (),
+    *,
+    takeover: Any = None,
+    processes: int | None = None,
+    **options: Any,
 ) -> ServerStatistics:
     """Serve an App, or any asyncio protocol, until SIGINT, SIGTERM or SIGHUP.
 
@@ -36,14 +44,26 @@ def serve(
     are used for the endpoints of `listen` that they fit, or, where that is left out, instead; it is
     told when this is ready, stops, and lives (sd_notify).
 
+    `processes`: so many serve the same ports, one thread each (`c1m serve --processes`). Each is
+    this program, run again up to here, where it ends; this one only starts them, and returns the
+    sums.
+
     Outside the main thread there are no signals: use Server or ProtocolServer there, and its
     `stop`. Raises UsageError inside a running event loop.
     """
     check_no_loop_is_running()
     say = partial(record, "life", level=logging.WARNING)
     life = Life(takeover=takeover, user=options.get("user"), app=_name_of(app), say=say)
+    this = member()
     with closing(life):
-        server = server_of(app, listen or life.listen(), given=life.given, **options)
+        where = listen or life.listen()
+        server: AnyServer | Processes
+        if this is not None:
+            server = _of_several(app, where, this, options)
+        elif processes is not None:
+            server = _several(app, where, processes, life, takeover, options)
+        else:
+            server = server_of(app, where, given=life.given, **options)
         hung_up = reloads_at_hangup(server, life.reloading)
         with (
             stopped_by_signals(lambda: life.stop(server), exits_at_second=True, hung_up=hung_up),
@@ -53,8 +73,35 @@ def serve(
                 say(line)
             life.begin(server)
             server.run()
+            if this is not None:
+                this.end()
+                sys.exit()  # what follows is the first process's to do
             life.end()
     return server.statistics
+
+
+def _several(
+    app: Any, listen: Any, count: int, life: Life, takeover: Any, options: dict[str, Any]
+) -> Processes:
+    if takeover is not None:
+        raise UsageError(*NO_TAKEOVER)
+    if len(sys.orig_argv) < 2 or hasattr(sys, "ps1"):
+        raise UsageError(
+            "Several processes (processes) run this program again, and there is none: it is typed.",
+            "Put it into a file.",
+        )
+    command = [sys.executable, *sys.orig_argv[1:]]
+    return Processes(app, listen, count=count, command=command, given=life.given, **options)
+
+
+def _of_several(app: Any, listen: Any, this: Member, options: dict[str, Any]) -> AnyServer:
+    try:
+        server = server_of(app, listen, **this.options(options))
+    except UsageError as error:
+        this.refuse(error)  # the first process says it
+        sys.exit(2)
+    this.begin(server)
+    return server
 
 
 def _name_of(app: Any) -> str:

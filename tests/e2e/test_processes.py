@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -289,3 +291,42 @@ def test_where_none_comes_up_it_says_so(tmp_path: Path) -> None:
     _, errors = finish(process)
     assert process.returncode == 1
     assert "of 2 has ended before it served" in errors
+
+
+PROGRAM = """
+import sys, c1m
+class Echo(c1m.App):
+    def on_data(self, batch, server):
+        server.send(batch.slots, batch.data)
+print("up to here", flush=True)
+try:
+    found = c1m.serve(Echo(), sys.argv[1], processes=int(sys.argv[2]), admin=sys.argv[3])
+    print(found.opened, found.live, sum(found.closed.values()), flush=True)
+except c1m.C1mError as error:
+    print(error, flush=True)
+"""
+
+
+def test_a_program_is_run_again_for_each(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    port = free_ports(2)
+    command = [sys.executable, "program.py", f"127.0.0.1:{port}"]
+    with subprocess.Popen(
+        [*command, "2", f"127.0.0.1:{port + 1}"], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port + 1)):
+                break
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        with connected(f"tcp://127.0.0.1:{port}", 20) as socks:
+            assert all(map(echoed, socks))
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=PATIENCE_S)[0]
+        assert process.returncode == 0
+        assert said.splitlines() == ["up to here"] * 3 + ["20 0 20"]
+    done = subprocess.run(
+        [*command, "999", "127.0.0.1:0"], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert "999 is too large for processes" in done.stdout

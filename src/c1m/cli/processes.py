@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,18 +30,17 @@ def several(
     takeover: str | None,
 ) -> Processes:
     """The processes; they serve. Raises UsageError."""
-    from c1m.server.processes import Processes
+    from c1m.server.processes import NO_TAKEOVER, Processes
 
     if takeover is not None:
-        raise UsageError(
-            "Several processes (--processes) cannot be taken over (--takeover).",
-            "Leave one of the two out; systemd's sockets go with --processes.",
-        )
+        raise UsageError(*NO_TAKEOVER)
     known = {option.name for option in OPTIONS_OF.get(app, ())}
     own = taken(app, options)
     is_cluster = CLUSTER in known and own.get(CLUSTER) is None
     # Made here, too, so that what is wrong is said once; what it keeps is each process's own.
     looked_at = load_app(app, **{name: value for name, value in own.items() if name != "data"})
+    if own.get("data"):
+        _prepare_data(str(own["data"]), count)
 
     def app_options(number: int, places: list[Endpoint]) -> dict[str, Any]:
         if not is_cluster or not places:
@@ -53,6 +53,25 @@ def several(
         looked_at, where, count=count, command=_command(), app_options=app_options,
         has_own_listeners=is_cluster, given=life.given, **given,
     )  # fmt: skip
+
+
+def _prepare_data(directory: str, count: int) -> None:
+    """A directory with one for each process. Raises UsageError where it has something else."""
+    try:
+        os.makedirs(directory, exist_ok=True)
+        there = set(os.listdir(directory))
+    except OSError as error:
+        raise UsageError(
+            f"The data directory {directory} cannot be used: {error.strerror}.",
+            "Give --data another one.",
+        ) from None
+    if there and there != {str(number) for number in range(count)}:
+        are_parts = there == {str(number) for number in range(len(there))}
+        what = f"the data of {len(there)} processes" if are_parts else "something else in it"
+        raise UsageError(
+            f"The data directory {directory} has {what}, not that of {count} (--processes).",
+            f"Give --processes {len(there)}." if are_parts else "Give --data another one.",
+        )
 
 
 def _command() -> list[str]:

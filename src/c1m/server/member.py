@@ -8,6 +8,7 @@ this process stops, too.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 from collections import deque
@@ -33,6 +34,7 @@ from c1m.units import NS_PER_MS, NS_PER_S
 VARIABLE = "C1M_MEMBER"
 LOOK_NS = 50 * NS_PER_MS
 REPORT_NS = NS_PER_S
+CHANGE_LEAST = 100  # so many connections more or fewer, and a quarter, are told at once
 ROWS_MOST = 100  # connections in one message
 # What bounds the whole is shared out: each process has its part.
 DIVIDED = ("memory_max", "accept_rate", "accept_burst", "unsent_total")
@@ -57,6 +59,7 @@ class Member:
         self._unsaid: deque[dict[str, Any]] = deque()  # a channel takes so much at a time
         self._server: Any = None
         self._reported_ns = 0
+        self._reported = 0  # connections
         self._is_orphan = False
 
     # --- what it is made with ---------------------------------------------------------------------
@@ -111,8 +114,10 @@ class Member:
     def _look(self, now_ns: int) -> None:
         if not self._reported_ns:
             self._say(ready=self._about())
-        if now_ns - self._reported_ns >= REPORT_NS:
-            self._reported_ns = now_ns
+        live = self._server.statistics.live
+        has_changed = abs(live - self._reported) > max(self._reported // 4, CHANGE_LEAST)
+        if has_changed or now_ns - self._reported_ns >= REPORT_NS:
+            self._reported_ns, self._reported = now_ns, live
             self._say(report=self._report())
         self._flush()
         while (heard := self._channel.hear()) is not None and heard[0]:
@@ -178,4 +183,13 @@ def member() -> Member | None:
         return None
     about, channel = (int(fd) for fd in given.split(","))
     with os.fdopen(about) as file:
-        return Member(json.load(file), inherited(channel))
+        found = Member(json.load(file), inherited(channel))
+    before = logging.getLogRecordFactory()
+
+    def record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        made = before(*args, **kwargs)
+        made.number = found.number  # whose line it is, where all write into one log
+        return made
+
+    logging.setLogRecordFactory(record)
+    return found

@@ -42,7 +42,12 @@ from c1m.server.statistics import ServerStatistics
 from c1m.server.whole import Whole
 from c1m.units import NS_PER_S
 
+NO_TAKEOVER = (
+    "Several processes (--processes) cannot be taken over (--takeover).",
+    "Leave one of the two out; systemd's sockets go with --processes.",
+)
 WAIT_S = 1.0
+CHANGE_LEAST = 0.005  # of all new connections: for less the kernel is not bothered
 SPREAD_NS = NS_PER_S
 SILENT_NS = 3 * NS_PER_S  # without a report, which comes each second
 SLOW_NS = 5 * NS_PER_S  # beyond its deadline a process may take so long to end
@@ -105,6 +110,7 @@ class Processes:
                     os.chown(path, made_options.user.uid, -1)
             self.endpoints = [each.endpoint for each in self.listeners.sockets]
             self.weights = np.full(count, 1.0 / count)
+            self._given = np.zeros(count)  # what the kernel goes by
             self._selector.register(self._bell[0], selectors.EVENT_READ, None)
             self.view = Whole(self)
             self._start_all()
@@ -157,6 +163,9 @@ class Processes:
         takes = [child.takes for child in self.children]
         held = [child.live for child in self.children]
         self.weights = spread.weights(held, takes, self._came)
+        if np.abs(self.weights - self._given).max() < CHANGE_LEAST:
+            return
+        self._given = self.weights
         bounds = spread.bounds(self.weights)
         for group in self._groups:
             if len(group) > 1:
@@ -214,6 +223,7 @@ class Processes:
         before = self.statistics.opened
         self.update_statistics()
         self.ramp.add(self.statistics.opened - before, self.clock.now_ns())
+        self._weigh()
 
     def _ended(self, child: Child) -> None:
         for each in (child.pidfd, child.channel):
