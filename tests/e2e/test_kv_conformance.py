@@ -33,6 +33,16 @@ def test_twenty_thousand_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "does not have" not in said
 
 
+@pytest.mark.conformance
+@pytest.mark.timeout(300)
+def test_ten_thousand_commands_to_nodes_of_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    program("redis-server", "redis-server")
+    status = run.main(["--cluster", "--commands", "10000", "--streams", "100", "--seed", "sample"])
+    said = capsys.readouterr().out
+    assert status == 0, said
+    assert "0 differences" in said
+
+
 @pytest.mark.timeout(300)
 def test_a_difference_is_found_and_shortened(tmp_path: Path) -> None:
     """Two redis-servers, of which one has not GETDEL any more."""

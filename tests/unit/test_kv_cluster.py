@@ -118,7 +118,9 @@ def test_a_transaction_is_for_one_slot() -> None:
     assert session("exec") == CROSS_SLOT
     assert session("exec") == Refused("ERR EXEC without MULTI")
     session("multi")
+    session("get", "bar")
     assert session("get", "foo") == MOVED
+    session("get", "hello")
     assert session("exec") == Refused("EXECABORT Transaction discarded because of previous errors.")
     for word in (["multi"], ["set", "bar", 1], ["incr", "{bar}2"]):
         session(*word)

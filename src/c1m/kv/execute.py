@@ -71,7 +71,8 @@ def _execute_with_care(client: Client, args: Args) -> bytes | None:
             if store.pause.until_ms and store.pause.holds(client, command, args):
                 return None
             if client.queue is not None and command.name not in _NOT_QUEUED:
-                client.enqueue(command, args)
+                if not (client.is_broken or client.is_stale):  # else it will not run
+                    client.enqueue(command, args)
                 return QUEUED
     except CommandError as refusal:
         return _reject(client, args, command, refusal.text)
@@ -187,7 +188,7 @@ def check(client: Client, command: Command, args: Args) -> None:
         raise CommandError(NO_AUTH)
     if client.queue is not None and "no_multi" in command.flags:
         raise CommandError(b"ERR Command not allowed inside a transaction")
-    if store.cluster is not None and (command.has_keys or command.name == "exec"):
+    if store.cluster is not None:
         check_slot(client, store.cluster, command, args)
     if store.is_barred:
         if store.served is not None and command.name not in store.served:

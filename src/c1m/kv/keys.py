@@ -38,14 +38,19 @@ def copy_of(value: Any) -> Any:
 
 def database_of(client: Client, text: bytes) -> Database:
     """A database by its index, as given. Raises CommandError where there is none."""
+    index = _index(text)
+    if not 0 <= index < len(client.store.databases):
+        raise CommandError(b"ERR DB index is out of range")
+    return client.store.databases[index]
+
+
+def _index(text: bytes) -> int:
     index = integer(text)
     if not -(1 << 31) <= index < 1 << 31:
         raise CommandError(
             b"ERR value is out of range, value must between -2147483648 and 2147483647"
         )
-    if not 0 <= index < len(client.store.databases):
-        raise CommandError(b"ERR DB index is out of range")
-    return client.store.databases[index]
+    return index
 
 
 def _not_in_cluster(client: Client, what: bytes) -> None:
@@ -163,10 +168,10 @@ def copy(client: Client, args: Args) -> bytes:
             is_replacing = True
         elif word == b"db" and words:
             target = database_of(client, words.pop(0))
-            if target.index:
-                _not_in_cluster(client, b"Copying to another database")
         else:
             raise CommandError(SYNTAX)
+    if target.index:
+        _not_in_cluster(client, b"Copying to another database")
     if target is client.db and args[1] == args[2]:
         raise CommandError(SAME_OBJECT)
     value, before = client.db.find(args[1]), target.find(args[2])
@@ -234,7 +239,7 @@ def dbsize(client: Client, args: Args) -> bytes:
 @command("select", 2, "loading stale fast")
 def select(client: Client, args: Args) -> bytes:
     """Use another database from now on."""
-    if integer(args[1]):
+    if _index(args[1]):
         _not_in_cluster(client, b"SELECT")
     client.db = database_of(client, args[1])
     return OK

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from c1m.kv.arguments import integer
+import re
+
 from c1m.kv.commands import Args, Command
 from c1m.kv.errors import CommandError
 
 _INVALID = b"ERR Invalid arguments specified for command"
+_NUMBER = re.compile(rb"\s*[+-]?[0-9]{1,18}")  # as C reads it here: 01, or 2x
 
 
 def named_keys(row: Command, args: Args) -> list[bytes]:
@@ -21,7 +23,8 @@ def named_keys(row: Command, args: Args) -> list[bytes]:
     keys = args[first:end:step] if first else []
     if row.counted_keys:
         at = row.counted_keys
-        count = integer(args[at], _INVALID)
+        number = _NUMBER.match(args[at])
+        count = int(number[0]) if number is not None else 0
         if not 0 < count < len(args) - at:
             raise CommandError(_INVALID)
         keys += args[at + 1 : at + 1 + count]

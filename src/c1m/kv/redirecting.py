@@ -33,6 +33,8 @@ def check_slot(client: Client, cluster: Cluster, command: Command, args: Args) -
     """Raise CommandError where its keys, or those of a transaction, are not all in one slot that
     this node has."""
     keys: list[bytes] = []
+    if command.key_at == 0 and command.name != "exec":
+        return
     for row, words in (client.queue or ()) if command.name == "exec" else [(command, args)]:
         with suppress(CommandError):  # it names no keys rightly, and will say so itself
             keys += named_keys(row, words)

@@ -133,7 +133,7 @@ def cluster_slaves(client: Client, args: Args) -> bytes:
 def _named(client: Client, name: bytes) -> None:
     """Raise CommandError where no node is called so."""
     if name.lower() not in [node.name.encode() for node in _cluster(client).nodes]:
-        raise CommandError(b"ERR Unknown node %b" % name)
+        raise CommandError(b"ERR Unknown node %b" % name.partition(b"\0")[0])
 
 
 # --- keys and slots ---------------------------------------------------------------------------

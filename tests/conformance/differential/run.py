@@ -13,7 +13,7 @@ from random import Random
 from ..obtaining import CannotBeHad
 from .playing import Difference, Player, text
 from .sequences import Generator, Unit, shapes
-from .servers import Connection, servers
+from .servers import Connection, nodes, servers
 from .shapes import BLOCKING, SCANNING, SHAPES, SUBSCRIBING, TIMED
 from .shrinking import shrunk
 from .streams import differing, stream
@@ -33,6 +33,7 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("--streams", type=int, default=20_000, help="that break the protocol")
     parser.add_argument("--data", action="store_true", help="c1m keeps its data in a directory")
+    parser.add_argument("--cluster", action="store_true", help="both are nodes of a cluster")
     parser.add_argument("--engine", default="auto", help="of c1m's server")
     parser.add_argument("--without", action="append", default=[], metavar="COMMAND")
     asked = parser.parse_args(words)
@@ -41,7 +42,8 @@ def main(words: Sequence[str]) -> int:
             options = ["--engine", asked.engine]
             if asked.data:
                 options += ["--data", str(Path(directory) / "data")]
-            with servers(Path(directory), *options) as paths:
+            started = nodes if asked.cluster else servers
+            with started(Path(directory), *options) as paths:
                 return _run(asked, *paths)
         except CannotBeHad as why:
             print(f"redis-differential cannot be had here: {why}", file=sys.stderr)
@@ -53,7 +55,8 @@ def _run(asked: argparse.Namespace, their_path: Path, our_path: Path) -> int:
     if missing:
         print("c1m does not have:", ", ".join(" ".join(head) for head in sorted(missing)))
     missing |= {tuple(name.upper().split()) for name in asked.without}
-    generator, player = Generator(missing), Player(their_path, our_path)
+    generator = Generator(missing, is_cluster=asked.cluster)
+    player = Player(their_path, our_path)
     began = told = time.monotonic()
     number = asked.first
     seen: set[str] = set()

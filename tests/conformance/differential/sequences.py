@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
-from .grammar import ANY_KEY, GARBAGE, Maker, Words, compiled, fixed_keys
-from .shapes import BLOCKING, SCANNING, SHAPES, SUBSCRIBING, TIMED
+from .grammar import ANY_KEY, GARBAGE, KEYS, Maker, Words, compiled, fixed_keys
+from .shapes import BLOCKING, CLUSTER, SCANNING, SHAPES, SUBSCRIBING, TIMED
 
 Kind = Literal["run", "block", "timed", "scan"]
 
@@ -28,6 +28,8 @@ UNSPOILT = ("UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "COMMAND GETKEYS", "S
 # Settings that sequences change, and what each begins with. Not those of sets and sorted sets: of
 # these, c1m remembers under the settings of a start only that they were large once.
 DEFAULTS = {"hash-max-listpack-entries": "512", "hash-max-listpack-value": "64"}
+TAG = b"{bar}"
+_KEYS = {key for keys in KEYS.values() for key in keys}
 LISTENER = 9  # the connection that hears of changes to keys
 
 
@@ -79,6 +81,22 @@ class Shape:
         return Unit(connection, tuple(map(tuple, commands)), kind)
 
 
+def _tagged(draw: Random, units: list[Unit]) -> list[Unit]:
+    """The same, with keys that are mostly in one slot; never some only of several commands'."""
+    found = []
+    for unit in units:
+        chance = 1.0 if draw.random() < 0.9 else 0.0
+        if not chance and len(unit.commands) == 1:
+            chance = 0.7
+
+        def word(given: bytes, chance: float = chance) -> bytes:
+            return TAG + given if given in _KEYS and draw.random() < chance else given
+
+        tagged = tuple(tuple(map(word, words)) for words in unit.commands)
+        found.append(replace(unit, commands=tagged))
+    return found
+
+
 def _spoil(draw: Random, words: Words) -> None:
     """One argument that is missing, too many, or not what is meant."""
     chance = draw.random()
@@ -104,10 +122,17 @@ def shapes(text: str, missing: Collection[tuple[str, ...]] = ()) -> list[Shape]:
 
 
 class Generator:
-    """Makes sequences; `missing` are the names of commands that are left out."""
+    """Makes sequences; `missing` are the names of commands that are left out.
 
-    def __init__(self, missing: Collection[tuple[str, ...]] = ()) -> None:
-        groups = {name: shapes(text, missing) for name, text in SHAPES.items()}
+    In a cluster most keys are in the slot of `TAG`, which is the asked node's.
+    """
+
+    def __init__(
+        self, missing: Collection[tuple[str, ...]] = (), *, is_cluster: bool = False
+    ) -> None:
+        self._is_cluster = is_cluster
+        texts = {**SHAPES, "cluster": CLUSTER} if is_cluster else SHAPES
+        groups = {name: shapes(text, missing) for name, text in texts.items()}
         self._groups = {name: found for name, found in groups.items() if found}
         self._blocking = shapes(BLOCKING, missing)
         self._timed = shapes(TIMED, missing)
@@ -139,7 +164,7 @@ class Generator:
                 made.add(draw.choice(self._scanning).unit(draw, connection, "scan"))
             if made.connections > 2 and self._subscribing and draw.random() < 0.2:
                 made.add(draw.choice(self._subscribing).unit(draw, 5))
-        return made.units
+        return _tagged(draw, made.units) if self._is_cluster else made.units
 
     def _of_groups(self, draw: Random) -> list[Shape]:
         """Shapes of one group and some of others, or of all."""

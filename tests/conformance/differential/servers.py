@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..kv_servers import c1m, redis
+from ..kv_servers import c1m, free_port, redis
+from ..obtaining import CannotBeHad
 
 PATIENCE_S = 20
 ARRIVAL_S = 2  # what is on its way arrives within
@@ -74,6 +76,31 @@ def encoded(commands: Sequence[Sequence[bytes]]) -> bytes:
         % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
         for words in commands
     )
+
+
+@contextlib.contextmanager
+def nodes(where: Path, *options: str) -> Iterator[tuple[Path, Path]]:
+    """The same of two nodes, each the first of a cluster of two whose other one is Redis's."""
+    other = where / "other"
+    other.mkdir()
+    ports = [free_port() for _ in range(4)]
+    place = f"127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}"
+    with contextlib.ExitStack() as stack:
+        for folder, port, bus in ((where, ports[0], ports[2]), (other, ports[1], ports[3])):
+            words = f"--port {port} --cluster-enabled yes --cluster-port {bus}"
+            stack.enter_context(redis(folder, *words.split()))
+        ours = c1m(where, 0, "--cluster-nodes", place, "--cluster-node", "0", *options)
+        stack.enter_context(ours)
+        first, second = Connection(where / "redis.sock"), Connection(other / "redis.sock")
+        first.ask(b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"8191")
+        second.ask(b"CLUSTER", b"ADDSLOTSRANGE", b"8192", b"16383")
+        first.ask(b"CLUSTER", b"MEET", b"127.0.0.1", b"%d" % ports[1], b"%d" % ports[3])
+        deadline = time.monotonic() + PATIENCE_S
+        while b"cluster_state:ok" not in first.ask(b"CLUSTER", b"INFO"):
+            if time.monotonic() > deadline:
+                raise CannotBeHad("two redis-servers do not become a cluster")
+            time.sleep(0.1)
+        yield where / "redis.sock", where / "c1m.sock"
 
 
 @contextlib.contextmanager

@@ -241,6 +241,19 @@ SHAPES: dict[str, str] = {
     """,
 }
 
+# Of a node of a cluster alone.
+CLUSTER = """
+    CLUSTER KEYSLOT {k}
+    CLUSTER KEYSLOT {v}
+    CLUSTER COUNTKEYSINSLOT [5061|{int}]
+    CLUSTER REPLICAS {m}
+    CLUSTER NOSUCH
+    READONLY
+    READWRITE
+    ASKING
+    SPUBLISH {channel} {v}
+"""
+
 # The reply may be late: each is the last of its turn. No time that ends within a sequence.
 BLOCKING = """
     BLPOP ({l})+ 0
