@@ -29,9 +29,10 @@ class Offset:
     def hear(self, asked_ns: int, theirs_ns: int, heard_ns: int) -> None:
         """An answer: their clock said `theirs_ns` between two times of ours."""
         assert asked_ns <= heard_ns
-        low, high = theirs_ns - heard_ns, theirs_ns - asked_ns
+        since = drift_ns(heard_ns - asked_ns)  # they answered
+        low, high = theirs_ns - heard_ns - since, theirs_ns - asked_ns + since
         if self.rounds:
-            apart = self._drift_ns(heard_ns)
+            apart = drift_ns(heard_ns - self.at_ns)
             known = self.low_ns - apart, self.high_ns + apart
             if low <= known[1] and known[0] <= high:
                 low, high = max(low, known[0]), min(high, known[1])
@@ -49,12 +50,14 @@ class Offset:
 
     def uncertain_ns(self, now_ns: int) -> int:
         """How far the offset may be wrong at a time of ours."""
-        return (self.high_ns - self.low_ns + 1) // 2 + self._drift_ns(now_ns)
+        return (self.high_ns - self.low_ns + 1) // 2 + drift_ns(now_ns - self.at_ns)
 
     @property
     def moved_ns(self) -> int:
         """How far the offset has gone since it was first known."""
         return self.offset_ns - self.first_ns
 
-    def _drift_ns(self, now_ns: int) -> int:
-        return max(now_ns - self.at_ns, 0) * DRIFT_PPM_MAX // 1_000_000
+
+def drift_ns(elapsed_ns: int) -> int:
+    """How far two clocks may drift apart meanwhile, rounded up."""
+    return -(-max(elapsed_ns, 0) * DRIFT_PPM_MAX // 1_000_000)

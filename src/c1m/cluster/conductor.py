@@ -38,6 +38,7 @@ NAMED_MAX = 5  # workers in a sentence
 
 STARTING, READY, RUNNING = "starting", "ready", "running"
 FINISHED, LOST, ABORTED = "finished", "lost", "aborted"  # in one of these each part ends
+NOT_BEGUN = "it had not begun."
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +156,10 @@ class Conductor:
             if standing.is_there and not was_there:
                 return self._take_up(news.part, now_ns)
         elif news.kind == "record":
-            standing.record = news.data
-            standing.state = FINISHED if standing.state == RUNNING else ABORTED
+            if standing.state == RUNNING:
+                standing.state, standing.record = FINISHED, news.data
+            else:
+                standing.state, standing.why = ABORTED, NOT_BEGUN
         elif news.kind == "failed":
             return self._lost(news.part, str(news.data), now_ns, is_certain=True)
         return []
@@ -228,7 +231,7 @@ class Conductor:
             if self.stage == len(self.stages):
                 if not one.is_over and not one.is_there:
                     acts.append(self._tell(part, Order("stop")))
-                    one.state, one.why = LOST, "its place was not taken before the end"
+                    one.state, one.why = LOST, "its place was not taken before the end."
             elif self.stage >= 0 and self._may_begin(one, now_ns):
                 acts += self._join(part, now_ns)
         return acts
@@ -363,7 +366,7 @@ class Conductor:
                 if not one.is_over:
                     acts.append(self._tell(part, Order("stop")))
                     if one.state == STARTING:
-                        one.state, one.why = ABORTED, "it had not begun"
+                        one.state, one.why = ABORTED, NOT_BEGUN
         return acts
 
     def _kill(self, why: str) -> list[Act]:

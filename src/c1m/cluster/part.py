@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from c1m.cluster.clocks import DRIFT_PPM_MAX
+from c1m.cluster.clocks import drift_ns
 from c1m.results.options import LoadOptions
 from c1m.results.share import Share
 
@@ -92,8 +92,7 @@ class Lease:
         """A "go on" came, sent at `sent_ns` (its `number`) by the controller's clock."""
         took_ns, known_ns = now_ns - sent_ns, self._quickest_ns
         if known_ns is not None:
-            drift_ns = (now_ns - self.now_ns) * DRIFT_PPM_MAX // 1_000_000
-            took_ns = min(took_ns, known_ns + drift_ns)
+            took_ns = min(took_ns, known_ns + drift_ns(now_ns - self.now_ns))
         self._quickest_ns, self.now_ns = took_ns, now_ns
         self.until_ns = max(self.until_ns, sent_ns + took_ns + LEASE_NS)
 
