@@ -56,6 +56,8 @@ has its reply. To ask for more, or for something else:
   c1m load TARGET --stage 'ramp 0..9k in 60s' --stage 'hold for 5m at 5k/s'
   c1m load TARGET --scenario shop.py:Shop --require 'check:total == 0'
   c1m load TARGET --plan checkout.toml
+  c1m load TARGET --connections 10M --cluster tcp://SCHEDULER:8786
+                                   by many load clients, here (local:4) or elsewhere
 
 Latencies are counted from when a request was due, and beside it from when it was
 sent. Exit status: 0 all as asked, 1 something was short, 2 bad usage; with --require
