@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from c1m.cluster.conductor import Conductor
+from c1m.cluster.frames import Frame, Whole
 from c1m.cluster.live import View
 from c1m.cluster.part import NS_PER_S, News
 from c1m.loadgen.stages import parse_stages
-from c1m.results.histogram import Histogram
+from c1m.results.histogram import Histogram, Increments
 from c1m.results.options import LoadOptions
 from c1m.results.snapshot import Snapshot
 from c1m.results.tally import Tally
@@ -29,7 +28,8 @@ class Run:
         self.conductor.begin(self.now_ns)
         for number, standing in enumerate(self.conductor.standings):
             standing.worker = f"tcp://10.0.1.{number}:40001"
-        self.whole = Tally()
+        self.whole = Whole(parts)
+        self.frames = [0] * parts
         self.view = View(asked, stages, "echo", self.conductor, self.whole)
 
     def hear(self, part: int, kind: str, number: int = 0, data: object = None) -> None:
@@ -37,13 +37,15 @@ class Run:
 
     def frame(self, part: int, counts: dict[str, int], latency_ns: int = 0) -> None:
         """A second of a part, with a latency for each right reply of the second stage."""
-        histograms = {}
+        histograms, recorded = {}, Histogram()
+        increments = Increments(recorded)
         if latency_ns:
-            histograms["stage.1.corrected"] = Histogram()
-            right = counts["stage.1.right"]
-            histograms["stage.1.corrected"].record(np.full(right, latency_ns))
-        tally = Tally(Counter(counts), histograms)
-        self.whole.add(tally)
+            recorded.record(np.full(counts["stage.1.right"], latency_ns))
+        if (delta := increments.take()) is not None:
+            histograms["stage.1.corrected"] = delta
+        tally = Tally(counts=counts, histograms=histograms)
+        self.whole.add(Frame("run", part, 0, self.frames[part], tally))
+        self.frames[part] += 1
         self.view.hear(part, 0, tally, self.now_ns)
         self.hear(part, "frame")
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from c1m.clock import SystemClock
 from c1m.cluster.cues import Cues
+from c1m.cluster.frames import Frame
 from c1m.cluster.part import GRACE_NS, NS_PER_S, Lease, Order, Part
 from c1m.errors import C1mError
 from c1m.loadgen.run import run
@@ -37,13 +38,12 @@ _CLOCK = SystemClock()
 class Link(Steps):
     """To the agent: begins stages when it says so."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, part: Part) -> None:
+        self._connection, self._part = connection, part
         self._cues = Cues()
         self._has_ended = -1
         self._news = threading.Condition()
         self._talk = threading.Lock()  # two threads tell
-        self._before = Tally()
         self._frames = 0
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -75,8 +75,10 @@ class Link(Steps):
 
     def frame(self, tally: Tally) -> None:
         """A second is over."""
-        self.say("frame", self._frames, tally.since(self._before).encode())
-        self._frames, self._before = self._frames + 1, tally
+        part = self._part
+        frame = Frame(part.run, part.share.index, part.attempt, self._frames, tally)
+        self.say("frame", self._frames, frame.encode())
+        self._frames += 1
 
     def _listen(self) -> None:
         """To orders, as long as some come."""
@@ -107,7 +109,7 @@ def main() -> None:
     os.set_inheritable(descriptor, False)  # the connection ends with this process
     connection = Connection(descriptor)
     part: Part = connection.recv()
-    link = Link(connection)
+    link = Link(connection, part)
     try:
         record = run(
             part.options, share=part.share, steps=link, on_tally=link.frame, on_signals=True

@@ -19,6 +19,7 @@ from typing import Any
 from c1m.clock import SystemClock
 from c1m.cluster import dask
 from c1m.cluster.conductor import LOST, Act, Conductor, Start
+from c1m.cluster.frames import Frame, Whole
 from c1m.cluster.live import View
 from c1m.cluster.merge import merged
 from c1m.cluster.part import News, Order, Part
@@ -29,7 +30,6 @@ from c1m.results.options import LoadOptions
 from c1m.results.record import RunRecord
 from c1m.results.share import Share
 from c1m.results.snapshot import Snapshot
-from c1m.results.tally import Tally
 
 _CLOCK = SystemClock()
 DUE_S = 0.1
@@ -109,7 +109,7 @@ class Controller:
         ]
         durations = [one.duration_ns if one.is_timed else None for one in plan.stages]
         self.conductor = Conductor(durations, of, options.on_worker_loss)
-        self.whole = Tally()
+        self.whole = Whole(of)
         named = plan.asked, plan.whole, plan.scenario.name
         self.view = View(*named, self.conductor, self.whole)
         self._on_progress = on_progress
@@ -168,9 +168,9 @@ class Controller:
         """A worker said something. What is raised here ends the run: Dask would only log it."""
         try:
             if news.kind == "frame":
-                tally = Tally.decode(news.data)
-                self.whole.add(tally)
-                self.view.hear(news.part, news.attempt, tally, _CLOCK.now_ns())
+                frame = Frame.decode(news.data)
+                if self.whole.add(frame):
+                    self.view.hear(news.part, news.attempt, frame.tally, _CLOCK.now_ns())
             self._do(self.conductor.hear(news, _CLOCK.now_ns()))
         except Exception as error:
             self._failure = error

@@ -14,7 +14,9 @@ from typing import Any
 
 from c1m.addresses import Endpoint, parse_url
 from c1m.cluster.conductor import RUNNING, Conductor, Standing
+from c1m.cluster.frames import Whole
 from c1m.cluster.part import NS_PER_S
+from c1m.limits.reasons import errno_name
 from c1m.loadgen.stages import Stage, most_connections
 from c1m.results.histogram import Histogram
 from c1m.results.options import LoadOptions
@@ -47,7 +49,7 @@ class View:
         stages: Sequence[Stage],
         scenario: str,
         conductor: Conductor,
-        whole: Tally,
+        whole: Whole,
     ) -> None:
         self._asked, self._stages, self._scenario = asked, stages, scenario
         self._is_tls = Endpoint(0, scheme=parse_url(asked.targets[0])[0]).is_tls
@@ -64,13 +66,13 @@ class View:
         own = Histogram()
         for name, histogram in tally.histograms.items():
             if name.startswith("stage.") and name.endswith(".corrected"):
-                own.merge(histogram)
+                own.add(histogram)
         self._overall.merge(own)
         self._recent.merge(own)
         if self._workers[part].attempt != attempt:
             self._workers[part] = _Worker(attempt)
         worker = self._workers[part]
-        worker.open += tally.counts["open"]
+        worker.open += tally.counts.get("open", 0)
         worker.counts = tally.counts
         worker.p99_ns = own.quantile(0.99) if own.count else None
 
@@ -100,7 +102,7 @@ class View:
             in_flight=requests.in_flight,
             sent_per_s=float(sum(_sum(one, "sent") for one in heard)),
             right_per_s=float(sum(_sum(one, "right") for one in heard)),
-            errnos=_named(counts, "errno."),
+            errnos=_errnos(counts),
             checks_passed=_named(counts, "check.passed."),
             checks_failed=_named(counts, "check.failed."),
             statuses=_named(counts, "status."),
@@ -212,6 +214,14 @@ def _named(counts: Mapping[str, int], start: str) -> dict[str, int]:
         for name, count in counts.items()
         if name.startswith(start) and count
     }
+
+
+def _errnos(counts: Mapping[str, int]) -> dict[str, int]:
+    """By name, of all phases."""
+    errnos: Counter[str] = Counter()
+    for name, count in _named(counts, "failed.").items():
+        errnos[errno_name(int(name.rpartition(".")[2]))] += count
+    return dict(errnos)
 
 
 def _percentiles(histogram: Histogram) -> dict[str, int]:

@@ -22,6 +22,7 @@ SAID_CLOSE = 1 << 17  # + the code of the server's close frame (RFC 6455, 7.4)
 BROKE_OFF = 1 << 18  # + the code with which the server's mistake was answered
 NOT_HTTP, BAD_HANDSHAKE, NOT_EVENTS, NOT_A_STREAM = range(1 << 19, (1 << 19) + 4)
 NOT_REDIS, AUTH_REFUSED, SELECT_REFUSED = range((1 << 19) + 16, (1 << 19) + 19)
+WORKER_LOST = (1 << 19) + 32  # of a load client that is one of several
 
 PEER_EOF = 0  # not an errno: the peer closed in good order, but before the run was over
 
@@ -92,6 +93,10 @@ OPEN = {
     "not HTTP": (
         "what came is no response of HTTP/1.1",
         "Look at the server's log.",
+    ),
+    "worker lost": (
+        "the load client that held it was lost",
+        "Look at that worker's machine and log; what else was lost is said under 'degraded'.",
     ),
     "ECONNABORTED": (
         "the connection was aborted by this machine's kernel",
@@ -178,7 +183,7 @@ PHASES = {
 OWN_NAMES = {
     NOT_HTTP: "not HTTP", BAD_HANDSHAKE: "bad handshake", NOT_EVENTS: "no events",
     NOT_A_STREAM: "no stream", NOT_REDIS: "not Redis",
-    AUTH_REFUSED: "AUTH refused", SELECT_REFUSED: "SELECT refused",
+    AUTH_REFUSED: "AUTH refused", WORKER_LOST: "worker lost", SELECT_REFUSED: "SELECT refused",
 }  # fmt: skip
 _STATUS = "Look at the server's log for the reason."
 CLOSED = {

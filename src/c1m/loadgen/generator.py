@@ -32,7 +32,7 @@ from c1m.loadgen.snapshots import Standing
 from c1m.loadgen.spoken import SpokenPool
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.steps import ALONE, Steps
-from c1m.loadgen.tallies import tally_of
+from c1m.loadgen.tallies import Tallies
 from c1m.loadgen.traffic import FAR, FEW, Traffic
 from c1m.loadgen.transports.base import Taken
 from c1m.loop import Handlers, Int32s, Loop, frozen_heap
@@ -46,7 +46,7 @@ from c1m.units import format_count, format_duration
 SLEEP_NS = 50_000_000
 SAMPLE_NS = 500_000_000
 SNAPSHOT_NS = 250_000_000
-SERIES_NS = 1_000_000_000
+TALLY_NS = 1_000_000_000
 AWAKE_NS = 300_000  # before a request is due: a wake-up and a request out of cold caches take it,
 AWAKE_SHARE = 16  # but no more than one part in so many of the time between two requests,
 AWAKE_LEAST_NS = 20_000  # and not at all where that is less than to be woken takes
@@ -100,11 +100,10 @@ class Generator:
         self._take_few = self._reporting(self._few)
         self.shortfalls: list[str] = self.connections.shortfalls
         self._on_progress = on_progress
-        self._on_tally = on_tally
         self._standing = Standing(
             plan, self.connections, self.traffic, self.recorder, sampler, self.start_ns
         )
-        self._series_ns = self.start_ns + SERIES_NS
+        self._tallies = Tallies(self._standing, self.phases, on_tally)
         heard = self.traffic, self.connections, self.recorder, sampler
         self.hearing = Hearing(*heard, self.start_ns)
         self.watch = self.hearing.watch
@@ -154,6 +153,7 @@ class Generator:
     def _run(self) -> None:
         self.loop.call_every(SAMPLE_NS, self._sample, self.start_ns)
         self.loop.call_every(SNAPSHOT_NS, self._look, self.start_ns)
+        self.loop.call_every(TALLY_NS, self._tallies.tell, self.start_ns)
         self._patience_ns = min(self.plan.asked.timeout_ns, self.plan.ramp_timeout_ns)
         self.loop.call_at(self.start_ns + self._patience_ns, self._reporting(self._expire))
         transport = self.plan.transport
@@ -176,6 +176,7 @@ class Generator:
         self.connections.counts.open_at_end = self.connections.live
         self._phase(CLOSE, self._close_all)
         self._see(self.clock.now_ns(), is_last=True)
+        self._tallies.tell(self.clock.now_ns())
 
     def _await(self, number: int) -> int | None:
         """Keep what is open until this stage may begin, and the time at which it does, where it is
@@ -194,10 +195,10 @@ class Generator:
         self.phases.append(phase)
         self.sampler.sample(self.connections.live, keep=True)
         self.watch.begin(phase.start_ns)
-        before = Counter(self.traffic.ledger.extras)
+        phase.before = Counter(self.traffic.ledger.extras)
         self._reporting(work)(phase)
         self.closing.end()
-        phase.extras = self.traffic.ledger.extras - before
+        phase.extras = self.traffic.ledger.extras - phase.before
         phase.end_ns, phase.moved_ns = self.clock.now_ns(), self.watch.moved_ns
         phase.gave_up = self.watch.gave_up
         phase.open_at_end = self.connections.live
@@ -588,14 +589,7 @@ class Generator:
 
     def _see(self, now: int, *, is_last: bool = False) -> None:
         """A row of the series when a second is over, and a snapshot for whoever looks on."""
-        is_second = now >= self._series_ns or is_last
-        if is_second:
-            interval_ns = round(self.recorder.series.interval_s * 1e9)
-            passed = max((now - self._series_ns) // interval_ns, 0)  # by a tick that took so long
-            self._series_ns += (passed + 1) * interval_ns
-            self._standing.recent_ns = self.recorder.series.row(self._standing.row(now))
+        self._standing.see(now, is_last=is_last)
         if self._on_progress is not None:
             phase, number = self.phases[-1], self._stages_begun
             self._on_progress(self._standing.snapshot(phase, number, now, is_last=is_last))
-        if self._on_tally is not None and is_second:
-            self._on_tally(tally_of(self.connections, self.recorder, self.phases))

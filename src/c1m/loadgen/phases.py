@@ -25,6 +25,7 @@ class Phase:
     gave_up: bool = False  # something since then
     stood_still: bool = False  # it was ended because of that
     extras: Counter[str] = field(default_factory=Counter)  # replies beyond those due, by kind
+    before: Counter[str] = field(default_factory=Counter)  # those of the stages before
 
     @property
     def planned_end_ns(self) -> int:

@@ -14,6 +14,7 @@ from c1m.loadgen.traffic import Traffic
 from c1m.results.snapshot import Snapshot
 
 CHECKS_MAX = 100  # in a snapshot
+ROW_NS = 1_000_000_000
 
 
 @dataclass(slots=True)
@@ -28,6 +29,19 @@ class Standing:
     start_ns: int
     recent_ns: dict[str, int] = field(default_factory=dict)
     _last: Snapshot = field(default_factory=Snapshot)
+    _row_ns: int = 0  # when the next row of the series is due
+
+    def __post_init__(self) -> None:
+        self._row_ns = self.start_ns + ROW_NS
+
+    def see(self, now_ns: int, *, is_last: bool) -> None:
+        """A row of the series when an interval is over."""
+        series = self.recorder.series
+        if now_ns >= self._row_ns or is_last:
+            interval_ns = round(series.interval_s * 1e9)
+            passed = max((now_ns - self._row_ns) // interval_ns, 0)  # by a tick that took so long
+            self._row_ns += (passed + 1) * interval_ns
+            self.recent_ns = series.row(self.row(now_ns))
 
     def snapshot(self, phase: Phase, number: int, now_ns: int, *, is_last: bool) -> Snapshot:
         """In the stage of this number, from 1; rates are over the time since the last one."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,13 +73,17 @@ class Histogram:
     VALUE_MAX, and `clamped` says how many they are. An empty histogram says 0 everywhere.
     """
 
-    __slots__ = ("_buffer", "_buffer_at", "_clamped", "_counts", "_max", "_min", "_sum", "_waiting")
+    __slots__ = (
+        "_buffer", "_buffer_at", "_clamped", "_counts", "_max", "_min", "_placed", "_sum",
+        "_waiting",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._counts = np.zeros(_BUCKETS, np.int64)
         self._buffer = np.zeros(_FOLD_AT, np.int64)
         self._buffer_at = self._buffer.data
         self._waiting = 0  # values in the buffer, not counted yet
+        self._placed = 0  # values that are counted
         self._sum = 0  # a Python int: exact, however many
         self._min = VALUE_MAX
         self._max = 0
@@ -123,6 +128,7 @@ class Histogram:
             highest = VALUE_MAX
         self._min = min(self._min, lowest)
         self._max = max(self._max, highest)
+        self._placed += len(values)
         self._sum += _exact_sum(values, highest)
         buckets = buckets_of(values)
         first = int(buckets.min())  # count from there: bincount's array is then short
@@ -134,33 +140,25 @@ class Histogram:
         self._fold()
         other._fold()
         self._counts += other._counts
-        self._sum += other._sum
-        self._min = min(self._min, other._min)
-        self._max = max(self._max, other._max)
-        self._clamped += other._clamped
+        self._add(other._placed, other._sum, other._min, other._max, other._clamped)
 
-    def since(self, earlier: Histogram) -> Histogram:
-        """What was recorded since `earlier`, a copy of this one that was made before. Its `min` and
-        `max` are those of all that was recorded: merged, differences give the whole."""
-        self._fold()
-        earlier._fold()
-        new = Histogram()
-        np.subtract(self._counts, earlier._counts, out=new._counts)
-        new._sum, new._clamped = self._sum - earlier._sum, self._clamped - earlier._clamped
-        new._min, new._max = self._min, self._max
-        return new
+    def add(self, delta: Delta) -> None:
+        """The same of what another one has recorded in a time."""
+        self._counts[delta.buckets] += delta.counts
+        self._add(delta.count, delta.sum, delta.min, delta.max, delta.clamped)
 
-    def copy(self) -> Histogram:
-        """Another one with the same values."""
-        made = Histogram()
-        made.merge(self)
-        return made
+    def _add(self, placed: int, total: int, least: int, most: int, clamped: int) -> None:
+        self._placed += placed
+        self._sum += total
+        self._min = min(self._min, least)
+        self._max = max(self._max, most)
+        self._clamped += clamped
 
     @property
     def count(self) -> int:
         """Values recorded."""
         self._fold()
-        return int(self._counts.sum())
+        return self._placed
 
     @property
     def min(self) -> int:
@@ -196,13 +194,9 @@ class Histogram:
         if not ((qs >= 0) & (qs <= 1)).all():
             raise ValueError(f"quantiles lie between 0 and 1, was given {qs}")
         self._fold()
-        passed = np.cumsum(self._counts)
-        count = int(passed[-1])
-        if count == 0:
+        if self._placed == 0:
             return np.zeros(len(qs), np.int64)
-        # 0.07 * 100 is 7.000000000000001 in floating point: a hair less keeps it the 7th
-        ranks = [max(1, math.ceil(q * count * (1 - 2**-51))) for q in qs.tolist()]
-        _, tops = bounds_of(np.searchsorted(passed, ranks, side="left"))
+        _, tops = bounds_of(_ranked(self._counts, qs))
         return tops.clip(self._min, self._max)
 
     def percentiles(self) -> dict[str, int]:
@@ -257,6 +251,7 @@ class Histogram:
             if len(used) != len(counts) or (used < 0).any() or (counts < 0).any():
                 raise ValueError("steps and counts do not fit together")
             np.add.at(histogram._counts, used, counts)
+            histogram._placed = int(counts.sum())
             if histogram.count != data["count"]:
                 raise ValueError(f"its counts add up to {histogram.count}, not {data['count']}")
             least, most, total, clamped = (data[n] for n in ("min", "max", "sum", "clamped"))
@@ -272,6 +267,71 @@ class Histogram:
                 f"A histogram is damaged: {error}.", "Make the record again."
             ) from error
         return histogram
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """What a histogram has recorded in a time: `counts` (int64[n], none is 0) of the values in
+    `buckets` (uint16[n], rising), and their sum.
+
+    `min` and `max` are those of all that was recorded until then: added up, deltas give the whole.
+    """
+
+    buckets: npt.NDArray[np.uint16]
+    counts: npt.NDArray[np.int64]
+    sum: int = 0
+    min: int = VALUE_MAX
+    max: int = 0
+    clamped: int = 0
+
+    @property
+    def count(self) -> int:
+        """Values recorded."""
+        return int(self.counts.sum())
+
+    def quantiles(self, qs: npt.NDArray[np.float64]) -> Values:
+        """As `Histogram.quantiles`, of these values; of none: 0."""
+        if not len(self.counts):
+            return np.zeros(len(qs), np.int64)
+        which = _ranked(self.counts, qs)
+        _, tops = bounds_of(self.buckets[which].astype(np.int64))
+        return tops.clip(self.min, self.max)
+
+
+class Increments:
+    """What a histogram records from one look at it to the next."""
+
+    __slots__ = ("_before", "_clamped", "_histogram", "_placed", "_sum")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._before = np.zeros(_BUCKETS, np.int64)  # only what is in use becomes memory
+        self._placed = self._sum = self._clamped = 0
+
+    def take(self) -> Delta | None:
+        """Since the last time; None: nothing."""
+        histogram = self._histogram
+        if histogram.count == self._placed:
+            return None
+        new = histogram._counts - self._before
+        buckets = np.flatnonzero(new)
+        delta = Delta(
+            buckets.astype(np.uint16), new[buckets], histogram._sum - self._sum,
+            histogram._min, histogram._max, histogram._clamped - self._clamped,
+        )  # fmt: skip
+        self._before[buckets] = histogram._counts[buckets]
+        self._placed, self._sum = histogram._placed, histogram._sum
+        self._clamped = histogram._clamped
+        return delta
+
+
+def _ranked(counts: Values, qs: npt.NDArray[np.float64]) -> Values:
+    """Which element of `counts` the value of each quantile is in."""
+    passed = np.cumsum(counts)
+    count = int(passed[-1])
+    # 0.07 * 100 is 7.000000000000001 in floating point: a hair less keeps it the 7th
+    ranks = [max(1, math.ceil(q * count * (1 - 2**-51))) for q in qs.tolist()]
+    return np.searchsorted(passed, ranks, side="left")
 
 
 def _exact_sum(values: Values, highest: int) -> int:

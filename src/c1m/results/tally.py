@@ -1,60 +1,49 @@
-"""Everything additive of a load run: counts and histograms, by name. Pure.
+"""What happened in a load run in a time, as far as it adds up: counts and histograms. Pure.
 
-The difference of two tallies of a run is what happened in between; tallies of several parts of a
-run add up to the whole's. So nothing in here is a mean, a quantile or a highest value: those are
-computed once, of the sum.
+Tallies of a run, one after the other, add up to all of it; those of several load clients to the
+whole of them. So nothing in here is a mean, a quantile or a highest value: those are computed once,
+of the sum. What is open at a moment is here as what it has grown by.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from c1m.results.histogram import Histogram
+from c1m.results.histogram import Delta
+
+SETTLE, CLOSE = -1, -2  # numbers of the spans behind the stages
+
+
+class StageSpan(NamedTuple):
+    """A stage that has begun or ended, in ns since the run's start; `end_ns` 0: it goes on."""
+
+    number: int
+    start_ns: int
+    end_ns: int = 0
+    open_at_end: int = 0
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts by dotted name ("connections.opened", "stage.1.right"), and histograms (of ns)."""
+    """Since the tally before, until `t_ns` after the run's start, in stage `stage` (from 0).
 
-    counts: Counter[str] = field(default_factory=Counter)
-    histograms: dict[str, Histogram] = field(default_factory=dict)
+    `counts` by dotted name:
 
-    def add(self, other: Tally) -> None:
-        """Take another one's counts and values in."""
-        for name, count in other.counts.items():
-            self.counts[name] += count
-        for name, histogram in other.histograms.items():
-            self.histograms.setdefault(name, Histogram()).merge(histogram)
+    - `connections.NAME`, a count of the record's; `open` and `in_flight`, what they have grown by
+    - `first.NAME`, `stage.N.NAME`: requests; `first.faults.KIND`, `stage.N.faults.KIND`
+    - `failed.PHASE.CODE`: connections by errno, or what a protocol said (`limits/reasons.py`)
+    - `status.CODE`, `check.passed.NAME`, `check.failed.NAME`, `fan_out.NAME`, `share.COUNT.NAME`
+    - `cpu.user_us`, `cpu.system_us`, `rss` (bytes): the load client's process
+    - `late_after`: of the late requests, those while it caught up on a gap of the server
 
-    def since(self, before: Tally) -> Tally:
-        """What was counted since `before`, an earlier tally of the same run."""
-        counts = {
-            name: count - before.counts[name]
-            for name, count in self.counts.items()
-            if count != before.counts[name]
-        }
-        histograms = {}
-        for name, histogram in self.histograms.items():
-            earlier = before.histograms.get(name)
-            new = histogram if earlier is None else histogram.since(earlier)
-            if new.count:
-                histograms[name] = new
-        return Tally(Counter(counts), histograms)
+    `histograms` (ns): `connect`, `secured`, `handshake`, `first` (or `ended`), `lag`, `lag_after`,
+    `push`, `push_last`, `stage.N.corrected`, `stage.N.uncorrected`. `spans` are the stages that
+    have begun or ended.
+    """
 
-    def encode(self) -> bytes:
-        """As bytes, to be sent and kept."""
-        histograms = {name: one.to_json() for name, one in self.histograms.items()}
-        return json.dumps({"counts": self.counts, "histograms": histograms}).encode()
-
-    @classmethod
-    def decode(cls, data: bytes) -> Tally:
-        """What `encode` gave."""
-        found: Mapping[str, Mapping[str, object]] = json.loads(data)
-        histograms = {
-            name: Histogram.from_json(one)  # type: ignore[arg-type]
-            for name, one in found["histograms"].items()
-        }
-        return cls(Counter(found["counts"]), histograms)
+    t_ns: int = 0
+    stage: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    histograms: dict[str, Delta] = field(default_factory=dict)
+    spans: list[StageSpan] = field(default_factory=list)

@@ -1,0 +1,331 @@
+"""Frames: what each load client of a run says of itself each second, and their sum. Pure.
+
+A frame is a `Tally`, the run, part and attempt that it is of, and its number, from 0. As bytes it
+stands for itself, so that it can be sent, and kept in a file behind others:
+
+    "c1mF", version, length of the rest, CRC-32 of the rest     14 bytes, little-endian
+    length of the head, the head (JSON), buckets (uint16[n]), counts (uint8, 16, 32 or 64 [n])
+
+The head has what is not an array. The buckets and counts of all histograms are one array each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from c1m.errors import C1mError
+from c1m.limits.reasons import WORKER_LOST
+from c1m.loadgen.recorder import SeriesMaker
+from c1m.results.histogram import Delta, Histogram, bounds_of
+from c1m.results.record import Series
+from c1m.results.tally import StageSpan, Tally
+
+MAGIC, VERSION = b"c1mF", 1
+BYTES_MAX = 1 << 26  # of a frame: a length beyond that is damage
+BEHIND_S = 10  # seconds for which a row of the series waits for the frames of all
+MISSING_KEPT = 1_000  # numbers of missing frames
+NS_PER_S = 1_000_000_000
+
+_HEADER = struct.Struct("<4sHII")
+_LENGTH = struct.Struct("<I")
+_SENT = re.compile(r"(first|stage\.\d+)\.sent")
+_SIZES = ("u1", "u2", "u4", "u8")
+
+
+@dataclass(slots=True)
+class Frame:
+    """One second of one part."""
+
+    run: str
+    part: int
+    attempt: int
+    number: int
+    tally: Tally = field(default_factory=Tally)
+
+    def encode(self) -> bytes:
+        """As bytes, with a checksum."""
+        tally, deltas = self.tally, self.tally.histograms.values()
+        counts = np.concatenate([one.counts for one in deltas]) if deltas else np.zeros(0, "u1")
+        most = int(counts.max(initial=0))
+        size = next(code for code in _SIZES if most <= np.iinfo(code).max)
+        head = {
+            "run": self.run, "part": self.part, "attempt": self.attempt, "number": self.number,
+            "t_ns": tally.t_ns, "stage": tally.stage, "spans": tally.spans,
+            "counts": tally.counts, "size": size,
+            "histograms": [
+                [name, len(one.counts), one.sum, one.min, one.max, one.clamped]
+                for name, one in tally.histograms.items()
+            ],
+        }  # fmt: skip
+        text = json.dumps(head, separators=(",", ":")).encode()
+        buckets = b"".join([one.buckets.astype("<u2").tobytes() for one in deltas])
+        return sealed(
+            b"".join([_LENGTH.pack(len(text)), text, buckets, counts.astype("<" + size).tobytes()])
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Frame:
+        """What `encode` gave. Raises C1mError for anything else."""
+        return cls.of(opened(data))
+
+    @classmethod
+    def of(cls, body: bytes) -> Frame:
+        """Of what was sealed."""
+        try:
+            (length,) = _LENGTH.unpack_from(body)
+            at = _LENGTH.size + length
+            head = json.loads(body[_LENGTH.size : at])
+            rows = head["histograms"]
+            total, code = sum(row[1] for row in rows), "<" + head["size"]
+            buckets = np.frombuffer(body, "<u2", total, at)
+            counts = np.frombuffer(body, code, total, at + 2 * total).astype(np.int64)
+            histograms, start = {}, 0
+            for name, count, *rest in rows:
+                end = start + count
+                histograms[name] = Delta(buckets[start:end], counts[start:end], *rest)
+                start = end
+            tally = Tally(
+                head["t_ns"], head["stage"], head["counts"], histograms,
+                [StageSpan(*span) for span in head["spans"]],
+            )  # fmt: skip
+            return cls(head["run"], head["part"], head["attempt"], head["number"], tally)
+        except (KeyError, TypeError, ValueError, struct.error) as error:
+            raise C1mError(f"A frame is damaged: {error}.") from error
+
+
+def sealed(body: bytes) -> bytes:
+    """With its length and checksum before it."""
+    return _HEADER.pack(MAGIC, VERSION, len(body), zlib.crc32(body)) + body
+
+
+def opened(data: bytes) -> bytes:
+    """What was sealed. Raises C1mError for anything else."""
+    found = list(each_of(data))
+    if len(found) != 1:
+        raise C1mError(f"{len(found)} frames are there, not one.")
+    return found[0]
+
+
+def each_of(data: bytes) -> Iterator[bytes]:
+    """All that was sealed, one behind the other. Raises C1mError where the next is damaged, or
+    not whole: what came before is right."""
+    at = 0
+    while at < len(data):
+        if len(data) - at < _HEADER.size:
+            raise C1mError("its last frame is not whole")
+        magic, version, length, checksum = _HEADER.unpack_from(data, at)
+        if magic != MAGIC or length > BYTES_MAX:
+            raise C1mError(f"no frame begins at byte {at:,}")
+        if version != VERSION:
+            raise C1mError(f"its frames are of version {version}; this c1m reads {VERSION}")
+        at += _HEADER.size
+        body = data[at : at + length]
+        if len(body) < length:
+            raise C1mError("its last frame is not whole")
+        if zlib.crc32(body) != checksum:
+            raise C1mError(f"the frame at byte {at - _HEADER.size:,} is not what was written")
+        yield body
+        at += length
+
+
+@dataclass(slots=True)
+class Frames:
+    """What is known of one attempt of a part by its frames. `counts` are of all of them."""
+
+    counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    got: int = 0
+    next: int = 0  # the number that comes next
+    missing: set[int] = field(default_factory=set)
+    t_ns: int = 0
+    last: Tally = field(default_factory=Tally)
+    spans: dict[int, StageSpan] = field(default_factory=dict)
+    has_ended: bool = False  # nothing more comes
+    lost: str = ""  # why
+
+    def take(self, frame: Frame) -> bool:
+        """Whether it is new."""
+        number = frame.number
+        if number < self.next:
+            if number not in self.missing:
+                return False
+            self.missing.discard(number)
+        else:
+            self.missing.update(range(self.next, number)[:MISSING_KEPT])
+            self.next = number + 1
+        self.got += 1
+        tally = frame.tally
+        self.spans.update((span.number, span) for span in tally.spans)
+        if tally.t_ns >= self.t_ns:
+            self.t_ns, self.last = tally.t_ns, tally
+        return True
+
+
+@dataclass(slots=True)
+class Whole:
+    """The sum of the frames of a run by `of` parts, and its series."""
+
+    of: int = 1
+    counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+    parts: dict[tuple[int, int], Frames] = field(default_factory=dict)  # by part and attempt
+    rows: Rows = field(default_factory=lambda: Rows())
+
+    def add(self, frame: Frame) -> bool:
+        """Take a frame in, in any order; False for one that was taken before, or comes after its
+        part was lost."""
+        frames = self._frames(frame.part, frame.attempt)
+        if frames.has_ended or not frames.take(frame):
+            return False
+        self._add(frames, frame.tally)
+        return True
+
+    def end(self, part: int, attempt: int, t_ns: int = 0, lost: str = "") -> None:
+        """Nothing more comes of an attempt; `lost`, why: then what it had open is lost, and what
+        was in flight will never be answered."""
+        frames = self._frames(part, attempt)
+        if not frames.has_ended:
+            frames.has_ended, frames.lost = True, lost
+            if lost:
+                losses = losses_of(frames.counts)
+                self._add(frames, Tally(max(t_ns, frames.t_ns), frames.last.stage, losses))
+
+    def _frames(self, part: int, attempt: int) -> Frames:
+        return self.parts.setdefault((part, attempt), Frames())
+
+    def _add(self, frames: Frames, tally: Tally) -> None:
+        whole, own = self.counts, frames.counts
+        for name, count in tally.counts.items():
+            whole[name] += count
+            own[name] += count
+        for name, delta in tally.histograms.items():
+            histogram = self.histograms.get(name)
+            if histogram is None:
+                histogram = self.histograms[name] = Histogram()
+            histogram.add(delta)
+        if self.rows.add(tally):  # it began a row: once a second
+            times = [one.t_ns for one in self.parts.values() if not one.has_ended]
+            self.rows.close(min(times, default=0) if len(self.parts) >= self.of else 0)
+
+    def series(self) -> Series:
+        """So far, to the end."""
+        return self.rows.series()
+
+
+def losses_of(counts: Mapping[str, int]) -> dict[str, int]:
+    """What becomes of what a lost load client had: by its counts until then."""
+    open_now, in_flight = counts.get("open", 0), counts.get("in_flight", 0)
+    new = {"connections.lost": open_now, "open": -open_now, "in_flight": -in_flight}
+    if open_now:
+        new[f"failed.open.{WORKER_LOST}"] = open_now
+    for group in [name.removesuffix(".sent") for name in counts if _SENT.fullmatch(name)]:
+        sent, *others = (
+            counts.get(f"{group}.{n}", 0) for n in ("sent", "right", "wrong", "missing")
+        )
+        new[f"{group}.missing"] = sent - sum(others)
+    new["rss"] = -counts.get("rss", 0)
+    return {name: count for name, count in new.items() if count}
+
+
+# --- the series ---------------------------------------------------------------------------------
+
+_SUMS = ("opened", "secured", "lost", "closed")
+_COLUMNS = ("open", "in_flight", *_SUMS, "failed", "due", "sent", "right", "bad")
+
+
+def _column_of(name: str) -> str:
+    """Where a count of a tally goes in a series; "": nowhere."""
+    group, _, last = name.rpartition(".")
+    if name in ("open", "in_flight"):
+        return name
+    if group == "connections" and last in _SUMS:
+        return last
+    if group.startswith("failed.") and group != "failed.open":
+        return "failed"
+    if last in ("wrong", "missing") and (group == "first" or group.startswith("stage.")):
+        return "bad"
+    is_stage = group.startswith("stage.") and group.count(".") == 1
+    return last if is_stage and last in ("due", "sent", "right") else ""
+
+
+@dataclass(slots=True)
+class _Row:
+    """A second that is not complete yet."""
+
+    t_ns: int = 0
+    counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    recent: Histogram = field(default_factory=Histogram)
+    lag_max_ns: int = 0
+
+
+@dataclass(slots=True)
+class Rows:
+    """A row a second, of frames that come late and out of order."""
+
+    made: SeriesMaker = field(default_factory=SeriesMaker)
+    peak_open: int = 0
+    recent_ns: dict[str, int] = field(default_factory=dict)  # of the last row
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COLUMNS, 0))
+    closed_s: int = 0  # rows up to this one are made
+    open: dict[int, _Row] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)  # by name of a count
+
+    def add(self, tally: Tally) -> bool:
+        """Of one part; whether it begins a row. What is late for its row goes into the next."""
+        second = max((tally.t_ns + NS_PER_S // 2) // NS_PER_S, self.closed_s + 1)
+        row = self.open.get(second)
+        is_new = row is None
+        if row is None:
+            row = self.open[second] = _Row()
+        row.t_ns = max(row.t_ns, tally.t_ns)
+        columns = self.columns
+        for name, count in tally.counts.items():
+            column = columns.get(name)
+            if column is None:
+                column = columns[name] = _column_of(name)
+            if column:
+                row.counts[column] += count
+        for name, delta in tally.histograms.items():
+            if name.endswith(".corrected"):
+                row.recent.add(delta)
+            elif name.startswith("lag"):
+                _, tops = bounds_of(delta.buckets[-1:].astype(np.int64))
+                row.lag_max_ns = max(row.lag_max_ns, min(int(tops[0]), delta.max))
+        return is_new
+
+    def close(self, t_ns: int) -> None:
+        """All have come so far; nor are those waited for that are further behind than BEHIND_S."""
+        newest = max(self.open, default=0)
+        until = max(t_ns // NS_PER_S - 1, newest - BEHIND_S)
+        if until <= self.closed_s:
+            return
+        for second in sorted(self.open):
+            if second > until:
+                break
+            row, totals = self.open.pop(second), self.totals
+            for name, count in row.counts.items():
+                totals[name] += count
+            self.peak_open = max(self.peak_open, totals["open"])
+            self.made.recent, self.made.lag_max_ns = row.recent, row.lag_max_ns
+            self.recent_ns = self.made.row({"t_s": round(row.t_ns / 1e9, 3), **totals})
+        self.closed_s = until
+
+    def series(self) -> Series:
+        """Of all frames: nothing more comes."""
+        if self.open:
+            self.close((max(self.open) + 1) * NS_PER_S)
+        return self.made.series()
+
+
+def frames_in(data: bytes) -> Iterator[Any]:
+    """The frames of a file's bytes."""
+    for body in each_of(data):
+        yield Frame.of(body)
