@@ -16,6 +16,9 @@ from dataclasses import replace
 import numpy as np
 
 from c1m.addresses import AF_INET, Endpoint, SockAddrs
+from c1m.cluster.frames import Frame, Whole
+from c1m.cluster.head import Head, planned
+from c1m.cluster.part_record import record_of
 from c1m.engine.contract import EngineStatistics, EventBatch, Pieces, Slots
 from c1m.engine.ragged import Ragged
 from c1m.errors import LimitError
@@ -29,8 +32,9 @@ from c1m.loadgen.stages import Stage, most_connections, parse_stages
 from c1m.loadgen.tls import TlsPlan
 from c1m.loadgen.transports.base import Transport
 from c1m.results.options import LoadOptions
-from c1m.results.record import Metadata, RunRecord
+from c1m.results.record import FanOut, Metadata, Requests, RunRecord
 from c1m.results.snapshot import Snapshot
+from c1m.results.tally import Tally
 from c1m.scenarios.base import Scenario
 from c1m.testing.manual_clock import ManualClock
 from laws import broken_laws
@@ -245,9 +249,11 @@ class Run:
             tls=tls,
         )
         self.seen: list[Snapshot] = []
+        self.frames: list[bytes] = []
         connector = None if tls is None else tls.connector(plan.asked)
         self.generator = Generator(
-            plan, self.engine, self.clock, self.sampler, self.seen.append, connector  # type: ignore[arg-type]
+            plan, self.engine, self.clock, self.sampler, self.seen.append, connector,  # type: ignore[arg-type]
+            on_tally=self._frame,
         )  # fmt: skip
         self.generator.awake_ns = awake_ns  # 0: the clock here moves as far as is slept for
 
@@ -255,6 +261,17 @@ class Run:
     def phase(self) -> str:
         """The name of the phase that it is in."""
         return self.generator.phases[-1].stage.name if self.generator.phases else ""
+
+    def _frame(self, tally: Tally) -> None:
+        self.frames.append(Frame("run", 0, 0, len(self.frames), tally).encode())
+
+    @property
+    def head(self) -> Head:
+        """What its frames are of."""
+        plan = self.generator.plan
+        return Head(
+            run="run", scenario=plan.scenario.name, asked=plan.asked, stages=planned(plan.stages)
+        )
 
     def record(self) -> RunRecord:
         """Do the run; its record, whose laws hold whatever happened."""
@@ -267,6 +284,7 @@ class Run:
         assert not self.engine.open, "left open"
         self._check_series(record)
         self._check_snapshot(self.seen[-1], record)
+        self._check_frames(record)
         return record
 
     def _check_series(self, record: RunRecord) -> None:
@@ -293,3 +311,30 @@ class Run:
         assert (last.attempted, last.opened, last.lost) == (c.attempted, c.opened, c.lost)
         assert ("max" in last.percentiles_ns) == (sum(last.octaves) > 0)
         assert replace(last.requests, seconds=0) == replace(record.all_requests, seconds=0)
+
+    def _check_frames(self, record: RunRecord) -> None:
+        """They say what the record does."""
+        whole = Whole()
+        for frame in self.frames:
+            assert whole.add(Frame.decode(frame))
+        whole.end(0, 0)
+        told = record_of(self.head, whole)
+        for name in _IN_FRAMES:
+            assert getattr(told, name) == getattr(record, name), name
+        assert (told.fan_out or FanOut()) == (record.fan_out or FanOut())
+        for name in ("requests", "first", "stampede"):
+            assert_same_requests(getattr(told, name), getattr(record, name))
+        for ours, theirs in zip(told.stages, record.stages, strict=True):
+            assert_same_requests(ours.requests, theirs.requests)
+            assert replace(ours, requests=Requests(), stood_still_s=0) == replace(
+                theirs, requests=Requests(), stood_still_s=0
+            )
+        assert [one.name for one in told.phases] == [one.name for one in record.phases]
+
+
+_IN_FRAMES = ("connections", "failures", "latencies", "checks", "shares", "statuses")
+
+
+def assert_same_requests(told: Requests, record: Requests) -> None:
+    """All but the peak in flight, which does not add up."""
+    assert replace(told, in_flight_peak=0) == replace(record, in_flight_peak=0)

@@ -11,6 +11,7 @@ The head has what is not an array. The buckets and counts of all histograms are 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import struct
@@ -18,7 +19,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,16 +29,20 @@ from c1m.loadgen.recorder import SeriesMaker
 from c1m.results.histogram import Delta, Histogram, bounds_of
 from c1m.results.record import Series
 from c1m.results.tally import StageSpan, Tally
+from c1m.results.workers import WorkerSeries
 
 MAGIC, VERSION = b"c1mF", 1
 BYTES_MAX = 1 << 26  # of a frame: a length beyond that is damage
 BEHIND_S = 10  # seconds for which a row of the series waits for the frames of all
 MISSING_KEPT = 1_000  # numbers of missing frames
+LOOKS_MAX = 119  # and the last
 NS_PER_S = 1_000_000_000
 
 _HEADER = struct.Struct("<4sHII")
 _LENGTH = struct.Struct("<I")
 _SENT = re.compile(r"(first|stage\.\d+)\.sent")
+_SUMS = ("opened", "secured", "lost", "closed")
+COLUMNS = ("open", "in_flight", *_SUMS, "failed", "due", "sent", "right", "bad")  # of a series
 _SIZES = ("u1", "u2", "u4", "u8")
 
 
@@ -137,6 +142,23 @@ def each_of(data: bytes) -> Iterator[bytes]:
         at += length
 
 
+class Look(NamedTuple):
+    """How a part stands; counts since its beginning."""
+
+    t_ns: int = 0
+    open: int = 0
+    sent: int = 0
+    right: int = 0
+    user_us: int = 0
+    system_us: int = 0
+    rss_bytes: int = 0
+
+    def cpu_since(self, before: Look) -> float:
+        """Cores that it used since then."""
+        used_us = self.user_us + self.system_us - before.user_us - before.system_us
+        return round(used_us * 1000 / max(self.t_ns - before.t_ns, 1), 3)
+
+
 @dataclass(slots=True)
 class Frames:
     """What is known of one attempt of a part by its frames. `counts` are of all of them."""
@@ -150,6 +172,9 @@ class Frames:
     spans: dict[int, StageSpan] = field(default_factory=dict)
     has_ended: bool = False  # nothing more comes
     lost: str = ""  # why
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COLUMNS, 0))
+    looks: list[Look] = field(default_factory=list)  # the run's, evenly spread
+    _stride: int = 1
 
     def take(self, frame: Frame) -> bool:
         """Whether it is new."""
@@ -167,6 +192,34 @@ class Frames:
         if tally.t_ns >= self.t_ns:
             self.t_ns, self.last = tally.t_ns, tally
         return True
+
+    def look(self) -> None:
+        """Keep how it stands, for a picture of it over time; of many, every second one."""
+        if self.got % self._stride == 0:
+            self.looks.append(self._now())
+            if len(self.looks) > LOOKS_MAX:
+                self.looks, self._stride = self.looks[1::2], self._stride * 2
+
+    def _now(self) -> Look:
+        now, totals = self.counts, self.totals
+        return Look(
+            self.t_ns, totals["open"], totals["sent"], totals["right"], now.get("cpu.user_us", 0),
+            now.get("cpu.system_us", 0), now.get("rss", 0),
+        )  # fmt: skip
+
+    def series(self) -> WorkerSeries:
+        """It over time."""
+        looks = self.looks
+        if self.looks and self.looks[-1].t_ns < self.t_ns:
+            looks = [*looks, self._now()]
+        steps = list(itertools.pairwise([Look(), *looks]))
+        return WorkerSeries(
+            t_s=[round(b.t_ns / 1e9, 3) for _, b in steps],
+            open=[b.open for _, b in steps],
+            sent=[b.sent - a.sent for a, b in steps],
+            right=[b.right - a.right for a, b in steps],
+            cpu=[0.0, *(b.cpu_since(a) for a, b in steps[1:])][: len(steps)],
+        )
 
 
 @dataclass(slots=True)
@@ -211,7 +264,11 @@ class Whole:
             if histogram is None:
                 histogram = self.histograms[name] = Histogram()
             histogram.add(delta)
-        if self.rows.add(tally):  # it began a row: once a second
+        is_new, columns = self.rows.add(tally)
+        for name, count in columns.items():
+            frames.totals[name] += count
+        frames.look()
+        if is_new:  # once a second
             times = [one.t_ns for one in self.parts.values() if not one.has_ended]
             self.rows.close(min(times, default=0) if len(self.parts) >= self.of else 0)
 
@@ -223,22 +280,18 @@ class Whole:
 def losses_of(counts: Mapping[str, int]) -> dict[str, int]:
     """What becomes of what a lost load client had: by its counts until then."""
     open_now, in_flight = counts.get("open", 0), counts.get("in_flight", 0)
-    new = {"connections.lost": open_now, "open": -open_now, "in_flight": -in_flight}
-    if open_now:
-        new[f"failed.open.{WORKER_LOST}"] = open_now
+    new = {"open": -open_now, "in_flight": -in_flight, "rss": -counts.get("rss", 0)}
+    if not counts.get("connections.open_at_end", 0):  # else it was closing them
+        new |= {"connections.lost": open_now, f"failed.open.{WORKER_LOST}": open_now}
     for group in [name.removesuffix(".sent") for name in counts if _SENT.fullmatch(name)]:
         sent, *others = (
             counts.get(f"{group}.{n}", 0) for n in ("sent", "right", "wrong", "missing")
         )
         new[f"{group}.missing"] = sent - sum(others)
-    new["rss"] = -counts.get("rss", 0)
     return {name: count for name, count in new.items() if count}
 
 
 # --- the series ---------------------------------------------------------------------------------
-
-_SUMS = ("opened", "secured", "lost", "closed")
-_COLUMNS = ("open", "in_flight", *_SUMS, "failed", "due", "sent", "right", "bad")
 
 
 def _column_of(name: str) -> str:
@@ -273,33 +326,36 @@ class Rows:
     made: SeriesMaker = field(default_factory=SeriesMaker)
     peak_open: int = 0
     recent_ns: dict[str, int] = field(default_factory=dict)  # of the last row
-    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COLUMNS, 0))
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COLUMNS, 0))
     closed_s: int = 0  # rows up to this one are made
     open: dict[int, _Row] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)  # by name of a count
 
-    def add(self, tally: Tally) -> bool:
-        """Of one part; whether it begins a row. What is late for its row goes into the next."""
+    def add(self, tally: Tally) -> tuple[bool, dict[str, int]]:
+        """Of one part; whether it begins a row, and its counts by column. What is late for its
+        row goes into the next."""
         second = max((tally.t_ns + NS_PER_S // 2) // NS_PER_S, self.closed_s + 1)
         row = self.open.get(second)
         is_new = row is None
         if row is None:
             row = self.open[second] = _Row()
         row.t_ns = max(row.t_ns, tally.t_ns)
-        columns = self.columns
+        columns, counts = self.columns, dict[str, int]()
         for name, count in tally.counts.items():
             column = columns.get(name)
             if column is None:
                 column = columns[name] = _column_of(name)
             if column:
-                row.counts[column] += count
+                counts[column] = counts.get(column, 0) + count
+        for column, count in counts.items():
+            row.counts[column] += count
         for name, delta in tally.histograms.items():
             if name.endswith(".corrected"):
                 row.recent.add(delta)
             elif name.startswith("lag"):
                 _, tops = bounds_of(delta.buckets[-1:].astype(np.int64))
                 row.lag_max_ns = max(row.lag_max_ns, min(int(tops[0]), delta.max))
-        return is_new
+        return is_new, counts
 
     def close(self, t_ns: int) -> None:
         """All have come so far; nor are those waited for that are further behind than BEHIND_S."""
