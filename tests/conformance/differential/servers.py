@@ -91,7 +91,10 @@ def nodes(where: Path, *options: str) -> Iterator[tuple[Path, Path]]:
             stack.enter_context(redis(folder, *words.split()))
         ours = c1m(where, 0, "--cluster-nodes", place, "--cluster-node", "0", *options)
         stack.enter_context(ours)
-        first, second = Connection(where / "redis.sock"), Connection(other / "redis.sock")
+        first, second = (
+            stack.enter_context(contextlib.closing(Connection(folder / "redis.sock")))
+            for folder in (where, other)
+        )
         first.ask(b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"8191")
         second.ask(b"CLUSTER", b"ADDSLOTSRANGE", b"8192", b"16383")
         first.ask(b"CLUSTER", b"MEET", b"127.0.0.1", b"%d" % ports[1], b"%d" % ports[3])
