@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,3 +160,25 @@ def test_the_host_is_the_one_that_a_client_came_to(tmp_path: Path) -> None:
             moved = pytest.raises(redis.exceptions.MovedError, match=f"{host}:{first + 1}")
             with redis.Redis(host, first) as one, moved:
                 one.get("foo")
+
+
+def test_processes_of_one_server(tmp_path: Path) -> None:
+    """Each has the shared port and one of its own; one that is killed comes back with its data."""
+    port = free_ports(3)
+    command = [sys.executable, "-m", "c1m", "serve", "kv", "--quiet", "--processes", "2"]
+    command += ["--listen", f"tcp://127.0.0.1:{port}", "--data", str(tmp_path / "data")]
+    with (
+        running([*command, "--durability", "always"], port, tmp_path / "server.log"),
+        RedisCluster("127.0.0.1", port, socket_timeout=PATIENCE_S) as client,
+    ):
+        assert sorted(node.port for node in client.get_nodes()) == [port + 1, port + 2]
+        for number, key in enumerate(KEYS):
+            assert client.set(key, number)
+        owner = client.get_node_from_key("foo")
+        killed = client.info("server", target_nodes=owner)["process_id"]
+        os.kill(killed, signal.SIGKILL)
+        with redis.Redis(port=owner.port, socket_timeout=PATIENCE_S) as again:
+            # its sockets have waited for the next process
+            assert again.info("server")["process_id"] != killed
+        expected = [b"%d" % number for number in range(len(KEYS))]
+        assert client.mget_nonatomic(*KEYS) == expected

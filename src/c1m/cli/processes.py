@@ -38,7 +38,8 @@ def several(
     own = taken(app, options)
     is_cluster = CLUSTER in known and own.get(CLUSTER) is None
     # Made here, too, so that what is wrong is said once; what it keeps is each process's own.
-    looked_at = load_app(app, **{name: value for name, value in own.items() if name != "data"})
+    kept = ("data", "durability")
+    looked_at = load_app(app, **{name: each for name, each in own.items() if name not in kept})
     if own.get("data"):
         _prepare_data(str(own["data"]), count)
 
