@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import psutil
 from distributed import Client
 
 from e2e.cli_helpers import PATIENCE_S, free_ports
-
-CHILD = "c1m.cluster.child"
 
 
 class Cluster:
@@ -50,49 +49,68 @@ class Cluster:
         )  # fmt: skip
 
     def __enter__(self) -> Cluster:
-        with Client(self.address, timeout=PATIENCE_S, set_as_default=False) as client:
-            client.wait_for_workers(len(self.workers), timeout=PATIENCE_S)
+        client: Any = Client  # which has no types
+        with client(self.address, timeout=PATIENCE_S, set_as_default=False) as asked:
+            asked.wait_for_workers(len(self.workers), timeout=PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         for one in (*self.workers, self.scheduler):
-            for process in [*below(one.pid), one]:
-                kill(process.pid)
+            for process in [*below(one.pid), one.pid]:
+                kill(process)
             one.wait(PATIENCE_S)
         self.log.close()
 
-    def at_work(self, number: int) -> psutil.Process:
+    def at_work(self, number: int) -> int | None:
         """A worker's process: its nanny's child."""
-        found = [one for one in below(self.workers[number].pid) if not is_load_client(one)]
-        return next(one for one in found if "spawn_main" in " ".join(one.cmdline()))
+        found = [one for one in below(self.workers[number].pid) if b"spawn_main" in command(one)]
+        return found[0] if found else None
 
-    def load_clients(self) -> list[psutil.Process]:
-        """Those of all workers."""
-        return [one for worker in self.workers for one in below(worker.pid) if is_load_client(one)]
+    def load_clients(self) -> list[int]:
+        """Those of all workers: processes."""
+        found = [one for worker in self.workers for one in below(worker.pid)]
+        return [one for one in found if b"c1m.cluster.child" in command(one)]
+
+    def times_begun(self) -> int:
+        """How often the scheduler has sent a task of c1m's to a worker."""
+        client: Any = Client  # which has no types
+        with client(self.address, timeout=PATIENCE_S, set_as_default=False) as asked:
+            return int(asked.run_on_scheduler(_times_begun))
 
 
-def below(pid: int) -> list[psutil.Process]:
+def _times_begun(dask_scheduler: Any) -> int:
+    log = dask_scheduler.transition_log
+    return sum(one[2] == "processing" and str(one[0]).startswith("c1m-") for one in log)
+
+
+def below(pid: int) -> list[int]:
     """A process's children, and theirs."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                found += [child, *below(child)]
+    return found
+
+
+def command(pid: int) -> bytes:
+    """What a process was started as."""
     try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
-def is_load_client(process: psutil.Process) -> bool:
-    """Whether it does a part of a run."""
-    try:
-        return CHILD in process.cmdline()
-    except psutil.NoSuchProcess:
-        return False
+def is_alive(pid: int) -> bool:
+    """Whether it is there, and no zombie: that has no command any more."""
+    return command(pid) != b""
 
 
-def kill(pid: int) -> None:
+def kill(pid: int | None) -> None:
     """-9, whether it is there or not."""
-    try:
+    assert pid is not None
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def connections_to(port: int) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 from c1m.results.record import RunRecord
 from e2e import cli_helpers as cli
+from e2e.dask_processes import connections_to, until
 
 
 def test_two_processes_together_do_what_was_asked(tmp_path: Path) -> None:
@@ -20,3 +23,33 @@ def test_two_processes_together_do_what_was_asked(tmp_path: Path) -> None:
     record = RunRecord.read(path)
     assert record.connections.opened == record.connections.open_at_end == 101
     assert record.requests.right == record.requests.sent == 400
+
+
+def test_no_scheduler_is_named(tmp_path: Path) -> None:
+    """What is no address, and where nobody answers, is said in a sentence."""
+    for given, said in [
+        ("nonsense", "--cluster 'nonsense' is no scheduler's address."),
+        ("http://127.0.0.1:80", "is no scheduler's address."),
+        ("local:0", "--cluster local:0 is no number of processes from 1 to 64."),
+        (f"tcp://127.0.0.1:{cli.free_ports(1)}", "No Dask scheduler answers at tcp://127.0.0.1:"),
+    ]:
+        done = cli.run("load", "tcp://127.0.0.1:1", "--cluster", given, "--quiet")
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_terminal_interrupts_it(tmp_path: Path) -> None:
+    """Ctrl-C goes to all processes of the terminal: only the controller minds."""
+    with cli.Server(tmp_path) as server:
+        path = tmp_path / "run.json"
+        load = cli.start(
+            "load", server.url, "--connections", 100, "--hold", "10m", "--cluster", "local:2",
+            "--quiet", "--json", path,
+        )  # fmt: skip
+        until(lambda: connections_to(int(server.url.rpartition(":")[2])) == 100, "the hold")
+        os.killpg(load.pid, signal.SIGINT)
+        said, errors = cli.finish(load)
+    assert (load.returncode, errors) == (1, ""), said
+    record = cli.RunRecord.read(path)
+    assert record.connections.opened == 100
+    assert record.verdict.shortfalls == ["The run was interrupted before its end."]

@@ -25,14 +25,14 @@ from multiprocessing import Pipe
 from queue import SimpleQueue
 from typing import Any
 
-from distributed import get_worker
+from distributed import get_worker, secede
 
 from c1m.clock import SystemClock
-from c1m.cluster.part import NS_PER_S, News, Order, Part
+from c1m.cluster.part import GRACE_NS, LEASE_NS, NS_PER_S, News, Order, Part
 
 _CLOCK = SystemClock()
 LOOK_S = 1.0  # so often: whether the worker closes, or the load client has died
-END_S = 20.0  # a load client that was told to end in good order has so long
+SILENCE_NS = LEASE_NS + 2 * GRACE_NS  # without an order: a load client has ended by then, if it can
 SAID_BYTES = 2_000  # of what a load client that fails wrote
 _taken: set[tuple[str, int, int]] = set()  # in this process: run, part and attempt
 _agents: list[_Agent] = []  # those at work
@@ -70,19 +70,28 @@ def order(run: str, who: tuple[int, int] | None, order: Order) -> None:
             agent.obey(order)
 
 
+def make_room(run: str) -> None:
+    """Let another part be begun on this worker, beside those that are at work."""
+    for agent in list(_agents):
+        agent.makes_room |= agent.part.run == run
+
+
 class _Agent:
     """Of one part."""
 
     def __init__(self, worker: Any, part: Part) -> None:
         self.part = part
+        self.makes_room = False  # is to: Dask begins no more tasks than a worker has threads
         self._worker = worker
         self._orders: SimpleQueue[Any] = SimpleQueue()
         self._ours, self._theirs = Pipe()
         self._said = b""
         self._has_ended = False
+        self._told_ns = _CLOCK.now_ns()
 
     def obey(self, order: Order) -> None:
         """Never waits."""
+        self._told_ns = _CLOCK.now_ns()
         if order.kind == "kill":
             self._child.kill()
         self._orders.put(order)
@@ -112,12 +121,15 @@ class _Agent:
             self._say("failed", 0, self._why())
 
     def _carry(self) -> None:
-        """News, until there is none to come."""
-        until_ns: int | None = None  # told to end
-        while True:
-            if until_ns is None and self._worker.status.name not in ("running", "paused"):
+        """News, until there is none to come: also where it stands still, and nobody asks for it."""
+        is_closing = has_room = False
+        while _CLOCK.now_ns() < self._told_ns + SILENCE_NS:
+            if not is_closing and self._worker.status.name not in ("running", "paused"):
+                is_closing = True  # and hears no orders any more
                 self.obey(Order("stop"))
-                until_ns = _CLOCK.now_ns() + int(END_S * NS_PER_S)
+            if self.makes_room and not has_room:
+                has_room = True
+                secede()  # type: ignore[no-untyped-call]
             try:
                 if self._ours.poll(LOOK_S):
                     kind, number, data = self._ours.recv()
@@ -128,15 +140,13 @@ class _Agent:
                 return
             if self._child.poll() is not None:
                 return  # a process that it began holds the connection
-            if until_ns is not None and _CLOCK.now_ns() > until_ns:
-                return
 
     def _end(self) -> None:
         """Nothing of it stays."""
         self._ours.close()  # which it takes for an order to end
         self._orders.put(None)
         try:
-            self._child.wait(END_S)
+            self._child.wait(GRACE_NS / NS_PER_S)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()

@@ -209,7 +209,7 @@ class Controller:
         """Begin an attempt, and wait for its task's end."""
         try:
             worker = await self._place(part, attempt)
-        except OSError as error:
+        except (OSError, C1mError) as error:
             return self._gone(part, attempt, f"no worker could be asked to do it: {error}")
         standing = self.conductor.standings[part]
         if standing.attempt != attempt or standing.is_over:
@@ -221,16 +221,20 @@ class Controller:
         return self._gone(part, attempt, why or "its task ended without a record")
 
     async def _place(self, part: int, attempt: int) -> str:
-        """A worker for an attempt: its own, and for a further one who has the fewest."""
+        """A worker for an attempt: its own, and for a further one who has least to do. Whoever
+        was lost is none, unless it said so itself."""
         if attempt == 0:
             return self._workers[part]
+        standing, lost = self.conductor.standings[part], self._worker_of.get((part, attempt - 1))
+        busy = Counter(one.worker for one in self.conductor.standings if not one.is_over)
+        if standing.may_begin_ns and lost is not None:
+            busy[lost] += self.conductor.parts
         there = await dask.workers_of(self.client)
-        lost = self._worker_of.get((part, attempt - 1))
-        there = [one for one in there if one != lost] or there
         if not there:
             raise OSError("the cluster has none")
-        busy = Counter(one.worker for one in self.conductor.standings if not one.is_over)
         worker = min(there, key=lambda one: (busy[one], self._attempts[one]))
+        if busy[worker]:
+            await dask.make_room(self.client, self.name, worker)
         self._processes |= await dask.processes_of(self.client, [worker])
         return worker
 

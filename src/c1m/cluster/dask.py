@@ -20,6 +20,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask
 from distributed import Client as Client
@@ -31,6 +32,7 @@ from c1m.errors import C1mError, UsageError
 
 CONNECT_S = 10
 LEAVE_S = 5
+SCHEMES = ("tcp", "tls", "ws", "wss")
 LOCAL_MAX = 64  # processes of `local:N`
 _SILENT = logging.CRITICAL + 1
 _LOGGERS = ("distributed", "distributed.client", "distributed.gc", "tornado.application", "asyncio")
@@ -54,20 +56,34 @@ async def connected(cluster: str) -> AsyncIterator[Client]:
     kind, _, count = cluster.partition(":")
     with dask.config.set(_SETTINGS), _silence():
         async with contextlib.AsyncExitStack() as stack:
-            if kind == "local":
-                at: Any = await _local(cluster, count, stack)
-            else:
-                at = cluster
+            is_local = kind == "local"
+            at: Any = await _local(cluster, count, stack) if is_local else _address(cluster)
+            client = Client(at, asynchronous=True, timeout=CONNECT_S, set_as_default=False)
+            stack.push_async_callback(_leave, client)
             try:
-                client = Client(at, asynchronous=True, timeout=CONNECT_S, set_as_default=False)
                 await client
-            except (OSError, ValueError, TypeError) as error:  # no address, nobody there, no TLS
+            except (OSError, ValueError, TypeError) as error:  # nobody is there, or no TLS here
                 raise UsageError(
-                    f"No Dask scheduler answers at {cluster}: {error or type(error).__name__}.",
+                    f"No Dask scheduler answers at {cluster}: {error}.",
                     "Start one (dask scheduler), or give --cluster local:4 for processes here.",
                 ) from error
-            stack.push_async_callback(_leave, client)
             yield client
+
+
+def _address(cluster: str) -> str:
+    """A scheduler's, in full."""
+    address = cluster if "://" in cluster else f"tcp://{cluster}"
+    try:
+        parts = urlsplit(address)
+        is_one = parts.scheme in SCHEMES and parts.hostname and parts.port
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise UsageError(
+            f"--cluster {cluster!r} is no scheduler's address.",
+            "Write tcp://HOST:8786 (or tls://, ws://, wss://), or local:4 for processes here.",
+        )
+    return address
 
 
 async def _local(cluster: str, count: str, stack: contextlib.AsyncExitStack) -> LocalCluster:
@@ -132,6 +148,11 @@ async def processes_of(client: Client, workers: Sequence[str]) -> dict[str, str]
                 "Install the same c1m there as here.",
             )
     return dict(found)
+
+
+async def make_room(client: Client, run: str, worker: str) -> None:
+    """Have another part of a run begun on a worker that does one."""
+    await client.run(agent.make_room, run, workers=[worker])
 
 
 def submit(client: Client, part: Part, worker: str) -> Any:
