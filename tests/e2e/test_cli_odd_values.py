@@ -60,6 +60,10 @@ TEXTS = [
     "steps 1..9 by 0 every 1s", "steps 1..999999999 by 1 every 1s", "spike 0 for 1s",
     "storm 200%", "storm", "drain to -1", "drain in 1h", "drain", "stampede", "hold for", "dance",
 ]  # fmt: skip
+CLUSTERS = [
+    "local", "local:", "local:0", "local:65", "local:x", "local:1", "tcp://", "tcp://:8786",
+    "tcp://127.0.0.1", "tcp://127.0.0.1:9", "tls://127.0.0.1:9", "udp://127.0.0.1:9", "nonsense",
+]  # fmt: skip
 VALUES = [*NUMBERS, *TIMES_AND_RATES, *PLACES, *ADDRESSES, *TEXTS]
 
 
@@ -149,7 +153,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 # A random text may be the name of a host somewhere.
-FINDS_HOSTS = {"ARGUMENT", "--listen", "--source", "--metrics"}
+FINDS_HOSTS = {"ARGUMENT", "--listen", "--source", "--metrics", "--cluster"}
 
 
 @pytest.mark.parametrize(("command", "option"), EVERY)
@@ -164,3 +168,9 @@ def test_odd_values(commands: Commands, command: str, option: str) -> None:
         commands.check(commands.with_option(command, option, value))
 
     ends()
+
+
+@pytest.mark.parametrize("value", CLUSTERS)
+def test_odd_clusters(commands: Commands, value: str) -> None:
+    """Nobody listens at any of these addresses."""
+    commands.check(commands.with_option("load", "--cluster", value))
