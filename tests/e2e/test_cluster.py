@@ -50,6 +50,6 @@ def test_a_terminal_interrupts_it(tmp_path: Path) -> None:
         os.killpg(load.pid, signal.SIGINT)
         said, errors = cli.finish(load)
     assert (load.returncode, errors) == (1, ""), said
-    record = cli.RunRecord.read(path)
+    record = RunRecord.read(path)
     assert record.connections.opened == 100
     assert record.verdict.shortfalls == ["The run was interrupted before its end."]
