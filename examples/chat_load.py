@@ -18,6 +18,8 @@ class Member(c1m.Conversation):
 
     def begin(self, connections: int, seed: int) -> None:
         self.said = [0] * connections
+        first = self.share.first(connections)  # with --cluster others have others in the room
+        self.members = range(first, first + self.share.count(connections))
         self.next: dict[tuple[int, int], int] = {}  # by who hears whom: the number that is due
 
     def talk(self, n: int) -> Generator[c1m.Say, str, None]:
@@ -40,7 +42,6 @@ class Member(c1m.Conversation):
         self.next[pair] = int(number) + 1
 
     def at_end(self) -> None:
-        members = range(len(self.said))
-        talkers = [n for n in members if self.said[n] > 2]  # who was heard when all had come
-        deaf = [(n, who) for n in members for who in talkers if (n, who) not in self.next]
+        talkers = [n for n in self.members if self.said[n] > 2]  # heard when all had come
+        deaf = [(n, who) for n in self.members for who in talkers if (n, who) not in self.next]
         c1m.check("all hear all", not deaf, f"{deaf[:1]} and others never heard each other")

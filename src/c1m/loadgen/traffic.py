@@ -300,6 +300,7 @@ class Traffic:
 
     def greet(self, numbers: Numbers, now_ns: int) -> None:
         """Send the first request on connections that have just opened; publishers wait."""
+        self.exchange.now_ns = now_ns
         self.exchange.opened(numbers)
         scenario = self.exchange.scenario
         if scenario.speakers is None or scenario.greets:
@@ -439,6 +440,7 @@ class Traffic:
 
     def take(self, numbers: Numbers, data: Ragged, now_ns: int) -> bool:
         """Pieces that came; whether any reply or copy is whole by them."""
+        self.exchange.now_ns = now_ns
         resolved = self.exchange.take(numbers, data)
         pushes = resolved.pushes
         if pushes is not None:

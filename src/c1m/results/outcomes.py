@@ -47,6 +47,9 @@ class FanOut:
     garbled: int = counted(
         "bytes that are not a push", shortfall="{garbled} publications came garbled."
     )
+    elsewhere: int = counted(
+        "of several load clients: publications of the others that each has heard of", better=""
+    )
 
     @property
     def missing(self) -> int:

@@ -213,6 +213,7 @@ class Exchange:
     It has a ledger of requests, and finds out which request a reply belongs to.
     """
 
+    now_ns = 0  # when what it is told happens
     says_nothing_at_times = False  # a request may be without a byte: it only waits for its reply
 
     def __init__(self, scenario: Scenario, count: int, depth: int = 1) -> None:

@@ -8,6 +8,11 @@ memory shows.
 
 A receiver that the load client closes is no longer waited for; one that the server ends is missing.
 A connection that was opened after the publication may have a copy or not, and so may the publisher.
+
+Where several load clients do the run together, all of their connections hear what any of them
+publishes. What another one has published is known by its number, and compared byte for byte: from
+the first copy on all connections here are waited for, but those that have just been opened. It is
+nobody's request here, and has no latency, since the clock at its beginning is another one.
 """
 
 from __future__ import annotations
@@ -39,8 +44,13 @@ from c1m.units import format_number_of
 
 PUBLICATION = "client {n} publishes {seq}\n"
 STATES_MAX = 1 << 30  # bytes: a state for each receiver of each publication in flight
+FEW = 8  # pieces of a batch that are looked at for what others have published
 PAST_MAX = 4  # publications that are over whose receivers are remembered
 OWN_MAX = 1 << 16  # publications whose publisher may still hear itself
+OTHERS_BYTES = (
+    1 << 27
+)  # of states of others' publications under way; beyond that the oldest is over
+NEW_NS = 500_000_000  # so long after it has opened a connection may miss what others publish
 
 NOT_AWAITED, AWAITED, OPTIONAL, HAD, SPOILT = range(5)  # a receiver's state
 
@@ -56,6 +66,7 @@ class Publish(Scenario):
     help = "connection 0 says `client {n} publishes {seq}`; every open connection receives it"
     schemes: tuple[str, ...] = ("tcp", "ws", "sse", "mqtt")
     stampedes = False
+    sees_to_stretch = True
 
     def __init__(
         self,
@@ -65,7 +76,8 @@ class Publish(Scenario):
     ) -> None:
         if publishers < 1:
             raise UsageError(f"{publishers} publishers say nothing.", "Ask for at least one.")
-        self.speakers: int = publishers
+        self.publishers = publishers  # of the run
+        self.speakers: int = publishers  # of these here
         expect = message if expect is None else expect
         self.copies = Templates(message, expect)
         copy = Message(expect, 1)
@@ -74,15 +86,25 @@ class Publish(Scenario):
                 "With this message one publication looks like another.",
                 "Put {seq} into it" + (" and {n}." if publishers > 1 else "."),
             )
+        self._has_n = copy.has_n
         self._fan: FanOutExchange | None = None
 
     def begin(self, connections: int, seed: int) -> None:
-        if self.speakers > connections:
+        stretch = self.stretch
+        total = max(stretch.total, connections)
+        if self.publishers > total:
             raise UsageError(
-                f"{self.speakers:,} publishers were asked for, of {connections:,} connections.",
+                f"{self.publishers:,} publishers were asked for, of {total:,} connections.",
                 "Ask for fewer, or for more connections.",
             )
-        self.copies.begin(connections, seed)
+        if not (stretch.share.is_whole or self._has_n):
+            raise UsageError(
+                "With this message nobody knows which load client has published it.",
+                "Put {n} into it.",
+            )
+        self.speakers = stretch.share.count(self.publishers)
+        self.copies.stretch = stretch
+        self.copies.begin(total - stretch.first, seed)
 
     def requests(self, numbers: Numbers, seqs: Numbers) -> Ragged:
         return self.copies.requests(numbers, seqs)
@@ -112,6 +134,7 @@ class Publish(Scenario):
         return FanOut(
             published=fan.published, expected=fan.expected, received=fan.received,
             doubled=fan.ledger.extras["doubled"], garbled=fan.garbled,
+            elsewhere=fan.heard.count,
         )  # fmt: skip
 
 
@@ -126,6 +149,32 @@ class Publication:
     left: int  # receivers that are awaited
     spoilt: int = 0
     lost: int = 0
+    is_ours: bool = True  # published here, so there is a request of it
+
+
+class Heard:
+    """Which publications of others were heard of: of each publisher all below a seq, and some."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._below: dict[int, int] = {}
+        self._beyond: dict[int, set[int]] = {}
+
+    def has(self, number: int, seq: int) -> bool:
+        """Whether a copy of it has come already."""
+        return seq < self._below.get(number, 0) or seq in self._beyond.get(number, ())
+
+    def add(self, number: int, seq: int) -> None:
+        """The first copy of it has come."""
+        self.count += 1
+        below, beyond = self._below.get(number, 0), self._beyond.setdefault(number, set())
+        beyond.add(seq)
+        if len(beyond) > OWN_MAX:
+            below = min(beyond)
+        while below in beyond:
+            beyond.remove(below)
+            below += 1
+        self._below[number] = below
 
 
 class FanOutExchange(Exchange):
@@ -143,14 +192,25 @@ class FanOutExchange(Exchange):
         self._past: dict[tuple[int, int], Publication] = {}
         self._own_copies: dict[tuple[int, int], None] = {}  # over, and not heard by the publisher
         self._pushed: list[tuple[int, int, int]] = []
+        self.heard = Heard()
+        self._has_others = not publish.stretch.share.is_whole
+        self._others_max = max(OTHERS_BYTES // count, PAST_MAX)
+        self._opened_ns = np.zeros(count * self._has_others, np.int64)
+
+    @property
+    def awaited(self) -> int:
+        """See Exchange: also what others have published."""
+        return self.ledger.in_flight + sum(not each.is_ours for each in self._under_way)
 
     def opened(self, numbers: Numbers) -> None:
         """See Exchange: they are receivers of what is published from now on."""
-        self._is_open[numbers] = True
+        self.listen(numbers, True)
 
     def listen(self, numbers: Numbers, on: bool) -> None:
         """From the next publication on, these open connections are waited for, or are not."""
         self._is_open[numbers] = on
+        if on and self._has_others:
+            self._opened_ns[numbers] = self.now_ns
 
     def is_free(self, numbers: Numbers) -> Where:
         """See Exchange: publishers that may publish again."""
@@ -176,6 +236,8 @@ class FanOutExchange(Exchange):
         is_copy = np.zeros(len(numbers), np.bool_)
         for _, which in copies:
             is_copy |= which
+        if self._has_others:
+            copies += self._first_copies_in(data, is_copy)
         slow |= ~is_copy
         if slow.any():
             slow |= np.isin(numbers, numbers[slow])
@@ -203,6 +265,38 @@ class FanOutExchange(Exchange):
                 left -= count
         return found
 
+    def _first_copies_in(self, data: Ragged, is_copy: Where) -> list[tuple[Publication, Where]]:
+        """The same of what others have published, and what nobody here has heard of before: some
+        pieces are looked at. They are marked in `is_copy`."""
+        found: list[tuple[Publication, Where]] = []
+        for at in np.flatnonzero(~is_copy)[:FEW].tolist():
+            publication = None if is_copy[at] else self._first_heard(data.piece(at))
+            if publication is not None:
+                which = equal_to(data, publication.copy)
+                found.append((publication, which))
+                is_copy |= which
+        return found
+
+    def _first_heard(self, copy: bytes) -> Publication | None:
+        """What another load client has published, if this is its first copy here."""
+        named = self._copies.identify(copy) if self._has_others else None
+        if named is None or named[1] is None or 0 <= named[0] < len(self._is_open):
+            return None
+        number, seq = named[0], int(named[1])
+        if self.heard.has(number, seq) or not self._copies.accepts(number, seq, copy):
+            return None
+        self.heard.add(number, seq)
+        states = self._is_open.astype(np.uint8)  # AWAITED is 1
+        states[self._is_open & (self._opened_ns > self.now_ns - NEW_NS)] = OPTIONAL
+        left = int(np.count_nonzero(states == AWAITED))
+        publication = Publication(number, seq, copy, states, left, is_ours=False)
+        self._under_way.append(publication)
+        self.expected += left
+        others = [each for each in self._under_way if not each.is_ours]
+        if len(others) > self._others_max:
+            self._finish(others[0])
+        return publication
+
     def _receive(self, publication: Publication, numbers: Numbers) -> None:
         """Whole copies that came to these connections."""
         if not len(numbers):
@@ -219,7 +313,7 @@ class FanOutExchange(Exchange):
             self._receive_more(publication, numbers[~is_due], states[~is_due])
         publication.states[numbers[is_due]] = HAD
         self.received += count
-        if count:
+        if count and publication.is_ours:
             self._pushed.append((publication.number, publication.seq, count))
         self._see_whether_over(publication)
 
@@ -242,6 +336,8 @@ class FanOutExchange(Exchange):
         self._past[key] = publication
         if len(self._past) > PAST_MAX:
             del self._past[next(iter(self._past))]
+        if not publication.is_ours:
+            return
         if publication.states[publication.number] == OPTIONAL:
             self._own_copies[key] = None
             if len(self._own_copies) > OWN_MAX:
@@ -258,20 +354,22 @@ class FanOutExchange(Exchange):
     def _take_piece(self, number: int, piece: bytes) -> None:
         """A piece that is no whole copy of what is under way: a part, several, something else."""
         published = self._under_way or list(self._past.values())
-        if not published:
+        if not published and not self._has_others:
             self.ledger.unasked(number, piece)
             return
         frame, stray = partial(self._frame, number), partial(self._stray, number)
         if self.hears_messages:
             self._take_copy(number, piece)
             return
-        expected = min(len(publication.copy) for publication in published)
+        expected = min((len(publication.copy) for publication in published), default=0)
         for copy in self._inbox.messages(number, piece, frame, stray, expected):
             self._take_copy(number, copy)
         self.ledger.is_odd[number] = number in self._inbox
 
     def _frame(self, number: int, stream: bytes) -> int:
         due = self._due(number)
+        if due is None:
+            return self._copies.frame(0, 0, stream)
         if stream.startswith(due.copy):
             return len(due.copy)
         return self._copies.frame(due.number, due.seq, stream)
@@ -280,7 +378,7 @@ class FanOutExchange(Exchange):
         """Bytes before the whole copy that is due here and that are none themselves: unasked for,
         unless they begin one that was given up, which was reported then."""
         due = self._due(number)
-        if due.states[number] != AWAITED:
+        if due is None or due.states[number] != AWAITED:
             return 0
         before = max(stream.find(due.copy), 0)
         if not before or self._copies.frame(due.number, due.seq, stream[:before]):
@@ -290,9 +388,9 @@ class FanOutExchange(Exchange):
             self.ledger.unasked(number, rest)
         return before
 
-    def _due(self, number: int) -> Publication:
+    def _due(self, number: int) -> Publication | None:
         """What this connection should hear next, or else what was published last."""
-        last = (self._under_way or list(self._past.values()))[-1]
+        last = [None, *(self._under_way or self._past.values())][-1]
         return next((p for p in self._under_way if p.states[number] == AWAITED), last)
 
     def _take_copy(self, number: int, copy: bytes) -> None:
@@ -301,6 +399,9 @@ class FanOutExchange(Exchange):
             if publication.copy == copy:
                 self._receive(publication, here)
                 return
+        if (others := self._first_heard(copy)) is not None:
+            self._receive(others, here)
+            return
         key = self._published(copy)
         due = next((p for p in self._under_way if p.states[number] == AWAITED), None)
         if key is not None and key[0] == number and key in self._own_copies:
@@ -332,7 +433,10 @@ class FanOutExchange(Exchange):
             known = (key for key, past in self._past.items() if past.copy == copy)
             return next(known, None)
         number, seq = named
-        if number >= len(self.ledger.sent) or seq is None or seq >= int(self.ledger.sent[number]):
+        if seq is None:
+            return None
+        is_here = 0 <= number < len(self.ledger.sent)
+        if seq >= int(self.ledger.sent[number]) if is_here else not self.heard.has(number, seq):
             return None
         return (number, seq) if self._copies.accepts(number, seq, copy) else None
 

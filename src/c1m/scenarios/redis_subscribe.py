@@ -117,7 +117,7 @@ class SubscribedExchange(FanOutExchange):
         seqs = self.ledger.oldest.take(done).astype(np.int64)
         self.ledger.answer(done)
         self._greets[done] = False
-        self._is_open[done] = True
+        self.listen(done, True)
         resolved = super().take(numbers[~is_plain], data.take(~is_plain))
         both = joined([Resolved(done, seqs, np.full(len(done), RIGHT, np.uint8)), resolved])
         both.pushes = resolved.pushes
@@ -141,7 +141,7 @@ class SubscribedExchange(FanOutExchange):
         seq, is_publisher = int(self.ledger.oldest[number]), number < self._publishers
         right = PONG if is_publisher else self._subscribed
         self._greets[number] = False
-        self._is_open[number] = reply == right and not is_publisher
+        self.listen(np.array([number]), reply == right and not is_publisher)
         if reply != right:
             self.ledger.fault("garbled", number, number, seq, reply, right)
         self.ledger.resolve(number, seq, RIGHT if reply == right else GARBLED)
