@@ -47,8 +47,8 @@ MAY_IMPORT = {
     "loading": {"cluster", "engine", "loadgen", "results", "scenarios"},
     "report": {"results"},
     "cli": {
-        "apps", "engine", "guard", "kernel", "limits", "loadgen", "loading", "loop", "protocols",
-        "report", "results", "scenarios", "server", "serving", "tls", "web",
+        "apps", "cluster", "engine", "guard", "kernel", "limits", "loadgen", "loading", "loop",
+        "protocols", "report", "results", "scenarios", "server", "serving", "tls", "web",
     },
     "testing": {"kernel"},
     "__main__": {"cli"},

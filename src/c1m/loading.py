@@ -52,6 +52,7 @@ def load(
     connect_window: int | None = None,
     server_pid: int | None = None,
     cluster: str | None = None, on_worker_loss: str = "degrade",
+    ready_timeout: Duration = "60s",
     seed: int = 0,
     ca: str | None = None, insecure: bool = False, server_name: str | None = None,
     cert: str | None = None, key: str | None = None,

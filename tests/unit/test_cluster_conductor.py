@@ -100,7 +100,7 @@ def test_who_is_not_ready_in_time_ends_the_start_for_all() -> None:
     assert {act.order.kind for act in told if isinstance(act, Tell)} == {"stop"}
     assert run.conductor.aborted == (
         "Of those asked, 2 of 3 workers were not ready within 6.00 s: "
-        "tcp://10.0.0.0:1, tcp://10.0.0.2:1."
+        "tcp://10.0.0.0:1, tcp://10.0.0.2:1. Are they busy with others' tasks?"
     )
     assert not run.conductor.is_over  # one has prepared something
     run.say(1, "record", 0, "{}")

@@ -12,12 +12,13 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from c1m import files
 from c1m.addresses import parse_url
+from c1m.cli import cluster_doctor
 from c1m.cli.options import COUNT, ENGINE, option
 from c1m.errors import UsageError
 from c1m.limits import fixes
@@ -40,8 +41,8 @@ _WHO = {
 
 _OPTIONS = [
     option(["--connections"], type=COUNT, default="1M", help="How many, e.g. 50k or 1M."),
-    option(["--role"], type=click.Choice(list(_WHO)), default="both",
-           help="Which end is on this machine."),
+    option(["--role"], type=click.Choice(list(_WHO)),
+           help="Which end is on this machine.  [default: both; with --cluster: client]"),
     ENGINE,
     option(["--listen"], multiple=True, metavar="tcp://HOST:PORT[-PORT]",
            default=["tcp://127.0.0.1:8001"],
@@ -49,6 +50,9 @@ _OPTIONS = [
     option(["--sources"], type=COUNT.within(0, LOOPBACK_SOURCES),
            help="Addresses that the client connects from.  [default: 127.0.0.0/8 on loopback, else "
            "1]"),
+    option(["--cluster"], metavar="SCHEDULER",
+           help="Look at every worker of this Dask cluster, each with its part of the connections "
+           "(needs c1m[cluster]; as for c1m load)."),
     option(["--fix"], is_flag=True, help="Show the sysctls that would be changed."),
     option(["--yes"], is_flag=True, help="With --fix: change them."),
     option(["--revert"], is_flag=True, help="Undo what --fix --yes changed."),
@@ -63,10 +67,11 @@ _OPTIONS = [
 @click.command(name="doctor", params=_OPTIONS)
 def doctor(
     connections: int,
-    role: str,
+    role: str | None,
     engine: str,
     listen: tuple[str, ...],
     sources: int | None,
+    cluster: str | None,
     fix: bool,
     yes: bool,
     revert: bool,
@@ -87,7 +92,15 @@ def doctor(
         return
     ports, is_loopback = _targets(listen)
     count = sources if sources is not None else LOOPBACK_SOURCES if is_loopback else 1
-    found = forecast(connections, role, engine, ports, sources=count)
+    if cluster is not None:
+        if fix or sysctl:
+            raise UsageError(
+                f"{'--fix' if fix else '--sysctl'} is about this machine, --cluster about others.",
+                "Run c1m doctor with it on each machine.",
+            )
+        asked = role or "client", engine, ports, count
+        _look_at_all(cluster, connections, asked, as_json)
+    found = forecast(connections, role or "both", engine, ports, sources=count)
     if fix:
         found = _fix(found, yes, state_dir, as_json)
     elif sysctl:
@@ -96,10 +109,29 @@ def doctor(
     elif as_json:
         _print_json(found.as_dict())
     else:
-        width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
-        has_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        click.echo(render(found, width), color=has_colour)
+        click.echo(render(found, _width()), color=_has_colour())
     sys.exit(1 if found.is_short else 0)
+
+
+def _look_at_all(
+    cluster: str, connections: int, asked: tuple[str, str, list[int], int], as_json: bool
+) -> NoReturn:
+    from c1m.cluster.doctor import examine  # needs Dask
+
+    examined = examine(cluster, connections, *asked)
+    if as_json:
+        _print_json(cluster_doctor.as_dict(examined, connections))
+    else:
+        click.echo(cluster_doctor.render(examined, connections, _width()), color=_has_colour())
+    sys.exit(1 if cluster_doctor.is_short(examined) else 0)
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, WIDTH_MAX)
+
+
+def _has_colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _targets(listen: tuple[str, ...]) -> tuple[list[int], bool]:

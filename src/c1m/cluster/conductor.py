@@ -310,7 +310,8 @@ class Conductor:
         if self.stage < 0:
             who = self._named(waiting)
             count = f"{len(waiting)} of {self.parts} workers"
-            return self._abort(f"Of those asked, {count} were {why}: {who}.", now_ns)
+            said = f"Of those asked, {count} were {why}: {who}."
+            return self._abort(f"{said} Are they busy with others' tasks?", now_ns)
         return [act for part in waiting for act in self._lost(part, f"it was {why}.", now_ns)]
 
     def _named(self, parts: Sequence[int]) -> str:

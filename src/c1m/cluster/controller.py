@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from c1m.clock import SystemClock
-from c1m.cluster import dask
+from c1m.cluster import dask, versions
 from c1m.cluster.conductor import LOST, Act, Conductor, Start
 from c1m.cluster.frames import Frame, Whole
 from c1m.cluster.live import View
@@ -73,6 +73,7 @@ async def _run(
                 f"The cluster at {options.cluster} has no workers.",
                 "Start one on each machine: dask worker ADDRESS --nthreads 1.",
             )
+        await versions.check(client, workers)
         plan = make_plan(options, Share(0, len(workers)))
         processes = await dask.processes_of(client, workers)
         if on_plan is not None:
@@ -108,7 +109,7 @@ class Controller:
             Part(self.name, Share(number, of), options, topic=self.topic) for number in range(of)
         ]
         durations = [one.duration_ns if one.is_timed else None for one in plan.stages]
-        self.conductor = Conductor(durations, of, options.on_worker_loss)
+        self.conductor = Conductor(durations, of, options.on_worker_loss, options.ready_timeout_ns)
         self.whole = Whole(of)
         named = plan.asked, plan.whole, plan.scenario.name
         self.view = View(*named, self.conductor, self.whole)

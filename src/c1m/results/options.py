@@ -281,6 +281,10 @@ class LoadOptions:
         "silent: the others go on, and the run is marked DEGRADED; all end; or its part is begun "
         "anew elsewhere.", unset="degrade",
     )] = "degrade"
+    ready_timeout_ns: Annotated[int, Option(
+        _TIMEOUT, "With `--cluster`: all workers must be ready within this, or nothing begins.",
+        "TIME", "60s",
+    )] = 60_000_000_000
     require: Annotated[list[str], Option(
         TEXTS, "What must hold, e.g. `'p99 < 50ms'` or `'lost == 0'` (see "
         "[docs/reference/record.md](record.md#thresholds)); may be given more than once.",
