@@ -8,50 +8,62 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distributed import Client
 
-from e2e.cli_helpers import PATIENCE_S, free_ports
+from c1m.results.record import RunRecord
+from e2e.cli_helpers import PATIENCE_S, Server, finish, free_ports, start
+
+COUNT = 100  # connections of a `Play`
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where a process is started: its address, and what starts a command there."""
+
+    address: str = "127.0.0.1"
+    before: tuple[str, ...] = ()
 
 
 class Cluster:
     """As a context manager: all its workers are there when entered, all has ended when left.
+    `hosts`: of the scheduler, and of each worker.
 
     Workers have a nanny each, which starts a dead one again under the same address, and the
     scheduler's settings are those that it has by default: a task is sent again up to three times.
     """
 
-    def __init__(self, tmp_path: Path, workers: int = 2, *options: object) -> None:
+    def __init__(
+        self, tmp_path: Path, workers: int = 2, *options: object, hosts: Sequence[Host] = ()
+    ) -> None:
         port = free_ports(1 + workers)
-        self.address = f"tcp://127.0.0.1:{port}"
+        self._hosts = hosts or [Host()] * (1 + workers)
+        self.address = f"tcp://{self._hosts[0].address}:{port}"
         self.log = (tmp_path / "dask.log").open("wb")
-        self._options, self._folder = options, tmp_path
-        self.scheduler = self._start("scheduler", "--port", port)
-        self.workers = [self.add(port + 1 + number) for number in range(workers)]
+        self.scheduler = self._start(self._hosts[0], "scheduler", "--port", port)
+        self.workers = [
+            self._start(
+                self._hosts[1 + number], "worker", self.address, "--nthreads", 1,
+                "--worker-port", port + 1 + number, "--local-directory", tmp_path, *options,
+            )
+            for number in range(workers)
+        ]  # fmt: skip
 
-    def add(self, port: int) -> subprocess.Popen[bytes]:
-        """One more worker."""
-        return self._start(
-            "worker", self.address, "--nthreads", 1, "--worker-port", port,
-            "--local-directory", self._folder, *self._options,
-        )  # fmt: skip
-
-    def _start(self, kind: str, *options: object) -> subprocess.Popen[bytes]:
+    def _start(self, host: Host, kind: str, *options: object) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [
-                *(sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1"),
-                *("--no-dashboard", *map(str, options)),
+                *(*host.before, sys.executable, "-m", f"distributed.cli.dask_{kind}"),
+                *("--host", host.address, "--no-dashboard", *map(str, options)),
             ],
             stdout=self.log, stderr=self.log, start_new_session=True,
         )  # fmt: skip
 
     def __enter__(self) -> Cluster:
-        client: Any = Client  # which has no types
-        with client(self.address, timeout=PATIENCE_S, set_as_default=False) as asked:
-            asked.wait_for_workers(len(self.workers), timeout=PATIENCE_S)
+        until(lambda: self.log_says("Registered to:") == len(self.workers), "the workers")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,6 +72,10 @@ class Cluster:
                 kill(process)
             one.wait(PATIENCE_S)
         self.log.close()
+
+    def log_says(self, what: str) -> int:
+        """How often."""
+        return Path(self.log.name).read_text(errors="replace").count(what)
 
     def at_work(self, number: int) -> int | None:
         """A worker's process: its nanny's child."""
@@ -76,6 +92,56 @@ class Cluster:
         client: Any = Client  # which has no types
         with client(self.address, timeout=PATIENCE_S, set_as_default=False) as asked:
             return int(asked.run_on_scheduler(_times_begun))
+
+
+class Play:
+    """A run on a cluster of two against a server, in its hold. `before`: what starts it."""
+
+    def __init__(
+        self, tmp_path: Path, cluster: Cluster, server: Server, before: Sequence[str] = ()
+    ) -> None:
+        self._before = before
+        self.cluster, self.server = cluster, server
+        self.port = int(server.url.rpartition(":")[2])
+        self.path = tmp_path / "run.json"
+        self.load: subprocess.Popen[str]
+        self.clients: list[int] = []
+
+    def begin(self, *options: object) -> None:
+        """Until all are open."""
+        self.load = load = start(
+            "load", self.server.url, "--quiet", "--json", self.path,
+            "--cluster", self.cluster.address, *options, before=self._before,
+        )  # fmt: skip
+        until(lambda: self.open == COUNT or load.poll() is not None, "the hold")
+        self.clients = self.cluster.load_clients()
+
+    @property
+    def open(self) -> int:
+        """Connections, on the server's side."""
+        return connections_to(self.port, self.server.pid)
+
+    def end(self) -> tuple[int, str, str]:
+        """Of the load run: its status, what it said; nothing is left of it then."""
+        said, errors = finish(self.load)
+        self.nothing_is_left()
+        return self.load.returncode, said, errors
+
+    def nothing_is_left(self) -> None:
+        """Neither processes nor connections."""
+        until(lambda: not any(map(is_alive, self.clients)), "the load clients' end")
+        until(lambda: not self.cluster.load_clients(), "the end of others")
+        until(lambda: self.open == 0, "the connections' end")
+
+    @property
+    def record(self) -> RunRecord:
+        """Of the run."""
+        return RunRecord.read(self.path)
+
+    def opened(self) -> int:
+        """By the server's count."""
+        assert self.server.stop() == 0
+        return int(self.server.figures()["opened"])
 
 
 def _times_begun(dask_scheduler: Any) -> int:
@@ -113,9 +179,9 @@ def kill(pid: int | None) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def connections_to(port: int) -> int:
-    """How many there are to a server on this machine, by the kernel's table, on its side."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+def connections_to(port: int, pid: int | str = "self") -> int:
+    """How many there are to a server, by the kernel's table where process `pid` is."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
     fields = (line.split() for line in lines)
     return sum(one[1].endswith(f":{port:04X}") and one[3] == "01" for one in fields)
 

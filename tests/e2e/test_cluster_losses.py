@@ -4,64 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from c1m.results.record import RunRecord
 from e2e import cli_helpers as cli
-from e2e.dask_processes import Cluster, connections_to, is_alive, kill, until
-
-COUNT = 100
-
-
-class Play:
-    """A run on a cluster of two against a server, in its hold."""
-
-    def __init__(self, tmp_path: Path, cluster: Cluster, server: cli.Server) -> None:
-        self.cluster, self.server = cluster, server
-        self.port = int(server.url.rpartition(":")[2])
-        self.path = tmp_path / "run.json"
-        self.load: subprocess.Popen[str]
-        self.clients: list[int] = []
-
-    def begin(self, *options: object) -> None:
-        """Until all are open."""
-        self.load = load = cli.start(
-            "load", self.server.url, "--quiet", "--json", self.path,
-            "--cluster", self.cluster.address, *options,
-        )  # fmt: skip
-        until(lambda: self.open == COUNT or load.poll() is not None, "the hold")
-        self.clients = self.cluster.load_clients()
-
-    @property
-    def open(self) -> int:
-        """Connections, on the server's side."""
-        return connections_to(self.port)
-
-    def end(self) -> tuple[int, str, str]:
-        """Of the load run: its status, what it said; nothing is left of it then."""
-        said, errors = cli.finish(self.load)
-        self.nothing_is_left()
-        return self.load.returncode, said, errors
-
-    def nothing_is_left(self) -> None:
-        """Neither processes nor connections."""
-        until(lambda: not any(map(is_alive, self.clients)), "the load clients' end")
-        until(lambda: not self.cluster.load_clients(), "the end of others")
-        until(lambda: self.open == 0, "the connections' end")
-
-    @property
-    def record(self) -> RunRecord:
-        """Of the run."""
-        return RunRecord.read(self.path)
-
-    def opened(self) -> int:
-        """By the server's count."""
-        assert self.server.stop() == 0
-        return int(self.server.figures()["opened"])
+from e2e.dask_processes import COUNT, Cluster, Play, kill, until
 
 
 @pytest.fixture
@@ -111,13 +60,15 @@ def test_a_run_that_a_loss_aborts(play: Play) -> None:
     assert (status, errors) == (1, ""), said
 
 
-def test_a_part_that_is_begun_anew(play: Play) -> None:
-    """By another worker, which opens its connections again: as many as were lost, once."""
+@pytest.mark.parametrize(("what", "hold"), [("load client", "30s"), ("worker", "50s")])
+def test_a_part_that_is_begun_anew(play: Play, what: str, hold: str) -> None:
+    """It opens its connections again: as many as were lost, once. By the same worker, whose hands
+    are empty; or, as that is not to be trusted, by the other one, beside what that does."""
     play.begin(
-        "--stage", f"ramp {COUNT}", "--stage", "hold for 30s at 50/s",
+        "--stage", f"ramp {COUNT}", "--stage", f"hold for {hold} at 50/s",
         "--on-worker-loss", "respawn",
     )  # fmt: skip
-    kill(play.clients[0])
+    kill(play.clients[0] if what == "load client" else play.cluster.at_work(0))
     _, said, errors = play.end()
     assert errors == "", said
     assert play.opened() == COUNT + COUNT // 2
