@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c1m.results.histogram import RELATIVE_ERROR_MAX, VALUE_MAX, Histogram, buckets_of
+from c1m.results.histogram import (
+    RELATIVE_ERROR_MAX,
+    VALUE_MAX,
+    Histogram,
+    Increments,
+    buckets_of,
+)
 
 QUANTILES = [0.0, 0.01, 0.07, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 1.0]
 
@@ -122,3 +128,19 @@ def test_json_is_exact(values: list[int]) -> None:
     assert again.quantiles(np.array(QUANTILES)).tolist() == [
         histogram.quantile(q) for q in QUANTILES
     ]
+
+
+@given(values_lists, values_lists)
+def test_what_came_last_has_quantiles_one_by_one_as_all_at_once(
+    before: list[int], after: list[int]
+) -> None:
+    histogram = of(np.array(before, np.int64))
+    increments = Increments(histogram)
+    increments.take()
+    histogram.record(np.array(after, np.int64))
+    delta = increments.take()
+    assert delta is not None
+    found = [delta.quantile(q) for q in QUANTILES]
+    assert found == delta.quantiles(np.array(QUANTILES)).tolist()
+    alone = of(np.array(after, np.int64))
+    assert found == pytest.approx([alone.quantile(q) for q in QUANTILES], rel=RELATIVE_ERROR_MAX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from c1m.cluster.conductor import Conductor
 from c1m.cluster.frames import Frame, Whole
@@ -43,10 +44,11 @@ class Run:
             recorded.record(np.full(counts["stage.1.right"], latency_ns))
         if (delta := increments.take()) is not None:
             histograms["stage.1.corrected"] = delta
-        tally = Tally(counts=counts, histograms=histograms)
-        self.whole.add(Frame("run", part, 0, self.frames[part], tally))
         self.frames[part] += 1
-        self.view.hear(part, 0, tally, self.now_ns)
+        t_ns = self.frames[part] * NS_PER_S
+        tally = Tally(t_ns, counts=counts, histograms=histograms)
+        self.whole.add(Frame("run", part, 0, self.frames[part] - 1, tally))
+        self.view.hear(part, 0, tally)
         self.hear(part, "frame")
 
     def begin(self) -> None:
@@ -103,6 +105,7 @@ def test_the_whole_is_the_sum_and_each_worker_its_last_second() -> None:
     assert snapshot.worker_states == {"lost": 4}  # 29 s without a word
     run = Run(1)
     run.begin()
+    run.frame(0, {"stage.1.right": 1, "cpu.user_us": 900_000})  # from the process's beginning on
     run.frame(0, {"stage.1.right": 250, "cpu.user_us": 410_000}, 3_000_000)
     (one,) = run.pass_s(0.2).workers
     assert (one.name, one.state, one.right_per_s) == ("10.0.1.0:40001", "running", 250.0)
@@ -118,7 +121,11 @@ def test_percentiles_are_of_all_workers_together() -> None:
     one = Histogram()
     one.record(np.repeat([1_000_000, 50_000_000], [9_900, 100]))
     assert snapshot.percentiles_ns == one.percentiles() | {"max": 50_000_000}
-    assert snapshot.octaves == one.octaves() and snapshot.recent_ns["p50"] == one.quantile(0.5)
+    assert snapshot.octaves == one.octaves()
+    for part in (0, 1, 0, 1):
+        run.frame(part, {"stage.1.right": 0})
+    recent = run.pass_s(0.2).recent_ns  # the last second of which all are known to have told
+    assert recent == pytest.approx({"p50": 1e6, "p99": 1e6, "max": 50e6}, rel=0.001)
 
 
 def test_who_is_silent_and_who_is_lost() -> None:

@@ -33,7 +33,7 @@ from c1m.results.snapshot import Snapshot
 
 _CLOCK = SystemClock()
 DUE_S = 0.1
-SHOW_S = 0.25
+SHOW_S, MANY = 0.25, 100  # beyond so many workers it is shown once a second
 END_S, AWAY_S = 5, 1  # for what is left to do at the end: tasks that end, orders that go out
 
 
@@ -157,7 +157,7 @@ class Controller:
         """Where the run stands, a few times a second."""
         while not self.conductor.is_over:
             self._look()
-            await asyncio.sleep(SHOW_S)
+            await asyncio.sleep(SHOW_S if len(self.parts) <= MANY else 1.0)
 
     def _look(self, *, is_last: bool = False) -> None:
         if self._on_progress is not None:
@@ -171,7 +171,7 @@ class Controller:
             if news.kind == "frame":
                 frame = Frame.decode(news.data)
                 if self.whole.add(frame):
-                    self.view.hear(news.part, news.attempt, frame.tally, _CLOCK.now_ns())
+                    self.view.hear(news.part, news.attempt, frame.tally)
             self._do(self.conductor.hear(news, _CLOCK.now_ns()))
         except Exception as error:
             self._failure = error

@@ -1,7 +1,6 @@
 """Where a run by many workers stands: snapshots of the whole and of each worker. Pure.
 
-Everything additive is read from the whole's tally. What is of the last second is kept by worker,
-from its latest frame.
+What adds up is the whole's. Of each worker its last second is kept, from its latest frame.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from c1m.addresses import Endpoint, parse_url
@@ -20,28 +19,54 @@ from c1m.limits.reasons import errno_name
 from c1m.loadgen.stages import Stage, most_connections
 from c1m.results.histogram import Histogram
 from c1m.results.options import LoadOptions
-from c1m.results.record import NOT_OPENED, REQUEST_COUNTS, Requests
+from c1m.results.record import REQUEST_COUNTS, Requests
 from c1m.results.snapshot import WORKERS_MAX, Snapshot, WorkerNow, worst
 from c1m.results.tally import Tally
 
 QUIET_NS = 4 * NS_PER_S  # who has said nothing for so long is shown as silent
 LOST_NAMED = 4  # workers in a sentence
+_REQUESTS = ("first.", "stage.")
 _COUNTED = ("attempted", "connected", "secured", "opened", "ready", "lost", "closed")
-_FAILED = [f"connections.{name}" for name in NOT_OPENED if name != "unfinished"]
 
 
 @dataclass(slots=True)
-class _Worker:
-    """What an attempt's frames told: connections open by now, and its last second."""
+class _Second:
+    """The last second that an attempt told of: its tally, and what is made of it to be shown."""
 
     attempt: int = 0
-    open: int = 0
-    counts: Mapping[str, int] = field(default_factory=dict)
+    tally: Tally | None = None
+    seconds: float | None = None  # that it is of; None: it has the process's beginning
+    is_read: bool = False
+    opened_per_s: float = 0.0
+    sent_per_s: float = 0.0
+    right_per_s: float = 0.0
     p99_ns: int | None = None
+    lag_max_ns: int = 0
+    cores: float | None = None
+
+    def read(self) -> None:
+        """Once, when it is shown: frames come more often where there are many workers."""
+        if self.is_read or self.tally is None:
+            return
+        self.is_read, counts, per_s = True, self.tally.counts, 1 / (self.seconds or 1.0)
+        self.opened_per_s = counts.get("connections.opened", 0) * per_s
+        for name, count in counts.items():
+            if name.endswith(".sent") and name.startswith(_REQUESTS):
+                self.sent_per_s += count * per_s
+            elif name.endswith(".right") and name.startswith(_REQUESTS):
+                self.right_per_s += count * per_s
+        for name, delta in self.tally.histograms.items():
+            if name.startswith("lag"):
+                self.lag_max_ns = max(self.lag_max_ns, delta.quantile(1.0))
+            elif name.endswith(".corrected"):
+                self.p99_ns = max(self.p99_ns or 0, delta.quantile(0.99))
+        if self.seconds is not None:
+            used_us = counts.get("cpu.user_us", 0) + counts.get("cpu.system_us", 0)
+            self.cores = used_us / 1e6 * per_s
 
 
 class View:
-    """Of one run with these `stages`; `whole` is the tally that the controller adds frames to."""
+    """Of one run with these `stages`; `whole` is the sum that the controller adds frames to."""
 
     def __init__(
         self,
@@ -54,27 +79,16 @@ class View:
         self._asked, self._stages, self._scenario = asked, stages, scenario
         self._is_tls = Endpoint(0, scheme=parse_url(asked.targets[0])[0]).is_tls
         self._conductor, self._whole = conductor, whole
-        self._workers = [_Worker() for _ in range(conductor.parts)]
-        self._overall = Histogram()
-        self._recent, self._recent_before = Histogram(), Histogram()
-        self._recent_ns = 0  # when the present one was begun
+        self._seconds = [_Second() for _ in range(conductor.parts)]
 
-    def hear(self, part: int, attempt: int, tally: Tally, now_ns: int) -> None:
-        """A frame came: what happened in a second of a part."""
-        if now_ns - self._recent_ns >= NS_PER_S:
-            self._recent_before, self._recent, self._recent_ns = self._recent, Histogram(), now_ns
-        own = Histogram()
-        for name, histogram in tally.histograms.items():
-            if name.startswith("stage.") and name.endswith(".corrected"):
-                own.add(histogram)
-        self._overall.merge(own)
-        self._recent.merge(own)
-        if self._workers[part].attempt != attempt:
-            self._workers[part] = _Worker(attempt)
-        worker = self._workers[part]
-        worker.open += tally.counts.get("open", 0)
-        worker.counts = tally.counts
-        worker.p99_ns = own.quantile(0.99) if own.count else None
+    def hear(self, part: int, attempt: int, tally: Tally) -> None:
+        """A frame came, and is in the whole."""
+        before, seconds = self._seconds[part], None
+        if before.tally is not None and before.attempt == attempt:
+            if tally.t_ns <= before.tally.t_ns:
+                return  # an older one that was late
+            seconds = max(tally.t_ns - before.tally.t_ns, NS_PER_S // 4) / NS_PER_S
+        self._seconds[part] = _Second(attempt, tally, seconds)
 
     def snapshot(self, now_ns: int, *, is_last: bool = False) -> Snapshot:
         """The whole at this moment of the controller's clock."""
@@ -82,12 +96,11 @@ class View:
         standings = enumerate(self._conductor.standings)
         workers = [self._worker(number, standing, now_ns) for number, standing in standings]
         states = dict(Counter(one.state for one in workers))
-        requests = self._requests()
-        recent = self._recent_before if self._recent_before.count else self._recent
-        heard = [
-            worker.counts
-            for worker, now in zip(self._workers, workers, strict=True)
-            if now.state == "running"
+        requests, overall = self._requests(), self._overall()
+        running = [
+            second
+            for second, now in zip(self._seconds, workers, strict=True)
+            if now.state == RUNNING
         ]
         return Snapshot(
             target=",".join(self._asked.targets),
@@ -96,19 +109,24 @@ class View:
             asked=most_connections(self._stages),
             **{name: counts[f"connections.{name}"] for name in _COUNTED},  # type: ignore[arg-type]
             open=sum(one.open for one in workers),
-            failed=sum(counts[name] for name in _FAILED),
-            connects_per_s=float(sum(one.get("connections.opened", 0) for one in heard)),
+            failed=sum(
+                count
+                for name, count in _named(counts, "failed.").items()
+                if not name.startswith("open.")
+            ),
+            connects_per_s=sum(one.opened_per_s for one in running),
             requests=requests,
-            in_flight=requests.in_flight,
-            sent_per_s=float(sum(_sum(one, "sent") for one in heard)),
-            right_per_s=float(sum(_sum(one, "right") for one in heard)),
+            in_flight=counts["in_flight"],
+            sent_per_s=sum(one.sent_per_s for one in running),
+            right_per_s=sum(one.right_per_s for one in running),
             errnos=_errnos(counts),
             checks_passed=_named(counts, "check.passed."),
             checks_failed=_named(counts, "check.failed."),
             statuses=_named(counts, "status."),
-            percentiles_ns=_percentiles(self._overall),
-            recent_ns=_recent(recent),
-            octaves=self._overall.octaves() if self._overall.count else [],
+            percentiles_ns=_percentiles(overall),
+            recent_ns=self._whole.rows.recent_ns,
+            octaves=overall.octaves() if overall.count else [],
+            lag_max_ns=max((one.lag_max_ns for one in running), default=0),
             client_rss_bytes=counts["rss"] or None,
             is_tls=self._is_tls,
             is_last=is_last,
@@ -148,21 +166,29 @@ class View:
         return "; ".join(said) + (f"; and {more} more" if more else "")
 
     def _worker(self, number: int, standing: Standing, now_ns: int) -> WorkerNow:
-        worker = self._workers[number]
-        state, counts, is_there = standing.state, worker.counts, not standing.is_over
-        if standing.state == RUNNING and now_ns - standing.heard_ns > QUIET_NS:
+        state, second = standing.state, self._seconds[number]
+        second.read()
+        if state == RUNNING and now_ns - standing.heard_ns > QUIET_NS:
             state = "silent"
-        is_fresh = state == RUNNING and worker.attempt == standing.attempt
-        used_us = counts.get("cpu.user_us", 0) + counts.get("cpu.system_us", 0)
+        frames = self._whole.parts.get((number, standing.attempt))
+        is_fresh = state == RUNNING and second.attempt == standing.attempt
         return WorkerNow(
             name=name_of(standing.worker),
             state=state,
-            open=worker.open if is_there and worker.attempt == standing.attempt else 0,
-            right_per_s=float(_sum(counts, "right")) if is_fresh else 0.0,
-            p99_ns=worker.p99_ns if is_fresh else None,
-            cores=used_us / 1e6 if is_fresh and used_us else None,
+            open=0 if frames is None or standing.is_over else frames.counts.get("open", 0),
+            right_per_s=second.right_per_s if is_fresh else 0.0,
+            p99_ns=second.p99_ns if is_fresh else None,
+            cores=second.cores if is_fresh else None,
             why=_short(standing.why),
         )
+
+    def _overall(self) -> Histogram:
+        """Latencies of all stages' load."""
+        found = Histogram()
+        for name, histogram in self._whole.histograms.items():
+            if name.startswith("stage.") and name.endswith(".corrected"):
+                found.merge(histogram)
+        return found
 
     def _requests(self) -> Requests:
         counts = self._whole.counts
@@ -198,16 +224,6 @@ def _left(stage: Stage, elapsed_ns: int) -> tuple[float | None, float | None]:
     return left_ns / NS_PER_S, stage.rate_from + share * (stage.rate_to - stage.rate_from)
 
 
-def _sum(counts: Mapping[str, int], what: str) -> int:
-    """Of the first requests and of all stages."""
-    end = f".{what}"
-    return sum(
-        count
-        for name, count in counts.items()
-        if name.endswith(end) and name.startswith(("stage.", "first."))
-    )
-
-
 def _named(counts: Mapping[str, int], start: str) -> dict[str, int]:
     return {
         name[len(start) :]: count
@@ -226,11 +242,3 @@ def _errnos(counts: Mapping[str, int]) -> dict[str, int]:
 
 def _percentiles(histogram: Histogram) -> dict[str, int]:
     return histogram.percentiles() | ({"max": histogram.max} if histogram.count else {})
-
-
-def _recent(histogram: Histogram) -> dict[str, int]:
-    """Its `max` is of the last second, which `Histogram.max` is not where differences are added."""
-    if not histogram.count:
-        return {}
-    names: Sequence[tuple[str, float]] = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
-    return {name: histogram.quantile(share) for name, share in names}

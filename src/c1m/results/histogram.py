@@ -289,6 +289,17 @@ class Delta:
         """Values recorded."""
         return int(self.counts.sum())
 
+    def quantile(self, q: float) -> int:
+        """The scalar form of `quantiles`, in a fifth of its time."""
+        if not len(self.counts):
+            return 0
+        passed = self.counts.cumsum()
+        rank = max(1, math.ceil(q * int(passed[-1]) * (1 - 2**-51)))
+        bucket = int(self.buckets[passed.searchsorted(rank)])
+        shift = max(0, bucket // 1024 - 1)
+        top = ((bucket - 1024 * shift) << shift) + (1 << shift) - 1
+        return min(max(top, self.min), self.max)
+
     def quantiles(self, qs: npt.NDArray[np.float64]) -> Values:
         """As `Histogram.quantiles`, of these values; of none: 0."""
         if not len(self.counts):
