@@ -59,7 +59,7 @@ def serve(
         where = listen or life.listen()
         server: AnyServer | Processes
         if this is not None:
-            server = _of_several(app, where, this, options)
+            server = _of_several(app, this, options)
         elif processes is not None:
             server = _several(app, where, processes, life, takeover, options)
         else:
@@ -94,9 +94,9 @@ def _several(
     return Processes(app, listen, count=count, command=command, given=life.given, **options)
 
 
-def _of_several(app: Any, listen: Any, this: Member, options: dict[str, Any]) -> AnyServer:
+def _of_several(app: Any, this: Member, options: dict[str, Any]) -> AnyServer:
     try:
-        server = server_of(app, listen, **this.options(options))
+        server = server_of(app, this.listen, **this.options(options))
     except UsageError as error:
         this.refuse(error)  # the first process says it
         sys.exit(2)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from c1m.server.life import Life
     from c1m.server.processes import Processes
 
-CLUSTER = "cluster_nodes"  # an option of servers whose processes share keys
+# Options of servers whose processes share keys, and publish to the subscribers of all.
+CLUSTER, RELAY = "cluster_nodes", "relay"
 
 
 def several(
@@ -37,6 +38,7 @@ def several(
     known = {option.name for option in OPTIONS_OF.get(app, ())}
     own = taken(app, options)
     is_cluster = CLUSTER in known and own.get(CLUSTER) is None
+    is_relayed = RELAY in known and own.get(RELAY) is None and count > 1
     # Made here, too, so that what is wrong is said once; what it keeps is each process's own.
     kept = ("data", "durability")
     looked_at = load_app(app, **{name: each for name, each in own.items() if name not in kept})
@@ -52,7 +54,7 @@ def several(
     given = {name: value for name, value in options.items() if value is not None}
     return Processes(
         looked_at, where, count=count, command=_command(), app_options=app_options,
-        has_own_listeners=is_cluster, given=life.given, **given,
+        has_own_listeners=is_cluster, is_relayed=is_relayed, given=life.given, **given,
     )  # fmt: skip
 
 

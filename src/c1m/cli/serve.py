@@ -160,7 +160,7 @@ def serve(
         options["access_log_json"] = log == "json"
         warn = partial(record, "life", level=logging.WARNING)
         life = Life(takeover=takeover, user=options["user"], app=app, say=warn)
-        listen = listen or tuple(life.listen())
+        listen = tuple(this.listen) if this else listen or tuple(life.listen())
         server: AnyServer | Processes
         if processes is None or this is not None:
             server = _made(app, listen, options, life, tell, this)
@@ -242,7 +242,7 @@ def _made(
         if this is None:
             return server_of(load_app(app, **own), where, **given)
         own = this.own_options(OPTIONS_OF.get(app, ()), own)
-        server = server_of(load_app(app, **own), where + this.listen, **this.options(given))
+        server = server_of(load_app(app, **own), where, **this.options(given))
         this.begin(server)
         return server
     except ImportError as error:

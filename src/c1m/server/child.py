@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -32,8 +32,13 @@ def pause_ns(deaths: int) -> int:
 class Child:
     """The process in one place, and those that are in it after it has died."""
 
-    def __init__(self, number: int, of: int) -> None:
-        self.number, self.of = number, of
+    def __init__(self, number: int, of: int, name: str, command: Sequence[str]) -> None:
+        self.number, self.of, self.name = number, of, name
+        self._command = command
+        # Each with what was asked, and whether others have it, too.
+        self.sockets: list[tuple[Listener, Endpoint, bool]] = []
+        self.listen: list[str] = []  # URLs, instead of those of the command
+        self.options: dict[str, Any] = {}  # the same, of its application
         self.process: subprocess.Popen[bytes] | None = None
         self.channel: Channel | None = None
         self.pidfd = -1
@@ -71,23 +76,16 @@ class Child:
 
     # --- its life ---------------------------------------------------------------------------------
 
-    def start(
-        self,
-        command: Sequence[str],
-        sockets: Sequence[tuple[Listener, Endpoint, bool]],
-        listen: Sequence[str],
-        options: Mapping[str, Any],
-        now_ns: int,
-    ) -> None:
-        """Run it: each of its sockets with what was asked, and whether others have it, too."""
-        for listener, _, is_shared in sockets:
+    def start(self, now_ns: int) -> None:
+        """Run it."""
+        for listener, _, is_shared in self.sockets:
             if not is_shared:
                 listener.let_in_again()
         welcome = {
-            "number": self.number, "of": self.of, "listen": list(listen), "options": dict(options),
+            "number": self.number, "of": self.of, "listen": self.listen, "options": self.options,
             "sockets": [
                 (listener.fd, asdict(asked), asdict(listener.endpoint), is_shared)
-                for listener, asked, is_shared in sockets
+                for listener, asked, is_shared in self.sockets
             ],
         }  # fmt: skip
         self.channel, theirs = channel_to_child()
@@ -95,11 +93,11 @@ class Child:
         with theirs, os.fdopen(about, "r+b") as file:
             file.write(json.dumps(welcome).encode())
             file.seek(0)
-            fds = [about, theirs.fileno(), *(listener.fd for listener, *_ in sockets)]
+            fds = [about, theirs.fileno(), *(listener.fd for listener, *_ in self.sockets)]
             env = {name: text for name, text in os.environ.items() if name not in NOT_PASSED_ON}
             # In a group of its own: what a terminal sends is for the parent.
             self.process = subprocess.Popen(
-                command, env=env | {VARIABLE: f"{about},{theirs.fileno()}"}, pass_fds=fds,
+                self._command, env=env | {VARIABLE: f"{about},{theirs.fileno()}"}, pass_fds=fds,
                 stdin=subprocess.DEVNULL, process_group=0,
             )  # fmt: skip
         self.pidfd = os.pidfd_open(self.process.pid)

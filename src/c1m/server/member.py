@@ -47,7 +47,7 @@ class Member:
     def __init__(self, welcome: dict[str, Any], channel: Channel) -> None:
         self.number: int = welcome["number"]
         self.of: int = welcome["of"]
-        self.listen: list[str] = welcome["listen"]  # besides what it is told otherwise
+        self.listen: list[str] = welcome["listen"]  # URLs, whatever it is told otherwise
         self.app_options: dict[str, Any] = welcome["options"]
         self.given = [
             Given(fd, Endpoint(**asked), Endpoint(**bound), is_shared)
@@ -60,7 +60,7 @@ class Member:
         self._server: Any = None
         self._reported_ns = 0
         self._reported = 0  # connections
-        self._is_orphan = False
+        self._is_ready = self._is_orphan = False
 
     # --- what it is made with ---------------------------------------------------------------------
 
@@ -112,13 +112,14 @@ class Member:
         self._flush()
 
     def _look(self, now_ns: int) -> None:
-        if not self._reported_ns:
-            self._say(ready=self._about())
         live = self._server.statistics.live
         has_changed = abs(live - self._reported) > max(self._reported // 4, CHANGE_LEAST)
         if has_changed or now_ns - self._reported_ns >= REPORT_NS:
             self._reported_ns, self._reported = now_ns, live
             self._say(report=self._report())
+        if not self._is_ready:
+            self._is_ready = True
+            self._say(ready=self._about())
         self._flush()
         while (heard := self._channel.hear()) is not None and heard[0]:
             message = heard[0]

@@ -37,6 +37,7 @@ from c1m.server.listeners import Listeners
 from c1m.server.logs import ServerLog
 from c1m.server.operators import Operators
 from c1m.server.options import ServerOptions
+from c1m.server.private_broker import PrivateBroker
 from c1m.server.spread import PROCESSES_MAX
 from c1m.server.statistics import ServerStatistics
 from c1m.server.whole import Whole
@@ -52,13 +53,16 @@ SPREAD_NS = NS_PER_S
 SILENT_NS = 3 * NS_PER_S  # without a report, which comes each second
 SLOW_NS = 5 * NS_PER_S  # beyond its deadline a process may take so long to end
 
+AppOptions = Callable[[int, list[Endpoint]], dict[str, Any]]
+
 
 class Processes:
     """`count` processes that run `command` serve on the endpoints of `listen`; they do so when this
     is made. Other options are those of `Server`.
 
-    `own`: for each process options of its application (as text); `own_listeners`: each listens on
-    a port of its own besides, and `own(number, endpoints)` is given these. Raises UsageError.
+    `has_own_listeners`: each listens on a port of its own besides. `app_options(number, ports)`:
+    further options of a process's application, where these are known. `is_relayed`: they have a
+    broker (an option `relay`) for what they publish. Raises UsageError.
     """
 
     def __init__(
@@ -68,13 +72,16 @@ class Processes:
         *,
         count: int,
         command: Sequence[str],
-        app_options: Callable[[int, list[Endpoint]], dict[str, Any]] | None = None,
+        app_options: AppOptions | None = None,
         has_own_listeners: bool = False,
+        is_relayed: bool = False,
         **options: Any,
     ) -> None:
         whole = arguments.COUNT.within(1, PROCESSES_MAX)
-        self._command = list(command)
-        self.children = [Child(n, count) for n in range(whole.check("processes", count))]
+        whole.check("processes", count)
+        self.children = [Child(n, count, f"Process {n}", command) for n in range(count)]
+        self._broker: PrivateBroker | None = None
+        self._listen = list(arguments.texts("listen", listen))
         made_options = ServerOptions(listen=listen, **options)
         self.clock = made_options.clock
         self.statistics = ServerStatistics()
@@ -82,14 +89,15 @@ class Processes:
         self.at_stop: list[Callable[[], object]] = []
         self.drain_ns, self.drain_spread_ns = made_options.drain_ns, made_options.drain_spread_ns
         self.drain_grace_ns = 0
-        self.is_stopping = self._has_ended = False
+        self.is_stopping = self._has_begun = self._has_ended = False
+        self._groups: list[list[Listener]] = []
+        self._own: list[Listener] = []
         self.pulse = 0  # another number each second, while all processes report
         self._error: UsageError | None = None
         self._timers: list[tuple[int, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self._selector = selectors.DefaultSelector()
         self._came = 0  # connections, in the last second
-        self._app_options = app_options or (lambda number, own: {})
         self.own_endpoints: list[Endpoint] = []
         app = app.as_app() if isinstance(app, Makes) else app
         further = getattr(app, "further_listeners", tuple)
@@ -111,6 +119,10 @@ class Processes:
             self.endpoints = [each.endpoint for each in self.listeners.sockets]
             self.weights = np.full(count, 1.0 / count)
             self._given = np.zeros(count)  # what the kernel goes by
+            if is_relayed:
+                self._broker = PrivateBroker(count, made_options.user)
+            for child in self.children:
+                self._prepare(child, app_options)
             self._selector.register(self._bell[0], selectors.EVENT_READ, None)
             self.view = Whole(self)
             self._start_all()
@@ -119,6 +131,7 @@ class Processes:
             self.operators = Operators(self, made_options, self.call_at)
             if made_options.access_log is not None:
                 self.operators.access = _Access(self)  # type: ignore[assignment]
+            self._has_begun = True
             made.pop_all()
 
     # --- sockets ----------------------------------------------------------------------------------
@@ -173,27 +186,36 @@ class Processes:
 
     # --- processes --------------------------------------------------------------------------------
 
-    def _start(self, child: Child) -> None:
+    def _prepare(self, child: Child, app_options: AppOptions | None) -> None:
+        """What it is started with, also later."""
+        child.sockets = self._sockets_of(child.number)
         own = self._own[child.number : child.number + 1]
-        options = self._app_options(child.number, self.own_endpoints)
-        listen = [str(each.endpoint) for each in own]
-        now_ns = self.clock.now_ns()
-        child.start(self._command, self._sockets_of(child.number), listen, options, now_ns)
+        child.listen = self._listen + [str(each.endpoint) for each in own]
+        if app_options is not None:
+            child.options = app_options(child.number, self.own_endpoints)
+        if self._broker is not None:
+            child.options = child.options | {"relay": self._broker.url}
+
+    def _all(self) -> list[Child]:
+        """Those that serve, and their broker."""
+        return self.children + ([] if self._broker is None else [self._broker.child])
+
+    def _start(self, child: Child) -> None:
+        child.start(self.clock.now_ns())
         self._selector.register(child.pidfd, selectors.EVENT_READ, child)
         self._selector.register(child.channel, selectors.EVENT_READ, child)  # type: ignore[arg-type]
 
     def _start_all(self) -> None:
         """All of them, until they are ready. Raises UsageError where one says that it cannot be."""
-        for child in self.children:
+        for child in self._all():
             self._start(child)
-        while not all(child.is_ready for child in self.children):
+        while not all(child.is_ready for child in self._all()):
             self._turn(WAIT_S)
             if self._error is not None:
                 raise self._error
-            for child in self.children:
+            for child in self._all():
                 if child.process is None:
-                    of = len(self.children)
-                    said = f"Process {child.number} of {of} has ended before it served."
+                    said = f"{child.name} has ended before it served."
                     raise C1mError(said, "What it said is above.")
         self._weigh()
 
@@ -232,14 +254,14 @@ class Processes:
         why = child.ended(self.clock.now_ns())
         self._weigh()
         self.view.ended(child.number)
-        if self.is_stopping or not hasattr(self, "operators"):
+        if self.is_stopping or not self._has_begun:
             return
         child.restarts += 1
         pause_ns = (child.due_ns or 0) - self.clock.now_ns()
         when = "now" if pause_ns <= 0 else f"in {pause_ns / NS_PER_S:.1f} s"
         said = (
-            f"Process {child.number} ({pid}) has ended with {why}, and {live:,} connections with "
-            f"it. It is started again {when}; who connects to it meanwhile waits."
+            f"{child.name} ({pid}) has ended with {why}, and {live:,} connections with it. It is "
+            f"started again {when}; who connects to it meanwhile waits."
         )
         if self._error is not None:
             said += f" It said: {self._error.message} {self._error.remedy}"
@@ -390,9 +412,10 @@ class Processes:
         while any(child.process is not None for child in self.children):
             self._turn(WAIT_S / 10)
             if self.clock.now_ns() > deadline_ns:
-                late = [child.number for child in self.children if child.process is not None]
-                said = f"Processes {late} have not ended in time: they are killed."
-                self.log.say("process-killed", said, logging.ERROR)
+                for child in self.children:
+                    if child.process is not None:
+                        said = f"{child.name} has not ended in time: it is killed."
+                        self.log.say("process-killed", said, logging.ERROR, number=child.number)
                 break
 
     def _close(self) -> None:
@@ -400,15 +423,17 @@ class Processes:
         if self._has_ended:
             return
         self._has_ended = True
-        for child in self.children:
+        for child in self._all():
             if child.process is not None:
-                child.send(signal.SIGKILL)
+                child.send(signal.SIGKILL)  # of the broker nothing is kept
                 child.ended(self.clock.now_ns())
-        for each in self._all_sockets() if hasattr(self, "_groups") else []:
+        for each in self._all_sockets():
             each.close()
         self.listeners.close()
+        if self._broker is not None:
+            self._broker.close()
         self.update_statistics()
-        if hasattr(self, "operators"):
+        if self._has_begun:
             self.operators.end()
         self._selector.close()
         for fd in self._bell:

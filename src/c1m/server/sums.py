@@ -17,6 +17,7 @@ from c1m.server.statistics import CloseReason, ServerStatistics
 Report = dict[str, Any]
 # Of processes in one place, at different times.
 _HIGHEST = {"peak", "peak_rss_bytes", "threads", "connections.peak"}
+_LOWEST = {"relay.connected", "relay.since_seconds"}  # of the process that is worst off
 _LIVE = {"live", "opening"}
 _NOW = {"rss_bytes"}  # of a process: with it they are gone
 _BY_REASON = "connections.closed"
@@ -37,6 +38,8 @@ def total(reports: Sequence[Report]) -> Report:
     found: Report = reduce(added, ({**each, "about": {}} for each in reports), {})
     for each in reports:
         found["about"] |= each["about"]
+    for name in _LOWEST & found.get("figures", {}).keys():
+        found["figures"][name] = min(r["figures"][name] for r in reports if name in r["figures"])
     return found
 
 
