@@ -106,28 +106,24 @@ class _Nats:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUE_MAX)
-        self._ended = asyncio.Event()
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the connection's end
+        self._places = asyncio.Semaphore(QUEUE_MAX)
+        self._has_ended = False
         self._why: Exception | None = None
         self.client: Any = None
         self.message_max = 0
 
     async def publish(self, payload: bytes) -> None:
-        if self._ended.is_set():
+        if self._has_ended:
             raise self._reason()
         await self.client.publish(self._name, payload)
 
     async def receive(self) -> bytes:
-        if self._queue.empty():
-            found = asyncio.ensure_future(self._queue.get())
-            ended = asyncio.ensure_future(self._ended.wait())
-            await asyncio.wait((found, ended), return_when=asyncio.FIRST_COMPLETED)
-            ended.cancel()
-            if found.done():
-                return found.result()
-            found.cancel()
+        data = await self._queue.get()
+        if data is None:
             raise self._reason()
-        return self._queue.get_nowait()
+        self._places.release()
+        return data
 
     async def close(self) -> None:
         try:
@@ -141,13 +137,15 @@ class _Nats:
     # --- what nats-py calls ---------------------------------------------------------------------
 
     async def on_message(self, message: Any) -> None:
-        await self._queue.put(message.data)
+        await self._places.acquire()  # it reads no further meanwhile
+        self._queue.put_nowait(message.data)
 
     async def on_error(self, error: Exception) -> None:
         self._why = error
 
     async def on_end(self) -> None:
-        self._ended.set()
+        self._has_ended = True
+        self._queue.put_nowait(None)
 
 
 async def _open_nats(broker: Broker) -> Session:
