@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from c1m.relay.envelope import Envelope
 from c1m.relay.link import Came, Down, Up
 from c1m.relay.numbers import NotRelayed
 from c1m.relay.relay import Relay
+from c1m.relay.sessions import _Redis
 from c1m.testing.manual_clock import ManualClock
 
 OTHER = "000000000000"
@@ -212,6 +214,23 @@ def test_one_that_cannot_be_delivered_is_a_failure_and_no_end(stage: Stage) -> N
     stage.happens(came("me", 1, b"bad", b"good"))
     assert len(stage.server.failures) == 1
     assert [isinstance(each, NotRelayed) for each in stage.told] == [True, False]
+
+
+def test_a_client_that_connects_again_by_itself_has_lost_its_connection() -> None:
+    class PubSub:
+        says: ClassVar[list[Any]] = [{"type": "message", "data": b"x"}, None, {"type": "subscribe"}]
+
+        async def get_message(self, timeout: Any) -> Any:
+            return self.says.pop(0)
+
+    async def both() -> bytes:
+        session = _Redis(None, PubSub(), "c")
+        first = await session.receive()
+        with pytest.raises(ConnectionError, match="lost"):
+            await session.receive()
+        return first
+
+    assert asyncio.run(both()) == b"x"
 
 
 # --- the hub of one of several servers ----------------------------------------------------------

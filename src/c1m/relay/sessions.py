@@ -64,8 +64,13 @@ class _Redis:
     async def receive(self) -> bytes:
         while True:
             message = await self._pubsub.get_message(timeout=None)
-            if message is not None and message["type"] == "message":
+            if message is None:
+                continue
+            if message["type"] == "message":
                 return bytes(message["data"])
+            # It was subscribed before: the client has connected anew by itself, and what was
+            # published meanwhile is missing.
+            raise ConnectionError("the connection was lost")
 
     async def close(self) -> None:
         for each in (self._pubsub, self._client):
