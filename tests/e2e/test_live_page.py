@@ -58,6 +58,22 @@ def test_a_run_is_watched_from_its_middle_to_its_verdict(browser: Browser, tmp_p
         assert "COMPLETE" in output
 
 
+def test_the_workers_of_a_cluster_have_a_line_each(browser: Browser, tmp_path: Path) -> None:
+    with Server(tmp_path, "--quiet") as server:
+        process, url = began(server.url, *LOAD, "--hold", "6s", "--cluster", "local:2")
+        with browser.open(url) as page:
+            page.wait_for(f"{text('workers')}.includes('2 running')")
+            rows = "[...document.querySelectorAll('#workers tr')].slice(1)"
+            page.wait_for(f"{rows}.every((row) => row.cells[2].textContent === '250')")
+            page.wait_for(f"{rows}.every((row) => row.cells[5].textContent.endsWith('%'))")
+            assert page.value(f"{rows}.length") == 2
+            assert page.value("document.getElementById('degraded').hidden")
+            page.wait_for(f"{text('verdict')}.startsWith('COMPLETE: 500 of ')")
+            assert page.complaints() == []
+        finish(process)
+        assert process.returncode == 0
+
+
 def test_who_comes_late_gets_the_run_so_far(tmp_path: Path) -> None:
     """Beside metrics; the events are JSON, whatever the figures are."""
     with Server(tmp_path, "--quiet") as server:
