@@ -74,6 +74,8 @@ def test_before_the_start_it_says_how_many_are_waited_for() -> None:
     assert snapshot.stage == "waiting for 3 of 4 workers"
     assert (snapshot.elapsed_s, snapshot.stage_number, snapshot.stages) == (0.0, 0, 2)
     assert snapshot.worker_states == {"starting": 3, "ready": 1} and snapshot.is_tls
+    run.conductor.gone(0, 0, "its process ended", run.now_ns)
+    assert run.pass_s(0).stage == "ends before its beginning"
 
 
 def test_the_whole_is_the_sum_and_each_worker_its_last_second() -> None:

@@ -139,8 +139,7 @@ class View:
         """What of a snapshot is about the stage."""
         starts_ns, stages = self._conductor.starts_ns, self._stages
         if not starts_ns:
-            missing, of = states.get("starting", 0), self._conductor.parts
-            return {"stage": f"waiting for {missing} of {of} workers", "stages": len(stages)}
+            return {"stage": self._before(states), "stages": len(stages)}
         number = min(max(bisect_right(starts_ns, now_ns), 1), len(stages)) - 1
         left_s, rate = _left(stages[number], now_ns - starts_ns[number])
         return {
@@ -152,6 +151,13 @@ class View:
             "rate_asked_per_s": rate,
             "is_closed_loop": stages[number].think_ns is not None,
         }
+
+    def _before(self, states: Mapping[str, int]) -> str:
+        """What goes on while no stage has begun."""
+        conductor, missing = self._conductor, states.get("starting", 0)
+        if conductor.aborted or conductor.stopped_ns is not None:
+            return "ends before its beginning"
+        return f"waiting for {missing} of {conductor.parts} workers" if missing else "begins"
 
     def _degraded(self) -> str:
         """Which workers were lost, when and why."""

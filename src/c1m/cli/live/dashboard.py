@@ -235,7 +235,7 @@ class Dashboard:
 
     def _title(self, width: int, rows: int) -> list[Text]:
         s = self.snapshot
-        right = f" {format_duration(round(s.elapsed_s, 1) * 1e9)} "
+        right = f" {format_duration(round(s.elapsed_s, 1) * 1e9)} " if s.elapsed_s else " "
         left = Text(f" c1m load  {printable(s.target)}  {printable(s.scenario)}")
         left.truncate(max(width - len(right), 0), overflow=self._overflow(), pad=True)
         left.append(right)
