@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from c1m.server import sums
 from c1m.server.child import PAUSE_MAX_NS, pause_ns
-from c1m.server.spread import ALL, SHARE_LEAST, bounds, shares_of, weights
+from c1m.server.spread import AHEAD_LEAST, ALL, SHARE_LEAST, bounds, shares_of, weights
 from c1m.server.statistics import CloseReason, ServerStatistics
 
 HELD = st.lists(st.integers(0, 2_000_000), min_size=1, max_size=12)
@@ -45,7 +45,7 @@ def test_shares_of_new_connections(held: list[int], rng: random.Random, came: fl
 
 @given(st.lists(st.integers(0, 10_000), min_size=2, max_size=6))
 def test_water_is_poured_as_drop_by_drop(held: list[int]) -> None:
-    ahead = max(sum(held) / 4, 100.0)
+    ahead = max(float(sum(held)), AHEAD_LEAST)
     slow = poured([float(each) for each in held], ahead)
     least = SHARE_LEAST / len(held)
     wanted = [least + part / ahead * (1 - SHARE_LEAST) for part in slow]
@@ -72,11 +72,12 @@ def test_an_uneven_spread_is_mended_by_new_connections() -> None:
     held = np.array([0, 50_000, 50_000])
     for _ in range(60):
         held += rng.multinomial(5_000, weights(held.tolist(), [True] * 3, 5_000))
-    assert max(shares_of(held.tolist())) < 0.34
+    assert max(shares_of(held.tolist())) < 0.35
 
 
-def test_a_burst_after_a_small_difference_stays_even() -> None:
-    assert np.abs(weights([100, 102], [True, True]) - 0.5).max() < 0.02
+def test_a_small_difference_and_a_count_that_lags_shift_little() -> None:
+    assert np.abs(weights([100, 102], [True, True]) - 0.5).max() < 0.01
+    assert np.abs(weights([500, 0], [True, True], 500) - 0.5).max() < 0.05
 
 
 COUNTS = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 1000))

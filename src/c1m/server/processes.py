@@ -245,7 +245,6 @@ class Processes:
         before = self.statistics.opened
         self.update_statistics()
         self.ramp.add(self.statistics.opened - before, self.clock.now_ns())
-        self._weigh()
 
     def _ended(self, child: Child) -> None:
         for each in (child.pidfd, child.channel):

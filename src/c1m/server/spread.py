@@ -2,10 +2,13 @@
 
 Each new connection is drawn at random, with weights that are set anew every second by how many
 each process holds. Even weights alone keep a spread as uneven as it is: a process that was started
-again would have few connections for hours. So the next ones (as many as came in the last second,
-and no fewer than a share of all) are given as if water were poured in: those that hold least get
-them until all are level. Each has a part of an even share at least: no process gets all that comes,
-with all the work that new connections are, and none waits for its first.
+again would have few connections for hours. So the next ones (as many as there are, or as come in
+some seconds) are given as if water were poured in: those that hold least get them until all are
+level. Each has a part of an even share at least: no process gets all that comes, with all the work
+that new connections are, and none waits for its first.
+
+Counts are a second old at most, and not all as old. In the middle of a storm a process that is busy
+with it seems to hold few: that is why so many are looked ahead that such a difference shifts little.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-AHEAD = 0.25  # of all connections: the spread is level when so many more have come
-AHEAD_LEAST = 100.0  # so few connections say nothing of the next ones
+AHEAD = 1.0  # of all connections: the spread is level when so many more have come
+AHEAD_S, AHEAD_LEAST = 8.0, 1000.0  # or as many as come in this time; or these
 SHARE_LEAST = 0.25  # of an even share
 PROCESSES_MAX = 256
 ALL = 1 << 32  # a random number is below this
@@ -35,7 +38,7 @@ def weights(
         is_open = np.ones(len(counts), np.bool_)
     found = np.zeros(len(counts))
     there = counts[is_open]
-    ahead = max(came, AHEAD * there.sum(), AHEAD_LEAST)
+    ahead = max(AHEAD_S * came, AHEAD * there.sum(), AHEAD_LEAST)
     poured = np.maximum(_level(there, ahead) - there, 0.0) / ahead
     least = SHARE_LEAST / len(there)
     found[is_open] = least + poured * (1.0 - SHARE_LEAST)
