@@ -131,7 +131,7 @@ class Link:
             self._loop.close()
 
     async def _begin(self) -> None:
-        self._more, self._room = asyncio.Event(), asyncio.Event()
+        self._more, self._room, self._back = (asyncio.Event() for _ in range(3))
         self._task = asyncio.ensure_future(self._run())
         if self._is_closing:
             self._task.cancel()
@@ -202,8 +202,8 @@ class Link:
         connection = self._connection
         await self._send(session, [])
         while self._connection == connection:
-            self._more.clear()
-            await self._more.wait()
+            self._back.clear()
+            await self._back.wait()
         while True:
             items = self._batch(session.message_max)
             if not items:
@@ -241,14 +241,14 @@ class Link:
         self._flying_bytes += len(payload)
         await session.publish(payload)
         while self._flying_bytes > WINDOW_BYTES:
-            self._more.clear()
-            await self._more.wait()
+            self._back.clear()
+            await self._back.wait()
 
     def _came_back(self, number: int) -> None:
         self._back_s = self._loop.time()
         while self._flying and self._flying[0][0] <= number:
             self._flying_bytes -= self._flying.popleft()[1]
-        self._more.set()
+        self._back.set()
 
     async def _watch(self) -> None:
         while True:
