@@ -120,13 +120,13 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             stream.close()
 
 
-def generate(command: Sequence[str], cpu: int, seconds: float) -> dict[str, Any]:
+def generate(command: Sequence[str], cpu: int | None, seconds: float) -> dict[str, Any]:
     """Run the generator to its end; its JSON object. Raises RunFailed."""
     result: dict[str, Any] = json.loads(run_to_its_end(command, cpu, seconds))
     return result
 
 
-def run_to_its_end(command: Sequence[str], cpu: int, seconds: float) -> bytes:
+def run_to_its_end(command: Sequence[str], cpu: int | None, seconds: float) -> bytes:
     """Run a generator of load that lasts `seconds`; what it wrote. Raises RunFailed."""
     process = start(command, cpu, stdout=subprocess.PIPE)
     try:

@@ -8,7 +8,7 @@ level. Each has a part of an even share at least: no process gets all that comes
 that new connections are, and none waits for its first.
 
 Counts are a second old at most, and not all as old. In the middle of a storm a process that is busy
-with it seems to hold few: that is why so many are looked ahead that such a difference shifts little.
+with it seems to hold few: so many are looked ahead that such a difference shifts little.
 """
 
 from __future__ import annotations
