@@ -98,7 +98,7 @@ def test_versions_that_are_the_same() -> None:
 
 
 def test_what_differs_is_named_with_where() -> None:
-    there = {
+    there: dict[str, Any] = {
         "tcp://a:1": dict(HERE) | {"numpy": "2.3.0"},
         "tcp://b:1": dict(HERE) | {"numpy": "2.3.0", "c1m": None},
         "tcp://c:1": dict(HERE) | {"python": "3.12.1.final.0"},
