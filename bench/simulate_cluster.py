@@ -210,7 +210,7 @@ def replay(log: Path, options: LoadOptions, workers: int) -> dict[str, Any]:
                 if sums.add(frame):
                     spent["frames"] += time.process_time_ns() - begin
                     begin = time.process_time_ns()
-                    view.hear(news.part, news.attempt, frame.tally, now_ns)
+                    view.hear(news.part, news.attempt, frame.tally)
                     spent["show"] += time.process_time_ns() - begin
                     begin = time.process_time_ns()
                 frames, size = frames + 1, size + len(news.data)
