@@ -51,7 +51,7 @@ def load(
     ramp_timeout: Duration | None = None,
     connect_window: int | None = None,
     server_pid: int | None = None,
-    cluster: str | None = None, on_worker_loss: str = "degrade",
+    cluster: str | None = None, on_worker_loss: str = "degrade", cluster_dir: str | None = None,
     ready_timeout: Duration = "60s",
     seed: int = 0,
     ca: str | None = None, insecure: bool = False, server_name: str | None = None,

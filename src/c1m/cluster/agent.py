@@ -28,7 +28,10 @@ from typing import Any
 from distributed import get_worker, secede
 
 from c1m.clock import SystemClock
+from c1m.cluster.head import Head
+from c1m.cluster.kept import Keeper, folder_of
 from c1m.cluster.part import GRACE_NS, LEASE_NS, NS_PER_S, News, Order, Part
+from c1m.errors import UsageError
 
 _CLOCK = SystemClock()
 LOOK_S = 1.0  # so often: whether the worker closes, or the load client has died
@@ -86,6 +89,7 @@ class _Agent:
         self._orders: SimpleQueue[Any] = SimpleQueue()
         self._ours, self._theirs = Pipe()
         self._said = b""
+        self._keeper: Keeper | None = None
         self._has_ended = False
         self._told_ns = _CLOCK.now_ns()
 
@@ -133,13 +137,28 @@ class _Agent:
             try:
                 if self._ours.poll(LOOK_S):
                     kind, number, data = self._ours.recv()
+                    self._keep(kind, data)
                     self._has_ended |= kind in ("record", "failed")
                     self._say(kind, number, data)
                     continue
+            except UsageError as error:
+                self._has_ended = True
+                self._say("failed", 0, str(error))
+                return
             except (EOFError, OSError):
                 return
             if self._child.poll() is not None:
                 return  # a process that it began holds the connection
+
+    def _keep(self, kind: str, data: Any) -> None:
+        """On this machine's disk, too."""
+        if kind == "head":
+            folder = folder_of(self.part.run, self.part.options.cluster_dir)
+            self._keeper = Keeper(folder, Head.read(data))
+        elif self._keeper is not None and kind == "frame":
+            self._keeper.frame(data)
+        elif self._keeper is not None and kind == "record":
+            self._keeper.record(data)
 
     def _end(self) -> None:
         """Nothing of it stays."""

@@ -25,8 +25,11 @@ from typing import Any
 from c1m.clock import SystemClock
 from c1m.cluster.cues import Cues
 from c1m.cluster.frames import Frame
-from c1m.cluster.part import GRACE_NS, NS_PER_S, Lease, Order, Part
+from c1m.cluster.head import Head, planned
+from c1m.cluster.part import GRACE_NS, NS_PER_S, Lease, Order, Part, name_of
 from c1m.errors import C1mError
+from c1m.loadgen import metadata
+from c1m.loadgen.plan import LoadPlan
 from c1m.loadgen.run import run
 from c1m.loadgen.stages import Stage
 from c1m.loadgen.steps import Steps
@@ -51,6 +54,19 @@ class Link(Steps):
         """Tell the agent."""
         with self._talk, contextlib.suppress(OSError):  # it has gone: `_listen` ends the run
             self._connection.send((kind, number, data))
+
+    def plan(self, plan: LoadPlan) -> None:
+        """What is to be done is known."""
+        part, share = self._part, self._part.share
+        host, machine, network = metadata.whereabouts()
+        head = Head(
+            run=part.run, part=share.index, of=share.of, attempt=part.attempt,
+            worker=name_of(part.worker), host=host, address=part.worker, machine=machine,
+            network=network, started=metadata.started_text(), scenario=plan.scenario.name,
+            assumed=plan.assumed, asked=plan.asked, stages=planned(plan.stages),
+            metadata=metadata.collect("", ""),
+        )  # fmt: skip
+        self.say("head", 0, head.text())
 
     def ready(self) -> int | None:
         """See Steps. A run that is ended here is interrupted by SIGINT."""
@@ -112,7 +128,12 @@ def main() -> None:
     link = Link(connection, part)
     try:
         record = run(
-            part.options, share=part.share, steps=link, on_tally=link.frame, on_signals=True
+            part.options,
+            share=part.share,
+            steps=link,
+            on_tally=link.frame,
+            on_signals=True,
+            on_plan=link.plan,
         )
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an order to end would come too late
         link.say("record", 0, record.text())

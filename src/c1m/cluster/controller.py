@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
+import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +19,14 @@ from typing import Any
 from c1m.clock import SystemClock
 from c1m.cluster import dask, versions
 from c1m.cluster.conductor import LOST, Act, Conductor, Start
-from c1m.cluster.frames import Frame, Whole
+from c1m.cluster.gather import Gathered
+from c1m.cluster.kept import RunHead, folder_of
 from c1m.cluster.live import View
-from c1m.cluster.merge import merged
 from c1m.cluster.part import News, Order, Part
 from c1m.errors import C1mError, UsageError
 from c1m.loadgen.plan import LoadPlan, make_plan
+from c1m.loadgen.schemes.base import shown
+from c1m.loadgen.stages import most_connections
 from c1m.loop import stopped_by_signals
 from c1m.results.options import LoadOptions
 from c1m.results.record import RunRecord
@@ -110,7 +112,11 @@ class Controller:
         ]
         durations = [one.duration_ns if one.is_timed else None for one in plan.stages]
         self.conductor = Conductor(durations, of, options.on_worker_loss, options.ready_timeout_ns)
-        self.whole = Whole(of)
+        asked = replace(plan.asked, connections=most_connections(plan.whole))
+        head = RunHead(run=self.name, of=of, asked=asked, command=[shown(one) for one in sys.argv])
+        self.gathered = Gathered(folder_of(self.name, options.cluster_dir), head)
+        self.whole = self.gathered.whole
+        self._noted = 0, 0  # losses, stages that have begun
         named = plan.asked, plan.whole, plan.scenario.name
         self.view = View(*named, self.conductor, self.whole)
         self._on_progress = on_progress
@@ -142,11 +148,10 @@ class Controller:
         except BaseException:
             await self._end_all()
             raise
-        standings = conductor.standings
-        found = [RunRecord.from_json(json.loads(one.record)) for one in standings if one.record]
-        if not found:
-            raise C1mError(conductor.aborted or standings[0].why)
-        return merged(found)
+        if not conductor.starts_ns:
+            raise C1mError(conductor.aborted or conductor.standings[0].why)
+        self._note()
+        return self.gathered.result()
 
     def interrupt(self) -> None:
         """End in good order."""
@@ -169,14 +174,35 @@ class Controller:
         """A worker said something. What is raised here ends the run: Dask would only log it."""
         try:
             if news.kind == "frame":
-                frame = Frame.decode(news.data)
-                if self.whole.add(frame):
+                frame = self.gathered.frame(news.data)
+                if frame is not None:
                     self.view.hear(news.part, news.attempt, frame.tally)
+            elif news.kind == "head":
+                self.gathered.head(news.data)
+            elif news.kind == "record":
+                self.gathered.record(news.part, news.attempt, news.data)
             self._do(self.conductor.hear(news, _CLOCK.now_ns()))
         except Exception as error:
             self._failure = error
         if news.kind in ("record", "failed"):
             self._changed.set()
+
+    def _note(self) -> None:
+        """For the record: who was lost, whose clock was how far off, who began late."""
+        conductor, now_ns = self.conductor, _CLOCK.now_ns()
+        start_ns = (conductor.starts_ns or [now_ns])[0]
+        for one in conductor.losses[self._noted[0] :]:
+            at_s = max(one.at_ns - start_ns, 0) / 1e9
+            self.gathered.end(one.part, one.attempt, at_s, one.why)
+        for part, standing in enumerate(conductor.standings):
+            note, clock = self.gathered.note(part, standing.attempt), standing.clock
+            note.clock_offset_s, note.clock_uncertain_s = (
+                clock.offset_ns / 1e9,
+                clock.uncertain_ns(now_ns) / 1e9,
+            )
+            note.start_errors_s = [ns / 1e9 for _, ns in sorted(standing.start_errors_ns.items())]
+        self.gathered.write()
+        self._noted = len(conductor.losses), len(conductor.starts_ns)
 
     def _died(self, worker: str) -> None:
         """A worker has gone, and all that it did."""
@@ -192,6 +218,8 @@ class Controller:
 
     def _do(self, acts: list[Act]) -> None:
         """Tell and start. "go on" is the same for all, and goes out as one."""
+        if self._noted != (len(self.conductor.losses), len(self.conductor.starts_ns)):
+            self._note()
         together: dict[Order, list[str]] = {}
         for act in acts:
             who = act.part, act.attempt
@@ -217,7 +245,8 @@ class Controller:
             return None  # it is not wanted any more
         standing.worker = self._worker_of[part, attempt] = worker
         self._attempts[worker] += 1
-        asked = replace(self.parts[part], attempt=attempt, process=self._processes[worker])
+        process = self._processes[worker]
+        asked = replace(self.parts[part], attempt=attempt, worker=worker, process=process)
         why = await dask.outcome_of(dask.submit(self.client, asked, worker))
         return self._gone(part, attempt, why or "its task ended without a record")
 

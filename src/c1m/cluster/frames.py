@@ -17,9 +17,9 @@ import re
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -114,32 +114,29 @@ def sealed(body: bytes) -> bytes:
 
 def opened(data: bytes) -> bytes:
     """What was sealed. Raises C1mError for anything else."""
-    found = list(each_of(data))
-    if len(found) != 1:
-        raise C1mError(f"{len(found)} frames are there, not one.")
+    found = next_of(data)
+    if found is None or found[1] != len(data):
+        raise C1mError("A frame is not whole.")
     return found[0]
 
 
-def each_of(data: bytes) -> Iterator[bytes]:
-    """All that was sealed, one behind the other. Raises C1mError where the next is damaged, or
-    not whole: what came before is right."""
-    at = 0
-    while at < len(data):
-        if len(data) - at < _HEADER.size:
-            raise C1mError("its last frame is not whole")
-        magic, version, length, checksum = _HEADER.unpack_from(data, at)
-        if magic != MAGIC or length > BYTES_MAX:
-            raise C1mError(f"no frame begins at byte {at:,}")
-        if version != VERSION:
-            raise C1mError(f"its frames are of version {version}; this c1m reads {VERSION}")
-        at += _HEADER.size
-        body = data[at : at + length]
-        if len(body) < length:
-            raise C1mError("its last frame is not whole")
-        if zlib.crc32(body) != checksum:
-            raise C1mError(f"the frame at byte {at - _HEADER.size:,} is not what was written")
-        yield body
-        at += length
+def next_of(data: bytes, at: int = 0) -> tuple[bytes, int] | None:
+    """What was sealed first in this, which stands at byte `at` of a file, and how long that is
+    with its header; None: it is not whole. Raises C1mError where it is damaged."""
+    if len(data) < _HEADER.size:
+        return None
+    magic, version, length, checksum = _HEADER.unpack_from(data)
+    if magic != MAGIC or length > BYTES_MAX:
+        raise C1mError(f"no frame begins at byte {at:,}")
+    if version != VERSION:
+        raise C1mError(f"its frames are of version {version}; this c1m reads {VERSION}")
+    end = _HEADER.size + length
+    if len(data) < end:
+        return None
+    body = data[_HEADER.size : end]
+    if zlib.crc32(body) != checksum:
+        raise C1mError(f"the frame at byte {at:,} is not what was written")
+    return body, end
 
 
 class Look(NamedTuple):
@@ -379,9 +376,3 @@ class Rows:
         if self.open:
             self.close((max(self.open) + 1) * NS_PER_S)
         return self.made.series()
-
-
-def frames_in(data: bytes) -> Iterator[Any]:
-    """The frames of a file's bytes."""
-    for body in each_of(data):
-        yield Frame.of(body)

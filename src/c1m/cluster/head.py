@@ -36,9 +36,7 @@ class Head:
     machine: str = ""
     network: str = ""
     started: str = ""  # as of a record
-    late_s: float = 0.0  # after the run's start: it took another one's place
     scenario: str = ""
-    wants_end: bool = False  # of the scenario: the server ends the connections
     assumed: str = ""
     asked: LoadOptions = field(default_factory=LoadOptions)  # of this part
     stages: list[StageResult] = field(default_factory=list)  # of this part, without results

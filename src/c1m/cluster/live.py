@@ -14,7 +14,7 @@ from typing import Any
 from c1m.addresses import Endpoint, parse_url
 from c1m.cluster.conductor import RUNNING, Conductor, Standing
 from c1m.cluster.frames import Whole
-from c1m.cluster.part import NS_PER_S
+from c1m.cluster.part import NS_PER_S, name_of
 from c1m.limits.reasons import errno_name
 from c1m.loadgen.stages import Stage, most_connections
 from c1m.results.histogram import Histogram
@@ -206,11 +206,6 @@ class View:
             **{each: sum(counts[f"{group}.{each}"] for group in groups) for each in REQUEST_COUNTS},
             faults=dict(faults),
         )
-
-
-def name_of(worker: str) -> str:
-    """A worker's address as people read it."""
-    return worker.partition("://")[2] or worker
 
 
 def _short(why: str) -> str:

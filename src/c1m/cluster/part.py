@@ -17,13 +17,14 @@ GRACE_NS = 5 * NS_PER_S  # and so long it may then take to end, before it is end
 @dataclass(frozen=True, slots=True)
 class Part:
     """One worker's part of a run. `run`: the run's id; `attempt`: from 0, counts further ones;
-    `process`: the name of the worker's process, which alone may do it; `topic`: under which it
-    says how it is."""
+    `worker`: its address; `process`: the name of its process, which alone may do it; `topic`:
+    under which it says how it is."""
 
     run: str
     share: Share
     options: LoadOptions
     attempt: int = 0
+    worker: str = ""
     process: str = ""
     topic: str = ""
 
@@ -32,11 +33,12 @@ class Part:
 class News:
     """What a worker says. `kind`:
 
+    - "head": who it is and what it was asked (`data`, a `Head` as text); before all else
     - "ready": all is prepared, nothing is open
     - "begun": a stage, `number`; `data`: when it really did, in ns of the worker's monotonic clock
     - "ended": a stage, `number`; behind the last one also what was in flight
     - "alive": the answer to "go on": its `number`; `data`: the worker's monotonic clock
-    - "frame": `data`, a tally since the frame before, `number`ed from 0
+    - "frame": `data`, a `Frame` as bytes, `number`ed from 0
     - "record": its final one, as text: it is over
     - "failed": why, in a sentence: it is over
     """
@@ -99,3 +101,8 @@ class Lease:
     def is_over(self, now_ns: int) -> bool:
         """Whether the part has to end by itself."""
         return now_ns >= self.until_ns
+
+
+def name_of(worker: str) -> str:
+    """A worker's address as people read it."""
+    return worker.partition("://")[2] or worker

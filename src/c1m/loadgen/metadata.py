@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping
@@ -43,6 +44,15 @@ def collect(
         sysctls={name: " ".join(text.split()) for name, text in sysctls.items() if text},
         engine=EngineUsed(engine_name, engine_reason, dict(extra or {})),
     )
+
+
+def whereabouts(root: Path = procfs.ROOT) -> tuple[str, str, str]:
+    """This machine's name, and what tells the machine and the network namespace from others."""
+    boot = procfs.read_text("proc/sys/kernel/random/boot_id", root) or ""
+    network = ""
+    with contextlib.suppress(OSError):
+        network = f"{boot.strip()} {os.readlink(root / 'proc/self/ns/net')}"
+    return platform.node(), boot.strip(), network
 
 
 def started_text(wall_s: float | None = None) -> str:

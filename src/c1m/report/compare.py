@@ -57,6 +57,7 @@ _CALM = {"c1m", "asked.seed"}
 _NOT_TOLD = {
     "engine", "targets", "scenario", "server_pid", "require", "ca", "cert", "key", "cluster",
     "on_worker_loss",
+    "cluster_dir",
 }  # fmt: skip
 _MEMORY_STEP = 64 << 20  # MemTotal moves by some MiB between boots of the same machine
 

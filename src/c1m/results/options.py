@@ -285,6 +285,12 @@ class LoadOptions:
         _TIMEOUT, "With `--cluster`: all workers must be ready within this, or nothing begins.",
         "TIME", "60s",
     )] = 60_000_000_000
+    cluster_dir: Annotated[str | None, Option(
+        TEXT, "With `--cluster`, keep what is measured each second in this directory of the "
+        "workers' machines and of this one, so that `c1m report --from DIR` can put a run "
+        "together that lost its controller.",
+        "DIR", "`$C1M_STATE_DIR/runs`, else ~/.local/state/c1m/runs; the newest 20 runs",
+    )] = None
     require: Annotated[list[str], Option(
         TEXTS, "What must hold, e.g. `'p99 < 50ms'` or `'lost == 0'` (see "
         "[docs/reference/record.md](record.md#thresholds)); may be given more than once.",
