@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from c1m import arguments
 from c1m.engine.ragged import Buffer
+from c1m.errors import UsageError
 from c1m.loadgen import run as alone
 from c1m.loadgen.plan import LoadPlan
 from c1m.results.options import LoadOptions, checked
@@ -99,8 +100,13 @@ def run(
         return alone.run(
             options, on_progress=on_progress, on_signals=on_signals, on_end=on_end, on_plan=on_plan
         )
-    from c1m.cluster.controller import run as together
-
+    try:
+        from c1m.cluster.controller import run as together
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--cluster needs Dask, and there is no module {error.name!r} here.",
+            "Install it: pip install 'c1m[cluster]'.",
+        ) from error
     return together(
         options, on_progress=on_progress, on_signals=on_signals, on_end=on_end, on_plan=on_plan
     )

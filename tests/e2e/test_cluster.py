@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from c1m.results.record import RunRecord
 from e2e import cli_helpers as cli
@@ -53,3 +57,36 @@ def test_a_terminal_interrupts_it(tmp_path: Path) -> None:
     record = RunRecord.read(path)
     assert record.connections.opened == 100
     assert record.verdict.shortfalls == ["The run was interrupted before its end."]
+
+
+def test_without_dask() -> None:
+    """It is imported only for a cluster, and said to be missing there."""
+    words = "import sys, c1m; sys.modules['distributed'] = None; from c1m.cli.main import main"
+    load = "sys.argv[1:] = ['load', 'tcp://127.0.0.1:1', '--cluster', 'local:2']; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{words}; assert 'dask' not in sys.modules; {load}"],
+        capture_output=True, text=True, timeout=cli.PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "c1m: --cluster needs Dask, and there is no module 'distributed' here. "
+        "Install it: pip install 'c1m[cluster]'.\n"
+    )
+
+
+@pytest.mark.parametrize("app", ["kv", "push"])
+def test_what_is_spoken(tmp_path: Path, app: str) -> None:
+    """Other protocols than echoed bytes."""
+    url = {"kv": "tcp://127.0.0.1:0", "push": "http://127.0.0.1:0"}[app]
+    with cli.Server(tmp_path, app=app, listen=[url]) as server:
+        host = server.url.partition("://")[2].rstrip("/")
+        asked = {"kv": [f"redis://{host}"], "push": [f"http://{host}/no", "--expect-status", 404]}
+        path = tmp_path / "run.json"
+        done = cli.run(
+            "load", *asked[app], "--connections", 21, "--stage", "ramp 21",
+            "--stage", "hold for 2s at 100/s", "--cluster", "local:3", "--quiet", "--json", path,
+        )  # fmt: skip
+    assert done.stderr == ""
+    record = RunRecord.read(path)
+    assert record.connections.opened == record.connections.open_at_end == 21
+    assert record.requests.right == record.requests.sent == 200, done.stdout

@@ -99,7 +99,10 @@ async def _local(cluster: str, count: str, stack: contextlib.AsyncExitStack) -> 
     try:
         return await stack.enter_async_context(made)
     except RuntimeError as error:
-        raise C1mError(f"The {count} processes could not be started: {error}.") from error
+        raise C1mError(
+            f"The {count} processes could not be started: {str(error).rstrip('.')}.",
+            "In a script of your own, call c1m.load under `if __name__ == '__main__':`.",
+        ) from error
 
 
 async def _leave(client: Client) -> None:
