@@ -23,7 +23,7 @@ class Run:
 
     def __init__(self, parts: int = 4) -> None:
         stages = parse_stages(STAGES, LoadOptions())
-        asked = LoadOptions(targets=["tls://10.0.0.1:8001"], connections=400)
+        asked = LoadOptions(targets=["mqtts://u:p@10.0.0.1"], connections=400)
         self.now_ns = 1_000 * NS_PER_S
         self.conductor = Conductor([one.duration_ns for one in stages], parts)
         self.conductor.begin(self.now_ns)
@@ -31,7 +31,7 @@ class Run:
             standing.worker = f"tcp://10.0.1.{number}:40001"
         self.whole = Whole(parts)
         self.frames = [0] * parts
-        self.view = View(asked, stages, "echo", self.conductor, self.whole)
+        self.view = View(asked, stages, "echo", self.conductor, self.whole, is_tls=True)
 
     def hear(self, part: int, kind: str, number: int = 0, data: object = None) -> None:
         self.conductor.hear(News(part, 0, kind, number, data), self.now_ns)

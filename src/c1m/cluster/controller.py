@@ -118,7 +118,7 @@ class Controller:
         self.whole = self.gathered.whole
         self._noted = 0, 0  # losses, stages that have begun
         named = plan.asked, plan.whole, plan.scenario.name
-        self.view = View(*named, self.conductor, self.whole)
+        self.view = View(*named, self.conductor, self.whole, is_tls=plan.tls is not None)
         self._on_progress = on_progress
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from c1m.addresses import Endpoint, parse_url
 from c1m.cluster.conductor import RUNNING, Conductor, Standing
 from c1m.cluster.frames import Whole
 from c1m.cluster.part import NS_PER_S, name_of
@@ -75,9 +74,11 @@ class View:
         scenario: str,
         conductor: Conductor,
         whole: Whole,
+        *,
+        is_tls: bool = False,
     ) -> None:
         self._asked, self._stages, self._scenario = asked, stages, scenario
-        self._is_tls = Endpoint(0, scheme=parse_url(asked.targets[0])[0]).is_tls
+        self._is_tls = is_tls
         self._conductor, self._whole = conductor, whole
         self._seconds = [_Second() for _ in range(conductor.parts)]
 
