@@ -38,17 +38,23 @@ class Cluster:
     """
 
     def __init__(
-        self, tmp_path: Path, workers: int = 2, *options: object, hosts: Sequence[Host] = ()
+        self,
+        tmp_path: Path,
+        workers: int = 2,
+        *,
+        hosts: Sequence[Host] = (),
+        scheme: str = "tcp",
     ) -> None:
         port = free_ports(1 + workers)
         self._hosts = hosts or [Host()] * (1 + workers)
-        self.address = f"tcp://{self._hosts[0].address}:{port}"
+        self.address = f"{scheme}://{self._hosts[0].address}:{port}"
+        self._scheme = scheme
         self.log = (tmp_path / "dask.log").open("wb")
         self.scheduler = self._start(self._hosts[0], "scheduler", "--port", port)
         self.workers = [
             self._start(
                 self._hosts[1 + number], "worker", self.address, "--nthreads", 1,
-                "--worker-port", port + 1 + number, "--local-directory", tmp_path, *options,
+                "--worker-port", port + 1 + number, "--local-directory", tmp_path,
             )
             for number in range(workers)
         ]  # fmt: skip
@@ -57,7 +63,8 @@ class Cluster:
         return subprocess.Popen(
             [
                 *(*host.before, sys.executable, "-m", f"distributed.cli.dask_{kind}"),
-                *("--host", host.address, "--no-dashboard", *map(str, options)),
+                *("--host", host.address, "--protocol", self._scheme, "--no-dashboard"),
+                *map(str, options),
             ],
             stdout=self.log, stderr=self.log, start_new_session=True,
         )  # fmt: skip
@@ -87,11 +94,15 @@ class Cluster:
         found = [one for worker in self.workers for one in below(worker.pid)]
         return [one for one in found if b"c1m.cluster.child" in command(one)]
 
+    def client(self) -> Any:
+        """Of Dask: it has no types."""
+        made: Any = Client
+        return made(self.address, timeout=PATIENCE_S, set_as_default=False)
+
     def times_begun(self) -> int:
         """How often the scheduler has sent a task of c1m's to a worker."""
-        client: Any = Client  # which has no types
-        with client(self.address, timeout=PATIENCE_S, set_as_default=False) as asked:
-            return int(asked.run_on_scheduler(_times_begun))
+        with self.client() as client:
+            return int(client.run_on_scheduler(_times_begun))
 
 
 class Play:

@@ -6,13 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from distributed import Security
 
 from c1m.results.record import RunRecord
 from e2e import cli_helpers as cli
-from e2e.dask_processes import connections_to, until
+from e2e.dask_processes import Cluster, connections_to, until
+
+ROLES = ("scheduler", "worker", "client")
 
 
 def test_two_processes_together_do_what_was_asked(tmp_path: Path) -> None:
@@ -90,3 +95,37 @@ def test_what_is_spoken(tmp_path: Path, app: str) -> None:
     record = RunRecord.read(path)
     assert record.connections.opened == record.connections.open_at_end == 21
     assert record.requests.right == record.requests.sent == 200, done.stdout
+
+
+def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's own settings say with which certificates."""
+    made: Any = Security.temporary()
+    for role in ("ca_file", *(f"{w}_{k}" for w in ROLES for k in ("cert", "key"))):
+        file = tmp_path / f"{role}.pem"
+        file.write_text(getattr(made, f"tls_{role}"))
+        name = role.upper().replace("_CERT", "__CERT").replace("_KEY", "__KEY")
+        monkeypatch.setenv(f"DASK_DISTRIBUTED__COMM__TLS__{name}", str(file))
+    with cli.Server(tmp_path) as server, Cluster(tmp_path, 1, scheme="tls") as cluster:
+        done = cli.run(
+            "load", server.url, "--connections", 10, "--cluster", cluster.address, "--quiet",
+            "--hold", "1s", "--rate", "50/s", "--json", tmp_path / "run.json",
+        )  # fmt: skip
+    assert done.stderr == ""
+    assert RunRecord.read(tmp_path / "run.json").connections.opened == 10
+
+
+def test_workers_that_have_other_work(tmp_path: Path) -> None:
+    """Who does not begin in time is named, and that it is busy; nothing is opened."""
+    with cli.Server(tmp_path) as server, Cluster(tmp_path) as cluster:
+        with cluster.client() as others:
+            busy = sorted(others.scheduler_info()["workers"])[0]
+            work = others.submit(time.sleep, 600, workers=[busy], pure=False)
+            done = cli.run(
+                "load", server.url, "--connections", 10, "--cluster", cluster.address, "--quiet",
+                "--ready-timeout", "15s",
+            )  # fmt: skip
+            del work
+        assert done.returncode == 1 and done.stdout == ""
+        assert f"1 of 2 workers were not ready within 15.0 s: {busy}. Are they" in done.stderr
+        assert not cluster.load_clients()
+        assert server.stop() == 0 and server.figures()["opened"] == 0
