@@ -135,8 +135,7 @@ class Stage:
         assert not self.relay.take(lambda: False)
 
     def publish(self, *items: bytes) -> None:
-        for item in items:
-            self.relay.publish(item, self.told.append)
+        self.relay.publish(items, self.told.append)
 
     def figures(self, *names: str) -> list[int]:
         values = self.relay.values()
@@ -192,11 +191,13 @@ def test_what_did_not_come_back_before_what_did_is_unknown(stage: Stage) -> None
 def test_what_is_too_large_or_too_much_is_refused(stage: Stage) -> None:
     stage.happens(Up(1, 100))
     with pytest.raises(NotRelayed, match="100 bytes"):
-        stage.publish(b"x" * 100)
+        stage.publish(b"small", b"x" * 100)
     stage.publish(*[b""] * relay_module.BUSY_COUNT)
     assert stage.relay.is_busy
+    stage.publish(*[b""] * (relay_module.FULL_COUNT - relay_module.BUSY_COUNT))
     with pytest.raises(NotRelayed, match="Too much"):
-        stage.publish(*[b""] * (relay_module.FULL_COUNT + 1))
+        stage.publish(b"")
+    assert stage.figures("refused", "waiting") == [3, relay_module.FULL_COUNT]
 
 
 def test_who_is_busy_takes_no_more_and_goes_on_where_it_was(stage: Stage) -> None:

@@ -10,7 +10,7 @@ unknown, and counted; what was not handed over is refused.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from c1m.relay.broker import Broker
@@ -86,22 +86,27 @@ class Relay:
         """Whether so many have not come back yet that publishers should wait."""
         return len(self._outgoing) >= BUSY_COUNT or self._outgoing.bytes >= BUSY_BYTES
 
-    def publish(self, item: bytes, told: Told) -> None:
-        """Hand one over; `told` is called once, later. Raises NotRelayed where it is not taken."""
+    def publish(self, items: Sequence[bytes], told: Told) -> None:
+        """Hand them over, in order; `told` is called once for each, later.
+
+        Raises NotRelayed, with nothing handed over, where they are not taken.
+        """
+        why = ""
         if not self._connection:
-            self.refused += 1
-            raise NotRelayed(f"The broker is not there ({self._why}): nothing was published.")
-        if HEAD_BYTES + ITEM_BYTES + len(item) > self._message_max:
-            self.refused += 1
-            raise NotRelayed(
+            why = f"The broker is not there ({self._why}): nothing was published."
+        elif HEAD_BYTES + ITEM_BYTES + max(map(len, items)) > self._message_max:
+            why = (
                 f"The broker takes {format_count(self._message_max)} bytes at a time: "
-                "this is more, and was not published."
+                "this is more, and nothing was published."
             )
-        if len(self._outgoing) >= FULL_COUNT or self._outgoing.bytes >= FULL_BYTES:
-            self.refused += 1
-            raise NotRelayed("Too much is on its way to the broker: this was not published.")
-        number = self._outgoing.add(len(item), told)
-        self._link.hand_over(self._connection, number, item)
+        elif len(self._outgoing) >= FULL_COUNT or self._outgoing.bytes >= FULL_BYTES:
+            why = "Too much is on its way to the broker: nothing was published."
+        if why:
+            self.refused += len(items)
+            raise NotRelayed(why)
+        for item in items:
+            number = self._outgoing.add(len(item), told)
+            self._link.hand_over(self._connection, number, item)
 
     def take(self, is_busy: Callable[[], bool]) -> bool:
         """Deliver what has come, while there is room for more; whether something is left."""

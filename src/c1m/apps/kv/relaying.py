@@ -35,7 +35,7 @@ class KeyValueRelay:
             told(count if isinstance(count, int) else f"RELAY {count.why}".encode())
 
         try:
-            self.relay.publish(_SIZE.pack(len(name)) + name + message, then)
+            self.relay.publish([_SIZE.pack(len(name)) + name + message], then)
         except NotRelayed as why:
             raise CommandError(f"RELAY {why.why}".encode()) from None
 

@@ -63,8 +63,8 @@ class PushRelay:
     def publish(self, said: Sequence[Said], then: Then, *, as_one: bool = False) -> None:
         """Publish all of these, in order, to each of their channels, or `as_one` in all of them.
 
-        `then` is told once, when all came back; of the first that did not come, if one did not.
-        Raises Mistake where the first is not taken.
+        `then` is told once, when it is known of all what became of them. Raises Mistake, with
+        nothing published, where they are not taken.
         """
         items = [
             as_item(each, channels)
@@ -72,28 +72,24 @@ class PushRelay:
             for channels in ([each.channels] if as_one else [[name] for name in each.channels])
         ]
         found: list[tuple[Publication, int]] = []
-        mistakes: list[Mistake] = []
-        left = len(items)
+        lost: list[NotRelayed] = []
 
         def told(result: Any) -> None:
-            nonlocal left
-            left -= 1
-            if isinstance(result, NotRelayed):
-                mistakes.append(mistake_of(result))
+            (lost if isinstance(result, NotRelayed) else found).append(result)
+            if len(found) + len(lost) < len(items):
+                return
+            if lost and found:
+                said = f"The broker went away: {len(found)} of {len(items)} were published."
+                then(Mistake("unknown", f"{said} Of the others it is not known."))
+            elif lost:
+                then(mistake_of(max(lost, key=lambda why: why.is_unknown)))
             else:
-                found.append(result)
-            if not left:
-                then(mistakes[0] if mistakes else found)
+                then(found)
 
-        for number, item in enumerate(items):
-            try:
-                self.relay.publish(item, told)
-            except NotRelayed as why:
-                if not number:
-                    raise mistake_of(why) from None
-                mistakes.append(mistake_of(why))
-                left -= len(items) - number  # those before it are on their way
-                break
+        try:
+            self.relay.publish(items, told)
+        except NotRelayed as why:
+            raise mistake_of(why) from None
 
     def take(self) -> bool:
         """Deliver what has come; whether something is left."""
