@@ -66,13 +66,14 @@ def _remarks(one: WorkerPart) -> list[str]:
     said = []
     if one.lost:
         when = "before the start" if one.lost_s is None else f"at {_seconds(one.lost_s)}"
-        said.append(f"lost {when}: {one.lost}")
+        why = one.lost.partition(" (")[0].rstrip(".")  # the verdict has all of it
+        said.append(f"lost {when}: {why[:1].lower()}{why[1:]}")
     if one.attempt:
         said.append(f"attempt {one.attempt + 1}")
     if one.frames_missing:
         said.append(f"{one.frames_missing} of {one.frames + one.frames_missing} frames missing")
     if one.limit in ("generator", "both"):
-        said.append("its generator was the limit")
+        said.append("was the limit")
     return said
 
 
