@@ -36,6 +36,7 @@ from harness import conditions
 from harness.results import conclude
 
 from c1m.cluster.conductor import Conductor
+from c1m.cluster.controller import MANY, SHOW_S
 from c1m.cluster.frames import Frame, Whole
 from c1m.cluster.live import View
 from c1m.cluster.part import NS_PER_S, News
@@ -48,15 +49,13 @@ from c1m.results.share import Share
 from c1m.results.tally import Tally
 from c1m.units import parse_count, parse_rate
 
-SHOW_NS = NS_PER_S // 4  # as often as the controller shows where the run stands
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 QUANTILES = np.array([0.5, 0.9, 0.99, 0.999, 0.9999])
 
 
 def options_of(connections: int, rate: float) -> LoadOptions:
-    """A ramp, and two holds at a rate."""
-    hold = f"hold for 20s at {rate:.0f}/s"
-    stages = [f"ramp {connections} in 20s", hold, hold]
+    """A ramp, and two holds at a rate: time enough to take a lost one's place."""
+    stages = [f"ramp {connections} in 20s", *2 * [f"hold for 30s at {rate:.0f}/s"]]
     return LoadOptions(targets=["tcp://10.0.0.1:8001"], stages=stages, scenario="echo")
 
 
@@ -190,6 +189,7 @@ def replay(log: Path, options: LoadOptions, workers: int) -> dict[str, Any]:
     conductor, sums = conductor_of(whole.stages, workers), Whole(workers)
     view = View(whole.asked(whole.connections), whole.stages, "echo", conductor, sums)
     spent: Counter[str] = Counter()
+    show_ns = round((SHOW_S if workers <= MANY else 1.0) * 1e9)
     frames = size = first_ns = now_ns = shown_ns = 0
     for kind, now_ns, packed in _kept(log):
         begin = time.process_time_ns()
@@ -199,7 +199,7 @@ def replay(log: Path, options: LoadOptions, workers: int) -> dict[str, Any]:
         elif kind == "due":
             conductor.due(now_ns)
             spent["due"] += time.process_time_ns() - begin
-            if now_ns - shown_ns >= SHOW_NS:
+            if now_ns - shown_ns >= show_ns:
                 begin, shown_ns = time.process_time_ns(), now_ns
                 view.snapshot(now_ns)
                 spent["show"] += time.process_time_ns() - begin

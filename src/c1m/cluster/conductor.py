@@ -227,6 +227,13 @@ class Conductor:
                         one.state = RUNNING
             there = [part for part, one in enumerate(self.standings) if one.is_there]
             acts += [self._tell_begin(part, when_ns) for part in there]
+        if self.losses and self.policy == "respawn":
+            acts += self._take_places(now_ns)
+        return acts
+
+    def _take_places(self, now_ns: int) -> list[Act]:
+        """Who is ready in a lost one's place joins the others, unless they are at the end."""
+        acts: list[Act] = []
         for part, one in enumerate(self.standings):
             if self.stage == len(self.stages):
                 if not one.is_over and not one.is_there:
@@ -238,16 +245,17 @@ class Conductor:
 
     def _next_ns(self, now_ns: int) -> int | None:
         """When the next stage begins; None: that cannot be said yet."""
+        duration_ns = self._duration_ns
+        has_time = duration_ns is not None and self.stage + 1 < len(self.stages)
+        after_ns = self.starts_ns[-1] + duration_ns if has_time and duration_ns else 0
+        if has_time and now_ns < after_ns - LEAD_NS:
+            return None  # nobody has to be looked at
         left = [one for one in self.standings if not one.is_over]
         common_ns = now_ns + AHEAD_NS + AHEAD_EACH_NS * self.parts
         if self.stage < 0:
             return common_ns if left and all(self._may_begin(o, now_ns) for o in left) else None
-        if not left:
-            return None
-        duration_ns = self._duration_ns
-        if duration_ns is not None and self.stage + 1 < len(self.stages):
-            when_ns = self.starts_ns[-1] + duration_ns
-            return when_ns if now_ns >= when_ns - LEAD_NS else None
+        if has_time:
+            return after_ns if left else None
         there = [one for one in left if one.is_there]
         # Where there is nobody, somebody is to take a place.
         return common_ns if there and all(one.ended >= self.stage for one in there) else None
