@@ -7,7 +7,7 @@ is pinned: on two processors the generator takes its part of what the processes 
 its processor time is said, in processors: with two of them, 2.00 is all there is. `per request`:
 processor time of the server (its processes, with their broker).
 
-echo: 64 bytes, by bench/c/generator. http: an application that does some 60 us of Python for each
+echo: 64 bytes, by bench/c/generator. http: an application that does some 90 us of Python for each
 request (bench/peers/c1m_http.py), by wrk. push: POST /publish to the push server, whose processes
 relay what is published to each other, by wrk.
 """
