@@ -20,6 +20,7 @@ from redis.cluster import RedisCluster
 
 from e2e.cli_helpers import PATIENCE_S, free_ports
 from e2e.debian_servers import program, running
+from e2e.library_runs import eventually
 
 Place = tuple[str, int]
 KEYS = [f"key:{number}" for number in range(300)]
@@ -162,6 +163,32 @@ def test_the_host_is_the_one_that_a_client_came_to(tmp_path: Path) -> None:
                 one.get("foo")
 
 
+def heard_by_all(*ports: int) -> None:
+    """What is published at one node is heard at each, once."""
+    with contextlib.ExitStack() as stack:
+        nodes = [
+            stack.enter_context(redis.Redis(port=port, socket_timeout=PATIENCE_S)) for port in ports
+        ]
+        subscribers = [stack.enter_context(contextlib.closing(node.pubsub())) for node in nodes]
+        for each in subscribers:
+            each.subscribe("news")
+            assert each.get_message(timeout=PATIENCE_S)["type"] == "subscribe"
+        eventually(lambda: published(nodes[0], "begin"), "the relay is there")
+        nodes[0].publish("news", "end")
+        for each in subscribers:
+            heard = [each.get_message(timeout=PATIENCE_S)["data"] for _ in range(2)]
+            assert heard == [b"begin", b"end"]
+
+
+def published(node: redis.Redis, message: str) -> bool:
+    """Whether a node took it."""
+    try:
+        node.publish("news", message)
+    except redis.exceptions.ResponseError:  # the relay is not there yet
+        return False
+    return True
+
+
 def test_processes_of_one_server(tmp_path: Path) -> None:
     """Each has the shared port and one of its own; one that is killed comes back with its data."""
     port = free_ports(3)
@@ -174,6 +201,7 @@ def test_processes_of_one_server(tmp_path: Path) -> None:
         assert sorted(node.port for node in client.get_nodes()) == [port + 1, port + 2]
         for number, key in enumerate(KEYS):
             assert client.set(key, number)
+        heard_by_all(port + 1, port + 2)
         owner = client.get_node_from_key("foo")
         killed = client.info("server", target_nodes=owner)["process_id"]
         os.kill(killed, signal.SIGKILL)
