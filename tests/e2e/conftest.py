@@ -24,6 +24,14 @@ def hang_ups_arrive() -> Iterator[None]:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def runs_are_kept_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What runs by several workers keep is no user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("C1M_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(params=["uring", "epoll"])
 def engine(request: pytest.FixtureRequest) -> str:
     """The engine of both ends."""

@@ -99,7 +99,8 @@ def test_what_is_spoken(tmp_path: Path, app: str) -> None:
 
 def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask's own settings say with which certificates."""
-    made: Any = Security.temporary()
+    temporary: Any = Security.temporary
+    made = temporary()
     for role in ("ca_file", *(f"{w}_{k}" for w in ROLES for k in ("cert", "key"))):
         file = tmp_path / f"{role}.pem"
         file.write_text(getattr(made, f"tls_{role}"))

@@ -57,7 +57,9 @@ PATIENCE = 100  # bounds on times in thresholds are so many times as wide: no te
 PORTS = ("8001", "8002", "8003", "8011", "8012", "8013", "8080", "9100")  # those that pages may use
 PAGE_S = 280 if not AS_WRITTEN else 3000
 
-PROGRAMS = "curl|haproxy|ip|mosquitto|nginx|openssl|redis-cli|redis-server|stunnel"  # that may be missing
+PROGRAMS = (
+    "curl|haproxy|ip|mosquitto|nginx|openssl|redis-cli|redis-server|stunnel"  # that may be missing
+)
 
 _COUNT = re.compile(r"(?<!\w)(?<!\d\.)(\d+(?:[_,]\d{3})+|\d+[kM])(?![\w/])")
 _TIME = re.compile(r"((?:--hold[ =]|\bfor |\bevery |\bin |\bhold=\")\s*)(\d+(?:ms|s|m|h))\b")

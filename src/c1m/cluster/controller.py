@@ -151,7 +151,7 @@ class Controller:
         if not conductor.starts_ns:
             raise C1mError(conductor.aborted or conductor.standings[0].why)
         self._note()
-        return self.gathered.result()
+        return self.gathered.result(conductor.aborted)
 
     def interrupt(self) -> None:
         """End in good order."""

@@ -7,10 +7,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from c1m.cluster.found import Found
 from c1m.cluster.frames import Frame, Frames, Whole
 from c1m.cluster.head import Head
 from c1m.cluster.kept import (
     HEARD,
+    PART,
     Keeper,
     KeptPart,
     Key,
@@ -21,7 +23,7 @@ from c1m.cluster.kept import (
     run_in,
     write_run,
 )
-from c1m.cluster.merge import Found, merged
+from c1m.cluster.merge import merged
 from c1m.cluster.part_record import record_of
 from c1m.errors import C1mError, UsageError
 from c1m.results.record import RunRecord
@@ -36,6 +38,7 @@ class Gathered:
 
     def __init__(self, folder: Path, run: RunHead) -> None:
         self.folder, self.run = folder, run
+        self.kinds: tuple[str, ...] = (HEARD,)  # of files that are believed
         self.whole = Whole(run.of)
         self.heads: dict[Key, Head] = {}
         self.records: dict[Key, RunRecord] = {}
@@ -86,27 +89,26 @@ class Gathered:
 
     # --- what comes of it ---------------------------------------------------------------------
 
-    def result(self) -> RunRecord:
-        """The record of the whole. Raises C1mError where nothing was heard of anybody."""
+    def result(self, why: str = "") -> RunRecord:
+        """The record of the whole; `why` it was ended early, a sentence. Raises C1mError where
+        nothing was heard of anybody."""
+        if not self.heads:
+            raise C1mError(
+                why or "Nothing was heard of any worker.", "Look at the workers' own logs."
+            )
         self.write()
         self.problems += [one.problem for one in self._keepers.values() if one.problem]
-        kept = {part.key: part for part in parts_in(self.folder)}
-        found = [self._found(key, kept.get(key)) for key in sorted(self.heads)]
-        return self._merged([one for one in found if one is not None])
-
-    def _merged(self, found: list[Found]) -> RunRecord:
-        if not found:
-            raise C1mError("Nothing was heard of any worker.", "Look at the workers' own logs.")
-        record = merged(self.run.asked, found, self.whole, self.run.command)
-        missing = {*range(self.run.of)} - {one.head.part for one in found}
-        if missing:
-            count = f"{format_count(len(missing))} of {format_count(self.run.of)} parts"
-            record.verdict.shortfalls.insert(0, f"Nothing is there of {count} of the run.")
-            record = replace(record, verdict=replace(record.verdict, complete=False))
-        record.notes.extend(dict.fromkeys(self.problems[:PROBLEMS_SAID]))
+        files = {part.key: part for part in parts_in(self.folder, self.kinds)}
+        found = [self._found(key, files.get(key)) for key in sorted(self.heads)]
+        also = [why] if why else []
+        if missing := self.run.of - len({key[0] for key in self.heads}):
+            of = format_count(self.run.of)
+            also.append(f"Nothing is there of {format_count(missing)} of {of} parts of the run.")
+        record = merged(self.run.asked, found, self.whole, self.run.command, also)
+        record.notes.extend(list(dict.fromkeys(self.problems))[:PROBLEMS_SAID])
         return record
 
-    def _found(self, key: Key, kept: KeptPart | None) -> Found | None:
+    def _found(self, key: Key, kept: KeptPart | None) -> Found:
         head, note = self.heads[key], self._notes.get(key, Note(*key))
         frames = self.whole.parts.get(key, Frames())
         record = self.records.get(key)
@@ -147,7 +149,7 @@ class Gathered:
             )
         run = read_run(folder) or _asked_by(list(heads.values()))
         made = cls(folder, run)
-        made.heads, made.problems = heads, problems
+        made.heads, made.problems, made.kinds = heads, problems, (PART, HEARD)
         made._notes = {(one.part, one.attempt): one for one in run.notes}
         made._read([part for part in parts if part.key in heads])
         return made

@@ -19,7 +19,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -255,10 +255,10 @@ class KeptPart:
         return [path for path in paths if path.exists()]
 
 
-def parts_in(folder: Path) -> list[KeptPart]:
-    """All attempts that a folder has files of."""
+def parts_in(folder: Path, kinds: Sequence[str] = (PART, HEARD)) -> list[KeptPart]:
+    """All attempts that a folder has files of these kinds of."""
     found = sorted(_keys_of(folder).items())
-    return [KeptPart(folder, key, sorted(kinds, reverse=True)) for key, kinds in found]
+    return [KeptPart(folder, key, [k for k in kinds if k in there]) for key, there in found]
 
 
 def _frames(path: Path, problems: list[str]) -> Iterator[Frame]:

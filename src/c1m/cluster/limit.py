@@ -7,14 +7,11 @@ bound.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+from c1m.cluster.found import Found
 from c1m.cluster.sentences import said_by
 from c1m.results.histogram import Histogram
 from c1m.results.record import Latency, RunRecord, Saturation
-
-if TYPE_CHECKING:
-    from c1m.cluster.merge import Found
 
 PAUSES_MAX = 32
 

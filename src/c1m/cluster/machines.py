@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from c1m.cluster.found import Found
 from c1m.results.record import KernelColumns, ProcessColumns, Samples
-
-if TYPE_CHECKING:
-    from c1m.cluster.merge import Found
 
 ROWS_MAX = 2_000
 STEP_S = 0.5  # the sampler's interval

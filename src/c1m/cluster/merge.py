@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from c1m.bounds import RAMP_STEP
 from c1m.cluster import machines
-from c1m.cluster.frames import Frames, Whole
+from c1m.cluster.found import Found
+from c1m.cluster.frames import Whole
 from c1m.cluster.head import Head
 from c1m.cluster.limit import limit_of
 from c1m.cluster.sentences import explained, said_by, shortfalls_of
@@ -43,34 +44,20 @@ from c1m.results.samples import memory_of
 from c1m.results.thresholds import evaluate, parse
 from c1m.results.verdict import judge
 from c1m.results.workers import Loss, WorkerPart
-from c1m.units import format_count, format_duration
 
 FAULTS_OF_A_KIND = 3  # are shown
-LOSSES_SAID = 5  # in the verdict
 _SHARE_COUNTS = ("connections", "sent", "right", "wrong", "missing")
 
 
-@dataclass(slots=True)
-class Found:
-    """What is there of one attempt at a part: its record, its own or made of its frames.
-
-    `lost`, why: nothing more came of it, since `lost_s`.
-    """
-
-    head: Head
-    record: RunRecord
-    frames: Frames = field(default_factory=Frames)
-    lost: str = ""
-    lost_s: float = 0.0
-    clock_offset_s: float | None = None
-    clock_uncertain_s: float | None = None
-    start_errors_s: list[float] = field(default_factory=list)
-
-
 def merged(
-    asked: LoadOptions, found: Iterable[Found], whole: Whole, command: Sequence[str] = ()
+    asked: LoadOptions,
+    found: Iterable[Found],
+    whole: Whole,
+    command: Sequence[str] = (),
+    also: Sequence[str] = (),
 ) -> RunRecord:
-    """Of all attempts at all parts, and the sum of their frames; `asked`: of the whole run."""
+    """Of all attempts at all parts, and the sum of their frames; `asked`: of the whole run, `also`:
+    sentences of what else was short."""
     parts = sorted(found, key=lambda one: (one.head.part, one.head.attempt))
     assert parts, "nothing was found"
     records = [one.record for one in parts]
@@ -109,7 +96,7 @@ def merged(
         thresholds=[],
     )
     record = replace(record, limit=limit_of(parts, record))
-    also = [*_degraded(record), *shortfalls_of(parts), *record.notes]
+    also = [*also, *shortfalls_of(parts), *record.notes]
     record = replace(record, verdict=judge(record, also))
     record.thresholds.extend(evaluate(record, [parse(text) for text in asked.require]))
     return record
@@ -349,17 +336,3 @@ def _losses(parts: Sequence[Found]) -> list[Loss]:
         )
         for one in sorted((one for one in parts if one.lost), key=lambda one: one.lost_s)
     ]
-
-
-def _degraded(record: RunRecord) -> list[str]:
-    """The sentences of what was lost, and when."""
-    of = len({one.part for one in record.workers})
-    said = [
-        f"The worker {one.worker} (part {one.part + 1} of {of}) was lost "
-        f"{format_duration(one.t_s * 1e9)} after the start, with {format_count(one.connections)} "
-        f"open connections: {one.why.rstrip('.')}."
-        for one in record.degraded[:LOSSES_SAID]
-    ]
-    if more := len(record.degraded) - len(said):
-        said.append(f"{format_count(more)} further workers were lost.")
-    return said

@@ -8,14 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from c1m.cluster.found import Found
 from c1m.results.record import Explanation
 from c1m.results.verdict import judge
 from c1m.units import format_count, format_number_of
-
-if TYPE_CHECKING:
-    from c1m.cluster.merge import Found
 
 SAID_MAX = 20
 _NUMBER = re.compile(r"\d[\d,.]*")
