@@ -66,7 +66,7 @@ def run_parts(of: int, target: Any, **given: Any) -> list[RunRecord]:
         checked({"target": target, "scenario": made() if callable(made) else made} | given)
         for _ in range(of)
     ]
-    assert outline(options[0]).parts(of) == of
+    assert outline(options[0]).over(of).parts == of
     together = Together(of)
     with ThreadPoolExecutor(of) as pool:
         runs = [

@@ -43,7 +43,7 @@ MAY_IMPORT = {
         "engine", "fanout", "guard", "kernel", "kv", "protocols", "push", "relay", "server", "web",
     },
     "loadgen": {"engine", "kernel", "limits", "loop", "protocols", "results", "scenarios", "tls"},
-    "cluster": {"engine", "limits", "loadgen", "loop", "results"},
+    "cluster": {"engine", "limits", "loadgen", "loop", "results", "scenarios"},
     "loading": {"cluster", "engine", "loadgen", "results", "scenarios"},
     "report": {"results"},
     "cli": {

@@ -8,6 +8,7 @@ from c1m import arguments
 from c1m.engine.ragged import Buffer
 from c1m.errors import UsageError
 from c1m.loadgen import run as alone
+from c1m.loadgen.outline import Outline
 from c1m.loadgen.plan import LoadPlan
 from c1m.results.options import LoadOptions, checked
 from c1m.results.record import RunRecord
@@ -93,7 +94,7 @@ def run(
     on_progress: Callable[[Snapshot], None] | None = None,
     on_signals: bool = False,
     on_end: Callable[[RunRecord], None] | None = None,
-    on_plan: Callable[[LoadPlan], None] | None = None,
+    on_plan: Callable[[LoadPlan | Outline], None] | None = None,
 ) -> RunRecord:
     """As `load`, with options that are checked one by one. `on_plan` is told when all is."""
     if options.cluster is None:

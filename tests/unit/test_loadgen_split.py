@@ -216,7 +216,7 @@ def test_the_window_of_connects_is_shared() -> None:
 
 def test_as_many_parts_as_have_something_to_do() -> None:
     def parts(workers: int, **given: object) -> int:
-        return outline(checked({"target": "tcp://127.0.0.1:1"} | given)).parts(workers)
+        return outline(checked({"target": "tcp://127.0.0.1:1"} | given)).over(workers).parts
 
     assert parts(4, connections=3) == 3
     assert parts(4, connections=40) == 4

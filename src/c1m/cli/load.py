@@ -23,6 +23,7 @@ from c1m.errors import UsageError
 from c1m.results.options import OPTIONS, LoadOptions, grouped
 
 if TYPE_CHECKING:
+    from c1m.loadgen.outline import Outline
     from c1m.loadgen.plan import LoadPlan
     from c1m.results.record import RunRecord
 
@@ -88,7 +89,7 @@ def _load(metrics: str | None, live: str | None, quiet: bool, **given: Any) -> N
     options = LoadOptions(**found)
     outputs = Outputs({name: given[name] for name in OUTPUTS})
 
-    def on_plan(plan: LoadPlan) -> None:
+    def on_plan(plan: LoadPlan | Outline) -> None:
         if plan.assumed and not quiet:  # else the summary says so
             click.echo(f"assumed: {plan.assumed}; {MORE}.", file=outputs.stream)
 

@@ -20,6 +20,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from multiprocessing import Pipe
 from queue import SimpleQueue
@@ -102,7 +103,16 @@ class _Agent:
 
     def work(self) -> None:
         """To the end of its load client."""
-        command = [sys.executable, "-P", "-m", "c1m.cluster.child", str(self._theirs.fileno())]
+        with tempfile.TemporaryDirectory(
+            prefix="c1m-", dir=self._worker.local_directory, ignore_cleanup_errors=True
+        ) as folder:
+            self._work(folder)
+
+    def _work(self, folder: str) -> None:
+        """The same, with a folder for its files."""
+        command = [
+            sys.executable, "-P", "-m", "c1m.cluster.child", str(self._theirs.fileno()), folder,
+        ]  # fmt: skip
         self._child = subprocess.Popen(
             command, pass_fds=[self._theirs.fileno()], start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

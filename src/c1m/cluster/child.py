@@ -1,8 +1,9 @@
 """The load client of one part, in a process of its own, so that it never holds a worker's loop.
 
-    python -P -m c1m.cluster.child DESCRIPTOR
+    python -P -m c1m.cluster.child DESCRIPTOR FOLDER
 
 The descriptor is a connection to the agent, which started it. What is said there is in `part.py`.
+The folder is an empty one, for the files that it reads.
 
 Facts. An agent may die, its machine be cut off, its controller be killed: then orders stay away. A
 load client that hangs cannot end itself, the kernel can.
@@ -23,6 +24,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from c1m.clock import SystemClock
+from c1m.cluster import travel
 from c1m.cluster.cues import Cues
 from c1m.cluster.frames import Frame
 from c1m.cluster.head import Head, planned
@@ -125,6 +127,7 @@ def main() -> None:
     os.set_inheritable(descriptor, False)  # the connection ends with this process
     connection = Connection(descriptor)
     part: Part = connection.recv()
+    os.chdir(travel.unpack(part.luggage, sys.argv[2]))
     link = Link(connection, part)
     try:
         record = run(

@@ -17,20 +17,19 @@ from dataclasses import replace
 from typing import Any
 
 from c1m.clock import SystemClock
-from c1m.cluster import dask, versions
+from c1m.cluster import dask, travel, versions
 from c1m.cluster.conductor import LOST, Act, Conductor, Start
 from c1m.cluster.gather import Gathered
 from c1m.cluster.kept import RunHead, folder_of
 from c1m.cluster.live import View
-from c1m.cluster.part import News, Order, Part
+from c1m.cluster.part import Luggage, News, Order, Part
 from c1m.errors import C1mError, UsageError
-from c1m.loadgen.plan import LoadPlan, make_plan
+from c1m.loadgen.outline import Outline, outline
 from c1m.loadgen.schemes.base import shown
-from c1m.loadgen.stages import most_connections
 from c1m.loop import stopped_by_signals
 from c1m.results.options import LoadOptions
 from c1m.results.record import RunRecord
-from c1m.results.share import Share
+from c1m.results.share import shares_of
 from c1m.results.snapshot import Snapshot
 
 _CLOCK = SystemClock()
@@ -45,7 +44,7 @@ def run(
     on_progress: Callable[[Snapshot], None] | None = None,
     on_signals: bool = False,
     on_end: Callable[[RunRecord], None] | None = None,
-    on_plan: Callable[[LoadPlan], None] | None = None,
+    on_plan: Callable[[Outline], None] | None = None,
 ) -> RunRecord:
     """As `loadgen.run.run`, by the workers of `options.cluster`."""
 
@@ -65,10 +64,13 @@ async def _run(
     on_progress: Callable[[Snapshot], None] | None,
     on_signals: bool,
     on_end: Callable[[RunRecord], None] | None,
-    on_plan: Callable[[LoadPlan], None] | None,
+    on_plan: Callable[[Outline], None] | None,
 ) -> RunRecord:
     assert options.cluster is not None
-    async with dask.connected(options.cluster) as client:
+    plan = outline(options)  # first: a mistake is told at once
+    cluster = options.cluster
+    options, luggage = travel.pack(options)
+    async with dask.connected(cluster) as client:
         workers = await dask.workers_of(client)
         if not workers:
             raise UsageError(
@@ -76,11 +78,12 @@ async def _run(
                 "Start one on each machine: dask worker ADDRESS --nthreads 1.",
             )
         await versions.check(client, workers)
-        plan = make_plan(options, Share(0, len(workers)))
-        processes = await dask.processes_of(client, workers)
+        plan = plan.over(len(workers))
+        plan.rehearse()
+        processes = await dask.processes_of(client, workers[: plan.parts])
         if on_plan is not None:
             on_plan(plan)
-        controller = Controller(client, processes, options, plan, on_progress)
+        controller = Controller(client, processes, options, plan, luggage, on_progress)
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
             if on_signals:
@@ -92,6 +95,11 @@ async def _run(
     return record
 
 
+def _host_of(address: str) -> str:
+    """Of a worker: tcp://10.0.0.1:34567."""
+    return address.rpartition(":")[0]
+
+
 class Controller:
     """Of one run. `processes`: the workers by their addresses."""
 
@@ -100,25 +108,27 @@ class Controller:
         client: dask.Client,
         processes: dict[str, str],
         options: LoadOptions,
-        plan: LoadPlan,
+        plan: Outline,
+        luggage: Luggage,
         on_progress: Callable[[Snapshot], None] | None,
     ) -> None:
         self.client = client
         self._processes, self._workers = processes, list(processes)
-        self.name, of = secrets.token_hex(4), len(processes)
+        self.name, shares = secrets.token_hex(4), shares_of([*map(_host_of, processes)])
         self.topic: str = client.id
         self.parts = [
-            Part(self.name, Share(number, of), options, topic=self.topic) for number in range(of)
+            Part(self.name, share, options, topic=self.topic, luggage=luggage) for share in shares
         ]
         durations = [one.duration_ns if one.is_timed else None for one in plan.stages]
+        of = len(shares)
         self.conductor = Conductor(durations, of, options.on_worker_loss, options.ready_timeout_ns)
-        asked = replace(plan.asked, connections=most_connections(plan.whole))
+        asked = plan.asked(plan.connections)
         head = RunHead(run=self.name, of=of, asked=asked, command=[shown(one) for one in sys.argv])
         self.gathered = Gathered(folder_of(self.name, options.cluster_dir), head)
         self.whole = self.gathered.whole
         self._noted = 0, 0  # losses, stages that have begun
-        named = plan.asked, plan.whole, plan.scenario.name
-        self.view = View(*named, self.conductor, self.whole, is_tls=plan.tls is not None)
+        named = asked, plan.stages, plan.scenario.name
+        self.view = View(*named, self.conductor, self.whole, is_tls=plan.scheme.is_tls)
         self._on_progress = on_progress
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from c1m.cluster.clocks import drift_ns
@@ -15,10 +15,18 @@ GRACE_NS = 5 * NS_PER_S  # and so long it may then take to end, before it is end
 
 
 @dataclass(frozen=True, slots=True)
+class Luggage:
+    """Files by their paths, from the root on, and where the run was started."""
+
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    folder: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One worker's part of a run. `run`: the run's id; `attempt`: from 0, counts further ones;
     `worker`: its address; `process`: the name of its process, which alone may do it; `topic`:
-    under which it says how it is."""
+    under which it says how it is; `luggage`: the files that it reads."""
 
     run: str
     share: Share
@@ -27,6 +35,7 @@ class Part:
     worker: str = ""
     process: str = ""
     topic: str = ""
+    luggage: Luggage = field(default_factory=Luggage)
 
 
 @dataclass(frozen=True, slots=True)

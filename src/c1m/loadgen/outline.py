@@ -40,6 +40,7 @@ class Outline:
     scenario: Scenario  # not begun
     stages: list[Stage]  # of the whole run
     publishers: int | None = None  # None: all connections ask
+    workers: int = 1  # that there are, of which `parts` have something to do
 
     @property
     def connections(self) -> int:
@@ -49,17 +50,23 @@ class Outline:
     @property
     def assumed(self) -> str:
         """What is done so because nothing else was asked, in words; "" where all was."""
-        return _assumed(self.given, self.options)
+        few = f"{self.parts} of {self.workers} workers" if self.parts < self.workers else ""
+        return ", ".join(filter(None, [few, _assumed(self.given, self.options)]))
+
+    def over(self, workers: int) -> Outline:
+        """The same, by so many workers."""
+        return replace(self, workers=workers)
 
     def split(self, share: Share) -> Split:
         """How a part takes its share of it."""
         return Split(share, self.publishers, parse_spread(self.options.spread))
 
-    def parts(self, workers: int) -> int:
-        """How many of so many workers have something to do: each a connection, and one that hears
-        what is published."""
+    @property
+    def parts(self) -> int:
+        """How many of the workers have something to do: each a connection, and one that hears what
+        is published."""
         hearing = self.connections - (self.publishers or 0)
-        return max(min(workers, hearing), 1)
+        return max(min(self.workers, hearing), 1)
 
     def asked(self, connections: int) -> LoadOptions:
         """As the record has it, of so many connections."""
@@ -82,9 +89,9 @@ class Outline:
         what it is for."""
         _check_load(self.scenario, self.stages)
 
-    def rehearse(self, share: Share) -> None:
+    def rehearse(self) -> None:
         """See that a part of it could be done, without looking at a machine. Raises UsageError."""
-        split, options = self.split(share), self.options
+        split, options = self.split(Share(0, self.parts)), self.options
         stretch = split.stretch(self.connections)
         rehearse(self.scenario, stretch.count, options.seed, options.pipeline, stretch)
         self.check_load()

@@ -17,7 +17,7 @@ import os
 import random
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from c1m import files
@@ -29,6 +29,7 @@ BYTES_MAX = 1 << 27  # of a file: it is held in memory
 WAYS = ("round robin", "random", "once")
 
 _feeders: weakref.WeakSet[Feeder] = weakref.WeakSet()
+_root = ""  # where files that came along stand, with the whole paths that they had
 
 
 class Row(dict[str, Any]):
@@ -50,8 +51,12 @@ class Row(dict[str, Any]):
 class Feeder(Sequence[Row]):
     """Rows of a file. `next` takes one; all of them are there as of a sequence, too."""
 
-    def __init__(self, path: str, rows: Sequence[Any], columns: Sequence[str], how: str) -> None:
+    def __init__(
+        self, path: str, rows: Sequence[Any], columns: Sequence[str], how: str, place: str = "",
+        asker: str = "",
+    ) -> None:  # fmt: skip
         self.path = path
+        self.place, self.asker = place, asker  # where it was found, and by which file
         self._rows, self._columns, self._how = rows, columns, how
         self.begin(0)
         _feeders.add(self)
@@ -111,19 +116,33 @@ def feeder(
     """
     if how not in WAYS:
         raise UsageError(f"how={how!r} is no way to take rows.", f"Use {' or '.join(WAYS)}.")
-    path = os.fspath(path)
-    beside = os.path.join(os.path.dirname(sys._getframe(1).f_globals.get("__file__", "")), path)
-    text = files.read_text(beside if os.path.exists(beside) else path, BYTES_MAX)
+    path, asker = os.fspath(path), sys._getframe(1).f_globals.get("__file__", "")
+    beside = os.path.join(os.path.dirname(asker), path)
+    if _root and os.path.isabs(path):
+        beside = _root + path
+    place = beside if os.path.exists(beside) else path
+    text = files.read_text(place, BYTES_MAX)
     kind = os.path.splitext(path)[1].lower()
     if kind not in _READERS:
         raise UsageError(f"{path} is no file of rows.", f"Give one as {', '.join(_READERS)}.")
     rows, named = _READERS[kind](path, text.removeprefix("\ufeff"))
     if not rows:
         raise UsageError(f"{path} has no rows.", "Give it at least one.")
-    made = Feeder(path, rows, named, how)
+    made = Feeder(path, rows, named, how, place, os.path.abspath(asker))
     for column in columns:
         made[0][column]
     return made
+
+
+def files_of(askers: Container[str]) -> list[str]:
+    """The files of feeders that these files (whole paths) have asked for."""
+    return sorted({os.path.abspath(one.place) for one in _feeders if one.asker in askers})
+
+
+def found_under(root: str) -> None:
+    """From now on a feeder's file is looked for in there, too, where its whole path is given."""
+    global _root
+    _root = root
 
 
 def rewind(seed: int, stretch: Stretch = ALL) -> None:
