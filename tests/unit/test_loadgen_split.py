@@ -222,3 +222,22 @@ def test_as_many_parts_as_have_something_to_do() -> None:
     assert parts(4, connections=40) == 4
     assert parts(4, connections=4, scenario="publish", publishers=2, rate="1/s", hold="1s") == 2
     assert parts(4, connections=2, scenario="publish", publishers=2, rate="1/s", hold="1s") == 1
+
+
+class Talkative(Own):
+    """Three of all connections speak."""
+
+    speakers = 3
+
+
+def test_speakers_are_shared_out() -> None:
+    scenario = Talkative()
+    given = {"target": "tcp://127.0.0.1:1", "connections": 10, "hold": "1s", "rate": "9/s"}
+    found = []
+    for index in range(2):
+        for _ in range(2):  # the same object again
+            plan = make_plan(checked(given | {"scenario": scenario}), Share(index, 2))
+            found.append((plan.scenario.speakers, plan.stages[1].rate_from))
+            rehearse(scenario, 10, 0)
+            assert scenario.speakers == 3
+    assert found == [(2, 6.0), (2, 6.0), (1, 3.0), (1, 3.0)]

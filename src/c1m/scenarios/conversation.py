@@ -47,7 +47,7 @@ class Conversation:
 
     def begin(self, connections: int, seed: int) -> None:
         """Before anything is opened, perhaps more than once: how many connections at most, those
-        of all workers together."""
+        of all workers together; each of these has a seed of its own."""
 
     def set_up(self) -> None:
         """Once a run, before anything is opened; with --cluster once in each worker, before any of
@@ -96,8 +96,9 @@ class Talking(Scenario):
         use(self.checked)
         if self._conversation is not None:
             self._conversation.target = self.session.target
-            self._conversation.share = self.stretch.share
-            self._conversation.begin(max(self.stretch.total, connections), seed)
+            share = self._conversation.share = self.stretch.share
+            total = max(self.stretch.total, connections)
+            self._conversation.begin(total, share.seed(seed))
 
     def set_up(self) -> None:
         use(self.checked)

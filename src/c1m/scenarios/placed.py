@@ -18,6 +18,7 @@ BY_NUMBER = (
     "requests", "request", "replies", "are_right", "is_right", "which_right", "took", "reply",
     "accepts", "why_wrong", "reply_size", "reply_sizes", "frame", "mix_up",
 )  # fmt: skip
+_SPEAKERS = "_c1m_speakers"
 _INNER = "_c1m_placed"  # the attribute of such a method: the one in it
 
 
@@ -30,7 +31,13 @@ def place(scenario: Scenario, stretch: Stretch) -> None:
         placed = vars(scenario).get(name)
         if hasattr(placed, _INNER):
             setattr(scenario, name, getattr(placed, _INNER))
-    if scenario.sees_to_stretch or stretch.share.is_whole:
+    if scenario.sees_to_stretch:
+        return
+    speakers = vars(scenario).pop(_SPEAKERS, scenario.speakers)  # of the whole run
+    if speakers is not None:
+        vars(scenario)[_SPEAKERS] = speakers
+        scenario.speakers = stretch.share.count(speakers)
+    if stretch.share.is_whole:
         return
     numbered = _Numbered(stretch.first)
     for name in BY_NUMBER:
