@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 import redis
+from click.testing import CliRunner
 from redis.asyncio.cluster import RedisCluster as AsyncCluster
 from redis.cluster import RedisCluster
 
+from c1m.cli.serve import serve
+from c1m.errors import UsageError
 from e2e.cli_helpers import PATIENCE_S, free_ports
 from e2e.debian_servers import program, running
 from e2e.library_runs import eventually
@@ -161,6 +164,22 @@ def test_the_host_is_the_one_that_a_client_came_to(tmp_path: Path) -> None:
             moved = pytest.raises(redis.exceptions.MovedError, match=f"{host}:{first + 1}")
             with redis.Redis(host, first) as one, moved:
                 one.get("foo")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--listen", "unix:///tmp/c1m-none.sock"], "needs a TCP port"),
+        (
+            ["--cluster-nodes", "127.0.0.1:1,127.0.0.1:2", "--cluster-node", "0"],
+            "--cluster-nodes names another",
+        ),
+    ],
+)
+def test_processes_that_could_not_share_keys(words: list[str], said: str) -> None:
+    refused = CliRunner().invoke(serve, ["kv", "--processes", "2", *words]).exception
+    assert isinstance(refused, UsageError)
+    assert said in str(refused)
 
 
 def heard_by_all(*ports: int) -> None:

@@ -37,6 +37,8 @@ def several(
         raise UsageError(*NO_TAKEOVER)
     known = {option.name for option in OPTIONS_OF.get(app, ())}
     own = taken(app, options)
+    if CLUSTER in known and count > 1:
+        _check_cluster(app, where, own, count)
     is_cluster = CLUSTER in known and own.get(CLUSTER) is None
     is_relayed = RELAY in known and own.get(RELAY) is None and count > 1
     # Made here, too, so that what is wrong is said once; what it keeps is each process's own.
@@ -56,6 +58,21 @@ def several(
         looked_at, where, count=count, command=_command(), app_options=app_options,
         has_own_listeners=is_cluster, is_relayed=is_relayed, given=life.given, **given,
     )  # fmt: skip
+
+
+def _check_cluster(app: str, where: Sequence[str], own: dict[str, Any], count: int) -> None:
+    """Raise UsageError where the processes could not share keys out."""
+    if own.get(CLUSTER) is not None:
+        raise UsageError(
+            f"{count} processes (--processes) are a cluster; here --cluster-nodes names another.",
+            "Give one of the two: a node among several machines is one process.",
+        )
+    if all(url.lower().startswith(("unix://", "unix+proxy://")) for url in where):
+        raise UsageError(
+            f"Each of {count} processes of {app} (--processes) needs a TCP port, to which clients "
+            "are sent for its keys, and there are unix sockets only (--listen).",
+            "Give --listen tcp://127.0.0.1:6379, too.",
+        )
 
 
 def _prepare_data(directory: str, count: int) -> None:
