@@ -89,7 +89,7 @@ async def _run(
             if on_signals:
                 stop = lambda: loop.call_soon_threadsafe(controller.interrupt)  # noqa: E731
                 stack.enter_context(stopped_by_signals(stop, exits_at_second=False))
-            record = await controller.run()
+            record = replace(await controller.run(), assumed=plan.assumed)
             if on_end is not None:
                 on_end(record)
     return record
