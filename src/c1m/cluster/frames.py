@@ -40,7 +40,7 @@ NS_PER_S = 1_000_000_000
 
 _HEADER = struct.Struct("<4sHII")
 _LENGTH = struct.Struct("<I")
-_SENT = re.compile(r"(first|stage\.\d+)\.sent")
+_DUE, _SENT = re.compile(r"(first|stage\.\d+)\.due"), "share.sent."
 _SUMS = ("opened", "secured", "lost", "closed")
 COLUMNS = ("open", "in_flight", *_SUMS, "failed", "due", "sent", "right", "bad")  # of a series
 _SIZES = ("u1", "u2", "u4", "u8")
@@ -276,15 +276,20 @@ class Whole:
 
 def losses_of(counts: Mapping[str, int]) -> dict[str, int]:
     """What becomes of what a lost load client had: by its counts until then."""
-    open_now, in_flight = counts.get("open", 0), counts.get("in_flight", 0)
-    new = {"open": -open_now, "in_flight": -in_flight, "rss": -counts.get("rss", 0)}
-    if not counts.get("connections.open_at_end", 0):  # else it was closing them
-        new |= {"connections.lost": open_now, f"failed.open.{WORKER_LOST}": open_now}
-    for group in [name.removesuffix(".sent") for name in counts if _SENT.fullmatch(name)]:
-        sent, *others = (
-            counts.get(f"{group}.{n}", 0) for n in ("sent", "right", "wrong", "missing")
-        )
-        new[f"{group}.missing"] = sent - sum(others)
+
+    def of(name: str) -> int:
+        return counts.get(name, 0)
+
+    new = {"open": -of("open"), "in_flight": -of("in_flight"), "rss": -of("rss")}
+    if not of("connections.open_at_end"):  # else it was closing them
+        new |= {"connections.lost": of("open"), f"failed.open.{WORKER_LOST}": of("open")}
+    for group in [name.removesuffix(".due") for name in counts if _DUE.fullmatch(name)]:
+        resolved = of(f"{group}.right") + of(f"{group}.wrong") + of(f"{group}.missing")
+        new[f"{group}.missing"] = of(f"{group}.sent") - resolved
+        new[f"{group}.unsent"] = of(f"{group}.due") - of(f"{group}.sent") - of(f"{group}.unsent")
+    for share in [name.removeprefix(_SENT) for name in counts if name.startswith(_SENT)]:
+        resolved = sum(of(f"share.{kind}.{share}") for kind in ("right", "wrong", "missing"))
+        new[f"share.missing.{share}"] = of(_SENT + share) - resolved
     return {name: count for name, count in new.items() if count}
 
 
