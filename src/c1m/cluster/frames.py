@@ -207,8 +207,9 @@ class Frames:
     def series(self) -> WorkerSeries:
         """It over time."""
         looks = self.looks
-        if self.looks and self.looks[-1].t_ns < self.t_ns:
-            looks = [*looks, self._now()]
+        if looks and looks[-1].t_ns < self.t_ns:
+            is_brief = self.t_ns - looks[-1].t_ns < NS_PER_S // 2
+            looks = [*(looks[:-1] if is_brief else looks), self._now()]
         steps = list(itertools.pairwise([Look(), *looks]))
         return WorkerSeries(
             t_s=[round(b.t_ns / 1e9, 3) for _, b in steps],
