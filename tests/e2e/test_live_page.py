@@ -68,7 +68,7 @@ def test_the_workers_of_a_cluster_have_a_line_each(browser: Browser, tmp_path: P
             page.wait_for(f"{rows}.every((row) => row.cells[5].textContent.endsWith('%'))")
             assert page.value(f"{rows}.length") == 2
             assert page.value("document.getElementById('degraded').hidden")
-            page.wait_for(f"{text('verdict')}.startsWith('COMPLETE: 500 of ')")
+            page.wait_for(f"{text('verdict')}.startsWith('COMPLETE: 500 of 500 connections')")
             assert page.complaints() == []
         finish(process)
         assert process.returncode == 0

@@ -100,8 +100,12 @@ def test_how_many_workers_is_a_condition_and_where_the_scheduler_is_none() -> No
     (found,) = differing_conditions([four], [complete_record()])
     assert (found.name, found.a, found.b) == ("workers", "4", "-")
     elsewhere = replace(
-        four, asked=replace(four.asked, cluster="tcp://10.0.0.9:8786", on_worker_loss="abort")
-    )
+        four,
+        asked=replace(
+            four.asked, cluster="tcp://10.0.0.9:8786", on_worker_loss="abort",
+            cluster_dir="/var/tmp/runs", ready_timeout_ns=5 * 10**9,
+        ),
+    )  # fmt: skip
     assert differing_conditions([four], [elsewhere]) == []
     said = compare([four], [cluster_record(4, lost=[3])]).warnings
     assert said[0].startswith("In B not all was as asked: The worker 10.0.0.3:40001 was lost")

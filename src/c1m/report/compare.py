@@ -56,8 +56,7 @@ _CALM = {"c1m", "asked.seed"}
 # cluster's scheduler are, and what would have followed a loss is none.
 _NOT_TOLD = {
     "engine", "targets", "scenario", "server_pid", "require", "ca", "cert", "key", "cluster",
-    "on_worker_loss",
-    "cluster_dir",
+    "on_worker_loss", "cluster_dir", "ready_timeout_ns",
 }  # fmt: skip
 _MEMORY_STEP = 64 << 20  # MemTotal moves by some MiB between boots of the same machine
 
