@@ -44,6 +44,7 @@ from c1m.results.samples import memory_of
 from c1m.results.thresholds import evaluate, parse
 from c1m.results.verdict import judge
 from c1m.results.workers import Loss, WorkerPart
+from c1m.units import format_number_of
 
 FAULTS_OF_A_KIND = 3  # are shown
 _SHARE_COUNTS = ("connections", "sent", "right", "wrong", "missing")
@@ -88,7 +89,7 @@ def merged(
         checks=_checks(records),
         shares=_shares(records),
         statuses=_summed(one.statuses for one in records),
-        notes=said_by(parts, lambda one: one.record.notes),
+        notes=[*said_by(parts, lambda one: one.record.notes), *unheard(parts)],
         doubts=list(dict.fromkeys(text for one in records for text in one.doubts)),
         explanations=explained(parts),
         workers=[_worker(one) for one in parts],
@@ -185,6 +186,19 @@ def _fan_out(records: Sequence[RunRecord]) -> FanOut | None:
     if not several:
         return None
     return FanOut(**{n: sum(getattr(one, n) for one in several) for n in FAN_OUT_COUNTS})
+
+
+def unheard(parts: Sequence[Found]) -> list[str]:
+    """What was published by one part and reached no connection of another, which therefore cannot
+    say what it has missed; where a part was lost, that is not known."""
+    fan_out = _fan_out([one.record for one in parts])
+    if fan_out is None or any(one.lost for one in parts):
+        return []
+    left = (len(parts) - 1) * fan_out.published - fan_out.elsewhere
+    if left <= 0:
+        return []
+    what = format_number_of(left, "publication")
+    return [f"{what} of one worker reached no connection of another."]
 
 
 def _tls(records: Sequence[RunRecord]) -> TlsUsed | None:
