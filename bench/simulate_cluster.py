@@ -123,7 +123,7 @@ class Simulated(World):
             self.all.setdefault(name, Histogram()).record(values)
         buckets, counts = np.unique(buckets_of(values), return_counts=True)
         least, most = (int(values.min()), int(values.max())) if count else (0, 0)
-        return Delta(buckets.astype(np.uint16), counts, int(values.sum()), least, most)
+        return Delta(buckets, counts, int(values.sum()), least, most)
 
 
 def conductor_of(stages: list[Stage], workers: int) -> Conductor:

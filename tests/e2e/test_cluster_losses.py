@@ -83,11 +83,19 @@ def test_a_scheduler_that_is_killed(play: Play) -> None:
 
 
 def test_a_controller_that_is_killed(play: Play) -> None:
-    """The load clients end by their leases."""
-    play.begin("--stage", f"ramp {COUNT}", "--stage", "hold for 10m at 50/s")
+    """The load clients end by their leases; what the workers kept is the run."""
+    kept = play.path.parent / "kept"
+    play.begin("--stage", f"ramp {COUNT}", "--stage", "hold for 10m at 50/s", "--cluster-dir", kept)
     kill(play.load.pid)
     cli.finish(play.load)
     play.nothing_is_left()
+    until(lambda: len(list(kept.glob("*/part-*.json"))) == 2, "the records")
+    done = cli.run("report", "--from", kept, "--json", play.path)
+    assert (done.returncode, done.stderr) == (0, "") and "2 of 2 parts" in done.stdout
+    record = play.record
+    assert record.connections.opened == COUNT and record.connections.lost == 0
+    assert record.requests.right == record.requests.sent > 0
+    assert record.verdict.shortfalls == ["The run was interrupted before its end."]
 
 
 def test_a_controller_that_is_interrupted(play: Play) -> None:

@@ -272,12 +272,12 @@ class Histogram:
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta:
     """What a histogram has recorded in a time: `counts` (int64[n], none is 0) of the values in
-    `buckets` (uint16[n], rising), and their sum.
+    `buckets` (int64[n], rising), and their sum.
 
     `min` and `max` are those of all that was recorded until then: added up, deltas give the whole.
     """
 
-    buckets: npt.NDArray[np.uint16]
+    buckets: Values
     counts: npt.NDArray[np.int64]
     sum: int = 0
     min: int = VALUE_MAX
@@ -305,7 +305,7 @@ class Delta:
         if not len(self.counts):
             return np.zeros(len(qs), np.int64)
         which = _ranked(self.counts, qs)
-        _, tops = bounds_of(self.buckets[which].astype(np.int64))
+        _, tops = bounds_of(self.buckets[which])
         return tops.clip(self.min, self.max)
 
 
@@ -327,7 +327,7 @@ class Increments:
         new = histogram._counts - self._before
         buckets = np.flatnonzero(new)
         delta = Delta(
-            buckets.astype(np.uint16), new[buckets], histogram._sum - self._sum,
+            buckets, new[buckets], histogram._sum - self._sum,
             histogram._min, histogram._max, histogram._clamped - self._clamped,
         )  # fmt: skip
         self._before[buckets] = histogram._counts[buckets]
