@@ -40,8 +40,10 @@ def test_a_worker_that_is_cut_off(play: Play, hosts: Hosts) -> None:
     """The others go on without it. It ends by its lease; the server hears of that when it can."""
     play.begin("--stage", f"ramp {COUNT}", "--stage", "hold for 20s at 50/s")
     hosts.cut(WORKER)
-    _, errors = cli.finish(play.load)
-    assert errors == ""
+    said, errors = cli.finish(play.load)
+    assert (play.load.returncode, errors) == (1, ""), said
+    (loss,) = play.record.degraded
+    assert loss.why.startswith("it was silent for 8")
     until(lambda: not play.cluster.load_clients(), "the load clients' end")
     assert play.open == COUNT // 2  # as far as the server knows
     hosts.mend(WORKER)

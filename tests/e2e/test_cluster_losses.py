@@ -30,15 +30,19 @@ def test_a_worker_that_is_killed(play: Play) -> None:
     until(lambda: play.cluster.times_begun() == 3, "the second time that the task was sent")
     _, said, errors = play.end()
     assert errors == "", said
-    assert play.opened() == COUNT
+    (loss,) = play.record.degraded
+    assert (loss.part, loss.attempt, loss.why) == (0, 0, "its process ended")
+    assert said.startswith("DEGRADED: 1 of 2 workers was lost") and play.opened() == COUNT
 
 
 def test_a_load_client_that_is_killed(play: Play) -> None:
     """Its agent sees it end. The others go on."""
     play.begin("--stage", f"ramp {COUNT}", "--stage", "hold for 12s at 50/s")
     kill(play.clients[0])
-    _, said, errors = play.end()
-    assert errors == "", said
+    status, said, errors = play.end()
+    assert (status, errors) == (1, ""), said
+    (loss,) = play.record.degraded
+    assert loss.why.startswith("Its load client was ended by SIGKILL")
     assert play.opened() == COUNT
 
 
@@ -46,8 +50,10 @@ def test_a_load_client_that_stands_still(play: Play) -> None:
     """It is lost when it was silent for 8 s, and is ended for good."""
     play.begin("--stage", f"ramp {COUNT}", "--stage", "hold for 15s at 50/s")
     os.kill(play.clients[0], signal.SIGSTOP)
-    _, said, errors = play.end()
-    assert errors == "", said
+    status, said, errors = play.end()
+    assert (status, errors) == (1, ""), said
+    (loss,) = play.record.degraded
+    assert loss.why.startswith("it was silent for 8")
 
 
 def test_a_run_that_a_loss_aborts(play: Play) -> None:
@@ -79,7 +85,12 @@ def test_a_scheduler_that_is_killed(play: Play) -> None:
     play.begin("--stage", f"ramp {COUNT}", "--stage", "hold for 10m at 50/s")
     kill(play.cluster.scheduler.pid)
     status, said, errors = play.end()
-    assert status == 1 and "The scheduler has gone." in said + errors
+    assert (status, errors) == (1, ""), said
+    assert {loss.why for loss in play.record.degraded} <= {
+        "the scheduler has gone",
+        "The scheduler has gone.",
+    }
+    assert len(play.record.degraded) == 2
 
 
 def test_a_controller_that_is_killed(play: Play) -> None:

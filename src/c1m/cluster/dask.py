@@ -24,7 +24,8 @@ from urllib.parse import urlsplit
 
 import dask
 from distributed import Client as Client
-from distributed import LocalCluster
+from distributed import KilledWorker, LocalCluster
+from distributed.client import FutureCancelledError
 
 from c1m.cluster import agent
 from c1m.cluster.part import News, Order, Part
@@ -174,8 +175,13 @@ async def outcome_of(future: Any) -> str:
         if future.status == "pending":
             raise  # who waits is cancelled, not the task
         return "its task was cancelled"
-    except Exception as error:  # whatever was raised there, or is wrong with the worker
-        return f"{type(error).__name__}: {error}"
+    except FutureCancelledError as error:
+        is_lost = error.reason == "scheduler-connection-lost"
+        return "the scheduler has gone" if is_lost else "its task was cancelled"
+    except KilledWorker:
+        return "its process ended"
+    except Exception as error:  # whatever was raised there
+        return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def listen(
