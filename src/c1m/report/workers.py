@@ -28,7 +28,7 @@ def degraded(record: RunRecord) -> str:
     lost = record.degraded
     if not lost:
         return ""
-    workers = len({one.part for one in record.workers}) or len(lost)
+    workers = _parts(record) or len(lost)
     count, first = len({one.part for one in lost}), min(one.t_s for one in lost)
     of = f"{format_count(count)} of {format_count(workers)} workers"
     when = f"at {_seconds(first)}" if len(lost) == 1 else f"the first at {_seconds(first)}"
@@ -41,7 +41,12 @@ def workers(record: RunRecord) -> Section:
     if not there:
         return Section("workers")
     blocks = [_each(there) if len(there) <= EACH_MAX else _together(there), Note(_starts(there))]
-    return Section(f"workers: {format_count(len(there))}", blocks)
+    return Section(f"workers: {format_count(_parts(record))}", blocks)
+
+
+def _parts(record: RunRecord) -> int:
+    """How many took part: an attempt that took the place of a lost one is no further worker."""
+    return len({one.part for one in record.workers})
 
 
 def _each(there: Sequence[WorkerPart]) -> Table:
