@@ -1,7 +1,7 @@
 """The key-value server by two processes against one, driven by redis-benchmark.
 
     python bench/kv_processes.py [--pairs 5] [--seconds 1] [--tests SET,GET,INCR] [--pipeline 1,16]
-                                 [--connections 200] [--json FILE]
+                                 [--connections 200] [--nice N] [--json FILE]
 
 `c1m serve kv --processes 2` is a Redis Cluster of two nodes, which redis-benchmark is told
 (`--cluster`); beside them are one `redis-server` and two in cluster mode. All servers live
@@ -29,9 +29,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import conditions
+from harness import conditions, processes
 from harness.accounts import account
-from harness.processes import RunFailed, Server
+from harness.processes import RunFailed, Server, run_to_its_end
 from harness.results import conclude
 
 from c1m.loadgen.metadata import started_text
@@ -78,12 +78,14 @@ def main() -> int:
     )
     parser.add_argument("--pipeline", type=lambda text: map(int, text.split(",")), default="1,16")
     parser.add_argument("--connections", type=int, default=200)
+    parser.add_argument("--nice", type=int, default=0, help="of all that is measured")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     missing = [name for name in ("redis-server", "redis-benchmark") if not shutil.which(name)]
     if missing:
         print(f"bench: {' and '.join(missing)} not found: apt-get install redis", file=sys.stderr)
         return 0
+    processes.NICE = options.nice
     settings = {name: str(value) for name, value in vars(options).items() if name != "json"}
     found: dict[str, Any] = {
         "started": started_text(), "conditions": conditions.collect([]), "settings": settings,
@@ -174,12 +176,12 @@ def measured(target: Target, words: list[str], count: int) -> Run:
     command += ["--cluster"] if target.is_cluster else []
     before, pids = resource.getrusage(resource.RUSAGE_CHILDREN), target.pids()
     spent_ns = -sum(account(pid)["cpu_ns"] for pid in pids)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    output = run_to_its_end(command, None, 0).decode()
     spent_ns += sum(account(pid)["cpu_ns"] for pid in pids)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    table = [line for line in csv.reader(io.StringIO(done.stdout)) if len(line) == 8]
+    table = [line for line in csv.reader(io.StringIO(output)) if len(line) == 8]
     if len(table) < 2:
-        raise RunFailed(f"redis-benchmark has counted nothing: {done.stdout[-200:]}")
+        raise RunFailed(f"redis-benchmark has counted nothing: {output[-200:]}")
     taken_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Run(float(table[-1][1]), float(table[-1][6]), spent_ns / 1e9, taken_s)
 
