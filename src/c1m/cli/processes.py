@@ -39,7 +39,7 @@ def several(
     own = taken(app, options)
     if CLUSTER in known and count > 1:
         _check_cluster(app, where, own, count)
-    is_cluster = CLUSTER in known and own.get(CLUSTER) is None
+    is_cluster = CLUSTER in known and own.get(CLUSTER) is None and count > 1
     is_relayed = RELAY in known and own.get(RELAY) is None and count > 1
     # Made here, too, so that what is wrong is said once; what it keeps is each process's own.
     kept = ("data", "durability")
