@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
+import plan_tables
 from c1m.apps.kv.app import FIGURES as KV_FIGURES
 from c1m.apps.kv.options import OPTIONS as KV_OPTIONS
 from c1m.apps.push.figures import FIGURES as PUSH_FIGURES
@@ -172,13 +173,17 @@ TABLES = {
     "settings_fixed": _settings(settings.FIXED),
     "settings_without_effect": _settings(settings.WITHOUT_EFFECT),
     **_commands(),
+    "plan_machines": _table(("", "server machine", "load machine"), iter(plan_tables.machines())),
+    "plan_rates": _table(("", "in all", "of a machine", "of a process"), iter(plan_tables.rates())),
+    "plan_walls": _table(("where", "what", "on one machine", "in all"), iter(plan_tables.walls())),
+    "plan_controller": _table(("", ""), iter(plan_tables.controller())),
 }
 
 
 def written() -> dict[Path, str]:
     """Every page with such tables, and the schema, as they are to be."""
     pages = {}
-    for path in sorted(REFERENCE.glob("*.md")):
+    for path in (*sorted(REFERENCE.glob("*.md")), plan_tables.PAGE):
         if _TABLE.search(text := path.read_text()):
             pages[path] = _TABLE.sub(lambda mark: mark[1] + TABLES[mark[2]] + mark[3], text)
     return pages | {REFERENCE / "record.schema.json": schema.schema_text()}
