@@ -26,7 +26,7 @@ import numpy as np
 from c1m.errors import C1mError
 from c1m.limits.reasons import WORKER_LOST
 from c1m.loadgen.recorder import SeriesMaker
-from c1m.results.histogram import Delta, Histogram, bounds_of
+from c1m.results.histogram import Delta, Histogram
 from c1m.results.record import Series
 from c1m.results.tally import StageSpan, Tally
 from c1m.results.workers import WorkerSeries
@@ -356,8 +356,7 @@ class Rows:
             if name.endswith(".corrected"):
                 row.recent.add(delta)
             elif name.startswith("lag"):
-                _, tops = bounds_of(delta.buckets[-1:])
-                row.lag_max_ns = max(row.lag_max_ns, min(int(tops[0]), delta.max))
+                row.lag_max_ns = max(row.lag_max_ns, delta.quantile(1.0))
         return is_new, counts
 
     def close(self, t_ns: int) -> None:

@@ -144,7 +144,7 @@ class Histogram:
 
     def add(self, delta: Delta) -> None:
         """The same of what another one has recorded in a time."""
-        self._counts[delta.buckets.astype(np.intp)] += delta.counts  # in half of the time
+        self._counts[delta.buckets.astype(np.intp, copy=False)] += delta.counts  # in half the time
         self._add(delta.count, delta.sum, delta.min, delta.max, delta.clamped)
 
     def _add(self, placed: int, total: int, least: int, most: int, clamped: int) -> None:
