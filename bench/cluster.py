@@ -95,7 +95,7 @@ def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         fixed = {"server": server, "scheduler": scheduler, "controller": load.pid}
         rows = watched(load, fixed, workers, given.connections)
         assert load.stdout is not None
-        said = load.stdout.read().splitlines()
+        said = [line for line in load.stdout.read().splitlines() if str(folder) not in line]
         time.sleep(SETTLE_S)
     run = json.loads(record.read_text()) if record.exists() else {}
     return {
