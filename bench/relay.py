@@ -109,18 +109,17 @@ class Run:
 
     def publish(self) -> None:
         """All messages, a batch at one server, the next one at the next."""
-        clients = [
-            http.client.HTTPConnection("127.0.0.1", port, timeout=600) for port in self.ports
-        ]
         kind = {"Content-Type": "application/x-ndjson"}
         for first in range(0, self.options.messages, self.options.batch):
-            client = clients[first // self.options.batch % len(clients)]
+            port = self.ports[first // self.options.batch % len(self.ports)]
             numbers = range(first, min(first + self.options.batch, self.options.messages))
             lines = [json.dumps({"data": message(number).decode()}) for number in numbers]
             while True:
+                client = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
                 client.request("POST", "/publish?channel=bench", "\n".join(lines), kind)
                 answer = client.getresponse()
                 said = answer.read()
+                client.close()
                 if answer.status == 200:
                     break
                 if answer.status != 503:
