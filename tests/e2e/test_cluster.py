@@ -7,13 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import Security
 
+from c1m.cluster.part import Order, Part
+from c1m.results.options import LoadOptions
 from c1m.results.record import RunRecord
+from c1m.results.share import Share
 from e2e import cli_helpers as cli
 from e2e.dask_processes import Cluster, connections_to, until
 
@@ -62,6 +66,29 @@ def test_a_terminal_interrupts_it(tmp_path: Path) -> None:
     record = RunRecord.read(path)
     assert record.connections.opened == 100
     assert record.verdict.shortfalls == ["The run was interrupted before its end."]
+
+
+def test_an_order_to_end_before_the_start() -> None:
+    """Also where the worker ignores SIGINT, as those of local:N do: who waits for the start of a
+    run ends at once."""
+    ours, theirs = Pipe()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "c1m.cluster.child", str(theirs.fileno()), "."],
+            pass_fds=[theirs.fileno()],
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    theirs.close()
+    asked = LoadOptions(targets=["tcp://127.0.0.1:1"], connections=1)
+    with child, ours:
+        ours.send(Part("run", Share(0, 2), asked))
+        while ours.recv()[0] != "ready":
+            pass
+        ours.send(Order("stop"))
+        assert ours.recv() == ("failed", 0, "It was ended before it began.")
+    assert child.returncode == 0
 
 
 def test_without_dask() -> None:

@@ -123,6 +123,8 @@ class Link(Steps):
 
 def main() -> None:
     """Do the part that is told first."""
+    # An order to end comes as one, and it was ignored where the worker ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)  # the connection ends with this process
     connection = Connection(descriptor)
