@@ -10,7 +10,7 @@ import pytest
 import c1m
 from c1m.cli.load import load, read_plan
 from c1m.errors import UsageError
-from c1m.results.options import OPTIONS, LoadOptions, checked
+from c1m.results.options import OPTIONS, LoadOptions, checked, plain
 
 
 def test_the_library_takes_every_option_with_its_default() -> None:
@@ -53,3 +53,10 @@ def test_what_is_given_is_checked_by_its_name() -> None:
     )
     with pytest.raises(UsageError, match="5,000 is too large for pipeline"):
         checked({"pipeline": 5_000})
+
+
+def test_help_has_no_marks_and_keeps_what_is_in_brackets() -> None:
+    text = "Needs `c1m[cluster]`; see [docs/a.md](../how-to/a.md), as [b](b.md#c)."
+    assert plain(text) == "Needs c1m[cluster]; see docs/a.md, as b."
+    assert "(needs c1m[cluster]; see docs/" in OPTIONS["cluster"].plain_help
+    assert not any("](" in option.plain_help for option in OPTIONS.values())

@@ -72,7 +72,7 @@ class Option:
 
 def plain(text: str) -> str:
     """A text without the marks of Markdown."""
-    return re.sub(r"\[(.*?)\]\((.*?)\)", r"\1", text).replace("`", "")
+    return re.sub(r"\[([^][]*)\]\([^()]*\)", r"\1", text).replace("`", "")
 
 
 # fmt: off
