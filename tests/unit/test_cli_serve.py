@@ -36,3 +36,16 @@ def test_every_server_of_the_table_is_an_app_and_in_the_help() -> None:
         assert isinstance(load_app(name), App | Makes)
         assert f"{name} ({entry.help})" in " ".join(str(serve.serve.help).split())
         assert name in COMMANDS["serve"]
+
+
+def test_processes_that_were_started_again_are_counted_in_words() -> None:
+    counts = {"opened": 7, "messages": 9, "cpu_s": 1.5, "restarts": 1}
+    server: Any = SimpleNamespace(
+        children=[SimpleNamespace(live=0, restarts=1)], each=lambda: [counts]
+    )
+    assert serve_text._spread(server) == "1 restart"
+    assert serve_text._of_each(server) == [
+        "process 0: 7 connections opened, 9 messages, CPU 1.50 s, 1 restart"
+    ]
+    server.children = [SimpleNamespace(live=2, restarts=1), SimpleNamespace(live=2, restarts=2)]
+    assert serve_text._spread(server) == "spread 50/50 %  3 restarts"

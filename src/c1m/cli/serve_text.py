@@ -11,7 +11,14 @@ from c1m.server.figures import PAGES, handshakes
 from c1m.server.processes import Processes
 from c1m.server.spread import shares_of
 from c1m.server.statistics import by_words
-from c1m.units import NS_PER_MS, format_bytes, format_count, format_duration, format_rate
+from c1m.units import (
+    NS_PER_MS,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_number_of,
+    format_rate,
+)
 
 if TYPE_CHECKING:
     from c1m.serving import AnyServer
@@ -119,8 +126,8 @@ def _spread(server: Processes) -> str:
     held = [child.live for child in server.children]
     parts = [f"{100 * share:.0f}" for share in shares_of(held)]
     restarts = sum(child.restarts for child in server.children)
-    said = f"spread {'/'.join(parts)} %" if any(held) and len(held) <= 8 else ""
-    return said + (f"  {restarts} restarts" if restarts else "")
+    said = [f"spread {'/'.join(parts)} %"] if any(held) and len(held) <= 8 else []
+    return "  ".join([*said, format_number_of(restarts, "restart")] if restarts else said)
 
 
 def final_figures(server: AnyServer | Processes) -> dict[str, Any]:
@@ -203,6 +210,6 @@ def _of_each(server: Processes) -> list[str]:
     return [
         f"process {n}: {format_count(each['opened'])} connections opened, "
         f"{format_count(each['messages'])} messages, CPU {format_duration(each['cpu_s'] * 1e9)}"
-        + (f", started again {format_count(each['restarts'])} times" if each["restarts"] else "")
+        + (f", {format_number_of(each['restarts'], 'restart')}" if each["restarts"] else "")
         for n, each in enumerate(server.each())
     ]
