@@ -134,7 +134,7 @@ def test_silence_is_a_loss_and_the_others_go_on() -> None:
 def test_a_loss_ends_all_where_that_was_asked_for() -> None:
     run = Told([None], policy="abort")
     run.begin()
-    run.take(run.conductor.gone(0, 0, "its process was killed.", run.now))
+    run.take(run.conductor.gone(0, 0, "its process was killed", run.now))
     assert Tell(1, 0, Order("stop")) in run.acts
     assert run.conductor.aborted == (
         "The worker tcp://10.0.0.0:1 was lost: its process was killed."

@@ -350,7 +350,8 @@ class Conductor:
             return [*acts, Start(part, old.attempt + 1)]
         if self.policy == "abort" or self.stage < 0:
             what = "could not begin" if is_certain and self.stage < 0 else "was lost"
-            return acts + self._abort(f"The worker {old.worker} {what}: {why}", now_ns)
+            said = f"The worker {old.worker} {what}: {why.removesuffix('.')}."
+            return acts + self._abort(said, now_ns)
         return acts
 
     def _give_up(self, part: int, attempt: int) -> Tell:
