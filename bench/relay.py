@@ -19,7 +19,6 @@ import argparse
 import http.client
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -147,8 +146,9 @@ class Run:
 
     def end(self) -> None:
         """All of them."""
-        for each in [*self.subscribers, *self.processes.values()]:
-            each.send_signal(signal.SIGKILL)
+        started: list[subprocess.Popen[Any]] = [*self.subscribers, *self.processes.values()]
+        for each in started:
+            each.kill()
             each.wait()
 
 

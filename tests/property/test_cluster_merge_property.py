@@ -9,8 +9,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from c1m.cluster.found import Found
 from c1m.cluster.frames import Frame, Whole
-from c1m.cluster.merge import Found, merged
+from c1m.cluster.merge import merged
 from c1m.cluster.part_record import record_of
 from c1m.results.histogram import Histogram, Increments
 from c1m.results.record import CONNECTION_COUNTS, REQUEST_COUNTS, RunRecord
