@@ -41,6 +41,7 @@ OWNERS = {
     "kernel/libc pending_error": _CALL,
     "kernel/libc view_of": "whoever has mapped it: Ring, until `close` has dropped the views",
     "kernel/limits _is_granted": _CALL,
+    "kernel/reuseport choose_below": "a local; the call copies the program",
     "kernel/ring Ring.__init__": "Ring._params; the call copies it",
     "kernel/ring Ring._map": "Ring._arg, as long as the ring",
     "kernel/ring Ring.register": "the caller's array, during the call",
