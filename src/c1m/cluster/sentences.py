@@ -36,6 +36,8 @@ def said_by(parts: Sequence[Found], of: Callable[[Found], Iterable[str]]) -> lis
             said.append(text)
         else:
             more = f" and {format_number_of(others, 'other')}" if others else ""
+            if others and len({text for _, text in row}) > 1:
+                more = f" (and {format_number_of(others, 'other')}, with other numbers)"
             said.append(f"Worker {worker}{more}: {text}")
     if len(rows) > SAID_MAX:
         said.append(f"{format_count(len(rows) - SAID_MAX)} further kinds of notes were left out.")
@@ -53,7 +55,8 @@ def shortfalls_of(parts: Sequence[Found]) -> list[str]:
 
 
 def explained(parts: Sequence[Found]) -> list[Explanation]:
-    """The rows of all, added up where they are the same but for their numbers."""
+    """The rows of all, added up where they are the same but for their numbers; of a counter or a
+    level of the kernel the highest."""
     rows: dict[tuple[str, str, str], Explanation] = {}
     for row in (row for one in parts for row in one.record.explanations):
         key = row.errno, _form(row.what), _form(row.cause)
@@ -69,4 +72,6 @@ def _together(one: Explanation, other: Explanation) -> Explanation:
     what = larger.what
     if what.startswith(f"{own} "):
         what = format_count(abs(count)) + what.removeprefix(own)
+    elif own in what:  # "TCP.tw at 9 of 10": the kernel's own, which others on the machine see too
+        return larger
     return replace(larger, count=count, what=what)
