@@ -19,7 +19,7 @@ from c1m.results.options import LoadOptions
 from c1m.results.record import RunRecord
 from c1m.results.share import Share
 from e2e import cli_helpers as cli
-from e2e.dask_processes import Cluster, connections_to, until
+from e2e.dask_processes import Cluster, below, command, connections_to, until
 
 ROLES = ("scheduler", "worker", "client")
 
@@ -66,6 +66,16 @@ def test_a_terminal_interrupts_it(tmp_path: Path) -> None:
     record = RunRecord.read(path)
     assert record.connections.opened == 100
     assert record.verdict.shortfalls == ["The run was interrupted before its end."]
+
+
+def test_interrupted_before_the_start(tmp_path: Path) -> None:
+    """It ends at once, and says so."""
+    with cli.Server(tmp_path) as server:
+        load = cli.start("load", server.url, "--connections", 10, "--cluster", "local:2", "--quiet")
+        until(lambda: any(b"cluster.child" in command(pid) for pid in below(load.pid)), "a part")
+        load.send_signal(signal.SIGINT)
+        _, errors = cli.finish(load)
+    assert (load.returncode, errors) == (1, "c1m: It was interrupted before it began.\n")
 
 
 def test_an_order_to_end_before_the_start() -> None:

@@ -159,7 +159,8 @@ class Controller:
             await self._end_all()
             raise
         if not conductor.starts_ns:
-            raise C1mError(conductor.aborted or conductor.standings[0].why)
+            stopped = "It was interrupted before it began." if conductor.is_interrupted else ""
+            raise C1mError(conductor.aborted or stopped or conductor.standings[0].why)
         self._note()
         return self.gathered.result(conductor.aborted)
 
