@@ -223,7 +223,7 @@ def test_where_none_comes_up_it_says_so(tmp_path: Path) -> None:
     )
     _, errors = finish(process)
     assert process.returncode == 1
-    assert "has ended before it served" in errors
+    assert "has ended with status 7 before it served" in errors
 
 
 PROGRAM = """

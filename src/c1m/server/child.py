@@ -43,6 +43,7 @@ class Child:
         self.channel: Channel | None = None
         self.pidfd = -1
         self.about: dict[str, Any] = {}  # what it said when it was ready
+        self.why = ""  # the last one ended
         self.is_ready = False
         self.is_stopping = False
         self.report: Report = {}  # the last one
@@ -116,7 +117,8 @@ class Child:
         self.due_ns = now_ns + pause_ns(self._deaths)
         self.process = self.channel = None
         self.is_ready = self.is_stopping = False
-        return f"signal {signal_name(-status)}" if status < 0 else f"status {status}"
+        self.why = f"signal {signal_name(-status)}" if status < 0 else f"status {status}"
+        return self.why
 
     def send(self, number: int) -> None:
         """A signal, if it is there."""

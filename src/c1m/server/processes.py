@@ -215,8 +215,8 @@ class Processes:
                 raise self._error
             for child in self._all():
                 if child.process is None:
-                    said = f"{child.name} has ended before it served."
-                    raise C1mError(said, "What it said is above.")
+                    said = f"{child.name} has ended with {child.why} before it served."
+                    raise C1mError(said, "What it said, if anything, is above.")
         self._weigh()
 
     def _hear(self, child: Child) -> None:
