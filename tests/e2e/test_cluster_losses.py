@@ -78,6 +78,7 @@ def test_a_part_that_is_begun_anew(play: Play, what: str, hold: str) -> None:
     _, said, errors = play.end()
     assert errors == "", said
     assert play.opened() == COUNT + COUNT // 2
+    assert play.record.connections.peak_open == COUNT
 
 
 def test_a_scheduler_that_is_killed(play: Play) -> None:

@@ -244,6 +244,10 @@ def _stage(several: Sequence[tuple[Head, StageResult]]) -> StageResult:
     results = [stage for _, stage in several]
     timed = [stage for head, stage in several if not head.attempt] or results
     last = {head.part: stage for head, stage in several}.values()  # one attempt a part
+    # A part's attempts are never open together: a later one opens again what an earlier one had.
+    open_of = dict[int, int]()
+    for head, stage in several:
+        open_of[head.part] = max(open_of.get(head.part, 0), stage.open_at_end)
 
     def rate(name: str) -> float | None:
         rates = [value for stage in last if (value := getattr(stage, name)) is not None]
@@ -255,7 +259,7 @@ def _stage(several: Sequence[tuple[Head, StageResult]]) -> StageResult:
         end_s=max(one.end_s for one in timed),
         connections_from=sum(one.connections_from for one in last),
         connections_to=sum(one.connections_to for one in last),
-        open_at_end=sum(one.open_at_end for one in results),
+        open_at_end=sum(open_of.values()),
         rate_from_per_s=rate("rate_from_per_s"),
         rate_to_per_s=rate("rate_to_per_s"),
         stood_still_s=max(one.stood_still_s for one in results),
