@@ -10,7 +10,7 @@ from c1m.errors import UsageError
 from c1m.loadgen import run as alone
 from c1m.loadgen.outline import Outline
 from c1m.loadgen.plan import LoadPlan
-from c1m.results.options import LoadOptions, checked
+from c1m.results.options import OF_CLUSTERS, LoadOptions, checked, flags_given
 from c1m.results.record import RunRecord
 from c1m.results.snapshot import Snapshot
 from c1m.scenarios.loader import AnyScenario
@@ -98,6 +98,11 @@ def run(
 ) -> RunRecord:
     """As `load`, with options that are checked one by one. `on_plan` is told when all is."""
     if options.cluster is None:
+        for _, flag in flags_given(options, OF_CLUSTERS):
+            raise UsageError(
+                f"{flag} is for a run by several workers, and there is no --cluster.",
+                "Add --cluster local:4, or leave it out.",
+            )
         return alone.run(
             options, on_progress=on_progress, on_signals=on_signals, on_end=on_end, on_plan=on_plan
         )

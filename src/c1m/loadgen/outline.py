@@ -50,8 +50,11 @@ class Outline:
     @property
     def assumed(self) -> str:
         """What is done so because nothing else was asked, in words; "" where all was."""
-        few = f"{self.parts} of {self.workers} workers" if self.parts < self.workers else ""
-        return ", ".join(filter(None, [few, _assumed(self.given, self.options)]))
+        said = _assumed(self.given, self.options)
+        if self.parts == self.workers:
+            return said
+        few = f"{self.parts} of {self.workers} workers, as more would have nothing to do"
+        return f"{few}, {said}" if said else few
 
     def over(self, workers: int) -> Outline:
         """The same, by so many workers."""

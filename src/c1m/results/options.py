@@ -321,6 +321,9 @@ GROUPS = {
 }
 
 
+OF_CLUSTERS = ("on_worker_loss", "ready_timeout_ns", "cluster_dir")  # fields of no use otherwise
+
+
 def grouped() -> dict[str, list[Option]]:
     """The options of each group, in order; the targets are in none."""
     found: dict[str, list[Option]] = {}

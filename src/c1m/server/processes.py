@@ -127,7 +127,8 @@ class Processes:
             self.view = Whole(self)
             self._start_all()
             self.engine = _Engine([child.about for child in self.children])
-            self.notes: list[str] = self.children[0].about["notes"]
+            said = [note for child in self.children for note in child.about["notes"]]
+            self.notes = list(dict.fromkeys(said))  # most is the same of all
             self.operators = Operators(self, made_options, self.call_at)
             if made_options.access_log is not None:
                 self.operators.access = _Access(self)  # type: ignore[assignment]
