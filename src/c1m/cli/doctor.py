@@ -104,7 +104,7 @@ def doctor(
     if fix:
         found = _fix(found, yes, state_dir, as_json)
     elif sysctl:
-        title = f"c1m doctor: {found.request.connections:,} connections, role {role}"
+        title = f"c1m doctor: {found.request.connections:,} connections, role {found.request.role}"
         files.write_text(files.STANDARD, fixes.render_sysctl(fixes.plan(found.findings), title))
     elif as_json:
         _print_json(found.as_dict())
