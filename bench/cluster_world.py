@@ -18,7 +18,7 @@ from c1m.cluster.cues import Cues
 from c1m.cluster.part import GRACE_NS, NS_PER_S, Lease, News, Order
 from c1m.loadgen.stages import Stage
 
-DUE_NS = NS_PER_S // 10
+DUE_NS = NS_PER_S // 4  # as of many workers (c1m.cluster.controller.paces)
 WAY_NS = 300_000, 20_000_000  # a message is on its way for that long, at the least and most
 
 

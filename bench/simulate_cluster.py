@@ -36,7 +36,7 @@ from harness import conditions
 from harness.results import conclude
 
 from c1m.cluster.conductor import Conductor
-from c1m.cluster.controller import MANY, SHOW_S
+from c1m.cluster.controller import paces
 from c1m.cluster.frames import Frame, Whole
 from c1m.cluster.live import View
 from c1m.cluster.part import NS_PER_S, News
@@ -194,7 +194,7 @@ def replay(log: Path, options: LoadOptions, workers: int) -> dict[str, Any]:
     conductor, sums = conductor_of(whole.stages, workers), Whole(workers)
     view = View(whole.asked(whole.connections), whole.stages, "echo", conductor, sums)
     spent: Counter[str] = Counter()
-    show_ns = round((SHOW_S if workers <= MANY else 1.0) * 1e9)
+    show_ns = round(paces(workers)[1] * 1e9)
     frames = size = first_ns = now_ns = shown_ns = 0
     for kind, now_ns, packed in _kept(log):
         begin = time.process_time_ns()

@@ -33,8 +33,7 @@ from c1m.results.share import shares_of
 from c1m.results.snapshot import Snapshot
 
 _CLOCK = SystemClock()
-DUE_S = 0.1
-SHOW_S, MANY = 0.25, 100  # beyond so many workers it is shown once a second
+MANY = 100  # workers: to look at each takes time
 END_S, AWAY_S = 5, 1  # for what is left to do at the end: tasks that end, orders that go out
 
 
@@ -100,6 +99,11 @@ def _host_of(address: str) -> str:
     return address.rpartition(":")[0]
 
 
+def paces(workers: int) -> tuple[float, float]:
+    """How often (s) it is asked what is due, and a run by so many workers is shown."""
+    return (0.1, 0.25) if workers <= MANY else (0.25, 2.0)
+
+
 class Controller:
     """Of one run. `processes`: the workers by their addresses."""
 
@@ -143,11 +147,12 @@ class Controller:
         try:
             dask.listen(self.client, self.topic, self._hear, self._died)
             self._do(conductor.begin(_CLOCK.now_ns()))
-            self._spawn(self._show())
+            due_s, show_s = paces(len(self.parts))
+            self._spawn(self._show(show_s))
             while not conductor.is_over:
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), DUE_S)
+                    await asyncio.wait_for(self._changed.wait(), due_s)
                 if self._failure is not None:
                     raise self._failure
                 if not dask.is_connected(self.client):
@@ -169,11 +174,11 @@ class Controller:
         self._do(self.conductor.interrupt(_CLOCK.now_ns()))
         self._changed.set()
 
-    async def _show(self) -> None:
-        """Where the run stands, a few times a second."""
+    async def _show(self, each_s: float) -> None:
+        """Where the run stands, now and then."""
         while not self.conductor.is_over:
             self._look()
-            await asyncio.sleep(SHOW_S if len(self.parts) <= MANY else 1.0)
+            await asyncio.sleep(each_s)
 
     def _look(self, *, is_last: bool = False) -> None:
         if self._on_progress is not None:

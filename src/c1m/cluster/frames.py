@@ -19,6 +19,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -253,18 +254,20 @@ class Whole:
         return self.parts.setdefault((part, attempt), Frames())
 
     def _add(self, frames: Frames, tally: Tally) -> None:
-        whole, own = self.counts, frames.counts
+        whole, own, totals = self.counts, frames.counts, frames.totals
+        columns: dict[str, int] = {}
         for name, count in tally.counts.items():
             whole[name] += count
             own[name] += count
+            if column := _column_of(name):
+                columns[column] = columns.get(column, 0) + count
+                totals[column] += count
         for name, delta in tally.histograms.items():
             histogram = self.histograms.get(name)
             if histogram is None:
                 histogram = self.histograms[name] = Histogram()
             histogram.add(delta)
-        is_new, columns = self.rows.add(tally)
-        for name, count in columns.items():
-            frames.totals[name] += count
+        is_new = self.rows.add(tally, columns)
         frames.look()
         if is_new:  # once a second
             times = [one.t_ns for one in self.parts.values() if not one.has_ended]
@@ -297,6 +300,7 @@ def losses_of(counts: Mapping[str, int]) -> dict[str, int]:
 # --- the series ---------------------------------------------------------------------------------
 
 
+@lru_cache(4096)
 def _column_of(name: str) -> str:
     """Where a count of a tally goes in a series; "": nowhere."""
     group, _, last = name.rpartition(".")
@@ -332,10 +336,9 @@ class Rows:
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COLUMNS, 0))
     closed_s: int = 0  # rows up to this one are made
     open: dict[int, _Row] = field(default_factory=dict)
-    columns: dict[str, str] = field(default_factory=dict)  # by name of a count
 
-    def add(self, tally: Tally) -> tuple[bool, dict[str, int]]:
-        """Of one part; whether it begins a row, and its counts by column. What is late for its
+    def add(self, tally: Tally, columns: Mapping[str, int]) -> bool:
+        """Of one part, with its counts by column; whether it begins a row. What is late for its
         row goes into the next."""
         second = max((tally.t_ns + NS_PER_S // 2) // NS_PER_S, self.closed_s + 1)
         row = self.open.get(second)
@@ -343,21 +346,14 @@ class Rows:
         if row is None:
             row = self.open[second] = _Row()
         row.t_ns = max(row.t_ns, tally.t_ns)
-        columns, counts = self.columns, dict[str, int]()
-        for name, count in tally.counts.items():
-            column = columns.get(name)
-            if column is None:
-                column = columns[name] = _column_of(name)
-            if column:
-                counts[column] = counts.get(column, 0) + count
-        for column, count in counts.items():
+        for column, count in columns.items():
             row.counts[column] += count
         for name, delta in tally.histograms.items():
             if name.endswith(".corrected"):
                 row.recent.add(delta)
             elif name.startswith("lag"):
                 row.lag_max_ns = max(row.lag_max_ns, delta.quantile(1.0))
-        return is_new, counts
+        return is_new
 
     def close(self, t_ns: int) -> None:
         """All have come so far; nor are those waited for that are further behind than BEHIND_S."""

@@ -83,7 +83,7 @@ class Histogram:
         self._buffer = np.zeros(_FOLD_AT, np.int64)
         self._buffer_at = self._buffer.data
         self._waiting = 0  # values in the buffer, not counted yet
-        self._placed = 0  # values that are counted
+        self._placed: int | None = 0  # values that are counted; None: to be summed up
         self._sum = 0  # a Python int: exact, however many
         self._min = VALUE_MAX
         self._max = 0
@@ -128,7 +128,8 @@ class Histogram:
             highest = VALUE_MAX
         self._min = min(self._min, lowest)
         self._max = max(self._max, highest)
-        self._placed += len(values)
+        if self._placed is not None:
+            self._placed += len(values)
         self._sum += _exact_sum(values, highest)
         buckets = buckets_of(values)
         first = int(buckets.min())  # count from there: bincount's array is then short
@@ -140,15 +141,15 @@ class Histogram:
         self._fold()
         other._fold()
         self._counts += other._counts
-        self._add(other._placed, other._sum, other._min, other._max, other._clamped)
+        self._add(other._sum, other._min, other._max, other._clamped)
 
     def add(self, delta: Delta) -> None:
         """The same of what another one has recorded in a time."""
         self._counts[delta.buckets.astype(np.intp, copy=False)] += delta.counts  # in half the time
-        self._add(delta.count, delta.sum, delta.min, delta.max, delta.clamped)
+        self._add(delta.sum, delta.min, delta.max, delta.clamped)
 
-    def _add(self, placed: int, total: int, least: int, most: int, clamped: int) -> None:
-        self._placed += placed
+    def _add(self, total: int, least: int, most: int, clamped: int) -> None:
+        self._placed = None
         self._sum += total
         self._min = min(self._min, least)
         self._max = max(self._max, most)
@@ -158,6 +159,8 @@ class Histogram:
     def count(self) -> int:
         """Values recorded."""
         self._fold()
+        if self._placed is None:
+            self._placed = int(self._counts.sum())
         return self._placed
 
     @property
@@ -194,7 +197,7 @@ class Histogram:
         if not ((qs >= 0) & (qs <= 1)).all():
             raise ValueError(f"quantiles lie between 0 and 1, was given {qs}")
         self._fold()
-        if self._placed == 0:
+        if not self.count:
             return np.zeros(len(qs), np.int64)
         _, tops = bounds_of(_ranked(self._counts, qs))
         return tops.clip(self._min, self._max)
@@ -331,7 +334,7 @@ class Increments:
             histogram._min, histogram._max, histogram._clamped - self._clamped,
         )  # fmt: skip
         self._before[buckets] = histogram._counts[buckets]
-        self._placed, self._sum = histogram._placed, histogram._sum
+        self._placed, self._sum = histogram.count, histogram._sum
         self._clamped = histogram._clamped
         return delta
 
