@@ -101,8 +101,13 @@ class Cluster:
 
     def times_begun(self) -> int:
         """How often the scheduler has sent a task of c1m's to a worker."""
+
+        def begun(dask_scheduler: Any) -> int:  # within: the scheduler cannot import this file
+            log = dask_scheduler.transition_log
+            return sum(one[2] == "processing" and str(one[0]).startswith("c1m-") for one in log)
+
         with self.client() as client:
-            return int(client.run_on_scheduler(_times_begun))
+            return int(client.run_on_scheduler(begun))
 
 
 class Play:
@@ -153,11 +158,6 @@ class Play:
         """By the server's count."""
         assert self.server.stop() == 0
         return int(self.server.figures()["opened"])
-
-
-def _times_begun(dask_scheduler: Any) -> int:
-    log = dask_scheduler.transition_log
-    return sum(one[2] == "processing" and str(one[0]).startswith("c1m-") for one in log)
 
 
 def below(pid: int) -> list[int]:
