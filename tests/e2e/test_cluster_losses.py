@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from c1m.cluster.kept import PART, parts_in
 from e2e import cli_helpers as cli
 from e2e.dask_processes import COUNT, Cluster, Play, kill, until
 
@@ -98,6 +99,7 @@ def test_a_controller_that_is_killed(play: Play) -> None:
     """The load clients end by their leases; what the workers kept is the run."""
     kept = play.path.parent / "kept"
     play.begin("--stage", f"ramp {COUNT}", "--stage", "hold for 10m at 50/s", "--cluster-dir", kept)
+    until(lambda: has_asked(kept), "requests of the hold in what is kept")
     kill(play.load.pid)
     cli.finish(play.load)
     play.nothing_is_left()
@@ -108,6 +110,12 @@ def test_a_controller_that_is_killed(play: Play) -> None:
     assert record.connections.opened == COUNT and record.connections.lost == 0
     assert record.requests.right == record.requests.sent > 0
     assert record.verdict.shortfalls == ["The run was interrupted before its end."]
+
+
+def has_asked(kept: Path) -> bool:
+    """Whether the hold's requests are in a frame that a worker has kept."""
+    parts = [part for folder in kept.iterdir() for part in parts_in(folder, [PART])]
+    return any(frame.tally.counts.get("stage.1.right") for p in parts for frame in p.frames([]))
 
 
 def test_a_controller_that_is_interrupted(play: Play) -> None:
