@@ -8,12 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from distributed import Client
 
 from c1m.results.record import RunRecord
 from e2e.cli_helpers import PATIENCE_S, Server, finish, free_ports, start
@@ -94,20 +91,39 @@ class Cluster:
         found = [one for worker in self.workers for one in below(worker.pid)]
         return [one for one in found if b"c1m.cluster.child" in command(one)]
 
-    def client(self) -> Any:
-        """Of Dask: it has no types."""
-        made: Any = Client
-        return made(self.address, timeout=PATIENCE_S, set_as_default=False)
+    @contextlib.contextmanager
+    def client(self, does: str) -> Iterator[str]:
+        """Another process with a `client` of Dask does this; the line that it prints. Here its
+        threads would stay, and close descriptors in the middle of other tests."""
+        code = _CLIENT.format(address=self.address, timeout=PATIENCE_S, does=does)
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdin is not None and other.stdout is not None
+            said = other.stdout.readline().strip()
+            assert said, "it has ended"
+            yield said
+            other.stdin.close()  # it ends
 
     def times_begun(self) -> int:
         """How often the scheduler has sent a task of c1m's to a worker."""
+        with self.client(_TIMES_BEGUN) as said:
+            return int(said)
 
-        def begun(dask_scheduler: Any) -> int:  # within: the scheduler cannot import this file
-            log = dask_scheduler.transition_log
-            return sum(one[2] == "processing" and str(one[0]).startswith("c1m-") for one in log)
 
-        with self.client() as client:
-            return int(client.run_on_scheduler(begun))
+_CLIENT = """
+import sys, time
+from distributed import Client
+with Client({address!r}, timeout={timeout}, set_as_default=False) as client:
+    {does}
+    sys.stdin.read()
+"""
+_TIMES_BEGUN = """
+    def begun(dask_scheduler):
+        log = dask_scheduler.transition_log
+        return sum(one[2] == "processing" and str(one[0]).startswith("c1m-") for one in log)
+    print(client.run_on_scheduler(begun), flush=True)
+"""
 
 
 class Play:

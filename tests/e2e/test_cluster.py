@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -152,17 +151,21 @@ def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert RunRecord.read(tmp_path / "run.json").connections.opened == 10
 
 
+_BUSY = """
+    busy = sorted(client.scheduler_info()["workers"])[0]
+    work = client.submit(time.sleep, 600, workers=[busy], pure=False)
+    print(busy, flush=True)
+"""
+
+
 def test_workers_that_have_other_work(tmp_path: Path) -> None:
     """Who does not begin in time is named, and that it is busy; nothing is opened."""
     with cli.Server(tmp_path) as server, Cluster(tmp_path) as cluster:
-        with cluster.client() as others:
-            busy = sorted(others.scheduler_info()["workers"])[0]
-            work = others.submit(time.sleep, 600, workers=[busy], pure=False)
+        with cluster.client(_BUSY) as busy:
             done = cli.run(
                 "load", server.url, "--connections", 10, "--cluster", cluster.address, "--quiet",
                 "--ready-timeout", "15s",
             )  # fmt: skip
-            del work
         assert done.returncode == 1 and done.stdout == ""
         assert f"1 of 2 workers were not ready within 15.0 s: {busy}. Are they" in done.stderr
         assert not cluster.load_clients()
