@@ -352,7 +352,7 @@ class Rows:
             if name.endswith(".corrected"):
                 row.recent.add(delta)
             elif name.startswith("lag"):
-                row.lag_max_ns = max(row.lag_max_ns, delta.quantile(1.0))
+                row.lag_max_ns = max(row.lag_max_ns, delta.highest)
         return is_new
 
     def close(self, t_ns: int) -> None:

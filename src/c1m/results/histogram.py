@@ -298,7 +298,14 @@ class Delta:
             return 0
         passed = self.counts.cumsum()
         rank = max(1, math.ceil(q * int(passed[-1]) * (1 - 2**-51)))
-        bucket = int(self.buckets[passed.searchsorted(rank)])
+        return self._top_of(int(self.buckets[passed.searchsorted(rank)]))
+
+    @property
+    def highest(self) -> int:
+        """`quantile(1.0)`, at once."""
+        return self._top_of(int(self.buckets[-1])) if len(self.buckets) else 0
+
+    def _top_of(self, bucket: int) -> int:
         shift = max(0, bucket // 1024 - 1)
         top = ((bucket - 1024 * shift) << shift) + (1 << shift) - 1
         return min(max(top, self.min), self.max)
