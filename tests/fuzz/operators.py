@@ -39,6 +39,7 @@ def made() -> Direct:
     """One, with a server that has had no connection, for all executions."""
     found = Direct.__new__(Direct)
     found._server = c1m.Server(Echo(), HERE, engine="epoll", admin=HERE)
+    found._seen = admin._OfServer(found)
     found._pulse, found._pulse_ns = -1, 0
     return found
 
