@@ -111,7 +111,9 @@ class Push:
         eventually(lambda: self.figures()["connected"] == wanted, f"connected is {wanted}")
 
     def events(self, query: str, **fields: str) -> Events:
-        return Events(f"{self.url}/events?{query}", fields)
+        made = Events(f"{self.url}/events?{query}", fields)
+        self.sockets.callback(made.close)
+        return made
 
     def socket(self, query: str) -> ClientConnection:
         url = f"ws://127.0.0.1:{self.run.port}/connect?{query}"
@@ -120,11 +122,10 @@ class Push:
     def publish(self, query: str, body: bytes, path: str = "/publish") -> tuple[int, Any]:
         asks = http.client.HTTPConnection("127.0.0.1", self.run.port, timeout=WAIT_S)
         kind = {"Content-Type": "application/x-ndjson" if not query else "text/plain"}
-        asks.request("POST", f"{path}?{query}", body, kind)
-        answer = asks.getresponse()
-        said = answer.status, json.loads(answer.read())
-        asks.close()
-        return said
+        with contextlib.closing(asks):
+            asks.request("POST", f"{path}?{query}", body, kind)
+            with asks.getresponse() as answer:
+                return answer.status, json.loads(answer.read())
 
 
 @contextlib.contextmanager
