@@ -183,6 +183,7 @@ def test_what_is_published_by_every_door_arrives_as_it_was(broker: Broker) -> No
         raw, mercure = other.socket("channel=a"), Events(
             f"{other.url}/.well-known/mercure?topic=a&topic=c", {}
         )  # fmt: skip
+        other.sockets.callback(mercure.close)
         heard(told)
         status, said = one.publish("channel=a&event=goal&id=mine", "grüße\nzwei".encode())
         assert (status, said) == (200, {"id": "mine", "subscribers": 0})
@@ -235,6 +236,7 @@ def test_who_goes_to_another_server_gets_what_it_missed(broker: Broker) -> None:
         mercure = Events(
             f"{third.url}/.well-known/mercure?topic=a", {"Last-Event-ID": stream.last_id}
         )
+        third.sockets.callback(mercure.close)
         assert mercure.answer.headers["Last-Event-ID"] == stream.last_id
         assert numbered(mercure, 6) == ["3", "4", "5", "6", "7", "8"]
         told = third.socket("channel=a&form=json&since=ffffffffffff-3")
