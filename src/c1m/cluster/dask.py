@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -87,12 +88,18 @@ def _address(cluster: str) -> str:
     return address
 
 
+_UNTOLD = "ignore:resource_tracker"
+
+
 async def _local(cluster: str, count: str, stack: contextlib.AsyncExitStack) -> LocalCluster:
     if not count.isdecimal() or not 1 <= int(count) <= LOCAL_MAX:
         raise UsageError(
             f"--cluster {cluster} is no number of processes from 1 to {LOCAL_MAX}.",
             "Write local:4, for instance.",
         )
+    # Where this process is killed, Python's tracker gives semaphores back, and would tell the user.
+    if _UNTOLD not in sys.warnoptions:
+        sys.warnoptions.append(_UNTOLD)  # the tracker's process is given these
     made = LocalCluster(
         n_workers=int(count), threads_per_worker=1, processes=True, memory_limit=0,
         dashboard_address=None, asynchronous=True, silence_logs=_SILENT,
