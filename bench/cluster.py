@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import conditions
+from harness.processes import below
 
 from c1m.kernel import procfs
 from c1m.units import parse_count
@@ -162,16 +163,6 @@ def started(words: list[str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def below(pid: int) -> list[int]:
-    """A process's children, and theirs."""
-    found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, path.read_text().split()):
-                found += [child, *below(child)]
-    return found
 
 
 def command(pid: int) -> str:

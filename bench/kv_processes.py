@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from harness import conditions, processes
 from harness.accounts import account
-from harness.processes import RunFailed, Server, run_to_its_end
+from harness.processes import RunFailed, Server, below, run_to_its_end
 from harness.results import conclude
 
 from c1m.loadgen.metadata import started_text
@@ -53,10 +53,7 @@ class Target(NamedTuple):
 
     def pids(self) -> list[int]:
         """All processes of it."""
-        found = [server.pid for server in self.servers]
-        for pid in list(found):
-            found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        return found
+        return [pid for server in self.servers for pid in (server.pid, *below(server.pid))]
 
 
 class Run(NamedTuple):

@@ -26,7 +26,7 @@ from typing import Any
 
 from harness import build, conditions, processes
 from harness.accounts import account
-from harness.processes import START_S_MAX, RunFailed, Server, run_to_its_end
+from harness.processes import START_S_MAX, RunFailed, Server, below, run_to_its_end
 from harness.results import conclude
 
 from c1m.loadgen.metadata import started_text
@@ -153,8 +153,7 @@ def wrk(options: argparse.Namespace, workload: str, server: Server) -> dict[str,
 
 def tree_cpu_ns(pid: int) -> int:
     """Of a process and those that it has started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return account(pid)["cpu_ns"] + sum(account(int(child))["cpu_ns"] for child in children)
+    return sum(account(each)["cpu_ns"] for each in (pid, *below(pid)))
 
 
 def own_cpu_s() -> float:

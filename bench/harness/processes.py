@@ -120,6 +120,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             stream.close()
 
 
+def below(pid: int) -> list[int]:
+    """A process's children, and theirs."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                found += [child, *below(child)]
+    return found
+
+
 def generate(command: Sequence[str], cpu: int | None, seconds: float) -> dict[str, Any]:
     """Run the generator to its end; its JSON object. Raises RunFailed."""
     result: dict[str, Any] = json.loads(run_to_its_end(command, cpu, seconds))

@@ -17,13 +17,13 @@ from dataclasses import replace
 from typing import Any
 
 from c1m.clock import SystemClock
-from c1m.cluster import dask, travel, versions
+from c1m.cluster import dask, travel
 from c1m.cluster.conductor import LOST, Act, Conductor, Start
 from c1m.cluster.gather import Gathered
 from c1m.cluster.kept import RunHead, folder_of
 from c1m.cluster.live import View
 from c1m.cluster.part import Luggage, News, Order, Part
-from c1m.errors import C1mError, UsageError
+from c1m.errors import C1mError
 from c1m.loadgen.outline import Outline, outline
 from c1m.loadgen.schemes.base import shown
 from c1m.loop import stopped_by_signals
@@ -70,13 +70,7 @@ async def _run(
     cluster = options.cluster
     options, luggage = travel.pack(options)
     async with dask.connected(cluster) as client:
-        workers = await dask.workers_of(client)
-        if not workers:
-            raise UsageError(
-                f"The cluster at {options.cluster} has no workers.",
-                "Start one on each machine: dask worker ADDRESS --nthreads 1.",
-            )
-        await versions.check(client, workers)
+        workers = await dask.agreeing_workers_of(client, cluster)
         plan = plan.over(len(workers))
         plan.rehearse()
         processes = await dask.processes_of(client, workers[: plan.parts])

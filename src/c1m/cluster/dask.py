@@ -28,7 +28,7 @@ from distributed import Client as Client
 from distributed import KilledWorker, LocalCluster
 from distributed.client import FutureCancelledError
 
-from c1m.cluster import agent
+from c1m.cluster import agent, versions
 from c1m.cluster.part import News, Order, Part
 from c1m.errors import C1mError, UsageError
 
@@ -144,6 +144,19 @@ async def workers_of(client: Client) -> list[str]:
     """The addresses of its workers, in an order that is always the same."""
     scheduler: Any = client.scheduler
     return sorted((await scheduler.identity(n_workers=-1))["workers"])
+
+
+async def agreeing_workers_of(client: Client, cluster: str) -> list[str]:
+    """The same, of a cluster that can be used: UsageError where it has no workers, or such as have
+    other versions than this process."""
+    workers = await workers_of(client)
+    if not workers:
+        raise UsageError(
+            f"The cluster at {cluster} has no workers.",
+            "Start one on each machine: dask worker ADDRESS --nthreads 1.",
+        )
+    await versions.check(client, workers)
+    return workers
 
 
 async def processes_of(client: Client, workers: Sequence[str]) -> dict[str, str]:

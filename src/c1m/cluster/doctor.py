@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from c1m.cluster import dask, versions
+from c1m.cluster import dask
 from c1m.errors import UsageError
 from c1m.limits.forecast import Forecast, forecast
 from c1m.results.share import Share
@@ -50,13 +50,7 @@ def examine(
 
 async def _examine(cluster: str, connections: int, asked: dict[str, Any]) -> list[Examined]:
     async with dask.connected(cluster) as client:
-        workers = await dask.workers_of(client)
-        if not workers:
-            raise UsageError(
-                f"The cluster at {cluster} has no workers.",
-                "Start one on each machine: dask worker ADDRESS --nthreads 1.",
-            )
-        await versions.check(client, workers)
+        workers = await dask.agreeing_workers_of(client, cluster)
         hosts = {worker: host_of(worker) for worker in workers}
         counts = {
             worker: Share(number, len(workers)).count(connections)
