@@ -366,7 +366,7 @@ def test_abort_wins_over_a_close_long_before_it(serve: Serve) -> None:
         sock.connect((run.host, run.port))
         sock.sendall(b"large")
         eventually(lambda: run.server.engine.statistics().outbox_bytes, "output that is owed")
-        assert Farewell.made[0].transport.is_closing()
+        eventually(lambda: Farewell.made[0].transport.is_closing(), "the close, one line later")
         assert Farewell.made[0].lost == []
         with socket.create_connection((run.host, run.port)) as other:
             other.sendall(b"now")
