@@ -113,8 +113,11 @@ class _Agent:
         command = [
             sys.executable, "-P", "-m", "c1m.cluster.child", str(self._theirs.fileno()), folder,
         ]  # fmt: skip
+        # In a group of its own: what a terminal sends is for those who look after it. Not in a
+        # session: the kernel's autogroups divide a core between sessions first, and a server beside
+        # several would get a part of its share (kernel.sched_autogroup_enabled).
         self._child = subprocess.Popen(
-            command, pass_fds=[self._theirs.fileno()], start_new_session=True,
+            command, pass_fds=[self._theirs.fileno()], process_group=0,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self._theirs.close()
