@@ -92,7 +92,11 @@ __listens() {
 }
 __status() {
     # A load of so many a second on a machine that has no time for it: no test asserts a time.
-    [ "$1 $2" = "1 0" ] && grep -q "^LOWER BOUND: the generator was saturated" $__said && return
+    if [ "$1 $2" = "1 0" ]; then
+        grep -q "^LOWER BOUND: the generator was saturated" $__said && return
+        local short=$(grep "^  - " $__said)
+        [ -n "$short" ] && ! grep -qv "requests that were due were not sent" <<<"$short" && return
+    fi
     [[ "$2" = *"$1"* ]] || { echo "@@ line $3: exit status $1, not $2"; exit 99; }
 }
 """
