@@ -2,9 +2,10 @@
 
     python tests/side_by_side.py [options of pytest]
 
-`tests/e2e` mostly waits for processes that it starts, the others mostly compute: so they run beside
-each other, and the others take what is left. A million connections come last, alone. What
-`tests/e2e` says is shown as it comes, what the others say when they have ended.
+`tests/e2e` mostly waits for processes that it starts, the others mostly compute: so two lanes of
+its files run beside the others, which take what is left. A million connections come last, alone,
+with what is marked `alone`. What `tests/e2e` says is shown as it comes, what the others say when
+they have ended.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PARTS = {
     "the others": ["--ignore=tests/e2e", "--ignore=tests/scale"],
-    "tests/e2e": ["tests/e2e"],
-    "tests/scale": ["tests/scale"],
+    "tests/e2e": ["tests/e2e", "-m", "not alone", "-n", "2", "--dist", "loadfile"],
+    "tests/scale": ["tests/scale", "tests/e2e", "-m", "scale or alone"],
 }
 NO_TESTS = 5  # pytest's exit status where its options leave none
 

@@ -282,6 +282,7 @@ def bare_p50_ns(url: str) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("options", [("--think", "0s"), ("--rate", "130/s")])
 def test_a_fixed_delay_is_told_within_two_percent(
