@@ -156,6 +156,12 @@ def test_a_server_that_a_quota_held_back_was_the_limit() -> None:
     assert limit.sentences[0].startswith("The server was held back by a CPU quota")
 
 
+def test_who_is_stopped_for_a_quota_did_not_wait_for_others() -> None:
+    limit = verdict(is_open=False, server_quota=HELD, server_waited=0.7)
+    assert limit.who == "server" and limit.server_waited == 0.7
+    assert not any("waited for a CPU" in said for said in limit.sentences)
+
+
 def test_both_in_one_cgroup_or_in_two() -> None:
     shared = verdict(is_open=False, generator_quota=HELD, server_quota=HELD)
     assert shared.who == "both"

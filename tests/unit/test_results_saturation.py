@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from c1m.results.histogram import Histogram
 from c1m.results.record import KernelColumns, Pause, ProcessColumns, Requests, Saturation
 from c1m.results.samples import cpu_share, idle_cores
-from c1m.results.saturation import Facts, judge_limit, lag_bound_ns, pause_sentence
+from c1m.results.saturation import Facts, judge_limit, lag_bound_ns, pause_sentence, waited_part
 
 MS = 1_000_000
 
@@ -45,6 +45,7 @@ def judged(base: dict[str, Any], **changes: Any) -> Saturation:
 
 SHORT: dict[str, Any] = {"rate_reached": 500.0, "generator_cpu": 0.96, "service_p50_ns": 200_000}
 CROWDED: dict[str, Any] = {"cores": 2, "idle": 0.05}
+STARVED: dict[str, Any] = {"server_cpu": 0.18, "server_waited": 0.8, "cores": 2, "idle": 0.3}
 
 # what changes in an open loop that kept its plan, who it was, a lower bound, a sentence's part
 OPEN_CASES = [
@@ -84,6 +85,28 @@ OPEN_CASES = [
     ({**CROWDED}, "neither", False, "measure again on a quiet machine"),
     ({**CROWDED, "idle": 0.5, "rate_reached": 700.0}, "server", False, "CPU to spare"),
     ({**CROWDED, "lag": BEHIND}, "generator", True, ""),
+    # ready to run without a CPU: none to spare, however little was used, and a core may be idle
+    ({**STARVED, "unsent": 700}, "both", True, "The server waited for a CPU 80 % of the time"),
+    ({**STARVED}, "neither", False, "The server waited for a CPU 80 % of the time"),
+    ({**STARVED, "lag": BEHIND}, "both", True, "no CPU to spare either"),
+    ({**STARVED, **SHORT}, "both", True, "wait until it gets to them"),
+    ({**STARVED, "is_autogrouped": True}, "neither", False, "kernel.sched_autogroup_enabled=0"),
+    ({"server_waited": 0.1, "unsent": 700}, "server", False, "the server had CPU to spare"),
+    (
+        {"server_cpu": 0.96, "server_waited": 0.5},
+        "server",
+        False,
+        "",
+    ),  # its threads, for each other
+    ({"server_cpu": 2.5, "server_waited": 2.5}, "neither", False, "both had time to spare"),
+    ({"server_cpu": None, "server_waited": 0.8}, "neither", False, "The plan was kept."),
+    (
+        {"generator_waited": 0.5, "lag": BEHIND},
+        "generator",
+        True,
+        "generator waited for a CPU 50 %",
+    ),
+    ({"generator_waited": 0.5}, "neither", False, "a higher rate the generator may not keep"),
 ]
 CLOSED_CASES = [
     ({}, "neither", False, "Neither was short of CPU"),
@@ -102,6 +125,10 @@ CLOSED_CASES = [
     ({**CROWDED, "server_cpu": None}, "unknown", False, ""),  # it may itself be the others
     ({**CROWDED, "generator_cpu": 0.93, "server_cpu": 0.94}, "neither", False, ""),
     ({"is_open_loop": True, "server_cpu": 0.97}, "server", False, ""),  # its lag is not known
+    ({**STARVED}, "both", True, "Run less on this machine"),
+    ({"server_waited": 0.19}, "neither", False, "Neither was short of CPU"),
+    ({"generator_waited": 0.4}, "generator", True, "could not have asked for more"),
+    ({**STARVED, "generator_waited": 0.4}, "both", True, "Neither had CPU to spare."),
 ]
 
 
@@ -127,6 +154,18 @@ def test_the_figures_are_in_the_verdict() -> None:
     assert limit.schedule_lag.percentiles_ns["p99"] == pytest.approx(0.1 * MS, rel=0.001)
 
 
+def test_waiting_of_several_threads_is_a_part_of_the_time_in_which_they_wanted_a_cpu() -> None:
+    assert waited_part(0.18, 0.8) == pytest.approx(0.8)  # one thread: of all the time
+    assert waited_part(0.6, 2.4) == pytest.approx(0.8)
+    assert waited_part(None, 0.8) == waited_part(0.18, None) == waited_part(0.95, 0.8) == 0.0
+
+
+def test_only_who_gets_little_is_told_of_sessions() -> None:
+    more = {"is_autogrouped": True, "server_cpu": 0.5, "server_waited": 0.4}
+    text = " ".join(judged(OPEN_LOOP, **more).sentences)
+    assert "waited for a CPU 40 %" in text and "autogroup" not in text
+
+
 def test_the_bound_of_the_lag() -> None:
     assert lag_bound_ns(None) == lag_bound_ns(100 * MS) == 10 * MS
     assert lag_bound_ns(1_000 * MS) == 100 * MS
@@ -141,7 +180,8 @@ shares = st.none() | st.floats(0, 8)
     waited=st.integers(0, 100), softnet_drops=st.integers(0, 20), p99_ns=st.none(),
     rate_reached=st.none() | st.floats(0, 1000), cores=st.none() | st.integers(1, 8),
     behind=st.booleans(), idle=st.none() | st.floats(0, 8),
-    service_p50_ns=st.none() | st.integers(0, 10**9),
+    service_p50_ns=st.none() | st.integers(0, 10**9), server_waited=shares,
+    generator_waited=shares, is_autogrouped=st.booleans(),
 )  # fmt: skip
 def test_any_run_has_a_verdict_in_words(behind: bool, **facts: Any) -> None:
     limit = judged(facts, lag=BEHIND if behind else IN_TIME, rate_asked=1000.0)

@@ -34,6 +34,8 @@ def limit_of(parts: Sequence[Found], whole: RunRecord) -> Saturation:
         sentences=said_by(worst or parts, lambda one: one.record.limit.sentences),
         generator_cpu=_most(one.generator_cpu for one in limits),
         server_cpu=_most(one.server_cpu for one in limits),
+        generator_waited=_most(one.generator_waited for one in limits),
+        server_waited=_most(one.server_waited for one in limits),
         schedule_lag=Latency.of(lag),
         kernel_drops=whole.kernel_counters.get("Softnet.dropped", 0),
         pauses=sorted(pauses[:PAUSES_MAX], key=lambda pause: pause.start_s),

@@ -39,6 +39,7 @@ def samples_of(parts: Sequence[Found]) -> Samples:
             rss_bytes=[*_integers(total(several, table, "rss_bytes"))],
             user_s=total(several, table, "user_s").round(4).tolist(),
             system_s=total(several, table, "system_s").round(4).tolist(),
+            waited_s=total(several, table, "waited_s").round(4).tolist(),
         )
 
     return Samples(

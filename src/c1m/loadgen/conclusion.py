@@ -31,7 +31,7 @@ from c1m.results.record import (
     StageResult,
     TlsUsed,
 )
-from c1m.results.samples import cpu_share, cpu_used, idle_cores, memory_of
+from c1m.results.samples import cpu_share, cpu_used, idle_cores, memory_of, waited_share
 from c1m.results.saturation import Facts, judge_limit, pauses_of
 from c1m.results.thresholds import Required, evaluate
 from c1m.results.verdict import judge
@@ -280,6 +280,9 @@ def _limit(generator: Generator, record: RunRecord, latencies: dict[str, Histogr
         is_open_loop=is_open,
         generator_cpu=own_cpu,
         server_cpu=cpu_share(samples.server, samples.t_s, start, end),
+        generator_waited=waited_share(samples.client, samples.t_s, start, end),
+        server_waited=waited_share(samples.server, samples.t_s, start, end),
+        is_autogrouped=generator.sampler.is_autogrouped,
         softnet_drops=record.kernel_counters.get("Softnet.dropped", 0),
         p99_ns=corrected.quantile(0.99) if corrected.count else None,
         rate_asked=asked / busy_s if is_open and busy_s else None,

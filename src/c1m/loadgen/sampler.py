@@ -25,6 +25,7 @@ from c1m.clock import Clock
 from c1m.kernel import procfs
 from c1m.kernel.procfs import ProcessSample
 from c1m.limits import catalogue
+from c1m.loadgen.waits import Waits, is_autogrouped, own_waits, waits_of
 from c1m.results.record import ProcessColumns, Samples, Throttling
 from c1m.units import NS_PER_S
 
@@ -44,7 +45,7 @@ class Sampler:
     """Rows of figures since it was made.
 
     `server_pid` is None where the server is not a process of this machine, or not known. Holds at
-    most six descriptors until `close`.
+    most 7 + THREADS_MAX descriptors until `close`.
     """
 
     def __init__(
@@ -77,6 +78,10 @@ class Sampler:
             with suppress(OSError):  # it is not there, or may not be read
                 self._files[name] = os.open(root / path, os.O_RDONLY | os.O_CLOEXEC)
         self._highest: dict[str, int] = {}
+        self._own_waits = own_waits(root)
+        self._server_waits = None if server_pid is None else waits_of(server_pid, root)
+        both = ("self", server_pid)
+        self.is_autogrouped = any(is_autogrouped(pid, root) for pid in both if pid is not None)
         self._counters = _kernel_counters(root)
         self.client_quota = QuotaWatch("self", root)
         self.server_quota = QuotaWatch(server_pid, root)
@@ -91,9 +96,9 @@ class Sampler:
         gauges = self._look_at_gauges()
         samples.t_s.append(round((self._clock.now_ns() - self._start_ns) / NS_PER_S, 4))
         samples.open.append(open_connections)
-        _append(samples.client, procfs.parse_stat(self._read("client")))
+        _append(samples.client, procfs.parse_stat(self._read("client")), self._own_waits)
         if samples.server is not None:
-            _append(samples.server, procfs.parse_stat(self._read("server")))
+            _append(samples.server, procfs.parse_stat(self._read("server")), self._server_waits)
         kernel.slab_bytes.append(memory.get(b"Slab", 0))
         kernel.tcp_mem_bytes.append(gauges.get("TCP.mem", 0) * _PAGE_BYTES)
         kernel.used_bytes.append(memory.get(b"MemTotal", 0) - memory.get(b"MemAvailable", 0))
@@ -155,6 +160,9 @@ class Sampler:
         """Give the descriptors back; the rows stay. May be called twice."""
         while self._files:
             os.close(self._files.popitem()[1])
+        for waits in (self._own_waits, self._server_waits):
+            if waits is not None:
+                waits.close()
 
     def _read(self, name: str) -> bytes:
         """The file as it is now; empty where it was not opened or its process is gone (ESRCH)."""
@@ -180,11 +188,12 @@ def _idle(stat: bytes) -> float | None:
     return (int(fields[4]) + int(fields[5])) / _TICKS_PER_S
 
 
-def _append(columns: ProcessColumns, process: ProcessSample | None) -> None:
-    """None: it has ended."""
+def _append(columns: ProcessColumns, process: ProcessSample | None, waits: Waits | None) -> None:
+    """`process` None: it has ended."""
     columns.rss_bytes.append(process and process.rss_bytes)
     columns.user_s.append(process and process.user_s)
     columns.system_s.append(process and process.system_s)
+    columns.waited_s.append(waits.seconds(process.threads) if waits and process else None)
 
 
 class QuotaWatch:

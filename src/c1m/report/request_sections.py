@@ -37,6 +37,7 @@ LOWER_BOUND = (
 _DOUBT = " (or another: see faults)"  # kind
 _PLAIN_STAGES = 3  # ramp, hold, stampede without requests: the funnel says it all
 _DIFFER = 1.1  # the ratio from which two figures differ; a histogram's error is 0.1 %
+_WAITED_SHOWN = 0.05  # of the time: two processes on two cores cost each other about so much
 _LABELS = {"push_last": "push, last of each", "ended": "ended by the server"}
 
 _WHO = {
@@ -264,8 +265,15 @@ def limit(record: RunRecord) -> Section:
     """The generator's verdict on itself: who the limit was, why, and what was measured."""
     known, lag = record.limit, record.limit.schedule_lag
     figures = []
-    for name, cpu in (("generator", known.generator_cpu), ("server", known.server_cpu)):
-        figures += [] if cpu is None else [f"{name} {100 * cpu:.0f} % of a core"]
+    for name, cpu, waited in (
+        ("generator", known.generator_cpu, known.generator_waited),
+        ("server", known.server_cpu, known.server_waited),
+    ):
+        if cpu is not None:
+            said_of = f"{name} {100 * cpu:.0f} % of a core"
+            if waited is not None and waited >= _WAITED_SHOWN:
+                said_of += f" and {100 * waited:.0f} % waiting for one"
+            figures.append(said_of)
     # In a sentence of a generator that was the limit by it, its lag stands already.
     if lag.count and not any(LAG_SAID in text for text in known.sentences):
         p99 = lag.percentiles_ns.get("p99")

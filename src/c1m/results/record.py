@@ -183,11 +183,16 @@ class Ramp:
 
 @dataclass(frozen=True, slots=True)
 class ProcessColumns:
-    """One process over time; None where it was gone. CPU seconds count since the process began."""
+    """One process over time; None where it was gone. CPU seconds count since the process began.
+
+    `waited_s`: how long its threads were ready to run and waited for a CPU, added up from the first
+    sample on. Of a load client its one busy thread, of a server up to 16 threads, the oldest.
+    """
 
     rss_bytes: list[int | None] = field(default_factory=list)
     user_s: list[float | None] = field(default_factory=list)
     system_s: list[float | None] = field(default_factory=list)
+    waited_s: list[float | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,6 +463,8 @@ class Saturation:
     sentences: list[str] = field(default_factory=list)
     generator_cpu: float | None = None  # share of one core while requests ran; 1.0: all of it
     server_cpu: float | None = None
+    generator_waited: float | None = None  # ready to run without a CPU; 1.0: all the time
+    server_waited: float | None = None  # of several threads added up
     schedule_lag: Latency = field(default_factory=Latency)  # how late it got to each request
     kernel_drops: int = 0  # packets dropped from this machine's backlogs
     pauses: list[Pause] = field(default_factory=list)  # the longest, the earliest first

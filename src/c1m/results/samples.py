@@ -48,6 +48,13 @@ def cpu_share(
     return _share(cpu_used(process, t_s, from_s, to_s))
 
 
+def waited_share(
+    process: ProcessColumns | None, t_s: Sequence[float], from_s: float, to_s: float
+) -> float | None:
+    """How long its threads waited for a CPU, added up, of that time; None as in cpu_share."""
+    return _share(_grown(_column(process.waited_s), t_s, from_s, to_s)) if process else None
+
+
 def idle_cores(
     kernel: KernelColumns, t_s: Sequence[float], from_s: float, to_s: float
 ) -> float | None:

@@ -12,6 +12,8 @@ The rules are in docs/reference/walls.md, "Who was the limit". Why they are so:
 - Where no core of this machine was idle and others than the two had a part of them, CPU shares say
   nothing about either: the machine was the limit, which is the generator's side. So are packets
   that its own queues dropped: they come back as delay.
+- Who was ready to run and had no CPU for a good part of the time has none to spare, however little
+  it used. A core may be idle meanwhile: the kernel is slow to move who waits for another.
 - What one end did when it stood still, ended, or was held back by a CPU quota explains the rest. A
   gap counts only where it is far longer than what is usual in this run: a slow server, or one that
   is asked little, does not stand still. A process that is stopped for its cgroup's quota uses less
@@ -65,6 +67,8 @@ ROUND_SHARE_MAX = 0.1
 # Of all cores; the kernel's own housekeeping takes about so much.
 IDLE_LEAST_SHARE = 0.05
 OTHERS_MOST = 0.2  # cores that others may have on a machine that is still called quiet
+# Of the time: waiting of a few per cent is what two processes on two cores cost each other.
+WAITED_MOST = 0.2
 
 # Of a gap:
 STILL_S = 0.5  # the sampler's interval: over less, processor time says nothing
@@ -157,6 +161,17 @@ def quota_sentences(who: str, quota: Throttling) -> list[str]:
     ]
 
 
+def waited_part(cpu: float | None, waited: float | None) -> float:
+    """Of the time in which it had, or wanted, a CPU: the part in which it had none; 0.0: unknown.
+
+    Of all the time where one thread wanted one for less than that. A process that has a whole core
+    is busy in any case, and several threads may wait for each other: 0.0.
+    """
+    if cpu is None or waited is None or cpu >= BUSY:
+        return 0.0
+    return waited / max(1.0, cpu + waited)
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What was measured. CPU in cores (1.0: a whole one), rates per second; None: not known."""
@@ -181,6 +196,10 @@ class Facts:
     server_ended_s: float | None = None
     generator_quota: Throttling | None = None
     server_quota: Throttling | None = None
+    # Ready to run and without a CPU, seconds a second; of the server all threads added up.
+    generator_waited: float | None = None
+    server_waited: float | None = None
+    is_autogrouped: bool = False  # CPU is divided between sessions before processes
 
     @property
     def late(self) -> int:
@@ -222,12 +241,31 @@ class Facts:
 
         A server here whose CPU is not known may itself be these others.
         """
+        return self.has_others or "server" in self.waits
+
+    @property
+    def has_others(self) -> bool:
         return self.server_cpu is not None and self.others > OTHERS_MOST
 
     @property
+    def waits(self) -> dict[str, float]:
+        """Who waited for a CPU, and what part of the time; not of one that a quota stops."""
+        parts = {
+            "server": waited_part(self.server_cpu, self.server_waited),
+            "generator": waited_part(self.generator_cpu, self.generator_waited),
+        }
+        quotas = {"server": self.server_quota, "generator": self.generator_quota}
+        return {
+            side: part
+            for side, part in parts.items()
+            if part >= WAITED_MOST and not is_held_back(quotas[side])
+        }
+
+    @property
     def generator_is_busy(self) -> bool:
+        """Whether it had no CPU to spare."""
         is_busy = self.generator_cpu is not None and self.generator_cpu >= BUSY
-        return is_busy or is_held_back(self.generator_quota)
+        return is_busy or "generator" in self.waits or is_held_back(self.generator_quota)
 
     def server_is_busy(self, from_share: float = BUSY) -> bool:
         """Whether the server had no CPU to spare: its one core, or all that the machine has left.
@@ -278,6 +316,8 @@ def judge_limit(facts: Facts) -> Saturation:
         sentences=sentences,
         generator_cpu=facts.generator_cpu,
         server_cpu=facts.server_cpu,
+        generator_waited=facts.generator_waited,
+        server_waited=facts.server_waited,
         schedule_lag=Latency.of(whole),
         kernel_drops=facts.softnet_drops,
         pauses=list(facts.pauses),
@@ -313,7 +353,24 @@ def _with_roots(facts: Facts, who: str, sentences: list[str]) -> tuple[str, list
         who = "both"
     elif sides:
         who = sides.pop()
-    return who, [*first, *sentences, *last]
+    return who, [*first, *sentences, *_waiting(facts), *last]
+
+
+def _waiting(facts: Facts) -> list[str]:
+    """Who waited for a CPU, and what to do about it; [] where nobody did."""
+    said = [
+        f"The {side} waited for a CPU {100 * part:.0f} % of the time: other processes had it."
+        for side, part in facts.waits.items()
+    ]
+    if said:
+        said.append("Run less on this machine beside these two.")
+    used = {"server": facts.server_cpu or 0.0, "generator": facts.generator_cpu or 0.0}
+    if facts.is_autogrouped and any(part > used[side] for side, part in facts.waits.items()):
+        said.append(
+            "The kernel divides CPU between sessions here before it does so between processes: "
+            "with `sysctl -w kernel.sched_autogroup_enabled=0` each counts by itself."
+        )
+    return said
 
 
 def lag_bound_ns(p99_ns: int | None) -> int:
@@ -324,7 +381,7 @@ def lag_bound_ns(p99_ns: int | None) -> int:
 def _open_loop(facts: Facts) -> tuple[str, list[str]]:
     behind = _behind(facts)
     if behind:
-        if facts.server_is_busy():
+        if facts.server_is_busy() or "server" in facts.waits:
             return "both", [*behind, "The server had no CPU to spare either."]
         return "generator", behind
     sentences = [
@@ -336,12 +393,12 @@ def _open_loop(facts: Facts) -> tuple[str, list[str]]:
         return "neither", [*sentences, *short]  # `_with_roots` says who
     if short and facts.is_slow_loop:
         why = "But it had no CPU to spare: replies that have arrived wait until it gets to them."
-        who = "both" if facts.server_is_busy(NEARLY_BUSY) else "generator"
-        return who, [*sentences, *short, why]
+        is_short = facts.server_is_busy(NEARLY_BUSY) or "server" in facts.waits
+        return "both" if is_short else "generator", [*sentences, *short, why]
     if facts.server_is_busy():
         return "server", [*sentences, *short, "The server had no CPU to spare."]
     if short and facts.is_crowded:
-        return "both", [*sentences, *short, _crowd(facts)]
+        return "both", [*sentences, *short, *_crowd(facts)]
     if short:
         why = (
             "The server's replies, one after the other on each connection, take too long for that "
@@ -351,7 +408,7 @@ def _open_loop(facts: Facts) -> tuple[str, list[str]]:
             why += "; the server had CPU to spare"
         return "server", [*sentences, *short, why + "."]
     if facts.is_crowded:
-        return "neither", [*sentences, "The plan was kept all the same.", _crowd(facts)]
+        return "neither", [*sentences, "The plan was kept all the same.", *_crowd(facts)]
     if facts.generator_is_busy:
         spare = "but a higher rate the generator may not keep: it had no CPU to spare."
         return "neither", [*sentences, f"The plan was kept, {spare}"]
@@ -407,6 +464,8 @@ def _closed_loop(facts: Facts) -> tuple[str, list[str]]:
     if facts.generator_is_busy:
         if facts.server_is_busy(NEARLY_BUSY):
             return "both", ["Both used all the CPU that they can."]
+        if "server" in facts.waits:
+            return "both", ["Neither had CPU to spare."]
         return "generator", ["The generator could not have asked for more."]
     if facts.server_is_busy():
         return "server", ["The generator had time to spare, the server had none."]
@@ -416,7 +475,7 @@ def _closed_loop(facts: Facts) -> tuple[str, list[str]]:
         )
         return "unknown", [why]
     if facts.is_crowded:
-        return "both", [_crowd(facts)]
+        return "both", _crowd(facts)
     why = (
         "Neither was short of CPU: round trips (and think time) over so many connections are the "
         "limit; more connections or --pipeline would show what the server can do."
@@ -424,8 +483,11 @@ def _closed_loop(facts: Facts) -> tuple[str, list[str]]:
     return "neither", [why]
 
 
-def _crowd(facts: Facts) -> str:
-    return (
+def _crowd(facts: Facts) -> list[str]:
+    """What others had; who waited for a CPU is said in any case, by `_with_roots`."""
+    if not facts.has_others:
+        return []
+    return [
         f"No core of this machine was idle, and {100 * facts.others:.0f} % of one went to others "
         "than these two (processes, the hypervisor, interrupts): measure again on a quiet machine."
-    )
+    ]
