@@ -28,6 +28,7 @@ sysctls = st.fixed_dictionaries(
         "fs.file-max": counts.map(str),
         "fs.file-nr": triples,
         "fs.epoll.max_user_watches": counts.map(str),
+        "kernel.sched_autogroup_enabled": st.sampled_from(["0", "1"]),
         "kernel.io_uring_disabled": st.sampled_from(["0", "1", "2"]),
         "net.core.netdev_max_backlog": counts.map(str),
         "net.core.somaxconn": counts.map(str),

@@ -362,6 +362,17 @@ def test_the_table_of_established_connections_bounds_nothing_but_is_named_when_d
     assert name not in {f.name for f in forecast(M, situation=machine()).findings}
 
 
+def test_sessions_that_share_cpu_are_named_where_both_ends_are_here() -> None:
+    name = "kernel.sched_autogroup_enabled"
+    on, off = machine({name: 1}), machine({name: 0})
+    finding = found(forecast(M, situation=on), name)
+    assert (finding.verdict, finding.fits, finding.have, finding.fixes) == (OK, None, "on", ())
+    assert f"sysctl -w {name}=0" in finding.remedy
+    assert not found(forecast(M, situation=off), name).remedy
+    for result in (forecast(M, "server", situation=on), forecast(M, situation=machine())):
+        assert name not in {f.name for f in result.findings}
+
+
 @pytest.mark.parametrize(
     ("role", "kib", "engine"),
     [("server", 195, "epoll"), ("server", 196, "uring"), ("both", 391, "epoll"),

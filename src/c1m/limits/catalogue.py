@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from c1m.limits import conntrack, descriptors, memory, ports, queues, uring
+from c1m.limits import conntrack, descriptors, memory, ports, queues, scheduling, uring
 from c1m.limits.limit import NO_ANSWER, Counter, Gauge, Limit
 
 # In the order in which the doctor shows them.
 LIMITS: tuple[Limit, ...] = (
     *uring.LIMITS, *descriptors.LIMITS, *ports.LIMITS, *queues.LIMITS, *conntrack.LIMITS,
-    *memory.LIMITS,
+    *memory.LIMITS, *scheduling.LIMITS,
 )  # fmt: skip
 
 # What the kernel counts that no limit stands behind.
