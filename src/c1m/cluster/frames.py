@@ -92,8 +92,8 @@ class Frame:
             head = json.loads(body[_LENGTH.size : at])
             rows = head["histograms"]
             total, code = sum(row[1] for row in rows), "<" + head["size"]
-            buckets = np.frombuffer(body, "<u2", total, at).astype(np.int64)  # as indices quicker
-            counts = np.frombuffer(body, code, total, at + 2 * total).astype(np.int64)
+            buckets = np.frombuffer(body, "<u2", total, at)
+            counts = np.frombuffer(body, code, total, at + 2 * total)
             histograms, start = {}, 0
             for name, count, *rest in rows:
                 end = start + count
