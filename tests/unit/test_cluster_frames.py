@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from c1m.cluster.frames import BEHIND_S, Frame, Whole, losses_of
+from c1m.cluster.frames import BEHIND_S, Frame, Whole, losses_of, sealed
 from c1m.errors import C1mError
 from c1m.limits.reasons import WORKER_LOST
 from c1m.results.histogram import Delta, Histogram, Increments
@@ -52,6 +52,29 @@ def test_counts_take_the_room_that_they_need(counted: int) -> None:
     one.tally.histograms = {"lag": replace(delta_of(9), counts=np.array([counted]))}
     found = Frame.decode(one.encode()).tally.histograms["lag"]
     assert found.count == counted
+
+
+def test_sums_are_exact_beyond_64_bits_and_all_spans_are_there() -> None:
+    one = frame(0, open=1, status__200=2)
+    many = {name: replace(delta_of(n, 7), sum=n << 60) for n, name in enumerate("abc")}
+    one.tally.histograms = many | {"none": Delta(np.zeros(0, int), np.zeros(0, int))}
+    one.tally.spans = [StageSpan(n, n, n + 1, n + 2) for n in range(-2, 5)]
+    again = Frame.decode(one.encode())
+    assert [each.sum for each in again.tally.histograms.values()] == [0, 1 << 60, 1 << 61, 0]
+    assert again.tally.spans == one.tally.spans and again.tally.counts == one.tally.counts
+    one.tally.histograms["a"].sum = (1 << 80) + 5
+    assert Frame.decode(one.encode()).tally.histograms["a"].sum == (1 << 80) + 5
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"1", b"\x02\0\0\0{}", b"\x0d\0\0\0[\"r\",3,[],[]]", b"\xff" * 200]
+)
+def test_what_is_sealed_and_no_frame_is_refused(body: bytes) -> None:
+    with pytest.raises(C1mError, match="damaged"):
+        Frame.decode(sealed(body))
+    whole = frame(0, open=4).encode()[14:]
+    with pytest.raises(C1mError, match="damaged"):
+        Frame.decode(sealed(whole[:-1]))
 
 
 def test_a_frame_that_is_not_what_was_written_is_refused() -> None:

@@ -4,9 +4,11 @@ A frame is a `Tally`, the run, part and attempt that it is of, and its number, f
 stands for itself, so that it can be sent, and kept in a file behind others:
 
     "c1mF", version, length of the rest, CRC-32 of the rest     14 bytes, little-endian
-    length of the head, the head (JSON), buckets (uint16[n]), counts (uint8, 16, 32 or 64 [n])
+    length of the names, the names (JSON), numbers (int64[m]),
+    buckets (uint16[n]), counts (uint8, 16, 32 or 64 [n])
 
-The head has what is not an array. The buckets and counts of all histograms are one array each.
+What has which name hardly changes from second to second, and is read once. The buckets and counts
+of all histograms are one array each.
 """
 
 from __future__ import annotations
@@ -45,6 +47,10 @@ _DUE, _SENT = re.compile(r"(first|stage\.\d+)\.due"), "share.sent."
 _SUMS = ("opened", "secured", "lost", "closed")
 COLUMNS = ("open", "in_flight", *_SUMS, "failed", "due", "sent", "right", "bad")  # of a series
 _SIZES = ("u1", "u2", "u4", "u8")
+_FIRST = 6  # numbers: part, attempt, number, t_ns, stage, how many spans; each has four
+_EACH = 6  # of a histogram: how many buckets, its sum (low bits, the rest), min, max, clamped
+_LOW = 62  # bits
+_NAMES_KEPT = 1_024  # of frames: nearly all of a run have the same
 
 
 @dataclass(slots=True)
@@ -63,20 +69,19 @@ class Frame:
         counts = np.concatenate([one.counts for one in deltas]) if deltas else np.zeros(0, "u1")
         most = int(counts.max(initial=0))
         size = next(code for code in _SIZES if most <= np.iinfo(code).max)
-        head = {
-            "run": self.run, "part": self.part, "attempt": self.attempt, "number": self.number,
-            "t_ns": tally.t_ns, "stage": tally.stage, "spans": tally.spans,
-            "counts": tally.counts, "size": size,
-            "histograms": [
-                [name, len(one.counts), one.sum, one.min, one.max, one.clamped]
-                for name, one in tally.histograms.items()
-            ],
-        }  # fmt: skip
-        text = json.dumps(head, separators=(",", ":")).encode()
-        buckets = b"".join([one.buckets.astype("<u2").tobytes() for one in deltas])
-        return sealed(
-            b"".join([_LENGTH.pack(len(text)), text, buckets, counts.astype("<" + size).tobytes()])
-        )
+        named = [self.run, size, list(tally.counts), list(tally.histograms)]
+        text = json.dumps(named, separators=(",", ":")).encode()
+        numbers = [
+            self.part, self.attempt, self.number, tally.t_ns, tally.stage, len(tally.spans),
+            *tally.counts.values(),
+        ]  # fmt: skip
+        for one in deltas:
+            low, high = one.sum & (1 << _LOW) - 1, one.sum >> _LOW
+            numbers += len(one.counts), low, high, one.min, one.max, one.clamped
+        numbers += itertools.chain.from_iterable(tally.spans)
+        parts = [_LENGTH.pack(len(text)), text, struct.pack(f"<{len(numbers)}q", *numbers)]
+        parts += [one.buckets.astype("<u2").tobytes() for one in deltas]
+        return sealed(b"".join([*parts, counts.astype("<" + size).tobytes()]))
 
     @classmethod
     def decode(cls, data: bytes) -> Frame:
@@ -89,23 +94,47 @@ class Frame:
         try:
             (length,) = _LENGTH.unpack_from(body)
             at = _LENGTH.size + length
-            head = json.loads(body[_LENGTH.size : at])
-            rows = head["histograms"]
-            total, code = sum(row[1] for row in rows), "<" + head["size"]
+            names = _names(body[_LENGTH.size : at])
+            numbers = names.numbers.unpack_from(body, at)
+            part, attempt, number, t_ns, stage, spans = numbers[:_FIRST]
+            tally = Tally(t_ns, stage, dict(zip(names.counts, numbers[_FIRST:], strict=False)))
+            at += names.numbers.size
+            if spans:
+                found = struct.unpack_from(f"<{4 * spans}q", body, at)
+                tally.spans = [StageSpan(*found[i : i + 4]) for i in range(0, 4 * spans, 4)]
+                at += 32 * spans
+            first = _FIRST + len(names.counts)
+            total = sum(numbers[first::_EACH])
             buckets = np.frombuffer(body, "<u2", total, at)
-            counts = np.frombuffer(body, code, total, at + 2 * total)
-            histograms, start = {}, 0
-            for name, count, *rest in rows:
-                end = start + count
-                histograms[name] = Delta(buckets[start:end], counts[start:end], *rest)
+            counts = np.frombuffer(body, names.size, total, at + 2 * total)
+            start = 0
+            for name in names.histograms:
+                count, low, high, least, most, clamped = numbers[first : first + _EACH]
+                first, end = first + _EACH, start + count
+                total = low + (high << _LOW)
+                each = buckets[start:end], counts[start:end]
+                tally.histograms[name] = Delta(*each, total, least, most, clamped)
                 start = end
-            tally = Tally(
-                head["t_ns"], head["stage"], head["counts"], histograms,
-                [StageSpan(*span) for span in head["spans"]],
-            )  # fmt: skip
-            return cls(head["run"], head["part"], head["attempt"], head["number"], tally)
+            return cls(names.run, part, attempt, number, tally)
         except (KeyError, TypeError, ValueError, struct.error) as error:
             raise C1mError(f"A frame is damaged: {error}.") from error
+
+
+class _Names(NamedTuple):
+    """What the numbers of a frame are of, and how they lie."""
+
+    run: str
+    size: str
+    counts: list[str]
+    histograms: list[str]
+    numbers: struct.Struct  # but for spans
+
+
+@lru_cache(_NAMES_KEPT)
+def _names(text: bytes) -> _Names:
+    run, size, counts, histograms = json.loads(text)
+    many = _FIRST + len(counts) + _EACH * len(histograms)
+    return _Names(run, "<" + size, counts, histograms, struct.Struct(f"<{many}q"))
 
 
 def sealed(body: bytes) -> bytes:
@@ -182,11 +211,13 @@ class Frames:
                 return False
             self.missing.discard(number)
         else:
-            self.missing.update(range(self.next, number)[:MISSING_KEPT])
+            if number > self.next:
+                self.missing.update(range(self.next, number)[:MISSING_KEPT])
             self.next = number + 1
         self.got += 1
         tally = frame.tally
-        self.spans.update((span.number, span) for span in tally.spans)
+        for span in tally.spans:
+            self.spans[span.number] = span
         if tally.t_ns >= self.t_ns:
             self.t_ns, self.last = tally.t_ns, tally
         return True
