@@ -67,7 +67,7 @@ def test_sums_are_exact_beyond_64_bits_and_all_spans_are_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"1", b"\x02\0\0\0{}", b"\x0d\0\0\0[\"r\",3,[],[]]", b"\xff" * 200]
+    "body", [b"", b"1", b"\x02\0\0\0{}", b'\x0d\0\0\0["r",3,[],[]]', b"\xff" * 200]
 )
 def test_what_is_sealed_and_no_frame_is_refused(body: bytes) -> None:
     with pytest.raises(C1mError, match="damaged"):
