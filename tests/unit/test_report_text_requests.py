@@ -227,6 +227,10 @@ def test_at_most_three_faults_of_a_kind_are_shown() -> None:
             Saturation("both", server_cpu=2.5),
             ["Measured while requests ran: server 250 % of a core."],
         ),
+        (
+            Saturation(generator_cpu=0.3, generator_waited=0.04, server_cpu=0.2, server_waited=0.8),
+            ["Measured while requests ran: generator 30 % of a core; server 20 %", "waiting for"],
+        ),
         (Saturation(generator_cpu=0.5), ["limit What the limit was is not known."]),
     ],
 )

@@ -125,7 +125,7 @@ CLOSED_CASES = [
     ({**CROWDED, "server_cpu": None}, "unknown", False, ""),  # it may itself be the others
     ({**CROWDED, "generator_cpu": 0.93, "server_cpu": 0.94}, "neither", False, ""),
     ({"is_open_loop": True, "server_cpu": 0.97}, "server", False, ""),  # its lag is not known
-    ({**STARVED}, "both", True, "Run less on this machine"),
+    ({**STARVED}, "both", True, "Have less run on this machine"),
     ({"server_waited": 0.19}, "neither", False, "Neither was short of CPU"),
     ({"generator_waited": 0.4}, "generator", True, "could not have asked for more"),
     ({**STARVED, "generator_waited": 0.4}, "both", True, "Neither had CPU to spare."),

@@ -335,7 +335,7 @@ def _with_roots(facts: Facts, who: str, sentences: list[str]) -> tuple[str, list
         own = [pause for pause in facts.pauses if pause.who == side]
         if own:
             first.append(pause_sentence(own))
-            sides.add(side)
+            sides |= both if side == "server" and side in facts.waits else {side}
     if facts.server_ended_s is not None:
         when = format_duration(facts.server_ended_s * NS_PER_S)
         first.append(f"The server's process ended {when} after the start.")
@@ -363,7 +363,9 @@ def _waiting(facts: Facts) -> list[str]:
         for side, part in facts.waits.items()
     ]
     if said:
-        said.append("Run less on this machine beside these two.")
+        said.append(
+            "Have less run on this machine meanwhile, of other work or of other load clients."
+        )
     used = {"server": facts.server_cpu or 0.0, "generator": facts.generator_cpu or 0.0}
     if facts.is_autogrouped and any(part > used[side] for side, part in facts.waits.items()):
         said.append(
