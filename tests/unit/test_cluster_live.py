@@ -48,7 +48,6 @@ class Run:
         t_ns = self.frames[part] * NS_PER_S
         tally = Tally(t_ns, counts=counts, histograms=histograms)
         self.whole.add(Frame("run", part, 0, self.frames[part] - 1, tally))
-        self.view.hear(part, 0, tally)
         self.hear(part, "frame")
 
     def begin(self) -> None:

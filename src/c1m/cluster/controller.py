@@ -184,9 +184,7 @@ class Controller:
         """A worker said something. What is raised here ends the run: Dask would only log it."""
         try:
             if news.kind == "frame":
-                frame = self.gathered.frame(news.data)
-                if frame is not None:
-                    self.view.hear(news.part, news.attempt, frame.tally)
+                self.gathered.frame(news.data)
             elif news.kind == "head":
                 self.gathered.head(news.data)
             elif news.kind == "record":

@@ -196,6 +196,7 @@ class Frames:
     missing: set[int] = field(default_factory=set)
     t_ns: int = 0
     last: Tally = field(default_factory=Tally)
+    last_ns: int = 0  # that it is of; 0: it has the process's beginning
     spans: dict[int, StageSpan] = field(default_factory=dict)
     has_ended: bool = False  # nothing more comes
     lost: str = ""  # why
@@ -219,6 +220,7 @@ class Frames:
         for span in tally.spans:
             self.spans[span.number] = span
         if tally.t_ns >= self.t_ns:
+            self.last_ns = tally.t_ns - self.t_ns if self.got > 1 else 0
             self.t_ns, self.last = tally.t_ns, tally
         return True
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from c1m.cluster.conductor import RUNNING, Conductor, Standing
-from c1m.cluster.frames import Whole
+from c1m.cluster.frames import Frames, Whole
 from c1m.cluster.part import NS_PER_S, name_of
 from c1m.limits.reasons import errno_name
 from c1m.loadgen.stages import Stage, most_connections
@@ -20,48 +20,45 @@ from c1m.results.histogram import Histogram
 from c1m.results.options import LoadOptions
 from c1m.results.record import REQUEST_COUNTS, Requests
 from c1m.results.snapshot import WORKERS_MAX, Snapshot, WorkerNow, worst
-from c1m.results.tally import Tally
 
 QUIET_NS = 4 * NS_PER_S  # who has said nothing for so long is shown as silent
 LOST_NAMED = 4  # workers in a sentence
+_NOTHING = Frames()
 _REQUESTS = ("first.", "stage.")
 _COUNTED = ("attempted", "connected", "secured", "opened", "ready", "lost", "closed")
 
 
 @dataclass(slots=True)
 class _Second:
-    """The last second that an attempt told of: its tally, and what is made of it to be shown."""
+    """The last second that a worker told of. Rates: a second."""
 
-    attempt: int = 0
-    tally: Tally | None = None
-    seconds: float | None = None  # that it is of; None: it has the process's beginning
-    is_read: bool = False
-    opened_per_s: float = 0.0
-    sent_per_s: float = 0.0
-    right_per_s: float = 0.0
-    p99_ns: int | None = None
+    opened: float = 0.0
+    sent: float = 0.0
+    right: float = 0.0
+    p99_ns: int | None = None  # None: no replies
     lag_max_ns: int = 0
     cores: float | None = None
 
-    def read(self) -> None:
-        """Once, when it is shown: frames come more often where there are many workers."""
-        if self.is_read or self.tally is None:
-            return
-        self.is_read, counts, per_s = True, self.tally.counts, 1 / (self.seconds or 1.0)
-        self.opened_per_s = counts.get("connections.opened", 0) * per_s
+    @classmethod
+    def of(cls, frames: Frames) -> _Second:
+        """By its latest frame."""
+        made, counts, seconds = cls(), frames.last.counts, 1.0
+        if frames.last_ns:
+            seconds = max(frames.last_ns, NS_PER_S // 4) / NS_PER_S
+            used_us = counts.get("cpu.user_us", 0) + counts.get("cpu.system_us", 0)
+            made.cores = used_us / 1e6 / seconds
+        made.opened = counts.get("connections.opened", 0) / seconds
         for name, count in counts.items():
             if name.endswith(".sent") and name.startswith(_REQUESTS):
-                self.sent_per_s += count * per_s
+                made.sent += count / seconds
             elif name.endswith(".right") and name.startswith(_REQUESTS):
-                self.right_per_s += count * per_s
-        for name, delta in self.tally.histograms.items():
+                made.right += count / seconds
+        for name, delta in frames.last.histograms.items():
             if name.startswith("lag"):
-                self.lag_max_ns = max(self.lag_max_ns, delta.quantile(1.0))
+                made.lag_max_ns = max(made.lag_max_ns, delta.highest)
             elif name.endswith(".corrected"):
-                self.p99_ns = max(self.p99_ns or 0, delta.quantile(0.99))
-        if self.seconds is not None:
-            used_us = counts.get("cpu.user_us", 0) + counts.get("cpu.system_us", 0)
-            self.cores = used_us / 1e6 * per_s
+                made.p99_ns = max(made.p99_ns or 0, delta.quantile(0.99))
+        return made
 
 
 class View:
@@ -80,29 +77,22 @@ class View:
         self._asked, self._stages, self._scenario = asked, stages, scenario
         self._is_tls = is_tls
         self._conductor, self._whole = conductor, whole
-        self._seconds = [_Second() for _ in range(conductor.parts)]
-
-    def hear(self, part: int, attempt: int, tally: Tally) -> None:
-        """A frame came, and is in the whole."""
-        before, seconds = self._seconds[part], None
-        if before.tally is not None and before.attempt == attempt:
-            if tally.t_ns <= before.tally.t_ns:
-                return  # an older one that was late
-            seconds = max(tally.t_ns - before.tally.t_ns, NS_PER_S // 4) / NS_PER_S
-        self._seconds[part] = _Second(attempt, tally, seconds)
 
     def snapshot(self, now_ns: int, *, is_last: bool = False) -> Snapshot:
         """The whole at this moment of the controller's clock."""
         counts = self._whole.counts
-        standings = enumerate(self._conductor.standings)
-        workers = [self._worker(number, standing, now_ns) for number, standing in standings]
+        workers, running = list[WorkerNow](), list[_Second]()
+        for number, standing in enumerate(self._conductor.standings):
+            frames = self._whole.parts.get((number, standing.attempt), _NOTHING)
+            state, second = standing.state, None
+            if state == RUNNING:
+                if now_ns - standing.heard_ns > QUIET_NS:
+                    state = "silent"
+                else:
+                    running.append(second := _Second.of(frames))
+            workers.append(_worker(standing, state, frames, second))
         states = dict(Counter(one.state for one in workers))
         requests, overall = self._requests(), self._overall()
-        running = [
-            second
-            for second, now in zip(self._seconds, workers, strict=True)
-            if now.state == RUNNING
-        ]
         return Snapshot(
             target=",".join(self._asked.targets),
             scenario=self._scenario,
@@ -115,11 +105,11 @@ class View:
                 for name, count in _named(counts, "failed.").items()
                 if not name.startswith("open.")
             ),
-            connects_per_s=sum(one.opened_per_s for one in running),
+            connects_per_s=sum(one.opened for one in running),
             requests=requests,
             in_flight=counts["in_flight"],
-            sent_per_s=sum(one.sent_per_s for one in running),
-            right_per_s=sum(one.right_per_s for one in running),
+            sent_per_s=sum(one.sent for one in running),
+            right_per_s=sum(one.right for one in running),
             errnos=_errnos(counts),
             checks_passed=_named(counts, "check.passed."),
             checks_failed=_named(counts, "check.failed."),
@@ -172,23 +162,6 @@ class View:
         more = len(losses) - len(said)
         return "; ".join(said) + (f"; and {more} more" if more else "")
 
-    def _worker(self, number: int, standing: Standing, now_ns: int) -> WorkerNow:
-        state, second = standing.state, self._seconds[number]
-        second.read()
-        if state == RUNNING and now_ns - standing.heard_ns > QUIET_NS:
-            state = "silent"
-        frames = self._whole.parts.get((number, standing.attempt))
-        is_fresh = state == RUNNING and second.attempt == standing.attempt
-        return WorkerNow(
-            name=name_of(standing.worker),
-            state=state,
-            open=0 if frames is None or standing.is_over else frames.counts.get("open", 0),
-            right_per_s=second.right_per_s if is_fresh else 0.0,
-            p99_ns=second.p99_ns if is_fresh else None,
-            cores=second.cores if is_fresh else None,
-            why=_short(standing.why),
-        )
-
     def _overall(self) -> Histogram:
         """Latencies of all stages' load."""
         found = Histogram()
@@ -207,6 +180,18 @@ class View:
             **{each: sum(counts[f"{group}.{each}"] for group in groups) for each in REQUEST_COUNTS},
             faults=dict(faults),
         )
+
+
+def _worker(standing: Standing, state: str, frames: Frames, second: _Second | None) -> WorkerNow:
+    return WorkerNow(
+        name=name_of(standing.worker),
+        state=state,
+        open=0 if standing.is_over else frames.counts.get("open", 0),
+        right_per_s=second.right if second else 0.0,
+        p99_ns=second.p99_ns if second else None,
+        cores=second.cores if second else None,
+        why=_short(standing.why),
+    )
 
 
 def _short(why: str) -> str:
