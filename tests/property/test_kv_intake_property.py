@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 import c1m.kv.all_commands  # noqa: F401  (fills the table)
 from c1m.engine.contract import Pieces
 from c1m.kv.clients import Clients
-from c1m.kv.cluster import Cluster, Node, slot_of
+from c1m.kv.cluster import Cluster, Node
 from c1m.kv.execute import execute
 from c1m.kv.intake import Intake
 from c1m.kv.store import Store
 from c1m.protocols.resp.replies import command
 from c1m.protocols.resp.requests import Requests
+from c1m.protocols.resp.slots import slot_of
 
 CLIENTS = 12
 KEYS = st.sampled_from([b"s", b"n", b"far", b"l", b"h", b"m", b"z", b"gone", b"none", b"w"])

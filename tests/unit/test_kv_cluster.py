@@ -11,9 +11,10 @@ from c1m.apps.kv.app import KeyValue
 from c1m.apps.kv.options import KeyValueOptions
 from c1m.errors import UsageError
 from c1m.kv.clients import Clients
-from c1m.kv.cluster import SLOTS, Cluster, Node, slot_of
+from c1m.kv.cluster import Cluster, Node
 from c1m.kv.intake import Intake
 from c1m.protocols.resp.replies import command
+from c1m.protocols.resp.slots import SLOTS, slot_of
 from kv_session import Refused, Session
 
 NODES = [Node("10.0.0.1", 7000), Node("10.0.0.2", 7001)]

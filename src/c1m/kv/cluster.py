@@ -1,6 +1,6 @@
-"""Hash slots, and which server of a cluster has which: the rules of Redis Cluster. Pure.
+"""Which server of a cluster has which hash slots: the rules of Redis Cluster. Pure.
 
-A key is in one of 16,384 slots, by its CRC16, and each node has a row of neighbouring slots: the
+A key is in one of 16,384 slots, and each node has a row of neighbouring slots: the
 same for the whole life of the cluster, so every node knows all by what it was started with, and
 they say nothing to each other. No node takes over for one that has gone.
 """
@@ -8,13 +8,14 @@ they say nothing to each other. No node takes over for one that has gone.
 from __future__ import annotations
 
 import hashlib
-from binascii import crc_hqx  # CRC16 as XMODEM has it, and Redis
+from binascii import crc_hqx
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import repeat
 from typing import NamedTuple
 
-SLOTS = 1 << 14
+from c1m.protocols.resp.slots import SLOTS, slot_of
+
 CROSS_SLOT = b"CROSSSLOT Keys in request don't hash to the same slot"
 REDIRECTIONS = (b"MOVED ", b"CROSSSLOT ")  # how refusals begin
 
@@ -32,16 +33,6 @@ class Node(NamedTuple):
     def name(self) -> str:
         """The same on all nodes: it is made of the place."""
         return hashlib.sha1(f"{self.host}:{self.port}".encode(), usedforsecurity=False).hexdigest()
-
-
-def slot_of(key: bytes) -> int:
-    """The slot of a key: of what is between its first { and the next }, if that is something."""
-    start = key.find(b"{")
-    if start >= 0:
-        end = key.find(b"}", start + 1)
-        if end > start + 1:
-            key = key[start + 1 : end]
-    return crc_hqx(key, 0) & (SLOTS - 1)
 
 
 class Cluster:

@@ -7,11 +7,12 @@ from contextlib import suppress
 import numpy as np
 
 from c1m.kv.client import Client
-from c1m.kv.cluster import CROSS_SLOT, Cluster, Node, slot_of
+from c1m.kv.cluster import CROSS_SLOT, Cluster, Node
 from c1m.kv.commands import Args, Command
 from c1m.kv.errors import CommandError
 from c1m.kv.named_keys import named_keys
 from c1m.kv.store import Store
+from c1m.protocols.resp.slots import slot_of
 
 HERE = "127.0.0.1"  # who has come by a unix socket is on this machine
 

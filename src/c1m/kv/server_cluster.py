@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from c1m.kv.arguments import integer
 from c1m.kv.client import Client
-from c1m.kv.cluster import SLOTS, Cluster, slot_of
+from c1m.kv.cluster import Cluster
 from c1m.kv.commands import Args, command
 from c1m.kv.errors import CommandError
 from c1m.kv.redirecting import host_for
 from c1m.protocols.resp.replies import EMPTY, OK, array, bulk, bulks, mapping, verbatim
 from c1m.protocols.resp.replies import integer as number
+from c1m.protocols.resp.slots import SLOTS, slot_of
 
 _FLAGS = "loading stale"
 _NO_CLUSTER = b"ERR This instance has cluster support disabled"

@@ -19,11 +19,11 @@ from c1m.clock import unix_time_ms
 from c1m.engine.contract import Pieces, Slots, distinct
 from c1m.errors import UsageError
 from c1m.kv.clients import TOO_MANY, Clients
-from c1m.kv.cluster import slot_of
 from c1m.kv.intake import Intake
 from c1m.kv.notifications import Notifications
 from c1m.kv.store import Store
 from c1m.kv.upkeep import upkeep
+from c1m.protocols.resp.slots import slot_of
 from c1m.server.figures import Figure, Figures
 from c1m.server.server import App, CloseBatch, OpenBatch, Server
 from c1m.server.statistics import CloseReason

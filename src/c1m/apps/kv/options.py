@@ -9,7 +9,8 @@ from c1m.addresses import parse_url
 from c1m.arguments import COUNT, DURATION, SIZE, TEXT, AppOption, Choice
 from c1m.errors import UsageError
 from c1m.files import secret_line
-from c1m.kv.cluster import SLOTS, Cluster, Node
+from c1m.kv.cluster import Cluster, Node
+from c1m.protocols.resp.slots import SLOTS
 from c1m.relay import options as relay
 from c1m.relay.broker import Broker
 from c1m.units import NS_PER_S
