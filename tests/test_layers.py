@@ -119,6 +119,7 @@ KERNEL_ELSEWHERE = {
     "aio/loop": {"socket"},  # asyncio makes and takes Python's sockets
     "aio/sockets": {"socket"},
     "loadgen/tls": {"socket"},  # looks once more at a certificate that was refused
+    "loadgen/nodes": {"socket"},  # asks a target for its cluster, before anything is opened
     "loadgen/targets": {"socket"},  # asks the kernel for a route; nothing is sent
     "apps/kv/connections": {"socket"},  # shows addresses; asks a descriptor for its own
     "server/admin": {"socket"},  # a thread beside the server, with Python's own http.server

@@ -19,7 +19,8 @@ From the top down; each imports what is below it, and a test holds them to that:
 Public names: App and its batches, Server, WebSocketApp and its batches, WebSocketServer, Push,
 ProtocolServer, EventLoop, new_event_loop, run, serve, TLS, Limits, Figure, load, Scenario,
 Conversation, what it says (Say, Hear, Get, Post, Put, Delete, Request, Command, Publish, Subscribe,
-Unsubscribe, Pause) and hears (Response, ErrorReply, MqttMessage), check, feeder, Message,
+Unsubscribe, Pause), what its keys have (hash_tag) and what it hears (Response, ErrorReply,
+MqttMessage), check, feeder, Message,
 CloseReason, Failure, Ragged, RecordInbox, RunRecord and the errors.
 """
 
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from c1m.scenarios.base import Scenario as Scenario
     from c1m.scenarios.checks import check as check
     from c1m.scenarios.commands import Command as Command
+    from c1m.scenarios.commands import hash_tag as hash_tag
     from c1m.scenarios.conversation import Conversation as Conversation
     from c1m.scenarios.feeders import feeder as feeder
     from c1m.scenarios.messages import Message as Message
@@ -103,7 +105,7 @@ _NAMES = {  # the public ones, by their modules
     "c1m.scenarios.asks_mqtt": ["MqttMessage", "Publish", "Subscribe", "Unsubscribe"],
     "c1m.scenarios.base": ["Scenario"],
     "c1m.scenarios.checks": ["check"],
-    "c1m.scenarios.commands": ["Command"],
+    "c1m.scenarios.commands": ["Command", "hash_tag"],
     "c1m.scenarios.conversation": ["Conversation"],
     "c1m.scenarios.feeders": ["feeder"],
     "c1m.scenarios.messages": ["Message"],

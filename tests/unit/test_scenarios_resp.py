@@ -66,7 +66,7 @@ def test_rounds_of_all_connections(count: int) -> None:
         replies = answered(exchange, store, everyone)
         assert outcomes(exchange.take(everyone, Ragged.of(replies))) == ["right"] * count
     assert scenario.notes() == [] and not exchange.ledger.faults and not exchange.ledger.extras
-    assert scenario.values.count == scenario.values.highest
+    assert scenario.counters[0].count == scenario.counters[0].highest
 
 
 def test_connections_in_different_parts_of_the_round_and_replies_in_parts() -> None:
@@ -212,7 +212,7 @@ def test_increments_without_a_reply_explain_gaps() -> None:
     replies = answered(exchange, store, everyone)
     exchange.take(everyone[[0, 2]], Ragged.of([replies[0], replies[2]]))
     exchange.gone(everyone)
-    assert scenario.values.gaps == 1 and scenario.notes() == []
+    assert scenario.counters[0].gaps == 1 and scenario.notes() == []
 
 
 def test_runs_with_other_seeds_use_other_keys() -> None:

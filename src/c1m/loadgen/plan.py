@@ -12,6 +12,7 @@ from c1m.errors import UsageError
 from c1m.kernel.sockets import resolve
 from c1m.limits.limit import Finding
 from c1m.loadgen.connections import TLS_WINDOW_MAX, Window
+from c1m.loadgen.nodes import Nodes, find_nodes
 from c1m.loadgen.outline import outline
 from c1m.loadgen.schemes.base import Scheme
 from c1m.loadgen.sources import AddressPlan, parse_sources, plan_addresses
@@ -22,7 +23,7 @@ from c1m.loadgen.transports.base import Transport
 from c1m.results.options import LoadOptions
 from c1m.results.share import ALL, WHOLE, Share, Stretch
 from c1m.scenarios.base import Scenario
-from c1m.scenarios.loader import rehearse
+from c1m.scenarios.loader import rehearse, tell
 
 REQUEST_BYTES_MAX = 1 << 26  # messages made before the engine is waited for again
 IN_FLIGHT_MAX = 100_000_000
@@ -81,11 +82,16 @@ def make_plan(options: LoadOptions, share: Share = WHOLE) -> LoadPlan:
     tls = _tls(options, scheme, stretch.first)
     sources = parse_sources(",".join(options.sources)) if options.sources else []
     sources = check_routes(targets, sources, is_part=not share.is_whole)
+    nodes, turns = _nodes(options, scheme, targets, sources, tls), None
+    if nodes is not None:
+        targets, turns = nodes.endpoints, nodes.turns
+        tls = tls and replace(tls, names=nodes.names_by_turn(options.server_name))
+        tell(scenario, nodes.shards)
     findings = check_fits(count, targets, options.engine)  # first: a scenario may keep columns
     _check_pipeline(count, options.pipeline)
     size = rehearse(scenario, count, options.seed, options.pipeline, stretch)
     whole.check_load()
-    addresses = plan_addresses(count, targets, sources, local_ports(), stretch)
+    addresses = plan_addresses(count, targets, sources, local_ports(), stretch, turns)
     transport = scheme.transport(scenario, count, options)
     if scheme.apart:
         publishers = scenario.speakers or 0
@@ -121,6 +127,16 @@ def _tls(options: LoadOptions, scheme: Scheme, first: int) -> TlsPlan | None:
         return None
     context = context_of(options, alpn=scheme.alpn)
     return TlsPlan(context, names_of(options.targets, options.server_name), first=first)
+
+
+def _nodes(
+    options: LoadOptions, scheme: Scheme, targets: list[Endpoint], sources: list[str],
+    tls: TlsPlan | None,
+) -> Nodes | None:  # fmt: skip
+    """Those of the cluster that the targets are of. Behind a proxy they could not be reached."""
+    if scheme.commands is None or options.proxy_header is not None:
+        return None
+    return find_nodes(targets, scheme.commands, tls, next(iter(sources), ""))
 
 
 def _apart(addresses: AddressPlan, place: str, publishers: int) -> AddressPlan:

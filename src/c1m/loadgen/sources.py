@@ -27,6 +27,8 @@ LOOPBACK_SPREAD = 4  # loopback sources cost nothing: use only this part of a tr
 LOOPBACK_FIRST = int(ipaddress.IPv4Address("127.1.0.1"))
 LOOPBACK_LAST = int(ipaddress.IPv4Address("127.254.255.254"))
 
+Turns = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True)
 class AddressPlan:
@@ -34,6 +36,7 @@ class AddressPlan:
 
     `sources` None: the kernel chooses. Connections below `apart_below` go to `apart`, a single one.
     `first`: what i is for this plan's first connection, where it has a part of a run's.
+    `turns`: it goes to targets[turns[i % len(turns)]] instead.
     """
 
     targets: SockAddrs
@@ -41,6 +44,7 @@ class AddressPlan:
     apart: SockAddrs | None = None
     apart_below: int = 0
     first: int = 0
+    turns: Turns | None = None
 
     @property
     def triples(self) -> int:
@@ -51,7 +55,9 @@ class AddressPlan:
         """Sources and destinations of these connections (int[n], from 0)."""
         count = len(self.targets)
         places = self.first + numbers
-        destinations = self.targets.take(places % count)
+        turns = self.turns
+        which = places % count if turns is None else turns[places % len(turns)]
+        destinations = self.targets.take(which)
         if self.apart is not None:
             rows = destinations.rows
             rows[numbers < self.apart_below] = self.apart.rows[0]
@@ -108,8 +114,10 @@ def plan_addresses(
     sources: Sequence[str],
     ports: int,
     stretch: Stretch = ALL,
+    turns: Turns | None = None,
 ) -> AddressPlan:
-    """Sources for `connections` to `targets`, `ports` usable ports a triple.
+    """Sources for `connections` to `targets`, `ports` usable ports a triple. With `turns` (see
+    AddressPlan) there are as many as the target with the most turns needs.
 
     `sources` are literal addresses ([]: none given; on IPv4 loopback they come from 127.0.0.0/8).
     What is named twice counts once: it is the same triple. Of several load clients on one machine
@@ -126,11 +134,12 @@ def plan_addresses(
             raise UsageError("A unix socket has no source addresses.", "Leave --source out.")
         return AddressPlan(_pack_unix(targets), first=stretch.first)
     packed = pack_many(family, [t.host for t in targets], [t.port for t in targets])
+    ways = len(targets) if turns is None else max(round(len(turns) / np.bincount(turns).max()), 1)
     if ports < 1:
         raise LimitError(
             "The ephemeral port range is empty.", "Widen net.ipv4.ip_local_port_range."
         )
-    needed = -(-connections // (max(ports // LOOPBACK_SPREAD, 1) * len(targets)))
+    needed = -(-connections // (max(ports // LOOPBACK_SPREAD, 1) * ways))
     rows = None
     if sources:
         sources, ports = _of_ours(sources, ports, here)
@@ -148,8 +157,8 @@ def plan_addresses(
         rows = pack_ipv4(numbers, np.zeros(needed, np.uint16))
     else:
         ports = max(ports // here.of, 1)
-    _check_enough(connections, 1 if rows is None else len(rows), targets, ports)
-    return AddressPlan(packed, rows, first=stretch.first)
+    _check_enough(connections, 1 if rows is None else len(rows), targets, ports, ways)
+    return AddressPlan(packed, rows, first=stretch.first, turns=turns)
 
 
 def _of_ours(sources: list[str], ports: int, here: Share) -> tuple[list[str], int]:
@@ -160,12 +169,14 @@ def _of_ours(sources: list[str], ports: int, here: Share) -> tuple[list[str], in
     return [sources[here.index % len(sources)]], max(ports // sharing, 1)
 
 
-def _check_enough(connections: int, sources: int, targets: Sequence[Endpoint], ports: int) -> None:
+def _check_enough(
+    connections: int, sources: int, targets: Sequence[Endpoint], ports: int, ways: int
+) -> None:
     """Raise LimitError, with a remedy that is there: lo has one IPv6 address, ::1."""
-    fits = sources * len(targets) * ports
+    fits = sources * ways * ports
     if connections <= fits:
         return
-    more_sources = -(-connections // (ports * len(targets)))
+    more_sources = -(-connections // (ports * ways))
     more_ports = -(-connections // (ports * sources))
     remedies = [
         f"Give {more_sources:,} source addresses with --source",

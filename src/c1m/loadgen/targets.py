@@ -127,12 +127,14 @@ def window_for(
 
 
 def server_pid_of(targets: Sequence[Endpoint]) -> int | None:
-    """The process behind a target on this machine, for its memory and CPU."""
-    first = targets[0]
-    if first.family not in (AF_INET, AF_INET6) or not is_here(first):
-        return None
-    holders = procfs.listener_holders(first.port)
-    return holders[0][0] if len(holders) == 1 else None
+    """The one process behind the targets on this machine, for its memory and CPU: it has the first
+    and the last of them."""
+    holders: list[int] = []
+    for target in dict.fromkeys([targets[0], targets[-1]]):
+        if target.family not in (AF_INET, AF_INET6) or not is_here(target):
+            return None
+        holders += [pid for pid, _ in procfs.listener_holders(target.port)] or [0]
+    return holders[0] or None if len(set(holders)) == 1 else None
 
 
 def check_server_pid(pid: int) -> None:

@@ -47,6 +47,7 @@ WRONG_KINDS = {
     "crossed": "the reply came on another connection",
     "reordered": "the reply came after that of a later request",
     "stale": "a reply that was right for an earlier request",
+    "moved": "the key is another node's of a Redis Cluster",
 }
 EXTRA_KINDS = {
     "doubled": "a reply that had come already",

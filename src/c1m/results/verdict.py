@@ -26,6 +26,10 @@ from c1m.units import NS_PER_S, format_count, format_duration
 
 LOST_SAID = 8  # workers, each with its sentence
 CHECKS_SAID = 5  # that failed, each with its sentence
+MOVED = (
+    "The server is a node of a Redis Cluster, and its other nodes have these keys: write the "
+    "target as redis://HOST:PORT, and put c1m.hash_tag(n) into the keys of your own scenario."
+)
 
 
 def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
@@ -44,6 +48,8 @@ def judge(record: RunRecord, also: Sequence[str] = ()) -> Verdict:
         if stage.is_stampede:
             shortfalls += _of_one_each("Stampede", stage.requests, c, is_of_all=is_of_all)
     shortfalls += _of_requests(record)
+    if record.all_requests.faults.get("moved"):
+        shortfalls.append(MOVED)
     shortfalls += _of_checks(record.checks)
     if record.fan_out is not None:
         shortfalls += _of_fan_out(record.fan_out)

@@ -17,6 +17,7 @@ from c1m.arguments import DURATION
 from c1m.errors import ScenarioError, UsageError
 from c1m.protocols import framing
 from c1m.protocols.http.messages import HasFields
+from c1m.protocols.resp.slots import Shards
 
 _PATH = re.compile(r"/[!\"$-~]*")  # as a request says it (RFC 9112, 3.2.1)
 _SAFE = "!$%&'()*+,-./:;=?@[]_~"
@@ -32,6 +33,7 @@ class Session:
     # Further ones of each request, "Name: value"; a password may be in them.
     fields: Sequence[str] = field(default=(), repr=False)
     target: str = field(default="", repr=False)  # the first, as it was given: with a password
+    shards: Shards | None = None  # of a Redis Cluster, whose nodes are the targets
     head: str = field(init=False, default="", repr=False)  # all of them as they are sent
 
     def __post_init__(self) -> None:
@@ -92,6 +94,10 @@ class Ask:
     def wrong(self, reply: Any) -> str | None:
         """What is wrong with it as far as the request says so; None: nothing, "": all of it."""
         return None
+
+    def is_elsewhere(self, reply: bytes) -> bool:
+        """Whether a wrong reply says that another server is to be asked."""
+        return False
 
     def due(self) -> bytes:
         """The right reply, where it is known beforehand: shown beside a wrong one."""

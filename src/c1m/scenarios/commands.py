@@ -7,12 +7,22 @@ from typing import Any, ClassVar
 
 from c1m.errors import ScenarioError
 from c1m.protocols.resp.replies import reply_size
+from c1m.protocols.resp.slots import REDIRECTIONS, tag_at
 from c1m.protocols.resp.values import ErrorReply, value_of
 from c1m.scenarios.asks import SPOKEN, Ask, Session, Spoken
 
 Word = bytes | str | int | float
 
 _UNSET: Any = object()
+
+
+def hash_tag(n: int) -> str:
+    """A text as {0a7z} for the keys of connection `n`: against a Redis Cluster, a key with it is of
+    the node that the connection is with. Elsewhere it means nothing, and does no harm.
+
+    f"cart{c1m.hash_tag(n)}:{item}"
+    """
+    return tag_at(n).decode()
 
 
 class Command(Ask):
@@ -65,6 +75,10 @@ class Command(Ask):
         if self.when is not None:
             return bool(self.when(heard))
         return type(heard) is not _Push
+
+    def is_elsewhere(self, reply: bytes) -> bool:
+        """See Ask: of a key that another node of a Redis Cluster has."""
+        return reply.startswith(REDIRECTIONS)
 
     def wrong(self, reply: Any) -> str | None:
         """See Ask."""

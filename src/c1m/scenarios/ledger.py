@@ -8,6 +8,7 @@ run (`seq`), however often it is reopened. Every request is resolved once, as on
     CROSSED    its reply came on another connection
     REORDERED  its reply came, but after that of a later request
     STALE      what was right for an earlier request came in its place
+    MOVED      the server said that another node of its cluster has the key
     MISSING    it was given up after the timeout, at the end, or with its connection
 
 so sent = right + wrong + missing + in flight, at any time. What comes beyond that is counted
@@ -29,8 +30,8 @@ from c1m.scenarios.messages import Numbers
 Outcomes = npt.NDArray[np.uint8]
 Where = npt.NDArray[np.bool_]
 
-RIGHT, GARBLED, CROSSED, REORDERED, STALE, MISSING = range(6)
-OUTCOMES = ("right", "garbled", "crossed", "reordered", "stale", "missing")
+RIGHT, GARBLED, CROSSED, REORDERED, STALE, MOVED, MISSING = range(7)
+OUTCOMES = ("right", "garbled", "crossed", "reordered", "stale", "moved", "missing")
 FAULTS_KEPT = 10  # of each kind
 FAULT_BYTES_MAX = 200
 EARLIER_MAX = 1 << 18

@@ -13,6 +13,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from c1m.bounds import TEXT_BYTES_MAX
 from c1m.errors import ScenarioError, UsageError
+from c1m.protocols.resp.slots import Shards
 from c1m.results.share import ALL, Stretch
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.conversation import Conversation, Talking
@@ -227,6 +229,13 @@ def rehearse(
     rewind(seed, stretch)
     scenario.begin(connections, seed)
     return size
+
+
+def tell(scenario: Scenario, shards: Shards) -> None:
+    """Tell a scenario of which cluster its targets are."""
+    parts = scenario.parts if isinstance(scenario, Mix) else []
+    for each in dict.fromkeys([*parts, scenario]):
+        each.session = replace(each.session, shards=shards)
 
 
 def _say_and_hear(scenario: Scenario, connections: int) -> int:

@@ -5,7 +5,8 @@ INCR of a counter that all share. Replies to SET and GET are known to the byte. 
 returns is not, but all of them together must be every number once: `notes` says where they are not.
 
 Where several load clients take part in a run each has a counter of its own, so that all of its
-numbers are heard in one place.
+numbers are heard in one place. Against a Redis Cluster there is one for each node, and keys have
+the hash tag of their connection's slot.
 
 Any server that speaks RESP2 will do. Keys begin with c1m: and the run's seed, so that two runs
 with different seeds do not meet; nothing is deleted.
@@ -21,8 +22,9 @@ import numpy.typing as npt
 from c1m.engine.ragged import Bytes, Ragged
 from c1m.protocols.framing import windows
 from c1m.protocols.resp.replies import bulk, command, integers, reply_size
+from c1m.protocols.resp.slots import REDIRECTIONS, slots_at, tags
 from c1m.scenarios.base import Scenario
-from c1m.scenarios.ledger import CROSSED, STALE
+from c1m.scenarios.ledger import CROSSED, MOVED, STALE, Where
 from c1m.scenarios.message_rows import equal_to
 from c1m.scenarios.messages import Numbers, decimal, matches, random_letters
 
@@ -30,6 +32,7 @@ SET, GET, INCR = range(3)
 OK = b"+OK\r\n"
 NIL = b"$-1\r\n"
 NEVER = -1
+NO_TAG = b"{0000}"  # where that of a connection will be
 TEXT = b"0000000000-0000000000-0123456789abcdef"  # connection, round, random letters
 VALUE = bulk(TEXT)
 NUMBER = slice(5, 15)  # of a value: the connection's
@@ -40,7 +43,7 @@ _INTEGER = re.compile(rb":([0-9]{1,18})\r\n")
 
 
 class Resp(Scenario):
-    """SET, GET, INCR: see the module. The counter's values are in `values`."""
+    """SET, GET, INCR: see the module. What each counter has said is in `counters`."""
 
     name = "resp"
     help = "SET and GET of a key of its own, INCR of a counter that all share; see below"
@@ -50,6 +53,8 @@ class Resp(Scenario):
     def begin(self, connections: int, seed: int) -> None:
         self._seed = seed
         run = b"c1m:%08x:" % (seed & 0xFFFFFFFF)
+        shards = self.session.shards
+        run += b"" if shards is None else NO_TAG
         key = run + b"0000000000"
         get = command(b"GET", key)
         share = self.stretch.share
@@ -59,7 +64,7 @@ class Resp(Scenario):
         padded = [text.ljust(int(self._sizes.max()), b"\0") for text in texts]
         self._blank = np.frombuffer(b"".join(padded), np.uint8).reshape(3, -1)
         self._key_at = get.index(b"0000000000")
-        self.values = CountedValues()
+        self.counters = [CountedValues() for _ in range(1 if shards is None else shards.count)]
         self.asked = 0  # INCR
         self._is_locked = False  # the server has asked for a password
         self._set = np.full(connections, NEVER, np.int64)  # the round whose SET was confirmed last
@@ -67,6 +72,12 @@ class Resp(Scenario):
         self._records = self._kept.view(f"V{len(VALUE)}").reshape(-1)
         self._rounds = np.full(connections, NEVER, np.int64)  # in which round that was
         self._counted: tuple[Ragged, Numbers] | None = None  # a batch, and what its INCRs said
+        self._nodes: Numbers | None = None  # which of a cluster's nodes each connection is with
+        if shards is not None:
+            places = self.stretch.first + np.arange(connections)
+            self._nodes, own = shards.nodes_at(places), tags()[slots_at(places)]
+            self._tags = own, own, tags()[shards.first_slots()[self._nodes]]
+            self._tag_at = [text.index(NO_TAG) for text in texts]
 
     # --- what is said -------------------------------------------------------------------------
 
@@ -74,6 +85,8 @@ class Resp(Scenario):
         kinds = seqs % 3
         self.asked += int(np.count_nonzero(kinds == INCR))
         rows = self._blank[kinds]
+        if self._nodes is not None:
+            self._put_tags(rows, kinds, numbers)
         is_set, is_get = np.flatnonzero(kinds == SET), np.flatnonzero(kinds == GET)
         key = slice(self._key_at, self._key_at + 10)
         who, rounds = numbers[is_set], seqs[is_set] // 3
@@ -89,6 +102,12 @@ class Resp(Scenario):
         )
         offsets = np.arange(len(numbers), dtype=np.int64) * rows.shape[1]
         return Ragged(rows.reshape(-1), offsets, self._sizes[kinds])
+
+    def _put_tags(self, rows: Bytes, kinds: Numbers, numbers: Numbers) -> None:
+        """Of the connection's slot; of a counter, that of its node's."""
+        for kind, at in enumerate(self._tag_at):
+            which = np.flatnonzero(kinds == kind)
+            rows[which, at : at + len(NO_TAG)] = self._tags[kind][numbers[which]]
 
     def _values(self, numbers: Numbers, rounds: Numbers) -> Bytes:
         """What connections set their keys to, as bulk strings: uint8[n, 45]."""
@@ -136,9 +155,18 @@ class Resp(Scenario):
         np.maximum.at(self._set, numbers[is_set], seqs[is_set] // 3)
         counted, self._counted = self._counted, None
         if counted is not None and counted[0] is data:
-            self.values.add(counted[1])
+            self._count(numbers, is_incr, counted[1])
         elif is_incr.any():
-            self.values.add(integers(data.take(is_incr)))
+            self._count(numbers, is_incr, integers(data.take(is_incr)))
+
+    def _count(self, numbers: Numbers, is_incr: Where, said: Numbers) -> None:
+        """What INCRs have said, by counter."""
+        if self._nodes is None:
+            self.counters[0].add(said)
+            return
+        nodes = self._nodes[numbers[is_incr]]
+        for node in np.flatnonzero(np.bincount(nodes)).tolist():
+            self.counters[node].add(said[nodes == node])
 
     def reply(self, number: int, seq: int) -> bytes:
         """Of an INCR an example: which number it is nobody knows before."""
@@ -183,6 +211,8 @@ class Resp(Scenario):
 
     def mix_up(self, number: int, seq: int, reply: bytes) -> int | None:
         """A value in the place of another one. Redis answers in order: it is no other's reply."""
+        if reply.startswith(REDIRECTIONS):
+            return MOVED
         match = _VALUE.fullmatch(reply)
         if match is None or seq % 3 != GET:
             return None
@@ -194,24 +224,25 @@ class Resp(Scenario):
         return STALE if asked < seq // 3 else None
 
     def notes(self) -> list[str]:
-        values = self.values
         found: list[str] = []
         if self._is_locked:
             found.append(
                 "The server asks for a password (NOAUTH): give it in the target, as "
                 "redis://:PASSWORD@HOST or redis://USER:PASSWORD@HOST."
             )
-        if values.doubled:
-            found.append(
-                f"INCR: {values.doubled:,} of {values.count:,} replies said a number that another "
-                f"one had said (the first: {values.first_doubled:,}); each should come once."
-            )
-        unanswered = self.asked - values.count
-        if values.gaps > unanswered:
-            found.append(
-                f"INCR: between {values.lowest:,} and {values.highest:,} {values.gaps:,} numbers "
-                f"were not said to anybody; only {unanswered:,} requests have no reply."
-            )
+        unanswered = self.asked - sum(values.count for values in self.counters)
+        for values in self.counters:
+            if values.doubled:
+                found.append(
+                    f"INCR: {values.doubled:,} of {values.count:,} replies said a number that "
+                    f"another one had said (the first: {values.first_doubled:,}); each should come "
+                    "once."
+                )
+            if values.gaps > unanswered:
+                found.append(
+                    f"INCR: between {values.lowest:,} and {values.highest:,} {values.gaps:,} "
+                    f"numbers were not said to anybody; only {unanswered:,} requests have no reply."
+                )
         return found
 
 

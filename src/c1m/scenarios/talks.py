@@ -13,7 +13,7 @@ from c1m.protocols.inbox import UNKNOWN_MAX, Inbox
 from c1m.scenarios.asks import PLAIN, SPOKEN, Ask, Pause, Say, Session
 from c1m.scenarios.base import Exchange, Scenario
 from c1m.scenarios.checks import Checks, use
-from c1m.scenarios.ledger import GARBLED, RIGHT, Resolved
+from c1m.scenarios.ledger import GARBLED, MOVED, OUTCOMES, RIGHT, Resolved
 from c1m.scenarios.matching import bad_frame
 from c1m.scenarios.messages import Numbers
 from c1m.scenarios.mistakes import described, mistake, where
@@ -239,8 +239,9 @@ class Talks(Exchange):
         """Not the reply that was wanted: the talk begins anew."""
         seq = int(self.ledger.oldest[number])
         self._end(number)
-        self.ledger.fault("garbled", number, number, seq, reply, ask.due(), note)
-        self.ledger.resolve(number, seq, GARBLED)
+        outcome = MOVED if ask.is_elsewhere(reply) else GARBLED
+        self.ledger.fault(OUTCOMES[outcome], number, number, seq, reply, ask.due(), note)
+        self.ledger.resolve(number, seq, outcome)
 
     # --- ends ---------------------------------------------------------------------------------
 

@@ -84,6 +84,8 @@ class Scheme:
     takes: ClassVar[tuple[str, ...]] = ()
     alpn: ClassVar[str] = ""  # what a server over TLS is asked for
     has_transport: ClassVar[bool] = False  # scenarios say and hear messages
+    # What a connection of Redis's protocol says first; None: another protocol.
+    commands: Sequence[Sequence[bytes]] | None = None
     apart = ""  # where the first connections go that publish, if not to the targets
 
     def __init__(self, urls: Sequence[Url], options: LoadOptions) -> None:

@@ -34,22 +34,23 @@ class Redis(Scheme):
                 "Give the same to all of them.",
             )
         self._secret = ""
-        self._commands: list[list[bytes]] = []
+        commands: list[list[bytes]] = []
         if urls[0].login:
             user, separator, secret = urls[0].login.partition(":")
             user, self._secret = (user, secret) if separator else ("", user)
             self._secret = unquote(self._secret)
             words = [unquote(user), self._secret] if user else [self._secret]
-            self._commands.append([b"AUTH", *map(str.encode, words)])
+            commands.append([b"AUTH", *map(str.encode, words)])
         database = _database(urls[0])
         if database:
-            self._commands.append([b"SELECT", b"%d" % database])
+            commands.append([b"SELECT", b"%d" % database])
+        self.commands = commands
 
     def transport(self, scenario: Scenario, count: int, options: LoadOptions) -> Transport | None:
         """See Scheme."""
-        if not self._commands:
+        if not self.commands:
             return None
-        return LoginTransport(count, self._commands, self._secret)
+        return LoginTransport(count, self.commands, self._secret)
 
 
 def _database(url: Url) -> int:
