@@ -89,12 +89,12 @@ class Frame:
         return cls.of(opened(data))
 
     @classmethod
-    def of(cls, body: bytes) -> Frame:
+    def of(cls, body: bytes | memoryview) -> Frame:
         """Of what was sealed."""
         try:
             (length,) = _LENGTH.unpack_from(body)
             at = _LENGTH.size + length
-            names = _names(body[_LENGTH.size : at])
+            names = _names(bytes(body[_LENGTH.size : at]))
             numbers = names.numbers.unpack_from(body, at)
             part, attempt, number, t_ns, stage, spans = numbers[:_FIRST]
             tally = Tally(t_ns, stage, dict(zip(names.counts, numbers[_FIRST:], strict=False)))
@@ -142,15 +142,15 @@ def sealed(body: bytes) -> bytes:
     return _HEADER.pack(MAGIC, VERSION, len(body), zlib.crc32(body)) + body
 
 
-def opened(data: bytes) -> bytes:
-    """What was sealed. Raises C1mError for anything else."""
+def opened(data: bytes) -> memoryview:
+    """What was sealed, in the same memory. Raises C1mError for anything else."""
     found = next_of(data)
     if found is None or found[1] != len(data):
         raise C1mError("A frame is not whole.")
     return found[0]
 
 
-def next_of(data: bytes, at: int = 0) -> tuple[bytes, int] | None:
+def next_of(data: bytes, at: int = 0) -> tuple[memoryview, int] | None:
     """What was sealed first in this, which stands at byte `at` of a file, and how long that is
     with its header; None: it is not whole. Raises C1mError where it is damaged."""
     if len(data) < _HEADER.size:
@@ -163,7 +163,7 @@ def next_of(data: bytes, at: int = 0) -> tuple[bytes, int] | None:
     end = _HEADER.size + length
     if len(data) < end:
         return None
-    body = data[_HEADER.size : end]
+    body = memoryview(data)[_HEADER.size : end]
     if zlib.crc32(body) != checksum:
         raise C1mError(f"the frame at byte {at:,} is not what was written")
     return body, end
@@ -284,7 +284,10 @@ class Whole:
                 self._add(frames, Tally(max(t_ns, frames.t_ns), frames.last.stage, losses))
 
     def _frames(self, part: int, attempt: int) -> Frames:
-        return self.parts.setdefault((part, attempt), Frames())
+        frames = self.parts.get((part, attempt))
+        if frames is None:
+            frames = self.parts[part, attempt] = Frames()
+        return frames
 
     def _add(self, frames: Frames, tally: Tally) -> None:
         whole, own, totals = self.counts, frames.counts, frames.totals

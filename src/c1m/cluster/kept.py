@@ -286,7 +286,7 @@ def _bodies(path: Path) -> Iterator[bytes]:
         data += more
         while (found := next_of(data, at)) is not None:
             body, length = found
-            yield body
+            yield bytes(body)  # which may be kept, and not all that was read with it
             data, at = data[length:], at + length
         if not more:
             if data:

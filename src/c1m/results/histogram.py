@@ -35,7 +35,7 @@ _MANTISSA_SHIFT = 52 - 10  # keep 10 of the mantissa's bits: 1,024 buckets a dou
 _EXACT_BELOW = 1024  # smaller values are their own bucket number
 _BIAS = 1032 * 1024  # makes 1,024 (exponent 1023 + 10) bucket 1,024
 _BUCKETS = 44 * 1024  # VALUE_MAX is in the last one
-_DELTAS_MAX = 64  # deltas that wait
+_DELTAS_MAX = 16  # deltas that wait; of more the arrays would be slower to get than to add
 _FOLD_AT = 1 << 16  # values that wait in the buffer, and the most that are placed at once
 
 # name, quantile, samples that it takes: at least ten beyond it, 10 / (1 - quantile)
@@ -314,7 +314,7 @@ class Delta:
         """The scalar form of `quantiles`, in a fifth of its time."""
         if not len(self.counts):
             return 0
-        passed = self.counts.cumsum()
+        passed = self.counts.cumsum(dtype=np.int64)  # as float64, unsigned ones would be sought
         rank = max(1, math.ceil(q * int(passed[-1]) * (1 - 2**-51)))
         return self._top_of(int(self.buckets[passed.searchsorted(rank)]))
 
@@ -366,7 +366,7 @@ class Increments:
 
 def _ranked(counts: npt.NDArray[np.integer], qs: npt.NDArray[np.float64]) -> Values:
     """Which element of `counts` the value of each quantile is in."""
-    passed = np.cumsum(counts)
+    passed = np.cumsum(counts, dtype=np.int64)
     count = int(passed[-1])
     # 0.07 * 100 is 7.000000000000001 in floating point: a hair less keeps it the 7th
     ranks = [max(1, math.ceil(q * count * (1 - 2**-51))) for q in qs.tolist()]
