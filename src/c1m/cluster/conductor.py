@@ -195,8 +195,11 @@ class Conductor:
         acts += self._next(now_ns)
         if now_ns - self.went_on_ns >= GO_ON_NS:  # to all at once: it is one message of the cluster
             self.went_on_ns = now_ns
-            there = (part for part, one in enumerate(self.standings) if not one.is_over)
-            acts += [self._go_on(part, now_ns) for part in there]
+            order = Order("go on", now_ns)
+            for part, one in enumerate(self.standings):
+                if not one.is_over:
+                    one.went_on_ns = now_ns
+                    acts.append(Tell(part, one.attempt, order))
         return acts
 
     @property
@@ -234,12 +237,13 @@ class Conductor:
     def _take_places(self, now_ns: int) -> list[Act]:
         """Who is ready in a lost one's place joins the others, unless they are at the end."""
         acts: list[Act] = []
+        is_end = self.stage == len(self.stages)
         for part, one in enumerate(self.standings):
-            if self.stage == len(self.stages):
+            if is_end:
                 if not one.is_over and not one.is_there:
                     acts.append(self._tell(part, Order("stop")))
                     one.state, one.why = LOST, "its place was not taken before the end."
-            elif self.stage >= 0 and self._may_begin(one, now_ns):
+            elif one.state == READY and self.stage >= 0 and self._may_begin(one, now_ns):
                 acts += self._join(part, now_ns)
         return acts
 
