@@ -10,8 +10,8 @@ together, no two attempts of a part are open at once, percentiles are those of o
 samples that were sent, all ends.
 
 What the controller heard, and when, is kept and given to a controller alone in a process of its
-own. Shown are its processor time a second of the run, by what it did, and its memory. What Dask
-takes to bring the news is not in that.
+own, which keeps each frame in a file, too. Shown are its processor time a second of the run, by
+what it did, and its memory. What Dask takes to bring the news is not in that.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from harness.results import conclude
 from c1m.cluster.conductor import Conductor
 from c1m.cluster.controller import paces
 from c1m.cluster.frames import Frame, Whole
+from c1m.cluster.gather import Gathered
+from c1m.cluster.head import Head
+from c1m.cluster.kept import RunHead
 from c1m.cluster.live import View
 from c1m.cluster.part import NS_PER_S, News
 from c1m.loadgen.metadata import started_text
@@ -187,16 +190,20 @@ def simulate(
 # --- the controller alone -------------------------------------------------------------------------
 
 
-def replay(log: Path, options: LoadOptions, workers: int) -> dict[str, Any]:
-    """Give a controller what it heard; its processor time and memory."""
+def replay(log: Path, folder: Path, options: LoadOptions, workers: int) -> dict[str, Any]:
+    """Give a controller what it heard; its processor time and memory. `folder`: for its files."""
     whole = outline(options)
     before_kib = _resident_kib()
-    conductor, sums = conductor_of(whole.stages, workers), Whole(workers)
-    view = View(whole.asked(whole.connections), whole.stages, "echo", conductor, sums)
+    conductor, asked = conductor_of(whole.stages, workers), whole.asked(whole.connections)
+    gathered = Gathered(folder, RunHead(of=workers, asked=asked))
+    view = View(asked, whole.stages, "echo", conductor, gathered.whole)
     spent: Counter[str] = Counter()
     show_ns = round(paces(workers)[1] * 1e9)
     frames = size = first_ns = now_ns = shown_ns = 0
     for kind, now_ns, packed in _kept(log):
+        news = News(*packed) if packed else None
+        if news and (news.part, news.attempt) not in gathered.heads:
+            gathered.head(Head(part=news.part, attempt=news.attempt).text())
         begin = time.process_time_ns()
         if kind == "begin":
             first_ns = now_ns
@@ -208,10 +215,9 @@ def replay(log: Path, options: LoadOptions, workers: int) -> dict[str, Any]:
                 begin, shown_ns = time.process_time_ns(), now_ns
                 view.snapshot(now_ns)
                 spent["show"] += time.process_time_ns() - begin
-        else:
-            news = News(*packed)
+        elif news:
             if news.kind == "frame":
-                sums.add(Frame.decode(news.data))
+                gathered.frame(news.data)
                 frames, size = frames + 1, size + len(news.data)
             conductor.hear(news, now_ns)
             spent["frames" if news.kind == "frame" else "news"] += time.process_time_ns() - begin
@@ -254,7 +260,8 @@ def main() -> int:
     given = parser.parse_args()
     options = options_of(given.connections, given.rate)
     if given.replay is not None:
-        print(json.dumps(replay(given.replay, options, given.workers)))
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(replay(given.replay, Path(folder), options, given.workers)))
         return 0
     names = ("workers", "connections", "rate", "kill", "cut", "seed")
     found: dict[str, Any] = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from c1m.cluster.kept import parts_in
+
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 try:
@@ -22,5 +24,7 @@ def test_split_barrier_frames_and_merge_with_losses_on_the_way(tmp_path: Path) -
     found = bench.check(world)
     assert found["losses"] == 2
     assert found["states"] == {"finished": workers}  # others took the places
-    alone = bench.replay(log, options, workers)
+    alone = bench.replay(log, tmp_path, options, workers)
     assert alone["frames"] == sum(one.got for one in world.whole.parts.values())
+    kept = [part.frames([]) for part in parts_in(tmp_path)]
+    assert sum(1 for frames in kept for _ in frames) == alone["frames"]
