@@ -114,6 +114,8 @@ def test_all_nodes_are_loaded_by_their_slots(tmp_path: Path, engine: str, nodes:
     assert_all_ran(record, nodes)
     assert record.connections.opened == count
     assert SECRET not in said + record.text()
+    assert record.metadata.redis_nodes == 3
+    assert "(a Redis Cluster of 3 nodes), scenario resp" in " ".join(said.split())
     keys = {port: node_keys(port) for port in nodes}
     for start, end, port in zip((0, *ENDS), ENDS, nodes, strict=False):
         assert all(start <= slot_of(key) < end for key in keys[port])
@@ -169,6 +171,7 @@ def test_by_several_workers(tmp_path: Path, nodes: list[int]) -> None:
     record = RunRecord.read(path)
     assert record.verdict.complete, done.stdout
     assert record.connections.opened == record.connections.open_at_end == 90
+    assert record.metadata.redis_nodes == 3
     assert_all_ran(record, nodes)
     assert sum(len(node_keys(port)) for port in nodes) == 90 + 2 * len(
         nodes

@@ -49,6 +49,7 @@ def test_nothing_else_is_changed() -> None:
     for count in ("handshake_failed", "connected", "secured", "tls_failed", "renewed"):
         assert new["connections"].pop(count) == 0  # there were none, or nobody had counted
     assert new["series"].pop("secured") == []
+    assert new["metadata"].pop("redis_nodes") == 0
     assert [new["samples"][end].pop("waited_s") for end in ("server", "client")] == [[], []]
     said = old["limit"]["sentences"]
     assert new["limit"]["sentences"] == [one for one in said if not one.startswith("CPU while")]

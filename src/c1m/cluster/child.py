@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -66,7 +67,7 @@ class Link(Steps):
             worker=name_of(part.worker), host=host, address=part.worker, machine=machine,
             network=network, started=metadata.started_text(), scenario=plan.scenario.name,
             assumed=plan.assumed, asked=plan.asked, stages=planned(plan.stages),
-            metadata=metadata.collect("", ""),
+            metadata=replace(metadata.collect("", ""), redis_nodes=plan.redis_nodes),
         )  # fmt: skip
         self.say("head", 0, head.text())
 

@@ -25,6 +25,7 @@ from c1m.protocols.resp.values import ErrorReply, value_of
 from c1m.units import NS_PER_S
 
 LOOK_S = 5.0  # for the whole answer
+ASKED_MAX = 16  # targets: a range of ports may be long, and each may be silent
 REPLY_BYTES_MAX = 1 << 24  # a node for each slot, with its replicas, is less
 SELECT = b"SELECT"
 
@@ -60,7 +61,7 @@ def find_nodes(
     so: some slots are nobody's, a database is not there, or the targets are of several.
     """
     found: dict[Endpoint, Nodes | None] = {}
-    for index, target in enumerate(dict.fromkeys(targets)):
+    for index, target in enumerate(list(dict.fromkeys(targets))[:ASKED_MAX]):
         replies = ask(target, [*commands, [b"CLUSTER", b"SLOTS"]], tls, index, source)
         if replies is not None:
             found[target] = nodes_of(target, commands, replies)

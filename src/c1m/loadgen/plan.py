@@ -53,6 +53,12 @@ class LoadPlan:
         return {str(status): count for status, count in sorted(counted.items())}
 
     @property
+    def redis_nodes(self) -> int:
+        """Of the Redis Cluster that the targets are of; 0: of none."""
+        shards = self.scenario.session.shards
+        return 0 if shards is None else shards.count
+
+    @property
     def ramp_timeout_ns(self) -> int:
         """How long a ramp may come no further."""
         return self.asked.ramp_timeout_ns or self.asked.timeout_ns

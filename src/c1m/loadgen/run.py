@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from c1m.clock import Clock, SystemClock
 from c1m.engine.choose import choose
@@ -86,6 +87,7 @@ def run(
         sampler.close()  # before files are opened to conclude: it may have taken the last ones
         server_nofile = 0 if pid is None else procfs.nofile(pid=pid)[0]
         conditions = metadata.collect(chosen.name, chosen.reason, extra)
+        conditions = replace(conditions, redis_nodes=plan.redis_nodes)
         record = conclude(generator, conditions, started, thresholds, server_nofile)
         if on_end is not None:
             on_end(record)

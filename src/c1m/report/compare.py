@@ -349,6 +349,7 @@ def _conditions(record: RunRecord) -> dict[str, str]:
     named |= {name: " ".join(text.split()) for name, text in meta.sysctls.items()}
     named["target"] = _target_kind(record.target)
     named["scenario"] = record.scenario
+    named["Redis nodes"] = _text(meta.redis_nodes or None)
     named["workers"] = _text(len({one.part for one in record.workers}) or None)
     named["TLS"] = f"{record.tls.version} {record.tls.cipher}".strip() if record.tls else "-"
     for one in fields(record.asked):

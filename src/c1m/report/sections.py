@@ -338,8 +338,9 @@ def conditions(record: RunRecord) -> Section:
     is_plan = len(asked.stages) > 3 or any(not s.lower().startswith(plain) for s in asked.stages)
     pace = "as fast as possible" if rate is None else format_rate(rate)
     memory_there = format_bytes(m.memory_bytes) if m.memory_bytes else "memory not known"
+    nodes = f" (a Redis Cluster of {m.redis_nodes} nodes)" if m.redis_nodes else ""
     run = {
-        "target": f"{record.target}, scenario {record.scenario}, connects {pace}",
+        "target": f"{record.target}{nodes}, scenario {record.scenario}, connects {pace}",
         "assumed": f"{record.assumed}; {MORE}" if record.assumed else "",
         "stages": "; ".join(asked.stages) if is_plan else "",
         "requests": ", ".join(_requests_asked(asked)),

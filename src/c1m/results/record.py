@@ -80,6 +80,7 @@ class Metadata:
     nofile_hard: int = 0
     sysctls: dict[str, str] = field(default_factory=dict)
     engine: EngineUsed = field(default_factory=EngineUsed)
+    redis_nodes: int = 0  # of the Redis Cluster that the targets are of; 0: of none
 
 
 # Not frozen: the load client counts in it, as in Requests.
