@@ -1,7 +1,7 @@
 """A load run by 1,000 workers without sockets: the split, the barrier, the frames, the merge.
 
     python bench/simulate_cluster.py [--workers 1000] [--connections 100M] [--rate 1M/s]
-                                     [--kill 3] [--cut 2] [--seed 1] [--json FILE]
+                                     [--kill 3] [--cut 2] [--seed 1] [--repeats 5] [--json FILE]
 
 Workers, network and time are those of cluster_world.py; the split, the conductor, cues, leases,
 frames and their sum are c1m's own. On the way some workers are killed and some cut off for good;
@@ -11,7 +11,8 @@ samples that were sent, all ends.
 
 What the controller heard, and when, is kept and given to a controller alone in a process of its
 own, which keeps each frame in a file, too. Shown are its processor time a second of the run, by
-what it did, and its memory. What Dask takes to bring the news is not in that.
+what it did, and its memory: of several times the one that took least, because whatever else the
+machine does can only add to it. What Dask takes to bring the news is not in that.
 """
 
 from __future__ import annotations
@@ -255,6 +256,7 @@ def main() -> int:
     parser.add_argument("--kill", type=int, default=3)
     parser.add_argument("--cut", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5, help="of the controller alone")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--replay", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -274,8 +276,12 @@ def main() -> int:
         with open(log.name, "wb") as file:
             found["run"] = check(simulate(options, given.workers, log=file, **losses))
         again = [sys.executable, *sys.argv, "--replay", log.name]
-        done = subprocess.run(again, capture_output=True, text=True, check=True)
-    found["controller"] = json.loads(done.stdout)
+        runs = [
+            json.loads(subprocess.run(again, capture_output=True, text=True, check=True).stdout)
+            for _ in range(given.repeats)
+        ]
+    totals = [one["core_per_1000_frames_in_all"] for one in runs]
+    found["controller"] = runs[totals.index(min(totals))] | {"in_all_of_each_repeat": totals}
     print(json.dumps({name: found[name] for name in ("run", "controller")}, indent=1))
     conclude(found, given.json)
     return 0
