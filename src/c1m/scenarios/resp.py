@@ -76,8 +76,9 @@ class Resp(Scenario):
         if shards is not None:
             places = self.stretch.first + np.arange(connections)
             self._nodes, own = shards.nodes_at(places), tags()[slots_at(places)]
-            self._tags = own, own, tags()[shards.first_slots()[self._nodes]]
-            self._tag_at = [text.index(NO_TAG) for text in texts]
+            self._tags = np.stack((own, tags()[shards.first_slots()[self._nodes]]))
+            at = np.array([text.index(NO_TAG) for text in texts])
+            self._tag_at = at[:, None] + np.arange(len(NO_TAG))
 
     # --- what is said -------------------------------------------------------------------------
 
@@ -105,9 +106,8 @@ class Resp(Scenario):
 
     def _put_tags(self, rows: Bytes, kinds: Numbers, numbers: Numbers) -> None:
         """Of the connection's slot; of a counter, that of its node's."""
-        for kind, at in enumerate(self._tag_at):
-            which = np.flatnonzero(kinds == kind)
-            rows[which, at : at + len(NO_TAG)] = self._tags[kind][numbers[which]]
+        own = self._tags[(kinds == INCR).view(np.uint8), numbers]
+        rows[np.arange(len(rows))[:, None], self._tag_at[kinds]] = own
 
     def _values(self, numbers: Numbers, rounds: Numbers) -> Bytes:
         """What connections set their keys to, as bulk strings: uint8[n, 45]."""
