@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .obtaining import CannotBeHad
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 @contextlib.contextmanager
@@ -27,7 +27,7 @@ def redis(where: Path, *options: str) -> Iterator[None]:
     command = [program, "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
     # SORT ALPHA would go by the language's order.
     command = ["env", "LC_ALL=C", *command, "--dir", str(where), *options]
-    with running(command, where, path.exists):
+    with running(command, where, lambda: takes_connections(path)):
         yield
 
 
@@ -37,7 +37,7 @@ def c1m(where: Path, port: int = 0, *options: str) -> Iterator[None]:
     path = where / "c1m.sock"
     endpoint = f"tcp://127.0.0.1:{port}" if port else f"unix://{path}"
     command = [sys.executable, "-m", "c1m", "serve", "kv", "--listen", endpoint, *options]
-    with running(command, where, lambda: takes_connections(port) if port else path.exists()):
+    with running(command, where, lambda: takes_connections(port or path)):
         yield
 
 
@@ -64,10 +64,17 @@ def running(
         process.wait()
 
 
-def takes_connections(port: int) -> bool:
-    """Whether somebody listens."""
-    with contextlib.suppress(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+def takes_connections(at: int | Path) -> bool:
+    """Whether somebody listens at a port or at a path, whose file is there a little earlier."""
+    family, address = (
+        (socket.AF_UNIX, str(at)) if isinstance(at, Path) else (socket.AF_INET, ("127.0.0.1", at))
+    )
+    with (
+        socket.socket(family) as probe,
+        contextlib.suppress(ConnectionRefusedError, FileNotFoundError),
+    ):
+        probe.settimeout(PATIENCE_S)
+        probe.connect(address)
         return True
     return False
 
