@@ -88,15 +88,17 @@ def make_plan(options: LoadOptions, share: Share = WHOLE) -> LoadPlan:
     tls = _tls(options, scheme, stretch.first)
     sources = parse_sources(",".join(options.sources)) if options.sources else []
     sources = check_routes(targets, sources, is_part=not share.is_whole)
+    findings = check_fits(count, targets, options.engine)  # first: a scenario may keep columns
+    _check_pipeline(count, options.pipeline)
+    size = rehearse(scenario, count, options.seed, options.pipeline, stretch)
+    whole.check_load()
+    # What is wrong so far is told without a connection to anybody.
     nodes, turns = _nodes(options, scheme, targets, sources, tls), None
     if nodes is not None:
         targets, turns = nodes.endpoints, nodes.turns
         tls = tls and replace(tls, names=nodes.names_by_turn(options.server_name))
         tell(scenario, nodes.shards)
-    findings = check_fits(count, targets, options.engine)  # first: a scenario may keep columns
-    _check_pipeline(count, options.pipeline)
-    size = rehearse(scenario, count, options.seed, options.pipeline, stretch)
-    whole.check_load()
+        size = rehearse(scenario, count, options.seed, options.pipeline, stretch)
     addresses = plan_addresses(count, targets, sources, local_ports(), stretch, turns)
     transport = scheme.transport(scenario, count, options)
     if scheme.apart:
