@@ -1,6 +1,6 @@
-"""The key-value server by two processes against one, driven by redis-benchmark.
+"""The key-value server by two processes against one, driven by redis-benchmark and c1m load.
 
-    python bench/kv_processes.py [--pairs 5] [--seconds 1] [--tests SET,GET,INCR] [--pipeline 1,16]
+    python bench/kv_processes.py [--pairs 5] [--seconds 1] [--tests SET,C1M] [--pipeline 1,16]
                                  [--connections 200] [--nice N] [--json FILE]
 
 `c1m serve kv --processes 2` is a Redis Cluster of two nodes, which redis-benchmark is told
@@ -9,7 +9,8 @@ throughout, and one of them is driven at a time, in turn (A B A B ...). Nothing 
 processes and the generator share the machine, so the generator's share of all processor time that
 a run took is shown. Ratios are taken within each turn; shown are the medians. Each client of a
 cluster has a key of its own, in a slot that redis-benchmark draws; they are set before. Without a
-cluster all have the same key.
+cluster all have the same key. The test C1M is `c1m load`: SET, GET and INCR in turn, for so many
+seconds, each connection with a key of its own, every reply checked; pipelined, it is the limit.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import contextlib
 import csv
 import io
+import json
 import resource
 import shutil
 import statistics
@@ -35,6 +37,7 @@ from harness.processes import RunFailed, Server, below, run_to_its_end
 from harness.results import conclude
 
 from c1m.loadgen.metadata import started_text
+from c1m.results.record import RunRecord
 
 FILLING = 60  # runs of 1,000 clients, by which nearly every slot has its key
 RATES = {1: 60_000, 16: 500_000}  # requests of a run for each second that it is to last
@@ -42,6 +45,7 @@ FIRST_PORT = 22_100
 ALONE, TWICE = "c1m", "c1m, 2 processes"
 REDIS_ALONE, REDIS_TWICE = "redis", "redis, 2 nodes"
 NAMES = (ALONE, TWICE, REDIS_ALONE, REDIS_TWICE)
+C1M = "C1M"  # the test of c1m load
 
 
 class Target(NamedTuple):
@@ -57,12 +61,13 @@ class Target(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What redis-benchmark measured, and the processor time in seconds."""
+    """What the generator measured, and the processor time in seconds."""
 
     per_s: float
     p99_ms: float
     server_s: float
     generator_s: float
+    answered: int  # requests
 
 
 def main() -> int:
@@ -71,7 +76,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="that a run is to last")
     parser.add_argument(
-        "--tests", type=lambda text: text.upper().split(","), default="SET,GET,INCR"
+        "--tests", type=lambda text: text.upper().split(","), default="SET,GET,INCR,C1M"
     )
     parser.add_argument("--pipeline", type=lambda text: map(int, text.split(",")), default="1,16")
     parser.add_argument("--connections", type=int, default=200)
@@ -99,10 +104,15 @@ def main() -> int:
                 runs: dict[str, list[Run]] = {name: [] for name in NAMES}
                 for _ in range(options.pairs):
                     for name in NAMES:
-                        words = ["-t", test.lower(), "-n", str(count), "-P", str(pipeline)]
-                        words += ["-c", str(options.connections)]
-                        runs[name].append(measured(all_of_them[name], words, count))
-                tell(test, pipeline, runs, count)
+                        target, most = all_of_them[name], options.connections
+                        if test == C1M:
+                            words = ["--connections", most, "--pipeline", pipeline]
+                            words += ["--hold", f"{options.seconds}s", "--think", "0s"]
+                            runs[name].append(loaded(target, list(map(str, words))))
+                            continue
+                        words = ["-t", test.lower(), "-n", count, "-P", pipeline, "-c", most]
+                        runs[name].append(measured(target, list(map(str, words)), count))
+                tell(test, pipeline, runs)
                 found["rows"].append({"test": test, "pipeline": pipeline, "runs": runs})
     conclude(found, options.json)
     return 0
@@ -167,23 +177,41 @@ def join(ports: list[int]) -> None:
 
 def measured(target: Target, words: list[str], count: int) -> Run:
     """One run of redis-benchmark. Raises RunFailed."""
-    for server in target.servers:
-        server.wait_until_idle()
     command = ["redis-benchmark", "-p", str(target.port), "--csv", *words]
     command += ["--cluster"] if target.is_cluster else []
+    output, server_s, own_s = accounted(target, command)
+    table = [line for line in csv.reader(io.StringIO(output)) if len(line) == 8]
+    if len(table) < 2:
+        raise RunFailed(f"redis-benchmark has counted nothing: {output[-200:]}")
+    return Run(float(table[-1][1]), float(table[-1][6]), server_s, own_s, count)
+
+
+def loaded(target: Target, words: list[str]) -> Run:
+    """One run of c1m load. Raises RunFailed."""
+    command = [sys.executable, "-m", "c1m", "load", f"redis://127.0.0.1:{target.port}", *words]
+    output, server_s, own_s = accounted(target, [*command, "--json", "-"])
+    record = RunRecord.from_json(json.loads(output))
+    requests = record.requests
+    if not record.verdict.complete:
+        raise RunFailed(f"c1m load: {' '.join(record.verdict.shortfalls)}")
+    p99_ns = record.latencies["request"].distribution().quantile(0.99)
+    return Run(requests.right / requests.seconds, p99_ns / 1e6, server_s, own_s, requests.right)
+
+
+def accounted(target: Target, command: list[str]) -> tuple[str, float, float]:
+    """What a generator has said, and the processor time in seconds of the servers and its own."""
+    for server in target.servers:
+        server.wait_until_idle()
     before, pids = resource.getrusage(resource.RUSAGE_CHILDREN), target.pids()
     spent_ns = -sum(account(pid)["cpu_ns"] for pid in pids)
     output = run_to_its_end(command, None, 0).decode()
     spent_ns += sum(account(pid)["cpu_ns"] for pid in pids)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    table = [line for line in csv.reader(io.StringIO(output)) if len(line) == 8]
-    if len(table) < 2:
-        raise RunFailed(f"redis-benchmark has counted nothing: {output[-200:]}")
     taken_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(float(table[-1][1]), float(table[-1][6]), spent_ns / 1e9, taken_s)
+    return output, spent_ns / 1e9, taken_s
 
 
-def tell(test: str, pipeline: int, runs: dict[str, list[Run]], count: int) -> None:
+def tell(test: str, pipeline: int, runs: dict[str, list[Run]]) -> None:
     """A line for each kind of servers."""
     against = {TWICE: ALONE, REDIS_TWICE: REDIS_ALONE}
     for name, those in runs.items():
@@ -197,7 +225,7 @@ def tell(test: str, pipeline: int, runs: dict[str, list[Run]], count: int) -> No
             ratio = f"{statistics.median(a.per_s / b.per_s for a, b in pairs):.2f}"
         print(
             f"| {test} | {pipeline} | {name} | {middle[0]:,.0f} | {ratio} | {middle[1]:.2f} "
-            f"| {middle[2] / count * 1e6:.1f} | {share:.0%} |",
+            f"| {middle[2] / middle[4] * 1e6:.1f} | {share:.0%} |",
             flush=True,
         )
 
