@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c1m.engine.ragged import Ragged
-from c1m.protocols.resp.replies import integers, reply_size
+from c1m.protocols.resp.replies import INTEGER_MAX, integers, line_sizes, reply_size
 from c1m.scenarios import resp as resp_module
 from c1m.scenarios.base import Exchange
 from c1m.scenarios.ledger import OUTCOMES, Resolved
-from c1m.scenarios.matching import exchange_of
+from c1m.scenarios.matching import Matching, exchange_of
 from c1m.scenarios.resp import GET, INCR, CountedValues, Resp
 
 
@@ -86,6 +86,28 @@ def test_connections_in_different_parts_of_the_round_and_replies_in_parts() -> N
         came = exchange.take(np.array([n for n, _ in batch], int), Ragged.of([p for _, p in batch]))
         assert set(outcomes(came)) <= {"right"}
     assert not exchange.ledger.faults and not exchange.ledger.extras and scenario.notes() == []
+
+
+def test_pipelines_of_whole_replies_are_taken_by_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_by_one(self: Matching, number: int, piece: bytes) -> None:
+        raise AssertionError(f"{piece!r} is taken by itself")
+
+    scenario, exchange = begun(20, depth=7)
+    store, dice = Store(), np.random.default_rng(5)
+    monkeypatch.setattr(Matching, "_take_piece", one_by_one)
+    right = 0
+    for _ in range(40):
+        streams = [b""] * 20
+        for _ in range(7):
+            numbers = np.flatnonzero(dice.random(20) < 0.7)
+            numbers = numbers[exchange.is_free(numbers)]
+            for number, reply in zip(numbers, answered(exchange, store, numbers), strict=True):
+                streams[number] += reply
+        some = np.array([n for n in range(20) if streams[n]])
+        came = exchange.take(some, Ragged.of([streams[n] for n in some]))
+        assert set(outcomes(came)) == {"right"}
+        right += len(came)
+    assert right == int(exchange.ledger.sent.sum()) > 2_000 and scenario.notes() == []
 
 
 def test_a_value_of_another_connection_is_crossed() -> None:
@@ -239,6 +261,12 @@ def test_where_a_reply_ends(reply: bytes) -> None:
 def test_integers_are_their_slow_form(pieces: list[bytes]) -> None:
     slow = [int(p[1:-2]) if re.fullmatch(rb":[0-9]{1,18}\r\n", p) else -1 for p in pieces]
     assert integers(Ragged.of(pieces)).tolist() == slow
+
+
+@given(st.lists(st.text("1:-\r\n", max_size=30).map(str.encode)))
+def test_sizes_of_lines_are_their_slow_form(streams: list[bytes]) -> None:
+    slow = [stream[:INTEGER_MAX].find(b"\n") + 1 for stream in streams]
+    assert line_sizes(Ragged.of(streams)).tolist() == slow
 
 
 @given(st.lists(st.lists(st.integers(1, 40), max_size=8)), st.sampled_from([1, 5, 1000]))

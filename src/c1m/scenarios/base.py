@@ -151,6 +151,11 @@ class Scenario:
         """The same of many, int32[n], where arrays can say it: for pipelines. None: they cannot."""
         return None
 
+    def frames(self, streams: Ragged) -> npt.NDArray[np.int64]:
+        """Of many streams whose first reply `reply_sizes` does not know how many bytes it has, for
+        pipelines: int64[n]. 0: more must come, or arrays cannot say."""
+        return np.zeros(len(streams), np.int64)
+
     def frame(self, number: int, seq: int, stream: bytes) -> int:
         """Bytes of the first whole reply that `stream` begins with; 0: more must come.
 

@@ -300,7 +300,7 @@ def split(
 
         at = 0
         for seq in range(seqs[i], seqs[i] + waiting[i]):
-            size = scenario.reply_size(numbers[i], seq)
+            size = scenario.reply_size(numbers[i], seq) or scenario.frame(..., piece[at:])
             if not 0 < size <= len(piece) - at:
                 break
             yield i, seq, piece[at : at + size]
@@ -318,6 +318,12 @@ def split(
         if known is None:
             break
         sizes = known.astype(np.int64)
+        unknown = np.flatnonzero(sizes == 0)
+        if len(unknown):
+            these = live[unknown]
+            left = (data.lengths[these] - at[these]).astype(np.int32)
+            streams = Ragged(data.memory, data.offsets[these] + at[these], left, data.address)
+            sizes[unknown] = scenario.frames(streams)
         fits = (sizes > 0) & (at[live] + sizes <= data.lengths[live])
         live, sizes = live[fits], sizes[fits]
         if not len(live):

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from c1m.engine.ragged import Bytes, Ragged
 from c1m.protocols.framing import windows
-from c1m.protocols.resp.replies import bulk, command, integers, reply_size
+from c1m.protocols.resp.replies import bulk, command, integers, line_sizes, reply_size
 from c1m.protocols.resp.slots import REDIRECTIONS, slots_at, tags
 from c1m.scenarios.base import Scenario
 from c1m.scenarios.ledger import CROSSED, MOVED, STALE, Where
@@ -199,6 +199,9 @@ class Resp(Scenario):
 
     def reply_sizes(self, numbers: Numbers, seqs: Numbers) -> npt.NDArray[np.int32]:
         return np.array([len(OK), len(VALUE), 0], np.int32)[seqs % 3]
+
+    def frames(self, streams: Ragged) -> npt.NDArray[np.int64]:
+        return line_sizes(streams)  # an INCR's
 
     def frame(self, number: int, seq: int, stream: bytes) -> int:
         return reply_size(stream)

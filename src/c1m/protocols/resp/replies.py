@@ -157,6 +157,20 @@ def reply_size(stream: bytes) -> int:
     return at
 
 
+def line_sizes(streams: Ragged) -> npt.NDArray[np.int64]:
+    """Bytes of the line that each stream begins with, its end and all: int64[n].
+
+    0: no end within INTEGER_MAX bytes. The slow form: `stream[:INTEGER_MAX].find(b"\\n") + 1`.
+    """
+    if not len(streams.memory):
+        return np.zeros(len(streams), np.int64)
+    at = streams.offsets[:, None] + np.arange(INTEGER_MAX)
+    is_end = streams.memory.take(at, mode="clip") == ord("\n")
+    sizes = np.argmax(is_end, axis=1) + 1  # 1 also where there is none
+    is_there = is_end[np.arange(len(sizes)), sizes - 1] & (sizes <= streams.lengths)
+    return np.where(is_there, sizes, 0)
+
+
 def integers(data: Ragged) -> npt.NDArray[np.int64]:
     """The numbers that pieces of the form ":12\\r\\n" say; -1 for those that are not so: int64[n].
 
