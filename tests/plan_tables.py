@@ -181,8 +181,9 @@ def controller() -> list[tuple[str, ...]]:
         ("stages began apart by at most", f"{run['begun_apart_ms_max']} ms"),
         ("samples in the merged distributions", format_count(run["samples"])),
         ("frames, of bytes each", f"{frames}, {size}"),
-        ("of a core for 1,000 frames/s: frames and merge", f"{spent['frames']:.1%}"),
+        ("of a core for 1,000 frames/s: frames, kept and merged", f"{spent['frames']:.1%}"),
         ("who is ready, silent, next", f"{spent['due'] + spent['news']:.1%}"),
         ("what is shown", f"{spent['show']:.1%}"),
+        ("in all", f"{alone['core_per_1000_frames_in_all']:.1%}"),
         ("memory", f"{alone['memory_mib']} MiB"),
     ]  # fmt: skip
