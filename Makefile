@@ -25,6 +25,7 @@ conformance: setup
 	$(if $(SUITES),,$(CONFORMANCE) redis-differential)
 	$(if $(SUITES),,$(CONFORMANCE) redis-tcl)
 	$(if $(SUITES),,$(CONFORMANCE) redis-py)
+	$(if $(SUITES),,$(CONFORMANCE) redis-py-cluster)
 	$(if $(SUITES),,$(CONFORMANCE) kv-crash)
 	$(if $(SUITES),,$(CONFORMANCE) autobahn)
 	$(if $(SUITES),,$(CONFORMANCE) tls)

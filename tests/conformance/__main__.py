@@ -1,9 +1,9 @@
 """`python -m tests.conformance [SUITE ...]`: the foreign suites on c1m's loop, beside asyncio's.
 
 `python -m tests.conformance packages` are other people's packages, `redis-differential` holds
-`c1m serve kv` against redis-server, `redis-tcl` and `redis-py` run foreign tests on both,
-`kv-crash` kills it under load, `autobahn` runs the Autobahn test suite on both sides of
-WebSockets, and `tls` sets other people's TLS against ours, each with a command line of its own.
+`c1m serve kv` against redis-server, `redis-tcl`, `redis-py` and `redis-py-cluster` run foreign
+tests on both, `kv-crash` kills it under load, `autobahn` runs the Autobahn test suite on both sides
+of WebSockets, and `tls` sets other people's TLS against ours, each with a command line of its own.
 """
 
 from __future__ import annotations

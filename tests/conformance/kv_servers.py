@@ -32,6 +32,22 @@ def redis(where: Path, *options: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def redis_cluster(where: Path, ports: Sequence[int]) -> Iterator[None]:
+    """Nodes of Debian's, which share all slots; no replicas."""
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            (where / str(port)).mkdir()
+            words = ("--port", str(port), "--cluster-enabled", "yes")
+            stack.enter_context(redis(where / str(port), *words))
+        command = ["redis-cli", "--cluster", "create", "--cluster-yes"]
+        command += [f"127.0.0.1:{port}" for port in ports]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S * 3)
+        if done.returncode:
+            raise CannotBeHad(f"redis-servers do not become a cluster:\n{done.stdout[-2000:]}")
+        yield
+
+
+@contextlib.contextmanager
 def c1m(where: Path, port: int = 0, *options: str) -> Iterator[None]:
     """Ours, by a unix socket in `where`, or by a port."""
     path = where / "c1m.sock"
@@ -79,10 +95,14 @@ def takes_connections(at: int | Path) -> bool:
     return False
 
 
-def free_port() -> int:
-    """A port below the ephemeral range that nobody listens on, and rarely another one of these."""
+def free_port(in_a_row: int = 1) -> int:
+    """A port below the ephemeral range that nobody listens on, and rarely another one of these.
+
+    Of several in a row it is the first.
+    """
     while True:
         port = random.randrange(10_000, 20_000)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for each in range(port, port + in_a_row):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", each))
             return port

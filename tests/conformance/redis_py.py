@@ -1,4 +1,7 @@
-"""redis-py's own tests, from its source distribution: one file after the other."""
+"""redis-py's own tests, from its source distribution: one file after the other.
+
+Those of its client of one server, and those of its client of a cluster.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,15 @@ FILES = [
     "tests/test_multiprocessing.py",
     "tests/test_monitor.py",
 ]
+CLUSTER_FILES = [
+    f"tests/{kind}test_{name}.py"
+    for name in ("cluster", "cluster_transaction")
+    for kind in ("", "test_asyncio/")
+]
 # What its tests import, as far as it is there as wheels.
 NEEDS = ("pytest>=9", "pytest-asyncio", "pytest-timeout", "numpy", "xxhash", "PyJWT", "pybreaker",
          "aiohttp", "cryptography", "opentelemetry-api", "opentelemetry-sdk")  # fmt: skip
-WITHOUT = "not onlycluster and not redismod and not ssl"  # marks: what needs other servers
+WITHOUT = "not redismod and not ssl"  # marks: what needs other servers
 TEST_S = 30
 PATIENCE_S = 1800
 
@@ -36,6 +44,9 @@ class RedisPy:
 
     name = "redis-py"
     parts: Sequence[str] = FILES
+    nodes = 1
+    database = 9
+    marks = f"not onlycluster and {WITHOUT}"
 
     def __init__(self) -> None:
         # Not this environment's: what it has installed would come first.
@@ -50,8 +61,13 @@ class RedisPy:
         with tempfile.TemporaryDirectory(prefix="c1m-redis-py-") as directory:
             report = Path(directory) / "report.xml"
             command = [self._python, "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
-            command += ["-p", "left_out", "-m", WITHOUT, "--timeout", str(TEST_S)]
-            command += ["--redis-url", f"redis://127.0.0.1:{port}/9", f"--junitxml={report}"]
+            command += ["-p", "left_out", "-m", self.marks, "--timeout", str(TEST_S)]
+            command += ["--redis-cluster-nodes", str(self.nodes)]
+            command += [
+                "--redis-url",
+                f"redis://127.0.0.1:{port}/{self.database}",
+                f"--junitxml={report}",
+            ]
             done = subprocess.run(
                 command,
                 cwd=self._source,
@@ -68,6 +84,16 @@ class RedisPy:
     def came_to_its_end(self, results: dict[str, Result]) -> bool:
         """pytest lists all tests."""
         return False
+
+
+class RedisPyCluster(RedisPy):
+    """The same for a cluster."""
+
+    name = "redis-py-cluster"
+    parts = CLUSTER_FILES
+    nodes = 3
+    database = 0
+    marks = f"not onlynoncluster and {WITHOUT}"
 
 
 def results(file: str, root: ElementTree.Element) -> dict[str, Result]:

@@ -1,4 +1,4 @@
-"""`redis-tcl` and `redis-py`: foreign tests of a Redis, first on redis-server, then on c1m."""
+"""Foreign tests of a Redis or of a cluster, first on redis-server, then on c1m."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from .kv_servers import c1m, free_port, redis
+from .kv_servers import c1m, free_port, redis, redis_cluster
 from .obtaining import CannotBeHad
 from .protocol import Result
-from .redis_py import RedisPy
+from .redis_py import RedisPy, RedisPyCluster
 from .redis_tcl import RedisTcl
 from .verdicts import exclusions
 
@@ -26,13 +26,16 @@ class Suite(Protocol):
 
     name: str
     parts: Sequence[str]
+    nodes: int  # of the server: more than one are a cluster
 
     def run(self, part: str, port: int, without: Sequence[str]) -> dict[str, Result]: ...
 
     def came_to_its_end(self, results: dict[str, Result]) -> bool: ...
 
 
-SUITES: dict[str, Callable[[], Suite]] = {"redis-tcl": RedisTcl, "redis-py": RedisPy}
+SUITES: dict[str, Callable[[], Suite]] = {
+    suite.name: suite for suite in (RedisTcl, RedisPy, RedisPyCluster)
+}
 
 
 def main(name: str, words: Sequence[str]) -> int:
@@ -78,6 +81,8 @@ def judged(suite: Suite, part: str, without: Sequence[str]) -> Iterator[tuple[st
         elif test in unlike:
             verdict = "unsteady" if _passed(again.get(test)) else "failed"
             yield verdict, Result(test, "failed", our.text)
+        elif test == part:  # not a test: nothing of it was run
+            yield "failed", their
         elif their.outcome == "failed" and our.outcome == "failed":
             yield "Redis's fails too", our
         else:
@@ -93,9 +98,15 @@ def _passed(result: Result | None) -> bool:
 
 def _results(suite: Suite, part: str, without: Sequence[str], on: str) -> dict[str, Result]:
     print(f"{suite.name} on {on}: {part}", file=sys.stderr, flush=True)
-    port = free_port()
+    several = suite.nodes > 1
+    port = free_port(suite.nodes + several)  # c1m's processes have one together as well
     with tempfile.TemporaryDirectory(prefix="c1m-redis-") as directory:
         where = Path(directory)
-        server = redis(where, "--port", str(port)) if on == "redis" else c1m(where, port)
+        if on == "c1m":
+            server = c1m(where, port, *(["--processes", str(suite.nodes)] if several else []))
+        elif several:
+            server = redis_cluster(where, range(port, port + suite.nodes))
+        else:
+            server = redis(where, "--port", str(port))
         with server:
             return suite.run(part, port, without)

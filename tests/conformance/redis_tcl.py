@@ -44,6 +44,7 @@ class RedisTcl:
     """The suite."""
 
     name = "redis-tcl"
+    nodes = 1
     parts: Sequence[str] = UNITS
 
     def __init__(self) -> None:

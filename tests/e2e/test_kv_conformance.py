@@ -70,6 +70,7 @@ def test_a_difference_is_found_and_shortened(tmp_path: Path) -> None:
         ("redis-tcl", "unit/type/incr"),
         ("redis-tcl", "unit/pubsub"),
         ("redis-py", "tests/test_pipeline.py"),
+        ("redis-py-cluster", "tests/test_cluster_transaction.py"),
     ],
 )
 def test_foreign_tests_that_redis_server_passes(name: str, part: str) -> None:
