@@ -137,6 +137,7 @@ def test_a_big_echo_through_small_buffers_with_backpressure(world: World) -> Non
     payload = noise(16 << 20)
     peer.is_reading = False
     peer.send(payload)
+    world.pump(lambda: conn.blocked == 1)
     world.settle()
     piled_up = world.engine.statistics().outbox_bytes
     assert conn.blocked == 1
