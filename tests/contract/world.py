@@ -19,7 +19,7 @@ from contract.peers import Peer
 
 IDLE_NS = 5_000_000  # how long one wait may sleep when nothing moved
 IDLE_ROUNDS_MAX = 4000  # such rounds before a test gives up: a window probe may be 13 s away
-SETTLED_ROUNDS = 3  # rounds in which nothing moved before the world counts as settled
+SETTLED_ROUNDS = 5  # rounds in which nothing moved before the world counts as settled
 LATE_ROUNDS_MAX = 30  # in which the machine did other things: these do not count as well
 
 App = Callable[[EventBatch], None]
