@@ -129,6 +129,33 @@ def test_what_was_meant_for_a_connection_that_has_ended_is_not_sent(stage: Stage
     assert stage.sessions[1].said[0] == Envelope(ME, 3, [])
 
 
+def test_a_client_that_swallows_a_cancel_does_not_hide_a_loss(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "CANCEL_S", 0.01)
+    stage.link.start()
+    stage.next()
+    first = stage.sessions[0]
+    swallowed: list[bytes] = []
+
+    async def publish(payload: bytes) -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                if len(swallowed) == 3:
+                    raise
+                swallowed.append(payload)
+
+    monkeypatch.setattr(first, "publish", publish)
+    stage.link.hand_over(1, 1, b"never there")
+    eventually(lambda: stage.link._sent == 1, "it is given to the client")
+    stage.in_loop(lambda: first.queue.put_nowait(OSError("gone")))
+    assert stage.next() == Down("gone", 1)
+    assert stage.next() == Up(2, 1 << 20)
+    assert first.is_closed and len(swallowed) == 3
+
+
 def test_a_probe_of_the_connection_before_is_no_sign_that_this_one_works(stage: Stage) -> None:
     stage.link.start()
     stage.next()

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from c1m.errors import UsageError
@@ -25,6 +25,7 @@ from c1m.relay.envelope import HEAD_BYTES, ITEM_BYTES, Envelope, packed, unpacke
 from c1m.relay.sessions import CONNECT_S, Session, open_session, words
 
 PROBE_S = 1.0  # without a publication
+CANCEL_S = 1.0  # so long a task may take to end; then it is told again
 SILENT_S = 5.0  # nothing comes back for so long: the broker is lost
 PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)  # between attempts to connect
 BATCH_ITEMS, BATCH_BYTES = 256, 256 << 10  # publications that go together
@@ -170,9 +171,7 @@ class Link:
                 each.result()
         finally:
             self._is_idle = self._is_held = False
-            for each in tasks:
-                each.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
 
     async def _hear(self, session: Session) -> None:
         is_up = False
@@ -262,3 +261,17 @@ class Link:
         self.events.append(event)
         self.has_news.set()
         self._wake()
+
+
+async def _end(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel them until they have ended.
+
+    Once is not enough: what a client does behind a failure may swallow it, and the task would go
+    on with a connection that was made anew (seen with redis-py 8).
+    """
+    going: Iterable[asyncio.Future[None]] = tasks
+    while going:
+        for each in going:
+            each.cancel()
+        _, going = await asyncio.wait(going, timeout=CANCEL_S)
+    await asyncio.gather(*tasks, return_exceptions=True)  # else asyncio logs what they raised
