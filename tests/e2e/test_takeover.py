@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -170,9 +169,7 @@ def test_the_one_before_begins_anew_where_the_next_cannot_start(tmp_path: Path) 
         with to(old) as sock:
             assert ask(sock, GET) == b"$1\r\n1\r\n"
         assert old.stop() == 0
-    # Not `figures`: a worker of the kernel that has synced the file may be a second thread.
-    figures = json.loads(old.figures_path.read_text())
-    assert figures["opened"] == 1, "of the process that has begun anew"
+    assert old.figures()["opened"] == 1, "of the process that has begun anew"
 
 
 def test_where_the_next_one_cannot_start_the_one_before_goes_on(tmp_path: Path) -> None:
